@@ -1,0 +1,14 @@
+"""Webhooks for SpiderFoot: what a scan finds and how it ends, told to other systems while it happens.
+
+The way of an event, one module a station:
+
+    plugin -> pipeline.accept -> endpoints (who wants it) -> outbox (committed)                  scan's side
+    dispatcher -> outbox.claim -> pipeline.deliver -> formats -> signing -> sender -> retry      background threads
+               -> outbox.settle
+
+Around it: `attach` puts the plugin into the scanner and wraps its scan start, `scans` tells beginning and
+end of a scan exactly once, `config` and `options` read the INI file, `cli` is the command `sfwebhooks`.
+Start reading at `pipeline.py`.
+"""
+
+__version__ = "0.1.0"

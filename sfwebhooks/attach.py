@@ -1,0 +1,138 @@
+"""Attach to the scanner: the wrapper around its scan start, and the hook at the end of its parent process.
+
+The shim in the host's `modules/` folder calls `attach()` when the host loads its modules, in the parent and again in
+each scan's process. From then on a scan runs inside `start_scan`, which puts our module on its list if the
+configuration says so, and tells the scan's end after it. Nothing here may keep a scan from running.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import multiprocessing.util
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+from sfwebhooks import config
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.events import Scan
+from sfwebhooks.hostdb import HostDatabase, data_folder
+from sfwebhooks.outbox import FILE
+from sfwebhooks.plugin import NAME, settings_of
+from sfwebhooks.plugin import data_folder as folder_of
+from sfwebhooks.scans import RUNS, ScanRun, tell_orphans
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds that the scan's end waits for the threads that still handle its events
+JOIN_SECONDS = 2.0
+#: seconds that a host that is being stopped goes on sending
+EXIT_SECONDS = 3.0
+FUNCTION = "startSpiderFootScanner"
+
+_original: Callable[..., Any] | None = None
+_attached_at = 0.0
+
+
+def attach() -> None:
+    """Put `start_scan` in the place of the host's function, in every loaded module that has it."""
+    global _original, _attached_at
+    host = sys.modules.get("sfscan")
+    if host is None or getattr(host, FUNCTION) is start_scan:
+        return
+    _original, _attached_at = getattr(host, FUNCTION), time.time()
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get(FUNCTION) is _original:
+            setattr(module, FUNCTION, start_scan)
+    if multiprocessing.current_process().name == "MainProcess":
+        # runs after the children are dead, unlike atexit
+        multiprocessing.util.Finalize(None, tell_at_exit, exitpriority=-10)
+
+
+def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a scan as the host does, and tell its end. Called by the host in the scan's process.
+
+    Args:
+        args: scan name, scan id, target, type of the target, list of modules, options of the host.
+    """
+    original = _original or getattr(importlib.import_module("sfscan"), FUNCTION)
+    scanner, error = None, ""
+    try:
+        scanner = original(logging_queue, *with_our_module(args), **kwargs)
+        return scanner
+    except BaseException as failure:
+        error = str(failure)
+        raise
+    finally:
+        finish(args, scanner, error)
+
+
+def with_our_module(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the scan's arguments with our module on the list, if it is to be in every scan."""
+    try:
+        *head, modules, options = args
+        settings = settings_of(_options(options))
+        if settings and settings.enabled and NAME not in modules:
+            return (*head, [*modules, NAME], options)
+    except Exception:  # the scan must start
+        log.exception("webhooks: a bug while looking for the configuration; this scan has no webhooks")
+    return args
+
+
+def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
+    """Tell the end of the scan and send what can be sent at once."""
+    try:
+        run = RUNS.pop(args[1], None) or _run_of_failed(args)
+        if run is None:
+            return
+        for thread in _late_threads(scanner):
+            thread.join(JOIN_SECONDS)
+        run.end(error)
+    except Exception:  # the scan's own result stands; the end is told by the next process that looks
+        log.exception("webhooks: a bug at the scan's end")
+
+
+def _run_of_failed(args: tuple[Any, ...]) -> ScanRun | None:
+    """Return a begun run for a scan that failed before its modules were loaded, if it should have had us."""
+    name, scan_id, target, target_type, modules, options = with_our_module(args)
+    settings = settings_of(_options(options)) if NAME in modules else None
+    row = HostDatabase(options["__database"]).scan(scan_id) if settings else None
+    if settings is None or row is None or row.status != "ERROR-FAILED":
+        return None
+    version = getattr(sys.modules.get("spiderfoot"), "__version__", "")
+    folder = folder_of(options)
+    scan = Scan(scan_id, name, target, target_type, version, str(folder / options["__database"]))
+    run = ScanRun(scan, settings, folder)
+    run.begin()
+    return run
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the host's options with our module's own ones."""
+    return {**options, **options["__modules__"][NAME]["opts"]}
+
+
+def _late_threads(scanner: Any) -> list[threading.Thread]:
+    """Return the threads of the host's storage and of our module: the host does not wait for them."""
+    modules = getattr(scanner, "_SpiderFootScanner__moduleInstances", {})
+    threads = [getattr(modules.get(name), "thread", None) for name in ("sfp__stor_db", NAME)]
+    return [thread for thread in threads if thread]
+
+
+def tell_at_exit() -> None:
+    """Tell the ends of scans that died with their host, and try to send them. Runs in the parent, without threads."""
+    try:
+        folder = data_folder()
+        if config.disabled() or not (folder / FILE).exists():
+            return
+        settings = config.load(config.find("", folder))
+        if settings.enabled is False:
+            return
+        dispatcher = Dispatcher(settings.endpoints, folder / FILE)
+        if tell_orphans(dispatcher.outbox, settings.endpoints, own_since=_attached_at):
+            dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
+        dispatcher.stop(0.0)
+    except Exception:  # an exit must not fail; the next process that looks tells it
+        log.exception("webhooks: a bug while the scanner ends")

@@ -1,0 +1,83 @@
+"""What one attempt was: the receiver's Reply or the Failure instead of one, the Verdict, the Attempt to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Failure(str, Enum):
+    """Why no reply came."""
+
+    #: refused, reset, closed early
+    CONNECTION = "connection_failed"
+    #: the host's name could not be resolved
+    DNS = "dns_failed"
+    #: connect or reply took too long
+    TIMEOUT = "timeout"
+    #: the receiver's certificate was not verified
+    TLS_UNVERIFIED = "tls_unverified"
+    #: the receiver refused our certificate, or wants one
+    TLS_REFUSED = "client_certificate_refused"
+    #: other trouble in the TLS handshake
+    TLS = "tls_failed"
+    #: our own CA bundle, certificate or key cannot be used; nothing was sent
+    CERTIFICATE = "certificate_unusable"
+    #: what came back was no HTTP
+    PROTOCOL = "protocol_error"
+
+
+class Outcome(str, Enum):
+    """What an attempt means for its delivery."""
+
+    #: the receiver has it
+    DELIVERED = "delivered"
+    #: try again, later
+    RETRY = "retry"
+    #: the endpoint is set up wrongly: keep its deliveries, try seldom
+    HOLD = "hold"
+    #: the endpoint is gone (410): keep its deliveries, do not try
+    DISABLE = "disable"
+    #: this message will never be taken
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for a request, or why nothing did."""
+
+    status: int | None = None
+    failure: Failure | None = None
+    #: the failure in words, without secrets
+    detail: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: at most 64 KiB, decoded
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reply means. Not what to do: `retry.plan` knows the schedule and the endpoint's health."""
+
+    outcome: Outcome
+    #: short and stable, such as http_503 or timeout
+    reason: str
+    #: seconds that the receiver asked to wait (Retry-After)
+    wait: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt as the delivery log keeps it."""
+
+    #: epoch seconds at its begin
+    at: float
+    #: how long it took
+    seconds: float
+    status: int | None
+    reason: str
+    #: first bytes of the reply, or the failure in words
+    excerpt: str
+    #: what caused it: schedule, probe
+    trigger: str = "schedule"

@@ -1,0 +1,66 @@
+"""`sfwebhooks drain`: deliver what waits in the outbox, then stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks import config
+from sfwebhooks.cli.common import add_config, console, folder, plain, settings
+from sfwebhooks.config import Settings
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.options import seconds
+from sfwebhooks.outbox import FILE
+from sfwebhooks.retry import State
+from sfwebhooks.scans import tell_orphans
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("drain", help="deliver what waits in the outbox, then stop")
+    add_config(command)
+    command.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="TIME", help="stop after this time at the latest (60s)"
+    )
+    command.set_defaults(run=_drain)
+
+
+def _drain(given: argparse.Namespace) -> int:
+    if config.disabled():
+        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    found, out, path = settings(given), console(), folder(given) / FILE
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    if not path.exists():
+        out.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."))
+        return 0
+    for mistake in found.mistakes:
+        out.print(plain(f"mistake: {mistake}", "red"))
+    return _deliver(found, path, given.timeout, out)
+
+
+def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
+    dispatcher = Dispatcher(found.endpoints, path)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        told = tell_orphans(dispatcher.outbox, found.endpoints)
+        if told:
+            out.print(f"{told} scan{'' if told == 1 else 's'} had died; told their end.")
+        before = dispatcher.outbox.tallies()
+        dispatcher.open_now()
+        dispatcher.wake()
+        dispatcher.linger(time.monotonic() + timeout, horizon=timeout, healthy_only=False, stop=stop)
+        after = dispatcher.outbox.tallies()
+    finally:
+        dispatcher.stop(seconds=1.0)
+    delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
+    out.print(f"{delivered} delivered, {after[State.WAITING.value]} waiting, {after[State.DEAD.value]} dead.")
+    return 1 if after[State.WAITING.value] else 0

@@ -1,0 +1,144 @@
+"""`sfwebhooks receive`: a local receiver that verifies what comes and shows it."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from sfwebhooks.cli.common import add_config, console, plain, settings
+from sfwebhooks.config import resolved
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("receive", help="receive deliveries here, verify them, show them")
+    add_config(command)
+    command.add_argument("--endpoint", metavar="NAME", help="take port, secret and api_key of this endpoint")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    command.add_argument("--port", type=int, help="port to listen on (8080, or the endpoint's; 0: any free one)")
+    command.add_argument("--secret", action="append", default=[], help="verify with it: text, env:NAME or file:PATH")
+    command.add_argument("--api-key", default="", help="demand this bearer token: text, env:NAME or file:PATH")
+    command.add_argument("--cert", type=Path, help="serve https with this certificate (PEM)")
+    command.add_argument("--key", type=Path, help="its key, if not in the same file")
+    command.add_argument("--client-ca", type=Path, help="demand a client certificate of this CA")
+    command.add_argument(
+        "--status", default="200", help="answer with it; several (500,500,200) in turn, the last stays"
+    )
+    command.add_argument("--full", action="store_true", help="show the whole message")
+    command.add_argument("--save", type=Path, metavar="FILE", help="append each request to it, a JSON object a line")
+    command.set_defaults(run=_receive)
+
+
+def _receive(given: argparse.Namespace) -> int:
+    out, done = console(), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    receiver = _receiver(given, out)
+    receiver.start()
+    out.print(plain(f"Listening on {receiver.url}; Ctrl-C ends it."))
+    done.wait()
+    receiver.stop()
+    out.print("Stopped.")
+    return 0
+
+
+def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
+    checks, port = _expected(given)
+    tls = server_context(given.cert, given.key or given.cert, given.client_ca) if given.cert else None
+    statuses, lock = _statuses(given.status), threading.Lock()
+
+    def status(received: Received) -> int:
+        with lock:
+            return next(statuses)
+
+    def show(received: Received) -> None:
+        with lock:
+            _print(received, given.full, out)
+            if given.save:
+                _save(received, given.save)
+
+    def refuse(reason: str) -> None:
+        out.print(plain(f"{_now()}  refused in the TLS handshake: {reason}", "red"))
+
+    try:
+        return Receiver(checks, (given.host, port), tls, status, show, refuse)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {given.host}:{port}: {error.strerror}") from error
+
+
+def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
+    """Return what to check and the port, as the arguments or the endpoint say."""
+    try:
+        secrets = [resolved(text, Path()) for text in given.secret]
+        api_key, port = resolved(given.api_key, Path()), given.port
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if given.endpoint:
+        endpoints = {endpoint.name: endpoint for endpoint in settings(given).endpoints}
+        if given.endpoint not in endpoints:
+            raise ConfigError(f'no endpoint is called "{given.endpoint}"; there are: {", ".join(endpoints) or "none"}')
+        endpoint = endpoints[given.endpoint]
+        secrets += [secret.reveal() for secret in endpoint.secrets]
+        api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")
+        port = urlsplit(endpoint.url.reveal()).port if port is None else port
+    return Checks(secrets, api_key), 8080 if port is None else port
+
+
+def _statuses(text: str) -> Iterator[int]:
+    words = text.split(",")
+    if not all(word.isdigit() and 200 <= int(word) <= 599 for word in words):
+        raise ConfigError(f'--status "{text}": numbers from 200 to 599, separated by commas')
+    return itertools.chain(map(int, words), itertools.repeat(int(words[-1])))
+
+
+def _print(received: Received, full: bool, out: Console) -> None:
+    message = received.message
+    data, metadata = message.get("data", {}), message.get("metadata", {})
+    name = received.headers.get("X-SpiderFoot-Event", "a message")
+    number = metadata.get("sequence")
+    head = f"{_now()}  {name}" + (f" #{number}" if number else "") + f"  {data.get('target', '')}"
+    out.print(plain(head, "bold"))
+    if full:
+        out.print(json.dumps(message, indent=2, ensure_ascii=False), markup=False)
+    elif "data" in data:
+        out.print(plain(f"  {metadata.get('severity')}: {data.get('event_type')}: {str(data['data'])[:200]}"))
+    elif data:
+        shown = {key: value for key, value in data.items() if isinstance(value, (int, str)) and key != "target"}
+        out.print(plain("  " + ", ".join(f"{key} {value}" for key, value in shown.items())))
+    out.print(_verdict(received))
+
+
+def _verdict(received: Received) -> Any:
+    client = f", client certificate of {received.client}" if received.client else ""
+    if received.problems:
+        return plain("  NOT VERIFIED: " + "; ".join(received.problems) + client, "red")
+    signed = "verified" if "X-SpiderFoot-Signature" in received.headers else "not signed"
+    return plain(f"  {signed}{client}, {len(received.body)} bytes", "green")
+
+
+def _save(received: Received, path: Path) -> None:
+    line = {
+        "at": received.at,
+        "path": received.path,
+        "headers": dict(received.headers.items()),
+        "body": received.body.decode("utf-8", "replace"),
+        "problems": received.problems,
+    }
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")

@@ -1,0 +1,148 @@
+"""Endpoint: a named receiver, frozen, and the answer to "does it want this event, and under which name?"."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.events import WebhookEvent
+from sfwebhooks.severity import Severity
+
+ALIASES = {entry.name: entry.alias for entry in EVENT_TYPES}
+#: every word that `events` takes, besides "all" and patterns
+EVENT_NAMES = frozenset(ALIASES) | frozenset(ALIASES.values())
+RISK_NAMES = {
+    Severity.CRITICAL: "high_risk_event",
+    Severity.HIGH: "high_risk_event",
+    Severity.MEDIUM: "medium_risk_event",
+    Severity.LOW: "low_risk_event",
+    Severity.INFO: "info_event",
+}
+DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
+
+
+class Secret:
+    """A text that must not be shown: `repr` and `str` give ***, `reveal()` gives the text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Who receives, what, how written and how protected. Made by `config` only."""
+
+    name: str
+    #: whole URL; path and query may be a credential (Slack, Teams)
+    url: Secret
+    description: str = ""
+    #: subscriptions as written: names, aliases, * patterns, all, !name
+    events: tuple[str, ...] = DEFAULT_EVENTS
+    #: key in `formats.FORMATS`
+    format: str = "generic"
+    #: signing secrets, the current one first
+    secrets: tuple[Secret, ...] = ()
+    #: header name -> value
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    #: goes out as Authorization: Bearer
+    api_key: Secret | None = None
+    verify_tls: bool = True
+    ca_bundle: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    client_key_password: Secret | None = None
+    #: seconds for one whole attempt
+    timeout: float = 15.0
+    #: attempts in flight at once
+    concurrency: int = 4
+    #: seconds before retry 1, 2, ...; after the last one the delivery is dead
+    retry_schedule: tuple[float, ...] = (5, 60, 300, 900, 3600, 21600)
+    #: added to each event's metadata
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """Scheme and host of the URL, which may be shown."""
+        parts = urlsplit(self.url.reveal())
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def url_id(self) -> str:
+        """Name for the URL that gives nothing of it away; equal URLs have equal names."""
+        return hashlib.sha256(self.url.reveal().encode()).hexdigest()[:32]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over all settings and certificate files: differs once the operator has changed something."""
+        digest = hashlib.sha256()
+        for item in fields(self):
+            digest.update(f"{item.name}={_settled(getattr(self, item.name))}\n".encode())
+        return digest.hexdigest()
+
+    def name_for(self, event: WebhookEvent) -> str | None:
+        """Return the name under which this endpoint wants the event, or None if it does not want it."""
+        return subscribed_name(self.events, event.type, event.severity, event.special)
+
+
+def _settled(value: object) -> str:
+    """Return a value as text that is equal exactly if the setting is (secrets and files by their content)."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Path):
+        return f"{value}:{value.stat().st_mtime_ns if value.exists() else 'missing'}"
+    if isinstance(value, Mapping):
+        return repr([(key, _settled(item)) for key, item in sorted(value.items())])
+    return repr([_settled(item) for item in value]) if isinstance(value, tuple) else repr(value)
+
+
+@lru_cache(maxsize=4096)
+def subscribed_name(
+    subscriptions: tuple[str, ...], event_type: str, severity: Severity, special: str | None
+) -> str | None:
+    """Return the most special subscribed name of an event; its own name where only `all` or a pattern takes it."""
+    names = names_of(event_type, severity, special)
+    refused = [word[1:] for word in subscriptions if word.startswith("!")]
+    if any(matches(word, name) for word in refused for name in names):
+        return None
+    wanted = [word for word in subscriptions if not word.startswith("!")]
+    for name in names:
+        if name in wanted:
+            return name
+    if not wanted or any(matches(word, name) for word in wanted for name in names):
+        return event_type
+    return None
+
+
+def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[str, ...]:
+    """Return all names under which an event can be subscribed to, the most special one first."""
+    names: list[str] = []
+    if special:
+        names += [special, ALIASES[special]]
+    if event_type == RISK_NAMES[severity]:
+        names.append(f"finding.{severity.label}")
+    names += [event_type, ALIASES.get(event_type, event_type)]
+    return tuple(dict.fromkeys(names))
+
+
+def matches(word: str, name: str) -> bool:
+    """Say whether a subscription word (a name, a pattern, or all) takes a name."""
+    return word == "all" or fnmatchcase(name, word)

@@ -1,0 +1,27 @@
+"""The exceptions that leave a module of ours. A failed delivery is not among them: that is data (an Attempt)."""
+
+from __future__ import annotations
+
+
+class WebhooksError(Exception):
+    """Anything that sfwebhooks has to tell its operator; the text says where, what, and what would be right."""
+
+
+class ConfigError(WebhooksError):
+    """The configuration cannot be used as a whole (a single wrong endpoint is a Mistake, not this)."""
+
+
+class CertificateError(WebhooksError):
+    """An endpoint's CA bundle, client certificate or key cannot be used; nothing is sent in its stead."""
+
+
+class OutboxError(WebhooksError):
+    """The outbox file cannot be opened or written for good: wrong permissions, not a database, too new."""
+
+
+class OutboxBusyError(OutboxError):
+    """The outbox is locked or its disk is full just now; the same call may succeed in a moment."""
+
+
+class InstallError(WebhooksError):
+    """The shim cannot be put into the scanner, or taken out of it."""

@@ -1,0 +1,97 @@
+"""A Finding is a scanner event in our words, live from the bus or read from the host's database; `to_event` makes it
+the WebhookEvent that travels. Both ways give the same id."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from sfwebhooks.endpoints import RISK_NAMES
+from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
+from sfwebhooks.severity import severity_of, special_of
+
+#: characters of a finding's data that are sent; what is longer is cut, with its length and SHA-256 beside it
+DATA_MAX = 65536
+#: characters of each source's data
+SOURCE_MAX = 1024
+#: sources that are told, from the direct one up
+SOURCES_MAX = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """An event that led to a finding."""
+
+    type: str
+    data: str
+    module: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a module of the scanner found."""
+
+    #: the host's event type, such as EMAILADDR
+    type: str
+    data: str
+    module: str
+    #: the host's id of the event: unique, not a hash of its content
+    hash: str
+    #: epoch seconds
+    generated: float
+    #: 0-100 each, as the module says; `risk` is 0 on nearly all
+    confidence: int
+    visibility: int
+    risk: int
+    #: from the direct source up to the target
+    sources: tuple[Source, ...]
+    #: where the module has it from, if it says so
+    data_source: str = ""
+    #: read from the host's database, which keeps only the first 1024 characters of data
+    recovered: bool = False
+
+
+def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
+    """Return the event that tells a finding; `description` is the host's own text for its type."""
+    severity = severity_of(finding.type, finding.risk)
+    special = special_of(finding.type)
+    data: dict[str, Any] = {
+        "scan_id": scan.id,
+        "target": scan.target,
+        "target_type": scan.target_type,
+        "event_type": finding.type,
+        "description": description,
+        "severity": severity.label,
+        **_data(finding.data),
+        "module": finding.module,
+        "confidence": finding.confidence,
+        "visibility": finding.visibility,
+        "risk": finding.risk,
+        "hash": finding.hash,
+        "generated": timestamp(finding.generated),
+        "sources": [_source(source) for source in finding.sources[:SOURCES_MAX]],
+    }
+    if special:
+        data["special"] = special
+    if finding.data_source:
+        data["data_source"] = clean_text(finding.data_source)
+    if finding.recovered:
+        data["recovered"] = True
+    event_id = finding_id(scan.id, finding.hash)
+    return WebhookEvent(event_id, RISK_NAMES[severity], severity, finding.generated, data, scan, special)
+
+
+def _data(text: str) -> dict[str, Any]:
+    """Return the data, cut if it is long; then its length and digest let a receiver recognise the whole."""
+    cleaned = clean_text(text)
+    if len(cleaned) <= DATA_MAX:
+        return {"data": cleaned}
+    digest = hashlib.sha256(cleaned.encode()).hexdigest()
+    return {"data": cleaned[:DATA_MAX], "data_length": len(cleaned), "data_sha256": digest}
+
+
+def _source(source: Source) -> dict[str, str]:
+    data = clean_text(source.data[:SOURCE_MAX])
+    return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

@@ -1,0 +1,104 @@
+"""Read the host's own database (spiderfoot.db), read-only: how a scan stands, what it found, what types mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.findings import Finding, Source
+
+#: the host's pseudo event above the target; no finding, and left out by the host's own exports too
+ROOT = "ROOT"
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """A scan as the host's database has it."""
+
+    name: str
+    target: str
+    #: epoch seconds, 0 if it has not begun or ended
+    started: float
+    ended: float
+    #: RUNNING, FINISHED, ABORTED, ERROR-FAILED ...
+    status: str
+
+
+def data_folder() -> Path:
+    """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot."""
+    return Path(os.environ.get("SPIDERFOOT_DATA") or Path.home() / ".spiderfoot")
+
+
+class HostDatabase:
+    """The host's database file.
+
+    All methods raise sqlite3.Error if it cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._uri = Path(path).absolute().as_uri() + "?mode=ro"
+
+    def scan(self, scan_id: str) -> ScanRow | None:
+        """Return a scan, or None if the host does not know it."""
+        rows = self._rows(
+            "SELECT name, seed_target, started / 1000.0, ended / 1000.0, status FROM tbl_scan_instance WHERE guid = ?",
+            scan_id,
+        )
+        return ScanRow(*rows[0]) if rows else None
+
+    def descriptions(self) -> dict[str, str]:
+        """Return event type -> the host's words for it."""
+        return dict(self._rows("SELECT event, event_descr FROM tbl_event_types"))
+
+    def counts(self, scan_id: str) -> dict[str, int]:
+        """Return event type -> how many events of it a scan has."""
+        query = "SELECT type, count(*) FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? GROUP BY type"
+        return dict(self._rows(query, scan_id, ROOT))
+
+    def modules(self, scan_id: str) -> list[str]:
+        """Return the modules enabled for a scan, output modules left out."""
+        query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
+        names = [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
+        return [name for name in names if name and not name.startswith("sfp__")]
+
+    def last_failure(self, scan_id: str) -> str:
+        """Return why the host says that a scan failed, or nothing."""
+        rows = self._rows(
+            "SELECT message FROM tbl_scan_log WHERE scan_instance_id = ? AND message LIKE 'Scan [%] failed: %'"
+            " ORDER BY generated DESC LIMIT 1",
+            scan_id,
+        )
+        return str(rows[0][0]).partition("] failed: ")[2] if rows else ""
+
+    def findings(self, scan_id: str) -> Iterator[Finding]:
+        """Yield all findings of a scan in the order in which they were made."""
+        columns = "hash, type, data, module, generated, confidence, visibility, risk, source_event_hash"
+        query = f"SELECT {columns} FROM tbl_scan_results WHERE scan_instance_id = ? ORDER BY rowid"  # noqa: S608
+        rows = self._rows(query, scan_id)
+        by_hash = {row[0]: row for row in rows}
+        for row in rows:
+            if row[1] != ROOT:
+                yield _finding(row, by_hash)
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with closing(sqlite3.connect(self._uri, uri=True, timeout=5.0)) as connection:
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            return connection.execute(query, values).fetchall()
+
+
+def _finding(row: tuple[Any, ...], by_hash: dict[str, tuple[Any, ...]]) -> Finding:
+    event_hash, event_type, data, module, generated, confidence, visibility, risk, parent = row
+    sources: list[Source] = []
+    seen = {event_hash}
+    while parent in by_hash and parent not in seen and by_hash[parent][1] != ROOT:
+        seen.add(parent)
+        source = by_hash[parent]
+        sources.append(Source(source[1], source[2], source[3], source[0]))
+        parent = source[8]
+    return Finding(event_type, data, module, event_hash, generated, confidence, visibility, risk,
+                   tuple(sources), recovered=True)  # fmt: skip

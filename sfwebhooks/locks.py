@@ -1,0 +1,60 @@
+"""Locks between processes, held by the kernel: a process that dies, however it does, has let go of them.
+
+One lock a URL (who holds it is the only process that sends there), and one a scan (a free one means that the
+scan's process is dead). No process ids, no time-outs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sfwebhooks.errors import OutboxError
+
+FOLDER = "webhooks.locks"
+
+
+class Lock:
+    """A lock of a name, beside the outbox."""
+
+    def __init__(self, outbox: Path, name: str) -> None:
+        self._path = outbox.parent / FOLDER / f"{name}.lock"
+        self._lock = FileLock(str(self._path), timeout=0, thread_local=False)
+
+    @property
+    def held(self) -> bool:
+        """Whether we hold it."""
+        return self._lock.is_locked
+
+    def take(self) -> bool:
+        """Take the lock if it is free; return whether we hold it now.
+
+        Raises:
+            OutboxError: the lock's file cannot be made.
+        """
+        try:
+            if not self.held:
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                with contextlib.suppress(Timeout):
+                    self._lock.acquire()
+        except OSError as error:
+            raise OutboxError(f"the lock {self._path} cannot be made: {error.strerror}") from error
+        return self.held
+
+    def release(self, remove: bool = False) -> None:
+        """Let go of it. `remove` deletes the file too: only for a name that nobody will ask for again."""
+        if remove and self.held:
+            self._path.unlink(missing_ok=True)
+        self._lock.release(force=True)
+
+
+def scan_lock(outbox: Path, scan_id: str) -> Lock:
+    """Return the lock that a scan's process holds while it lives."""
+    return Lock(outbox, f"scan-{scan_id}")
+
+
+def url_lock(outbox: Path, url_id: str) -> Lock:
+    """Return the lock of who sends to a URL; `url_id` gives nothing of the URL away."""
+    return Lock(outbox, f"url-{url_id}")

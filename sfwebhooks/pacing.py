@@ -1,0 +1,86 @@
+"""An endpoint's Health: may it be sent to now? A pure state machine; the dispatcher asks, the outbox remembers.
+
+    HEALTHY --5 failures in a row--> FAILING --success--> HEALTHY
+    any --hold verdict--> HELD --success--> HEALTHY            (its set-up is wrong: certificate, 401, 404 ...)
+    any --410--> DISABLED                                      (until its configuration changes)
+
+FAILING and HELD are probed by one delivery at growing intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from sfwebhooks.attempts import Outcome, Verdict
+
+#: failures in a row that make an endpoint FAILING
+FAILURES_MAX = 5
+#: seconds between the probes of an endpoint that is FAILING or HELD; the last one repeats
+PROBE_SECONDS = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
+
+
+class Condition(str, Enum):
+    """How an endpoint is."""
+
+    HEALTHY = "healthy"
+    FAILING = "failing"
+    HELD = "held"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True)
+class Health:
+    """How an endpoint is, since when, and when it may be tried."""
+
+    condition: Condition = Condition.HEALTHY
+    #: why, such as http_401 or tls_unverified
+    reason: str = ""
+    #: epoch seconds at which the condition began
+    since: float = 0.0
+    #: failures in a row that are the endpoint's fault
+    failures: int = 0
+    #: epoch seconds before which nothing is sent
+    open_at: float = 0.0
+    #: probes that failed since
+    probes: int = 0
+    #: the endpoint's settings when this was written; other settings make it healthy again
+    fingerprint: str = ""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all deliveries may go, not only a probe."""
+        return self.condition is Condition.HEALTHY
+
+    def may_send(self, now: float) -> bool:
+        """Whether anything may be sent at `now` (epoch seconds)."""
+        if self.condition is Condition.DISABLED:
+            return False
+        # a clock that was set back must not close an endpoint for longer than the longest wait
+        return now >= self.open_at or self.open_at - now > max(PROBE_SECONDS[-1], 3600.0)
+
+    def after(self, verdict: Verdict, now: float) -> Health:
+        """Return the health after an attempt with this verdict."""
+        if verdict.outcome in (Outcome.DELIVERED, Outcome.DEAD):  # it answers, and for the message only
+            return Health(since=self.since if self.healthy else now, fingerprint=self.fingerprint)
+        if verdict.outcome is Outcome.DISABLE:
+            return self._become(Condition.DISABLED, verdict, now)
+        if verdict.outcome is Outcome.HOLD:
+            return self._become(Condition.HELD, verdict, now)
+        if not self.healthy or self.failures + 1 >= FAILURES_MAX:
+            return self._become(Condition.FAILING if self.healthy else self.condition, verdict, now)
+        return replace(self, failures=self.failures + 1, open_at=now + (verdict.wait or 0.0))
+
+    def _become(self, condition: Condition, verdict: Verdict, now: float) -> Health:
+        same = condition is self.condition
+        probes = self.probes + 1 if same else 0
+        wait = PROBE_SECONDS[min(probes, len(PROBE_SECONDS) - 1)]
+        return replace(
+            self,
+            condition=condition,
+            reason=verdict.reason,
+            since=self.since if same else now,
+            failures=self.failures + 1,
+            open_at=now + max(wait, verdict.wait or 0.0),
+            probes=probes,
+        )

@@ -1,0 +1,142 @@
+"""The scanner's door: the module class that SpiderFoot loads. The host's words stay here.
+
+A scanner event comes in as SpiderFootEvent and goes on as a Finding to `scans.ScanRun.accept`. Nothing escapes from a
+method: an exception would stop the host at its start (`__init__`, `watchedEvents`), fail the scan (`watchedEvents`),
+or make the module deaf for the rest of it (`handleEvent`). The host deep-copies and pickles the instance, so
+`__init__` makes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+from spiderfoot import SpiderFootPlugin, __version__
+
+from sfwebhooks import config
+from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
+from sfwebhooks.events import Scan
+from sfwebhooks.findings import SOURCES_MAX, Finding, Source
+from sfwebhooks.hostdb import ROOT, HostDatabase
+from sfwebhooks.scans import RUNS, ScanRun
+from sfwebhooks.severity import severity_of, special_of
+
+NAME = "sfp__stor_webhooks"
+log = logging.getLogger("spiderfoot.webhooks")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def door(method: Method) -> Method:
+    """Keep every exception of a method from the host; say it once, with its traceback."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except Exception as error:  # would stop the host, fail the scan, or make us deaf: see above
+            if repr(error) != self._last_bug:
+                self._last_bug = repr(error)
+                log.exception("webhooks: a bug in %s; the scan goes on", method.__name__)
+            return None
+
+    return guarded  # type: ignore[return-value]
+
+
+class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host has no types
+    """The output module. The host makes one instance at its start, and another one for each scan."""
+
+    meta = {
+        "name": "Webhooks",
+        "summary": "Tells other systems what a scan finds and how it ends, while it runs.",
+    }
+    opts: dict[str, Any] = {"config": "", "enabled": True}
+    optdescs = {
+        "config": "File with the [webhooks] settings. Empty: spiderfoot.conf or webhooks.ini in the data folder.",
+        "enabled": "Send webhooks? (enabled = false in the file has the last word.)",
+    }
+    _run: ScanRun | None = None
+    _watched: Any = ("*",)
+    _last_bug = ""
+
+    @door
+    def setup(self, sfc: Any, userOpts: dict[str, Any] | None = None) -> None:
+        """Take the options: the host's thread needs them all, `__database` above all."""
+        self.sf = sfc
+        self.opts = {**type(self).opts, **(userOpts or {})}
+        self.errorState = False
+
+    def setTarget(self, target: Any) -> None:
+        """Begin the scan: from here on everything about it is known."""
+        super().setTarget(target)
+        self._begin(target)
+
+    def watchedEvents(self) -> Any:
+        """Return the types that some endpoint wants; the host neither copies nor queues the others."""
+        return self._watched
+
+    @door
+    def handleEvent(self, event: Any) -> None:
+        """Keep an event for the endpoints that want it."""
+        if self._run and event.eventType != ROOT:
+            self._run.accept(finding_of(event))
+
+    @door
+    def _begin(self, target: Any) -> None:
+        self._watched = frozenset()
+        settings = settings_of(self.opts)
+        scan_id = self.getScanId()
+        if settings is None or scan_id in RUNS:
+            return
+        database = HostDatabase(self.opts["__database"])
+        row = database.scan(scan_id)
+        scan = Scan(scan_id, row.name if row else "", target.targetValue, target.targetType, __version__,
+                    str(Path(self.opts["__database"]).absolute()))  # fmt: skip
+        self._watched = watched_types(settings.endpoints, database.descriptions())
+        self._run = RUNS[scan_id] = ScanRun(scan, settings, data_folder(self.opts))
+        self._run.begin()
+
+
+def settings_of(opts: dict[str, Any]) -> config.Settings | None:
+    """Return the settings to use, or None if webhooks are switched off; `opts` are the module's and the host's."""
+    if config.disabled() or opts.get("enabled") in (False, "0", 0):
+        return None
+    settings = config.load(config.find(str(opts.get("config") or ""), data_folder(opts)))
+    return None if settings.enabled is False else settings
+
+
+def data_folder(opts: dict[str, Any]) -> Path:
+    """Return the folder of the host's database: the outbox and the configuration are beside it."""
+    return Path(opts["__database"]).absolute().parent
+
+
+def watched_types(endpoints: tuple[Endpoint, ...], types: dict[str, str]) -> frozenset[str]:
+    """Return the event types that some endpoint can want."""
+
+    def wanted(event_type: str) -> bool:
+        severity, special = severity_of(event_type), special_of(event_type)
+        return any(subscribed_name(e.events, RISK_NAMES[severity], severity, special) for e in endpoints)
+
+    return frozenset(event_type for event_type in types if event_type != ROOT and wanted(event_type))
+
+
+def finding_of(event: Any) -> Finding:
+    """Return a SpiderFootEvent in our words."""
+    sources: list[Source] = []
+    parent = event.sourceEvent
+    while parent is not None and parent.eventType != ROOT and len(sources) < SOURCES_MAX:
+        sources.append(Source(parent.eventType, parent.data, parent.module, parent.hash))
+        parent = parent.sourceEvent
+    return Finding(
+        event.eventType,
+        event.data,
+        event.module,
+        event.hash,
+        event.generated,
+        event.confidence,
+        event.visibility,
+        event.risk,
+        tuple(sources),
+        str(event.moduleDataSource or ""),
+    )

@@ -1,0 +1,192 @@
+"""A local receiver: takes deliveries over http, https or mTLS, verifies both signatures, and says what it got.
+
+For `sfwebhooks receive` and the demo. It shows what a receiver has to do; it is not meant to face the internet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Callable
+
+from requests.structures import CaseInsensitiveDict
+
+from sfwebhooks import signing
+
+BODY_MAX = 64 * 1024 * 1024
+SOCKET_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it came in."""
+
+    #: epoch seconds
+    at: float
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    #: what is wrong with its signatures or its bearer token; empty if verified
+    problems: tuple[str, ...]
+    #: common name in the client certificate, or nothing
+    client: str
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The body as JSON, or nothing if it is none."""
+        try:
+            message = json.loads(self.body)
+        except ValueError:
+            return {}
+        return message if isinstance(message, dict) else {}
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a delivery must bring."""
+
+    #: one of these must have signed it; none: signatures are not asked for
+    secrets: Sequence[str] = ()
+    #: it must come as Authorization: Bearer
+    api_key: str = ""
+
+    def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
+        """Return what is wrong with a request, in words."""
+        found = signing.problems(headers, body, self.secrets, time.time()) if self.secrets else []
+        if self.api_key and headers.get("Authorization", "") != f"Bearer {self.api_key}":
+            found.append("the bearer token is missing or another one")
+        return tuple(found)
+
+
+def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+    """Return the TLS context of a receiver; with `client_ca` it demands a client certificate of that CA."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    if client_ca:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class Receiver(ThreadingHTTPServer):
+    """The server; it runs in threads of its own between `start` and `stop`.
+
+    Args:
+        status: the reply's status for a delivery that was verified; one that was not gets 401.
+        on_receive: called with each request, from several threads.
+        on_refuse: called with the reason when a TLS handshake failed.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        checks: Checks,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+        tls: ssl.SSLContext | None = None,
+        status: Callable[[Received], int] = lambda received: 200,
+        on_receive: Callable[[Received], None] = lambda received: None,
+        on_refuse: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        super().__init__(address, Handler)
+        self.checks = checks
+        self.tls = tls
+        self.status = status
+        self.on_receive = on_receive
+        self.on_refuse = on_refuse
+
+    @property
+    def url(self) -> str:
+        """The address to send to."""
+        host, port = self.server_address[:2]
+        return f"{'https' if self.tls else 'http'}://{host!s}:{port}/webhook"
+
+    def start(self) -> None:
+        """Begin to take requests, in a thread."""
+        threading.Thread(target=self.serve_forever, args=(0.05,), name="receiver", daemon=True).start()
+
+    def stop(self) -> None:
+        """Take no more requests and free the port."""
+        self.shutdown()
+        self.server_close()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands in the connection's own thread, then serve it."""
+        request.settimeout(SOCKET_SECONDS)
+        if self.tls:
+            try:
+                request = self.tls.wrap_socket(request, server_side=True)
+            except (ssl.SSLError, OSError) as error:
+                self.on_refuse(getattr(error, "reason", "") or str(error))
+                _drain(request)
+                return
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            self.shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a sender that goes away is no news."""
+
+
+def _drain(request: socket.socket) -> None:
+    """Read what is still coming, so that closing does not reset the connection before our alert has arrived."""
+    with contextlib.suppress(OSError):
+        raw = socket.socket(fileno=request.detach()) if isinstance(request, ssl.SSLSocket) else request
+        raw.settimeout(0.5)
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(65536):
+            pass
+        raw.close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection; several requests may come over it."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "sfwebhooks"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    server: Receiver
+
+    def do_POST(self) -> None:
+        """Take a delivery, verify it, answer."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > BODY_MAX:
+            self.close_connection = True
+            self._answer(411 if not length.isdigit() else 413, b"")
+            return
+        body = self.rfile.read(int(length))
+        headers = CaseInsensitiveDict(self.headers.items())
+        problems = self.server.checks.problems(headers, body)
+        received = Received(time.time(), self.path, headers, body, problems, self._client())
+        status = 401 if problems else self.server.status(received)
+        self.server.on_receive(received)
+        self._answer(status, "; ".join(problems).encode() or b"ok")
+
+    def do_GET(self) -> None:
+        """Say what this is."""
+        self._answer(200, b"sfwebhooks receive: send deliveries here with POST\n")
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing: deliveries are told by `on_receive`."""
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _client(self) -> str:
+        certificate = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        subject: Any = (certificate or {}).get("subject", ())
+        return next((value for part in subject for key, value in part if key == "commonName"), "")

@@ -1,0 +1,115 @@
+"""Decide, without doing anything: a Reply becomes a Verdict, and that, with what is known, a Settlement.
+
+reply -> judge (what does it mean?) -> plan (what happens to the delivery?) -> outbox.settle
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+
+#: the longest wait that a receiver's Retry-After can ask for, in seconds
+RETRY_AFTER_MAX = 3600.0
+#: of each wait, at most this part is added at random
+JITTER = 0.2
+
+RETRY_STATUS = frozenset({408, 409, 425, 429})
+#: the endpoint is set up wrongly, here or there; the message is fine
+HOLD_STATUS = frozenset({401, 403, 404, 405, 407, 411, 426, 431})
+OUTCOME_OF_FAILURE = {
+    Failure.CONNECTION: Outcome.RETRY,
+    Failure.DNS: Outcome.RETRY,
+    Failure.TIMEOUT: Outcome.RETRY,
+    Failure.TLS: Outcome.RETRY,
+    Failure.PROTOCOL: Outcome.RETRY,
+    Failure.TLS_UNVERIFIED: Outcome.HOLD,
+    Failure.TLS_REFUSED: Outcome.HOLD,
+    Failure.CERTIFICATE: Outcome.HOLD,
+}
+
+
+class State(str, Enum):
+    """Where a delivery is; the diagram stands in `outbox`."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    #: a dead letter
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What becomes of a delivery after an attempt."""
+
+    state: State
+    reason: str
+    #: epoch seconds before which it is not tried again
+    due_at: float
+    #: whether the attempt uses up a retry
+    counts: bool
+
+
+def judge(reply: Reply, now: float) -> Verdict:
+    """Return what a reply means where its format has no opinion: the table of every status and failure."""
+    if reply.failure:
+        return Verdict(OUTCOME_OF_FAILURE[reply.failure], reply.failure.value)
+    status = reply.status or 0
+    reason = f"http_{status}"
+    if 200 <= status < 300:
+        return Verdict(Outcome.DELIVERED, reason)
+    if status in RETRY_STATUS or status >= 500:
+        return Verdict(Outcome.RETRY, reason, retry_after(reply.headers, now))
+    if status == 410:
+        return Verdict(Outcome.DISABLE, reason)
+    if status in HOLD_STATUS or status < 400:
+        return Verdict(Outcome.HOLD, reason, retry_after(reply.headers, now))
+    return Verdict(Outcome.DEAD, reason)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the wait in seconds that Retry-After asks for (RFC 9110 section 10.2.3), at most RETRY_AFTER_MAX.
+
+    The date form is read against the receiver's own clock (Date), where it sends one.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), RETRY_AFTER_MAX)
+    until = _http_date(text)
+    if until is None:
+        return None
+    there = _http_date(headers.get("Date", ""))
+    return min(max(until - (now if there is None else there), 0.0), RETRY_AFTER_MAX)
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def plan(verdict: Verdict, attempts: int, schedule: tuple[float, ...], healthy: bool, now: float) -> Settlement:
+    """Return what becomes of a delivery.
+
+    Args:
+        attempts: attempts that counted before this one.
+        schedule: seconds before each retry; after the last one the delivery is dead.
+        healthy: whether its endpoint is; failures of one that is not use up nobody's retries.
+        now: epoch seconds.
+    """
+    outcome, reason = verdict.outcome, verdict.reason
+    if outcome is Outcome.DELIVERED:
+        return Settlement(State.DELIVERED, reason, now, counts=True)
+    if outcome is Outcome.DEAD:
+        return Settlement(State.DEAD, reason, now, counts=True)
+    if outcome in (Outcome.HOLD, Outcome.DISABLE) or not healthy:
+        return Settlement(State.WAITING, reason, now, counts=False)
+    if attempts >= len(schedule):
+        return Settlement(State.DEAD, f"retries_exhausted: {reason}", now, counts=True)
+    wait = max(schedule[attempts] * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
+    return Settlement(State.WAITING, reason, now + wait, counts=True)

@@ -1,0 +1,33 @@
+"""SpiderFoot loads its modules from this folder; this one brings in the package sfwebhooks.
+
+Put here by `sfwebhooks install`, taken away by `sfwebhooks uninstall`. If the package is missing or broken, the
+scanner runs without webhooks and says so in one line.
+"""
+
+import logging
+
+from spiderfoot import SpiderFootPlugin
+
+try:
+    from sfwebhooks.attach import attach
+    from sfwebhooks.plugin import sfp__stor_webhooks
+
+    attach()
+except Exception as error:  # whatever it is, it must not stop the scanner
+    logging.getLogger("spiderfoot.webhooks").warning("webhooks: off, the package cannot be loaded: %r", error)
+
+    class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[no-redef,misc]
+        """Stands in for the module, and does nothing."""
+
+        meta = {"name": "Webhooks (not working)", "summary": "The package sfwebhooks cannot be loaded: see the log."}
+        opts = {"config": "", "enabled": True}
+        optdescs = {"config": "File with the [webhooks] settings.", "enabled": "Send webhooks?"}
+
+        def setup(self, sfc, userOpts=None):  # type: ignore[no-untyped-def]
+            """Keep the host's options, which its thread needs."""
+            self.sf = sfc
+            self.opts = {**self.opts, **(userOpts or {})}
+
+        def watchedEvents(self):  # type: ignore[no-untyped-def]
+            """Watch nothing."""
+            return frozenset()
