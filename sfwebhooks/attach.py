@@ -19,10 +19,10 @@ from typing import Any, Callable
 from sfwebhooks import config
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.events import Scan
-from sfwebhooks.hostdb import HostDatabase, data_folder
+from sfwebhooks.hostdb import MODULE, HostDatabase, data_folder, saved_options
 from sfwebhooks.outbox import FILE
-from sfwebhooks.plugin import NAME, settings_of
 from sfwebhooks.plugin import data_folder as folder_of
+from sfwebhooks.plugin import settings_of
 from sfwebhooks.scans import RUNS, ScanRun, tell_orphans
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -74,8 +74,8 @@ def with_our_module(args: tuple[Any, ...]) -> tuple[Any, ...]:
     try:
         *head, modules, options = args
         settings = settings_of(_options(options))
-        if settings and settings.enabled and NAME not in modules:
-            return (*head, [*modules, NAME], options)
+        if settings and settings.enabled and MODULE not in modules:
+            return (*head, [*modules, MODULE], options)
     except Exception:  # the scan must start
         log.exception("webhooks: a bug while looking for the configuration; this scan has no webhooks")
     return args
@@ -97,7 +97,7 @@ def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
 def _run_of_failed(args: tuple[Any, ...]) -> ScanRun | None:
     """Return a begun run for a scan that failed before its modules were loaded, if it should have had us."""
     name, scan_id, target, target_type, modules, options = with_our_module(args)
-    settings = settings_of(_options(options)) if NAME in modules else None
+    settings = settings_of(_options(options)) if MODULE in modules else None
     row = HostDatabase(options["__database"]).scan(scan_id) if settings else None
     if settings is None or row is None or row.status != "ERROR-FAILED":
         return None
@@ -111,13 +111,13 @@ def _run_of_failed(args: tuple[Any, ...]) -> ScanRun | None:
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
     """Return the host's options with our module's own ones."""
-    return {**options, **options["__modules__"][NAME]["opts"]}
+    return {**options, **options["__modules__"][MODULE]["opts"]}
 
 
 def _late_threads(scanner: Any) -> list[threading.Thread]:
     """Return the threads of the host's storage and of our module: the host does not wait for them."""
     modules = getattr(scanner, "_SpiderFootScanner__moduleInstances", {})
-    threads = [getattr(modules.get(name), "thread", None) for name in ("sfp__stor_db", NAME)]
+    threads = [getattr(modules.get(name), "thread", None) for name in ("sfp__stor_db", MODULE)]
     return [thread for thread in threads if thread]
 
 
@@ -125,10 +125,8 @@ def tell_at_exit() -> None:
     """Tell the ends of scans that died with their host, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder()
-        if config.disabled() or not (folder / FILE).exists():
-            return
-        settings = config.load(config.find("", folder))
-        if settings.enabled is False:
+        settings = config.active(saved_options(folder), folder) if (folder / FILE).exists() else None
+        if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)
         if tell_orphans(dispatcher.outbox, settings.endpoints, own_since=_attached_at):

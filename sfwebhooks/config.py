@@ -12,13 +12,15 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sfwebhooks.configfile import SECTION, Draft, Entry, Mistake, read, read_mapping
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import clean_text
+from sfwebhooks.formats import CHATS
 from sfwebhooks.options import (
     ENDPOINT_OPTIONS,
     GENERAL_OPTIONS,
@@ -28,9 +30,11 @@ from sfwebhooks.options import (
     nearest,
     option_for,
 )
+from sfwebhooks.options import path as file_name
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
+STEMS = {name.rstrip(".") for name in INHERITED}
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass
-class Shared:
-    """What the endpoints inherit from [webhooks]."""
-
-    #: key -> value
-    values: dict[str, Any] = field(default_factory=dict)
-    #: keys whose value is wrong, or that a misspelt key seems to have meant
-    broken: set[str] = field(default_factory=set)
-
-
 def find(option: str, data_folder: Path) -> Path | None:
     """Return the configuration file to use: the module's option, $SFWEBHOOKS_CONFIG, or one in the data folder."""
     for given in (html.unescape(option), os.environ.get("SFWEBHOOKS_CONFIG", "")):
         if given:
-            return Path(given).expanduser()
+            return Path(os.path.expanduser(given))  # noqa: PTH111  # Path's own raises for an unknown user
     for path in (data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"):
         if path.exists() and (path.name == "webhooks.ini" or _mentions_us(path)):
             return path
@@ -79,6 +73,18 @@ def _mentions_us(path: Path) -> bool:
 def disabled() -> bool:
     """Say whether the environment stops everything (SFWEBHOOKS_DISABLED=1)."""
     return os.environ.get("SFWEBHOOKS_DISABLED", "") not in ("", "0")
+
+
+def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
+    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
+
+    Args:
+        options: the module's options `config` and `enabled`, among others.
+    """
+    if disabled() or options.get("enabled") in (False, 0, "0"):
+        return None
+    settings = load(find(str(options.get("config") or ""), data_folder))
+    return None if settings.enabled is False else settings
 
 
 def load(path: Path | None) -> Settings:
@@ -101,11 +107,8 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 
 
 def _settle(draft: Draft, file: Path | None) -> Settings:
-    general, shared = _general(draft)
-    if "default_url" in draft.general:
-        entry = draft.general["default_url"]
-        draft.endpoints.setdefault("default", {}).setdefault("url", Entry(entry.section, entry.key, entry.text))
-    endpoints = [_endpoint(name, keys, shared, draft) for name, keys in draft.endpoints.items()]
+    general, inherited = _general(draft)
+    endpoints = [_endpoint(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     return Settings(
         endpoints=tuple(endpoint for endpoint in endpoints if endpoint),
         enabled=general.get("enabled"),
@@ -116,33 +119,33 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
     )
 
 
-def _general(draft: Draft) -> tuple[dict[str, Any], Shared]:
+def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the values of [webhooks] itself, and what endpoints inherit."""
     values: dict[str, Any] = {}
-    shared = Shared()
+    inherited: dict[str, Any] = {}
     for key, entry in draft.general.items():
         option = option_for(key)
         if key in GENERAL_OPTIONS:
-            if key != "default_url":
-                values.update(_value(GENERAL_OPTIONS[key], key, entry, draft))
+            values.update(_value(GENERAL_OPTIONS[key], key, entry, draft))
         elif option and option.inherited:
-            value = _value(option, key, entry, draft)
-            shared.values.update(value)
-            shared.broken.update({key} - value.keys())
+            inherited.update(_value(option, key, entry, draft))
         else:
             hint = nearest(key, [*GENERAL_OPTIONS, *INHERITED])
             draft.wrong(entry, f"there is no such key in [{SECTION}].{hint}")
-            shared.broken.update(name for name in INHERITED if f'"{name}"' in hint)
-    return values, shared
+            draft.broken[""].update(name for name in ("enabled", *INHERITED) if f'"{name}"' in hint)
+    return values, inherited
 
 
 def _value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any]:
     """Return {key: value}, or nothing and a mistake."""
     problem = header_problem(key.partition(".")[2]) if option.field == "headers" else ""
     try:
+        text = resolved(entry.text, draft.folder) if option.secret else entry.text
+        if clean_text(text) != text:
+            problem = "accepted: text that UTF-8 can write"
         if problem:
             raise ValueError(problem)
-        value = option.parse(resolved(entry.text, draft.folder) if option.secret else entry.text)
+        value = option.parse(text)
     except ValueError as error:
         draft.wrong(entry, str(error), show=not option.secret)
         return {}
@@ -161,41 +164,49 @@ def resolved(text: str, folder: Path) -> str:
             raise ValueError(f"the environment variable {name} is not set")
         return os.environ[name]
     if kind == "file" and name:
-        path = folder / Path(name).expanduser()
+        path = folder / file_name(name)
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
+            return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', 'not UTF-8')}") from error
     return text
 
 
-def _endpoint(name: str, own: Mapping[str, Entry], shared: Shared, draft: Draft) -> Endpoint | None:
+def _endpoint(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> Endpoint | None:
     """Return the endpoint, or None if it is switched off or has a mistake, its own or an inherited one."""
-    before = len(draft.mistakes)
     place = Entry(f"{SECTION}.{name}", "", "")
     if not NAME.fullmatch(name) or f"{name}." in OPEN_OPTIONS:
         draft.wrong(place, "an endpoint's name has letters, digits, _ and -, and is not header or metadata")
     if "url" not in own:
-        draft.wrong(place, f"this endpoint has no url.{nearest(name, [n for n in draft.endpoints if n != name])}")
-    for key in sorted(shared.broken - own.keys()):
-        draft.wrong(place, f"left out, since it would inherit {key} from [{SECTION}], which is wrong there")
-    values = dict(shared.values)
+        others = [*(other for other in draft.endpoints if other != name), "header", "metadata"]
+        draft.wrong(place, f"this endpoint has no url.{nearest(name, others)}")
+    for key in sorted(draft.broken[""]):
+        if key in ("", "enabled") or (key not in own and key.partition(".")[0] in STEMS):
+            draft.wrong(place, f"left out, since {key or 'something'} is wrong in [{SECTION}]")
+    values = dict(inherited)
     for key, entry in own.items():
         option = option_for(key)
         if option:
             values.update(_value(option, key, entry, draft))
         else:
             draft.wrong(entry, f"there is no such key.{nearest(key, [*ENDPOINT_OPTIONS, *OPEN_OPTIONS])}")
+    for problem in _contradictions(values):
+        draft.wrong(place, problem)
+    return None if draft.broken[name] or values.pop("enabled", True) is False else _made(name, values)
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("client_key") and not values.get("client_cert"):
-        draft.wrong(place, "client_key needs client_cert beside it")
-    if len(draft.mistakes) > before or values.pop("enabled", True) is False:
-        return None
-    return _made(name, values)
+        yield "client_key needs client_cert beside it"
+    if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":
+        yield "client_cert needs an https:// url: a certificate cannot be shown over http://"
 
 
 def _made(name: str, values: dict[str, Any]) -> Endpoint:
     """Return the endpoint of values that are right: key -> value, with header.NAME and metadata.NAME."""
     fields: dict[str, Any] = {"name": name, "headers": {}, "metadata": {}}
+    if values.get("format") in CHATS:
+        fields["concurrency"] = 1
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
     for key, value in values.items():
         option = option_for(key)
@@ -217,17 +228,12 @@ def _schedule(delay: float | None, retries: int | None) -> tuple[float, ...]:
 def _warnings(draft: Draft, file: Path | None) -> Iterator[str]:
     entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
     written = [e for e in entries if _is_secret(e) and not e.text.startswith(("env:", "file:"))]
-    if (
-        file
-        and os.name == "posix"
-        and written
-        and file.exists()
-        and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-    ):
+    if file and not (entries or draft.endpoints or draft.mistakes):
+        yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
+    if file and os.name == "posix" and written and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         yield f"{file} holds secrets and can be read by others: chmod 600 {file}"
 
 
 def _is_secret(entry: Entry) -> bool:
-    key = entry.key if entry.section != SECTION else entry.key.partition(".")[2] or entry.key
-    option = GENERAL_OPTIONS.get(key) or option_for(key)
+    option = option_for(entry.place[1])
     return bool(option and option.secret)

@@ -1,21 +1,36 @@
 """Read what was written: a file or a mapping comes in, a Draft goes out: each key with its text and its place.
 
-`config` gives the texts their meaning. A line that is wrong is a Mistake, and the rest is still read.
+`config` gives the texts their meaning. A line that is wrong is a Mistake, and the rest is still read; sections of
+other programs, and what is wrong in them, are not looked at.
 """
 
 from __future__ import annotations
 
 import configparser
 import json
+import os
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.options import OPEN_OPTIONS
+from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, nearest, option_for
 
 SECTION = "webhooks"
+#: a section's name begins its line; ours are found indented too
+HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
+#: what somebody wrote who meant our section
+NEARLY = re.compile(r"(?i)\s*web[-_ ]?hooks?\b")
+#: what begins a dotted key: an endpoint's name
+STEM = re.compile(r"(?!whsec_|whsk_)[\w-]{1,64}")
+#: what may be a key, as a whole, and what surely is no secret though nobody knows it
+SHOWN_KEY = re.compile(r"(?!whsec_|whsk_)[\w-]{0,32}(\.[\w-]{1,64})*")
+PLAIN_KEY = re.compile(r"[a-z_]*")
+#: characters of a wrong value that are shown
+VALUE_MAX = 80
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,24 @@ class Entry:
     key: str
     text: str
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The endpoint that section or dotted key name ("" for [webhooks] itself), and the key there."""
+        _, named, name = self.section.partition(".")
+        stem, dotted, rest = self.key.partition(".")
+        if not named and self.key == "default_url":
+            return "default", "url"
+        if not named and dotted and STEM.fullmatch(stem) and f"{stem}." not in OPEN_OPTIONS:
+            return stem, rest
+        return name, self.key
+
+    @property
+    def shown_key(self) -> str:
+        """The key, or its beginning: a line without its "=" can make a secret look like a key."""
+        key = self.place[1]
+        known = option_for(key) or nearest(key, [*ENDPOINT_OPTIONS, *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
+        return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}***"
+
 
 @dataclass
 class Draft:
@@ -56,23 +89,35 @@ class Draft:
     #: endpoint name -> key -> entry
     endpoints: dict[str, dict[str, Entry]] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    #: endpoint name, or "" for [webhooks] itself -> keys with a mistake, "" for the whole section
+    broken: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
         """Note a mistake; the value is shown only where it cannot be a secret."""
-        value = entry.text if show else "***" if entry.text else ""
-        self.mistakes.append(Mistake(self.file, entry.section, entry.key, value, problem))
+        name, key = entry.place
+        self.broken[name].add(key)
+        value = entry.text.partition("\n")[0][:VALUE_MAX] if show else "***" if entry.text else ""
+        shown = (entry.section, entry.shown_key, value, problem)
+        self.mistakes.append(Mistake(self.file, *(_printable(text) for text in shown)))
+
+    def open(self, section: str) -> None:
+        """Note that a section is there, even if there is nothing in it."""
+        name, _ = Entry(section, "", "").place
+        if name:
+            self.endpoints.setdefault(name, {})
 
     def add(self, entry: Entry) -> None:
         """Put an entry to the endpoint that its section, or its dotted key, names."""
-        name, _, key = entry.section.partition(".")[2], "", entry.key
-        if not name and "." in key and key.partition(".")[0] + "." not in OPEN_OPTIONS:
-            name, _, key = key.partition(".")
-        if not name:
-            self.general[key] = entry
-        elif key in self.endpoints.setdefault(name, {}):
-            self.wrong(entry, f"given twice, see also [{self.endpoints[name][key].section}]")
-        elif key:
-            self.endpoints[name][key] = entry
+        name, key = entry.place
+        keys = self.endpoints.setdefault(name, {}) if name else self.general
+        if key in keys:
+            self.wrong(entry, f"given twice, see also {keys[key].key} in [{keys[key].section}]")
+        else:
+            keys[key] = entry
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def read(path: Path, draft: Draft) -> None:
@@ -84,63 +129,119 @@ def read(path: Path, draft: Draft) -> None:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            read_mapping(json.loads(text), draft)
+            read_mapping(json.loads(text, object_pairs_hook=_unique), draft)
             return
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not a text in UTF-8 (byte {error.start})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"is not JSON: {error}") from error
-    for section, keys in _parse_ini(text, draft).items():
-        for key, value in keys.items():
-            draft.add(Entry(section, key, value))
+    seen: set[str] = set()
+    for section, begin, lines in _sections(text, draft):
+        if section in seen:
+            draft.wrong(Entry(section, "", ""), f"given twice, the second time in line {begin}")
+        seen.add(section)
+        draft.open(section)
+        for entry in _entries(section, begin, lines, draft):
+            draft.add(entry)
 
 
-def _parse_ini(text: str, draft: Draft) -> dict[str, dict[str, str]]:
-    """Return our sections; a line that is wrong is a mistake, and the rest is still read."""
-    for strict in (True, False):
-        parser = configparser.ConfigParser(interpolation=None, strict=strict, default_section="\0none")
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f'"{name}" is given twice')
+        made[name] = value
+    return made
+
+
+def _sections(text: str, draft: Draft) -> list[tuple[str, int, list[str]]]:
+    """Return our sections: name, number of the line that it stands in, lines after it."""
+    found: list[tuple[str, int, list[str]]] = [("", 0, [])]
+    for number, line in enumerate(text.split("\n"), 1):
+        header = HEADER.match(line)
+        if header:
+            found.append((header[1], number, []))
+        else:
+            found[-1][2].append(line)
+    for number, line in enumerate(found[0][2], 1):
+        if line.strip() and line.strip()[0] not in "#;":
+            raise ConfigError(f"line {number} stands before the first [section]; is this an INI file?")
+    for section, number, _ in found:
+        if NEARLY.match(section) and not _ours(section):
+            draft.wrong(Entry(section, "", ""), f"line {number} is not read: accepted: [webhooks], [webhooks.NAME]")
+    return [block for block in found if _ours(block[0])]
+
+
+def _ours(section: str) -> bool:
+    return section == SECTION or section.startswith(f"{SECTION}.")
+
+
+def _entries(section: str, begin: int, lines: list[str], draft: Draft) -> Iterator[Entry]:
+    """Yield the entries of a section; a line that is wrong is a mistake, and the rest is still read."""
+    while True:
+        parser = configparser.ConfigParser(interpolation=None, default_section="\0none")
         parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+        parser.SECTCRE = re.compile(rf"\[(?P<header>{re.escape(section)})\]")  # no line below is taken for a section
         try:
-            parser.read_string(text)
-        except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as error:
-            key = getattr(error, "option", "")
-            if error.section.partition(".")[0] == SECTION:
-                draft.wrong(Entry(error.section, key, ""), f"given twice, the second time in line {error.lineno}")
+            parser.read_string("\n".join([f"[{section}]", *lines]))
+        except configparser.DuplicateOptionError as error:
+            number = error.lineno or 0
+            draft.wrong(Entry(section, error.option, ""), f"given twice, the second time in line {begin + number - 1}")
+            lines[number - 2] = re.sub(r"\S.*", f"\0{number} =", lines[number - 2])  # out of the way, for the next look
             continue
-        except configparser.MissingSectionHeaderError as error:
-            raise ConfigError(f"line {error.lineno} stands before the first [section]; is this an INI file?") from error
         except configparser.ParsingError as error:
-            for line, _ in error.errors:
-                draft.mistakes.append(Mistake(draft.file, "", "", "", f'line {line} is not "key = value"'))
+            for number, _ in error.errors:
+                draft.wrong(Entry(section, "", ""), f'line {begin + number - 1} is not "key = value"')
         break
-    ours = [name for name in parser.sections() if name == SECTION or name.startswith(SECTION + ".")]
-    return {name: dict(parser[name]) for name in ours}
+    for key, text in parser[section].items():
+        if not key.startswith("\0"):
+            yield _without_swallowed(Entry(section, key, text), draft)
+
+
+def _without_swallowed(entry: Entry, draft: Draft) -> Entry:
+    """Note a key that stands indented, and so became a part of the value before it; return that value without it."""
+    lines = entry.text.split("\n")
+    for number, line in enumerate(lines[1:], 1):
+        match = re.match(r"([^\s=:]+)\s*[=:]", line)
+        key = Entry(entry.section, match[1], "").place[1] if match else ""
+        if match and (key in GENERAL_OPTIONS or option_for(key)):
+            draft.wrong(entry, f'the line "{match[1]} = ..." below it is indented and so a part of its value')
+            return Entry(entry.section, entry.key, "\n".join(lines[:number]))
+    return entry
 
 
 def read_mapping(mapping: object, draft: Draft) -> None:
     """Read a mapping (endpoint name -> its keys, beside the keys of [webhooks]) into the draft."""
+    if isinstance(mapping, Mapping) and set(mapping) == {SECTION}:
+        mapping = mapping[SECTION]
     if not isinstance(mapping, Mapping):
         raise ConfigError("is not a mapping of endpoint names to their keys")
-    inner = mapping.get(SECTION) if set(mapping) == {SECTION} else mapping
-    for key, value in (inner if isinstance(inner, Mapping) else {}).items():
-        if isinstance(value, Mapping):
-            for inner_key, text in _flat(value):
-                draft.add(Entry(f"{SECTION}.{key}", inner_key, text))
-        else:
-            draft.add(Entry(SECTION, str(key), _text(value)))
+    for key, value in mapping.items():
+        section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
+        draft.open(section)
+        for name, inner in _flat(value) if isinstance(value, Mapping) else [(str(key), value)]:
+            text = _text(inner)
+            if text is None:
+                draft.wrong(Entry(section, name, ""), "accepted: a text, a number, true, false, or a list of these")
+            else:
+                draft.add(Entry(section, name, text))
 
 
-def _flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         if isinstance(value, Mapping):
-            yield from ((f"{key}.{inner}", _text(text)) for inner, text in value.items())
+            yield from ((f"{key}.{inner}", item) for inner, item in value.items())
         else:
-            yield str(key), _text(value)
+            yield str(key), value
 
 
-def _text(value: object) -> str:
+def _text(value: object) -> str | None:
+    """Return how a value is written in an INI file; None for one that cannot be."""
     if isinstance(value, (list, tuple)):
-        return "\n".join(str(item) for item in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        texts = [text for text in map(_text, value) if text is not None]
+        return "\n".join(texts) if len(texts) == len(value) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (str, int, float, os.PathLike)) else None

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -46,8 +45,14 @@ class Lane:
         self._clock = clock
         self._bell = threading.Condition()
         self._stopping = False
-        #: ids of deliveries in flight
-        self._busy: set[str] = set()
+        #: whether a resting thread looks for work by itself
+        self._polled = False
+        #: held while claiming; not the bell, since the scan rings that and must not wait for the outbox
+        self._claiming = threading.Lock()
+        #: held while settling, so that healths are written in the order in which they came about
+        self._settling = threading.Lock()
+        #: delivery in flight -> its endpoint
+        self._busy: dict[str, str] = {}
         self._threads: list[threading.Thread] = []
         self._trouble = ""
 
@@ -71,16 +76,16 @@ class Lane:
         try:
             before = line.health
             attempt, settlement = deliver(delivery, line, self._clock)
-            self._settle(delivery, attempt, settlement, line.health if line.health != before else None)
+            self._settle(line, delivery, attempt, settlement)
             self._tell(line, delivery, attempt, settlement, before)
         finally:
-            with self._bell:
-                self._busy.discard(delivery.id)
+            with self._claiming:
+                self._busy.pop(delivery.id)
         return True
 
     def next_at(self, healthy_only: bool) -> float:
         """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits."""
-        with self._bell:
+        with self._claiming:
             if self._busy and (not healthy_only or any(line.health.healthy for line in self.lines)):
                 return 0.0
             return min(self._line_next_at(line, healthy_only) for line in self.lines)
@@ -92,32 +97,37 @@ class Lane:
             self._bell.notify_all()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if not any(thread.is_alive() for thread in self._threads):
-            self._lock.release()
-            for line in self.lines:
-                line.sender.close()
+        if any(thread.is_alive() for thread in self._threads):
+            with suppress(OutboxError):
+                self._outbox.unclaim(list(self._busy))
+            return
+        self._lock.release()
+        for line in self.lines:
+            line.sender.close()
 
     def _line_next_at(self, line: Line, healthy_only: bool) -> float:
-        health = line.health if self._lock.held else self._outbox.health(line.endpoint.name)
+        health = line.health if self._lock.held else self._written_health(line)
         due = self._outbox.next_due(line.endpoint.name)
         if due is None or health.condition is Condition.DISABLED or (healthy_only and not health.healthy):
             return NEVER
         return max(due, health.open_at)
 
     def _claim(self) -> tuple[Line, Delivery] | None:
-        with self._bell:
+        with self._claiming:
             if self._stopping or not self._holds_lock():
                 return None
             now = self._clock()
             for line in self.lines:
-                probing = not line.health.healthy
-                if not line.health.may_send(now) or (probing and self._busy):
-                    continue  # a probe goes alone
                 endpoint = line.endpoint
+                probing = not line.health.healthy
+                if not line.health.may_send(now) or (probing and endpoint.name in self._busy.values()):
+                    continue  # a probe goes alone
                 longest = max((*endpoint.retry_schedule, 3600.0)) * 2
                 delivery = self._outbox.claim(endpoint.name, self._busy, now, longest)
                 if delivery:
-                    self._busy.add(delivery.id)
+                    self._busy[delivery.id] = endpoint.name
+                    self.lines.remove(line)  # the other endpoints of this URL come first next time
+                    self.lines.append(line)
                     self._more()
                     return line, delivery
         return None
@@ -129,27 +139,35 @@ class Lane:
         if not self._lock.take():
             return False
         for line in self.lines:
-            fingerprint = line.endpoint.fingerprint
-            health = self._outbox.health(line.endpoint.name)
-            line.health = health if health.fingerprint == fingerprint else Health(fingerprint=fingerprint)
+            line.health = line.written = self._written_health(line)
         return True
+
+    def _written_health(self, line: Line) -> Health:
+        """Return the health that the last sender wrote, unless the endpoint's settings are others since then."""
+        health, fingerprint = self._outbox.health(line.endpoint.name), line.endpoint.fingerprint
+        return health if health.fingerprint == fingerprint else Health(fingerprint=fingerprint)
 
     def open_now(self) -> None:
         """Let the next step try endpoints that are failing or held, and what waits for a retry."""
-        with self._bell:
+        with self._claiming:
             if self._holds_lock():
                 for line in self.lines:
-                    line.health = replace(line.health, open_at=0.0)
+                    line.open()
                     self._outbox.make_due(line.endpoint.name, self._clock())
 
-    def _settle(self, delivery: Delivery, attempt: Attempt, settlement: Settlement, health: Health | None) -> None:
+    def _settle(self, line: Line, delivery: Delivery, attempt: Attempt, settlement: Settlement) -> None:
         """Write down what became of an attempt; a locked or full disk is waited for, since it cannot be undone."""
+        level = logging.WARNING
         while True:
             try:
-                self._outbox.settle(delivery, attempt, settlement, health)
+                with self._settling:
+                    health = line.health
+                    self._outbox.settle(delivery, attempt, settlement, health if health != line.written else None)
+                    line.written = health
                 return
             except OutboxBusyError as error:
-                log.warning("webhooks: %s; a delivery that was made waits to be noted", error)
+                log.log(level, "webhooks: %s; a delivery that was made waits to be noted", error)
+                level = logging.DEBUG
                 if self._stopping:
                     raise
                 time.sleep(POLL_SECONDS)
@@ -174,18 +192,19 @@ class Lane:
         )
 
     def _more(self) -> None:
-        """Let one more thread look for work; called with the bell held."""
-        self._bell.notify()
-        if self._threads and len(self._threads) < self._concurrency:
-            self._grow()
+        """Let one more thread look for work, if there are threads at all."""
+        with self._bell:
+            self._bell.notify()
+            if self._threads and len(self._threads) < self._concurrency:
+                self._grow()
 
     def _grow(self) -> None:
-        name = f"{self._name}-{len(self._threads) + 1}"
-        thread = threading.Thread(target=self._work, args=(not self._threads,), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
+        with suppress(RuntimeError):  # no more threads can be had: those that there are must do
+            thread.start()
+            self._threads.append(thread)
 
-    def _work(self, first: bool) -> None:
+    def _work(self) -> None:
         while not self._stopping:
             went = False
             try:
@@ -197,9 +216,17 @@ class Lane:
             except Exception:  # a thread that ends would leave its endpoint silent for the rest of the process
                 log.exception("webhooks: the sending thread of %s met a bug", self._name)
             if not went:
-                with self._bell:
-                    if not self._stopping:
-                        self._bell.wait(POLL_SECONDS if first else None)
+                self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the bell; one of the resting threads also looks by itself from time to time."""
+        with self._bell:
+            polls = not self._polled
+            self._polled = True
+            if not self._stopping:
+                self._bell.wait(POLL_SECONDS if polls else None)
+            if polls:
+                self._polled = False
 
 
 class Dispatcher:

@@ -76,6 +76,8 @@ class Endpoint:
     concurrency: int = 4
     #: seconds before retry 1, 2, ...; after the last one the delivery is dead
     retry_schedule: tuple[float, ...] = (5, 60, 300, 900, 3600, 21600)
+    #: where people open the scanner's web interface, without a slash at the end; chat messages link to it
+    ui_url: str = ""
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,11 +106,14 @@ class Endpoint:
 
 
 def _settled(value: object) -> str:
-    """Return a value as text that is equal exactly if the setting is (secrets and files by their content)."""
+    """Return a value as text that is equal exactly if the setting is (files by the time of their last change)."""
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, Path):
-        return f"{value}:{value.stat().st_mtime_ns if value.exists() else 'missing'}"
+        try:
+            return f"{value}:{value.stat().st_mtime_ns}"
+        except OSError:  # missing, or in a folder that may not be read
+            return f"{value}:missing"
     if isinstance(value, Mapping):
         return repr([(key, _settled(item)) for key, item in sorted(value.items())])
     return repr([_settled(item) for item in value]) if isinstance(value, tuple) else repr(value)

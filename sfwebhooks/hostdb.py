@@ -16,6 +16,11 @@ from sfwebhooks.findings import Finding, Source
 ROOT = "ROOT"
 
 
+#: our module's name in the host
+MODULE = "sfp__stor_webhooks"
+DATABASE = "spiderfoot.db"
+
+
 @dataclass(frozen=True)
 class ScanRow:
     """A scan as the host's database has it."""
@@ -34,6 +39,14 @@ def data_folder() -> Path:
     return Path(os.environ.get("SPIDERFOOT_DATA") or Path.home() / ".spiderfoot")
 
 
+def saved_options(folder: Path) -> dict[str, str]:
+    """Return our module's options as saved on the host's settings page; nothing if there are none, or no database."""
+    try:
+        return HostDatabase(str(folder / DATABASE)).options(MODULE)
+    except sqlite3.Error:
+        return {}
+
+
 class HostDatabase:
     """The host's database file.
 
@@ -50,6 +63,14 @@ class HostDatabase:
             scan_id,
         )
         return ScanRow(*rows[0]) if rows else None
+
+    def scan_ids(self) -> list[str]:
+        """Return the ids of all scans, the newest first."""
+        return [row[0] for row in self._rows("SELECT guid FROM tbl_scan_instance ORDER BY created DESC")]
+
+    def options(self, module: str) -> dict[str, str]:
+        """Return the saved options of a module."""
+        return dict(self._rows("SELECT opt, val FROM tbl_config WHERE scope = ?", module))
 
     def descriptions(self) -> dict[str, str]:
         """Return event type -> the host's words for it."""

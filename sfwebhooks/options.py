@@ -28,7 +28,8 @@ RESERVED_HEADERS = re.compile(
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ' Did you mean "...?"' for a typo of a known word, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
@@ -72,8 +73,9 @@ def event_words(text: str) -> tuple[str, ...]:
     if not found:
         raise ValueError('accepted: event names, * patterns, "all", "!name"; see sfwebhooks events')
     for word in found:
-        if not any(matches(word.lstrip("!"), name) for name in EVENT_NAMES):
-            hint = nearest(word.lstrip("!"), EVENT_NAMES)
+        wanted = word[1:] if word.startswith("!") else word
+        if not any(matches(wanted, name) for name in EVENT_NAMES):
+            hint = nearest(wanted, sorted(EVENT_NAMES))
             raise ValueError(f'no event is called "{word}".{hint} Accepted: event names, * patterns, "all", "!name"')
     return found
 
@@ -89,7 +91,8 @@ def url(text: str) -> Secret:
     """Read an http or https URL with a host, in ASCII, without user name, password or fragment."""
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # raises for an empty or too long label
+        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", text):
@@ -99,6 +102,14 @@ def url(text: str) -> Secret:
     if parts.fragment:
         raise ValueError("the part after # is never sent; leave it away")
     return Secret(text)
+
+
+def base_url(text: str) -> str:
+    """Read the http or https URL of a web interface, to which paths are added; a slash at its end is dropped."""
+    base = url(text).reveal().rstrip("/")
+    if not re.fullmatch(r"[^?|<>]+", base):
+        raise ValueError("accepted: an http:// or https:// URL without ? and what follows")
+    return base
 
 
 def secrets(text: str) -> tuple[Secret, ...]:
@@ -144,7 +155,10 @@ def path(text: str) -> Path:
     """Read a file name; `~` is the home folder. Relative ones are resolved by `config`."""
     if not text or "\0" in text:
         raise ValueError("accepted: the name of a file")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"accepted: the name of a file; {error}") from error
 
 
 def plain(text: str) -> str:
@@ -184,9 +198,10 @@ ENDPOINT_OPTIONS = {
         Option("client_key", path, "PEM file with its key, if not in the same file"),
         Option("client_key_password", password, "password of an encrypted key", secret=True),
         Option("timeout", seconds, "time for one attempt (15s)"),
-        Option("concurrency", number(1, 64), "attempts at once (4); 1 keeps the order"),
+        Option("concurrency", number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
         Option("max_retries", number(0, 100), "retries after the first attempt (6)"),
         Option("retry_delay", seconds, "wait before the first retry, doubled for each further one"),
+        Option("ui_url", base_url, "where you open SpiderFoot; chat messages then link to the scan"),
     )
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user

@@ -14,8 +14,9 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ class Outbox:
             rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()
         return {state.value: 0 for state in State} | dict(rows)
 
+    def tallies_by_endpoint(self) -> dict[str, dict[str, int]]:
+        """Return endpoint -> state -> deliveries. Counts the rows: not for a hot path."""
+        found: dict[str, dict[str, int]] = {}
+        with self._reading() as sql:
+            for endpoint, state, number in sql.execute(
+                "SELECT endpoint, state, count(*) FROM delivery GROUP BY endpoint, state"
+            ):
+                found.setdefault(endpoint, {})[state] = number
+        return found
+
     # --- sending side
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, longest: float) -> Delivery | None:
@@ -117,6 +128,13 @@ class Outbox:
             if row:
                 sql.execute("UPDATE delivery SET begun = begun + 1 WHERE id = ?", (row[0],))
         return _delivery(row) if row else None
+
+    def unclaim(self, delivery_ids: Collection[str]) -> None:
+        """Take back the begin of attempts that an orderly stop cut off: their sender did not crash."""
+        with self._writing() as sql:
+            sql.executemany(
+                "UPDATE delivery SET begun = begun - 1 WHERE id = ? AND begun > 0", [(item,) for item in delivery_ids]
+            )
 
     def settle(self, delivery: Delivery, attempt: Attempt, settlement: Settlement, health: Health | None) -> None:
         """Commit what became of an attempt, and the endpoint's health if it changed."""
@@ -207,46 +225,63 @@ class Outbox:
                 raise OutboxError(f"outbox {self.path} cannot be used: {error.strerror}") from error
 
     def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        # only a new file: to close a descriptor of a file that SQLite has open drops all of our locks on it, and the
+        # next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(
             str(self.path), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             if self._accepting:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
             upgrade(connection)
+        except OutboxError as error:
+            connection.close()
+            raise OutboxError(f"outbox {self.path} {error}") from error
         except BaseException:
             connection.close()
             raise
         return connection
 
 
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Set WAL, for which SQLite does not wait as elsewhere. A file system that cannot have it goes on without."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 def _accept(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> int:
     """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number."""
-    if not wanted:
+    known = "SELECT 1 FROM delivery WHERE id = ?"
+    new = [pair for pair in wanted if not sql.execute(known, (delivery_id(event.id, pair[0]),)).fetchone()]
+    if not new:
         return 0
     scan_id = event.scan.id if event.scan else ""
     sql.execute(
         "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (event.id, scan_id, event.type, int(event.severity), event.special, event.at, json.dumps(event.data)),
     )
-    new = 0
-    for endpoint, name in wanted:
-        inserted = sql.execute(
-            "INSERT OR IGNORE INTO delivery (id, event_id, endpoint, name, sequence, state, due_at)"
-            " SELECT ?, ?, ?, ?, 1 + coalesce((SELECT last FROM sequence WHERE scan_id = ? AND endpoint = ?), 0),"
-            " 'waiting', ?",
-            (delivery_id(event.id, endpoint), event.id, endpoint, name, scan_id, endpoint, now),
-        ).rowcount
-        if inserted:
-            new += 1
-            sql.execute(
-                "INSERT INTO sequence VALUES (?, ?, 1) ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = last + 1",
-                (scan_id, endpoint),
-            )
-    return new
+    for endpoint, name in new:
+        sql.execute(
+            "INSERT INTO sequence VALUES (?, ?, 1) ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = last + 1",
+            (scan_id, endpoint),
+        )
+        sql.execute(
+            "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at)"
+            " SELECT ?, ?, ?, ?, last, 'waiting', ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
+            (delivery_id(event.id, endpoint), event.id, endpoint, name, now, scan_id, endpoint),
+        )
+    return len(new)
 
 
 def _next(

@@ -18,6 +18,8 @@ from sfwebhooks.attempts import Outcome, Verdict
 FAILURES_MAX = 5
 #: seconds between the probes of an endpoint that is FAILING or HELD; the last one repeats
 PROBE_SECONDS = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
+#: seconds; what is closed for much longer than any probe or Retry-After asks comes from a clock that was set back
+CLOSED_MAX = 7200.0
 
 
 class Condition(str, Enum):
@@ -56,24 +58,27 @@ class Health:
         """Whether anything may be sent at `now` (epoch seconds)."""
         if self.condition is Condition.DISABLED:
             return False
-        # a clock that was set back must not close an endpoint for longer than the longest wait
-        return now >= self.open_at or self.open_at - now > max(PROBE_SECONDS[-1], 3600.0)
+        return now >= self.open_at or self.open_at - now > CLOSED_MAX
 
     def after(self, verdict: Verdict, now: float) -> Health:
-        """Return the health after an attempt with this verdict."""
+        """Return the health after an attempt with this verdict; others may have been in flight beside it."""
+        if self.condition is Condition.DISABLED:
+            return self
         if verdict.outcome in (Outcome.DELIVERED, Outcome.DEAD):  # it answers, and for the message only
-            return Health(since=self.since if self.healthy else now, fingerprint=self.fingerprint)
+            if not self.healthy:
+                return Health(since=now, fingerprint=self.fingerprint)
+            return Health(since=self.since, fingerprint=self.fingerprint, open_at=self.open_at)
         if verdict.outcome is Outcome.DISABLE:
             return self._become(Condition.DISABLED, verdict, now)
         if verdict.outcome is Outcome.HOLD:
             return self._become(Condition.HELD, verdict, now)
         if not self.healthy or self.failures + 1 >= FAILURES_MAX:
             return self._become(Condition.FAILING if self.healthy else self.condition, verdict, now)
-        return replace(self, failures=self.failures + 1, open_at=now + (verdict.wait or 0.0))
+        return replace(self, failures=self.failures + 1, open_at=self._open_at(verdict.wait or 0.0, now))
 
     def _become(self, condition: Condition, verdict: Verdict, now: float) -> Health:
         same = condition is self.condition
-        probes = self.probes + 1 if same else 0
+        probes = self.probes + (now >= self.open_at) if same else 0  # what ends while it is closed was no probe
         wait = PROBE_SECONDS[min(probes, len(PROBE_SECONDS) - 1)]
         return replace(
             self,
@@ -81,6 +86,10 @@ class Health:
             reason=verdict.reason,
             since=self.since if same else now,
             failures=self.failures + 1,
-            open_at=now + max(wait, verdict.wait or 0.0),
+            open_at=self._open_at(max(wait, verdict.wait or 0.0), now),
             probes=probes,
         )
+
+    def _open_at(self, wait: float, now: float) -> float:
+        """Return when it opens after a wait; a longer one that was asked for before stays."""
+        return max(now + wait, self.open_at if self.open_at - now <= CLOSED_MAX else 0.0)

@@ -6,11 +6,13 @@ deliver:  delivery -> format -> sign -> send -> judge -> plan -> outbox (settled
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Callable
 
-from sfwebhooks.attempts import Attempt, Reply
+from sfwebhooks.attempts import Attempt, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, WebhookEvent, clean_text
 from sfwebhooks.formats import FORMATS
@@ -24,6 +26,8 @@ from sfwebhooks.signing import sign
 Clock = Callable[[], float]
 #: characters of a reply that the delivery log keeps
 EXCERPT = 1024
+#: a part of a URL, or a word of a header, that has so many characters may be a credential
+CREDENTIAL = 12
 
 
 @dataclass
@@ -33,6 +37,20 @@ class Line:
     endpoint: Endpoint
     sender: Sender
     health: Health = field(default_factory=Health)
+    #: the health as the outbox has it
+    written: Health = field(default_factory=Health)
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def learn(self, verdict: Verdict, now: float) -> Health:
+        """Let the health follow a verdict, one thread at a time, and return it."""
+        with self._guard:
+            self.health = self.health.after(verdict, now)
+            return self.health
+
+    def open(self) -> None:
+        """Let the next delivery go, whatever the health says."""
+        with self._guard:
+            self.health = replace(self.health, open_at=0.0)
 
 
 def accept(events: Iterable[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Outbox, now: float) -> int:
@@ -42,7 +60,8 @@ def accept(events: Iterable[WebhookEvent], endpoints: tuple[Endpoint, ...], outb
         OutboxError: nothing was committed.
     """
     items = [(event, wanted_by(event, endpoints)) for event in events]
-    return outbox.accept([item for item in items if item[1]], now)
+    kept = [item for item in items if item[1]]
+    return outbox.accept(kept, now) if kept else 0
 
 
 def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tuple[str, str]]:
@@ -54,24 +73,34 @@ def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tupl
 def deliver(delivery: Delivery, line: Line, clock: Clock) -> tuple[Attempt, Settlement]:
     """Make one attempt; return what it was and what becomes of the delivery. The line's health follows."""
     endpoint, begin = line.endpoint, clock()
-    wire_format = FORMATS[endpoint.format]
+    wire_format, probe = FORMATS[endpoint.format], not line.health.healthy
     content = wire_format.render(delivery, endpoint)
     request = sign(content, delivery, endpoint, begin)
     reply = line.sender.send(request)
     end = clock()
     verdict = wire_format.read(reply) or judge(reply, end)
-    trigger = "schedule" if line.health.healthy else "probe"
-    line.health = line.health.after(verdict, end)
-    settlement = plan(verdict, delivery.attempts, endpoint.retry_schedule, line.health.healthy, end)
+    health = line.learn(verdict, end)
+    settlement = plan(verdict, delivery.attempts, endpoint.retry_schedule, health.healthy, end)
+    trigger = "probe" if probe else "schedule"
     attempt = Attempt(begin, end - begin, reply.status, verdict.reason, excerpt(reply, endpoint), trigger)
     return attempt, settlement
 
 
 def excerpt(reply: Reply, endpoint: Endpoint) -> str:
-    """Return the reply's first characters, or the failure in words, with the endpoint's secrets masked."""
-    text = clean_text(reply.detail or reply.body[: 4 * EXCERPT].decode("utf-8", "replace"))
-    secrets = [endpoint.url, *endpoint.secrets, *endpoint.headers.values()]
-    secrets += [secret for secret in (endpoint.api_key, endpoint.client_key_password) if secret]
-    for secret in secrets:
-        text = text.replace(secret.reveal(), "***")
-    return text[:EXCERPT]
+    """Return the reply's first characters, or the failure in words, in one line, with the endpoint's secrets masked."""
+    text = clean_text(reply.detail or reply.body.decode("utf-8", "replace"))
+    for secret in sorted(_secrets(endpoint), key=len, reverse=True):  # one may be a part of another
+        text = text.replace(secret, "***")
+    words = " ".join(text.split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words[:EXCERPT])
+
+
+def _secrets(endpoint: Endpoint) -> Iterator[str]:
+    """Yield what must not be shown of an endpoint; of its URL (a receiver echoes the path) all but scheme and host."""
+    whole = [*endpoint.secrets, endpoint.api_key, endpoint.client_key_password, *endpoint.headers.values()]
+    texts = [secret.reveal() for secret in whole if secret]
+    parts = [part for value in endpoint.headers.values() for part in value.reveal().split()]
+    target = re.sub(r"^[^/?]*", "", endpoint.url.reveal().partition("://")[2])
+    parts += [endpoint.url.reveal(), target, *re.split(r"[/?&=]", target)]
+    yield from (text for text in texts if text)
+    yield from (part for part in parts if len(part) >= CREDENTIAL)

@@ -23,7 +23,6 @@ from sfwebhooks.hostdb import ROOT, HostDatabase
 from sfwebhooks.scans import RUNS, ScanRun
 from sfwebhooks.severity import severity_of, special_of
 
-NAME = "sfp__stor_webhooks"
 log = logging.getLogger("spiderfoot.webhooks")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -100,10 +99,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
 
 def settings_of(opts: dict[str, Any]) -> config.Settings | None:
     """Return the settings to use, or None if webhooks are switched off; `opts` are the module's and the host's."""
-    if config.disabled() or opts.get("enabled") in (False, "0", 0):
-        return None
-    settings = config.load(config.find(str(opts.get("config") or ""), data_folder(opts)))
-    return None if settings.enabled is False else settings
+    return config.active(opts, data_folder(opts))
 
 
 def data_folder(opts: dict[str, Any]) -> Path:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -67,9 +68,13 @@ class Checks:
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
-    """Return the TLS context of a receiver; with `client_ca` it demands a client certificate of that CA."""
+    """Return the TLS context of a receiver; with `client_ca` it demands a client certificate of that CA.
+
+    Raises:
+        OSError: a file cannot be read, or OpenSSL cannot use it (an encrypted key, for one).
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    context.load_cert_chain(cert, key, password="")  # else OpenSSL asks for it on the terminal
     if client_ca:
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -86,6 +91,7 @@ class Receiver(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # a sixth connection at once would wait a second for its next try
 
     def __init__(
         self,
@@ -102,6 +108,7 @@ class Receiver(ThreadingHTTPServer):
         self.status = status
         self.on_receive = on_receive
         self.on_refuse = on_refuse
+        self._open: set[socket.socket] = set()
 
     @property
     def url(self) -> str:
@@ -111,41 +118,48 @@ class Receiver(ThreadingHTTPServer):
 
     def start(self) -> None:
         """Begin to take requests, in a thread."""
-        threading.Thread(target=self.serve_forever, args=(0.05,), name="receiver", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), name="receiver", daemon=True).start()
 
     def stop(self) -> None:
-        """Take no more requests and free the port."""
+        """Take no more requests, free the port, and end the connections that are kept alive."""
         self.shutdown()
         self.server_close()
+        for request in list(self._open):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's own thread, then serve it."""
         request.settimeout(SOCKET_SECONDS)
         if self.tls:
+            # not at once: wrap_socket closes a socket whose handshake fails
+            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             try:
-                request = self.tls.wrap_socket(request, server_side=True)
-            except (ssl.SSLError, OSError) as error:
+                request.do_handshake()
+            except OSError as error:
                 self.on_refuse(getattr(error, "reason", "") or str(error))
                 _drain(request)
                 return
         try:
+            self._open.add(request)
             super().finish_request(request, client_address)
         finally:
+            self._open.discard(request)
             self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a sender that goes away is no news."""
+        """Say nothing of a sender that goes away; the rest is a bug of ours."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
-def _drain(request: socket.socket) -> None:
+def _drain(request: ssl.SSLSocket) -> None:
     """Read what is still coming, so that closing does not reset the connection before our alert has arrived."""
-    with contextlib.suppress(OSError):
-        raw = socket.socket(fileno=request.detach()) if isinstance(request, ssl.SSLSocket) else request
+    with contextlib.suppress(OSError), socket.socket(fileno=request.detach()) as raw:
         raw.settimeout(0.5)
         raw.shutdown(socket.SHUT_WR)
         while raw.recv(65536):
             pass
-        raw.close()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -160,11 +174,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Take a delivery, verify it, answer."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > BODY_MAX:
+        digits = length.isascii() and length.isdigit()
+        if not digits or int(length[:20]) > BODY_MAX:
             self.close_connection = True
-            self._answer(411 if not length.isdigit() else 413, b"")
+            self._answer(413 if digits else 411, b"")
             return
         body = self.rfile.read(int(length))
+        if len(body) < int(length):  # the sender died on the way: no message
+            self.close_connection = True
+            return
         headers = CaseInsensitiveDict(self.headers.items())
         problems = self.server.checks.problems(headers, body)
         received = Received(time.time(), self.path, headers, body, problems, self._client())
@@ -180,9 +198,11 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: deliveries are told by `on_receive`."""
 
     def _answer(self, status: int, body: bytes) -> None:
+        body = b"" if status in (204, 205, 304) else body  # these have none: one would be taken for the next reply
         self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
+        if status != 204:
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 

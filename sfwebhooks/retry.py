@@ -9,6 +9,7 @@ import email.utils
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timezone
 from enum import Enum
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
@@ -78,7 +79,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), RETRY_AFTER_MAX)
+        return min(float(text), RETRY_AFTER_MAX)
     until = _http_date(text)
     if until is None:
         return None
@@ -88,7 +89,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def _http_date(text: str) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
+        moment = email.utils.parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
 

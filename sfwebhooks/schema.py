@@ -87,14 +87,15 @@ def upgrade(connection: sqlite3.Connection) -> None:
     try:
         taken = _version(connection)  # again, under the lock
         if taken > len(STEPS):
-            raise OutboxError(f"it was made by a newer sfwebhooks (schema {taken}, known here: {len(STEPS)}); upgrade")
+            raise OutboxError(f"was made by a newer sfwebhooks (schema {taken}, known here: {len(STEPS)}); upgrade")
         for step in STEPS[taken:]:
             for statement in step.split(";\n"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(STEPS)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
         raise
 
 

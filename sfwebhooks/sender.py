@@ -6,9 +6,13 @@ environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
+import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +20,7 @@ from typing import Any
 import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from sfwebhooks.attempts import Failure, Reply
 from sfwebhooks.endpoints import Endpoint
@@ -25,28 +30,56 @@ from sfwebhooks.tls import context_for
 
 CONNECT_SECONDS = 5.0
 REPLY_BYTES = 64 * 1024
-#: alerts with which a receiver says that our certificate is missing or wrong (RFC 8446 section 6.2)
-REFUSALS = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED",
-            "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")  # fmt: skip
+#: alerts with which a receiver says that our certificate is missing or wrong (RFC 8446 section 6.2; the first one is
+#: TLS 1.2's for a missing one, and also that of a receiver with which we have no cipher in common)
+REFUSALS = ("HANDSHAKE_FAILURE", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED",
+            "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA",
+            "ACCESS_DENIED")  # fmt: skip
 
 
 class Adapter(HTTPAdapter):
     """The adapter of requests with a TLS context of our own, which alone decides what is trusted.
 
-    `send` is left as it is: the test library `responses` replaces it.
+    It sends the target (path and query) as configured: urllib3 would re-encode it, and show it in a log line about
+    wrong headers in a reply. `send` is left as it is: the test library `responses` replaces it.
     """
 
-    def __init__(self, context: ssl.SSLContext, connections: int) -> None:
+    def __init__(self, context: ssl.SSLContext, target: str, connections: int) -> None:
         self._context = context
+        self._target = target
         super().__init__(pool_connections=1, pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool with our context."""
+        """Make the pool with our context and our connections."""
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        pools = (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool))
+        self.poolmanager.pool_classes_by_scheme = {scheme: _pool(pool, self._target) for scheme, pool in pools}
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return what urllib3 may know of the target."""
+        return "/"
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Leave the context alone; requests would add the public CAs to an endpoint's own ones here."""
         conn.cert_reqs = "CERT_NONE" if self._context.verify_mode is ssl.CERT_NONE else "CERT_REQUIRED"
+
+
+def _pool(pool: Any, target: str) -> Any:
+    """Return a class of connection pools that send this target in place of the one that they are given."""
+
+    class Connection(pool.ConnectionCls):  # type: ignore[misc]
+        def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+            super().putrequest(method, target, *args, **kwargs)
+
+        def send(self, data: Any) -> None:
+            try:
+                super().send(data)
+            except ssl.SSLEOFError as error:
+                # the receiver has hung up on us; urllib3 takes this one as: look whether it has said why before. With
+                # TLS 1.3 that is its alert about our certificate, which it judges after we began to speak
+                raise BrokenPipeError(errno.EPIPE, "closed while we were sending") from error
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
 
 class Sender:
@@ -55,12 +88,14 @@ class Sender:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._adapter: Adapter | None = None
+        self._opening = threading.Lock()
 
     def send(self, request: Request) -> Reply:
         """Make one attempt and return what came back, or why nothing did."""
         try:
-            if self._adapter is None:
-                self._adapter = Adapter(context_for(self._endpoint), self._endpoint.concurrency)
+            with self._opening:
+                if self._adapter is None:
+                    self._adapter = Adapter(context_for(self._endpoint), _target(request), self._endpoint.concurrency)
             return self._exchange(self._adapter, request)
         except CertificateError as error:
             return Reply(failure=Failure.CERTIFICATE, detail=str(error))
@@ -95,13 +130,20 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     return prepared
 
 
+def _target(request: Request) -> str:
+    """Return path and query of the request's URL, byte for byte."""
+    target = re.sub(r"^[^/?]*", "", request.url.reveal().partition("://")[2])
+    return target if target.startswith("/") else "/" + target
+
+
 def _read(response: requests.Response, deadline: float) -> bytes:
-    """Return the reply's body as far as REPLY_BYTES and the deadline (monotonic seconds) allow."""
+    """Return the reply's body as far as REPLY_BYTES, the deadline (monotonic seconds) and the receiver allow."""
     body = b""
-    for chunk in response.iter_content(4096):
-        body += chunk
-        if len(body) >= REPLY_BYTES or time.monotonic() > deadline:
-            break
+    with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError, OSError):  # the status has come
+        for chunk in response.iter_content(4096):
+            body += chunk
+            if len(body) >= REPLY_BYTES or time.monotonic() > deadline:
+                break
     return body[:REPLY_BYTES]
 
 
@@ -116,8 +158,11 @@ def failed(error: BaseException) -> Reply:
             return Reply(failure=Failure.TLS_REFUSED if refused else Failure.TLS, detail=cause.reason or "")
         if isinstance(cause, socket.gaierror):
             return Reply(failure=Failure.DNS, detail=cause.strerror or "name not known")
+        if isinstance(cause, urllib3.exceptions.LocationParseError):
+            return Reply(failure=Failure.DNS, detail="no host can have this name")
     timeouts = (TimeoutError, socket.timeout, requests.Timeout, urllib3.exceptions.TimeoutError)
-    if any(isinstance(cause, timeouts) for cause in causes):
+    other = urllib3.exceptions.NewConnectionError  # a refused connection, although urllib3 derives it from a timeout
+    if any(isinstance(cause, timeouts) and not isinstance(cause, other) for cause in causes):
         return Reply(failure=Failure.TIMEOUT, detail="no answer in time")
     for cause in causes:
         if isinstance(cause, OSError) and cause.strerror:

@@ -110,7 +110,7 @@ def _standard_problems(headers: Mapping[str, str], body: bytes, secrets: Sequenc
     expected = [standard_signature(secret, message_id, stamp, body) for secret in secrets]
     if not any(_same(one, other) for one in expected for other in given):
         yield "webhook-signature does not fit: another secret, or id, timestamp or body were changed on the way"
-    age = now - int(stamp) if stamp.isascii() and stamp.isdigit() else None
+    age = now - float(stamp) if stamp.isascii() and stamp.isdigit() else None
     if age is None:
         yield "webhook-timestamp is not in whole seconds"
     elif abs(age) > TOLERANCE_SECONDS:

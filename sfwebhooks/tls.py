@@ -6,6 +6,7 @@ file nor the reason, and it would ask for a missing password on the terminal.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -19,6 +20,8 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError
 
 BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+#: the only names of files that OpenSSL looks for in a folder of CAs
+HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
 def context_for(endpoint: Endpoint) -> ssl.SSLContext:
@@ -37,7 +40,7 @@ def context_for(endpoint: Endpoint) -> ssl.SSLContext:
         try:
             context.load_cert_chain(endpoint.client_cert, key, password=password or "")
         except (ssl.SSLError, OSError) as error:
-            raise CertificateError(f"{endpoint.client_cert} is refused by OpenSSL: {error}") from error
+            raise CertificateError(f"client_cert {endpoint.client_cert} is refused by OpenSSL: {error}") from error
     return context
 
 
@@ -47,10 +50,12 @@ def _trust(context: ssl.SSLContext, endpoint: Endpoint) -> None:
         context.verify_mode = ssl.CERT_NONE
         return
     bundle = endpoint.ca_bundle or Path(certifi.where())
-    if not bundle.is_dir():
+    folder = bundle if bundle.is_dir() else None
+    if folder is None and endpoint.ca_bundle:
         _certificates(bundle, "ca_bundle")
+    elif folder and not any(HASHED.fullmatch(file.name) for file in folder.iterdir()):
+        raise CertificateError(f"ca_bundle {folder} is a folder without hashed certificates: openssl rehash {folder}")
     try:
-        folder = bundle if bundle.is_dir() else None
         context.load_verify_locations(cafile=None if folder else bundle, capath=folder)
     except (ssl.SSLError, OSError) as error:
         raise CertificateError(f"ca_bundle {bundle} is refused by OpenSSL: {error}") from error
@@ -63,6 +68,8 @@ def check_identity(certificate: Path, key: Path, password: str | None, now: date
         CertificateError: which file is wrong, and how.
     """
     chain = _certificates(certificate, "client_cert")
+    if key == certificate and b"PRIVATE KEY-----" not in _read(key, "client_cert"):
+        raise CertificateError(f"client_cert {certificate} holds no private key: name the key's file with client_key")
     public = _private_key_public_part(key, password)
     matching = [_public_part(link) == public for link in chain]
     if not any(matching):

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from sfwebhooks import __version__
-from sfwebhooks.cli import check, drain, host, receive
+from sfwebhooks.cli import check, demo, drain, events, host, receive
 from sfwebhooks.errors import WebhooksError
 
-FAMILIES = (host, check, receive, drain)
+FAMILIES = (host, check, receive, drain, events, demo)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sfwebhooks import config
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.hostdb import data_folder
+from sfwebhooks.hostdb import data_folder, saved_options
 
 
 def console() -> Console:
@@ -50,7 +50,7 @@ def settings(given: argparse.Namespace) -> config.Settings:
     Raises:
         ConfigError: there is no configuration.
     """
-    path = config.find(given.config, folder(given))
+    path = config.find(given.config or saved_options(folder(given)).get("config", ""), folder(given))
     if path is None:
         raise ConfigError(
             f"no configuration: there is no [webhooks] in {folder(given) / 'spiderfoot.conf'}, no "

@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from rich.console import Console
 from sfwebhooks.cli.common import add_config, console, plain, settings
 from sfwebhooks.config import resolved
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.options import secrets
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 
 
@@ -56,7 +58,7 @@ def _receive(given: argparse.Namespace) -> int:
 
 def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
     checks, port = _expected(given)
-    tls = server_context(given.cert, given.key or given.cert, given.client_ca) if given.cert else None
+    tls = _tls(given)
     statuses, lock = _statuses(given.status), threading.Lock()
 
     def status(received: Received) -> int:
@@ -73,15 +75,33 @@ def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
         out.print(plain(f"{_now()}  refused in the TLS handshake: {reason}", "red"))
 
     try:
-        return Receiver(checks, (given.host, port), tls, status, show, refuse)
+        if given.save:
+            given.save.open("a").close()  # to fail now, not at the first request
     except OSError as error:
-        raise ConfigError(f"cannot listen on {given.host}:{port}: {error.strerror}") from error
+        raise ConfigError(f"--save {given.save} cannot be written: {error.strerror}") from error
+    try:
+        return Receiver(checks, (given.host, port), tls, status, show, refuse)
+    except (OSError, OverflowError) as error:  # the latter for a port that there cannot be
+        raise ConfigError(f"cannot listen on {given.host}:{port}: {error}") from error
+
+
+def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
+    """Return the TLS context that the arguments ask for, or None for plain http."""
+    if not given.cert:
+        if given.key or given.client_ca:
+            raise ConfigError("--key and --client-ca need --cert: without it this is plain http")
+        return None
+    try:
+        return server_context(given.cert, given.key or given.cert, given.client_ca)
+    except OSError as error:
+        files = ", ".join(str(path) for path in (given.cert, given.key, given.client_ca) if path)
+        raise ConfigError(f"these files cannot be used for https: {files}: {error}") from error
 
 
 def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     """Return what to check and the port, as the arguments or the endpoint say."""
     try:
-        secrets = [resolved(text, Path()) for text in given.secret]
+        known = [secret.reveal() for text in given.secret for secret in secrets(resolved(text, Path()))]
         api_key, port = resolved(given.api_key, Path()), given.port
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -90,10 +110,10 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
         if given.endpoint not in endpoints:
             raise ConfigError(f'no endpoint is called "{given.endpoint}"; there are: {", ".join(endpoints) or "none"}')
         endpoint = endpoints[given.endpoint]
-        secrets += [secret.reveal() for secret in endpoint.secrets]
+        known += [secret.reveal() for secret in endpoint.secrets]
         api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")
         port = urlsplit(endpoint.url.reveal()).port if port is None else port
-    return Checks(secrets, api_key), 8080 if port is None else port
+    return Checks(known, api_key), 8080 if port is None else port
 
 
 def _statuses(text: str) -> Iterator[int]:
@@ -105,13 +125,14 @@ def _statuses(text: str) -> Iterator[int]:
 
 def _print(received: Received, full: bool, out: Console) -> None:
     message = received.message
-    data, metadata = message.get("data", {}), message.get("metadata", {})
+    data, metadata = (part if isinstance(part, dict) else {} for part in map(message.get, ("data", "metadata")))
     name = received.headers.get("X-SpiderFoot-Event", "a message")
     number = metadata.get("sequence")
     head = f"{_now()}  {name}" + (f" #{number}" if number else "") + f"  {data.get('target', '')}"
     out.print(plain(head, "bold"))
     if full:
-        out.print(json.dumps(message, indent=2, ensure_ascii=False), markup=False)
+        for line in json.dumps(message, indent=2, ensure_ascii=False).split("\n"):
+            out.print(plain(line), soft_wrap=True)
     elif "data" in data:
         out.print(plain(f"  {metadata.get('severity')}: {data.get('event_type')}: {str(data['data'])[:200]}"))
     elif data:

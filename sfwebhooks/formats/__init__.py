@@ -10,7 +10,7 @@ from typing import Protocol
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
-from sfwebhooks.formats import generic
+from sfwebhooks.formats import generic, siem, slack
 from sfwebhooks.formats.content import Content
 
 
@@ -24,6 +24,10 @@ class Format(Protocol):
         """Return the verdict that only this format knows from a reply, or None: the table decides."""
 
 
+#: formats that people read as a conversation: one attempt at a time, so that it keeps its order
+CHATS = ("slack",)
 FORMATS: dict[str, Format] = {
     "generic": generic,
+    "siem": siem,
+    "slack": slack,
 }

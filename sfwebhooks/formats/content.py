@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from sfwebhooks.events import clean_text
+
 
 @dataclass(frozen=True)
 class Content:
@@ -16,9 +18,10 @@ class Content:
 
 
 def to_json(value: object) -> bytes:
-    """Return compact JSON in UTF-8, byte-equal to what JSON.stringify gives, since receivers re-serialise to verify.
+    """Return compact JSON in UTF-8, byte-equal to what JSON.stringify gives for text and whole numbers, since
+    receivers re-serialise to verify. Lone surrogates, which UTF-8 cannot write, become U+FFFD.
 
     Raises:
         ValueError: NaN or an infinity is in it.
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return clean_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)).encode()

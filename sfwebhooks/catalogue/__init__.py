@@ -1,0 +1,161 @@
+"""The catalogue of event types: every name that can be subscribed to, its dotted alias, what it means, who sends it,
+and what stands in its `data`. The commands, `endpoints` and the documentation read it from here.
+
+`lifecycle` and `found` hold the fields of what a scan sends, `planned` those of what nothing sends yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sfwebhooks.catalogue import found, lifecycle, planned
+from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.severity import Severity
+
+
+class Sender(Enum):
+    """Who sends events of a type; the value says it to people."""
+
+    #: sfwebhooks in a scan; the end of one whose process died is told by the next process that looks
+    SCAN = "the scan"
+    #: nothing today; a coming version, from the scan
+    SCAN_LATER = "nothing yet; planned from the scan"
+    #: nothing today; a coming version, with the command for what SpiderFoot itself does not do
+    EMIT_LATER = "nothing yet; planned with sfwebhooks emit"
+
+
+@dataclass(frozen=True)
+class EventType:
+    """A name that an endpoint can subscribe to."""
+
+    name: str
+    #: the same in the dotted notation of other products
+    alias: str
+    #: one sentence for people
+    summary: str
+    #: keys of `data`, in the order in which they are sent
+    fields: tuple[Field, ...]
+    #: the severities that it can have; empty: any
+    severities: tuple[Severity, ...] = ()
+    sender: Sender = Sender.SCAN
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything sends it today."""
+        return self.sender is Sender.SCAN
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """The `data` of an event of this type."""
+        return {field.name: field.example for field in self.fields if field.example is not None}
+
+
+def find(word: str) -> EventType | None:
+    """Return the type of that name or alias."""
+    return next((entry for entry in EVENT_TYPES if word in (entry.name, entry.alias)), None)
+
+
+_INFO, _LOW, _MEDIUM, _HIGH, _CRITICAL = ((severity,) for severity in Severity)
+_LATER, _EMIT = Sender.SCAN_LATER, Sender.EMIT_LATER
+
+EVENT_TYPES = (
+    EventType("scan_started", "scan.started", "A scan has begun.", lifecycle.STARTED, _INFO),
+    EventType(
+        "scan_progress", "scan.progress", "A running scan tells how far it is.", lifecycle.PROGRESS, _INFO, _LATER
+    ),
+    EventType("scan_completed", "scan.completed", "A scan has finished.", lifecycle.COMPLETED, _INFO),
+    EventType(
+        "scan_failed",
+        "scan.failed",
+        "A scan ended because of an error, or its process died.",
+        lifecycle.FAILED,
+        _MEDIUM,
+    ),
+    EventType("scan_aborted", "scan.aborted", "A scan was stopped by somebody.", lifecycle.ABORTED, _LOW),
+    EventType(
+        "finding.critical", "finding.critical", "A finding of exactly critical severity.", found.CRITICAL, _CRITICAL
+    ),
+    EventType("finding.high", "finding.high", "A finding of exactly high severity.", found.HIGH, _HIGH),
+    EventType(
+        "high_risk_event",
+        "finding.high_risk",
+        "A finding of high or critical severity.",
+        found.HIGH,
+        _HIGH + _CRITICAL,
+    ),
+    EventType("medium_risk_event", "finding.medium", "A finding of medium severity.", found.MEDIUM, _MEDIUM),
+    EventType("low_risk_event", "finding.low", "A finding of low severity.", found.LOW, _LOW),
+    EventType("info_event", "finding.info", "A plain fact about the target.", found.INFO, _INFO),
+    EventType(
+        "vulnerability_found",
+        "finding.vulnerability",
+        "A vulnerability of the target became known.",
+        found.VULNERABILITY,
+    ),
+    EventType(
+        "malware_detected",
+        "finding.malware",
+        "Malware or another threat is linked with the target.",
+        found.MALWARE,
+    ),
+    EventType(
+        "correlation_found", "correlation.found", "A correlation rule matched.", planned.CORRELATION, sender=_LATER
+    ),
+    EventType(
+        "correlation_completed",
+        "correlation.completed",
+        "All correlation rules have run.",
+        planned.CORRELATIONS,
+        _INFO,
+        _LATER,
+    ),
+    EventType(
+        "cti_report_generated",
+        "cti_report.generated",
+        "A threat intelligence report was made.",
+        planned.REPORT,
+        sender=_EMIT,
+    ),
+    EventType("workspace_created", "workspace.created", "A workspace was created.", planned.WORKSPACE, sender=_EMIT),
+    EventType(
+        "multi_scan_completed",
+        "multi_scan.completed",
+        "A scan of several targets has finished.",
+        planned.MULTI_SCAN,
+        sender=_EMIT,
+    ),
+    EventType(
+        "system_alert",
+        "system.alert",
+        "Something about the webhooks themselves needs a look.",
+        planned.ALERT,
+        sender=_LATER,
+    ),
+    EventType(
+        "resource_warning", "resource.warning", "Disk or queue are running full.", planned.RESOURCE, sender=_LATER
+    ),
+    EventType("module_error", "module.error", "A module of the scanner failed.", planned.MODULE_ERROR, sender=_LATER),
+    EventType(
+        "remediation.started",
+        "remediation.started",
+        "The mending of a finding has begun.",
+        planned.REMEDIATION_STARTED,
+        sender=_EMIT,
+    ),
+    EventType(
+        "remediation.completed",
+        "remediation.completed",
+        "A finding was mended.",
+        planned.REMEDIATION_COMPLETED,
+        sender=_EMIT,
+    ),
+    EventType(
+        "hephaestus.phase_completed",
+        "hephaestus.phase_completed",
+        "A phase of a Hephaestus analysis is done.",
+        planned.PHASE,
+        sender=_EMIT,
+    ),
+)

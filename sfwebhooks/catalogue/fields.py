@@ -1,0 +1,49 @@
+"""Field: a key of an event's `data`, with its JSON type, its meaning and a value for the example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Field:
+    """A key of `data`."""
+
+    name: str
+    #: JSON type: string, integer, number, boolean, array or object
+    type: str
+    #: one sentence for people
+    meaning: str
+    #: its value in the example; None: the example goes without it
+    example: Any = None
+    #: the condition on which it is there; empty: always
+    when: str = ""
+    #: JSON type of an array's items, or of the values of an object that can have any key
+    of: str = ""
+    #: keys of an object, or of each object of an array; all of them are always there
+    parts: tuple[Field, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        """Whether every event of the type has it."""
+        return not self.when
+
+
+def vary(fields: tuple[Field, ...], **examples: Any) -> tuple[Field, ...]:
+    """Return fields with other values for the example."""
+    return tuple(replace(each, example=examples.get(each.name, each.example)) for each in fields)
+
+
+def only(fields: tuple[Field, ...], when: str) -> tuple[Field, ...]:
+    """Return fields that are there on a condition; an empty one means always."""
+    return tuple(replace(each, when=when) for each in fields)
+
+
+#: which scan it is about, in every event of one
+SCAN = (
+    Field("scan_id", "string", "The scanner's id of the scan.", "5F2A9C1E"),
+    Field("target", "string", "What is scanned.", "acme.test"),
+    Field("target_type", "string", "The scanner's type of the target.", "INTERNET_NAME"),
+)
+SEVERITIES = ("critical", "high", "medium", "low", "info")

@@ -1,0 +1,132 @@
+"""`sfwebhooks demo`: the whole product on a real scan of a fictional company, in one command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from sfwebhooks.cli.common import console, plain, table
+from sfwebhooks.demo import story
+from sfwebhooks.demo.reading import slack_message
+from sfwebhooks.demo.teams import Team
+from sfwebhooks.retry import State
+
+SLACK_MESSAGES = 4
+WIDTH = 100
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("demo", help="scan a fictional company with the real scanner, and show what is told")
+    command.add_argument(
+        "--keep", action="store_true", help="keep the folder with settings, databases and certificates"
+    )
+    command.add_argument(
+        "--compare", action="store_true", help="scan without webhooks too, and compare how long it took"
+    )
+    command.set_defaults(run=_demo)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    out = console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both ends go the same way: everything is cleaned up
+    out.print(
+        plain(f"The real SpiderFoot scans {story.TARGET}, a fictional company on this machine; three teams listen.")
+    )
+    with watching(out) as watch:
+        told = story.run(watch, given.keep, given.compare)
+    for show in (_slack, _siem, _teams):
+        show(told, out)
+    _scan(told, out)
+    if given.keep:
+        out.print(plain(f"Kept: {told.folder}"))
+    out.print(
+        plain("Everything that was accepted was received and verified.", "bold green")
+        if told.complete
+        else plain("Not everything that was accepted was received and verified: see the table.", "bold red")
+    )
+    return 0 if told.complete else 1
+
+
+@contextmanager
+def watching(out: Console) -> Iterator[story.Watch]:
+    """Show a line that changes, or in a pipe a line each five seconds."""
+    begin = time.monotonic()
+    last = [begin - 5]
+
+    def line(status: str, findings: int, teams: list[Team]) -> str:
+        counts = ", ".join(f"{team.name} {len(team.got)}" for team in teams)
+        return f"{time.monotonic() - begin:3.0f} s  {status}: {findings} findings; received: {counts}"
+
+    if not out.is_terminal:
+
+        def say(status: str, findings: int, teams: list[Team]) -> None:
+            if time.monotonic() - last[0] >= 5:
+                last[0] = time.monotonic()
+                out.print(plain(line(status, findings, teams)))
+
+        yield say
+        return
+    with out.status("starting") as spinner:
+        yield lambda status, findings, teams: spinner.update(plain(line(status, findings, teams)))
+
+
+def _slack(told: story.Told, out: Console) -> None:
+    """Show some Slack messages, one of each kind."""
+    messages = [received.message for team in told.teams if team.name == "slack_alerts" for received in team.got]
+    kinds = {message["blocks"][0]["text"]["text"]: message for message in messages}
+    shown = [*list(kinds.values())[: SLACK_MESSAGES - 1], messages[-1]] if messages else []
+    _heading(f"In the Slack channel: {len(shown)} of {len(messages)} messages", out)
+    for message in shown:
+        for line in slack_message(message, min(out.width, WIDTH)):
+            out.print(line)
+        out.print()
+
+
+def _siem(told: story.Told, out: Console) -> None:
+    """Show the worst event that the SIEM got."""
+    events = [received.message for team in told.teams if team.name == "siem_system" for received in team.got]
+    worst = max(events, key=lambda event: int(event["severity_level"]), default=None)
+    _heading(f"In the SIEM: 1 of {len(events)} events", out)
+    out.print(plain_json(worst))
+
+
+def _heading(text: str, out: Console) -> None:
+    out.print(plain(f"── {text} ".ljust(min(out.width, WIDTH), "─"), "bold"))
+
+
+def plain_json(value: object) -> Text:
+    """Return JSON for reading."""
+    return Text("\n").join(plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines())
+
+
+def _teams(told: story.Told, out: Console) -> None:
+    rows = table("team", "protected by", "accepted", "received", "verified")
+    for team in told.teams:
+        rows.add_row(
+            plain(team.name, "bold"),
+            team.protection,
+            str(told.accepted(team)),
+            str(len(team.got)),
+            plain(str(team.verified), "green" if team.verified == told.accepted(team) else "red"),
+        )
+    _heading("What was told", out)
+    out.print(rows)
+    for problem in sorted({problem for team in told.teams for problem in team.refused}):
+        out.print(plain(problem, "red"))
+
+
+def _scan(told: story.Told, out: Console) -> None:
+    totals = {state: sum(counts.get(state.value, 0) for counts in told.outbox.values()) for state in State}
+    states = ", ".join(f"{number} {state.value}" for state, number in totals.items())
+    out.print(plain(f"Outbox: {states}."))
+    without = "" if told.seconds_without is None else f"; without webhooks {told.seconds_without:.1f} s"
+    out.print(plain(f"The scan made {told.findings} findings in {told.seconds:.1f} s{without}."))

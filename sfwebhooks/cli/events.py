@@ -1,0 +1,147 @@
+"""`sfwebhooks events`: the event types as a table; with a type, its fields and an example as it goes out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import uuid
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.cli.common import console, plain, table
+from sfwebhooks.endpoints import EVENT_NAMES, Endpoint, Secret
+from sfwebhooks.errors import WebhooksError
+from sfwebhooks.events import NAMESPACE, Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.formats import generic
+from sfwebhooks.options import nearest
+from sfwebhooks.severity import Severity
+
+#: columns from which on the alias has a column of its own
+WIDE = 130
+ENDPOINT = Endpoint("security_team", Secret("https://hooks.acme.test/webhook"))
+#: when the examples without a time of their own happened, in epoch seconds (2026-11-20T09:40:00Z)
+MOMENT = datetime(2026, 11, 20, 9, 40, tzinfo=timezone.utc).timestamp()
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("events", help="list the event types; with TYPE: its fields and an example")
+    command.add_argument("type", nargs="?", metavar="TYPE", help="name or alias, such as scan_completed")
+    command.set_defaults(run=_events)
+
+
+def _events(given: argparse.Namespace) -> int:
+    if given.type is None:
+        print_types(console())
+        return 0
+    entry = find(given.type)
+    if entry is None:
+        raise WebhooksError(f"no event type is called {given.type!r}.{nearest(given.type.lower(), EVENT_NAMES)}")
+    print_type(entry, given.type, console())
+    return 0
+
+
+def print_types(out: Console) -> None:
+    """Show all types; where there is little room the alias stands below its name."""
+    columns = ("name", "alias") if out.width >= WIDE else ("name\n  alias",)
+    rows = table(*columns, "meaning", "severity", "sent by")
+    rows.columns[0].no_wrap = True
+    for entry in EVENT_TYPES:
+        rows.add_row(*_names(entry, len(columns)), plain(entry.summary), _severities(entry), _sender(entry))
+    out.print(rows)
+    out.print()
+    out.print("What nothing sends yet can be subscribed to already.")
+    out.print("sfwebhooks events TYPE shows a type's fields and an example.")
+
+
+def _names(entry: EventType, columns: int) -> list[Text]:
+    name, alias = plain(entry.name, "bold"), plain(entry.alias)
+    if columns > 1:
+        return [name, alias]
+    return [name if entry.alias == entry.name else Text.assemble(name, "\n  ", alias)]
+
+
+def _severities(entry: EventType) -> str:
+    labels = ", ".join(severity.label for severity in reversed(entry.severities))
+    return labels or ("varies" if "severity" in entry.example else "not decided")
+
+
+def _sender(entry: EventType) -> Text:
+    return plain(entry.sender.value.partition(";")[0], "" if entry.sent else "yellow")
+
+
+def print_type(entry: EventType, asked: str, out: Console) -> None:
+    """Show a type with its fields and its example, under the name that was asked for."""
+    alias = f" (alias {entry.alias})" if entry.alias != entry.name else ""
+    planned = "" if entry.sent else ", as it is planned"
+    out.print(Text.assemble(plain(entry.name, "bold"), alias))
+    out.print(plain(entry.summary))
+    out.print()
+    out.print(plain(f"severity  {_severities(entry)}"))
+    out.print(plain(f"sent by   {entry.sender.value}"))
+    out.print()
+    out.print(plain(f"What stands in data{planned}:"))
+    _print_fields(entry.fields, out)
+    out.print()
+    out.print(plain(f"An example in the format generic{planned}:"))
+    out.print(Text(pretty(entry, asked)), soft_wrap=True)
+
+
+def _print_fields(fields: tuple[Field, ...], out: Console) -> None:
+    conditions = list(dict.fromkeys(field.when for field in fields if field.when))
+    rows = table("field", "type", "always", "meaning")
+    rows.columns[0].no_wrap = True
+    for field in fields:
+        always = "yes" if field.required else f"({conditions.index(field.when) + 1})"
+        rows.add_row(plain(field.name), _type(field), always, plain(field.meaning))
+        for part in field.parts:
+            rows.add_row(plain(f"  .{part.name}"), _type(part), "", plain(part.meaning))
+    out.print(rows)
+    for number, condition in enumerate(conditions, 1):
+        out.print(plain(f"({number}) only if {condition}"))
+
+
+def _type(field: Field) -> str:
+    return f"{field.type} of {field.of}" if field.of else field.type
+
+
+def pretty(entry: EventType, name: str) -> str:
+    """Return the example's message as JSON with line ends, the values as they are sent."""
+    body = generic.render(example(entry, name), ENDPOINT).body
+    return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+
+
+def example(entry: EventType, name: str) -> Delivery:
+    """Return the delivery of a type's example to an endpoint that subscribed to it under that name."""
+    data = entry.example
+    scan = None
+    if "target_type" in data:
+        scan = Scan(data["scan_id"], "Weekly scan of acme.test", data["target"], data["target_type"], "4.0.0")
+    event = WebhookEvent(
+        id=str(uuid.uuid5(NAMESPACE, f"example/{entry.name}")),
+        type=entry.name,
+        severity=_severity(entry, data),
+        at=_moment(data),
+        data=data,
+        scan=scan,
+    )
+    return Delivery(delivery_id(event.id, ENDPOINT.name), event, ENDPOINT.name, name, sequence=1)
+
+
+def _severity(entry: EventType, data: dict[str, Any]) -> Severity:
+    if "severity" in data:
+        return Severity.parse(data["severity"])
+    return entry.severities[0] if entry.severities else Severity.INFO
+
+
+def _moment(data: dict[str, Any]) -> float:
+    """Return when the example happened, in epoch seconds."""
+    if "elapsed" in data or not data.keys() & {"generated", "ended", "started"}:
+        return MOMENT
+    text = data.get("generated") or data.get("ended") or data["started"]
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()

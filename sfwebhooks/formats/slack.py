@@ -1,0 +1,154 @@
+"""The slack format: a message for an incoming webhook, in Block Kit (https://docs.slack.dev/reference/block-kit).
+
+The headline is a block of the message itself, the rest stands in an attachment, since only that can have the
+severity's colour. `text` is what a notification shows. It is not shown beside `blocks`, but would be beside an
+attachment alone, and then say everything twice.
+
+What comes from outside stands in plain_text objects wherever Slack takes one: nothing in them is markup, a mention
+or a link, nothing must be escaped, and what is copied from them is what was found. (In a code fence back-ticks would
+have to be replaced, and URLs become links.)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from sfwebhooks.attempts import Outcome, Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Delivery
+from sfwebhooks.formats.content import Content, to_json
+from sfwebhooks.notice import Notice, notice
+
+TEXT_MAX = 4000
+HEADER_MAX = 150
+SECTION_MAX = 3000
+FIELD_MAX = 2000
+FIELDS_MAX = 10
+ELEMENTS_MAX = 10
+#: characters over all blocks; Slack refuses about 13,200 (msg_blocks_too_long), which no document says
+MESSAGE_MAX = 12_000
+#: how long a text may be, tried in turn until the message is short enough; with the last one it always is
+CAPS = (SECTION_MAX, 1500, 750, 400)
+#: in a reply: the webhook is at fault, not the message, with whatever status they come (it is documented for few)
+WEBHOOK_IS_WRONG = frozenset(
+    ("action_prohibited", "channel_is_archived", "channel_not_found", "invalid_token", "no_active_hooks", "no_service",
+     "no_team", "team_disabled")
+)  # fmt: skip
+
+Json = dict[str, Any]
+
+
+def render(delivery: Delivery, endpoint: Endpoint) -> Content:
+    """Return the Slack message of a delivery."""
+    return Content(to_json(message(notice(delivery, endpoint))))
+
+
+def read(reply: Reply) -> Verdict | None:
+    """Return the verdict of Slack's own words (they are plain text), or None: the status says enough.
+
+    A 200 that does not say "ok" is not from Slack: a proxy, a login page, another service. So it is the endpoint that
+    is wrong. Its messages are kept, none is repeated but by a rare probe, and the operator is told; as failed
+    deliveries they would be lost or, if that something did post them, posted several times.
+    """
+    said = reply.body[:100].strip().decode("utf-8", "replace")
+    if reply.status == 200 and said != "ok":
+        return Verdict(Outcome.HOLD, "http_200_but_not_ok")
+    if reply.status == 400 and said in WEBHOOK_IS_WRONG:
+        return Verdict(Outcome.HOLD, said)
+    return None
+
+
+def message(told: Notice) -> Json:
+    """Return the message: the first way of writing it that is short enough."""
+    ways = ((header(told), details(told, cap)) for cap in CAPS)
+    top, blocks = next(way for way in ways if length([*way[0], *way[1]]) <= MESSAGE_MAX)
+    return {
+        "text": fit(told.summary, TEXT_MAX, escape),
+        "blocks": top,
+        "attachments": [{"color": told.colour, "blocks": blocks}],
+        # or Slack would fetch addresses that were found, from its own servers
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def header(told: Notice) -> list[Json]:
+    """Return the headline's block."""
+    return [{"type": "header", "text": plain(told.headline, HEADER_MAX)}]
+
+
+def details(told: Notice, cap: int) -> list[Json]:
+    """Return the blocks of the attachment, with no text longer than `cap`; parts without content are left out."""
+    blocks: list[Json] = []
+    if told.body:
+        blocks.append({"type": "section", "text": plain(told.body, min(SECTION_MAX, cap))})
+    if told.facts:
+        blocks.append({"type": "section", "fields": fields(told, min(FIELD_MAX, cap))})
+    if told.trail:
+        blocks.append(context([plain("Found via " + " ← ".join(told.trail), min(SECTION_MAX, cap))]))
+    open_scan = [mrkdwn(f"<{escape(told.link)}|Open scan>")] if told.link else []
+    footer = [plain(text, min(SECTION_MAX, cap)) for text in told.footer]
+    return [*blocks, context([*footer[: ELEMENTS_MAX - len(open_scan)], *open_scan])]
+
+
+def fields(told: Notice, limit: int) -> list[Json]:
+    """Return the facts as fields; of too many, the last one says how many are missing."""
+    facts = list(told.facts)
+    if len(facts) > FIELDS_MAX:
+        facts[FIELDS_MAX - 1 :] = [("And", f"{len(facts) - FIELDS_MAX + 1} more")]
+    return [mrkdwn(labelled(label, value, limit)) for label, value in facts]
+
+
+def labelled(label: str, value: str, limit: int) -> str:
+    """Return a label in bold above its value; fields have no other way to tell the two apart."""
+    above = f"*{fit(label, limit // 4, escape)}*\n"
+    return above + fit(value, limit - size(above), escape)
+
+
+def context(elements: list[Json]) -> Json:
+    """Return a block of small print."""
+    return {"type": "context", "elements": elements}
+
+
+def plain(text: str, limit: int) -> Json:
+    """Return a text object in which nothing is markup."""
+    return {"type": "plain_text", "text": fit(text, limit), "emoji": False}
+
+
+def mrkdwn(text: str) -> Json:
+    """Return a text object with markup; `verbatim` keeps Slack from making links and mentions of bare words."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def escape(text: str) -> str:
+    """Escape the three characters that Slack reads as markup, and no others; others would show as entities."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def fit(text: str, limit: int, written: Callable[[str], str] = str) -> str:
+    """Return a text as it is sent, within a limit; what was cut ends in an ellipsis, never within an entity.
+
+    Args:
+        limit: for what is sent, so after escaping.
+        written: escapes a character.
+    """
+    room, end = limit, 0
+    for at, character in enumerate(text[: limit + 1]):
+        room -= size(written(character))
+        if room < 0:
+            return written(text[:end]) + "…"
+        if room >= 1:
+            end = at + 1
+    return written(text)
+
+
+def size(text: str) -> int:
+    """Return a text's length in UTF-16 units: an emoji counts as two, so we are right whichever way Slack counts."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def length(blocks: list[Json]) -> int:
+    """Return the number of characters in all texts of some blocks."""
+    texts = [block["text"] for block in blocks if "text" in block]
+    texts += [text for block in blocks for text in (*block.get("fields", ()), *block.get("elements", ()))]
+    return sum(size(text["text"]) for text in texts)

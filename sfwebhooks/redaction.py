@@ -1,0 +1,74 @@
+"""What leaves the host for a chat, and masked how: a finding's data comes in, what a channel may read goes out.
+
+A channel is read by more people than a scan, is searched, exported and kept for years. So chat formats tell that a
+password leaked and whose, but not the password. SIEM formats and the generic one do not come here: they send it all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MASK = "••••"
+WITHHELD = "(raw content is not shown in chats)"
+
+
+class Kept(NamedTuple):
+    """How much of a secret stays readable, so that people recognise it."""
+
+    #: characters at its beginning
+    head: int
+    #: characters at its end
+    tail: int
+    #: a shorter secret is masked whole
+    shortest: int
+
+
+# The length is never told. Of a hash only 16 bits are: eight hex digits would be enough to check guesses of a password
+# against it. Of a card number what stands on a receipt, of an IBAN also its country.
+SECRETS = {
+    "PASSWORD_COMPROMISED": Kept(1, 1, 8),
+    "HASH_COMPROMISED": Kept(2, 2, 16),
+    "CREDIT_CARD_NUMBER": Kept(0, 4, 12),
+    "IBAN_NUMBER": Kept(2, 4, 15),
+}
+# Pages, leaks and dumps. The host reads the types above out of these, and breach services' whole answers, with
+# passwords, come as RAW_RIR_DATA: masking only the finding would leave its secret in its source.
+RAW = re.compile(r"RAW_\w+|\w+_CONTENT")
+#: how the host's modules write leaked logins: address, secret, and in brackets where it leaked
+LOGIN = re.compile(r"([^\s:@]+@[^\s:@]+:)(.+?)(\s\[[^\[\]]*\])?", re.DOTALL)
+#: lines of a secret found in a source repository (sfp_tool_trufflehog) that say where it stands
+PLACES = ("branch", "commitHash", "date", "path", "reason")
+
+
+def for_chat(host_type: str, text: str) -> str:
+    """Return a finding's data, or a source's, as a chat may show it.
+
+    Args:
+        host_type: the host's event type, such as PASSWORD_COMPROMISED.
+    """
+    if RAW.fullmatch(host_type):
+        return WITHHELD
+    kept = SECRETS.get(host_type)
+    return masked(text, kept) if kept else text
+
+
+def masked(text: str, kept: Kept) -> str:
+    """Return a text with its secret masked; where that stands cannot be told, the whole text is the secret."""
+    login = LOGIN.fullmatch(text.strip())
+    if login:
+        return login[1] + _mask(login[2], kept) + (login[3] or "")
+    if "\n" in text.strip():
+        return "\n".join(_line(line) for line in text.strip().splitlines())
+    return _mask(text.strip(), kept)
+
+
+def _line(line: str) -> str:
+    key, colon, _ = line.partition(": ")
+    return line if colon and key in PLACES else MASK
+
+
+def _mask(secret: str, kept: Kept) -> str:
+    if len(secret) < kept.shortest:
+        return MASK
+    return secret[: kept.head] + MASK + secret[len(secret) - kept.tail :]

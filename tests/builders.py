@@ -1,0 +1,67 @@
+"""Builders: each noun of the package with defaults, so that a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, finding_id
+from sfwebhooks.findings import Finding, Source
+from sfwebhooks.severity import Severity
+
+#: 2026-11-21T10:00:00Z in epoch seconds: "now" in tests that do not care
+NOW = 1795255200.0
+URL = "https://hooks.example.test/services/T000/B000/url-path-token"
+
+
+def an_endpoint(name: str = "team", url: str = URL, secrets: Sequence[str] = (), **values: Any) -> Endpoint:
+    """Return an endpoint; `secrets` are plain texts, other values are fields of Endpoint."""
+    return Endpoint(name=name, url=Secret(url), secrets=tuple(Secret(text) for text in secrets), **values)
+
+
+def a_scan(id: str = "5C4A0001", **values: Any) -> Scan:
+    """Return a scan of a fictional domain."""
+    defaults = {
+        "name": "Weekly Security Scan",
+        "target": "acme.example",
+        "target_type": "INTERNET_NAME",
+        "version": "4.4.0",
+        "database": "/nonexistent/spiderfoot.db",
+    }
+    return Scan(id=id, **{**defaults, **values})
+
+
+def a_finding(hash: str = "f00d", **values: Any) -> Finding:
+    """Return a finding of high severity with one source."""
+    defaults: dict[str, Any] = {
+        "type": "VULNERABILITY_CVE_HIGH",
+        "data": "CVE-2026-0001 on mail.acme.example",
+        "module": "sfp_example",
+        "generated": NOW,
+        "confidence": 100,
+        "visibility": 100,
+        "risk": 0,
+        "sources": (Source("ROOT", "acme.example", "", "ROOT"),),
+    }
+    return Finding(hash=hash, **{**defaults, **values})
+
+
+def an_event(number: int = 1, **values: Any) -> WebhookEvent:
+    """Return an event of high severity; another `number` gives another id."""
+    scan = values.pop("scan", a_scan())
+    defaults: dict[str, Any] = {
+        "id": finding_id(scan.id if scan else "", f"hash-{number}"),
+        "type": "high_risk_event",
+        "severity": Severity.HIGH,
+        "at": NOW,
+        "data": {"event_type": "VULNERABILITY_CVE_HIGH", "data": f"CVE-2026-{number:04d}"},
+    }
+    return WebhookEvent(scan=scan, **{**defaults, **values})
+
+
+def a_delivery(event: WebhookEvent | None = None, endpoint: str = "team", **values: Any) -> Delivery:
+    """Return the delivery of an event to the endpoint of that name, under the event's own name."""
+    event = event or an_event()
+    defaults = {"id": delivery_id(event.id, endpoint), "name": event.type, "sequence": 1}
+    return Delivery(event=event, endpoint=endpoint, **{**defaults, **values})

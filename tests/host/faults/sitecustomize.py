@@ -1,0 +1,85 @@
+"""Faults for the scanner's process, put on its PYTHONPATH by a test: each patches a module of ours when it is loaded.
+
+`SFWEBHOOKS_TEST_FAULT` names the fault. Nothing of this is ever part of the package.
+"""
+
+import importlib.abc
+import importlib.machinery
+import os
+import sys
+import time
+
+
+def journal(plugin):
+    """Write down the hash of each event for which handleEvent has returned."""
+    file = os.open(os.environ["SFWEBHOOKS_TEST_JOURNAL"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = plugin.sfp__stor_webhooks.handleEvent
+
+    def handle_and_note(self, event):
+        handle(self, event)
+        os.write(file, f"{event.eventType} {event.hash}\n".encode())
+
+    plugin.sfp__stor_webhooks.handleEvent = handle_and_note
+
+
+def slow(plugin):
+    """Take a while for each event, so that a backlog builds up."""
+    handle = plugin.sfp__stor_webhooks.handleEvent
+
+    def handle_slowly(self, event):
+        time.sleep(0.3)
+        handle(self, event)
+
+    plugin.sfp__stor_webhooks.handleEvent = handle_slowly
+
+
+def raising(module):
+    """Let every function and method of a module raise when it is called."""
+
+    def explode(*args, **kwargs):
+        raise RuntimeError("forced by a test")
+
+    for owner in [module, *(value for value in vars(module).values() if isinstance(value, type))]:
+        if getattr(owner, "__module__", module.__name__) == module.__name__:
+            for name, value in list(vars(owner).items()):
+                if type(value).__name__ == "function" and value.__module__ == module.__name__:
+                    setattr(owner, name, explode)
+
+
+FAULTS = {
+    "journal": {"sfwebhooks.plugin": journal},
+    "slow": {"sfwebhooks.plugin": slow},
+    "raise_in_scans": {"sfwebhooks.scans": raising},
+    "raise_in_config": {"sfwebhooks.config": raising},
+    "raise_in_outbox": {"sfwebhooks.outbox": raising},
+    "raise_in_dispatcher": {"sfwebhooks.dispatcher": raising},
+    "raise_in_hostdb": {"sfwebhooks.hostdb": raising},
+    "raise_in_findings": {"sfwebhooks.findings": raising},
+    "raise_in_pipeline": {"sfwebhooks.pipeline": raising},
+    "raise_in_sender": {"sfwebhooks.sender": raising},
+}
+
+
+class Patching(importlib.abc.MetaPathFinder):
+    """Finds the modules to be patched, and patches them after they were loaded."""
+
+    def __init__(self, patches):
+        self.patches = patches
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.patches:
+            return None
+        patch = self.patches.pop(name)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def load_and_patch(module):
+            load(module)
+            patch(module)
+
+        spec.loader.exec_module = load_and_patch
+        return spec
+
+
+if os.environ.get("SFWEBHOOKS_TEST_FAULT"):
+    sys.meta_path.insert(0, Patching(dict(FAULTS[os.environ["SFWEBHOOKS_TEST_FAULT"]])))

@@ -1,0 +1,75 @@
+"""`sfwebhooks demo`, as a newcomer runs it: all that was accepted is verified, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import host_shim, stop_group, until
+
+COMMAND = [sys.executable, "-m", "sfwebhooks", "demo"]
+
+
+@pytest.fixture
+def uninstalled() -> Iterator[None]:
+    """The scanner without our module, as on a fresh machine."""
+    subprocess.run([sys.executable, "-m", "sfwebhooks", "uninstall"], check=True, capture_output=True)
+    yield
+    subprocess.run([sys.executable, "-m", "sfwebhooks", "install"], check=True, capture_output=True)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes that know of a folder by their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(folder).encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_the_demo_verifies_all_that_was_accepted_and_cleans_up(tmp_path: Path, uninstalled: None) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([*COMMAND, "--compare"], env=environment, capture_output=True, text=True, timeout=300)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"^(\w+) +.*?(\d+) +(\d+) +(\d+) *$", done.stdout, re.M)
+    assert [row[0] for row in rows] == ["security_team", "siem_system", "slack_alerts"]
+    assert all(int(accepted) == int(received) == int(verified) > 0 for _, accepted, received, verified in rows)
+    assert "Scan completed" in done.stdout and '"severity_level"' in done.stdout
+    assert re.search(r"findings in [\d.]+ s; without webhooks [\d.]+ s", done.stdout)
+    assert list(tmp_path.iterdir()) == []
+    assert not host_shim().exists()
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_interrupted_leaves_nothing_behind(
+    number: signal.Signals, tmp_path: Path, uninstalled: None
+) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert process.stdout
+    try:
+        until(lambda: "RUNNING" in (process.stdout.readline() if process.stdout else ""))
+        assert host_shim().exists() and processes_of(tmp_path)
+        os.killpg(process.pid, number)
+        rest = process.stdout.read()
+        assert process.wait(60) == 130
+    finally:
+        stop_group(process)
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
+    assert not host_shim().exists()
+    assert processes_of(tmp_path) == []

@@ -1,0 +1,160 @@
+"""Whatever is wrong with us, the scanner starts, scans and exits as without us."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import SECRET, Scanner, Team, free_port, host_shim
+
+ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
+#: root may write anywhere; without this capability it is like everybody else
+WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
+
+
+def fine(scanner: Scanner, **options: object) -> str:
+    """Run a scan that must end well; return its log."""
+    code, log = scanner.scan(**{"modules": MODULES, **options})  # type: ignore[arg-type]
+    assert code == 0, log
+    assert scanner.status() == "FINISHED"
+    assert len(scanner.hashes()) >= 1
+    return log
+
+
+def test_with_no_configuration(scanner: Scanner) -> None:
+    fine(scanner)
+
+
+@pytest.mark.parametrize("content", [b"", os.urandom(5000), b"\xff\xfe[webhooks]\0", b"webhooks\n=\n[", b"{" * 999])
+def test_with_a_configuration_that_is_none(content: bytes, scanner: Scanner) -> None:
+    (scanner.home.data / "webhooks.ini").write_bytes(content)
+    (scanner.home.data / "spiderfoot.conf").write_bytes(content)
+    fine(scanner)
+
+
+def test_with_a_configuration_that_cannot_be_read(scanner: Scanner) -> None:
+    (scanner.home.data / "spiderfoot.conf").mkdir()
+    log = fine(scanner)
+    assert "spiderfoot.conf" in log and "cannot be read" in log
+
+
+def test_with_an_outbox_that_cannot_be_opened(scanner: Scanner) -> None:
+    scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
+    (scanner.home.data / "webhooks.db").mkdir()
+    log = fine(scanner)
+    assert "webhooks.db" in log
+
+
+def test_with_a_data_folder_that_cannot_be_written(scanner: Scanner) -> None:
+    scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
+    scanner.home.data.chmod(0o555)
+    try:
+        with_us, _ = scanner.scan(modules=MODULES, prefix=WITHOUT_ROOTS_RIGHTS)
+        without_us, _ = scanner.scan(modules=("sfp_pageinfo",), prefix=WITHOUT_ROOTS_RIGHTS)
+    finally:
+        scanner.home.data.chmod(0o755)
+    assert with_us == without_us
+    assert not (scanner.home.data / "webhooks.db").exists()
+
+
+def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+    team = new_team(tls=False)
+    scanner.configure(f"{ENABLED}default_url = {team.receiver.url}\nsecret = {SECRET}\n")
+    fine(scanner)
+    before = len(team.got)
+    lock = sqlite3.connect(scanner.home.data / "webhooks.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    log = fine(scanner)
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert "locked" in log
+    assert len(team.got) == before
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["scans", "config", "outbox", "dispatcher", "hostdb", "findings", "pipeline", "sender"],
+)
+def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
+    scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
+    log = fine(scanner, environment=scanner.environment(fault=f"raise_in_{fault}"))
+    assert "forced by a test" in log, "the fault was met"
+
+
+def test_with_the_package_gone_and_the_shim_left(scanner: Scanner) -> None:
+    scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
+    missing = scanner.folder / "missing"
+    (missing / "sfwebhooks").mkdir(parents=True)
+    (missing / "sfwebhooks" / "__init__.py").write_text("raise ModuleNotFoundError('No module named sfwebhooks')")
+    log = fine(scanner, environment=scanner.environment(PYTHONPATH=str(missing)))
+    assert "webhooks: off, the package cannot be loaded" in log
+
+
+def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+    team = new_team(tls=False)
+    scanner.configure(f"{ENABLED}default_url = {team.receiver.url}\nsecret = {SECRET}\n")
+    fine(scanner, environment=scanner.environment(REQUESTS_CA_BUNDLE="/nonsense", CURL_CA_BUNDLE="/nonsense"))
+    assert team.ends() == ["scan_completed"]
+
+
+def test_with_a_dead_endpoint_the_scan_ends_and_says_what_waits(scanner: Scanner) -> None:
+    scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
+    log = fine(scanner)
+    assert re.search(r"webhooks: 0 delivered, \d+ waiting \(sfwebhooks drain delivers them\), 0 dead", log)
+
+
+def test_the_host_logs_what_it_logs_without_us(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+    team = new_team(tls=False)
+    logs, rows = [], []
+    for enabled in ("false", "true"):
+        scanner.configure(f"{ENABLED.replace('true', enabled)}default_url = {team.receiver.url}\nsecret = {SECRET}\n")
+        logs.append(normal(fine(scanner, modules=("sfp_pageinfo",)).splitlines()))
+        rows.append(normal(row[0] for row in scanner.rows(
+            "SELECT message FROM tbl_scan_log WHERE scan_instance_id ="
+            " (SELECT guid FROM tbl_scan_instance ORDER BY created DESC LIMIT 1)")))  # fmt: skip
+    for without, with_us in (logs, rows):
+        assert without - with_us == set()
+        assert {line for line in with_us - without if "webhooks" not in line} == set()
+    assert any("webhooks: " in line for line in rows[1]), "our summary is in the scan's own log"
+
+
+def normal(lines: object) -> set[str]:
+    """Leave out of log lines what differs from scan to scan: times, ids, counts of modules."""
+    found = set()
+    for line in lines:  # type: ignore[attr-defined]
+        text = re.sub(r"^[\d\- :,]+(?=\[)", "", line)
+        text = re.sub(r"Scan \[\w+\]|scan \w{8}\b", "Scan", text)
+        text = re.sub(r"[\w,]*sfp__stor[\w,]*(?= |$)|enabled \(\d+\)|correlation '.*", "", text)
+        found.add(text)
+    return found
+
+
+def test_the_modules_instance_can_be_copied_and_pickled() -> None:
+    code = (
+        "import copy, pickle; from modules.sfp__stor_webhooks import sfp__stor_webhooks as made;"
+        "pickle.loads(pickle.dumps(copy.deepcopy(made()))); print('fine')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "fine\n", done.stderr
+    assert copy and pickle
+
+
+def test_an_uninstalled_module_leaves_nothing_behind(tmp_path: Path) -> None:
+    shim = host_shim()
+    run = [sys.executable, "-m", "sfwebhooks"]
+    assert shim.exists()
+    done = subprocess.run([*run, "uninstall"], check=True, capture_output=True, text=True)
+    assert str(shim) in done.stdout
+    assert list(shim.parent.rglob("*sfp__stor_webhooks*")) == []
+    done = subprocess.run([*run, "install"], check=True, capture_output=True, text=True)
+    assert str(shim) in done.stdout

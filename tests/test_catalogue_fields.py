@@ -1,0 +1,246 @@
+"""The catalogue says of each event exactly what `scans` and `findings` build: key by key, in both directions."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfwebhooks import scans
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.endpoints import names_of, subscribed_name
+from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.findings import DATA_MAX, Finding, Source, to_event
+from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
+from tests.builders import a_finding, a_scan
+
+GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
+malware_detected correlation_completed cti_report_generated workspace_created multi_scan_completed system_alert
+resource_warning module_error scan.started scan.completed scan.failed finding.critical finding.high
+remediation.started remediation.completed hephaestus.phase_completed"""
+OURS = ("scan_aborted", "low_risk_event", "info_event", "correlation_found")
+FINDINGS = [entry for entry in EVENT_TYPES if any(field.name == "generated" for field in entry.fields)]
+ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+#: one for each severity that a module's own risk can raise a finding to
+RISKS = (0, 10, 40, 70, 90)
+
+
+def the(name: str) -> EventType:
+    entry = find(name)
+    assert entry is not None
+    return entry
+
+
+def seconds(text: str) -> float:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
+def host_database(path: Path, data: dict[str, Any], results: bool = True) -> str:
+    """Write a scanner's database whose only scan is as an example's `data` says; return its path."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE tbl_scan_instance (guid, name, seed_target, created, started, ended, status)")
+        connection.execute("CREATE TABLE tbl_scan_config (scan_instance_id, component, opt, val)")
+        connection.execute("CREATE TABLE tbl_scan_log (scan_instance_id, generated, component, type, message)")
+        began, ended = (1000 * seconds(data[key]) if key in data else 0 for key in ("started", "ended"))
+        row = (data["scan_id"], "Weekly", data["target"], began, began, ended, data["status"])
+        connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        modules = ",".join([*data["modules_used"], "sfp__stor_db"])
+        connection.execute(
+            "INSERT INTO tbl_scan_config VALUES (?, 'GLOBAL', '_modulesenabled', ?)", (data["scan_id"], modules)
+        )
+        if "error" in data:
+            message = f"Scan [{data['scan_id']}] failed: {data['error']}"
+            connection.execute("INSERT INTO tbl_scan_log VALUES (?, 1, 's', 'STATUS', ?)", (data["scan_id"], message))
+        if results:
+            connection.execute("CREATE TABLE tbl_scan_results (scan_instance_id, type)")
+            for host_type, count in {"ROOT": 1, **data.get("events_by_type", {})}.items():
+                connection.executemany(
+                    "INSERT INTO tbl_scan_results VALUES (?, ?)", [(data["scan_id"], host_type)] * count
+                )
+    return str(path)
+
+
+def scan_of(data: dict[str, Any], database: str = "/nonexistent/spiderfoot.db") -> Scan:
+    return Scan(data["scan_id"], "Weekly", data["target"], data["target_type"], "4.0.0", database)
+
+
+def lifecycle(name: str, folder: Path) -> list[WebhookEvent]:
+    """Return the event as the code makes it from the example's scan: in the plain case first, then in odd ones."""
+    data = the(name).example
+    whole = scan_of(data, host_database(folder / "whole.db", data))
+    half = scan_of(data, host_database(folder / "half.db", data, results=False))
+    if name == "scan_started":
+        return [scans.started(whole), scans.started(scan_of(data))]
+    events = [scans.ended(whole, "", ""), scans.ended(half, "", ""), scans.ended(whole, "", "process_died")]
+    if name == "scan_failed":
+        events.append(scans.ended(scan_of(data), "", ""))
+    return events
+
+
+def all_findings() -> Iterator[WebhookEvent]:
+    """Yield an event of each of the scanner's types, at each risk, plain and with all that can be beside it."""
+    for host_type in SEVERITY_OF_TYPE.keys() - {"ROOT"}:
+        for risk in RISKS:
+            plain = a_finding(type=host_type, risk=risk)
+            rich = replace(plain, data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
+            yield from (to_event(finding, a_scan(), "Words") for finding in (plain, rich))
+
+
+def goes_by(event: WebhookEvent, name: str) -> bool:
+    return subscribed_name((name,), event.type, event.severity, event.special) == name
+
+
+def compare(entry: EventType, events: list[WebhookEvent]) -> None:
+    """Compare the fields with events: no key unknown, none that never comes, none wrongly called always there."""
+    keys = [set(event.data) for event in events]
+    assert set.union(*keys) == {field.name for field in entry.fields}
+    assert set.intersection(*keys) == {field.name for field in entry.fields if field.required}
+    for event in events:
+        conforms(dict(event.data), entry.fields)
+
+
+def conforms(value: dict[str, Any], fields: tuple[Field, ...]) -> None:
+    """Check that an object has only these fields, in this order and of their types, and all that are required."""
+    assert list(value) == [field.name for field in fields if field.name in value]
+    assert {field.name for field in fields if field.required} <= value.keys()
+    for field in fields:
+        if field.name in value:
+            has_type(value[field.name], field)
+
+
+def has_type(value: object, field: Field) -> None:
+    is_type(value, field.type)
+    if isinstance(value, list):
+        for item in value:
+            is_type(item, field.of)
+            if field.parts:
+                conforms(item, field.parts)
+    elif isinstance(value, dict) and field.parts:
+        conforms(value, field.parts)
+    elif isinstance(value, dict):
+        for item in value.values():
+            is_type(item, field.of)
+
+
+def is_type(value: object, json_type: str) -> None:
+    assert isinstance(value, JSON_TYPES[json_type]), (value, json_type)  # type: ignore[arg-type]
+    assert isinstance(value, bool) == (json_type == "boolean"), (value, json_type)
+
+
+@pytest.mark.parametrize("word", [*GUIDES.split(), *OURS])
+def test_every_type_of_the_guides_and_of_ours_stands_in_it(word: str) -> None:
+    assert find(word) is not None
+
+
+def test_no_word_means_two_types() -> None:
+    words = [word for entry in EVENT_TYPES for word in {entry.name, entry.alias}]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+def test_the_example_conforms_to_the_fields(entry: EventType) -> None:
+    conforms(entry.example, entry.fields)
+    assert json.loads(json.dumps(entry.example)) == entry.example
+
+
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+def test_every_field_is_typed_and_explained_once(entry: EventType) -> None:
+    fields = [*entry.fields, *(part for field in entry.fields for part in field.parts)]
+    assert len({field.name for field in entry.fields}) == len(entry.fields)
+    for field in fields:
+        assert field.type in JSON_TYPES
+        assert field.meaning.endswith(".")
+        assert not field.when.endswith(".")
+        assert bool(field.of or field.parts) == (field.type in ("array", "object")), field.name
+
+
+@pytest.mark.parametrize("name", ["scan_started", *ENDS])
+def test_the_fields_of_a_scans_life_are_what_scans_builds(name: str, tmp_path: Path) -> None:
+    events = lifecycle(name, tmp_path)
+    assert {event.type for event in events} == {name}
+    compare(the(name), events)
+
+
+@pytest.mark.parametrize("name", ["scan_started", *ENDS])
+def test_the_example_of_a_scans_life_is_what_scans_builds_of_that_scan(name: str, tmp_path: Path) -> None:
+    event = lifecycle(name, tmp_path)[0]
+    assert event.data == the(name).example
+    assert (event.severity,) == the(name).severities
+
+
+@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+def test_the_fields_of_a_finding_are_what_findings_builds(entry: EventType) -> None:
+    compare(entry, [event for event in all_findings() if goes_by(event, entry.name)])
+
+
+@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+def test_the_example_of_a_finding_is_what_findings_builds_of_that_finding(entry: EventType) -> None:
+    data = entry.example
+    sources = tuple(Source(each["event_type"], each["data"], each["module"], each["hash"]) for each in data["sources"])
+    generated = seconds(data["generated"])
+    finding = Finding(data["event_type"], data["data"], data["module"], data["hash"], generated, data["confidence"],
+                      data["visibility"], data["risk"], sources)  # fmt: skip
+    event = to_event(finding, scan_of(data), data["description"])
+    assert event.data == data
+    assert goes_by(event, entry.name)
+
+
+@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventType) -> None:
+    reached = {event.severity for event in all_findings() if goes_by(event, entry.name)}
+    assert reached == set(entry.severities) if entry.severities else len(reached) > 1
+
+
+def test_what_the_catalogue_calls_sent_is_what_the_code_can_send(tmp_path: Path) -> None:
+    reachable = {"scan_started", "scan_failed", *scans.END_OF_STATUS.values()}
+    for event in all_findings():
+        reachable |= {the(word).name for word in names_of(event.type, event.severity, event.special)}
+    assert {entry.name for entry in EVENT_TYPES if entry.sent} == reachable
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> None:
+    assert the(name).severities == (scans.SEVERITY_OF_END[name],)
+
+
+def test_the_counts_of_an_example_are_those_of_its_types() -> None:
+    data = the("scan_completed").example
+    assert scans.counts(data["events_by_type"]).items() <= data.items()
+
+
+def test_scan_completed_has_all_that_the_guide_promises() -> None:
+    promised = "scan_id target target_type status events_found high_risk_events duration modules_used"
+    assert set(promised.split()) <= the("scan_completed").example.keys()
+
+
+def test_the_examples_use_the_scanners_own_words_for_its_types() -> None:
+    spiderfoot = pytest.importorskip("spiderfoot")
+    words = {row[0]: row[1] for row in spiderfoot.SpiderFootDb.eventDetails}
+    for entry in FINDINGS:
+        assert entry.example["description"] == words[entry.example["event_type"]]
+        assert {source["event_type"] for source in entry.example["sources"]} <= words.keys()
+    for name in ENDS:
+        assert the(name).example["events_by_type"].keys() <= words.keys()
+
+
+def test_a_type_that_nothing_sends_has_no_severity_but_a_plain_one() -> None:
+    assert {entry.severities for entry in EVENT_TYPES if not entry.sent} <= {(), (Severity.INFO,)}
+
+
+def test_the_catalogue_pulls_in_nothing_but_severities() -> None:
+    code = "import sys, sfwebhooks.catalogue; print(*sorted(m for m in sys.modules if not m.startswith('_')))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    ours = {name for name in loaded if name.startswith("sfwebhooks.") and ".catalogue" not in name}
+    assert ours == {"sfwebhooks.severity"}
+    assert not {"json", "sqlite3", "requests", "rich"} & set(loaded)

@@ -1,0 +1,744 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks import __version__
+from sfwebhooks.attempts import Reply
+from sfwebhooks.cli import main
+from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.events import lifecycle_id
+from sfwebhooks.formats.content import Content
+from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.pipeline import accept
+from sfwebhooks.sender import Sender
+from sfwebhooks.severity import Severity
+from sfwebhooks.signing import Request, sign, whsec_form
+from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
+from tests.conftest import PATIENCE, Team
+
+SECRET = "the secret of the team"
+
+
+@dataclass
+class Result:
+    """What a command printed, in one line each, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """The commands set handlers for the process that ends with them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a command with tmp_path as SpiderFoot's data folder: `cli("check", ...)`."""
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+
+    def run(*arguments: str) -> Result:
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Result(code, " ".join(printed.out.split()), " ".join(printed.err.split()))
+
+    return run
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., Path]:
+    """Write webhooks.ini: `configure(text)`."""
+
+    def write(text: str, mode: int = 0o600) -> Path:
+        path = tmp_path / "webhooks.ini"
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        return path
+
+    return write
+
+
+def section(name: str, url: str, **keys: object) -> str:
+    lines = [f"[webhooks.{name}]", f"url = {url}", *(f"{key} = {value}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
+
+
+# --- the command itself
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"sfwebhooks {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["check", "--nonsense"], ["drain", "--timeout", "soon"]])
+def test_wrong_usage_is_code_2(arguments: Sequence[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "sfwebhooks", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"sfwebhooks {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["check", "drain"])
+def test_a_missing_configuration_is_told_with_the_places_looked_at(
+    cli: Callable[..., Result], tmp_path: Path, command: str
+) -> None:
+    result = cli(command)
+    assert (result.code, f"no {tmp_path / 'webhooks.ini'}" in result.err) == (1, True)
+
+
+# --- check
+
+
+def test_check_shows_a_right_endpoint_and_ends_well(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+    configure(section("team", "https://hooks.example.test/a", secret=SECRET))
+    result = cli("check")
+    assert (result.code, "team https://hooks.example.test generic" in result.out) == (0, True)
+    assert result.out.endswith("No mistakes.")
+
+
+def test_check_shows_a_mistake_with_its_place_and_ends_badly(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    path = configure(section("team", "https://hooks.example.test/a", concurency=3))
+    result = cli("check")
+    assert (result.code, f"mistake: {path}: [webhooks.team] concurency" in result.out) == (1, True)
+    assert 'Did you mean "concurrency"?' in result.out
+
+
+def test_check_shows_every_mistake(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+    configure(section("a", "nonsense") + section("b", "https://b.example.test/", timeout="never", format="xml"))
+    assert cli("check").out.endswith("3 mistakes.")
+
+
+def test_check_shows_the_right_endpoints_beside_a_wrong_one(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("wrong", "nonsense") + section("right", "https://right.example.test/"))
+    result = cli("check")
+    assert (result.code, "right https://right.example.test" in result.out) == (1, True)
+
+
+def test_check_finds_a_certificate_that_cannot_be_used(
+    cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
+) -> None:
+    configure(section("team", "https://hooks.example.test/", client_cert="nowhere.pem"))
+    result = cli("check")
+    expected = f"mistake: [webhooks.team] client_cert {tmp_path / 'nowhere.pem'} cannot be read"
+    assert (result.code, expected in result.out) == (1, True)
+
+
+def test_check_takes_certificates_that_can_be_used(
+    cli: Callable[..., Result], configure: Callable[..., Path], authority: Authority, client_identity: Identity
+) -> None:
+    files = {"ca_bundle": authority.cert, "client_cert": client_identity.cert, "client_key": client_identity.key}
+    configure(section("team", "https://hooks.example.test/", **files))
+    result = cli("check")
+    assert (result.code, "verified, own CA, mTLS" in result.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "warning"),
+    [
+        ({}, "team has no secret"),
+        ({"verify_tls": "false", "secret": "env:TEAM_SECRET"}, "team has verify_tls = false"),
+    ],
+)
+def test_check_warns_of_what_is_dangerous(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, str],
+    warning: str,
+) -> None:
+    monkeypatch.setenv("TEAM_SECRET", SECRET)
+    configure(section("team", "https://hooks.example.test/", **keys))
+    result = cli("check")
+    assert (result.code, f"warning: {warning}" in result.out) == (0, True)
+
+
+def test_check_warns_of_secrets_that_others_can_read(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    path = configure(section("team", "https://hooks.example.test/", secret=SECRET), mode=0o644)
+    assert f"warning: {path} holds secrets and can be read by others: chmod 600 {path}" in cli("check").out
+
+
+@pytest.mark.parametrize(
+    ("switch", "words"),
+    [
+        ("", "webhooks are in scans that choose the module sfp__stor_webhooks"),
+        ("enabled = true", "webhooks are in every scan"),
+        ("enabled = false", "webhooks are off (enabled = false)"),
+    ],
+)
+def test_check_says_in_which_scans_webhooks_are(
+    cli: Callable[..., Result], configure: Callable[..., Path], switch: str, words: str
+) -> None:
+    path = configure(f"[webhooks]\n{switch}\n" + section("team", "https://hooks.example.test/"))
+    assert cli("check").out.startswith(f"{path}: {words}")
+
+
+def test_check_reads_the_file_that_it_is_given(cli: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "other.ini"
+    path.write_text(section("other", "https://other.example.test/"))
+    assert "other https://other.example.test" in cli("check", "--config", path).out
+
+
+def test_check_reads_the_data_folder_that_it_is_given(
+    cli: Callable[..., Result], configure: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    monkeypatch.setenv("SPIDERFOOT_DATA", "/nonexistent")
+    assert cli("check", "--data", tmp_path).code == 0
+
+
+#: every kind of secret, some in wrong values, which are told as mistakes
+SECRETS = {
+    "url": "https://hooks.example.test/services/hush-url?sig=hush-query",
+    "secret": "hush-secret",
+    "api_key": "hush-key",
+    "client_key_password": "hush-password",
+    "header.X-Token": "hush-header",
+}
+WRONG_SECRETS = {
+    "url": "ftp://hush-user:hush-word@hooks.example.test/hush-url",
+    "secret": "whsec_hush",
+    "api_key": "hush\thush-ż",
+    "header.X-Token": "hush-ż",
+    "header.Host": "hush-host",
+    "apikey": "hush-typo",
+}
+
+
+@pytest.mark.parametrize("keys", [SECRETS, WRONG_SECRETS], ids=["right", "wrong"])
+def test_check_shows_no_secret(
+    cli: Callable[..., Result], configure: Callable[..., Path], keys: dict[str, str]
+) -> None:
+    rest = {key: value for key, value in keys.items() if key != "url"}
+    configure(section("team", keys["url"], **rest))
+    result = cli("check")
+    assert "hush" not in result.out + result.err
+
+
+def test_check_shows_the_secrets_for_receivers_if_it_is_asked_to(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("team", "https://hooks.example.test/", secret=SECRET))
+    assert whsec_form(SECRET) in cli("check", "--show-secrets").out
+
+
+def test_check_of_a_file_without_webhooks_says_that_no_endpoint_can_be_used(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure("")
+    assert "No endpoint can be used." in cli("check").out
+
+
+def test_check_of_a_file_that_cannot_be_read_ends_badly(cli: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "webhooks.ini").write_bytes(b"\x00\xff\xfe rubbish")
+    result = cli("check")
+    assert (result.code, "is not a text in UTF-8" in result.out) == (1, True)
+
+
+# --- install, uninstall
+
+
+@pytest.fixture
+def spiderfoot(tmp_path: Path) -> Path:
+    """A folder that looks like a SpiderFoot."""
+    folder = tmp_path / "spiderfoot"
+    (folder / "modules").mkdir(parents=True)
+    (folder / "modules" / "sfp__stor_db.py").write_text("")
+    return folder
+
+
+def shim(spiderfoot: Path) -> Path:
+    return spiderfoot / "modules" / "sfp__stor_webhooks.py"
+
+
+def test_install_puts_the_shim_into_a_spiderfoot(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    result = cli("install", "--spiderfoot", spiderfoot)
+    assert (result.code, f"Installed {shim(spiderfoot)}." in result.out) == (0, True)
+    assert "class sfp__stor_webhooks" in shim(spiderfoot).read_text()
+
+
+def test_install_over_an_older_shim_renews_it(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    shim(spiderfoot).write_text('"""Put here by `sfwebhooks install`, long ago."""')
+    assert cli("install", "--spiderfoot", spiderfoot).code == 0
+    assert "long ago" not in shim(spiderfoot).read_text()
+
+
+def test_install_leaves_nothing_but_the_shim(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    cli("install", "--spiderfoot", spiderfoot)
+    names = sorted(path.name for path in (spiderfoot / "modules").iterdir())
+    assert names == ["sfp__stor_db.py", "sfp__stor_webhooks.py"]
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_a_module_of_somebody_else_is_left_as_it_is(cli: Callable[..., Result], spiderfoot: Path, command: str) -> None:
+    shim(spiderfoot).write_text("somebody else's")
+    result = cli(command, "--spiderfoot", spiderfoot)
+    assert (result.code, "is another module of that name, not ours" in result.err) == (1, True)
+    assert shim(spiderfoot).read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_a_folder_that_is_no_spiderfoot_is_told(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
+    result = cli(command, "--spiderfoot", tmp_path)
+    assert (result.code, f"{tmp_path} is no SpiderFoot" in result.err) == (1, True)
+
+
+def test_a_place_that_cannot_be_written_is_told(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    shim(spiderfoot).mkdir()
+    result = cli("install", "--spiderfoot", spiderfoot)
+    assert (result.code, f"{shim(spiderfoot)} cannot be written: Is a directory" in result.err) == (1, True)
+
+
+def test_uninstall_takes_the_shim_out_again(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    cli("install", "--spiderfoot", spiderfoot)
+    result = cli("uninstall", "--spiderfoot", spiderfoot)
+    assert (result.code, shim(spiderfoot).exists()) == (0, False)
+
+
+def test_uninstall_takes_the_compiled_shim_out_too(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    cli("install", "--spiderfoot", spiderfoot)
+    compiled = spiderfoot / "modules" / "__pycache__" / "sfp__stor_webhooks.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"")
+    cli("uninstall", "--spiderfoot", spiderfoot)
+    assert not compiled.exists()
+
+
+def test_uninstall_where_nothing_is_installed_says_so(cli: Callable[..., Result], spiderfoot: Path) -> None:
+    result = cli("uninstall", "--spiderfoot", spiderfoot)
+    assert (result.code, "nothing was done" in result.out) == (0, True)
+
+
+# --- drain
+
+
+@pytest.fixture
+def fill(outbox: Outbox) -> Callable[..., None]:
+    """Accept events for endpoints: `fill(count, name, ...)`."""
+
+    def put(count: int, *names: str) -> None:
+        endpoints = tuple(an_endpoint(name) for name in names or ("team",))
+        accept([an_event(number) for number in range(count)], endpoints, outbox, NOW)
+
+    return put
+
+
+def test_drain_without_an_outbox_says_so(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    result = cli("drain")
+    assert (result.code, "no scan has had webhooks yet" in result.out) == (0, True)
+
+
+def test_drain_makes_no_outbox(cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    cli("drain")
+    assert not (tmp_path / FILE).exists()
+
+
+def test_drain_delivers_what_waits(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive([SECRET])
+    configure(section("team", team.url, secret=SECRET))
+    fill(3)
+    result = cli("drain")
+    assert (result.code, result.out) == (0, "3 delivered, 0 waiting, 0 dead.")
+    assert [received.problems for received in team.got] == [()] * 3
+
+
+def test_drain_with_nothing_left_delivers_nothing(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    configure(section("team", receive().url))
+    fill(3)
+    cli("drain")
+    assert cli("drain").out == "0 delivered, 0 waiting, 0 dead."
+
+
+def test_drain_delivers_over_mtls(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+    mtls: ssl.SSLContext,
+    authority: Authority,
+    client_identity: Identity,
+) -> None:
+    team = receive(tls=mtls)
+    files = {"ca_bundle": authority.cert, "client_cert": client_identity.cert, "client_key": client_identity.key}
+    configure(section("team", team.url, **files))
+    fill(1)
+    cli("drain")
+    assert [received.client for received in team.got] == ["spiderfoot"]
+
+
+def test_drain_keeps_what_a_dead_endpoint_cannot_take(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    dead = receive()
+    configure(section("team", dead.url))
+    dead.receiver.stop()
+    fill(2)
+    result = cli("drain", "--timeout", "0.3s")
+    assert (result.code, result.out) == (1, "0 delivered, 2 waiting, 0 dead.")
+
+
+def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    dead = receive()
+    configure(section("dead", dead.url) + section("team", receive().url))
+    dead.receiver.stop()
+    fill(2, "dead", "team")
+    assert cli("drain", "--timeout", "0.5s").out == "2 delivered, 2 waiting, 0 dead."
+
+
+def test_drain_tells_dead_letters(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    team.answer = 422
+    configure(section("team", team.url))
+    fill(2)
+    result = cli("drain")
+    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 2 dead.")
+
+
+def test_drain_tries_at_once_what_waits_for_a_retry(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+) -> None:
+    team = receive()
+    team.answer = 500
+    configure(section("team", team.url, retry_delay="1h"))
+    fill(1)
+    cli("drain", "--timeout", "0.2s")
+    team.answer = 200
+    assert cli("drain").out == "1 delivered, 0 waiting, 0 dead."
+
+
+def test_drain_tries_at_once_what_was_held(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    team.answer = 401
+    configure(section("team", team.url))
+    fill(2)
+    cli("drain", "--timeout", "0.2s")
+    team.answer = 200
+    assert cli("drain").out == "2 delivered, 0 waiting, 0 dead."
+
+
+def test_drain_tells_the_end_of_scans_that_died(
+    cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox, receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    configure(section("team", team.url))
+    started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
+    outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    result = cli("drain")
+    assert "1 scan had died; told their end. 2 delivered" in result.out
+    assert sorted(received.message["event_type"] for received in team.got) == ["scan_failed", "scan_started"]
+
+
+def test_drain_works_for_the_right_endpoints_and_tells_the_mistakes(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    configure(section("team", receive().url) + section("wrong", "nonsense"))
+    fill(1)
+    result = cli("drain")
+    assert ("mistake: " in result.out, result.out.endswith("1 delivered, 0 waiting, 0 dead.")) == (True, True)
+
+
+def test_drain_sends_nothing_when_webhooks_are_stopped(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    team = receive()
+    configure(section("team", team.url))
+    fill(1)
+    monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
+    assert (cli("drain").code, team.got) == (1, [])
+
+
+def test_drain_tells_an_outbox_that_cannot_be_used(
+    cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    (tmp_path / FILE).write_bytes(b"rubbish" * 1000)
+    result = cli("drain")
+    assert (result.code, f"outbox {tmp_path / FILE} cannot be used" in result.err) == (1, True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_drain_can_be_ended(
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    team = receive()
+    team.answer = 500
+    configure(section("team", team.url))
+    fill(1)
+    process = command("drain", "--data", str(tmp_path), "--timeout", "1h")
+    team.wait_for(1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "Traceback" in out + err) == (code, False)
+
+
+# --- receive
+
+
+def command(*arguments: str) -> subprocess.Popen[str]:
+    """Start a command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sfwebhooks", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+
+
+class Listening:
+    """`sfwebhooks receive` as a process."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = command("receive", *arguments)
+        self.first = self.line()
+        self.url = self.first.partition("Listening on ")[2].partition(";")[0]
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().rstrip()
+
+    def send(self, body: bytes | None = None, **values: Any) -> Reply:
+        """Send a delivery; `values` are fields of the Endpoint."""
+        endpoint = an_endpoint(url=self.url, **values)
+        content = Content(b'{"data":{"target":"acme.example"},"metadata":{}}' if body is None else body)
+        return exchange(endpoint, sign(content, a_delivery(), endpoint, time.time()))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out, err
+
+
+def exchange(endpoint: Endpoint, request: Request) -> Reply:
+    sender = Sender(endpoint)
+    try:
+        return sender.send(request)
+    finally:
+        sender.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listening]]:
+    """Start receivers: `listen("--status", "500")`."""
+    started: list[Listening] = []
+
+    def start(*arguments: object) -> Listening:
+        port = () if "--port" in arguments or "--endpoint" in arguments else ("--port", "0")
+        started.append(Listening(*port, *map(str, arguments)))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_receive_says_where_it_listens_and_ends_cleanly(
+    listen: Callable[..., Listening], number: signal.Signals
+) -> None:
+    receiver = listen()
+    code, out, err = receiver.end(number)
+    assert (receiver.url.startswith("http://127.0.0.1:"), code, out, err) == (True, 0, "Stopped.\n", "")
+
+
+def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    endpoint = an_endpoint(url=receiver.url)
+    sender = Sender(endpoint)
+    sender.send(sign(Content(b"{}"), a_delivery(), endpoint, time.time()))
+    code, _, err = receiver.end()
+    sender.close()
+    assert (code, err) == (0, "")
+
+
+def test_receive_shows_a_delivery_that_is_verified(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--secret", SECRET)
+    reply = receiver.send(secrets=[SECRET])
+    _, out, _ = receiver.end()
+    assert (reply.status, "high_risk_event  acme.example" in out, "  verified, " in out) == (200, True, True)
+
+
+def test_receive_says_why_a_delivery_is_not_verified(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--secret", SECRET)
+    reply = receiver.send(secrets=["another one"])
+    _, out, _ = receiver.end()
+    assert (reply.status, "NOT VERIFIED: X-SpiderFoot-Signature does not fit" in out) == (401, True)
+
+
+def test_receive_takes_its_secret_from_the_environment(
+    listen: Callable[..., Listening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_SECRET", SECRET)
+    assert listen("--secret", "env:TEAM_SECRET").send(secrets=[SECRET]).status == 200
+
+
+def test_receive_answers_with_the_statuses_in_turn_and_stays_with_the_last(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--status", "500,503,204")
+    assert [receiver.send().status for _ in range(4)] == [500, 503, 204, 204]
+
+
+def test_receive_takes_secret_and_key_of_an_endpoint(
+    listen: Callable[..., Listening], configure: Callable[..., Path]
+) -> None:
+    path = configure(section("team", "http://127.0.0.1:1/x", secret=SECRET, api_key="the-key"))
+    receiver = listen("--config", path, "--endpoint", "team", "--port", 0)
+    statuses = [
+        receiver.send(secrets=[SECRET], api_key=Secret("the-key")).status,
+        receiver.send(secrets=[SECRET]).status,
+        receiver.send(api_key=Secret("the-key")).status,
+    ]
+    assert statuses == [200, 401, 401]
+
+
+def test_receive_takes_the_port_of_an_endpoint(
+    listen: Callable[..., Listening], configure: Callable[..., Path], receive: Callable[..., Team]
+) -> None:
+    free = receive()
+    free.receiver.stop()
+    path = configure(section("team", free.url))
+    assert listen("--config", path, "--endpoint", "team").url == free.url
+
+
+def test_receive_serves_https_and_demands_a_client_certificate(
+    listen: Callable[..., Listening], authority: Authority, server_identity: Identity, client_identity: Identity
+) -> None:
+    receiver = listen("--cert", server_identity.cert, "--key", server_identity.key, "--client-ca", authority.cert)
+    reply = receiver.send(ca_bundle=authority.cert, client_cert=client_identity.cert, client_key=client_identity.key)
+    _, out, _ = receiver.end()
+    assert (reply.status, "client certificate of spiderfoot" in out) == (200, True)
+
+
+def test_receive_says_why_it_refused_a_client(
+    listen: Callable[..., Listening], authority: Authority, server_identity: Identity
+) -> None:
+    receiver = listen("--cert", server_identity.cert, "--key", server_identity.key, "--client-ca", authority.cert)
+    receiver.send(ca_bundle=authority.cert)
+    assert receiver.line().endswith("refused in the TLS handshake: PEER_DID_NOT_RETURN_A_CERTIFICATE")
+
+
+def test_receive_saves_each_request(listen: Callable[..., Listening], tmp_path: Path) -> None:
+    path = tmp_path / "got.jsonl"
+    receiver = listen("--save", path)
+    receiver.send(b'{"number":1}')
+    receiver.send(b'{"number":2}')
+    receiver.end()
+    saved = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
+
+
+def test_receive_shows_the_whole_message_if_it_is_asked_to(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--full")
+    receiver.send(json.dumps({"data": {"data": "[bold]x" * 100}}).encode())
+    _, out, _ = receiver.end()
+    assert json.dumps("[bold]x" * 100) in out
+
+
+HOSTILE = (
+    b"",
+    b"no JSON",
+    b'{"data":"text","metadata":[]}',
+    b'{"data":null,"metadata":null}',
+    b'{"data":{"data":"\\ud800 \\u001b[31m \\u009b31m","target":["x"]}}',
+    '{"data":{"data":"\x9b31m\x7f"}}'.encode(),
+)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--full",)], ids=["short", "full"])
+def test_receive_takes_any_message_and_keeps_the_terminal_safe(
+    listen: Callable[..., Listening], arguments: tuple[str, ...]
+) -> None:
+    receiver = listen(*arguments)
+    assert [receiver.send(body).status for body in HOSTILE] == [200] * len(HOSTILE)
+    code, out, err = receiver.end()
+    assert (code, err, [char for char in out if not char.isprintable() and char != "\n"]) == (0, "", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--status", "99"], '--status "99": numbers from 200 to 599'),
+        (["--status", ""], "numbers from 200 to 599"),
+        (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
+        (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0"),
+        (["--secret", "env:NOT_SET_ANYWHERE"], "the environment variable NOT_SET_ANYWHERE is not set"),
+        (["--secret", "whsec_short"], "after whsec_ stands base64"),
+        (["--client-ca", "ca.pem"], "need --cert"),
+        (["--cert", "/nowhere.pem"], "cannot be used for https: /nowhere.pem"),
+        (["--save", "/nowhere/got.jsonl"], "--save /nowhere/got.jsonl cannot be written"),
+    ],
+)
+def test_receive_says_what_is_wrong_with_its_arguments(
+    cli: Callable[..., Result], arguments: list[str], problem: str
+) -> None:
+    result = cli("receive", *arguments)
+    assert (result.code, problem in result.err) == (1, True)
+
+
+def test_receive_shows_no_wrong_secret(cli: Callable[..., Result]) -> None:
+    assert "hush" not in cli("receive", "--secret", "whsec_hush").err
+
+
+def test_receive_names_the_endpoints_that_there_are(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+    configure(section("team", "http://127.0.0.1:1/"))
+    result = cli("receive", "--endpoint", "other")
+    assert (result.code, 'no endpoint is called "other"; there are: team' in result.err) == (1, True)
+
+
+def test_receive_says_that_its_port_is_taken(cli: Callable[..., Result], receive: Callable[..., Team]) -> None:
+    port = receive().receiver.server_address[1]
+    result = cli("receive", "--port", str(port))
+    assert (result.code, "Address already in use" in result.err) == (1, True)

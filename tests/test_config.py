@@ -1,0 +1,858 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfwebhooks.config import Settings, disabled, find, load, load_mapping
+from sfwebhooks.configfile import Mistake
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+
+TEAM = "[webhooks.team]\nurl = https://team.example/hook\n"
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#: stands in every place where a secret can be written
+HIDDEN = "h1dden-and-never-shown"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SFWEBHOOKS_CONFIG", "SFWEBHOOKS_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def written(folder: Path, text: str | bytes, name: str = "webhooks.ini", mode: int = 0o600) -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(mode)
+    return path
+
+
+def settings(folder: Path, text: str | bytes, **how: Any) -> Settings:
+    return load(written(folder, text, **how))
+
+
+def names(found: Settings) -> list[str]:
+    return [endpoint.name for endpoint in found.endpoints]
+
+
+def only(found: Settings) -> Endpoint:
+    assert found.mistakes == ()
+    (endpoint,) = found.endpoints
+    return endpoint
+
+
+def mistake(found: Settings) -> Mistake:
+    (one,) = found.mistakes
+    return one
+
+
+# --- what the guide promises
+
+
+GUIDE = """
+[webhooks]
+# Enable webhooks
+enabled = true
+
+# Default webhook URL
+default_url = https://your-server.com/webhook
+
+# Webhook secret for signature verification
+secret = your-webhook-secret
+
+# Events to send
+events = scan_completed,high_risk_event,correlation_found
+
+# Retry configuration
+max_retries = 3
+retry_delay = 30
+"""
+
+
+def test_a_chat_gets_one_message_at_a_time_unless_told_otherwise() -> None:
+    chat: dict[str, Any] = {"url": "https://x.test/", "format": "slack"}
+    found = load_mapping({"a": chat, "b": {**chat, "concurrency": 3}})
+    assert [endpoint.concurrency for endpoint in found.endpoints] == [1, 3]
+
+
+def test_the_guides_basic_setup_is_an_endpoint_named_default(tmp_path: Path) -> None:
+    endpoint = only(settings(tmp_path, GUIDE))
+    assert endpoint.name == "default"
+    assert endpoint.url.reveal() == "https://your-server.com/webhook"
+    assert [secret.reveal() for secret in endpoint.secrets] == ["your-webhook-secret"]
+    assert endpoint.events == ("scan_completed", "high_risk_event", "correlation_found")
+
+
+def test_the_guides_basic_setup_is_in_every_scan(tmp_path: Path) -> None:
+    assert settings(tmp_path, GUIDE).enabled is True
+
+
+def test_the_guides_retries_double_from_the_delay_on(tmp_path: Path) -> None:
+    assert only(settings(tmp_path, GUIDE)).retry_schedule == (30, 60, 120)
+
+
+GUIDE_MAPPING = {
+    "security_team": {
+        "url": "https://security.company.com/webhook",
+        "events": ["high_risk_event", "scan_completed"],
+        "secret": "security-team-secret",
+    },
+    "siem_system": {
+        "url": "https://siem.company.com/api/webhook",
+        "events": ["all"],
+        "secret": "siem-system-secret",
+        "verify_tls": False,
+    },
+}
+
+
+def test_the_guides_mapping_form_gives_the_same_endpoints_as_sections(tmp_path: Path) -> None:
+    text = """
+[webhooks.security_team]
+url = https://security.company.com/webhook
+events = high_risk_event, scan_completed
+secret = security-team-secret
+[webhooks.siem_system]
+url = https://siem.company.com/api/webhook
+events = all
+secret = siem-system-secret
+verify_tls = false
+"""
+    assert load_mapping(GUIDE_MAPPING).endpoints == settings(tmp_path, text).endpoints
+
+
+def test_the_guides_tls_keys_are_read(tmp_path: Path) -> None:
+    endpoint = only(
+        load_mapping(
+            {
+                "secure": {
+                    "url": "https://secure-webhook.company.com/endpoint",
+                    "verify_tls": True,
+                    "ca_bundle": "/path/to/ca-bundle.pem",
+                    "client_cert": "/path/to/client.pem",
+                    "client_key": "/path/to/client.key",
+                }
+            }
+        )
+    )
+    files = (endpoint.ca_bundle, endpoint.client_cert, endpoint.client_key)
+    assert endpoint.verify_tls is True
+    assert files == (Path("/path/to/ca-bundle.pem"), Path("/path/to/client.pem"), Path("/path/to/client.key"))
+
+
+# --- the ways to write endpoints
+
+
+SECTIONS = """
+[webhooks]
+secret = shared
+[webhooks.a]
+url = https://a.example/
+timeout = 5s
+[webhooks.b]
+url = https://b.example/
+header.X-Team = blue
+"""
+DOTTED = """
+[webhooks]
+secret = shared
+a.url = https://a.example/
+a.timeout = 5s
+b.url = https://b.example/
+b.header.X-Team = blue
+"""
+
+
+def test_dotted_keys_are_the_same_as_sections(tmp_path: Path) -> None:
+    assert settings(tmp_path, DOTTED).endpoints == settings(tmp_path, SECTIONS).endpoints
+
+
+def test_dotted_keys_and_a_section_of_the_same_endpoint_add_up(tmp_path: Path) -> None:
+    assert only(settings(tmp_path, TEAM + "[webhooks]\nteam.timeout = 7s\n")).timeout == 7.0
+
+
+def test_an_endpoint_overrides_what_it_inherits(tmp_path: Path) -> None:
+    found = settings(tmp_path, SECTIONS + "secret = own\n")
+    assert [endpoint.secrets[0].reveal() for endpoint in found.endpoints] == ["shared", "own"]
+
+
+def test_headers_and_metadata_of_all_and_of_one_add_up(tmp_path: Path) -> None:
+    text = (
+        "[webhooks]\nheader.X-All = 1\nmetadata.workspace_id = ws\n"
+        + TEAM
+        + "header.X-Own = 2\nmetadata.user = admin\n"
+    )
+    endpoint = only(settings(tmp_path, text))
+    assert {name: value.reveal() for name, value in endpoint.headers.items()} == {"X-All": "1", "X-Own": "2"}
+    assert endpoint.metadata == {"workspace_id": "ws", "user": "admin"}
+
+
+def test_default_url_and_keys_for_default_are_one_endpoint(tmp_path: Path) -> None:
+    endpoint = only(settings(tmp_path, "[webhooks]\ndefault_url = https://x.example/\n[webhooks.default]\ntimeout = 3"))
+    assert (endpoint.name, endpoint.timeout) == ("default", 3.0)
+
+
+def test_default_url_beside_another_url_of_default_is_a_contradiction(tmp_path: Path) -> None:
+    text = "[webhooks]\ndefault_url = https://x.example/\n[webhooks.default]\nurl = https://y.example/\n"
+    assert "given twice" in mistake(settings(tmp_path, text)).problem
+
+
+def test_a_json_file_is_the_mapping_form(tmp_path: Path) -> None:
+    found = settings(tmp_path, json.dumps({"webhooks": GUIDE_MAPPING}), name="webhooks.json")
+    assert found.endpoints == load_mapping(GUIDE_MAPPING).endpoints
+
+
+def test_a_mapping_writes_headers_dotted_or_nested() -> None:
+    nested = load_mapping({"team": {"url": "https://x.example/", "header": {"X-Team": "blue"}}})
+    dotted = load_mapping({"team": {"url": "https://x.example/", "header.X-Team": "blue"}})
+    assert only(nested) == only(dotted)
+
+
+def test_the_keys_of_all_stand_beside_the_endpoints_in_a_mapping() -> None:
+    found = load_mapping({"enabled": True, "drain_timeout": 5, "secret": "s", "default_url": "https://x.example/"})
+    assert (found.enabled, found.drain_timeout, only(found).secrets[0].reveal()) == (True, 5.0, "s")
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"bytes", [["x"], None], object()], ids=["None", "bytes", "None in list", "object"]
+)
+def test_a_value_that_no_ini_file_could_hold_is_a_mistake(value: object) -> None:
+    found = load_mapping({"team": {"url": "https://x.example/", "secret": value}})
+    assert (names(found), mistake(found).key) == ([], "secret")
+
+
+def test_a_switched_off_endpoint_gets_nothing_and_is_no_mistake(tmp_path: Path) -> None:
+    found = settings(tmp_path, TEAM + "enabled = false\n")
+    assert (names(found), found.mistakes) == ([], ())
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "[other]\nx = 1\n", "[webhooks]\n"])
+def test_a_file_that_sets_nothing_is_no_mistake_but_worth_a_warning(tmp_path: Path, text: str) -> None:
+    found = settings(tmp_path, text)
+    assert (found.endpoints, found.mistakes, found.enabled) == ((), (), None)
+    assert "sets nothing" in found.warnings[0]
+
+
+def test_no_file_is_no_endpoint_and_no_mistake() -> None:
+    assert load(None) == Settings()
+
+
+# --- how INI is read
+
+
+@pytest.mark.parametrize("secret", ["100%", "%(here)s", "${HOME}", "a;b", "a #b", 'qu"o"te', "a=b:c", "grüß-密码"])
+def test_a_secret_is_taken_as_it_is_written(tmp_path: Path, secret: str) -> None:
+    assert only(settings(tmp_path, TEAM + f"secret = {secret}\n")).secrets[0].reveal() == secret
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbf" + (TEAM + "secret = s\n").replace("\n", "\r\n").encode()
+    assert only(settings(tmp_path, text)).secrets[0].reveal() == "s"
+
+
+def test_names_are_case_sensitive(tmp_path: Path) -> None:
+    text = TEAM + "[webhooks.Team]\nurl = https://other.example/\n"
+    assert names(settings(tmp_path, text)) == ["team", "Team"]
+
+
+def test_a_section_that_is_indented_is_found(tmp_path: Path) -> None:
+    text = "[webhooks]\nenabled = true\n\n  [webhooks.team]\n  url = https://x.example/\n  timeout = 3\n"
+    assert only(settings(tmp_path, text)).timeout == 3.0
+
+
+def test_a_list_may_go_over_several_lines(tmp_path: Path) -> None:
+    text = TEAM + "events =\n  scan_completed\n  [hm]*_risk_event\n  !finding.critical\n"
+    assert only(settings(tmp_path, text)).events == ("scan_completed", "[hm]*_risk_event", "!finding.critical")
+
+
+SPIDERFOOT_CONF = """
+[globals]
+a line without a sign
+_debug = 1
+_debug = 2
+    [not a section]
+[globals]
+webhooks = no
+[modules
+[sfp_dns]
+=
+{team}
+[sfp_ssl]
+secret = foreign
+broken
+"""
+
+
+def test_what_is_wrong_in_foreign_sections_is_not_our_matter(tmp_path: Path) -> None:
+    found = settings(tmp_path, SPIDERFOOT_CONF.format(team=TEAM + "secret = own"), name="spiderfoot.conf")
+    assert only(found).secrets[0].reveal() == "own"
+
+
+def test_nothing_is_inherited_from_a_foreign_section(tmp_path: Path) -> None:
+    assert only(settings(tmp_path, "[DEFAULT]\nsecret = foreign\n" + TEAM)).secrets == ()
+
+
+@pytest.mark.parametrize("given", ["/etc/team.pem", "keys/team.pem", "~/team.pem"])
+def test_file_names_start_at_the_configuration_file_or_at_home(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    expected = {"/etc/team.pem": Path("/etc/team.pem"), "keys/team.pem": tmp_path / "keys/team.pem"}
+    endpoint = only(settings(tmp_path, TEAM + f"ca_bundle = {given}\n"))
+    assert endpoint.ca_bundle == expected.get(given, Path("/home/somebody/team.pem"))
+
+
+# --- env: and file:
+
+
+def test_a_secret_can_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_SECRET", "from-the-environment")
+    assert only(settings(tmp_path, TEAM + "secret = env:TEAM_SECRET\n")).secrets[0].reveal() == "from-the-environment"
+
+
+def test_a_url_can_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM_URL", "https://hooks.example/T0")
+    endpoint = only(settings(tmp_path, "[webhooks]\ndefault_url = env:TEAM_URL\n"))
+    assert endpoint.url.reveal() == "https://hooks.example/T0"
+
+
+@pytest.mark.parametrize("content", [b"from-a-file\n", b"from-a-file\r\n", b"from-a-file", b"\xef\xbb\xbffrom-a-file"])
+def test_a_secret_can_come_from_a_file_beside_the_configuration(tmp_path: Path, content: bytes) -> None:
+    written(tmp_path, content, name="team.secret")
+    assert only(settings(tmp_path, TEAM + "secret = file:team.secret\n")).secrets[0].reveal() == "from-a-file"
+
+
+def test_a_file_with_two_secrets_is_a_rotation(tmp_path: Path) -> None:
+    written(tmp_path, f"{WHSEC}\nold\n", name="team.secret")
+    endpoint = only(settings(tmp_path, TEAM + "secret = file:team.secret\n"))
+    assert [secret.reveal() for secret in endpoint.secrets] == [WHSEC, "old"]
+
+
+@pytest.mark.parametrize("key", ["secret", "api_key", "client_key_password", "header.Authorization", "url"])
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("env:NOT_SET_ANYWHERE", "the environment variable NOT_SET_ANYWHERE is not set"),
+        ("file:missing.txt", "missing.txt cannot be read: No such file or directory"),
+        ("file:.", "cannot be read: Is a directory"),
+        ("file:binary", "binary cannot be read: not UTF-8"),
+        ("file:~no-such-user/secret", "home directory"),
+    ],
+)
+def test_a_source_that_gives_no_secret_is_a_mistake(tmp_path: Path, key: str, source: str, problem: str) -> None:
+    written(tmp_path, b"\xff\xfe\x00", name="binary")
+    own = "" if key == "url" else "url = https://x.example/\n"
+    found = settings(tmp_path, f"[webhooks.team]\n{own}{key} = {source}\n")
+    assert names(found) == []
+    assert problem in mistake(found).problem
+
+
+def test_an_environment_that_utf_8_cannot_write_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATIN", "caf\udce9")
+    assert mistake(settings(tmp_path, TEAM + "secret = env:LATIN\n")).problem == "accepted: text that UTF-8 can write"
+
+
+# --- mistakes
+
+
+def test_a_mistake_says_file_section_key_value_and_what_is_accepted(tmp_path: Path) -> None:
+    found = settings(tmp_path, TEAM + "timeout = soon\n")
+    assert str(mistake(found)) == (
+        f'{tmp_path}/webhooks.ini: [webhooks.team] timeout = "soon": accepted: a duration above zero such as 15s, 5m, '
+        "1h or 7d"
+    )
+
+
+WRONG = """
+[webhooks]
+max_retrys = 3
+enabled = perhaps
+[webhooks.one]
+url = ftp://one.example/
+events = scan_complete
+format = slak
+[webhooks.two]
+secret = whsec_short
+verify_tls = nope
+[webhooks.th ree]
+url = https://three.example/
+client_key = key.pem
+"""
+
+
+def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
+    found = settings(tmp_path, WRONG)
+    own = {(one.section, one.key) for one in found.mistakes if not one.problem.startswith("left out")}
+    assert own == {
+        ("webhooks", "max_retrys"),
+        ("webhooks", "enabled"),
+        ("webhooks.one", "url"),
+        ("webhooks.one", "events"),
+        ("webhooks.one", "format"),
+        ("webhooks.two", ""),  # no url
+        ("webhooks.two", "secret"),
+        ("webhooks.two", "verify_tls"),
+        ("webhooks.th ree", ""),  # its name, and a key without a certificate
+    }
+
+
+def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None:
+    assert names(settings(tmp_path, TEAM + "[webhooks.wrong]\nurl = nowhere\n")) == ["team"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("url", ""),
+        ("url", "https://"),
+        ("url", "https:///path"),
+        ("url", "example.com/hook"),
+        ("url", "ftp://x.example/"),
+        ("url", "file:///etc/passwd"),
+        ("url", "https://x.example:0/"),
+        ("url", "https://x.example:65536/"),
+        ("url", "https://x.example:port/"),
+        ("url", "https://[::1/"),
+        ("url", "https://a..b/"),
+        ("url", f"https://{'a' * 64}.example/"),
+        ("url", "https://münchen.example/"),
+        ("url", "https://x.example/a b"),
+        ("url", "https://user@x.example/"),
+        ("url", "https://user:word@x.example/"),
+        ("url", "https://x.example/#part"),
+        ("enabled", "maybe"),
+        ("events", ""),
+        ("events", "scan_finished"),
+        ("events", "scan_*, !nothing"),
+        ("events", "!!scan_*"),
+        ("events", "!"),
+        ("format", "xml"),
+        ("format", "Generic"),
+        ("secret", ""),
+        ("secret", "whsec_"),
+        ("secret", "whsec_c2hvcnQ="),
+        ("secret", WHSEC + "!"),
+        ("secret", "whsec_" + "A" * 87 + "="),
+        ("secret", "good\n  whsec_bad"),
+        ("secret", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("api_key", ""),
+        ("api_key", "ключ"),
+        ("api_key", "one\n two"),
+        ("verify_tls", "2"),
+        ("ca_bundle", ""),
+        ("ca_bundle", "~no-such-user/ca.pem"),
+        ("ca_bundle", "nul\0byte"),
+        ("timeout", "0"),
+        ("timeout", "-1"),
+        ("timeout", "1w"),
+        ("timeout", "1e3"),
+        ("timeout", "9" * 400),
+        ("timeout", "366d"),
+        ("concurrency", "0"),
+        ("concurrency", "65"),
+        ("concurrency", "1.5"),
+        ("max_retries", "-1"),
+        ("max_retries", "101"),
+        ("retry_delay", "nan"),
+        ("header.", "x"),
+        ("header.X Y", "x"),
+        ("header.X-Y", ""),
+        ("header.X-Y", "a\n b"),
+        ("header.Content-Length", "5"),
+        ("header.content-type", "text/plain"),
+        ("header.HOST", "other.example"),
+        ("header.X-SpiderFoot-Signature", "sha256=0"),
+        ("header.Webhook-Id", "1"),
+        ("metadata.", "x"),
+        ("", "x"),
+    ],
+)
+def test_a_value_that_is_not_accepted_leaves_the_endpoint_out(tmp_path: Path, key: str, value: str) -> None:
+    own = "" if key == "url" else "url = https://x.example/\n"
+    found = settings(tmp_path, f"[webhooks.team]\n{own}{key} = {value}\n")
+    assert names(found) == []
+    assert found.mistakes
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field", "expected"),
+    [
+        ("enabled", "YES", "name", "team"),
+        ("events", "all", "events", ("all",)),
+        ("events", "scan.completed", "events", ("scan.completed",)),
+        ("events", "finding.*, !finding.critical", "events", ("finding.*", "!finding.critical")),
+        ("description", "our SOC: on call", "description", "our SOC: on call"),
+        ("verify_tls", "off", "verify_tls", False),
+        ("timeout", "20", "timeout", 20.0),
+        ("timeout", "1.5m", "timeout", 90.0),
+        ("timeout", "2 h", "timeout", 7200.0),
+        ("timeout", "365d", "timeout", 31536000.0),
+        ("concurrency", "1", "concurrency", 1),
+        ("concurrency", "64", "concurrency", 64),
+        ("max_retries", "0", "retry_schedule", ()),
+        ("max_retries", "2", "retry_schedule", (5, 60)),
+        ("max_retries", "8", "retry_schedule", (5, 60, 300, 900, 3600, 21600, 21600, 21600)),
+        ("retry_delay", "1m", "retry_schedule", (60, 120, 240, 480, 960, 1920)),
+        ("retry_delay", "12h", "retry_schedule", (43200, 86400, 86400, 86400, 86400, 86400)),
+    ],
+)
+def test_a_value_is_read(tmp_path: Path, key: str, value: str, field: str, expected: object) -> None:
+    assert getattr(only(settings(tmp_path, TEAM + f"{key} = {value}\n")), field) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080/hook?x=%41",
+        "HTTPS://X.example",
+        "https://[2001:db8::1]:8443/",
+        "https://my_host.internal./",
+        "https://xn--mnchen-3ya.example/",
+    ],
+)
+def test_a_usable_url_is_kept_byte_for_byte(tmp_path: Path, url: str) -> None:
+    assert only(settings(tmp_path, f"[webhooks]\ndefault_url = {url}\n")).url.reveal() == url
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("[webhooks.team]\nurl = https://x.example/\nsecrets = x", "secret"),
+        ("[webhooks.team]\nurl = https://x.example/\nTimeOut = 3", "timeout"),
+        ("[webhooks.team]\nurl = https://x.example/\nclientcert = x", "client_cert"),
+        ("[webhooks.team]\nURL = https://x.example/", "url"),
+        ("[webhooks.team]\nurl = https://x.example/\nevents = scan_complete", "scan_completed"),
+        ("[webhooks.team]\nurl = https://x.example/\nformat = genric", "generic"),
+        ("[webhooks]\nenabeld = true", "enabled"),
+        ("[webhooks]\nhedaer.X-Team = blue", "header"),
+        ("[webhooks]\nteam.url = https://x.example/\nteam.secert = x", "secret"),
+        ("[webhooks]\nsecurity_team.url = https://x.example/\nsecurty_team.secret = x", "security_team"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_word(tmp_path: Path, typo: str, meant: str) -> None:
+    assert any(f'Did you mean "{meant}"?' in one.problem for one in settings(tmp_path, typo).mistakes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "client_key_password = x\nclient_key = key.pem",
+        "client_key = key.pem",
+    ],
+)
+def test_a_key_without_a_certificate_is_a_mistake(tmp_path: Path, text: str) -> None:
+    assert names(settings(tmp_path, TEAM + text)) == []
+
+
+def test_a_client_certificate_is_never_meant_for_plain_http(tmp_path: Path) -> None:
+    found = settings(tmp_path, "[webhooks]\nclient_cert = c.pem\ndefault_url = http://x.example/\n")
+    assert "needs an https:// url" in mistake(found).problem
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "ä", "x" * 65, "header", "metadata", "team]"])
+def test_a_name_that_cannot_be_an_endpoints_is_a_mistake(tmp_path: Path, name: str) -> None:
+    found = settings(tmp_path, json.dumps({name: {"url": "https://x.example/"}}), name="webhooks.json")
+    assert (names(found), len(found.mistakes)) == ([], 1)
+
+
+@pytest.mark.parametrize("empty", ["[webhooks.team]\n", "[webhooks]\nteam.timeout = 3\n"])
+def test_an_endpoint_without_a_url_is_a_mistake(tmp_path: Path, empty: str) -> None:
+    assert "no url" in mistake(settings(tmp_path, empty)).problem
+
+
+def test_an_empty_endpoint_in_a_mapping_is_a_mistake() -> None:
+    assert "no url" in mistake(load_mapping({"team": {}})).problem
+
+
+# --- a mistake in what is shared: going on without what was meant would be worse than not sending
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        "secret = whsec_wrong",
+        "secert = x",
+        "client_cert = ~no-such-user/c.pem",
+        "header.Host = x",
+        "metadata = x",
+        "secret = a\nsecret = b",
+        "secret",
+        "events = nothing",
+        "enabled = fals",
+        "enabeld = false",
+        "enabled = true\n  secret = x",
+    ],
+)
+def test_a_mistake_in_the_shared_section_leaves_out_who_inherits(tmp_path: Path, shared: str) -> None:
+    assert names(settings(tmp_path, f"[webhooks]\n{shared}\n{TEAM}")) == []
+
+
+def test_who_sets_the_key_itself_does_not_inherit_the_mistake(tmp_path: Path) -> None:
+    text = f"[webhooks]\nsecret = whsec_wrong\n{TEAM}secret = own\n[webhooks.other]\nurl = https://o.example/\n"
+    assert names(settings(tmp_path, text)) == ["team"]
+
+
+def test_a_typo_leaves_out_only_who_would_inherit_what_was_meant(tmp_path: Path) -> None:
+    text = f"[webhooks]\nsecert = x\n{TEAM}secret = own\n[webhooks.other]\nurl = https://o.example/\n"
+    assert names(settings(tmp_path, text)) == ["team"]
+
+
+def test_an_endpoint_that_is_left_out_says_why(tmp_path: Path) -> None:
+    found = settings(tmp_path, "[webhooks]\nsecret = whsec_wrong\n" + TEAM)
+    assert [one.problem for one in found.mistakes if one.section == "webhooks.team"] == [
+        "left out, since secret is wrong in [webhooks]"
+    ]
+
+
+def test_a_wrong_drain_timeout_leaves_nobody_out(tmp_path: Path) -> None:
+    found = settings(tmp_path, "[webhooks]\ndrain_timeout = long\n" + TEAM)
+    assert (names(found), found.drain_timeout, len(found.mistakes)) == (["team"], 10.0, 1)
+
+
+# --- lines that are lost would be lost secrets
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("secret", 'line 3 is not "key = value"'),
+        ("= value", 'line 3 is not "key = value"'),
+        ("url = https://y.example/", "given twice, the second time in line 3"),
+        ("url = https://y.example/\nurl = https://z.example/", "given twice, the second time in line 4"),
+        ("timeout = 3s\n  secret = x", 'the line "secret = ..." below it is indented and so a part of its value'),
+        ("timeout = 3s\n  enabled = false", 'the line "enabled = ..." below it is indented and so a part of its value'),
+        ("description = x\n  events: all", 'the line "events = ..." below it is indented and so a part of its value'),
+        ("[webhooks.team]\nsecret = x", "given twice, the second time in line 3"),
+        ("[webhooks]\nteam.url = https://y.example/", "given twice, see also url in [webhooks.team]"),
+    ],
+)
+def test_a_line_that_cannot_be_kept_leaves_its_endpoint_out(tmp_path: Path, line: str, problem: str) -> None:
+    found = settings(tmp_path, TEAM + line + "\n[webhooks.right]\nurl = https://right.example/\n")
+    assert names(found) == ["right"]
+    assert problem in [one.problem for one in found.mistakes]
+
+
+def test_a_secret_that_goes_on_in_the_next_line_may_hold_any_sign(tmp_path: Path) -> None:
+    endpoint = only(settings(tmp_path, TEAM + "secret = new\n  old=secret: x\n"))
+    assert [secret.reveal() for secret in endpoint.secrets] == ["new", "old=secret: x"]
+
+
+def test_a_line_before_the_first_section_is_named(tmp_path: Path) -> None:
+    found = settings(tmp_path, "# ours\n\nsecret = x\n" + TEAM)
+    assert mistake(found).problem == "line 3 stands before the first [section]; is this an INI file?"
+
+
+def test_an_indented_name_in_brackets_does_not_take_the_keys_after_it_away(tmp_path: Path) -> None:
+    found = settings(tmp_path, "[webhooks]\n  [x]\n  [x]\nsecret = s\n" + TEAM)
+    assert [one.problem for one in found.mistakes][:2] == ['line 2 is not "key = value"', 'line 3 is not "key = value"']
+
+
+def test_a_double_key_in_a_foreign_section_hides_none_of_ours(tmp_path: Path) -> None:
+    text = "[globals]\nx = 1\nx = 2\n" + TEAM + "url = https://y.example/\n"
+    assert mistake(settings(tmp_path, text)).problem == "given twice, the second time in line 6"
+
+
+@pytest.mark.parametrize(
+    "section", ["webhook", "Webhooks", "WEBHOOKS.team", "web_hooks.team", "webhook-team", " webhooks"]
+)
+def test_a_misspelt_section_is_a_mistake(tmp_path: Path, section: str) -> None:
+    found = settings(tmp_path, f"[{section}]\nsecret = x\n")
+    assert (mistake(found).section, names(found)) == (section, [])
+
+
+def test_a_name_given_twice_in_json_is_a_mistake(tmp_path: Path) -> None:
+    text = '{"team": {"url": "https://x.example/", "secret": "a", "secret": "b"}}'
+    found = settings(tmp_path, text, name="webhooks.json")
+    assert (names(found), mistake(found).problem) == ([], 'is not JSON: "secret" is given twice')
+
+
+# --- files that cannot be used at all
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("webhooks.ini", b"\x00\x01\x02\x03"),
+        ("webhooks.ini", b"\x7fELF\x02\x01\xff\xfe"),
+        ("webhooks.ini", bytes(range(256)) * 64),
+        ("webhooks.ini", "[webhooks]\n".encode("utf-16")),
+        ("webhooks.ini", b"url = https://x.example/\n"),
+        ("webhooks.ini", b'{"team": {}}'),
+        ("webhooks.json", b""),
+        ("webhooks.json", b"[webhooks]\n"),
+        ("webhooks.json", b"[1, 2]"),
+        ("webhooks.json", b'{"webhooks": []}'),
+        ("webhooks.json", b"[" * 100_000),
+        ("webhooks.json", b'{"a": ' + b"9" * 10_000 + b"}"),
+    ],
+)
+def test_what_is_no_configuration_is_one_mistake_about_the_file(tmp_path: Path, name: str, content: bytes) -> None:
+    found = settings(tmp_path, content, name=name)
+    assert (found.endpoints, mistake(found).file, mistake(found).section) == ((), str(tmp_path / name), "")
+
+
+def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
+    assert mistake(load(tmp_path / "missing.ini")).problem == "cannot be read: No such file or directory"
+
+
+def test_an_unreadable_file_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "webhooks.ini"
+    path.symlink_to(path)  # root reads every mode, but no loop
+    assert mistake(load(path)).problem == "cannot be read: Too many levels of symbolic links"
+
+
+def test_a_folder_in_place_of_the_file_is_a_mistake(tmp_path: Path) -> None:
+    assert mistake(load(tmp_path)).problem == "cannot be read: Is a directory"
+
+
+# --- where it is looked for
+
+
+def test_the_modules_option_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFWEBHOOKS_CONFIG", "/from/the/environment")
+    written(tmp_path, TEAM)
+    assert find("/from/the/option", tmp_path) == Path("/from/the/option")
+
+
+def test_the_environment_is_looked_at_before_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFWEBHOOKS_CONFIG", "/from/the/environment")
+    written(tmp_path, TEAM)
+    assert find("", tmp_path) == Path("/from/the/environment")
+
+
+@pytest.mark.parametrize("section", ["[webhooks]", "[webhooks.team]", "  [webhooks]"])
+def test_spiderfoot_conf_comes_before_webhooks_ini_if_it_speaks_of_us(tmp_path: Path, section: str) -> None:
+    written(tmp_path, TEAM)
+    conf = written(tmp_path, f"[globals]\nx = 1\n{section}\n", name="spiderfoot.conf")
+    assert find("", tmp_path) == conf
+
+
+@pytest.mark.parametrize("text", ["[globals]\nwebhooks = 1\n", "# [webhooks]\n", "[webhooksy]\n", ""])
+def test_a_spiderfoot_conf_that_does_not_speak_of_us_is_passed_over(tmp_path: Path, text: str) -> None:
+    written(tmp_path, text, name="spiderfoot.conf")
+    assert find("", tmp_path) is None
+    own = written(tmp_path, TEAM)
+    assert find("", tmp_path) == own
+
+
+def test_a_spiderfoot_conf_that_cannot_be_read_is_said_rather_than_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "spiderfoot.conf").mkdir()
+    assert load(find("", tmp_path)).mistakes
+
+
+def test_the_modules_option_comes_html_escaped_from_the_host() -> None:
+    assert find("/srv/o&#x27;brien &amp; sons/webhooks.ini", Path()) == Path("/srv/o'brien & sons/webhooks.ini")
+
+
+@pytest.mark.parametrize("option", ["~no-such-user/webhooks.ini", "/nowhere/" + "x" * 300, "nul\0byte"])
+def test_a_file_name_that_cannot_exist_is_a_mistake_and_no_crash(tmp_path: Path, option: str) -> None:
+    assert len(load(find(option, tmp_path)).mistakes) == 1
+
+
+@pytest.mark.parametrize(("value", "off"), [("", False), ("0", False), ("1", True), ("yes", True)])
+def test_the_environment_can_switch_everything_off(value: str, off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFWEBHOOKS_DISABLED", value)
+    assert disabled() is off
+
+
+# --- secrets stay where they are
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+@pytest.mark.parametrize("key", ["secret", "api_key", "header.Authorization", "client_key_password"])
+def test_secrets_in_a_file_that_others_can_read_are_worth_a_warning(tmp_path: Path, key: str, mode: int) -> None:
+    path = written(tmp_path, f"[webhooks]\n{key} = x\n", mode=mode)
+    assert load(path).warnings == (f"{path} holds secrets and can be read by others: chmod 600 {path}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        (TEAM + "secret = x\n", 0o600),
+        ("[webhooks]\nsecret = env:X\napi_key = file:x\nevents = all\nmetadata.secret = x\n", 0o644),
+    ],
+)
+def test_a_private_file_or_one_without_secrets_gives_no_warning(tmp_path: Path, text: str, mode: int) -> None:
+    assert settings(tmp_path, text, mode=mode).warnings == ()
+
+
+SECRET_PLACES = [
+    *(f"{key} = {HIDDEN}" for key in ("secret", "api_key", "client_key_password", "header.Authorization")),
+    f"header.X-Own = {HIDDEN}",
+    f"default_url = https://x.example/{HIDDEN}?token={HIDDEN}",
+]
+
+
+@pytest.mark.parametrize("line", SECRET_PLACES)
+def test_a_right_secret_is_in_no_repr(tmp_path: Path, line: str) -> None:
+    url = "" if "default_url" in line else "default_url = https://x.example/\n"
+    found = settings(tmp_path, f"[webhooks]\n{url}{line}\n")
+    only(found)
+    assert HIDDEN not in f"{found!r} {found} {found.endpoints!r} {found.endpoints[0]}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"secret = whsec_{HIDDEN}",
+        f"api_key = {HIDDEN}é",
+        f"header.Authorization = {HIDDEN}é",
+        f"header.Content-Length = {HIDDEN}",
+        f"client_key_password = {HIDDEN}\nclient_key_password = {HIDDEN}",
+        f"default_url = {HIDDEN}",
+        f"default_url = https://user:{HIDDEN}@x.example/",
+        f"default_url = https://x.example:port/{HIDDEN}",
+        f"secert = {HIDDEN}",
+        f"team.secrit = {HIDDEN}",
+        f"nonsense = {HIDDEN}",
+        f"secret {HIDDEN}",
+        f"secret {HIDDEN}=",
+        f"secret {HIDDEN}.x=",
+        f"header.Authorization Bearer {HIDDEN}=",
+        f"team.header.Authorization Bearer {HIDDEN}=",
+        f"secret = old\n{HIDDEN}=",
+        f"secret {HIDDEN}-and-quite-long=",
+        f"secret = old\nwhsec_{HIDDEN}=",
+        f"secret = old\n{HIDDEN}/+and/long==",
+        f"https://x.example/{HIDDEN}",
+        f"timeout = 15s\n  secret = {HIDDEN}",
+        f"events = all\n  secret = {HIDDEN}",
+        f"timeout = 15s\n  {HIDDEN}",
+        f"[webhooks]\nsecret = {HIDDEN}",
+    ],
+)
+def test_a_wrong_secret_is_in_no_mistake(tmp_path: Path, line: str, caplog: pytest.LogCaptureFixture) -> None:
+    found = settings(tmp_path, f"[webhooks]\n{line}\n")
+    assert found.mistakes
+    for one in found.mistakes:
+        logging.getLogger("test").warning("%s %r", one, one)
+    assert HIDDEN not in f"{found!r} {caplog.text}"
+
+
+def test_the_value_of_a_secret_is_shown_as_stars(tmp_path: Path) -> None:
+    assert ' secret = "***": ' in str(mistake(settings(tmp_path, TEAM + "secret = whsec_wrong\n")))
+
+
+def test_a_shown_value_is_short_and_harmless_to_a_terminal(tmp_path: Path) -> None:
+    found = settings(tmp_path, TEAM + "timeout = \x1b[2J\x07" + "x" * 5000 + "\n")
+    assert str(found.mistakes[0]).isprintable()
+    assert len(found.mistakes[0].value) == 80
+
+
+# --- the table of options itself
+
+
+def test_every_field_of_an_endpoint_can_be_set() -> None:
+    options = [*ENDPOINT_OPTIONS.values(), *OPEN_OPTIONS.values()]
+    settable = {option.field or option.name for option in options} | {"name", "retry_schedule"}
+    assert set(Endpoint.__dataclass_fields__) <= settable
+
+
+def test_every_option_has_a_meaning() -> None:
+    assert all(
+        option.meaning for table in (ENDPOINT_OPTIONS, OPEN_OPTIONS, GENERAL_OPTIONS) for option in table.values()
+    )

@@ -1,0 +1,106 @@
+"""What the README and the example say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks import config
+from sfwebhooks.cli import parser
+from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
+from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats.content import Content
+from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS
+from sfwebhooks.retry import HOLD_STATUS, RETRY_STATUS
+from sfwebhooks.signing import sign
+from tests.builders import a_delivery, an_endpoint
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "webhooks.ini.example"
+KEYS = [*GENERAL_OPTIONS, *ENDPOINT_OPTIONS, *(f"{stem}NAME" for stem in OPEN_OPTIONS)]
+COMMANDS = next(action for action in parser()._actions if action.choices).choices or ()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_readme_has_each_key(key: str) -> None:
+    assert re.search(rf"^\| `{re.escape(key)}` \|", README, re.M)
+
+
+@pytest.mark.parametrize("key", ENDPOINT_OPTIONS)
+def test_the_readme_says_which_keys_are_inherited(key: str) -> None:
+    rows = re.findall(rf"^\| `{key}` \| (yes|no) \|", README, re.M)
+    assert rows == ["yes" if ENDPOINT_OPTIONS[key].inherited else "no"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_example_has_each_key(key: str) -> None:
+    assert re.search(rf"^{re.escape(key).replace('NAME', '[A-Za-z_-]+')} = ", EXAMPLE.read_text(encoding="utf-8"), re.M)
+
+
+def test_the_readme_has_no_key_that_is_unknown() -> None:
+    settings = README[README.index("## Settings") : README.index("## What is sent")]
+    assert set(re.findall(r"^\| `([\w.]+)` \|", settings, re.M)) == set(KEYS)
+
+
+def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in re.findall(r"env:(\w+)", EXAMPLE.read_text(encoding="utf-8")):
+        monkeypatch.setenv(name, "https://hooks.slack.com/services/T/B/x" if "URL" in name else "a secret text")
+    found = config.load(EXAMPLE)
+    assert found.mistakes == ()
+    assert {one.name for one in found.endpoints} == {"default", "security_team", "siem_system", "slack_alerts"}
+
+
+def test_the_five_lines_of_the_readme_are_right(tmp_path: Path) -> None:
+    lines = re.search(r"```ini\n(.*?)```", README, re.S)
+    assert lines
+    (tmp_path / "webhooks.ini").write_text(lines[1])
+    found = config.load(tmp_path / "webhooks.ini")
+    assert (len(lines[1].splitlines()), found.mistakes, found.enabled) == (5, (), True)
+    assert [one.name for one in found.endpoints] == ["default"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_has_each_command(command: str) -> None:
+    assert re.search(rf"^\| `sfwebhooks .*\b{command}\b", README, re.M) or f"`{command}` | put" in README
+
+
+def test_the_readme_has_no_command_that_is_unknown() -> None:
+    assert set(re.findall(r"sfwebhooks ([a-z]+) ?(?:`|-|\[|\n)", README)) <= set(COMMANDS)
+
+
+def test_the_documented_headers_are_those_that_are_sent() -> None:
+    sent = sign(Content(b""), a_delivery(), an_endpoint(secrets=["x"]), 0.0).headers
+    section = README[README.index("| header |") : README.index("## What a reply means")]
+    documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)`", section))
+    assert documented == {name for name in sent if name.startswith(("X-SpiderFoot", "webhook-"))}
+
+
+def test_the_documented_defaults_are_those_of_the_code() -> None:
+    assert ", ".join(DEFAULT_EVENTS) in README
+    assert f"({Endpoint.timeout:.0f}s)" in README
+    assert f"attempts at once ({Endpoint.concurrency}; chat formats 1)" in README
+    assert f"({len(Endpoint.retry_schedule)})" in README
+    assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in README) == ((5, 60, 300, 900, 3600, 21600), True)
+    assert f"({config.Settings.drain_timeout:.0f}s)" in README
+    assert "`generic`, `slack` or `siem`" in README and set(FORMATS) == {"generic", "slack", "siem"}
+    assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
+    assert "five failures" in README and "30 s" in README and "15 minutes" in README
+
+
+def test_the_documented_replies_are_those_of_the_code() -> None:
+    rows = {cells[1]: cells[0] for cells in re.findall(r"^\| (.*?) \| (.*?) \|$", README, re.M)}
+    retried = next(row for meaning, row in rows.items() if meaning.startswith("tried again"))
+    held = next(row for meaning, row in rows.items() if "it is held" in meaning)
+    assert {int(number) for number in re.findall(r"\b\d{3}\b", retried)} == RETRY_STATUS
+    assert {int(number) for number in re.findall(r"\b\d{3}\b", held)} == HOLD_STATUS
+
+
+def test_ci_runs_the_two_commands_of_the_readme() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", README, re.M)
+    assert len(commands) == 2
+    assert commands[0].endswith("sfwebhooks demo") and commands[1].endswith("pytest")
+    assert "grep '^python3 -m venv' README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

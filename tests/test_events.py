@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sfwebhooks.events import clean_text, delivery_id, finding_id, lifecycle_id, timestamp
+
+# Ids are what receivers recognise a repeat by, also across versions of ours: these values must never change.
+
+
+def test_the_id_of_a_finding_never_changes() -> None:
+    assert finding_id("5C4A0001", "f00d") == "c771e9c3-a032-59e1-8059-820451deb6b2"
+
+
+def test_the_id_of_a_scans_step_never_changes() -> None:
+    assert lifecycle_id("5C4A0001", "started") == "ad86e7ce-4886-5d9d-a48b-7926d5196a50"
+
+
+def test_the_id_of_a_delivery_never_changes() -> None:
+    assert delivery_id("e1b6f1a2", "team") == "646ab5d1-4d9e-5e92-9a87-59b6816063c1"
+
+
+def test_different_things_have_different_ids() -> None:
+    ids = [
+        finding_id("scan", "a"),
+        finding_id("scan", "b"),
+        finding_id("other", "a"),
+        lifecycle_id("scan", "started"),
+        lifecycle_id("scan", "ended"),
+        lifecycle_id("other", "ended"),
+        delivery_id("scan", "a"),
+        delivery_id("scan", "b"),
+        delivery_id("other", "a"),
+    ]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1795255200.0, "2026-11-21T10:00:00.000Z"),
+        (1795255200.1239, "2026-11-21T10:00:00.123Z"),
+        (1795255200.9999, "2026-11-21T10:00:00.999Z"),
+        (-1.0, "1969-12-31T23:59:59.000Z"),
+        (1795255200, "2026-11-21T10:00:00.000Z"),
+    ],
+)
+def test_a_time_is_written_in_utc_with_milliseconds(at: float, text: str) -> None:
+    assert timestamp(at) == text
+
+
+def test_a_time_is_in_utc_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert timestamp(0.0) == "1970-01-01T00:00:00.000Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "plain", "grüß 密码 \U0001f600", "\0\x1b\x7f\u2028", "\ufeffx", "\ufffd", "x" * 10**6]
+)
+def test_text_that_utf_8_can_write_is_left_alone(text: str) -> None:
+    assert clean_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("\ud800", "\ufffd"),
+        ("\udfff", "\ufffd"),
+        ("a\ud800b", "a\ufffdb"),
+        ("a\udc00", "a\ufffd"),
+        ("\udc00\ud800", "\ufffd\ufffd"),
+        ("\ud800\ud800x", "\ufffd\ufffdx"),
+        ("\ud83d\ude00", "\U0001f600"),  # the two halves of one character belong together
+        ("\ufeff\ud800", "\ufeff\ufffd"),
+        ("\U0001f600\udc80", "\U0001f600\ufffd"),
+    ],
+)
+def test_lone_surrogates_become_replacement_characters(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned

@@ -1,0 +1,561 @@
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.events import Delivery, WebhookEvent, delivery_id, lifecycle_id
+from sfwebhooks.outbox import CRASHES_MAX, FILE, Outbox
+from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.retry import Settlement, State
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, a_scan, an_event
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 7200.0
+#: what an endpoint called "team" wants
+TEAM = (("team", "high_risk_event"),)
+
+
+def put(outbox: Outbox, *events: WebhookEvent, wanted: Sequence[tuple[str, str]] = TEAM, now: float = NOW) -> int:
+    return outbox.accept([(event, wanted) for event in events], now)
+
+
+def claim(outbox: Outbox, busy: Sequence[str] = (), now: float = NOW, endpoint: str = "team") -> Delivery:
+    delivery = outbox.claim(endpoint, busy, now, LONGEST)
+    assert delivery
+    return delivery
+
+
+def settle(
+    outbox: Outbox,
+    delivery: Delivery,
+    state: State = State.WAITING,
+    due_at: float = NOW + 60,
+    counts: bool = True,
+    health: Health | None = None,
+) -> None:
+    attempt = Attempt(NOW, 0.1, 503, "http_503", "busy")
+    outbox.settle(delivery, attempt, Settlement(state, "http_503", due_at, counts), health)
+
+
+def rows(outbox: Outbox, query: str) -> list[tuple[object, ...]]:
+    sql = sqlite3.connect(outbox.path)
+    try:
+        return sql.execute(query).fetchall()
+    finally:
+        sql.close()
+
+
+def in_another_process(code: str, path: Path) -> str:
+    """Run code in a Python of its own, with an Outbox of that path as `outbox`; return what it prints."""
+    head = f"from pathlib import Path; from sfwebhooks.outbox import Outbox; outbox = Outbox(Path({str(path)!r}))\n"
+    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert not done.stderr
+    return done.stdout.strip()
+
+
+# --- accept
+
+
+def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
+    event = an_event(data={"text": "żółć \U0001f41b", "list": [1, None]}, special="malware_detected")
+    put(outbox, event)
+    assert claim(outbox) == Delivery(
+        delivery_id(event.id, "team"), replace(event, scan=None), "team", "high_risk_event", sequence=1
+    )
+
+
+def test_a_delivery_knows_the_scan_that_was_begun(outbox: Outbox) -> None:
+    scan = a_scan()
+    outbox.begin_scan(scan, an_event(scan=scan), TEAM, NOW)
+    assert claim(outbox).event.scan == scan
+
+
+def test_accepting_counts_the_new_deliveries(outbox: Outbox) -> None:
+    assert put(outbox, an_event(1), an_event(2), wanted=(*TEAM, ("siem", "all"))) == 4
+
+
+def test_an_event_accepted_again_is_not_new(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    assert put(outbox, an_event()) == 0
+
+
+def test_an_event_accepted_again_is_still_one_delivery(outbox: Outbox) -> None:
+    put(outbox, an_event(), an_event())
+    assert outbox.tallies()["waiting"] == 1
+
+
+def test_a_delivered_event_accepted_again_stays_delivered(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), State.DELIVERED)
+    put(outbox, an_event())
+    assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
+
+
+def test_an_event_that_nobody_wants_is_not_kept(outbox: Outbox) -> None:
+    put(outbox, an_event(), wanted=())
+    assert rows(outbox, "SELECT count(*) FROM event") == [(0,)]
+
+
+def test_an_event_is_stored_once_for_several_endpoints(outbox: Outbox) -> None:
+    put(outbox, an_event(), wanted=(*TEAM, ("siem", "all")))
+    assert rows(outbox, "SELECT count(*) FROM event") == [(1,)]
+
+
+def test_an_endpoint_added_later_gets_an_event_accepted_again(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    assert put(outbox, an_event(), wanted=(*TEAM, ("siem", "all"))) == 1
+
+
+def test_nothing_stays_of_an_accept_that_fails(outbox: Outbox) -> None:
+    with pytest.raises(TypeError):
+        put(outbox, an_event(1), an_event(2, data={"no JSON": object()}))
+    assert outbox.tallies()["waiting"] == 0
+
+
+def test_an_accept_that_failed_leaves_the_outbox_usable(outbox: Outbox) -> None:
+    with pytest.raises(TypeError):
+        put(outbox, an_event(data={"no JSON": object()}))
+    assert put(outbox, an_event()) == 1
+
+
+# --- sequence numbers
+
+
+def numbers(outbox: Outbox, endpoint: str, scan_id: str) -> list[object]:
+    query = f"""SELECT d.sequence FROM delivery d JOIN event e ON e.id = d.event_id
+                WHERE d.endpoint = '{endpoint}' AND e.scan_id = '{scan_id}' ORDER BY d.number"""
+    return [row[0] for row in rows(outbox, query)]
+
+
+def test_numbers_count_from_one_without_gaps(outbox: Outbox) -> None:
+    for number in range(1, 6):
+        put(outbox, an_event(number))
+    assert numbers(outbox, "team", "5C4A0001") == [1, 2, 3, 4, 5]
+
+
+def test_a_repeated_event_takes_no_number(outbox: Outbox) -> None:
+    put(outbox, an_event(1), an_event(1), an_event(2))
+    assert numbers(outbox, "team", "5C4A0001") == [1, 2]
+
+
+def test_each_endpoint_has_numbers_of_its_own(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    put(outbox, an_event(2), wanted=(*TEAM, ("siem", "all")))
+    assert numbers(outbox, "siem", "5C4A0001") == [1]
+
+
+def test_each_scan_has_numbers_of_its_own(outbox: Outbox) -> None:
+    put(outbox, an_event(1), an_event(2, scan=a_scan("OTHER")))
+    assert numbers(outbox, "team", "OTHER") == [1]
+
+
+def test_an_accept_that_failed_takes_no_number(outbox: Outbox) -> None:
+    with pytest.raises(TypeError):
+        put(outbox, an_event(1), an_event(2, data={"no JSON": object()}))
+    put(outbox, an_event(3))
+    assert numbers(outbox, "team", "5C4A0001") == [1]
+
+
+def test_two_processes_share_the_numbers_of_a_scan(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    code = f"from tests.builders import an_event; outbox.accept([(an_event(2), {TEAM!r})], 0.0)"
+    in_another_process(code, outbox.path)
+    put(outbox, an_event(3))
+    assert numbers(outbox, "team", "5C4A0001") == [1, 2, 3]
+
+
+def test_threads_that_accept_at_once_leave_no_gap(outbox: Outbox) -> None:
+    other = Outbox(outbox.path, accepting=True)
+    ready = threading.Barrier(2)
+
+    def accept_some(box: Outbox, numbers: range) -> None:
+        ready.wait()
+        for number in numbers:
+            put(box, an_event(number))
+
+    threads = [
+        threading.Thread(target=accept_some, args=(box, some))
+        for box, some in ((outbox, range(0, 100)), (other, range(50, 150)))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert numbers(outbox, "team", "5C4A0001") == list(range(1, 151))
+
+
+# --- scans
+
+
+def ended(kind: str = "scan_completed") -> WebhookEvent:
+    return an_event(id=lifecycle_id("5C4A0001", "ended"), type=kind, severity=Severity.INFO)
+
+
+def begin(outbox: Outbox) -> None:
+    event = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
+    outbox.begin_scan(a_scan(), event, (("team", "scan_started"),), NOW)
+
+
+def test_a_scan_that_began_is_open(outbox: Outbox) -> None:
+    begin(outbox)
+    assert outbox.open_scans() == [(a_scan(), NOW)]
+
+
+def test_a_scan_begun_again_tells_its_beginning_once(outbox: Outbox) -> None:
+    begin(outbox)
+    begin(outbox)
+    assert outbox.tallies()["waiting"] == 1
+
+
+def test_a_scan_whose_end_was_told_is_not_open(outbox: Outbox) -> None:
+    begin(outbox)
+    outbox.end_scan(ended(), TEAM, NOW)
+    assert outbox.open_scans() == []
+
+
+def test_the_first_teller_of_an_end_wins(outbox: Outbox) -> None:
+    begin(outbox)
+    assert [outbox.end_scan(ended(kind), TEAM, NOW) for kind in ("scan_failed", "scan_completed")] == [True, False]
+
+
+def test_the_end_that_was_told_second_is_not_delivered(outbox: Outbox) -> None:
+    begin(outbox)
+    for kind in ("scan_failed", "scan_completed"):
+        outbox.end_scan(ended(kind), (("team", kind),), NOW)
+    assert rows(outbox, "SELECT name FROM delivery ORDER BY number") == [("scan_started",), ("scan_failed",)]
+
+
+def test_the_end_of_a_scan_that_did_not_begin_is_not_told(outbox: Outbox) -> None:
+    assert outbox.end_scan(ended(), TEAM, NOW) is False
+
+
+def test_an_end_that_nobody_wants_still_closes_the_scan(outbox: Outbox) -> None:
+    begin(outbox)
+    outbox.end_scan(ended(), (), NOW)
+    assert outbox.open_scans() == []
+
+
+def test_tallies_can_be_of_one_scan(outbox: Outbox) -> None:
+    put(outbox, an_event(1), an_event(2, scan=a_scan("OTHER")))
+    assert outbox.tallies("OTHER")["waiting"] == 1
+
+
+# --- claim
+
+
+def test_nothing_is_claimed_from_an_empty_outbox(outbox: Outbox) -> None:
+    assert outbox.claim("team", (), NOW, LONGEST) is None
+
+
+def test_another_endpoints_delivery_is_not_claimed(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    assert outbox.claim("siem", (), NOW, LONGEST) is None
+
+
+def test_fresh_deliveries_come_in_the_order_of_acceptance(outbox: Outbox) -> None:
+    put(outbox, *(an_event(number) for number in (3, 1, 2)))
+    busy: list[str] = []
+    while delivery := outbox.claim("team", busy, NOW, LONGEST):
+        busy.append(delivery.id)
+    assert busy == [delivery_id(an_event(number).id, "team") for number in (3, 1, 2)]
+
+
+def test_a_fresh_delivery_goes_before_a_late_one(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    settle(outbox, claim(outbox), due_at=NOW)
+    put(outbox, an_event(2))
+    assert claim(outbox, now=NOW + 1).event.id == an_event(2).id
+
+
+def test_the_late_delivery_that_is_due_longest_goes_first(outbox: Outbox) -> None:
+    put(outbox, an_event(1), an_event(2))
+    first = claim(outbox)
+    settle(outbox, claim(outbox, busy=[first.id]), due_at=NOW + 10)
+    settle(outbox, first, due_at=NOW + 20)
+    assert claim(outbox, now=NOW + 30).event.id == an_event(2).id
+
+
+def test_a_delivery_is_not_claimed_before_it_is_due(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW + 60)
+    assert outbox.claim("team", (), NOW + 59.9, LONGEST) is None
+
+
+def test_a_delivery_is_claimed_when_it_is_due(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW + 60)
+    assert claim(outbox, now=NOW + 60).attempts == 1
+
+
+def test_a_due_time_further_ahead_than_any_wait_is_due_now(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW + LONGEST + 1)
+    assert claim(outbox, now=NOW).attempts == 1
+
+
+def test_an_attempt_that_does_not_count_leaves_the_delivery_fresh(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), counts=False, due_at=NOW + 60)
+    assert claim(outbox, now=NOW).attempts == 0
+
+
+def test_a_delivery_in_flight_is_not_claimed_twice(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    delivery = claim(outbox)
+    assert outbox.claim("team", [delivery.id], NOW, LONGEST) is None
+
+
+def test_deliveries_made_due_are_claimed_at_once(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW + 3600)
+    outbox.make_due("team", NOW)
+    assert claim(outbox, now=NOW)
+
+
+# --- attempts begun and never settled
+
+
+def crash(outbox: Outbox, times: int) -> None:
+    for _ in range(times):
+        outbox.claim("team", (), NOW, LONGEST)
+
+
+def test_a_delivery_begun_twice_and_never_settled_is_tried_again(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    crash(outbox, CRASHES_MAX - 1)
+    assert claim(outbox)
+
+
+def test_a_delivery_begun_three_times_and_never_settled_is_dead(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    crash(outbox, CRASHES_MAX + 1)
+    assert rows(outbox, "SELECT state, reason, settled_at FROM delivery") == [("dead", "crashed_sender", NOW)]
+
+
+def test_the_delivery_behind_one_that_crashed_its_senders_is_claimed(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    crash(outbox, CRASHES_MAX)
+    put(outbox, an_event(2))
+    assert claim(outbox).event.id == an_event(2).id
+
+
+def test_an_attempt_that_was_settled_clears_the_count_of_crashes(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    crash(outbox, CRASHES_MAX - 1)
+    settle(outbox, claim(outbox), counts=False)
+    crash(outbox, CRASHES_MAX - 1)
+    assert claim(outbox)
+
+
+def test_attempts_cut_off_by_an_orderly_stop_are_no_crashes(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    for _ in range(CRASHES_MAX + 1):
+        outbox.unclaim([claim(outbox).id])
+    assert claim(outbox)
+
+
+def test_a_claim_is_counted_on_disk_before_it_is_returned(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    claim(outbox)
+    assert rows(outbox, "SELECT begun FROM delivery") == [(1,)]
+
+
+# --- settle
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD])
+def test_a_settled_delivery_is_not_claimed_again(outbox: Outbox, state: State) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), state)
+    assert outbox.claim("team", (), NOW + LONGEST, LONGEST) is None
+
+
+def test_a_settled_delivery_keeps_its_reason_and_time(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), State.DEAD)
+    assert rows(outbox, "SELECT state, reason, settled_at FROM delivery") == [("dead", "http_503", NOW + 0.1)]
+
+
+def test_each_attempt_is_kept(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW)
+    settle(outbox, claim(outbox))
+    assert (
+        rows(outbox, "SELECT status, reason, excerpt, cause FROM attempt")
+        == [(503, "http_503", "busy", "schedule")] * 2
+    )
+
+
+def test_health_is_kept_with_the_settlement(outbox: Outbox) -> None:
+    health = Health(Condition.HELD, "http_401", NOW, 1, NOW + 30, 2, "a fingerprint")
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), health=health)
+    assert Outbox(outbox.path).health("team") == health
+
+
+def test_an_endpoint_without_a_note_is_healthy(outbox: Outbox) -> None:
+    assert outbox.health("team") == Health()
+
+
+# --- when the next one is due
+
+
+def test_nothing_is_due_in_an_empty_outbox(outbox: Outbox) -> None:
+    assert outbox.next_due("team") is None
+
+
+def test_a_fresh_delivery_is_due_at_once(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    assert outbox.next_due("team") == 0.0
+
+
+def test_a_late_delivery_is_due_at_its_time(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW + 60)
+    assert outbox.next_due("team") == NOW + 60
+
+
+def test_a_settled_delivery_is_never_due(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), State.DELIVERED)
+    assert outbox.next_due("team") is None
+
+
+# --- the file
+
+
+def test_the_file_is_made_when_it_is_first_needed(tmp_path: Path) -> None:
+    Outbox(tmp_path / FILE)
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_only_its_owner_can_read_the_file_and_its_log(outbox: Outbox, suffix: str) -> None:
+    put(outbox, an_event())
+    mode = outbox.path.with_name(FILE + suffix).stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_what_was_accepted_outlives_the_connection(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    outbox.close()
+    assert claim(outbox).event.id == an_event().id
+
+
+def test_what_was_accepted_outlives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    code = f"""
+import os, signal
+from tests.builders import an_event
+outbox.accept([(an_event(), {TEAM!r})], 0.0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    in_another_process(code, path)
+    assert claim(Outbox(path)).event.id == an_event().id
+
+
+def test_a_second_outbox_in_the_process_does_not_let_go_of_the_first_ones_locks(tmp_path: Path) -> None:
+    """To open and close the file by other means than SQLite drops the locks that SQLite holds on it: the next process
+    that closes its connection then deletes the log, and all that is accepted afterwards is lost."""
+    first, second = Outbox(tmp_path / FILE), Outbox(tmp_path / FILE)
+    put(first, an_event(1))
+    second.tallies()
+    in_another_process("outbox.tallies(); outbox.close()", first.path)
+    put(first, an_event(2))
+    assert in_another_process("print(outbox.tallies()['waiting'])", first.path) == "2"
+
+
+def test_several_processes_can_make_the_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    code = f"""
+import sys
+from pathlib import Path
+from subprocess import PIPE
+from sfwebhooks.outbox import Outbox
+from tests.builders import an_event
+print("ready", flush=True)
+sys.stdin.readline()
+print(Outbox(Path({str(path)!r})).accept([(an_event(int(sys.argv[1])), {TEAM!r})], 0.0))
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(number)], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate()[0] for process in processes] == ["1\n"] * 4
+
+
+def test_a_locked_file_can_still_be_read(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    other = sqlite3.connect(outbox.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert outbox.next_due("team") == 0.0
+
+
+def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    other = sqlite3.connect(outbox.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OutboxBusyError, match="locked"):
+        put(outbox, an_event(2))
+    other.execute("ROLLBACK")
+    assert put(outbox, an_event(2)) == 1
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    path.write_bytes(os.urandom(4096))
+    with pytest.raises(OutboxError, match=f"outbox {path} cannot be used: file is not a database"):
+        Outbox(path).tallies()
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(OutboxError, match=f"outbox {tmp_path / FILE} cannot be used"):
+        Outbox(tmp_path / FILE).tallies()
+
+
+def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / FILE
+    with pytest.raises(OutboxError, match=f"outbox {path} cannot be used: No such file or directory"):
+        Outbox(path).tallies()
+
+
+def test_a_checkpoint_writes_the_log_back(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    outbox.checkpoint()
+    copy = outbox.path.with_name("copy.db")  # of the file alone, without its log
+    copy.write_bytes(outbox.path.read_bytes())
+    assert Outbox(copy).tallies()["waiting"] == 1
+
+
+def test_the_scans_side_never_spends_time_on_a_checkpoint(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / FILE, accepting=True)
+    put(outbox, *(an_event(number, data={"data": "x" * 20_000}) for number in range(400)))  # > 1000 pages of 4096 bytes
+    put(outbox, an_event(1000))
+    assert (tmp_path / FILE).stat().st_size < 1000 * 4096
+
+
+def test_data_is_stored_as_json(outbox: Outbox) -> None:
+    put(outbox, an_event(data={"data": "a\nb"}))
+    assert [json.loads(str(row[0])) for row in rows(outbox, "SELECT data FROM event")] == [{"data": "a\nb"}]

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import FAILURES_MAX, Condition, Health
+from sfwebhooks.pipeline import EXCERPT, Line, accept, deliver, excerpt, wanted_by
+from sfwebhooks.retry import State
+from sfwebhooks.sender import Sender
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, URL, a_delivery, a_scan, an_endpoint, an_event
+from tests.conftest import Clock, Team
+
+
+def line_of(endpoint: Endpoint, **health: Any) -> Line:
+    return Line(endpoint, Sender(endpoint), Health(**health))
+
+
+# --- accept
+
+
+def test_an_event_goes_to_each_endpoint_that_wants_it() -> None:
+    endpoints = (
+        an_endpoint("all", events=("all",)),
+        an_endpoint("scans", events=("scan_*",)),
+        an_endpoint("high", events=("finding.high",)),
+    )
+    assert wanted_by(an_event(), endpoints) == [("all", "high_risk_event"), ("high", "finding.high")]
+
+
+def test_accepting_counts_the_new_deliveries(outbox: Outbox) -> None:
+    endpoints = (an_endpoint("one"), an_endpoint("two"))
+    assert accept([an_event(1), an_event(2)], endpoints, outbox, NOW) == 4
+
+
+def test_accepting_again_is_harmless(outbox: Outbox) -> None:
+    events, endpoints = [an_event(1), an_event(2)], (an_endpoint("one"), an_endpoint("two"))
+    accept(events, endpoints, outbox, NOW)
+    assert (accept(events, endpoints, outbox, NOW), outbox.tallies()["waiting"]) == (0, 4)
+
+
+def test_an_event_that_nobody_wants_is_not_accepted(outbox: Outbox) -> None:
+    quiet = an_event(type="info_event", severity=Severity.INFO)
+    assert accept([quiet], (an_endpoint(),), outbox, NOW) == 0
+
+
+def test_nothing_is_accepted_where_the_outbox_cannot_be_used(outbox: Outbox) -> None:
+    outbox.path.mkdir()
+    with pytest.raises(OutboxError):
+        accept([an_event()], (an_endpoint(),), outbox, NOW)
+
+
+def test_numbers_have_no_gaps_whatever_is_withheld_or_repeated(outbox: Outbox) -> None:
+    high, every = an_endpoint("high"), an_endpoint("every", events=("all",))
+    for number in range(30):
+        severity = Severity.HIGH if number % 3 else Severity.INFO
+        kind = "high_risk_event" if number % 3 else "info_event"
+        event = an_event(number, severity=severity, type=kind, scan=a_scan("AB"[number % 2]))
+        accept([event, event], (high, every), outbox, NOW)
+        accept([event], (every, high), outbox, NOW)
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for endpoint in ("high", "every"):
+        busy: list[str] = []
+        while delivery := outbox.claim(endpoint, busy, NOW, 7200.0):
+            busy.append(delivery.id)
+            scan = "AB"[int(str(delivery.event.data["data"])[-4:]) % 2]
+            numbers.setdefault((endpoint, scan), []).append(delivery.sequence)
+    assert numbers == {
+        ("high", "A"): list(range(1, 11)),
+        ("high", "B"): list(range(1, 11)),
+        ("every", "A"): list(range(1, 16)),
+        ("every", "B"): list(range(1, 16)),
+    }
+
+
+# --- deliver
+
+
+@pytest.fixture
+def attempt(receive: Callable[..., Team], clock: Clock) -> Callable[..., Any]:
+    """Make one attempt at a receiver that answers so: `attempt(status, health...)`."""
+
+    def make(status: int, attempts: int = 0, **health: Any) -> Any:
+        team = receive()
+        team.answer = status
+        line = line_of(an_endpoint(url=team.url, retry_schedule=(5.0,)), **health)
+        attempt, settlement = deliver(a_delivery(attempts=attempts), line, clock)
+        line.sender.close()
+        return attempt, settlement
+
+    return make
+
+
+def test_what_is_sent_is_verified_by_the_receiver(receive: Callable[..., Team]) -> None:
+    team = receive(["a secret"])
+    line = line_of(an_endpoint(url=team.url, secrets=["a secret"]))
+    deliver(a_delivery(), line, time.time)  # the receiver's clock is the real one
+    line.sender.close()
+    assert [received.problems for received in team.got] == [()]
+
+
+def test_a_success_settles_the_delivery(attempt: Callable[..., Any]) -> None:
+    made, settlement = attempt(200)
+    assert (settlement.state, made.status, made.reason) == (State.DELIVERED, 200, "http_200")
+
+
+def test_a_failure_plans_the_retry(attempt: Callable[..., Any]) -> None:
+    _, settlement = attempt(503)
+    assert (settlement.state, settlement.counts, settlement.due_at >= NOW + 5) == (State.WAITING, True, True)
+
+
+def test_the_last_failure_makes_a_dead_letter(attempt: Callable[..., Any]) -> None:
+    _, settlement = attempt(503, attempts=1)
+    assert settlement.state is State.DEAD
+
+
+def test_the_failure_that_makes_the_endpoint_failing_uses_up_no_retry(attempt: Callable[..., Any]) -> None:
+    _, settlement = attempt(503, attempts=1, failures=FAILURES_MAX - 1)
+    assert (settlement.state, settlement.counts) == (State.WAITING, False)
+
+
+def test_an_attempt_at_a_healthy_endpoint_is_no_probe_even_if_it_is_the_last(attempt: Callable[..., Any]) -> None:
+    made, _ = attempt(401)
+    assert made.trigger == "schedule"
+
+
+def test_an_attempt_at_a_held_endpoint_is_a_probe_even_if_it_succeeds(attempt: Callable[..., Any]) -> None:
+    made, _ = attempt(200, condition=Condition.HELD)
+    assert made.trigger == "probe"
+
+
+def test_an_attempt_is_noted_at_its_begin(attempt: Callable[..., Any]) -> None:
+    made, _ = attempt(200)
+    assert (made.at, made.seconds) == (NOW, 0.0)
+
+
+# --- the excerpt
+
+#: as `excerpt` must give it: every secret of SECRETIVE in a text of the receiver
+SECRETIVE: Mapping[str, Any] = {
+    "secrets": ["signing-secret"],
+    "api_key": Secret("key-of-the-api"),
+    "client_key_password": Secret("password-of-the-key"),
+    "headers": {"Authorization": Secret("Basic dXNlcjpwYXNzd29yZA==")},
+}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "signing-secret",
+        "key-of-the-api",
+        "password-of-the-key",
+        "Basic dXNlcjpwYXNzd29yZA==",
+        "dXNlcjpwYXNzd29yZA==",
+        URL,
+        "/services/T000/B000/url-path-token",
+        "url-path-token",
+    ],
+)
+def test_an_excerpt_masks_the_secrets_of_its_endpoint(secret: str) -> None:
+    reply = Reply(status=404, body=f"no route to <{secret}>, sorry".encode())
+    assert excerpt(reply, an_endpoint(**SECRETIVE)) == "no route to <***>, sorry"
+
+
+def test_an_excerpt_masks_a_token_in_the_query_of_the_url() -> None:
+    endpoint = an_endpoint(url="https://hooks.example.test?v=1&sig=abcdefghijklmnop")
+    assert excerpt(Reply(status=403, body=b"abcdefghijklmnop is wrong"), endpoint) == "*** is wrong"
+
+
+def test_an_excerpt_leaves_short_words_of_the_url_alone() -> None:
+    endpoint = an_endpoint(url="https://hooks.example.test/v1/events")
+    assert excerpt(Reply(status=404, body=b"v1 has no events"), endpoint) == "v1 has no events"
+
+
+def test_an_excerpt_masks_a_secret_that_begins_like_another_one() -> None:
+    endpoint = an_endpoint(secrets=["secret", "secret-2"])
+    assert excerpt(Reply(status=400, body=b"secret-2 secret"), endpoint) == "*** ***"
+
+
+def test_an_empty_password_masks_nothing() -> None:
+    endpoint = an_endpoint(client_key_password=Secret(""))
+    assert excerpt(Reply(status=400, body=b"wrong"), endpoint) == "wrong"
+
+
+def test_an_excerpt_masks_before_it_cuts() -> None:
+    body = b"x" * (EXCERPT - 4) + b"signing-secret"
+    assert excerpt(Reply(status=400, body=body), an_endpoint(**SECRETIVE)).endswith("x***")
+
+
+def test_no_part_of_a_secret_gets_into_a_long_excerpt_that_masking_made_shorter() -> None:
+    reply = Reply(status=400, body=(URL * 1000).encode()[:-7])
+    assert "url-path" not in excerpt(reply, an_endpoint())
+
+
+def test_an_excerpt_is_cut() -> None:
+    assert len(excerpt(Reply(status=400, body=b"x" * 60_000), an_endpoint())) == EXCERPT
+
+
+def test_an_excerpt_is_one_line_of_printable_characters() -> None:
+    reply = Reply(status=400, body=b"one\r\n\x1b[31mtwo\x00\xff")
+    assert excerpt(reply, an_endpoint()) == "one \N{REPLACEMENT CHARACTER}[31mtwo" + "\N{REPLACEMENT CHARACTER}" * 2
+
+
+def test_an_excerpt_of_a_failure_is_its_detail() -> None:
+    assert excerpt(Reply(failure=Failure.DNS, detail="no such host"), an_endpoint()) == "no such host"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.retry import JITTER, State, judge, plan, retry_after
+from tests.builders import NOW
+
+NOW_AS_DATE = "Sat, 21 Nov 2026 10:00:00 GMT"
+SCHEDULE = (5.0, 60.0, 300.0)
+
+RETRY = {408, 409, 425, 429, *range(500, 600)}
+HOLD = {*range(100, 200), *range(300, 400), 401, 403, 404, 405, 407, 411, 426, 431}
+EXPECTED = {
+    **dict.fromkeys(range(100, 600), Outcome.DEAD),  # other 4xx: the message is wrong, the endpoint is fine
+    **dict.fromkeys(range(200, 300), Outcome.DELIVERED),
+    **dict.fromkeys(RETRY, Outcome.RETRY),
+    **dict.fromkeys(HOLD, Outcome.HOLD),
+    410: Outcome.DISABLE,
+    Failure.CONNECTION: Outcome.RETRY,
+    Failure.DNS: Outcome.RETRY,
+    Failure.TIMEOUT: Outcome.RETRY,
+    Failure.TLS: Outcome.RETRY,
+    Failure.PROTOCOL: Outcome.RETRY,
+    Failure.TLS_UNVERIFIED: Outcome.HOLD,
+    Failure.TLS_REFUSED: Outcome.HOLD,
+    Failure.CERTIFICATE: Outcome.HOLD,
+}
+
+
+def reply(status: int = 503, **headers: str) -> Reply:
+    return Reply(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def verdict(outcome: Outcome, wait: float | None = None) -> Verdict:
+    return Verdict(outcome, "http_503", wait)
+
+
+# --- judge
+
+
+@pytest.mark.parametrize("came", EXPECTED)
+def test_every_status_and_every_failure_has_its_verdict(came: int | Failure) -> None:
+    one = Reply(failure=came) if isinstance(came, Failure) else Reply(status=came)
+    assert judge(one, NOW).outcome is EXPECTED[came]
+
+
+def test_the_table_has_every_failure() -> None:
+    assert set(Failure) <= EXPECTED.keys()
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [(Reply(status=503), "http_503"), (Reply(status=200), "http_200"), (Reply(failure=Failure.DNS), "dns_failed")],
+)
+def test_the_reason_is_short_and_stable(one: Reply, reason: str) -> None:
+    assert judge(one, NOW).reason == reason
+
+
+def test_a_failure_counts_even_if_a_status_had_come() -> None:
+    assert judge(Reply(status=200, failure=Failure.TIMEOUT), NOW).outcome is Outcome.RETRY
+
+
+@pytest.mark.parametrize("status", [429, 503, 301, 403])
+def test_a_verdict_carries_the_wait_that_was_asked_for(status: int) -> None:
+    assert judge(reply(status, Retry_After="120"), NOW).wait == 120.0
+
+
+@pytest.mark.parametrize("status", [200, 400, 410, 422])
+def test_a_final_verdict_carries_no_wait(status: int) -> None:
+    assert judge(reply(status, Retry_After="120"), NOW).wait is None
+
+
+# --- Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 120 ", 120.0),
+        ("0000000000120", 120.0),
+        (str(10 * 365 * 86400), 3600.0),
+        ("9" * 5000, 3600.0),
+        # the three forms of a date that RFC 9110 section 5.6.7 names, all of them UTC
+        ("Sat, 21 Nov 2026 10:02:00 GMT", 120.0),
+        ("Saturday, 21-Nov-26 10:02:00 GMT", 120.0),
+        ("Sat Nov 21 10:02:00 2026", 120.0),
+        # what is seen beside them
+        ("Sat, 21 Nov 2026 10:02:00 -0000", 120.0),
+        ("Sat, 21 Nov 2026 12:02:00 +0200", 120.0),
+        ("Sat, 21 Nov 2026 09:00:00 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Fri, 21 Nov 2036 10:00:00 GMT", 3600.0),
+        # what says nothing
+        ("", None),
+        ("-5", None),
+        ("+5", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("120 s", None),
+        ("²", None),
+        ("١٢٠", None),
+        ("soon", None),
+        ("2026-11-21T10:02:00Z", None),
+        ("Sat, 31 Feb 2026 10:02:00 GMT", None),
+        ("Sat, 21 Nov 99999 10:02:00 GMT", None),
+        ("Sat, 21 Nov 2026 25:61:61 GMT", None),
+        ("\0", None),
+        (",", None),
+    ],
+)
+def test_retry_after_is_read(text: str, wait: float | None) -> None:
+    assert retry_after({"Retry-After": text}, NOW) == wait
+
+
+def test_without_retry_after_nothing_was_asked_for() -> None:
+    assert retry_after({}, NOW) is None
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_a_date_without_a_zone_is_utc_wherever_we_are(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert retry_after({"Retry-After": "Sat Nov 21 10:02:00 2026"}, NOW) == 120.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("skew", [-86400.0, 0.0, 86400.0])
+def test_a_date_is_read_against_the_receivers_own_clock(skew: float) -> None:
+    headers = {"Retry-After": "Sat, 21 Nov 2026 10:02:00 GMT", "Date": NOW_AS_DATE}
+    assert retry_after(headers, NOW + skew) == 120.0
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "0"])
+def test_a_receiver_without_a_clock_is_read_against_ours(date: str) -> None:
+    assert retry_after({"Retry-After": "Sat, 21 Nov 2026 10:02:00 GMT", "Date": date}, NOW) == 120.0
+
+
+def test_seconds_do_not_depend_on_any_clock() -> None:
+    assert retry_after({"Retry-After": "30", "Date": "Thu, 01 Jan 1970 00:00:00 GMT"}, NOW) == 30.0
+
+
+# --- plan
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 99])
+@pytest.mark.parametrize("healthy", [True, False])
+def test_a_success_is_delivered(attempts: int, healthy: bool) -> None:
+    assert plan(verdict(Outcome.DELIVERED), attempts, SCHEDULE, healthy, NOW).state is State.DELIVERED
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_a_verdict_on_the_message_is_its_end_at_once(healthy: bool) -> None:
+    settled = plan(Verdict(Outcome.DEAD, "http_422"), 0, SCHEDULE, healthy, NOW)
+    assert (settled.state, settled.reason) == (State.DEAD, "http_422")
+
+
+@pytest.mark.parametrize("attempts", range(len(SCHEDULE)))
+def test_each_retry_waits_as_the_schedule_says_and_a_little_more(attempts: int) -> None:
+    due = [plan(verdict(Outcome.RETRY), attempts, SCHEDULE, True, NOW).due_at - NOW for _ in range(200)]
+    assert SCHEDULE[attempts] <= min(due) < max(due) <= SCHEDULE[attempts] * (1 + JITTER)
+
+
+def test_after_the_last_retry_a_delivery_is_dead_with_its_last_reason() -> None:
+    settled = plan(verdict(Outcome.RETRY), len(SCHEDULE), SCHEDULE, True, NOW)
+    assert (settled.state, settled.reason) == (State.DEAD, "retries_exhausted: http_503")
+
+
+def test_without_retries_the_first_failure_is_the_end() -> None:
+    assert plan(verdict(Outcome.RETRY), 0, (), True, NOW).state is State.DEAD
+
+
+def test_a_shorter_schedule_after_a_restart_ends_what_is_beyond_it() -> None:
+    assert plan(verdict(Outcome.RETRY), 6, SCHEDULE, True, NOW).state is State.DEAD
+
+
+def test_retry_after_wins_over_the_schedule() -> None:
+    assert plan(verdict(Outcome.RETRY, wait=1800.0), 0, SCHEDULE, True, NOW).due_at == NOW + 1800.0
+
+
+def test_retry_after_does_not_shorten_the_schedule() -> None:
+    assert plan(verdict(Outcome.RETRY, wait=1.0), 1, SCHEDULE, True, NOW).due_at >= NOW + 60.0
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.HOLD, Outcome.DISABLE])
+@pytest.mark.parametrize("attempts", [0, 3, 99])
+def test_an_endpoint_that_is_not_healthy_uses_up_nobodys_retries(outcome: Outcome, attempts: int) -> None:
+    settled = plan(verdict(outcome), attempts, SCHEDULE, False, NOW)
+    assert (settled.state, settled.counts) == (State.WAITING, False)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HOLD, Outcome.DISABLE])
+def test_what_holds_an_endpoint_keeps_its_delivery_whatever_the_health(outcome: Outcome) -> None:
+    settled = plan(verdict(outcome), 99, SCHEDULE, True, NOW)
+    assert (settled.state, settled.counts) == (State.WAITING, False)
+
+
+def test_a_failure_of_a_healthy_endpoint_uses_up_a_retry() -> None:
+    assert plan(verdict(Outcome.RETRY), 0, SCHEDULE, True, NOW).counts is True

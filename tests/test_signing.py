@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from sfwebhooks.endpoints import Secret
+from sfwebhooks.formats.content import Content
+from sfwebhooks.signing import (
+    TOLERANCE_SECONDS,
+    Request,
+    guide_signature,
+    problems,
+    sign,
+    standard_signature,
+    whsec_form,
+)
+from tests.builders import NOW, URL, a_delivery, an_endpoint
+
+# the vector that the libraries of Standard Webhooks test themselves with
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MESSAGE_ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+STAMP = "1614265330"
+PAYLOAD = b'{"test": 2432232314}'
+SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+CONTENT = Content('{"a":"grüß \U0001f600"}'.encode())
+#: the secrets of people: short, long, with everything in them, and one that only looks like base64
+PLAIN = ["s", "your-webhook-secret", "grüß-密码", "a b=c:d#e;f%g", "x" * 500, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+
+
+def request(*secrets: str, at: float = NOW, **values: object) -> Request:
+    return sign(CONTENT, a_delivery(), an_endpoint(secrets=secrets, **values), at)
+
+
+def by_library(form: str, *secrets: str) -> object:
+    """Let the library `standardwebhooks`, which looks at the real clock, verify a request that was just signed."""
+    sent = request(*secrets, at=time.time())
+    return Webhook(form).verify(sent.body, {name.lower(): value for name, value in sent.headers.items()})
+
+
+# --- known answers
+
+
+def test_the_published_vector_of_standard_webhooks() -> None:
+    assert standard_signature(WHSEC, MESSAGE_ID, STAMP, PAYLOAD) == SIGNATURE
+
+
+def test_a_plain_secret_is_the_key_itself() -> None:
+    key = base64.b64encode(b"your-webhook-secret").decode()
+    plain = standard_signature("your-webhook-secret", MESSAGE_ID, STAMP, PAYLOAD)
+    assert plain == standard_signature("whsec_" + key, MESSAGE_ID, STAMP, PAYLOAD)
+
+
+def test_the_vector_of_rfc_4231_for_the_guides_signature() -> None:
+    digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"  # section 4.3
+    assert guide_signature("Jefe", b"what do ya want for nothing?") == f"sha256={digest}"
+
+
+@pytest.mark.parametrize("secret", [*PLAIN, WHSEC])
+def test_the_guides_receiver_accepts_the_guides_signature(secret: str) -> None:
+    sent = request(secret)
+    given = sent.headers["X-SpiderFoot-Signature"]
+    # as in the guide: the text of the body, the secret as it was configured, the prefix taken off
+    expected = hmac.new(secret.encode("utf-8"), sent.body.decode().encode("utf-8"), hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(expected, given[7:] if given.startswith("sha256=") else given)
+
+
+# --- the library of Standard Webhooks
+
+
+def test_the_library_verifies_a_whsec_secret() -> None:
+    assert by_library(WHSEC, WHSEC) == json.loads(CONTENT.body)
+
+
+@pytest.mark.parametrize("secret", PLAIN)
+def test_the_library_verifies_a_plain_secret_in_its_whsec_form(secret: str) -> None:
+    assert by_library(whsec_form(secret), secret) == json.loads(CONTENT.body)
+
+
+@pytest.mark.parametrize("known", [WHSEC, "old-secret"])
+def test_while_rotating_the_library_verifies_with_either_secret(known: str) -> None:
+    assert by_library(whsec_form(known), WHSEC, "old-secret")
+
+
+def test_the_library_refuses_another_secret() -> None:
+    with pytest.raises(WebhookVerificationError):
+        by_library(whsec_form("other-secret"), WHSEC)
+
+
+def test_the_whsec_form_of_a_whsec_secret_is_itself() -> None:
+    assert whsec_form(WHSEC) == WHSEC
+
+
+# --- what goes out
+
+
+def test_the_signed_bytes_are_the_sent_bytes() -> None:
+    assert request("s").body is CONTENT.body
+
+
+def test_each_message_says_what_it_is() -> None:
+    delivery = a_delivery()
+    headers = request("s").headers
+    assert {name: headers[name] for name in headers if name.lower().startswith(("x-spiderfoot-", "webhook-"))} == {
+        "X-SpiderFoot-Event": "high_risk_event",
+        "X-SpiderFoot-Delivery": delivery.id,
+        "X-SpiderFoot-Timestamp": "1795255200",
+        "X-SpiderFoot-Signature": guide_signature("s", CONTENT.body),
+        "webhook-id": delivery.id,
+        "webhook-timestamp": "1795255200",
+        "webhook-signature": standard_signature("s", delivery.id, "1795255200", CONTENT.body),
+    }
+
+
+def test_the_time_is_sent_in_whole_seconds_that_are_over() -> None:
+    sent = sign(CONTENT, a_delivery(), an_endpoint(), NOW + 0.999)
+    assert sent.headers["webhook-timestamp"] == "1795255200"
+
+
+def test_the_first_of_several_secrets_makes_the_guides_signature() -> None:
+    assert request("new", "old").headers["X-SpiderFoot-Signature"] == guide_signature("new", CONTENT.body)
+
+
+def test_several_secrets_make_one_standard_signature_each_in_order() -> None:
+    one, other = request("new").headers, request("old").headers
+    both = f"{one['webhook-signature']} {other['webhook-signature']}"
+    assert request("new", "old").headers["webhook-signature"] == both
+
+
+def test_without_a_secret_nothing_is_signed_but_the_id_is_told() -> None:
+    headers = request().headers
+    assert "webhook-id" in headers
+    assert not {"X-SpiderFoot-Signature", "webhook-signature"} & headers.keys()
+
+
+def test_a_retry_has_the_same_id_and_a_new_signature() -> None:
+    first, later = (sign(CONTENT, a_delivery(), an_endpoint(secrets=["s"]), at) for at in (NOW, NOW + 60))
+    assert first.headers["webhook-id"] == later.headers["webhook-id"]
+    assert first.headers["webhook-signature"] != later.headers["webhook-signature"]
+
+
+def test_extra_headers_and_the_key_go_along() -> None:
+    headers = request(headers={"X-Team": Secret("blue")}, api_key=Secret("k")).headers
+    assert (headers["X-Team"], headers["Authorization"]) == ("blue", "Bearer k")
+
+
+def test_the_content_says_its_own_type() -> None:
+    assert request().headers["Content-Type"] == "application/json"
+
+
+def test_the_url_is_the_endpoints_own_byte_for_byte() -> None:
+    assert request().url.reveal() == URL
+
+
+# --- verifying, as `receive` does
+
+
+def received(secret: str = "s") -> tuple[dict[str, str], bytes]:
+    sent = request(secret)
+    return dict(sent.headers), sent.body
+
+
+@pytest.mark.parametrize("secret", [*PLAIN, WHSEC])
+def test_a_message_as_it_was_sent_has_no_problem(secret: str) -> None:
+    headers, body = received(secret)
+    assert problems(headers, body, [secret], NOW) == []
+
+
+def test_one_of_the_secrets_that_a_receiver_knows_is_enough() -> None:
+    headers, body = received("new")
+    assert problems(headers, body, ["old", "new"], NOW) == []
+
+
+def test_a_sender_that_rotates_is_understood_by_a_receiver_that_knows_the_current_secret() -> None:
+    sent = request("new", "old")
+    assert problems(sent.headers, sent.body, ["new"], NOW) == []
+
+
+@pytest.mark.parametrize("secrets", [[], ["other"], ["s "], [WHSEC]])
+def test_another_secret_is_a_problem_of_both_signatures(secrets: list[str]) -> None:
+    headers, body = received()
+    found = problems(headers, body, secrets, NOW)
+    assert [problem.split()[0] for problem in found] == ["X-SpiderFoot-Signature", "webhook-signature"]
+
+
+@pytest.mark.parametrize("change", [b" ", b"\n", b"\0"])
+def test_one_byte_more_is_a_problem_of_both_signatures(change: bytes) -> None:
+    headers, body = received()
+    assert len(problems(headers, body + change, ["s"], NOW)) == 2
+
+
+@pytest.mark.parametrize("header", ["webhook-id", "webhook-timestamp"])
+def test_the_standard_signature_covers_id_and_time(header: str) -> None:
+    headers, body = received()
+    headers[header] = headers[header][:-1] + ("0" if headers[header][-1] != "0" else "1")
+    (problem,) = problems(headers, body, ["s"], NOW)
+    assert problem.startswith("webhook-signature does not fit")
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("X-SpiderFoot-Signature", "X-SpiderFoot-Signature is missing"),
+        ("webhook-id", "webhook-id, webhook-timestamp or webhook-signature is missing"),
+        ("webhook-timestamp", "webhook-id, webhook-timestamp or webhook-signature is missing"),
+        ("webhook-signature", "webhook-id, webhook-timestamp or webhook-signature is missing"),
+    ],
+)
+def test_a_missing_header_is_named(header: str, problem: str) -> None:
+    headers, body = received()
+    del headers[header]
+    (found,) = problems(headers, body, ["s"], NOW)
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("late", "word"),
+    [
+        (-TOLERANCE_SECONDS - 1, "301 s in the future"),
+        (-TOLERANCE_SECONDS, ""),
+        (TOLERANCE_SECONDS, ""),
+        (TOLERANCE_SECONDS + 1, "301 s old"),
+    ],
+)
+def test_a_time_that_is_five_minutes_off_is_a_problem(late: int, word: str) -> None:
+    headers, body = received()
+    found = problems(headers, body, ["s"], NOW + late)
+    assert [word in problem for problem in found] == ([True] if word else [])
+
+
+@pytest.mark.parametrize("stamp", ["now", "-1", "1.5", "²", "٣", "0x10", "9" * 5000, "\x80"])
+@pytest.mark.parametrize("signature", ["v1,", "v1,x v1a,y", "é", "\udc80", "v2 " * 10_000])
+def test_nonsense_in_the_headers_is_a_problem_and_no_crash(stamp: str, signature: str) -> None:
+    headers = {
+        "X-SpiderFoot-Signature": signature,
+        "webhook-id": "é",
+        "webhook-timestamp": stamp,
+        "webhook-signature": signature,
+    }
+    assert len(problems(headers, b"", ["s"], NOW)) == 3
