@@ -3,11 +3,12 @@
 The way of an event, one module a station:
 
     plugin -> pipeline.accept -> endpoints (who wants it) -> outbox (committed)                  scan's side
-    dispatcher -> outbox.claim -> pipeline.deliver -> formats -> signing -> sender -> retry      background threads
+    lane -> outbox.claim -> pipeline.deliver -> formats -> signing -> sender -> retry -> pacing  background threads
                -> outbox.settle
 
 Around it: `attach` puts the plugin into the scanner and wraps its scan start, `scans` tells beginning and
-end of a scan exactly once, `config` and `options` read the INI file, `cli` is the command `sfwebhooks`.
+end of a scan exactly once (`lifecycle` says what is told), `dispatcher` has the lanes, `config` and `options`
+read the INI file, `catalogue` has the event types, `cli` is the command `sfwebhooks`.
 Start reading at `pipeline.py`.
 """
 

@@ -1,8 +1,8 @@
 """A scan as a unit: its beginning told once, its findings kept, its end told exactly once, whoever tells it.
 
-ScanRun      a scan of this process: begin -> accept ... -> end
-replay_scan  the one recovery: accept what the host's database has (ids make repeats harmless)
-tell_orphans the ends of scans whose process is gone: their lock is free
+ScanRun       a scan of this process: begin -> accept ... -> end
+replay_scan   the one recovery: accept what the host's database has (ids make repeats harmless)
+tell_orphans  the ends of scans whose process is gone: their lock is free
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sfwebhooks import pipeline
 from sfwebhooks.config import Settings
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, timestamp
+from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.findings import Finding, to_event
 from sfwebhooks.hostdb import HostDatabase
+from sfwebhooks.lifecycle import ended, started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import FILE, Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.severity import Severity, severity_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: events kept in memory while the outbox cannot be written; what is more comes back from the host's database
@@ -36,15 +35,6 @@ PENDING_MAX = 10_000
 #: the host's command line kills the scan's process 60 s after it saw the scan's end
 HOST_PATIENCE_SECONDS = 50.0
 REPLAY_CHUNK = 500
-#: the host's status -> the event that tells the end
-END_OF_STATUS = {"FINISHED": "scan_completed", "ABORTED": "scan_aborted", "ABORT-REQUESTED": "scan_aborted"}
-SEVERITY_OF_END = {"scan_completed": Severity.INFO, "scan_aborted": Severity.LOW, "scan_failed": Severity.MEDIUM}
-EVENTS_OF_SEVERITY = {
-    "high_risk_events": (Severity.HIGH, Severity.CRITICAL),
-    "medium_risk_events": (Severity.MEDIUM,),
-    "low_risk_events": (Severity.LOW,),
-    "info_events": (Severity.INFO,),
-}
 
 
 class ScanRun:
@@ -168,19 +158,6 @@ class ScanRun:
 RUNS: dict[str, ScanRun] = {}
 
 
-def started(scan: Scan) -> WebhookEvent:
-    """Return the event that tells a scan's beginning."""
-    data: dict[str, Any] = {"scan_id": scan.id, "target": scan.target, "target_type": scan.target_type}
-    data["status"] = "STARTED"
-    at = time.time()
-    with suppress(sqlite3.Error):
-        database = HostDatabase(scan.database)
-        row = database.scan(scan.id)
-        at = row.started if row and row.started else at
-        data |= {"started": timestamp(at), "modules_used": database.modules(scan.id)}
-    return WebhookEvent(lifecycle_id(scan.id, "started"), "scan_started", Severity.INFO, at, data, scan)
-
-
 def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan) -> int:
     """Accept all that the host's database has of a scan; return how many deliveries were missing.
 
@@ -210,42 +187,6 @@ def tell_end(
     event = ended(scan, error, late)
     told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if told else None
-
-
-def ended(scan: Scan, error: str, late: str) -> WebhookEvent:
-    """Return the event that tells a scan's end, with the counts of the host's database."""
-    now = time.time()
-    data: dict[str, Any] = {"scan_id": scan.id, "target": scan.target, "target_type": scan.target_type}
-    name, at = "scan_failed", now
-    with suppress(sqlite3.Error):
-        database = HostDatabase(scan.database)
-        row = database.scan(scan.id)
-        if row:
-            stopped = late == "host_stopped" and not row.ended
-            name = "scan_aborted" if stopped else END_OF_STATUS.get(row.status, "scan_failed")
-            at = row.ended or now
-            data |= {"status": row.status, "started": timestamp(row.started or at), "ended": timestamp(at)}
-            data |= {"duration": max(0, round(at - (row.started or at)))}
-        data |= counts(database.counts(scan.id)) | {"modules_used": database.modules(scan.id)}
-        error = error or database.last_failure(scan.id)
-    if name == "scan_failed" and (error or late):
-        data["error"] = clean_text(error or late)
-    if late:
-        data |= {"detected_late": True, "reason": late}
-    return WebhookEvent(lifecycle_id(scan.id, "ended"), name, SEVERITY_OF_END[name], at, data, scan)
-
-
-def counts(by_type: dict[str, int]) -> dict[str, Any]:
-    """Return the numbers of the guide's scan_completed, from the events of each type."""
-    by_severity: Counter[Severity] = Counter()
-    for event_type, number in by_type.items():
-        by_severity[severity_of(event_type)] += number
-    return {
-        "events_found": sum(by_type.values()),
-        **{name: sum(by_severity[severity] for severity in group) for name, group in EVENTS_OF_SEVERITY.items()},
-        "events_by_severity": {severity.label: by_severity[severity] for severity in sorted(Severity, reverse=True)},
-        "events_by_type": dict(sorted(by_type.items())),
-    }
 
 
 def tell_orphans(outbox: Outbox, endpoints: tuple[Endpoint, ...], own_since: float = float("inf")) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.endpoints import ALIASES, DEFAULT_EVENTS, EVENT_NAMES, RISK_NAMES, matches
-from sfwebhooks.scans import END_OF_STATUS, SEVERITY_OF_END
+from sfwebhooks.lifecycle import END_OF_STATUS, SEVERITY_OF_END
 from sfwebhooks.severity import SEVERITY_OF_TYPE, special_of
 
 NAMES = [entry.name for entry in EVENT_TYPES]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks import scans
+from sfwebhooks import lifecycle as scan_life
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.endpoints import names_of, subscribed_name
@@ -75,16 +75,16 @@ def scan_of(data: dict[str, Any], database: str = "/nonexistent/spiderfoot.db") 
     return Scan(data["scan_id"], "Weekly", data["target"], data["target_type"], "4.0.0", database)
 
 
-def lifecycle(name: str, folder: Path) -> list[WebhookEvent]:
+def told(name: str, folder: Path) -> list[WebhookEvent]:
     """Return the event as the code makes it from the example's scan: in the plain case first, then in odd ones."""
     data = the(name).example
     whole = scan_of(data, host_database(folder / "whole.db", data))
     half = scan_of(data, host_database(folder / "half.db", data, results=False))
     if name == "scan_started":
-        return [scans.started(whole), scans.started(scan_of(data))]
-    events = [scans.ended(whole, "", ""), scans.ended(half, "", ""), scans.ended(whole, "", "process_died")]
+        return [scan_life.started(whole), scan_life.started(scan_of(data))]
+    events = [scan_life.ended(whole, "", ""), scan_life.ended(half, "", ""), scan_life.ended(whole, "", "process_died")]
     if name == "scan_failed":
-        events.append(scans.ended(scan_of(data), "", ""))
+        events.append(scan_life.ended(scan_of(data), "", ""))
     return events
 
 
@@ -167,14 +167,14 @@ def test_every_field_is_typed_and_explained_once(entry: EventType) -> None:
 
 @pytest.mark.parametrize("name", ["scan_started", *ENDS])
 def test_the_fields_of_a_scans_life_are_what_scans_builds(name: str, tmp_path: Path) -> None:
-    events = lifecycle(name, tmp_path)
+    events = told(name, tmp_path)
     assert {event.type for event in events} == {name}
     compare(the(name), events)
 
 
 @pytest.mark.parametrize("name", ["scan_started", *ENDS])
 def test_the_example_of_a_scans_life_is_what_scans_builds_of_that_scan(name: str, tmp_path: Path) -> None:
-    event = lifecycle(name, tmp_path)[0]
+    event = told(name, tmp_path)[0]
     assert event.data == the(name).example
     assert (event.severity,) == the(name).severities
 
@@ -203,7 +203,7 @@ def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventT
 
 
 def test_what_the_catalogue_calls_sent_is_what_the_code_can_send(tmp_path: Path) -> None:
-    reachable = {"scan_started", "scan_failed", *scans.END_OF_STATUS.values()}
+    reachable = {"scan_started", "scan_failed", *scan_life.END_OF_STATUS.values()}
     for event in all_findings():
         reachable |= {the(word).name for word in names_of(event.type, event.severity, event.special)}
     assert {entry.name for entry in EVENT_TYPES if entry.sent} == reachable
@@ -211,12 +211,12 @@ def test_what_the_catalogue_calls_sent_is_what_the_code_can_send(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ENDS)
 def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> None:
-    assert the(name).severities == (scans.SEVERITY_OF_END[name],)
+    assert the(name).severities == (scan_life.SEVERITY_OF_END[name],)
 
 
 def test_the_counts_of_an_example_are_those_of_its_types() -> None:
     data = the("scan_completed").example
-    assert scans.counts(data["events_by_type"]).items() <= data.items()
+    assert scan_life.counts(data["events_by_type"]).items() <= data.items()
 
 
 def test_scan_completed_has_all_that_the_guide_promises() -> None:

@@ -16,8 +16,9 @@ from typing import Any, Callable
 import pytest
 import responses
 
-from sfwebhooks.dispatcher import Dispatcher, Lane
+from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.lane import Lane
 from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import CRASHES_MAX, Outbox
 from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS, Condition

@@ -83,7 +83,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
 
 @pytest.mark.parametrize(
     "fault",
-    ["scans", "config", "outbox", "dispatcher", "hostdb", "findings", "pipeline", "sender"],
+    ["scans", "lifecycle", "config", "outbox", "dispatcher", "lane", "hostdb", "findings", "pipeline", "sender"],
 )
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")

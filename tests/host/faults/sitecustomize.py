@@ -53,6 +53,8 @@ FAULTS = {
     "raise_in_config": {"sfwebhooks.config": raising},
     "raise_in_outbox": {"sfwebhooks.outbox": raising},
     "raise_in_dispatcher": {"sfwebhooks.dispatcher": raising},
+    "raise_in_lane": {"sfwebhooks.lane": raising},
+    "raise_in_lifecycle": {"sfwebhooks.lifecycle": raising},
     "raise_in_hostdb": {"sfwebhooks.hostdb": raising},
     "raise_in_findings": {"sfwebhooks.findings": raising},
     "raise_in_pipeline": {"sfwebhooks.pipeline": raising},
