@@ -8,7 +8,8 @@ The way of an event, one module a station:
 
 Around it: `attach` puts the plugin into the scanner and wraps its scan start, `scans` tells beginning and
 end of a scan exactly once (`lifecycle` says what is told), `dispatcher` has the lanes, `config` and `options`
-read the INI file, `catalogue` has the event types, `cli` is the command `sfwebhooks`.
+read the INI file, `catalogue` has the event types, `cli` is the command `sfwebhooks`, `receiver` takes
+deliveries as a team's receiver does, `diagnosis` says why one is not verified.
 Start reading at `pipeline.py`.
 """
 

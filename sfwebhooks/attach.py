@@ -86,12 +86,20 @@ def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
     try:
         run = RUNS.pop(args[1], None) or _run_of_failed(args)
         if run is None:
+            _say_why_not(args)
             return
         for thread in _late_threads(scanner):
             thread.join(JOIN_SECONDS)
         run.end(error)
     except Exception:  # the scan's own result stands; the end is told by the next process that looks
         log.exception("webhooks: a bug at the scan's end")
+
+
+def _say_why_not(args: tuple[Any, ...]) -> None:
+    """Log the mistakes of a configuration that was meant to do something, and did nothing in this scan."""
+    settings = settings_of(_options(args[-1]))
+    for mistake in settings.mistakes if settings else ():
+        log.warning("webhooks: none were sent: %s", mistake, extra={"scanId": args[1]})
 
 
 def _run_of_failed(args: tuple[Any, ...]) -> ScanRun | None:
@@ -129,7 +137,7 @@ def tell_at_exit() -> None:
         if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)
-        if tell_orphans(dispatcher.outbox, settings.endpoints, own_since=_attached_at):
+        if tell_orphans(dispatcher.outbox, settings, own_since=_attached_at):
             dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
         dispatcher.stop(0.0)
     except Exception:  # an exit must not fail; the next process that looks tells it

@@ -14,7 +14,7 @@ class Failure(str, Enum):
     CONNECTION = "connection_failed"
     #: the host's name could not be resolved
     DNS = "dns_failed"
-    #: connect or reply took too long
+    #: the whole attempt took too long; the detail says what it was waiting for
     TIMEOUT = "timeout"
     #: the receiver's certificate was not verified
     TLS_UNVERIFIED = "tls_unverified"
@@ -26,6 +26,12 @@ class Failure(str, Enum):
     CERTIFICATE = "certificate_unusable"
     #: what came back was no HTTP
     PROTOCOL = "protocol_error"
+    #: the network policy forbids the receiver's address; nothing was sent
+    ADDRESS = "address_not_allowed"
+    #: the endpoint's proxy did not let us through
+    PROXY = "proxy_failed"
+    #: the endpoint's proxy wants a user name and password, or other ones (407)
+    PROXY_REFUSED = "proxy_refused"
 
 
 class Outcome(str, Enum):

@@ -48,7 +48,7 @@ class Mistake:
         section = f" [{self.section}]" if self.section else ""
         key = f" {self.key}" if self.key else ""
         value = f' = "{self.value}"' if self.value else ""
-        return f"{self.file}:{section}{key}{value}: {self.problem}"
+        return f"{self.file}{':' if section or key else ''}{section}{key}{value}: {self.problem}"
 
 
 @dataclass(frozen=True)

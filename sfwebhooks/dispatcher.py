@@ -60,6 +60,8 @@ class Dispatcher:
         """Deliver what is due in the calling thread, until `deadline` (monotonic seconds): for an interpreter's end,
         when no thread can be started."""
         lanes = list(self.lanes)
+        for line in (line for lane in lanes for line in lane.lines):
+            line.sender.until = deadline
         while lanes and time.monotonic() < deadline:
             lanes = [lane for lane in lanes if time.monotonic() < deadline and lane.step()]
 

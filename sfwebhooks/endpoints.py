@@ -70,6 +70,10 @@ class Endpoint:
     client_cert: Path | None = None
     client_key: Path | None = None
     client_key_password: Secret | None = None
+    #: URL of the proxy to go through, with user name and password if it wants them
+    proxy: Secret | None = None
+    #: whether the receiver may be in a network that is not public
+    allow_private: bool = True
     #: seconds for one whole attempt
     timeout: float = 15.0
     #: attempts in flight at once

@@ -15,6 +15,14 @@ class CertificateError(WebhooksError):
     """An endpoint's CA bundle, client certificate or key cannot be used; nothing is sent in its stead."""
 
 
+class AddressError(WebhooksError):
+    """The network policy forbids the address that would be connected to; nothing is sent."""
+
+
+class ProxyRefusalError(WebhooksError):
+    """An endpoint's proxy wants a user name and password, or other ones; nothing is sent past it."""
+
+
 class OutboxError(WebhooksError):
     """The outbox file cannot be opened or written for good: wrong permissions, not a database, too new."""
 
@@ -25,3 +33,7 @@ class OutboxBusyError(OutboxError):
 
 class InstallError(WebhooksError):
     """The shim cannot be put into the scanner, or taken out of it."""
+
+
+class CaptureError(WebhooksError):
+    """A captured request cannot be read: not a line of `receive --save`, not an HTTP request."""

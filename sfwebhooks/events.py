@@ -14,6 +14,10 @@ from typing import Any
 
 from sfwebhooks.severity import Severity
 
+#: the end of the year 9999: nothing later can be written
+LAST_SECOND = 253402300799.0
+#: the beginning of the year 1
+FIRST_SECOND = -62135596800.0
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
 
 
@@ -83,7 +87,7 @@ def delivery_id(event_id: str, endpoint: str) -> str:
 
 def timestamp(at: float) -> str:
     """Return epoch seconds as RFC 3339 in UTC with milliseconds, such as 2026-11-21T10:00:00.000Z."""
-    moment = datetime.fromtimestamp(at, timezone.utc)
+    moment = datetime.fromtimestamp(min(max(at, FIRST_SECOND), LAST_SECOND), timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 

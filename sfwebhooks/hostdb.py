@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.findings import Finding, Source
+from sfwebhooks.findings import SOURCES_MAX, Finding, Source
 
 #: the host's pseudo event above the target; no finding, and left out by the host's own exports too
 ROOT = "ROOT"
@@ -19,6 +19,7 @@ ROOT = "ROOT"
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
+COLUMNS = "hash, type, data, module, generated, confidence, visibility, risk, source_event_hash"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class ScanRow:
 def data_folder() -> Path:
     """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot."""
     return Path(os.environ.get("SPIDERFOOT_DATA") or Path.home() / ".spiderfoot")
+
+
+def database_of(scan_database: str, folder: Path) -> HostDatabase:
+    """Return the database of a scan; if it is no longer where it was, the one in the data folder as it is now."""
+    known = Path(scan_database)
+    return HostDatabase(str(known if known.exists() else folder / DATABASE))
 
 
 def saved_options(folder: Path) -> dict[str, str]:
@@ -96,30 +103,39 @@ class HostDatabase:
         )
         return str(rows[0][0]).partition("] failed: ")[2] if rows else ""
 
-    def findings(self, scan_id: str) -> Iterator[Finding]:
-        """Yield all findings of a scan in the order in which they were made."""
-        columns = "hash, type, data, module, generated, confidence, visibility, risk, source_event_hash"
-        query = f"SELECT {columns} FROM tbl_scan_results WHERE scan_instance_id = ? ORDER BY rowid"  # noqa: S608
-        rows = self._rows(query, scan_id)
-        by_hash = {row[0]: row for row in rows}
-        for row in rows:
-            if row[1] != ROOT:
-                yield _finding(row, by_hash)
+    def index(self, scan_id: str) -> list[tuple[str, str, int]]:
+        """Return hash, type and risk of all findings of a scan, in the order in which they were made."""
+        query = "SELECT hash, type, risk FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
+        return self._rows(query, scan_id, ROOT)
+
+    def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
+        """Yield some findings of a scan, with their sources."""
+        with closing(self._open()) as connection:
+
+            def fetch(event_hash: str) -> Any:
+                query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND hash = ?"  # noqa: S608
+                return connection.execute(query, (scan_id, event_hash)).fetchone()
+
+            for row in map(fetch, hashes):
+                if row:
+                    yield _finding(row, fetch)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._uri, uri=True, timeout=5.0)
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        return connection
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        with closing(sqlite3.connect(self._uri, uri=True, timeout=5.0)) as connection:
-            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        with closing(self._open()) as connection:
             return connection.execute(query, values).fetchall()
 
 
-def _finding(row: tuple[Any, ...], by_hash: dict[str, tuple[Any, ...]]) -> Finding:
+def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:
     event_hash, event_type, data, module, generated, confidence, visibility, risk, parent = row
     sources: list[Source] = []
-    seen = {event_hash}
-    while parent in by_hash and parent not in seen and by_hash[parent][1] != ROOT:
-        seen.add(parent)
-        source = by_hash[parent]
+    source = fetch(parent)
+    while source and source[1] != ROOT and len(sources) < SOURCES_MAX:
         sources.append(Source(source[1], source[2], source[3], source[0]))
-        parent = source[8]
+        source = fetch(source[8])
     return Finding(event_type, data, module, event_hash, generated, confidence, visibility, risk,
                    tuple(sources), recovered=True)  # fmt: skip

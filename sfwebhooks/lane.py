@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.endpoints import Endpoint
@@ -39,6 +39,8 @@ class Lane:
         self._concurrency = max(line.endpoint.concurrency for line in self.lines)
         self._name = f"webhooks-{first.name}"
         self._lock = url_lock(outbox.path, first.url_id)
+        #: held while a message is made, so that there is one whose making can have killed the process
+        self._making = threading.Lock()
         self._outbox = outbox
         self._clock = clock
         self._bell = threading.Condition()
@@ -73,7 +75,7 @@ class Lane:
         line, delivery = claimed
         try:
             before = line.health
-            attempt, settlement = deliver(delivery, line, self._clock)
+            attempt, settlement = deliver(delivery, line, self._clock, self._naming(delivery))
             self._settle(line, delivery, attempt, settlement)
             self._tell(line, delivery, attempt, settlement, before)
         finally:
@@ -95,13 +97,24 @@ class Lane:
             self._bell.notify_all()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if any(thread.is_alive() for thread in self._threads):
-            with suppress(OutboxError):
-                self._outbox.unclaim(list(self._busy))
-            return
+        # also while some are sending: a message that comes twice does no harm, a lock that is held for ever does
         self._lock.release()
-        for line in self.lines:
-            line.sender.close()
+        if not any(thread.is_alive() for thread in self._threads):
+            for line in self.lines:
+                line.sender.close()
+
+    @contextmanager
+    def _naming(self, delivery: Delivery) -> Iterator[None]:
+        """Name the delivery whose message is being made: if that kills the process, the next one knows which it was."""
+        with self._making:
+            self._lock.note(delivery.id)
+            try:
+                yield
+            except Exception:
+                self._outbox.blame(delivery.id, self._clock())
+                raise
+            finally:
+                self._lock.note("")
 
     def _line_next_at(self, line: Line, healthy_only: bool) -> float:
         health = line.health if self._lock.held else self._written_health(line)
@@ -136,6 +149,10 @@ class Lane:
             return True
         if not self._lock.take():
             return False
+        fatal = self._lock.noted()
+        if fatal:
+            self._outbox.blame(fatal, self._clock())
+            self._lock.note("")
         for line in self.lines:
             line.health = line.written = self._written_health(line)
         return True
@@ -172,21 +189,24 @@ class Lane:
 
     def _tell(self, line: Line, delivery: Delivery, attempt: Attempt, plan: Settlement, before: Health) -> None:
         """Log one line for an attempt that failed; the same failure again is only DEBUG."""
+        now, name = line.health, f"endpoint {delivery.endpoint} ({line.endpoint.place})"
         if plan.state is State.DELIVERED:
             if not before.healthy:
-                log.info("webhooks: endpoint %s works again", delivery.endpoint)
+                log.info("webhooks: %s works again", name)
             return
-        news = plan.state is State.DEAD or line.health.condition is not before.condition or not before.failures
+        words = attempt.excerpt[:200]
+        answer = "" if not words else f', it said "{words}"' if attempt.status else f" ({words})"
+        if plan.state is State.DEAD:
+            log.warning(
+                "webhooks: %s did not take %s, and it is not sent again: %s%s (delivery %s)",
+                *(name, delivery.name, plan.reason, answer, delivery.id),
+            )
+            return
+        news = now.condition is not before.condition or not before.failures
         log.log(
             logging.WARNING if news else logging.DEBUG,
-            "webhooks: endpoint %s (%s) is %s: delivery %s of %s: %s%s",
-            delivery.endpoint,
-            line.endpoint.place,
-            line.health.condition.value,
-            delivery.id,
-            delivery.name,
-            plan.reason if plan.state is not State.DEAD else f"dead: {plan.reason}",
-            f" ({attempt.excerpt[:200]})" if attempt.excerpt else "",
+            "webhooks: %s%s: %s%s; its deliveries are kept",
+            *(name, "" if now.healthy else f" is {now.condition.value}", plan.reason, answer),
         )
 
     def _more(self) -> None:

@@ -39,22 +39,28 @@ def started(scan: Scan) -> WebhookEvent:
     return WebhookEvent(lifecycle_id(scan.id, "started"), "scan_started", Severity.INFO, at, data, scan)
 
 
-def ended(scan: Scan, error: str, late: str) -> WebhookEvent:
-    """Return the event that tells a scan's end, with the counts of the host's database."""
-    now = time.time()
-    data: dict[str, Any] = {"scan_id": scan.id, "target": scan.target, "target_type": scan.target_type}
+def ended(scan: Scan, database: HostDatabase, error: str = "", late: str = "") -> WebhookEvent:
+    """Return the event that tells a scan's end as the host's database has it, with its counts.
+
+    Args:
+        error: what made the scan fail, where the caller knows it.
+        late: why somebody else than the scan's own process tells it: process_died or host_stopped.
+
+    Raises:
+        sqlite3.Error: the host's database cannot be read now; what it would say must not be guessed.
+    """
+    row, now = database.scan(scan.id), time.time()
     name, at = "scan_failed", now
-    with suppress(sqlite3.Error):
-        database = HostDatabase(scan.database)
-        row = database.scan(scan.id)
-        if row:
-            stopped = late == "host_stopped" and not row.ended
-            name = "scan_aborted" if stopped else END_OF_STATUS.get(row.status, "scan_failed")
-            at = row.ended or now
-            data |= {"status": row.status, "started": timestamp(row.started or at), "ended": timestamp(at)}
-            data |= {"duration": max(0, round(at - (row.started or at)))}
-        data |= counts(database.counts(scan.id)) | {"modules_used": database.modules(scan.id)}
-        error = error or database.last_failure(scan.id)
+    data: dict[str, Any] = {"scan_id": scan.id, "target": scan.target, "target_type": scan.target_type}
+    if row:
+        over = row.status in END_OF_STATUS or row.status == "ERROR-FAILED"
+        late = "told_late" if late and over else late
+        name = "scan_aborted" if late == "host_stopped" else END_OF_STATUS.get(row.status, "scan_failed")
+        at = row.ended or now
+        data |= {"status": row.status, "started": timestamp(row.started or at), "ended": timestamp(at)}
+        data |= {"duration": max(0, round(at - (row.started or at)))}
+    data |= counts(database.counts(scan.id)) | {"modules_used": database.modules(scan.id)}
+    error = error or database.last_failure(scan.id)
     if name == "scan_failed" and (error or late):
         data["error"] = clean_text(error or late)
     if late:

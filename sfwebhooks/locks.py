@@ -7,6 +7,7 @@ scan's process is dead). No process ids, no time-outs.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,8 @@ from filelock import FileLock, Timeout
 from sfwebhooks.errors import OutboxError
 
 FOLDER = "webhooks.locks"
+#: characters of a note
+NOTE_MAX = 64
 
 
 class Lock:
@@ -21,6 +24,7 @@ class Lock:
 
     def __init__(self, outbox: Path, name: str) -> None:
         self._path = outbox.parent / FOLDER / f"{name}.lock"
+        self._note: int | None = None
         self._lock = FileLock(str(self._path), timeout=0, thread_local=False)
 
     @property
@@ -43,10 +47,26 @@ class Lock:
             raise OutboxError(f"the lock {self._path} cannot be made: {error.strerror}") from error
         return self.held
 
+    def note(self, text: str) -> None:
+        """Write a short text beside the lock; it is still there if this process dies now."""
+        if self._note is None:
+            self._note = os.open(self._path.with_suffix(".note"), os.O_RDWR | os.O_CREAT, 0o600)
+        os.lseek(self._note, 0, os.SEEK_SET)
+        os.write(self._note, text.ljust(NOTE_MAX).encode())
+
+    def noted(self) -> str:
+        """Return what the last holder of the lock wrote, or nothing."""
+        with contextlib.suppress(OSError):
+            return self._path.with_suffix(".note").read_text(encoding="utf-8", errors="replace").strip()
+        return ""
+
     def release(self, remove: bool = False) -> None:
         """Let go of it. `remove` deletes the file too: only for a name that nobody will ask for again."""
         if remove and self.held:
             self._path.unlink(missing_ok=True)
+        if self._note is not None:
+            os.close(self._note)
+            self._note = None
         self._lock.release(force=True)
 
 

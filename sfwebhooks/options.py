@@ -6,8 +6,6 @@ A parser takes the text and gives the value, or raises ValueError with what woul
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
 import re
 from collections.abc import Iterable
@@ -18,11 +16,14 @@ from urllib.parse import urlsplit
 
 from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches
 from sfwebhooks.formats import FORMATS
+from sfwebhooks.keys import problem
+from sfwebhooks.proxies import proxy_url
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
     r"(?i)x-spiderfoot-.*|webhook-.*|content-length|content-type|content-encoding|transfer-encoding|host|connection"
+    r"|expect|keep-alive|proxy-.*|te|trailer|upgrade"  # they are for the next hop (RFC 9110 section 7.6.1)
 )
 
 
@@ -113,25 +114,23 @@ def base_url(text: str) -> str:
 
 
 def secrets(text: str) -> tuple[Secret, ...]:
-    """Read signing secrets, one a line; whsec_ ones must be base64 of at least 24 bytes (Standard Webhooks)."""
+    """Read signing secrets, one a line: any text, or whsec_ and whsk_ as Standard Webhooks has them."""
+    return _secrets(text, signs=True)
+
+
+def receiver_secrets(text: str) -> tuple[Secret, ...]:
+    """Read what a receiver verifies with, one a line: the sender's secrets, or the whpk_ of its whsk_."""
+    return _secrets(text, signs=False)
+
+
+def _secrets(text: str, signs: bool) -> tuple[Secret, ...]:
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
-        raise ValueError("accepted: any text, whsec_..., env:NAME or file:PATH; one a line when rotating")
+        raise ValueError("accepted: any text, whsec_..., whsk_..., env:NAME or file:PATH; one a line when rotating")
     for line in lines:
-        if line.startswith("whsk_"):
-            raise ValueError("whsk_ keys (ed25519) are not supported yet; accepted: any text or whsec_...")
-        if line.startswith("whsec_"):
-            _check_whsec(line)
+        if problem(line, signs):
+            raise ValueError(problem(line, signs))
     return tuple(Secret(line) for line in lines)
-
-
-def _check_whsec(secret: str) -> None:
-    try:
-        key = base64.b64decode(secret[len("whsec_") :], validate=True)
-    except binascii.Error:
-        key = b""
-    if not 24 <= len(key) <= 64:
-        raise ValueError("after whsec_ stands base64 of 24 to 64 bytes; accepted too: any other text")
 
 
 def secret(text: str) -> Secret:
@@ -197,6 +196,8 @@ ENDPOINT_OPTIONS = {
         Option("client_cert", path, "PEM file with our certificate for mTLS, then its chain"),
         Option("client_key", path, "PEM file with its key, if not in the same file"),
         Option("client_key_password", password, "password of an encrypted key", secret=True),
+        Option("proxy", proxy_url, "proxy to go through: http://, https:// or socks5h://, user:password allowed", True),
+        Option("allow_private", boolean, "false: never connect to a private address (true)"),
         Option("timeout", seconds, "time for one attempt (15s)"),
         Option("concurrency", number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
         Option("max_retries", number(0, 100), "retries after the first attempt (6)"),

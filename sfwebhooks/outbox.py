@@ -4,8 +4,8 @@
                   ^  |                         \\-> dead (a dead letter: verdict, retries, age, crashed sender)
                   \\--/ retry at due_at
 
-What is waiting belongs to whoever holds the lock of its endpoint's URL (`locks`), so a claim needs no lease. An
-attempt is counted before it is made (`begun`), so a message that kills its sender is found out.
+What is waiting belongs to whoever holds the lock of its endpoint's URL (`locks`), so a claim needs no lease and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from sfwebhooks.severity import Severity
 FILE = "webhooks.db"
 #: seconds that a statement waits for another process's write
 BUSY_SECONDS = 1.0
-#: an attempt begun so often without ever being settled kills its sender
+#: a message whose making killed its process so often is not made again
 CRASHES_MAX = 3
 #: an event and who wants it: (endpoint, name under which)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
 
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.begun,
+    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts,
            e.id, e.type, e.severity, e.at, e.data, e.special,
            s.id, s.name, s.target, s.target_type, s.version, s.database
     FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
@@ -81,6 +81,11 @@ class Outbox:
                 _accept(sql, event, wanted, now)
             return bool(changed.rowcount)
 
+    def known_events(self, scan_id: str) -> set[str]:
+        """Return the ids of all events of a scan."""
+        with self._reading() as sql:
+            return {row[0] for row in sql.execute("SELECT id FROM event WHERE scan_id = ?", (scan_id,))}
+
     def open_scans(self) -> list[tuple[Scan, float]]:
         """Return the scans whose end was not told, each with the time at which it was begun."""
         with self._reading() as sql:
@@ -108,32 +113,24 @@ class Outbox:
     # --- sending side
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, longest: float) -> Delivery | None:
-        """Return the next delivery of an endpoint that is due, fresh before late, and count its attempt as begun.
+        """Return the next delivery of an endpoint that is due, fresh before late.
 
         Args:
             busy: ids of deliveries in flight, not to be returned.
             longest: seconds; a due time further ahead than this comes from a clock that was set back.
         """
         with self._reading() as sql:
-            if not _next(sql, endpoint, busy, now, longest):
-                return None  # asked often: no write lock for nothing
-        with self._writing() as sql:
             row = _next(sql, endpoint, busy, now, longest)
-            while row and row[5] >= CRASHES_MAX:
-                sql.execute(
-                    "UPDATE delivery SET state = 'dead', reason = 'crashed_sender', settled_at = ? WHERE id = ?",
-                    (now, row[0]),
-                )
-                row = _next(sql, endpoint, busy, now, longest)
-            if row:
-                sql.execute("UPDATE delivery SET begun = begun + 1 WHERE id = ?", (row[0],))
         return _delivery(row) if row else None
 
-    def unclaim(self, delivery_ids: Collection[str]) -> None:
-        """Take back the begin of attempts that an orderly stop cut off: their sender did not crash."""
+    def blame(self, delivery_id: str, now: float) -> None:
+        """Count that the making of a delivery's message killed its process, or raised; at CRASHES_MAX it is dead."""
         with self._writing() as sql:
-            sql.executemany(
-                "UPDATE delivery SET begun = begun - 1 WHERE id = ? AND begun > 0", [(item,) for item in delivery_ids]
+            sql.execute("UPDATE delivery SET crashes = crashes + 1 WHERE id = ? AND state = 'waiting'", (delivery_id,))
+            sql.execute(
+                "UPDATE delivery SET state = 'dead', reason = 'crashed_sender', settled_at = ?"
+                " WHERE id = ? AND state = 'waiting' AND crashes >= ?",
+                (now, delivery_id, CRASHES_MAX),
             )
 
     def settle(self, delivery: Delivery, attempt: Attempt, settlement: Settlement, health: Health | None) -> None:
@@ -141,7 +138,7 @@ class Outbox:
         with self._writing() as sql:
             sql.execute("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)", (delivery.id, *astuple(attempt)))
             sql.execute(
-                "UPDATE delivery SET state = ?, reason = ?, due_at = ?, settled_at = ?, begun = 0,"
+                "UPDATE delivery SET state = ?, reason = ?, due_at = ?, settled_at = ?,"
                 " attempts = attempts + ? WHERE id = ?",
                 (
                     settlement.state.value,
@@ -179,6 +176,11 @@ class Outbox:
         with self._reading() as sql:
             row = sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone()
         return Health(Condition(row[1]), *row[2:]) if row else Health()
+
+    def forget_health(self, endpoint: str) -> None:
+        """Take an endpoint for healthy again."""
+        with self._writing() as sql:
+            sql.execute("DELETE FROM health WHERE endpoint = ?", (endpoint,))
 
     def checkpoint(self) -> None:
         """Write the log back into the file, without waiting for anybody."""
@@ -287,9 +289,12 @@ def _accept(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple
 def _next(
     sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float, longest: float
 ) -> tuple[Any, ...] | None:
-    """Return the row of the next delivery that is due: a fresh one, else the late one that waits longest."""
+    """Return the row of the next delivery that is due: a fresh one, else the late one that waits longest.
+
+    A fresh one that an endpoint refused while it was not healthy has a new due time, so another one probes next.
+    """
     marks = ",".join("?" * len(busy))
-    fresh = f"d.attempts = 0 AND d.id NOT IN ({marks}) ORDER BY d.number LIMIT 1"
+    fresh = f"d.attempts = 0 AND d.id NOT IN ({marks}) ORDER BY d.due_at, d.number LIMIT 1"
     late = f"d.attempts > 0 AND d.id NOT IN ({marks}) AND (d.due_at <= ? OR d.due_at > ?) ORDER BY d.due_at LIMIT 1"
     for where, times in ((fresh, ()), (late, (now, now + longest))):
         query = f"{SELECT_DELIVERY} WHERE d.endpoint = ? AND d.state = 'waiting' AND {where}"
@@ -301,8 +306,8 @@ def _next(
 
 def _delivery(row: Sequence[Any]) -> Delivery:
     """Return the delivery of a row of SELECT_DELIVERY."""
-    event_id, event_type, severity, at, data, special = row[6:12]
-    scan = Scan(*row[12:18]) if row[12] else None
+    event_id, event_type, severity, at, data, special = row[5:11]
+    scan = Scan(*row[11:17]) if row[11] else None
     event = WebhookEvent(event_id, event_type, Severity(severity), at, json.loads(data), scan, special)
     return Delivery(row[0], event, *row[1:5])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Callable
 
@@ -18,6 +19,7 @@ from sfwebhooks.events import Delivery, WebhookEvent, clean_text
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Health
+from sfwebhooks.proxies import Proxy
 from sfwebhooks.retry import Settlement, judge, plan
 from sfwebhooks.sender import Sender
 from sfwebhooks.signing import sign
@@ -70,12 +72,19 @@ def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tupl
     return [(endpoint, name) for endpoint, name in named if name]
 
 
-def deliver(delivery: Delivery, line: Line, clock: Clock) -> tuple[Attempt, Settlement]:
-    """Make one attempt; return what it was and what becomes of the delivery. The line's health follows."""
+def deliver(
+    delivery: Delivery, line: Line, clock: Clock, making: AbstractContextManager[None] | None = None
+) -> tuple[Attempt, Settlement]:
+    """Make one attempt; return what it was and what becomes of the delivery. The line's health follows.
+
+    Args:
+        making: entered while the message is made.
+    """
     endpoint, begin = line.endpoint, clock()
     wire_format, probe = FORMATS[endpoint.format], not line.health.healthy
-    content = wire_format.render(delivery, endpoint)
-    request = sign(content, delivery, endpoint, begin)
+    with making or nullcontext():
+        content = wire_format.render(delivery, endpoint)
+        request = sign(content, delivery, endpoint, begin)
     reply = line.sender.send(request)
     end = clock()
     verdict = wire_format.read(reply) or judge(reply, end)
@@ -102,5 +111,8 @@ def _secrets(endpoint: Endpoint) -> Iterator[str]:
     parts = [part for value in endpoint.headers.values() for part in value.reveal().split()]
     target = re.sub(r"^[^/?]*", "", endpoint.url.reveal().partition("://")[2])
     parts += [endpoint.url.reveal(), target, *re.split(r"[/?&=]", target)]
+    if endpoint.proxy:
+        proxy = Proxy.of(endpoint.proxy)
+        texts += [endpoint.proxy.reveal(), proxy.password, *proxy.headers.values()]
     yield from (text for text in texts if text)
     yield from (part for part in parts if len(part) >= CREDENTIAL)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
@@ -53,7 +55,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     opts: dict[str, Any] = {"config": "", "enabled": True}
     optdescs = {
         "config": "File with the [webhooks] settings. Empty: spiderfoot.conf or webhooks.ini in the data folder.",
-        "enabled": "Send webhooks? (enabled = false in the file has the last word.)",
+        "enabled": "Send webhooks? False: none, whatever the file says.",
     }
     _run: ScanRun | None = None
     _watched: Any = ("*",)
@@ -86,13 +88,17 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self._watched = frozenset()
         settings = settings_of(self.opts)
         scan_id = self.getScanId()
+        if settings is None:
+            log.info("webhooks: off: by this module's option, by enabled = false, or by SFWEBHOOKS_DISABLED")
         if settings is None or scan_id in RUNS:
             return
-        database = HostDatabase(self.opts["__database"])
-        row = database.scan(scan_id)
+        row, types = None, None
+        with suppress(sqlite3.Error):
+            database = HostDatabase(self.opts["__database"])
+            row, types = database.scan(scan_id), database.descriptions()
         scan = Scan(scan_id, row.name if row else "", target.targetValue, target.targetType, __version__,
                     str(Path(self.opts["__database"]).absolute()))  # fmt: skip
-        self._watched = watched_types(settings.endpoints, database.descriptions())
+        self._watched = ("*",) if types is None else watched_types(settings.endpoints, types)
         self._run = RUNS[scan_id] = ScanRun(scan, settings, data_folder(self.opts))
         self._run.begin()
 

@@ -28,9 +28,12 @@ OUTCOME_OF_FAILURE = {
     Failure.TIMEOUT: Outcome.RETRY,
     Failure.TLS: Outcome.RETRY,
     Failure.PROTOCOL: Outcome.RETRY,
+    Failure.PROXY: Outcome.RETRY,
     Failure.TLS_UNVERIFIED: Outcome.HOLD,
     Failure.TLS_REFUSED: Outcome.HOLD,
     Failure.CERTIFICATE: Outcome.HOLD,
+    Failure.ADDRESS: Outcome.HOLD,
+    Failure.PROXY_REFUSED: Outcome.HOLD,
 }
 
 

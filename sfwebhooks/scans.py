@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,15 +20,16 @@ from pathlib import Path
 from sfwebhooks import pipeline
 from sfwebhooks.config import Settings
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.findings import Finding, to_event
-from sfwebhooks.hostdb import HostDatabase
+from sfwebhooks.hostdb import HostDatabase, database_of
 from sfwebhooks.lifecycle import ended, started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import FILE, Outbox
 from sfwebhooks.retry import State
+from sfwebhooks.severity import severity_of, special_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: events kept in memory while the outbox cannot be written; what is more comes back from the host's database
@@ -60,6 +62,8 @@ class ScanRun:
         """Tell the scan's beginning and start sending."""
         for text in (*self._settings.mistakes, *self._settings.warnings):
             self._log.warning("webhooks: %s", text)
+        if not self._settings.endpoints:
+            self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
         with suppress(sqlite3.Error):
             self._descriptions = HostDatabase(self.scan.database).descriptions()
         self._flush()
@@ -76,19 +80,22 @@ class ScanRun:
         """Recover what the host has and we have not, tell the end, send what can be sent at once, and stop."""
         self._ended.set()
         self._keeper.join(2.0)
+        deadline = self._deadline()
         try:
             self._flush()
+            while self._trouble and time.monotonic() < deadline:
+                time.sleep(0.2)
+                self._flush()
             if self._trouble:
-                self._log.error("webhooks: %d events of this scan were not kept: %s", len(self._pending), self._trouble)
-                return
-            replay_scan(self._outbox, self._settings.endpoints, self.scan)
-            tell_end(self._outbox, self._settings.endpoints, self.scan, error=error)
+                raise OutboxError(self._trouble)
+            replay_scan(self._outbox, self._settings.endpoints, self.scan, deadline)
+            tell_end(self._outbox, self._settings.endpoints, self.scan, error)
             self._lock.release(remove=True)
             self._dispatcher.wake()
-            self._dispatcher.linger(self._deadline())
+            self._dispatcher.linger(min(deadline, time.monotonic() + self._settings.drain_timeout))
             self._summary()
-        except OutboxError as trouble:
-            self._log.error("webhooks: the end of this scan is told later: %s", trouble)
+        except (OutboxError, NotYetError, sqlite3.Error) as trouble:
+            self._log.error("webhooks: the end of this scan, and what was not kept of it, is told later: %s", trouble)
         finally:
             self._dispatcher.stop(seconds=0.5)
             self._lock.release()
@@ -125,22 +132,27 @@ class ScanRun:
 
     def _keep(self) -> None:
         """Do each second what a scan's events must not wait for; first look after scans that died."""
-        with suppress(OutboxError):
-            tell_orphans(self._dispatcher.outbox, self._settings.endpoints)
+        self._try(lambda: tell_orphans(self._dispatcher.outbox, self._settings))
         while not self._ended.wait(1.0):
             if self._pending:
-                self._flush()
-            with suppress(OutboxError):
-                self._dispatcher.outbox.checkpoint()
+                self._try(self._flush)
+            self._try(self._dispatcher.outbox.checkpoint)
+
+    def _try(self, chore: Callable[[], object]) -> None:
+        try:
+            chore()
+        except OutboxError:
+            self._log.debug("webhooks: a chore has to wait", exc_info=True)
+        except Exception:  # the thread would end, and with it the rescue of what waits in memory
+            self._log.exception("webhooks: a bug in the background")
 
     def _deadline(self) -> float:
-        """Return until when we may linger, in monotonic seconds."""
-        seconds = self._settings.drain_timeout
+        """Return until when this process may live for us, in monotonic seconds."""
         with suppress(sqlite3.Error):
             row = HostDatabase(self.scan.database).scan(self.scan.id)
             if row and row.ended:
-                seconds = min(seconds, row.ended + HOST_PATIENCE_SECONDS - time.time())
-        return time.monotonic() + seconds
+                return time.monotonic() + max(0.0, row.ended + HOST_PATIENCE_SECONDS - time.time())
+        return time.monotonic() + self._settings.drain_timeout
 
     def _summary(self) -> None:
         tallies = self._outbox.tallies(self.scan.id)
@@ -154,43 +166,62 @@ class ScanRun:
         )
 
 
+class NotYetError(Exception):
+    """The time for a recovery is over; it goes on at the next occasion."""
+
+
 #: the scans of this process: scan id -> its run
 RUNS: dict[str, ScanRun] = {}
 
 
-def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan) -> int:
-    """Accept all that the host's database has of a scan; return how many deliveries were missing.
+def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, deadline: float = float("inf")) -> int:
+    """Accept what the host's database has of a scan and the outbox has not; return how many deliveries that are.
+
+    Args:
+        deadline: monotonic seconds.
 
     Raises:
+        NotYetError: the deadline came first; what was accepted stays.
         OutboxError: the outbox cannot be written.
+        sqlite3.Error: the host's database cannot be read.
     """
-    new = 0
-    with suppress(sqlite3.Error):
-        database = HostDatabase(scan.database)
-        words = database.descriptions()
-        events = (to_event(finding, scan, words.get(finding.type, finding.type))
-                  for finding in database.findings(scan.id))  # fmt: skip
-        while chunk := list(islice(events, REPLAY_CHUNK)):
-            new += pipeline.accept(chunk, endpoints, outbox, time.time())
+    database = database_of(scan.database, outbox.path.parent)
+    known, words, new = outbox.known_events(scan.id), database.descriptions(), 0
+    wanted = (event_hash for event_hash, event_type, risk in database.index(scan.id)
+              if finding_id(scan.id, event_hash) not in known and _is_wanted(event_type, risk, endpoints))  # fmt: skip
+    findings = database.findings(scan.id, wanted)
+    while chunk := list(islice(findings, REPLAY_CHUNK)):
+        events = [to_event(finding, scan, words.get(finding.type, finding.type)) for finding in chunk]
+        new += pipeline.accept(events, endpoints, outbox, time.time())
+        outbox.checkpoint()
+        if time.monotonic() > deadline:
+            raise NotYetError(f"{new} deliveries were recovered, and there are more")
     return new
+
+
+def _is_wanted(event_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
+    severity, special = severity_of(event_type, risk), special_of(event_type)
+    return any(subscribed_name(e.events, RISK_NAMES[severity], severity, special) for e in endpoints)
 
 
 def tell_end(
     outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, error: str = "", late: str = ""
 ) -> str | None:
-    """Tell a scan's end as the host's database has it; return the event's name, None if it was told before.
+    """Tell a scan's end as `lifecycle.ended` has it; return the event's name, None if it was told before.
 
-    Args:
-        error: what made the scan fail, where the caller knows it.
-        late: why somebody else than the scan's own process tells it, such as process_died.
+    Raises:
+        sqlite3.Error: the host's database cannot be read.
+        OutboxError: the outbox cannot be written.
     """
-    event = ended(scan, error, late)
+    event = ended(scan, database_of(scan.database, outbox.path.parent), error, late)
     told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if told else None
 
 
-def tell_orphans(outbox: Outbox, endpoints: tuple[Endpoint, ...], own_since: float = float("inf")) -> int:
+def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:
     """Recover scans whose process died and tell their ends; return how many.
+
+    While the configuration has a mistake nothing is told: an endpoint that it leaves out would never hear of it.
 
     Args:
         own_since: epoch seconds; scans begun later were stopped together with the calling host process.
@@ -198,12 +229,20 @@ def tell_orphans(outbox: Outbox, endpoints: tuple[Endpoint, ...], own_since: flo
     told = 0
     for scan, begun_at in outbox.open_scans():
         lock = scan_lock(outbox.path, scan.id)
+        if settings.mistakes:
+            log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
+            continue
         if not lock.take():
             continue
         try:
-            replay_scan(outbox, endpoints, scan)
+            replay_scan(outbox, settings.endpoints, scan)
             late = "host_stopped" if begun_at >= own_since else "process_died"
-            told += tell_end(outbox, endpoints, scan, late=late) is not None
-        finally:
+            told += tell_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
+        except sqlite3.Error as error:
+            log.warning("webhooks: the end of scan %s waits: its database cannot be read: %s", scan.id, error)
+        except (ValueError, TypeError, ArithmeticError):  # a bug, or rubbish in the database: the others go on
+            log.exception("webhooks: the end of scan %s cannot be told", scan.id)
+        finally:
+            lock.release()
     return told

@@ -36,12 +36,12 @@ STEPS = (
         sequence   INTEGER NOT NULL,
         state      TEXT NOT NULL,           -- waiting, delivered, dead
         attempts   INTEGER NOT NULL DEFAULT 0,
-        begun      INTEGER NOT NULL DEFAULT 0,  -- attempts begun and never settled
+        crashes    INTEGER NOT NULL DEFAULT 0,  -- how often its making killed a process
         due_at     REAL NOT NULL,
         settled_at REAL,
         reason     TEXT NOT NULL DEFAULT ''
     );
-    CREATE INDEX delivery_fresh ON delivery (endpoint, number) WHERE state = 'waiting' AND attempts = 0;
+    CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number) WHERE state = 'waiting' AND attempts = 0;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at) WHERE state = 'waiting' AND attempts > 0;
     CREATE INDEX delivery_event ON delivery (event_id);
     CREATE INDEX event_scan ON event (scan_id);

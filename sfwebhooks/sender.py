@@ -1,126 +1,113 @@
 """The only place that touches the network: a signed Request goes in, a Reply comes out, never an exception.
 
 It uses the adapter of `requests` without a Session: no redirects, no cookies, no netrc, no proxy from the
-environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the adapter's pool.
+environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the adapter's pool; `connection` says how
+they are opened, `budget` how long they may take.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import requests
 import urllib3.exceptions
-from requests.adapters import HTTPAdapter
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.budget import BUDGET, Phase, ReplyTooLongError
+from sfwebhooks.connection import Adapter
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import CertificateError
+from sfwebhooks.errors import AddressError, CertificateError, ProxyRefusalError, WebhooksError
 from sfwebhooks.signing import Request
-from sfwebhooks.tls import context_for
 
 CONNECT_SECONDS = 5.0
+#: what is read of a reply's body, as it comes and decoded
 REPLY_BYTES = 64 * 1024
 #: alerts with which a receiver says that our certificate is missing or wrong (RFC 8446 section 6.2; the first one is
 #: TLS 1.2's for a missing one, and also that of a receiver with which we have no cipher in common)
 REFUSALS = ("HANDSHAKE_FAILURE", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED",
             "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA",
             "ACCESS_DENIED")  # fmt: skip
-
-
-class Adapter(HTTPAdapter):
-    """The adapter of requests with a TLS context of our own, which alone decides what is trusted.
-
-    It sends the target (path and query) as configured: urllib3 would re-encode it, and show it in a log line about
-    wrong headers in a reply. `send` is left as it is: the test library `responses` replaces it.
-    """
-
-    def __init__(self, context: ssl.SSLContext, target: str, connections: int) -> None:
-        self._context = context
-        self._target = target
-        super().__init__(pool_connections=1, pool_maxsize=connections)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool with our context and our connections."""
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-        pools = (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool))
-        self.poolmanager.pool_classes_by_scheme = {scheme: _pool(pool, self._target) for scheme, pool in pools}
-
-    def request_url(self, request: Any, proxies: Any) -> str:
-        """Return what urllib3 may know of the target."""
-        return "/"
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave the context alone; requests would add the public CAs to an endpoint's own ones here."""
-        conn.cert_reqs = "CERT_NONE" if self._context.verify_mode is ssl.CERT_NONE else "CERT_REQUIRED"
-
-
-def _pool(pool: Any, target: str) -> Any:
-    """Return a class of connection pools that send this target in place of the one that they are given."""
-
-    class Connection(pool.ConnectionCls):  # type: ignore[misc]
-        def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-            super().putrequest(method, target, *args, **kwargs)
-
-        def send(self, data: Any) -> None:
-            try:
-                super().send(data)
-            except ssl.SSLEOFError as error:
-                # the receiver has hung up on us; urllib3 takes this one as: look whether it has said why before. With
-                # TLS 1.3 that is its alert about our certificate, which it judges after we began to speak
-                raise BrokenPipeError(errno.EPIPE, "closed while we were sending") from error
-
-    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+#: our own reasons not to send
+OWN_REASONS: dict[type[WebhooksError], Failure] = {
+    CertificateError: Failure.CERTIFICATE,
+    AddressError: Failure.ADDRESS,
+    ProxyRefusalError: Failure.PROXY_REFUSED,
+}
+#: a header's value as it may stand in a message: one line (RFC 9110 section 5.5), in what http.client encodes
+FIELD_VALUE = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
 
 
 class Sender:
     """Sends to one endpoint. Safe to use from several threads."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        #: monotonic seconds at which every attempt is over, whatever the endpoint's `timeout`
+        self.until = float("inf")
         self._endpoint = endpoint
         self._adapter: Adapter | None = None
         self._opening = threading.Lock()
 
     def send(self, request: Request) -> Reply:
-        """Make one attempt and return what came back, or why nothing did."""
-        try:
-            with self._opening:
-                if self._adapter is None:
-                    self._adapter = Adapter(context_for(self._endpoint), _target(request), self._endpoint.concurrency)
-            return self._exchange(self._adapter, request)
-        except CertificateError as error:
-            return Reply(failure=Failure.CERTIFICATE, detail=str(error))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as error:
-            return failed(error)
+        """Make one attempt and return what came back, or why nothing did.
+
+        It takes no longer than the endpoint's `timeout`, whatever the receiver does.
+        """
+        prepared, ends_at = _prepared(request), min(time.monotonic() + self._endpoint.timeout, self.until)
+        reply = self._try(prepared, ends_at)
+        # A receiver may close a kept connection just when we use it again. No answer then says nothing about the
+        # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): it goes over the next one.
+        while BUDGET.reused and not BUDGET.received and reply.failure in (Failure.CONNECTION, Failure.TLS):
+            reply = self._try(prepared, ends_at)
+        return reply
 
     def close(self) -> None:
         """Close the kept connections."""
         if self._adapter:
             self._adapter.close()
 
-    def _exchange(self, adapter: Adapter, request: Request) -> Reply:
-        deadline = time.monotonic() + self._endpoint.timeout
-        timeout = (min(CONNECT_SECONDS, self._endpoint.timeout), self._endpoint.timeout)
-        verify = self._endpoint.verify_tls
-        response = adapter.send(_prepared(request), stream=True, timeout=timeout, verify=verify, proxies={})
+    def _try(self, prepared: requests.PreparedRequest, ends_at: float) -> Reply:
+        """Send once, over a kept connection or a new one, until `ends_at` (monotonic seconds)."""
+        BUDGET.begin(ends_at)
         try:
-            body = _read(response, deadline)
+            with self._opening:
+                if self._adapter is None:
+                    self._adapter = Adapter(self._endpoint)
+            return self._exchange(self._adapter, prepared)
+        except tuple(OWN_REASONS) as error:
+            return Reply(failure=OWN_REASONS[type(error)], detail=str(error))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as error:
+            return failed(error, BUDGET.phase)
+
+    def _exchange(self, adapter: Adapter, prepared: requests.PreparedRequest) -> Reply:
+        timeout = (min(CONNECT_SECONDS, self._endpoint.timeout), self._endpoint.timeout)
+        verify, proxies = self._endpoint.verify_tls, adapter.proxies
+        response = adapter.send(prepared, stream=True, timeout=timeout, verify=verify, proxies=proxies)
+        try:
+            body = _decoded(_read(response), response.headers.get("Content-Encoding", ""))
         finally:
             response.close()
         return Reply(status=response.status_code, headers=response.headers, body=body)
 
 
 def _prepared(request: Request) -> requests.PreparedRequest:
-    """Return the request for the adapter, with the URL untouched (requests would re-encode it)."""
+    """Return the request for the adapter, with the URL untouched (requests would re-encode it).
+
+    Raises:
+        ValueError: a header would end early and begin another one; `config` lets none through, so this is a bug.
+    """
+    for name, value in request.headers.items():
+        if not FIELD_VALUE.fullmatch(value):
+            raise ValueError(f"the header {name} has a value of more than one line, or not in Latin-1")
     prepared = requests.PreparedRequest()
     prepared.method = "POST"
     prepared.url = request.url.reveal()
@@ -130,26 +117,41 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     return prepared
 
 
-def _target(request: Request) -> str:
-    """Return path and query of the request's URL, byte for byte."""
-    target = re.sub(r"^[^/?]*", "", request.url.reveal().partition("://")[2])
-    return target if target.startswith("/") else "/" + target
-
-
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """Return the reply's body as far as REPLY_BYTES, the deadline (monotonic seconds) and the receiver allow."""
+def _read(response: requests.Response) -> bytes:
+    """Return the reply's body as it came, as far as REPLY_BYTES, the budget and the receiver allow."""
     body = b""
     with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError, OSError):  # the status has come
-        for chunk in response.iter_content(4096):
-            body += chunk
-            if len(body) >= REPLY_BYTES or time.monotonic() > deadline:
+        while len(body) < REPLY_BYTES:
+            part = response.raw.read(1024, decode_content=False)  # of a read that fails nothing is left, so little
+            if not part:
                 break
+            body += part
     return body[:REPLY_BYTES]
 
 
-def failed(error: BaseException) -> Reply:
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Return at most REPLY_BYTES of a body that was compressed, although we asked for none of it, or the body itself.
+
+    By zlib itself: urllib3 before 2.6 puts no limit to what a read can grow to, and a list of encodings multiplies it.
+    """
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, REPLY_BYTES)  # 32: gzip or zlib, as it says
+    except zlib.error:
+        return body
+
+
+def failed(error: BaseException, phase: Phase) -> Reply:
     """Return the reply for an exception of the network; its text tells what happened, but never the URL."""
-    causes = list(_causes(error))
+    reply = _failure(list(_causes(error)), phase)
+    if phase is not Phase.PROXY:
+        return reply
+    failure = Failure.TLS_UNVERIFIED if reply.failure is Failure.TLS_UNVERIFIED else Failure.PROXY
+    return replace(reply, failure=failure, detail=f"the proxy: {reply.detail}")
+
+
+def _failure(causes: Sequence[BaseException], phase: Phase) -> Reply:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Reply(failure=Failure.TLS_UNVERIFIED, detail=cause.verify_message)
@@ -163,15 +165,17 @@ def failed(error: BaseException) -> Reply:
     timeouts = (TimeoutError, socket.timeout, requests.Timeout, urllib3.exceptions.TimeoutError)
     other = urllib3.exceptions.NewConnectionError  # a refused connection, although urllib3 derives it from a timeout
     if any(isinstance(cause, timeouts) and not isinstance(cause, other) for cause in causes):
-        return Reply(failure=Failure.TIMEOUT, detail="no answer in time")
+        return Reply(failure=Failure.TIMEOUT, detail=f"no answer in time ({phase.value})")
     for cause in causes:
         if isinstance(cause, OSError) and cause.strerror:
             return Reply(failure=Failure.CONNECTION, detail=cause.strerror)
         if isinstance(cause, http.client.RemoteDisconnected):
             return Reply(failure=Failure.CONNECTION, detail="closed without an answer")
+        if isinstance(cause, ReplyTooLongError):
+            return Reply(failure=Failure.PROTOCOL, detail=str(cause))
         if isinstance(cause, (http.client.HTTPException, UnicodeError, ValueError)):
             return Reply(failure=Failure.PROTOCOL, detail=f"the answer is no HTTP ({type(cause).__name__})")
-    return Reply(failure=Failure.CONNECTION, detail=type(error).__name__)
+    return Reply(failure=Failure.CONNECTION, detail=type(causes[0]).__name__)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

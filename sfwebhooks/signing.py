@@ -1,7 +1,7 @@
 """Sign a message: content and a delivery come in, the Request that goes out byte for byte leaves.
 
 Two signatures stand side by side: `X-SpiderFoot-Signature`, as the product's guide has it (hex HMAC-SHA256 of the
-raw body), and `webhook-signature` of Standard Webhooks (https://www.standardwebhooks.com, version v1).
+raw body), and `webhook-signature` of Standard Webhooks (https://www.standardwebhooks.com, v1 and v1a).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from sfwebhooks import __version__
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats.content import Content
+from sfwebhooks.keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
-WHSEC = "whsec_"
 #: seconds that a timestamp may be off (Standard Webhooks libraries: five minutes)
 TOLERANCE_SECONDS = 300
+#: signatures of one message that are looked at: each costs a hash of the body, and anybody may send many
+SIGNATURES_MAX = 32
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,18 @@ def sign(content: Content, delivery: Delivery, endpoint: Endpoint, now: float) -
             "webhook-timestamp": stamp,
         }
     )
-    if endpoint.secrets:
-        headers["X-SpiderFoot-Signature"] = guide_signature(endpoint.secrets[0].reveal(), content.body)
-        headers["webhook-signature"] = " ".join(
-            standard_signature(secret.reveal(), delivery.id, stamp, content.body) for secret in endpoint.secrets
-        )
+    headers.update(_signatures([secret.reveal() for secret in endpoint.secrets], delivery.id, stamp, content.body))
     return Request(endpoint.url, headers, content.body)
+
+
+def _signatures(secrets: Sequence[str], message_id: str, stamp: str, body: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the headers of the signatures: the first shared secret makes the guide's, each one of the standard's."""
+    shared = [secret for secret in secrets if not is_asymmetric(secret)]
+    if shared:
+        yield "X-SpiderFoot-Signature", guide_signature(shared[0], body)
+    if secrets:
+        signatures = (standard_signature(secret, message_id, stamp, body) for secret in secrets)
+        yield "webhook-signature", " ".join(signatures)
 
 
 def guide_signature(secret: str, body: bytes) -> str:
@@ -65,21 +73,38 @@ def guide_signature(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
+def guide_fits(given: str, secret: str, body: bytes) -> bool:
+    """Say whether an `X-SpiderFoot-Signature` is by this secret."""
+    return hmac.compare_digest(guide_signature(secret, body).encode(), given.encode("utf-8", "replace"))
+
+
 def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
-    """Return v1,<base64 HMAC of "id.timestamp.body"> (Standard Webhooks specification, "Signature scheme")."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    digest = hmac.new(standard_key(secret), signed, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(digest).decode()
+    """Return v1,<base64 HMAC> or, of a whsk_ secret, v1a,<base64 ed25519 signature> ("Signature scheme" there)."""
+    message = signed_message(message_id, timestamp, body)
+    if secret.startswith(WHSK):
+        return "v1a," + base64.b64encode(ed25519_signature(secret, message)).decode()
+    return "v1," + base64.b64encode(hmac.new(hmac_key(secret), message, hashlib.sha256).digest()).decode()
 
 
-def standard_key(secret: str) -> bytes:
-    """Return the v1 key: the decoded base64 of whsec_..., the UTF-8 of any other secret."""
-    return base64.b64decode(secret[len(WHSEC) :]) if secret.startswith(WHSEC) else secret.encode()
+def signed_message(message_id: str, timestamp: str, body: bytes) -> bytes:
+    """Return what a standard signature is made of: id.timestamp.body."""
+    return f"{message_id}.{timestamp}.".encode("utf-8", "replace") + body
 
 
-def whsec_form(secret: str) -> str:
-    """Return the secret as a Standard Webhooks receiver wants it: whsec_ and the base64 of the v1 key."""
-    return WHSEC + base64.b64encode(standard_key(secret)).decode()
+def standard_fits(signature: str, secret: str, message: bytes) -> bool:
+    """Say whether one signature of a `webhook-signature` header is by this secret, or by the pair of this whpk_ key.
+
+    Args:
+        message: as `signed_message` makes it.
+    """
+    version, _, text = signature.partition(",")
+    try:
+        given = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    if is_asymmetric(secret):
+        return version == "v1a" and ed25519_fits(secret, given, message)
+    return version == "v1" and hmac.compare_digest(given, hmac.new(hmac_key(secret), message, hashlib.sha256).digest())
 
 
 def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> list[str]:
@@ -87,7 +112,8 @@ def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], no
 
     Args:
         headers: as received; any mapping that ignores case.
-        secrets: those that the receiver knows; one of them must fit.
+        secrets: those that the receiver knows, whpk_ keys among them; one of them must fit. Who knows an ed25519 key
+            misses no X-SpiderFoot-Signature, since a whsk_ secret makes none; one that is there is checked.
         now: epoch seconds at the receiver.
     """
     return [*_guide_problems(headers, body, secrets), *_standard_problems(headers, body, secrets, now)]
@@ -95,20 +121,21 @@ def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], no
 
 def _guide_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Iterator[str]:
     given = headers.get("X-SpiderFoot-Signature", "")
-    if not given:
+    shared = [secret for secret in secrets if not is_asymmetric(secret)]
+    if not given and len(shared) == len(secrets):
         yield "X-SpiderFoot-Signature is missing: does the sender have a secret?"
-    elif not any(_same(guide_signature(secret, body), given) for secret in secrets):
+    elif given and (shared or not secrets) and not any(guide_fits(given, secret, body) for secret in shared):
         yield "X-SpiderFoot-Signature does not fit: another secret, or the body was changed on the way"
 
 
 def _standard_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> Iterator[str]:
     message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    given = headers.get("webhook-signature", "").split()
+    given = headers.get("webhook-signature", "").split()[:SIGNATURES_MAX]
     if not (message_id and stamp and given):
         yield "webhook-id, webhook-timestamp or webhook-signature is missing"
         return
-    expected = [standard_signature(secret, message_id, stamp, body) for secret in secrets]
-    if not any(_same(one, other) for one in expected for other in given):
+    message = signed_message(message_id, stamp, body)
+    if not any(standard_fits(signature, secret, message) for secret in secrets for signature in given):
         yield "webhook-signature does not fit: another secret, or id, timestamp or body were changed on the way"
     age = now - float(stamp) if stamp.isascii() and stamp.isdigit() else None
     if age is None:
@@ -116,7 +143,3 @@ def _standard_problems(headers: Mapping[str, str], body: bytes, secrets: Sequenc
     elif abs(age) > TOLERANCE_SECONDS:
         side = "old" if age > 0 else "in the future"
         yield f"webhook-timestamp is {abs(age):.0f} s {side}: one of the two clocks is off, or this is a replay"
-
-
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode("utf-8", "replace"))

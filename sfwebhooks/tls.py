@@ -16,6 +16,7 @@ import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from sfwebhooks.budget import TLSContext
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError
 
@@ -30,7 +31,7 @@ def context_for(endpoint: Endpoint) -> ssl.SSLContext:
     Raises:
         CertificateError: a file cannot be used; the text names it and says what would be right.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _trust(context, endpoint)
     if endpoint.client_cert:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint, Secret
@@ -65,3 +68,20 @@ def a_delivery(event: WebhookEvent | None = None, endpoint: str = "team", **valu
     event = event or an_event()
     defaults = {"id": delivery_id(event.id, endpoint), "name": event.type, "sequence": 1}
     return Delivery(event=event, endpoint=endpoint, **{**defaults, **values})
+
+
+def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
+    """Make a database as the host has it, with one scan and nothing found."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE tbl_scan_instance (guid, name, seed_target, created, started, ended, status);"
+            "CREATE TABLE tbl_scan_results (scan_instance_id, hash, type, generated, confidence, visibility, risk,"
+            " module, data, false_positive, source_event_hash);"
+            "CREATE TABLE tbl_scan_config (scan_instance_id, component, opt, val);"
+            "CREATE TABLE tbl_scan_log (scan_instance_id, generated, component, type, message);"
+            "CREATE TABLE tbl_event_types (event, event_descr, event_raw, event_type);"
+            "CREATE TABLE tbl_config (scope, opt, val);"
+        )
+        row = (scan.id, scan.name, scan.target, NOW * 1000, NOW * 1000, 0, status)
+        connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.commit()

@@ -1,19 +1,27 @@
-"""What many tests share: certificates, a receiver that keeps what it got, an outbox, a clock that is told the time."""
+"""What many tests share: certificates, receivers that keep what they got, an outbox, senders, a clock that is told the
+time."""
 
 from __future__ import annotations
 
+import sqlite3
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.lane import Lane
 from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.pipeline import accept
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
-from tests.builders import NOW
+from tests.builders import NOW, an_endpoint, an_event
 
 #: seconds after which a test gives up waiting; never reached when all is well
 PATIENCE = 20.0
@@ -86,6 +94,49 @@ class Team:
             self._news.notify_all()
 
 
+class Gate:
+    """An answer that a receiver gives only once the test lets it."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self._open = threading.Event()
+
+    def __call__(self, received: Received) -> int:
+        self._open.wait(PATIENCE)
+        return self.status
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -> None:
+    """Accept events for endpoints."""
+    accept([an_event(number) for number in range(start, start + events)], endpoints, outbox, NOW)
+
+
+def soon() -> float:
+    """Return a deadline in monotonic seconds."""
+    return time.monotonic() + PATIENCE
+
+
+def sql(outbox: Outbox, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query at the outbox's file."""
+    with closing(sqlite3.connect(outbox.path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def senders() -> list[str]:
+    """Return the names of all sending threads of this process."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("webhooks-")]
+
+
+def fail(lane: Lane, team: Team, status: int, times: int = 1) -> None:
+    """Let a receiver answer with a status, and a lane make attempts at it."""
+    team.answer = status
+    for _ in range(times):
+        assert lane.step()
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SFWEBHOOKS_CONFIG", "SFWEBHOOKS_DISABLED", "SPIDERFOOT_DATA"):
@@ -150,3 +201,57 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     outbox = Outbox(tmp_path / FILE)
     yield outbox
     outbox.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def team(receive: Callable[..., Team]) -> Team:
+    return receive()
+
+
+@pytest.fixture
+def endpoint(team: Team) -> Endpoint:
+    return an_endpoint(url=team.url, timeout=PATIENCE, retry_schedule=(5.0, 60.0))
+
+
+@pytest.fixture
+def lane(outbox: Outbox, endpoint: Endpoint, clock: Clock) -> Iterator[Lane]:
+    """The lane of the endpoint, to be driven step by step, without threads."""
+    lane = Lane([endpoint], outbox, clock)
+    yield lane
+    lane.stop(soon())
+
+
+@pytest.fixture
+def new_lane(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Lane]]:
+    """Make lanes with an outbox of their own, as other processes have: `new_lane(endpoint, ...)`."""
+    lanes: list[Lane] = []
+
+    def make(*endpoints: Endpoint) -> Lane:
+        lanes.append(Lane(endpoints, Outbox(outbox.path), clock))
+        return lanes[-1]
+
+    yield make
+    for lane in lanes:
+        lane.stop(soon())
+
+
+@pytest.fixture
+def dispatch(outbox: Outbox, gate: Gate) -> Iterator[Callable[..., Dispatcher]]:
+    """Make dispatchers with threads, at the real time: `dispatch(endpoint, ...)`."""
+    made: list[Dispatcher] = []
+
+    def make(*endpoints: Endpoint) -> Dispatcher:
+        made.append(Dispatcher(endpoints, outbox.path))
+        return made[-1]
+
+    yield make
+    gate.open()
+    for dispatcher in made:
+        dispatcher.stop(PATIENCE)

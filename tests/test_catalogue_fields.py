@@ -21,6 +21,7 @@ from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.endpoints import names_of, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.findings import DATA_MAX, Finding, Source, to_event
+from sfwebhooks.hostdb import HostDatabase
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from tests.builders import a_finding, a_scan
 
@@ -79,12 +80,14 @@ def told(name: str, folder: Path) -> list[WebhookEvent]:
     """Return the event as the code makes it from the example's scan: in the plain case first, then in odd ones."""
     data = the(name).example
     whole = scan_of(data, host_database(folder / "whole.db", data))
-    half = scan_of(data, host_database(folder / "half.db", data, results=False))
     if name == "scan_started":
         return [scan_life.started(whole), scan_life.started(scan_of(data))]
-    events = [scan_life.ended(whole, "", ""), scan_life.ended(half, "", ""), scan_life.ended(whole, "", "process_died")]
-    if name == "scan_failed":
-        events.append(scan_life.ended(scan_of(data), "", ""))
+    database = HostDatabase(whole.database)
+    events = [scan_life.ended(whole, database), scan_life.ended(whole, database, late="process_died")]
+    if name == "scan_failed":  # of an unknown reason; of a scan that the host has forgotten
+        unknown = host_database(folder / "unknown.db", {key: data[key] for key in data if key != "error"})
+        events.append(scan_life.ended(whole, HostDatabase(unknown)))
+        events.append(scan_life.ended(replace(whole, id="FORGOTTEN"), database))
     return events
 
 

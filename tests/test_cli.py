@@ -21,12 +21,13 @@ from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.formats.content import Content
+from sfwebhooks.keys import receiver_form
 from sfwebhooks.outbox import FILE, Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
-from sfwebhooks.signing import Request, sign, whsec_form
-from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
+from sfwebhooks.signing import Request, sign
+from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, Team
 
 SECRET = "the secret of the team"
@@ -147,7 +148,7 @@ def test_check_finds_a_certificate_that_cannot_be_used(
 ) -> None:
     configure(section("team", "https://hooks.example.test/", client_cert="nowhere.pem"))
     result = cli("check")
-    expected = f"mistake: [webhooks.team] client_cert {tmp_path / 'nowhere.pem'} cannot be read"
+    expected = f"[webhooks.team] client_cert {tmp_path / 'nowhere.pem'} cannot be read"
     assert (result.code, expected in result.out) == (1, True)
 
 
@@ -248,14 +249,15 @@ def test_check_shows_the_secrets_for_receivers_if_it_is_asked_to(
     cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
     configure(section("team", "https://hooks.example.test/", secret=SECRET))
-    assert whsec_form(SECRET) in cli("check", "--show-secrets").out
+    assert receiver_form(SECRET) in cli("check", "--show-secrets").out
 
 
 def test_check_of_a_file_without_webhooks_says_that_no_endpoint_can_be_used(
     cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
     configure("")
-    assert "No endpoint can be used." in cli("check").out
+    result = cli("check")
+    assert (result.code, "there is no endpoint that can be used" in result.out) == (1, True)
 
 
 def test_check_of_a_file_that_cannot_be_read_ends_badly(cli: Callable[..., Result], tmp_path: Path) -> None:
@@ -409,7 +411,10 @@ def test_drain_keeps_what_a_dead_endpoint_cannot_take(
     dead.receiver.stop()
     fill(2)
     result = cli("drain", "--timeout", "0.3s")
-    assert (result.code, result.out) == (1, "0 delivered, 2 waiting, 0 dead.")
+    assert (result.code, result.out) == (
+        1,
+        "0 delivered, 2 waiting, 0 dead. team: 2 waiting: its last attempts failed",
+    )
 
 
 def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
@@ -419,7 +424,8 @@ def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
     configure(section("dead", dead.url) + section("team", receive().url))
     dead.receiver.stop()
     fill(2, "dead", "team")
-    assert cli("drain", "--timeout", "0.5s").out == "2 delivered, 2 waiting, 0 dead."
+    said = "2 delivered, 2 waiting, 0 dead. dead: 2 waiting: its last attempts failed"
+    assert cli("drain", "--timeout", "0.5s").out == said
 
 
 def test_drain_tells_dead_letters(
@@ -467,9 +473,35 @@ def test_drain_tells_the_end_of_scans_that_died(
     configure(section("team", team.url))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
     outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     result = cli("drain")
     assert "1 scan had died; told their end. 2 delivered" in result.out
     assert sorted(received.message["event_type"] for received in team.got) == ["scan_failed", "scan_started"]
+
+
+def test_drain_tells_no_end_while_it_cannot_be_known(
+    cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox, receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    configure(section("team", team.url))
+    started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
+    outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    cli("drain")
+    assert ([received.message["event_type"] for received in team.got], len(outbox.open_scans())) == (
+        ["scan_started"],
+        1,
+    )
+
+
+def test_drain_tells_no_end_while_the_settings_have_a_mistake(
+    cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox, receive: Callable[..., Team]
+) -> None:
+    configure(section("team", receive().url) + section("wrong", "nonsense"))
+    started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
+    outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
+    cli("drain")
+    assert len(outbox.open_scans()) == 1
 
 
 def test_drain_works_for_the_right_endpoints_and_tells_the_mistakes(
@@ -619,6 +651,13 @@ def test_receive_says_why_a_delivery_is_not_verified(listen: Callable[..., Liste
     assert (reply.status, "NOT VERIFIED: X-SpiderFoot-Signature does not fit" in out) == (401, True)
 
 
+def test_receive_without_a_secret_calls_nothing_verified(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    receiver.send(secrets=[SECRET])
+    _, out, _ = receiver.end()
+    assert "  signed, not verified: no secret is known, " in out
+
+
 def test_receive_takes_its_secret_from_the_environment(
     listen: Callable[..., Listening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -729,7 +768,7 @@ def test_receive_says_what_is_wrong_with_its_arguments(
 
 
 def test_receive_shows_no_wrong_secret(cli: Callable[..., Result]) -> None:
-    assert "hush" not in cli("receive", "--secret", "whsec_hush").err
+    assert "hush" not in cli("receive", "--secret", "whsec_hush!").err
 
 
 def test_receive_names_the_endpoints_that_there_are(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:

@@ -192,6 +192,8 @@ CHANGES = {
     "retry_schedule": (1.0,),
     "ui_url": "https://other.example",
     "metadata": {"user": "other"},
+    "proxy": Secret("http://proxy.test:3128"),
+    "allow_private": False,
 }
 
 

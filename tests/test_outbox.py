@@ -327,52 +327,31 @@ def test_deliveries_made_due_are_claimed_at_once(outbox: Outbox) -> None:
     assert claim(outbox, now=NOW)
 
 
-# --- attempts begun and never settled
+# --- messages whose making kills
 
 
-def crash(outbox: Outbox, times: int) -> None:
+def blame(outbox: Outbox, delivery: Delivery, times: int) -> None:
     for _ in range(times):
-        outbox.claim("team", (), NOW, LONGEST)
+        outbox.blame(delivery.id, NOW)
 
 
-def test_a_delivery_begun_twice_and_never_settled_is_tried_again(outbox: Outbox) -> None:
+def test_a_delivery_that_crashed_its_sender_twice_is_tried_again(outbox: Outbox) -> None:
     put(outbox, an_event())
-    crash(outbox, CRASHES_MAX - 1)
+    blame(outbox, claim(outbox), CRASHES_MAX - 1)
     assert claim(outbox)
 
 
-def test_a_delivery_begun_three_times_and_never_settled_is_dead(outbox: Outbox) -> None:
+def test_a_delivery_that_crashed_its_sender_three_times_is_dead(outbox: Outbox) -> None:
     put(outbox, an_event())
-    crash(outbox, CRASHES_MAX + 1)
+    blame(outbox, claim(outbox), CRASHES_MAX)
     assert rows(outbox, "SELECT state, reason, settled_at FROM delivery") == [("dead", "crashed_sender", NOW)]
 
 
 def test_the_delivery_behind_one_that_crashed_its_senders_is_claimed(outbox: Outbox) -> None:
     put(outbox, an_event(1))
-    crash(outbox, CRASHES_MAX)
+    blame(outbox, claim(outbox), CRASHES_MAX)
     put(outbox, an_event(2))
     assert claim(outbox).event.id == an_event(2).id
-
-
-def test_an_attempt_that_was_settled_clears_the_count_of_crashes(outbox: Outbox) -> None:
-    put(outbox, an_event())
-    crash(outbox, CRASHES_MAX - 1)
-    settle(outbox, claim(outbox), counts=False)
-    crash(outbox, CRASHES_MAX - 1)
-    assert claim(outbox)
-
-
-def test_attempts_cut_off_by_an_orderly_stop_are_no_crashes(outbox: Outbox) -> None:
-    put(outbox, an_event())
-    for _ in range(CRASHES_MAX + 1):
-        outbox.unclaim([claim(outbox).id])
-    assert claim(outbox)
-
-
-def test_a_claim_is_counted_on_disk_before_it_is_returned(outbox: Outbox) -> None:
-    put(outbox, an_event())
-    claim(outbox)
-    assert rows(outbox, "SELECT begun FROM delivery") == [(1,)]
 
 
 # --- settle

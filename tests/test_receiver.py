@@ -12,6 +12,7 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.budget import BUDGET
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
@@ -40,6 +41,7 @@ def post(team: Team, request: Request, tls: ssl.SSLContext | None = None) -> tup
 def connection_to(team: Team, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
     port = team.receiver.server_address[1]
     if tls:
+        BUDGET.begin(time.monotonic() + PATIENCE)
         return http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=tls)
     return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
@@ -219,7 +221,7 @@ def test_a_person_with_a_browser_is_told_what_this_is(receive: Callable[..., Tea
 def wait_for_connections() -> None:
     """Return once no receiver of this process serves a connection any more."""
     for thread in threading.enumerate():
-        if "process_request_thread" in thread.name:
+        if thread.name.startswith("Thread-"):
             thread.join(PATIENCE)
 
 

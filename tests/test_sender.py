@@ -208,8 +208,9 @@ def test_an_unknown_host_is_a_dns_failure() -> None:
     assert send(f"http://receiver.invalid/{TOKEN}").failure is Failure.DNS
 
 
-def test_a_host_name_that_there_cannot_be_is_a_dns_failure() -> None:
-    assert send(f"http://{'a' * 70}.example.test/{TOKEN}").failure is Failure.DNS
+@pytest.mark.parametrize("host", ["a" * 70 + ".example.test", "a..example.test", ".example.test"])
+def test_a_host_name_that_there_cannot_be_is_a_dns_failure(host: str) -> None:
+    assert send(f"http://{host}/{TOKEN}").failure is Failure.DNS
 
 
 def test_a_receiver_that_never_answers_is_a_timeout(serve: Callable[[Talk], RawServer]) -> None:

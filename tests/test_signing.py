@@ -11,14 +11,15 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
+from sfwebhooks.keys import receiver_form
 from sfwebhooks.signing import (
+    SIGNATURES_MAX,
     TOLERANCE_SECONDS,
     Request,
     guide_signature,
     problems,
     sign,
     standard_signature,
-    whsec_form,
 )
 from tests.builders import NOW, URL, a_delivery, an_endpoint
 
@@ -28,6 +29,15 @@ MESSAGE_ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 STAMP = "1614265330"
 PAYLOAD = b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+# v1a: the pair and the signature of Svix's server (svix-webhooks, server/svix-server/src/worker.rs,
+# test_asymmetric_key_signing), whose signature is also the example in the specification ("Webhook headers"), ...
+WHSK = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+WHPK = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+SIGNATURE_V1A = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+# ... and the seed and signature of the specification's Go library (libraries/go/webhook_asymmetric_test.go)
+SEED_ALONE = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
+SIGNATURE_SEED = "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
 
 CONTENT = Content('{"a":"grüß \U0001f600"}'.encode())
 #: the secrets of people: short, long, with everything in them, and one that only looks like base64
@@ -49,6 +59,17 @@ def by_library(form: str, *secrets: str) -> object:
 
 def test_the_published_vector_of_standard_webhooks() -> None:
     assert standard_signature(WHSEC, MESSAGE_ID, STAMP, PAYLOAD) == SIGNATURE
+
+
+@pytest.mark.parametrize(("secret", "signature"), [(WHSK, SIGNATURE_V1A), (SEED_ALONE, SIGNATURE_SEED)])
+def test_the_published_vectors_of_v1a(secret: str, signature: str) -> None:
+    assert standard_signature(secret, MESSAGE_ID, STAMP, PAYLOAD) == signature
+
+
+@pytest.mark.parametrize("key", [WHPK, WHSK])
+def test_the_published_v1a_signature_is_verified(key: str) -> None:
+    headers = {"webhook-id": MESSAGE_ID, "webhook-timestamp": STAMP, "webhook-signature": SIGNATURE_V1A}
+    assert problems(headers, PAYLOAD, [key], float(STAMP)) == []
 
 
 def test_a_plain_secret_is_the_key_itself() -> None:
@@ -79,22 +100,22 @@ def test_the_library_verifies_a_whsec_secret() -> None:
 
 
 @pytest.mark.parametrize("secret", PLAIN)
-def test_the_library_verifies_a_plain_secret_in_its_whsec_form(secret: str) -> None:
-    assert by_library(whsec_form(secret), secret) == json.loads(CONTENT.body)
+def test_the_library_verifies_a_plain_secret_in_its_receiver_form(secret: str) -> None:
+    assert by_library(receiver_form(secret), secret) == json.loads(CONTENT.body)
 
 
 @pytest.mark.parametrize("known", [WHSEC, "old-secret"])
 def test_while_rotating_the_library_verifies_with_either_secret(known: str) -> None:
-    assert by_library(whsec_form(known), WHSEC, "old-secret")
+    assert by_library(receiver_form(known), WHSEC, "old-secret")
 
 
 def test_the_library_refuses_another_secret() -> None:
     with pytest.raises(WebhookVerificationError):
-        by_library(whsec_form("other-secret"), WHSEC)
+        by_library(receiver_form("other-secret"), WHSEC)
 
 
-def test_the_whsec_form_of_a_whsec_secret_is_itself() -> None:
-    assert whsec_form(WHSEC) == WHSEC
+def test_the_receiver_form_of_a_whsec_secret_is_itself() -> None:
+    assert receiver_form(WHSEC) == WHSEC
 
 
 # --- what goes out
@@ -133,6 +154,29 @@ def test_several_secrets_make_one_standard_signature_each_in_order() -> None:
     assert request("new", "old").headers["webhook-signature"] == both
 
 
+@pytest.mark.parametrize("secret", [WHSK, SEED_ALONE])
+def test_a_whsk_secret_alone_makes_no_guides_signature(secret: str) -> None:
+    headers = request(secret).headers
+    assert "X-SpiderFoot-Signature" not in headers
+    assert headers["webhook-signature"].startswith("v1a,")
+
+
+@pytest.mark.parametrize("secrets", [(WHSK, "text"), ("text", WHSK), (WHSK, SEED_ALONE, "text", "old")])
+def test_the_first_other_secret_beside_a_whsk_makes_the_guides_signature(secrets: tuple[str, ...]) -> None:
+    assert request(*secrets).headers["X-SpiderFoot-Signature"] == guide_signature("text", CONTENT.body)
+
+
+def test_secrets_of_all_kinds_make_one_signature_each_in_order() -> None:
+    kinds = (WHSEC, WHSK, "text", SEED_ALONE)
+    each = [request(one).headers["webhook-signature"] for one in kinds]
+    assert [one.partition(",")[0] for one in each] == ["v1", "v1a", "v1", "v1a"]
+    assert request(*kinds).headers["webhook-signature"] == " ".join(each)
+
+
+def test_the_library_verifies_v1_beside_v1a() -> None:
+    assert by_library(WHSEC, WHSK, WHSEC) == json.loads(CONTENT.body)
+
+
 def test_without_a_secret_nothing_is_signed_but_the_id_is_told() -> None:
     headers = request().headers
     assert "webhook-id" in headers
@@ -161,6 +205,13 @@ def test_the_url_is_the_endpoints_own_byte_for_byte() -> None:
 # --- verifying, as `receive` does
 
 
+@pytest.mark.parametrize(("before", "found"), [(SIGNATURES_MAX - 1, 0), (SIGNATURES_MAX, 1)])
+def test_a_flood_of_signatures_is_not_looked_through(before: int, found: int) -> None:
+    sent = request(WHSK)
+    given = " ".join(["v1a,AAAA"] * before + [sent.headers["webhook-signature"]])
+    assert len(problems({**sent.headers, "webhook-signature": given}, sent.body, [WHPK], NOW)) == found
+
+
 def received(secret: str = "s") -> tuple[dict[str, str], bytes]:
     sent = request(secret)
     return dict(sent.headers), sent.body
@@ -180,6 +231,66 @@ def test_one_of_the_secrets_that_a_receiver_knows_is_enough() -> None:
 def test_a_sender_that_rotates_is_understood_by_a_receiver_that_knows_the_current_secret() -> None:
     sent = request("new", "old")
     assert problems(sent.headers, sent.body, ["new"], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("signing", "known"),
+    [
+        ([WHSK], [WHPK]),
+        ([WHSK], [WHSK]),
+        ([SEED_ALONE], [WHPK, SEED_ALONE]),
+        ([WHSK, "text"], [WHPK]),
+        ([WHSK, "text"], ["text"]),
+        (["text", WHSK], [WHPK, "text"]),
+        ([WHSK], [WHPK, "no longer used"]),
+    ],
+    ids=lambda keys: "+".join(key[:5] for key in keys),
+)
+def test_ed25519_keys_verify_alone_and_beside_others(signing: list[str], known: list[str]) -> None:
+    sent = request(*signing)
+    assert problems(sent.headers, sent.body, known, NOW) == []
+
+
+@pytest.mark.parametrize("known", [[SEED_ALONE], ["text"], [WHSEC, SEED_ALONE]])
+def test_another_key_is_a_problem_of_a_v1a_signature(known: list[str]) -> None:
+    sent = request(WHSK)
+    assert problems(sent.headers, sent.body, known, NOW)[-1].startswith("webhook-signature does not fit")
+
+
+@pytest.mark.parametrize("change", ["webhook-id", "webhook-timestamp", "body", "webhook-signature"])
+def test_a_v1a_signature_covers_everything(change: str) -> None:
+    sent = request(WHSK)
+    headers, body = dict(sent.headers), sent.body
+    if change == "body":
+        body += b" "
+    else:
+        headers[change] = headers[change].replace("5", "6").replace("a", "b")
+    assert problems(headers, body, [WHPK], NOW)
+
+
+def test_a_guides_signature_that_does_not_fit_is_a_problem_beside_a_v1a_that_does() -> None:
+    sent = request(WHSK, "text")
+    (problem,) = problems(sent.headers, sent.body, [WHPK, "another"], NOW)
+    assert problem.startswith("X-SpiderFoot-Signature does not fit")
+
+
+@pytest.mark.parametrize("key", [WHPK, WHPK[5:], WHSK])
+def test_a_public_key_is_never_taken_for_a_shared_secret(key: str) -> None:
+    """Who knows the whpk_ key could else sign with it as an HMAC key ("algorithm confusion")."""
+    message = f"{MESSAGE_ID}.{STAMP}.".encode() + PAYLOAD
+    forged = [
+        "v1," + base64.b64encode(hmac.new(one, message, hashlib.sha256).digest()).decode()
+        for one in (key.encode(), base64.b64decode(WHPK[5:]))
+    ]
+    headers = {
+        "X-SpiderFoot-Signature": guide_signature(key, PAYLOAD),
+        "webhook-id": MESSAGE_ID,
+        "webhook-timestamp": STAMP,
+        "webhook-signature": " ".join([*forged, *(one.replace("v1,", "v1a,") for one in forged)]),
+    }
+    assert problems(headers, PAYLOAD, [WHPK], float(STAMP)) == [
+        "webhook-signature does not fit: another secret, or id, timestamp or body were changed on the way"
+    ]
 
 
 @pytest.mark.parametrize("secrets", [[], ["other"], ["s "], [WHSEC]])

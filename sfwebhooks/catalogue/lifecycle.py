@@ -7,6 +7,7 @@ from dataclasses import replace
 from sfwebhooks.catalogue.fields import SCAN, SEVERITIES, Field, only, vary
 
 READABLE = "the scanner's database could be read"
+KNOWN = "the scanner still has the scan"
 STATUS = Field("status", "string", "The scan's status in the scanner's own words.", "FINISHED")
 BEGINNING = Field("started", "string", "When the scan began (RFC 3339, UTC).", "2026-11-20T09:30:00.000Z")
 MODULES = Field(
@@ -47,16 +48,16 @@ ERROR = Field("error", "string", "What went wrong.", "Could not update TLD list"
 LATE = only(
     (
         Field("detected_late", "boolean", "True: told by another process."),
-        Field("reason", "string", "Why another one told it: process_died or host_stopped."),
+        Field("reason", "string", "Why another one told it: process_died, host_stopped or told_late."),
     ),
     "the scan's own process could not tell the end",
 )
 
 STARTED = (*SCAN, replace(STATUS, example="STARTED"), *only((BEGINNING, MODULES), READABLE))
-COMPLETED = (*SCAN, *SPAN, *only((*COUNTS, MODULES), READABLE), *LATE)
+COMPLETED = (*SCAN, *SPAN, *COUNTS, MODULES, *LATE)
 ABORTED = vary(COMPLETED, status="ABORTED", ended="2026-11-20T09:36:40.000Z", duration=400)
 FAILED = vary(
-    (*SCAN, *only((*SPAN, *COUNTS, MODULES), READABLE), ERROR, *LATE),
+    (*SCAN, *only(SPAN, KNOWN), *COUNTS, MODULES, ERROR, *LATE),
     status="ERROR-FAILED",
     ended="2026-11-20T09:30:04.000Z",
     duration=4,

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from sfwebhooks import __version__
-from sfwebhooks.cli import check, demo, drain, events, host, receive
+from sfwebhooks.cli import check, demo, drain, endpoint, events, host, keys, receive, verify
 from sfwebhooks.errors import WebhooksError
 
-FAMILIES = (host, check, receive, drain, events, demo)
+FAMILIES = (host, check, endpoint, receive, drain, events, keys, verify, demo)
 
 
 def parser() -> argparse.ArgumentParser:

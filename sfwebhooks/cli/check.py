@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
+from rich.text import Text
 
-from sfwebhooks.cli.common import add_config, console, plain, settings, table
-from sfwebhooks.config import Settings
-from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import CertificateError
-from sfwebhooks.signing import WHSEC, whsec_form
+from sfwebhooks.catalogue import find
+from sfwebhooks.cli.common import add_config, console, folder, plain, settings, table
+from sfwebhooks.config import Settings, disabled
+from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
+from sfwebhooks.errors import CertificateError, InstallError
+from sfwebhooks.formats import CHATS
+from sfwebhooks.hostdb import MODULE, saved_options
+from sfwebhooks.install import SHIM, modules_folder
+from sfwebhooks.keys import WHSEC, WHSK, receiver_form
+from sfwebhooks.outbox import FILE, Outbox
 from sfwebhooks.tls import context_for
 
 
@@ -20,7 +28,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("check", help="show the endpoints, and every mistake in the configuration")
     add_config(command)
     command.add_argument(
-        "--show-secrets", action="store_true", help="also print each secret in the whsec_ form, for the receivers"
+        "--show-secrets", action="store_true", help="also print what the receivers need: whsec_ secrets, whpk_ keys"
     )
     command.set_defaults(run=_check)
 
@@ -28,31 +36,50 @@ def add(commands: Any) -> None:
 def _check(given: argparse.Namespace) -> int:
     found, out = settings(given), console()
     broken = {endpoint.name: problem for endpoint in found.endpoints if (problem := _tls_problem(endpoint))}
-    out.print(plain(f"{found.file}: {_switch(found)}"))
-    _print_endpoints(found, broken, out)
+    mistakes = [str(mistake) for mistake in found.mistakes]
+    mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
+    if not (found.endpoints or mistakes):
+        mistakes.append(f"{found.file}: there is no endpoint that can be used")
+    out.print(plain(f"{found.file}: {_switch(found, saved_options(folder(given)))}"))
+    _print_endpoints(found, _states(found, broken, folder(given) / FILE), out)
     if given.show_secrets:
         _print_secrets(found, out)
-    for warning in (*found.warnings, *(text for endpoint in found.endpoints for text in _warnings(endpoint))):
+    warnings = [*_host_warnings(), *found.warnings, *(text for one in found.endpoints for text in _warnings(one))]
+    for warning in warnings:
         out.print(plain(f"warning: {warning}", "yellow"))
-    for mistake in found.mistakes:
+    for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))
-    for name, problem in broken.items():
-        out.print(plain(f"mistake: [webhooks.{name}] {problem}", "red"))
-    count = len(found.mistakes) + len(broken)
-    out.print(f"{count} mistake{'' if count == 1 else 's'}." if count else "No mistakes.")
-    return 1 if count else 0
+    out.print(f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}." if mistakes else "No mistakes.")
+    return 1 if mistakes else 0
 
 
-def _switch(found: Settings) -> str:
+def _switch(found: Settings, saved: dict[str, str]) -> str:
+    """Return in words in which scans webhooks are."""
+    if disabled():
+        return "webhooks are off (SFWEBHOOKS_DISABLED is set)"
+    if saved.get("enabled") == "0":
+        return "webhooks are off (by the module's option on SpiderFoot's settings page)"
     if found.enabled is None:
-        return "webhooks are in scans that choose the module sfp__stor_webhooks"
+        return f"webhooks are in scans that choose the module {MODULE}"
     return "webhooks are in every scan" if found.enabled else "webhooks are off (enabled = false)"
 
 
-def _print_endpoints(found: Settings, broken: dict[str, str], out: Console) -> None:
-    rows = table("endpoint", "to", "format", "events", "signed", "TLS", "")
+def _states(found: Settings, broken: dict[str, str], path: Path) -> dict[str, Text]:
+    """Return for each endpoint whether it can be sent to: by its files, and by what its receiver said last."""
+    states = {endpoint.name: plain("ready", "green") for endpoint in found.endpoints}
+    if path.exists():
+        outbox = Outbox(path)
+        for endpoint in found.endpoints:
+            health = outbox.health(endpoint.name)
+            if not health.healthy and health.fingerprint == endpoint.fingerprint:
+                states[endpoint.name] = plain(f"{health.condition.value}: {health.reason}", "red")
+        outbox.close()
+    return states | {name: plain("held: see below", "red") for name in broken}
+
+
+def _print_endpoints(found: Settings, states: dict[str, Text], out: Console) -> None:
+    rows = table("endpoint", "to", "format", "events", "signed", "TLS", "state")
     for endpoint in found.endpoints:
-        state = plain("held: see below", "red") if endpoint.name in broken else plain("ready", "green")
         rows.add_row(
             plain(endpoint.name, "bold"),
             plain(endpoint.place),
@@ -60,13 +87,15 @@ def _print_endpoints(found: Settings, broken: dict[str, str], out: Console) -> N
             plain(", ".join(endpoint.events)),
             _signed(endpoint),
             _tls(endpoint),
-            state,
+            states[endpoint.name],
         )
-    out.print(rows if found.endpoints else "No endpoint can be used.")
+    if found.endpoints:
+        out.print(rows)
 
 
 def _signed(endpoint: Endpoint) -> str:
-    kinds = ["whsec_" if secret.reveal().startswith(WHSEC) else "text" for secret in endpoint.secrets]
+    texts = [secret.reveal() for secret in endpoint.secrets]
+    kinds = [next((kind for kind in (WHSEC, WHSK) if text.startswith(kind)), "text") for text in texts]
     return ", ".join(kinds) if kinds else "no"
 
 
@@ -88,12 +117,28 @@ def _tls_problem(endpoint: Endpoint) -> str:
     return ""
 
 
+def _host_warnings() -> list[str]:
+    try:
+        missing = not (modules_folder() / SHIM).exists()
+    except InstallError:
+        return []  # a SpiderFoot that is not installed with pip; nobody said where it is
+    return ["the module is not in SpiderFoot: sfwebhooks install"] if missing else []
+
+
 def _warnings(endpoint: Endpoint) -> list[str]:
+    """Return what is usable, but worth a look."""
     found = []
-    if not endpoint.secrets:
+    host = urlsplit(endpoint.place).hostname or ""
+    if not endpoint.secrets and not endpoint.api_key and endpoint.format not in CHATS:
         found.append(f"{endpoint.name} has no secret: its receiver cannot tell who sent a message")
     if not endpoint.verify_tls:
         found.append(f"{endpoint.name} has verify_tls = false: anybody on the way can read and change its messages")
+    if endpoint.place.startswith("http://") and host not in ("localhost", "::1") and not host.startswith("127."):
+        found.append(f"{endpoint.name} has an http:// url: anybody on the way can read its messages")
+    if host == "hooks.slack.com" and endpoint.format != "slack":
+        found.append(f"{endpoint.name} sends to Slack, which takes only format = slack")
+    types = [find(word) for word in endpoint.events if endpoint.events != DEFAULT_EVENTS]
+    found += [f"{endpoint.name} asks for {one.name}, which nothing sends yet" for one in types if one and not one.sent]
     return found
 
 
@@ -101,5 +146,5 @@ def _print_secrets(found: Settings, out: Console) -> None:
     rows = table("endpoint", "for a Standard Webhooks receiver")
     for endpoint in found.endpoints:
         for secret in endpoint.secrets:
-            rows.add_row(plain(endpoint.name, "bold"), whsec_form(secret.reveal()))
+            rows.add_row(plain(endpoint.name, "bold"), receiver_form(secret.reveal()))
     out.print(rows)

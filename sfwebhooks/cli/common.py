@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,8 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sfwebhooks import config
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import clean_text
 from sfwebhooks.hostdb import data_folder, saved_options
+from sfwebhooks.options import receiver_secrets
 
 
 def console() -> Console:
@@ -57,3 +61,30 @@ def settings(given: argparse.Namespace) -> config.Settings:
             f"{folder(given) / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one"
         )
     return config.load(path)
+
+
+def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
+    """Return an endpoint of the configuration that the command line names.
+
+    Raises:
+        ConfigError: there is no configuration, or no endpoint of that name in it that can be used.
+    """
+    endpoints = {endpoint.name: endpoint for endpoint in settings(given).endpoints}
+    if name not in endpoints:
+        raise ConfigError(f'no endpoint is called "{name}"; there are: {", ".join(endpoints) or "none"}')
+    return endpoints[name]
+
+
+def known_secrets(texts: Sequence[str]) -> list[str]:
+    """Return what a receiver verifies with, of --secret arguments: text, env:NAME or file:PATH.
+
+    Raises:
+        ConfigError: one of them cannot be had, or is malformed.
+    """
+    try:
+        resolved = [config.resolved(text, Path()) for text in texts]
+        if any(clean_text(text) != text for text in resolved):
+            raise ValueError("accepted: text that UTF-8 can write")
+        return [secret.reveal() for text in resolved for secret in receiver_secrets(text)]
+    except ValueError as error:
+        raise ConfigError(f"--secret: {error}") from error

@@ -18,7 +18,8 @@ from sfwebhooks.config import Settings
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.options import seconds
-from sfwebhooks.outbox import FILE
+from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.retry import State
 from sfwebhooks.scans import tell_orphans
 
@@ -51,7 +52,7 @@ def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        told = tell_orphans(dispatcher.outbox, found.endpoints)
+        told = tell_orphans(dispatcher.outbox, found)
         if told:
             out.print(f"{told} scan{'' if told == 1 else 's'} had died; told their end.")
         before = dispatcher.outbox.tallies()
@@ -59,8 +60,34 @@ def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
         dispatcher.wake()
         dispatcher.linger(time.monotonic() + timeout, horizon=timeout, healthy_only=False, stop=stop)
         after = dispatcher.outbox.tallies()
+        waiting = _waiting(dispatcher.outbox, found)
     finally:
         dispatcher.stop(seconds=1.0)
     delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
     out.print(f"{delivered} delivered, {after[State.WAITING.value]} waiting, {after[State.DEAD.value]} dead.")
+    for line in waiting:
+        out.print(plain(line))
     return 1 if after[State.WAITING.value] else 0
+
+
+def _waiting(outbox: Outbox, found: Settings) -> list[str]:
+    """Return for each endpoint with waiting deliveries how many, and why."""
+    lines = []
+    names = {endpoint.name for endpoint in found.endpoints}
+    for name, states in sorted(outbox.tallies_by_endpoint().items()):
+        number = states.get(State.WAITING.value, 0)
+        why = _why(outbox.health(name)) if name in names else "it is not in the settings, or has a mistake there"
+        if number:
+            lines.append(f"{name}: {number} waiting: {why}")
+    return lines
+
+
+def _why(health: Health) -> str:
+    """Return in words why an endpoint has deliveries that wait."""
+    if health.condition is Condition.DISABLED:
+        return "it answered 410 Gone; nothing is sent until its settings change, or sfwebhooks enable NAME"
+    if not health.healthy:
+        return f"{health.condition.value}, {health.reason}"
+    if health.failures:
+        return "its last attempts failed"
+    return "for their next attempt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import itertools
 import json
 import signal
@@ -16,10 +17,9 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import add_config, console, plain, settings
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain
 from sfwebhooks.config import resolved
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.options import secrets
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 
 
@@ -30,7 +30,9 @@ def add(commands: Any) -> None:
     command.add_argument("--endpoint", metavar="NAME", help="take port, secret and api_key of this endpoint")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (8080, or the endpoint's; 0: any free one)")
-    command.add_argument("--secret", action="append", default=[], help="verify with it: text, env:NAME or file:PATH")
+    command.add_argument(
+        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
+    )
     command.add_argument("--api-key", default="", help="demand this bearer token: text, env:NAME or file:PATH")
     command.add_argument("--cert", type=Path, help="serve https with this certificate (PEM)")
     command.add_argument("--key", type=Path, help="its key, if not in the same file")
@@ -68,6 +70,7 @@ def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
     def show(received: Received) -> None:
         with lock:
             _print(received, given.full, out)
+            out.print(_verdict(received, bool(checks.secrets)))
             if given.save:
                 _save(received, given.save)
 
@@ -76,6 +79,7 @@ def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
 
     try:
         if given.save:
+            given.save.touch(0o600)  # tokens and paths in it may be secrets
             given.save.open("a").close()  # to fail now, not at the first request
     except OSError as error:
         raise ConfigError(f"--save {given.save} cannot be written: {error.strerror}") from error
@@ -100,16 +104,13 @@ def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
 
 def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     """Return what to check and the port, as the arguments or the endpoint say."""
+    known, port = known_secrets(given.secret), given.port
     try:
-        known = [secret.reveal() for text in given.secret for secret in secrets(resolved(text, Path()))]
-        api_key, port = resolved(given.api_key, Path()), given.port
+        api_key = resolved(given.api_key, Path())
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if given.endpoint:
-        endpoints = {endpoint.name: endpoint for endpoint in settings(given).endpoints}
-        if given.endpoint not in endpoints:
-            raise ConfigError(f'no endpoint is called "{given.endpoint}"; there are: {", ".join(endpoints) or "none"}')
-        endpoint = endpoints[given.endpoint]
+        endpoint = endpoint_named(given, given.endpoint)
         known += [secret.reveal() for secret in endpoint.secrets]
         api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")
         port = urlsplit(endpoint.url.reveal()).port if port is None else port
@@ -138,25 +139,27 @@ def _print(received: Received, full: bool, out: Console) -> None:
     elif data:
         shown = {key: value for key, value in data.items() if isinstance(value, (int, str)) and key != "target"}
         out.print(plain("  " + ", ".join(f"{key} {value}" for key, value in shown.items())))
-    out.print(_verdict(received))
 
 
-def _verdict(received: Received) -> Any:
+def _verdict(received: Received, checked: bool) -> Any:
     client = f", client certificate of {received.client}" if received.client else ""
     if received.problems:
         return plain("  NOT VERIFIED: " + "; ".join(received.problems) + client, "red")
-    signed = "verified" if "X-SpiderFoot-Signature" in received.headers else "not signed"
-    return plain(f"  {signed}{client}, {len(received.body)} bytes", "green")
+    unknown = "signed, not verified: no secret is known" if "webhook-signature" in received.headers else "not signed"
+    return plain(f"  {'verified' if checked else unknown}{client}, {len(received.body)} bytes", "green")
 
 
 def _save(received: Received, path: Path) -> None:
-    line = {
+    """Append a request to a file, as `captured` reads it."""
+    line: dict[str, Any] = {
         "at": received.at,
         "path": received.path,
         "headers": dict(received.headers.items()),
         "body": received.body.decode("utf-8", "replace"),
         "problems": received.problems,
     }
+    if line["body"].encode() != received.body:  # it is no UTF-8: the text alone could not be verified again
+        line["body_base64"] = base64.b64encode(received.body).decode()
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -48,6 +48,12 @@ def test_with_a_configuration_that_cannot_be_read(scanner: Scanner) -> None:
     assert "spiderfoot.conf" in log and "cannot be read" in log
 
 
+def test_a_mistake_that_hides_the_switch_is_told_by_a_scan_without_the_module(scanner: Scanner) -> None:
+    scanner.configure(f"[webhooks]\nenabled = ture\ndefault_url = http://127.0.0.1:{free_port()}/\n")
+    log = fine(scanner, modules=("sfp_pageinfo",))
+    assert "webhooks: none were sent: " in log and 'enabled = "ture"' in log
+
+
 def test_with_an_outbox_that_cannot_be_opened(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     (scanner.home.data / "webhooks.db").mkdir()

@@ -10,8 +10,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from sfwebhooks.demo.certificates import Identity
+from sfwebhooks.keys import receiver_form
 from sfwebhooks.severity import Severity, severity_of
-from sfwebhooks.signing import whsec_form
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, until
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -71,7 +71,7 @@ def test_a_scan_reaches_its_teams_complete_and_signed(
         assert numbers == list(range(1, len(numbers) + 1)), "sequence numbers without gaps"
         assert [received.problems for received in receiver.got if received.problems] == []
         for received in receiver.got:
-            Webhook(whsec_form(secret)).verify(received.body.decode(), dict(received.headers.items()))
+            Webhook(receiver_form(secret)).verify(received.body.decode(), dict(received.headers.items()))
     assert {received.client for received in team.got} == {"spiderfoot"}, "the client certificate was presented"
     check_messages(scanner, team)
 

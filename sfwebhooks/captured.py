@@ -1,0 +1,115 @@
+"""Captured requests: bytes of a file come in, `Captured` goes out, for `sfwebhooks verify` and `diagnosis`.
+
+A file holds either what `sfwebhooks receive --save` writes (a JSON object a line), or one HTTP request as it was on
+the wire (RFC 9112).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from requests.structures import CaseInsensitiveDict
+
+from sfwebhooks.errors import CaptureError
+
+HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*")
+BODY_ALONE = "this looks like a body alone: give it with --body, and its headers with --header"
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One request as somebody received it."""
+
+    #: where it was found, for people; nothing of its content
+    name: str
+    #: ignores case
+    headers: Mapping[str, str]
+    body: bytes
+    #: epoch seconds by the receiver's clock, or None if nobody wrote it down
+    at: float | None = None
+
+
+def from_file(content: bytes) -> list[Captured]:
+    """Return the requests of a file, at least one.
+
+    Raises:
+        CaptureError: it holds something else.
+    """
+    if not content.strip():
+        raise CaptureError("there is nothing in it")
+    return _saved(content) if content.lstrip().startswith((b"{", b"[")) else [_from_wire(content)]
+
+
+def from_parts(lines: Iterable[str], body: bytes) -> Captured:
+    """Return the request of headers, each as "Name: value", and a body.
+
+    Raises:
+        CaptureError: a header is not of that form.
+    """
+    return Captured("the request", _headers(lines), body)
+
+
+def _saved(content: bytes) -> list[Captured]:
+    lines = [(number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]
+    return [_from_line(f"line {number}", line) for number, line in lines]
+
+
+def _from_line(name: str, line: bytes) -> Captured:
+    try:
+        saved: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(f"{name} is no JSON object; {BODY_ALONE}") from error
+    parts = saved if isinstance(saved, dict) else {}
+    headers, body, exact, at = (parts.get(key) for key in ("headers", "body", "body_base64", "at"))
+    if not isinstance(headers, dict) or not isinstance(body, str):
+        raise CaptureError(f'{name} has not both "headers" and "body"; {BODY_ALONE}')
+    try:
+        content = base64.b64decode(exact, validate=True) if isinstance(exact, str) else body.encode("utf-8", "replace")
+    except ValueError as error:
+        raise CaptureError(f"body_base64 of {name} is no base64") from error
+    texts = CaseInsensitiveDict({str(key): str(value) for key, value in headers.items()})
+    return Captured(name, texts, content, float(at) if isinstance(at, (int, float)) and 0 < at < 1e11 else None)
+
+
+def _from_wire(content: bytes) -> Captured:
+    """Return an HTTP request: its line, which may be missing, headers, an empty line, the body."""
+    gap = re.search(rb"\r?\n\r?\n", content)
+    head, body = (content[: gap.start()], content[gap.end() :]) if gap else (content, b"")
+    lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    headers = _headers(lines[1:] if re.fullmatch(r"[A-Z]+ \S+ HTTP/\S+", lines[0]) else lines)
+    if headers.get("Transfer-Encoding", "").lower() == "chunked":
+        body = _dechunked(body)
+    return Captured("the request", headers, body)
+
+
+def _headers(lines: Iterable[str]) -> CaseInsensitiveDict[str]:
+    found: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    for number, line in enumerate(lines, 1):
+        match = HEADER.fullmatch(line)
+        if not match:  # what it is instead may be a secret
+            raise CaptureError(f'header {number} is not "Name: value"')
+        found[match[1]] = match[2]
+    return found
+
+
+def _dechunked(body: bytes) -> bytes:
+    """Return what stands in the chunks (RFC 9112 section 7.1); the body itself if it is in none."""
+    parts: list[bytes] = []
+    rest = body
+    while True:
+        match = re.match(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r?\n", rest)
+        if not match:
+            return body
+        size, rest = int(match[1], 16), rest[match.end() :]
+        if size == 0:
+            return b"".join(parts)
+        parts.append(rest[:size])
+        end = re.match(rb"\r?\n", rest[size:])
+        if len(rest) < size or not end:
+            return body
+        rest = rest[size + end.end() :]

@@ -1,0 +1,123 @@
+"""`sfwebhooks verify`: check the signatures of captured requests, and say what is wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks.captured import Captured, from_file, from_parts
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain
+from sfwebhooks.diagnosis import Diagnosis, diagnose
+from sfwebhooks.errors import CaptureError, ConfigError
+
+COLOURS = {True: "green", False: "red", None: ""}
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "verify",
+        help="check a captured request, and say what is wrong with it",
+        description="Check the signatures of captured requests. Exit code 0 only if all of them are verified.",
+    )
+    add_config(command)
+    command.add_argument(
+        "file", nargs="?", metavar="FILE", help="of `receive --save`, or a raw HTTP request; - is standard input"
+    )
+    command.add_argument("--line", type=int, metavar="N", help="only this line of the file (-1: the last one)")
+    command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="instead of FILE")
+    command.add_argument("--body", metavar="FILE", help="the body that belongs to --header; - is standard input")
+    command.add_argument(
+        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
+    )
+    command.add_argument("--endpoint", metavar="NAME", help="verify with the secrets of this endpoint")
+    command.add_argument(
+        "--now", type=moment, metavar="TIME", help="this machine's time (epoch seconds or ISO 8601), if it is not now"
+    )
+    command.set_defaults(run=_verify)
+
+
+def moment(text: str) -> float:
+    """Read a time: epoch seconds, or ISO 8601, in UTC unless it says otherwise."""
+    if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
+        return float(text)
+    read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
+    return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _verify(given: argparse.Namespace) -> int:
+    messages, secrets = _messages(given), known_secrets(given.secret)
+    if given.endpoint:
+        secrets += [secret.reveal() for secret in endpoint_named(given, given.endpoint).secrets]
+    if not secrets:
+        lacking = f'endpoint "{given.endpoint}" has no secret' if given.endpoint else "--secret or --endpoint is needed"
+        raise ConfigError(f"{lacking}: there is nothing to verify with")
+    now, out = time.time() if given.now is None else given.now, console()
+    done = [(message, diagnose(message, secrets, now)) for message in messages]
+    for message, diagnosis in done:
+        _print(message, diagnosis, len(done) > 1, out)
+    verified = sum(diagnosis.verified for _, diagnosis in done)
+    if len(done) > 1:
+        out.print(plain(f"{verified} of {len(done)} verified.", COLOURS[verified == len(done)]))
+    return 0 if verified == len(done) else 1
+
+
+def _messages(given: argparse.Namespace) -> list[Captured]:
+    """Return the requests that the arguments name.
+
+    Raises:
+        ConfigError: the arguments do not belong together.
+        CaptureError: a file cannot be read, or holds something else.
+    """
+    parts = bool(given.header) + (given.body is not None)
+    if given.file is None and parts == 2:
+        with _of("--header"):
+            return [from_parts(given.header, _content(given.body))]
+    if given.file is None or parts:
+        raise ConfigError("name a FILE, or --header and --body in its stead")
+    with _of(given.file):
+        messages = from_file(_content(given.file))
+    if given.line is None:
+        return messages
+    wanted = messages[-1].name if given.line == -1 else f"line {given.line}"
+    chosen = [message for message in messages if message.name == wanted]
+    if not chosen:
+        raise CaptureError(f"{given.file}: there is no request in line {given.line}")
+    return chosen
+
+
+@contextmanager
+def _of(place: str) -> Iterator[None]:
+    """Put the place before what is wrong."""
+    try:
+        yield
+    except CaptureError as error:
+        raise CaptureError(f"{place}: {error}") from error
+
+
+def _content(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        raise CaptureError(f"cannot be read: {getattr(error, 'strerror', None) or 'there is no such name'}") from error
+
+
+def _print(message: Captured, diagnosis: Diagnosis, brief: bool, out: Console) -> None:
+    """Print what was found; of a verified one among several in one line."""
+    verdict = "verified" if diagnosis.verified else "NOT VERIFIED"
+    lines = [(f"{finding.place}: {finding.words}", finding.good) for finding in diagnosis.findings]
+    head = f"{message.name}: {len(message.body)} bytes, {verdict}"
+    if brief and diagnosis.verified:
+        head, lines = f"{head}; " + "; ".join(words for words, good in lines if good), []
+    out.print(plain(head, COLOURS[diagnosis.verified]), soft_wrap=True)
+    for words, good in lines:
+        out.print(plain(f"  {words}", COLOURS[good]), soft_wrap=True)

@@ -1,0 +1,109 @@
+"""Signing secrets: of which kind a text is, whether it is well-formed, and what it signs and verifies.
+
+Two of the kinds are those of the Standard Webhooks specification 1.0 ("Signature scheme"): whsec_ (HMAC-SHA256, v1)
+and whsk_ with its public whpk_ (ed25519, v1a). Any other text is an HMAC key as it stands.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+WHSEC, WHSK, WHPK = "whsec_", "whsk_", "whpk_"
+#: an ed25519 seed, and as long a public key (RFC 8032 section 5.1.5)
+KEY_BYTES = 32
+
+
+def is_asymmetric(secret: str) -> bool:
+    """Say whether it is an ed25519 key, which no HMAC may be made with: anybody may know a whpk_."""
+    return secret.startswith((WHSK, WHPK))
+
+
+def problem(secret: str, signs: bool = True) -> str:
+    """Return what would be right instead of a malformed secret, without showing it; nothing if it is well-formed.
+
+    Args:
+        signs: False for a receiver, who needs the public half only, and takes a whsec_ of any length: `receiver_form`
+            makes one of any text.
+
+    The specification says of whsk_ only "standard ed25519 key pair ... base64 encoded". Its authors' server (Svix)
+    has seed and public key in it, 64 bytes, the specification's library for Go the seed alone: both are taken.
+    """
+    key = _decoded(secret)
+    if secret.startswith(WHSEC) and not (24 <= len(key) <= 64 if signs else key):
+        return "after whsec_ stands base64 of 24 to 64 bytes; accepted too: any other text"
+    if secret.startswith(WHPK) and signs:
+        return "a whpk_ key is public and only verifies; what signs is the whsk_... that belongs to it"
+    if secret.startswith(WHPK) and len(key) != KEY_BYTES:
+        return "after whpk_ stands base64 of the 32 bytes of an ed25519 public key"
+    if secret.startswith(WHSK) and len(key) not in (KEY_BYTES, 2 * KEY_BYTES):
+        return "after whsk_ stands base64 of 64 bytes, an ed25519 seed and its public key, or of the seed's 32 alone"
+    if secret.startswith(WHSK) and key[KEY_BYTES:] not in (b"", _public_bytes(_private_key(secret))):
+        return "the two halves of this whsk_ key do not belong together: it was changed or cut when it was copied"
+    return ""
+
+
+def hmac_key(secret: str) -> bytes:
+    """Return the v1 key: the decoded base64 of whsec_..., the UTF-8 of any other text.
+
+    Raises:
+        ValueError: it is an ed25519 key.
+    """
+    if is_asymmetric(secret):
+        raise ValueError("an ed25519 key is no HMAC key")
+    return _decoded(secret) if secret.startswith(WHSEC) else secret.encode()
+
+
+def ed25519_signature(secret: str, message: bytes) -> bytes:
+    """Return the signature of a message by a whsk_ secret."""
+    return _private_key(secret).sign(message)
+
+
+def ed25519_fits(secret: str, signature: bytes, message: bytes) -> bool:
+    """Say whether a signature is of this message and by the pair that a whpk_ or whsk_ key belongs to."""
+    private = secret.startswith(WHSK)
+    key = _private_key(secret).public_key() if private else Ed25519PublicKey.from_public_bytes(_decoded(secret))
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def receiver_form(secret: str) -> str:
+    """Return what a Standard Webhooks receiver needs: whpk_ of an ed25519 pair, else whsec_ and the v1 key's base64."""
+    if secret.startswith(WHSK):
+        return WHPK + base64.b64encode(_public_bytes(_private_key(secret))).decode()
+    return secret if secret.startswith(WHPK) else WHSEC + base64.b64encode(hmac_key(secret)).decode()
+
+
+def new_whsec() -> str:
+    """Return a new whsec_ secret of 32 random bytes (the specification asks for 24 to 64)."""
+    return WHSEC + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_whsk() -> str:
+    """Return a new whsk_ secret: base64 of the seed and the public key."""
+    seed = secrets.token_bytes(KEY_BYTES)
+    public = _public_bytes(Ed25519PrivateKey.from_private_bytes(seed))
+    return WHSK + base64.b64encode(seed + public).decode()
+
+
+def _decoded(secret: str) -> bytes:
+    """Return the bytes after the prefix, or none if they are not base64 (RFC 4648 section 4, padded)."""
+    try:
+        return base64.b64decode(secret.partition("_")[2], validate=True)
+    except ValueError:  # of binascii, or for characters outside ASCII
+        return b""
+
+
+def _private_key(secret: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(_decoded(secret)[:KEY_BYTES])
+
+
+def _public_bytes(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

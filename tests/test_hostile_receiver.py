@@ -1,0 +1,464 @@
+"""What a hostile receiver can do, what becomes of it, and that it is over in time and nobody else's matter."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+import pytest
+
+from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.demo.certificates import Authority
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.formats import FORMATS
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.receiver import server_context
+from sfwebhooks.retry import RETRY_AFTER_MAX, judge
+from sfwebhooks.sender import REPLY_BYTES, Sender
+from sfwebhooks.signing import Request
+from tests.builders import NOW, an_endpoint
+from tests.conftest import PATIENCE, Team, put, soon, sql
+from tests.hostile import (
+    METADATA,
+    OK,
+    Hostile,
+    Way,
+    answering,
+    breaking_off,
+    closing,
+    dripping,
+    dripping_handshake,
+    flooding,
+    hanging_up,
+    leaving_when_used_again,
+    reply,
+    resetting,
+    silent,
+    unread,
+    zeros,
+)
+
+#: seconds for a whole attempt
+TIMEOUT = 0.5
+BODY = b'{"a": 1}'
+HEAD = b"HTTP/1.1 200 OK\r\n"
+BOMB = zeros(1 << 30)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Evil:
+    """A way to do harm, and what has to become of it."""
+
+    way: Way
+    #: a status or a failure
+    came: int | Failure
+    outcome: Outcome
+    #: in the words of the failure, or in the reply's body
+    said: str = ""
+    #: key in `contexts`
+    tls: str = ""
+    #: the Verdict's, where it is not simply what came
+    reason: str = ""
+    format: str = "generic"
+
+
+LATE = (Failure.TIMEOUT, Outcome.RETRY)
+NO_HTTP = (Failure.PROTOCOL, Outcome.RETRY)
+LOST = (Failure.CONNECTION, Outcome.RETRY)
+TAKEN = (200, Outcome.DELIVERED)
+UNVERIFIED = (Failure.TLS_UNVERIFIED, Outcome.HOLD)
+GZIP = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+EVILS = {
+    "never answers": Evil(silent, *LATE, "reply"),
+    "drips its status line": Evil(dripping(b"HTTP/1.1 200 OKKKKK"), *LATE, "reply"),
+    "drips its headers": Evil(dripping(b"X-Slow: aaaa", HEAD), *LATE, "reply"),
+    "drips its body": Evil(dripping(b"a", HEAD + b"Content-Length: 5000\r\n\r\n"), *TAKEN),
+    "drips a body without a length": Evil(dripping(b"a", HEAD + b"\r\n"), *TAKEN),
+    "drips a chunked body": Evil(
+        dripping(b"5\r\naaaaa\r\n5\r\na", HEAD + b"Transfer-Encoding: chunked\r\n\r\n"), *TAKEN
+    ),
+    "drips the length of a chunk": Evil(dripping(b"0", HEAD + b"Transfer-Encoding: chunked\r\n\r\n"), *TAKEN),
+    "drips an error": Evil(dripping(b"a", reply(503)[:-4] + b"0\r\n\r\n"), 503, Outcome.RETRY),
+    "drips in the TLS handshake": Evil(dripping_handshake, *LATE, "TLS handshake", tls="raw"),
+    "never begins the TLS handshake": Evil(silent, *LATE, "TLS handshake", tls="raw"),
+    "never answers over TLS": Evil(silent, *LATE, "reply", tls="good"),
+    "drips its headers over TLS": Evil(dripping(b"X-Slow: aaaa", HEAD), *LATE, "reply", tls="good"),
+    "drips its body over TLS": Evil(dripping(b"a", HEAD + b"\r\n"), *TAKEN, tls="good"),
+    "drips interim replies": Evil(dripping(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000), *LATE, "reply"),
+    "floods with 100": Evil(flooding(b"HTTP/1.1 100 Continue\r\n\r\n"), *NO_HTTP),
+    "floods with 103 with headers": Evil(flooding(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"), *NO_HTTP),
+    "floods within one interim reply": Evil(flooding(b"X-Many: 1\r\n", b"HTTP/1.1 100 Continue\r\n"), *NO_HTTP),
+    "answers after two interim replies": Evil(answering(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2 + OK), *TAKEN, "ok"),
+    "floods with headers": Evil(flooding(b"X-Many: 1\r\n", HEAD), *NO_HTTP),
+    "floods with one header": Evil(flooding(b"a" * 4096, HEAD + b"X-Long: "), *NO_HTTP),
+    "floods with long headers": Evil(flooding(b"X-Long: " + b"a" * 60_000 + b"\r\n", HEAD), *NO_HTTP, "256 KiB"),
+    "floods with a status line": Evil(flooding(b"a" * 4096, b"HTTP/1.1 200 "), *NO_HTTP),
+    "floods with a body": Evil(flooding(b"a" * 4096, HEAD + b"\r\n"), *TAKEN, "a" * REPLY_BYTES),
+    "floods with chunks": Evil(flooding(b"1\r\na\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\n"), *TAKEN, "aaaa"),
+    "floods with what belongs to a chunk": Evil(
+        flooding(b"1;" + b"a" * 60_000 + b"\r\na\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\n"), *TAKEN
+    ),
+    "floods after the last chunk": Evil(
+        flooding(b"X-Many: 1\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"), *TAKEN
+    ),
+    "floods over TLS": Evil(flooding(b"X-Many: 1\r\n", HEAD), *NO_HTTP, tls="good"),
+    "sends a gzip bomb": Evil(flooding(b"", GZIP % len(BOMB) + BOMB), *TAKEN, "\0" * REPLY_BYTES),
+    "sends a bomb in chunks": Evil(
+        flooding(
+            b"1000\r\n" + b"a" * 4096 + b"\r\n",
+            HEAD + b"Content-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + BOMB[:4096] + b"\r\n",
+        ),
+        *TAKEN,
+        "\0" * REPLY_BYTES,
+    ),
+    "sends gzip that unpacks to nothing": Evil(
+        flooding(b"\0\0\0\xff\xff", HEAD + b"Content-Encoding: gzip\r\n\r\n" + BOMB[:10]), *TAKEN
+    ),
+    "says another protocol": Evil(answering(b"SSH-2.0-OpenSSH_9.2\r\n"), *NO_HTTP),
+    "says rubbish": Evil(answering(b"\x00\xff\xfe\r\n\r\n"), *NO_HTTP),
+    "says a status that is none": Evil(answering(b"HTTP/1.1 2OO OK\r\n\r\n"), *NO_HTTP),
+    "says an endless status": Evil(answering(b"HTTP/1.1 " + b"2" * 60_000 + b" OK\r\n\r\n"), *NO_HTTP),
+    "closes": Evil(closing, *LOST, "closed without an answer"),
+    "resets": Evil(resetting, *LOST, "Connection reset by peer"),
+    "closes instead of TLS": Evil(hanging_up, Failure.TLS, Outcome.RETRY, tls="raw"),
+    "resets after a status line": Evil(breaking_off(HEAD), *LOST, "Connection reset by peer"),
+    "resets after its headers": Evil(breaking_off(HEAD + b"Content-Length: 9\r\n\r\n"), *TAKEN),
+    "resets after an error's headers": Evil(
+        breaking_off(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n"), 500, Outcome.RETRY
+    ),
+    "redirects to metadata": Evil(answering(reply(302, f"Location: {METADATA}")), 302, Outcome.HOLD),
+    "redirects to itself": Evil(answering(reply(307, "Location: /webhook")), 307, Outcome.HOLD),
+    "redirects for ever": Evil(answering(reply(308, "Location: /webhook", "Retry-After: 0")), 308, Outcome.HOLD),
+    "changes the protocol": Evil(answering(b"HTTP/1.1 101 Upgrade\r\nUpgrade: h2c\r\n\r\n"), 101, Outcome.HOLD),
+    "has a certificate for another name": Evil(silent, *UNVERIFIED, "127.0.0.1", tls="other name"),
+    "has an expired certificate": Evil(silent, *UNVERIFIED, "certificate has expired", tls="expired"),
+    "has a certificate of an unknown CA": Evil(silent, *UNVERIFIED, "unable to get local issuer", tls="unknown CA"),
+    "speaks TLS 1.1": Evil(silent, Failure.TLS, Outcome.RETRY, "PROTOCOL", tls="old"),
+    "says 200 with an error inside": Evil(
+        answering(reply(200, body=b'{"ok": false, "error": "invalid_payload"}')), *TAKEN, "invalid_payload"
+    ),
+    "says 200 with an error inside to a format that reads it": Evil(
+        answering(reply(200, body=b"invalid_token")),
+        200,
+        Outcome.HOLD,
+        reason="http_200_but_not_ok",
+        format="slack",
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def contexts(authority: Authority, other_authority: Authority) -> dict[str, ssl.SSLContext | None]:
+    """The TLS contexts of hostile receivers; a way behind "raw" does TLS by itself, or not."""
+
+    def context(name: str, issuer: Authority = authority, **values: Any) -> ssl.SSLContext:
+        identity = issuer.issue(f"hostile-{name}", **values)
+        return server_context(identity.cert, identity.key)
+
+    return {
+        "": None,
+        "raw": None,
+        "good": context("good"),
+        "other name": context("other", hosts=["other.example.test"]),
+        "expired": context("expired", days=-1),
+        "unknown CA": context("unknown", other_authority),
+        "old": _only_tls_1_1(context("old")),
+    }
+
+
+def _only_tls_1_1(context: ssl.SSLContext) -> ssl.SSLContext:
+    with warnings.catch_warnings(), contextlib.suppress(ValueError, ssl.SSLError):
+        warnings.simplefilter("ignore")
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
+
+
+def speaks_tls_1_1(endpoint: Endpoint) -> bool:
+    """Say whether a receiver talks to somebody who is content with that."""
+    content = _only_tls_1_1(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    content.check_hostname, content.verify_mode = False, ssl.CERT_NONE
+    port = int(endpoint.place.rpartition(":")[2])
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
+        return content.wrap_socket(plain).version() == "TLSv1.1"
+    return False
+
+
+@pytest.fixture
+def hostile() -> Iterator[Callable[..., Hostile]]:
+    """Start hostile receivers: `hostile(way, tls)`."""
+    started: list[Hostile] = []
+
+    def start(way: Way, tls: ssl.SSLContext | None = None) -> Hostile:
+        started.append(Hostile(way, tls))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def victim(authority: Authority, hostile: Callable[..., Hostile], contexts: dict[str, Any]) -> Callable[..., Endpoint]:
+    """Make the endpoint of a receiver that does this harm."""
+
+    def make(evil: Evil, name: str = "team", **values: Any) -> Endpoint:
+        url = hostile(evil.way, contexts[evil.tls]).url
+        if evil.tls == "raw":
+            url = url.replace("http:", "https:")
+        defaults = {"timeout": TIMEOUT, "ca_bundle": authority.cert, "format": evil.format}
+        return an_endpoint(name, url=url, **{**defaults, **values})
+
+    return make
+
+
+@pytest.fixture
+def sender() -> Iterator[Callable[[Endpoint], Sender]]:
+    made: list[Sender] = []
+
+    def make(endpoint: Endpoint) -> Sender:
+        made.append(Sender(endpoint))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def in_time(act: Callable[[], T]) -> T:
+    """Return what `act` does, in a thread of its own; the receiver goes on for as long as we wait for that."""
+    done: list[T] = []
+    thread = threading.Thread(target=lambda: done.append(act()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), "the receiver holds a thread"
+    return done[0]
+
+
+def request_for(endpoint: Endpoint, body: bytes = BODY) -> Request:
+    return Request(endpoint.url, {"Content-Type": "application/json", "Accept-Encoding": "identity"}, body)
+
+
+def verdict(endpoint: Endpoint, got: Reply) -> Verdict:
+    return FORMATS[endpoint.format].read(got) or judge(got, NOW)
+
+
+# --- each by itself
+
+
+@pytest.mark.parametrize("name", EVILS)
+def test_a_hostile_receiver_is_judged_in_time(
+    name: str, victim: Callable[..., Endpoint], sender: Callable[[Endpoint], Sender]
+) -> None:
+    evil = EVILS[name]
+    endpoint = victim(evil)
+    if evil.tls == "old" and not speaks_tls_1_1(endpoint):
+        pytest.skip("this OpenSSL cannot speak TLS 1.1")
+    got = in_time(lambda: sender(endpoint).send(request_for(endpoint)))
+    assert (got.failure or got.status, verdict(endpoint, got).outcome) == (evil.came, evil.outcome)
+    assert evil.said in (got.detail or got.body.decode("latin-1"))
+    assert len(got.body) <= REPLY_BYTES
+
+
+def test_an_attempt_is_over_in_time_although_nothing_of_the_request_is_taken(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    endpoint = an_endpoint(url=hostile(unread).url, timeout=TIMEOUT)
+    got = in_time(lambda: sender(endpoint).send(request_for(endpoint, bytes(50_000_000))))
+    assert (got.failure, got.detail) == (Failure.TIMEOUT, "no answer in time (taking the request)")
+
+
+def test_a_receiver_that_does_not_take_connections_is_a_timeout(sender: Callable[[Endpoint], Sender]) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):  # until the kernel answers no more of them
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        endpoint = an_endpoint(url=f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=TIMEOUT)
+        got = in_time(lambda: sender(endpoint).send(request_for(endpoint)))
+    assert (got.failure, got.detail) == (Failure.TIMEOUT, "no answer in time (connect)")
+
+
+def test_a_redirect_is_not_followed_to_anywhere(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    receiver = hostile(answering(reply(307, "Location: /elsewhere")))
+    endpoint = an_endpoint(url=receiver.url)
+    sender(endpoint).send(request_for(endpoint))
+    assert (len(receiver.requests), receiver.connections) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["gzip", "x-gzip", "deflate", "gzip, gzip", "gzip, gzip, gzip, gzip", "br", "zstd"]
+)
+def test_a_bomb_costs_no_memory(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender], encoding: str
+) -> None:
+    bomb = zeros(1 << 30, layers=encoding.count("gzip") or 1)
+    receiver = hostile(answering(reply(200, f"Content-Encoding: {encoding}", body=bomb)))
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    tracemalloc.start()
+    got = in_time(lambda: sender(endpoint).send(request_for(endpoint)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (got.status, len(got.body) <= REPLY_BYTES, peak < 4_000_000) == (200, True, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("-5", None),
+        ("soon", None),
+        ("1.5", None),
+        ("", None),
+        ("5, 7", None),
+        ("9" * 60_000, RETRY_AFTER_MAX),
+        ("315360000", RETRY_AFTER_MAX),  # ten years
+        ("Sat, 21 Nov 2026 09:00:00 GMT", 0.0),  # an hour ago
+        ("Sat, 21 Nov 2026 10:10:00 GMT", 600.0),
+        ("Sat, 21 Nov 2036 10:00:00 GMT", RETRY_AFTER_MAX),
+        ("Sat, 99 Nov 2026 10:00:00 GMT", None),
+    ],
+)
+def test_every_form_of_retry_after_gives_a_wait_within_an_hour(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender], header: str, wait: float | None
+) -> None:
+    receiver = hostile(answering(reply(429, f"Retry-After: {header}")))
+    endpoint = an_endpoint(url=receiver.url)
+    found = judge(sender(endpoint).send(request_for(endpoint)), NOW)
+    assert (found.outcome, found.wait) == (Outcome.RETRY, wait)
+
+
+# --- kept connections
+
+
+@pytest.fixture(params=["", "good"], ids=["http", "https"])
+def tls(request: pytest.FixtureRequest, contexts: dict[str, ssl.SSLContext | None]) -> ssl.SSLContext | None:
+    return contexts[request.param]
+
+
+def test_the_deadline_of_an_attempt_does_not_end_its_connection(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+) -> None:
+    receiver = hostile(answering(OK), tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=TIMEOUT, ca_bundle=authority.cert)
+    one = sender(endpoint)
+    statuses = [one.send(request_for(endpoint)).status for _ in range(3)]
+    threading.Event().wait(TIMEOUT)  # all three attempts would be over by now
+    statuses.append(one.send(request_for(endpoint)).status)
+    assert (statuses, receiver.connections) == ([200] * 4, 1)
+
+
+def test_a_message_on_a_connection_that_is_just_closed_is_repeated_at_once(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+) -> None:
+    receiver = hostile(leaving_when_used_again(), tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE, ca_bundle=authority.cert)
+    one = sender(endpoint)
+    statuses = [one.send(request_for(endpoint)).status for _ in range(2)]
+    assert (statuses, receiver.connections, len(receiver.requests)) == ([200, 200], 2, 2)
+
+
+def test_a_message_that_was_begun_to_be_answered_is_not_repeated(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    receiver = hostile(leaving_when_used_again(b"HTTP/1.1 5"))
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    one = sender(endpoint)
+    one.send(request_for(endpoint))
+    assert (one.send(request_for(endpoint)).failure is not None, receiver.connections) == (True, 1)
+
+
+def test_a_message_that_a_new_connection_lost_is_not_repeated(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    receiver = hostile(closing)
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    assert sender(endpoint).send(request_for(endpoint)).failure is Failure.CONNECTION
+    assert receiver.connections == 1
+
+
+def test_a_receiver_that_left_for_good_is_a_failed_connection(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    receiver = hostile(leaving_when_used_again())
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    one = sender(endpoint)
+    one.send(request_for(endpoint))
+    receiver.stop_listening()
+    assert one.send(request_for(endpoint)).failure is Failure.CONNECTION
+
+
+def test_an_attempt_that_hangs_takes_no_time_from_the_others(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    def way(visit: Any) -> None:
+        (silent if not visit.number else answering(OK))(visit)
+
+    receiver = hostile(way)
+    endpoint = an_endpoint(url=receiver.url, timeout=TIMEOUT)
+    one, slow = sender(endpoint), []
+    thread = threading.Thread(target=lambda: slow.append(one.send(request_for(endpoint)).failure))
+    thread.start()
+    while not receiver.connections:
+        time.sleep(0.001)
+    statuses = [one.send(request_for(endpoint)).status for _ in range(20)]
+    thread.join(PATIENCE)
+    assert (statuses, slow) == ([200] * 20, [Failure.TIMEOUT])
+
+
+# --- side by side
+
+
+def reasons(outbox: Outbox) -> dict[str, str]:
+    """Return how the first attempt of each endpoint's delivery went."""
+    rows = sql(
+        outbox, "SELECT d.endpoint, a.reason FROM attempt a JOIN delivery d ON d.id = a.delivery_id ORDER BY a.at"
+    )
+    return dict(reversed(rows))
+
+
+def test_others_get_theirs_beside_all_hostile_receivers_at_once(
+    outbox: Outbox,
+    receive: Callable[..., Team],
+    victim: Callable[..., Endpoint],
+    dispatch: Callable[..., Dispatcher],
+    tmp_path: Path,
+) -> None:
+    names = {f"evil-{number}": evil for number, evil in enumerate(EVILS.values())}
+    good = receive()
+    hostile_ones = [victim(evil, name, timeout=1.0, concurrency=2) for name, evil in names.items()]
+    endpoints = [*hostile_ones, an_endpoint("good", url=good.url)]
+    put(outbox, *hostile_ones, events=2)  # as many as can be in flight
+    put(outbox, endpoints[-1], events=100)
+    dispatch(*endpoints).wake()
+    good.wait_for(100)
+    until = soon()
+    while len(found := reasons(outbox)) < len(endpoints) and time.monotonic() < until:
+        time.sleep(0.05)
+    expected = {name: evil.reason or _reason(evil.came) for name, evil in names.items()}
+    assert found == {**expected, "good": "http_200"}
+
+
+def _reason(came: int | Failure) -> str:
+    return came.value if isinstance(came, Failure) else f"http_{came}"
