@@ -80,7 +80,7 @@ class Connection(HTTPConnection):
         BUDGET.phase = Phase.TLS
 
     def _connect_tls_proxy(self, *args: Any, **kwargs: Any) -> Any:
-        receivers, self.cert_reqs = self.cert_reqs, "CERT_REQUIRED"  # urllib3 before 2.6 has one for both
+        receivers, self.cert_reqs = self.cert_reqs, "CERT_REQUIRED"  # older versions of urllib3 ask for one for both
         try:
             return super()._connect_tls_proxy(*args, **kwargs)  # type: ignore[misc]
         finally:

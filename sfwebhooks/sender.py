@@ -1,4 +1,4 @@
-"""The only place that touches the network: a signed Request goes in, a Reply comes out, never an exception.
+"""The only door to the network: a signed Request goes in, a Reply comes out, never an exception.
 
 It uses the adapter of `requests` without a Session: no redirects, no cookies, no netrc, no proxy from the
 environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the adapter's pool; `connection` says how

@@ -363,7 +363,8 @@ def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
 ) -> None:
     receiver = hostile(way, None if way is dripping_handshake else https)
     reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=0.5))
-    assert reply.failure is Failure.TIMEOUT
+    nonsense = {Failure.TLS} if way is dripping_handshake else set()  # as soon as OpenSSL has read enough of it
+    assert reply.failure in {Failure.TIMEOUT, *nonsense}
 
 
 # --- the network policy

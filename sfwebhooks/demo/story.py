@@ -136,9 +136,18 @@ def running(home: host.Home, environment: dict[str, str], errors: IO[str]) -> It
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all of its group, and wait until they are gone: they could still write into the folder."""
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            process.poll()
+            time.sleep(0.02)
+    process.wait()
 
 
 def _show(database: HostDatabase, before: set[str], teams: Teams, watch: Watch) -> tuple[ScanRow | None, int]:
