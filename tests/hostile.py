@@ -15,13 +15,14 @@ import struct
 import threading
 import zlib
 from itertools import count
-from typing import Callable
+from typing import Callable, TypeVar
 
 from tests.conftest import PATIENCE
 
 #: seconds between two bytes: "a second" of a hurried test, far below every timeout
 DRIP_SECONDS = 0.02
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+T = TypeVar("T")
 METADATA = "http://169.254.169.254/latest/meta-data/"
 
 
@@ -124,6 +125,16 @@ class Hostile:
                 self._way(Visit(self, connection, number))
 
 
+def in_time(act: Callable[[], T]) -> T:
+    """Return what `act` does, in a thread of its own; a hostile receiver goes on for as long as we wait for that."""
+    done: list[T] = []
+    thread = threading.Thread(target=lambda: done.append(act()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), "the receiver holds a thread"
+    return done[0]
+
+
 def _content_length(data: bytes) -> int:
     _, found, rest = data.lower().partition(b"\r\ncontent-length:")
     return int(rest.split(b"\r\n")[0]) if found else 0
@@ -140,9 +151,17 @@ def closing(visit: Visit) -> None:
     visit.request()
 
 
-def hanging_up(visit: Visit) -> None:
-    """Close at the sender's first word."""
-    visit.connection.recv(65536)
+def hanging_up_with(data: bytes) -> Way:
+    """Say this at the sender's first word, whatever it is, and close."""
+
+    def way(visit: Visit) -> None:
+        visit.connection.recv(65536)
+        visit.say(data)
+
+    return way
+
+
+hanging_up = hanging_up_with(b"")
 
 
 def resetting(visit: Visit) -> None:
@@ -174,12 +193,12 @@ def breaking_off(data: bytes) -> Way:
 def dripping(data: bytes, begin: bytes = b"") -> Way:
     """Answer with `begin` at once and then a byte now and then."""
 
-    def way(visit: Visit) -> None:
+    def drip(visit: Visit) -> None:
         visit.request()
         visit.say(begin)
         visit.drip(data)
 
-    return way
+    return drip
 
 
 def dripping_handshake(visit: Visit) -> None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
 import pytest
 
@@ -40,6 +40,7 @@ from tests.hostile import (
     dripping_handshake,
     flooding,
     hanging_up,
+    in_time,
     leaving_when_used_again,
     reply,
     resetting,
@@ -48,12 +49,11 @@ from tests.hostile import (
     zeros,
 )
 
-#: seconds for a whole attempt
-TIMEOUT = 0.5
+#: seconds for a whole attempt with a receiver that would never end it
+TIMEOUT = 0.3
 BODY = b'{"a": 1}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BOMB = zeros(1 << 30)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class Evil:
     #: the Verdict's, where it is not simply what came
     reason: str = ""
     format: str = "generic"
+
+    @property
+    def endless(self) -> bool:
+        """Whether only the deadline ends it; what floods must be over long before."""
+        return self.came is Failure.TIMEOUT or self.way.__name__.startswith("drip")
 
 
 LATE = (Failure.TIMEOUT, Outcome.RETRY)
@@ -217,7 +222,11 @@ def victim(authority: Authority, hostile: Callable[..., Hostile], contexts: dict
         url = hostile(evil.way, contexts[evil.tls]).url
         if evil.tls == "raw":
             url = url.replace("http:", "https:")
-        defaults = {"timeout": TIMEOUT, "ca_bundle": authority.cert, "format": evil.format}
+        defaults = {
+            "timeout": TIMEOUT if evil.endless else PATIENCE,
+            "ca_bundle": authority.cert,
+            "format": evil.format,
+        }
         return an_endpoint(name, url=url, **{**defaults, **values})
 
     return make
@@ -234,16 +243,6 @@ def sender() -> Iterator[Callable[[Endpoint], Sender]]:
     yield make
     for one in made:
         one.close()
-
-
-def in_time(act: Callable[[], T]) -> T:
-    """Return what `act` does, in a thread of its own; the receiver goes on for as long as we wait for that."""
-    done: list[T] = []
-    thread = threading.Thread(target=lambda: done.append(act()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), "the receiver holds a thread"
-    return done[0]
 
 
 def request_for(endpoint: Endpoint, body: bytes = BODY) -> Request:
@@ -358,10 +357,10 @@ def test_the_deadline_of_an_attempt_does_not_end_its_connection(
     tls: ssl.SSLContext | None,
 ) -> None:
     receiver = hostile(answering(OK), tls)
-    endpoint = an_endpoint(url=receiver.url, timeout=TIMEOUT, ca_bundle=authority.cert)
+    endpoint = an_endpoint(url=receiver.url, timeout=1.0, ca_bundle=authority.cert)
     one = sender(endpoint)
     statuses = [one.send(request_for(endpoint)).status for _ in range(3)]
-    threading.Event().wait(TIMEOUT)  # all three attempts would be over by now
+    threading.Event().wait(1.0)  # all three attempts would be over by now
     statuses.append(one.send(request_for(endpoint)).status)
     assert (statuses, receiver.connections) == ([200] * 4, 1)
 
@@ -416,7 +415,7 @@ def test_an_attempt_that_hangs_takes_no_time_from_the_others(
         (silent if not visit.number else answering(OK))(visit)
 
     receiver = hostile(way)
-    endpoint = an_endpoint(url=receiver.url, timeout=TIMEOUT)
+    endpoint = an_endpoint(url=receiver.url, timeout=1.0)
     one, slow = sender(endpoint), []
     thread = threading.Thread(target=lambda: slow.append(one.send(request_for(endpoint)).failure))
     thread.start()
@@ -447,7 +446,7 @@ def test_others_get_theirs_beside_all_hostile_receivers_at_once(
 ) -> None:
     names = {f"evil-{number}": evil for number, evil in enumerate(EVILS.values())}
     good = receive()
-    hostile_ones = [victim(evil, name, timeout=1.0, concurrency=2) for name, evil in names.items()]
+    hostile_ones = [victim(evil, name, concurrency=2) for name, evil in names.items()]
     endpoints = [*hostile_ones, an_endpoint("good", url=good.url)]
     put(outbox, *hostile_ones, events=2)  # as many as can be in flight
     put(outbox, endpoints[-1], events=100)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -21,11 +20,26 @@ from sfwebhooks.sender import Sender
 from sfwebhooks.signing import Request
 from tests.builders import NOW, an_endpoint
 from tests.conftest import PATIENCE, Team
-from tests.hostile import Hostile, Way, answering, closing, dripping, dripping_handshake, flooding, resetting, silent
+from tests.hostile import (
+    Hostile,
+    Way,
+    answering,
+    closing,
+    dripping,
+    dripping_handshake,
+    flooding,
+    hanging_up,
+    hanging_up_with,
+    in_time,
+    resetting,
+    silent,
+)
 from tests.leaks import leaks
 from tests.middlemen import Middleman, SocksMiddleman
 
 TOKEN = "path-token-of-a-receiver"
+#: seconds for a whole attempt that something on the way would never end
+TIMEOUT = 0.3
 #: with what a URL has to encode, and what Latin-1 has not
 CREDENTIALS = "scän:p@ss/w€rd:2"
 ENCODED = "sc%C3%A4n:p%40ss%2Fw%E2%82%ACrd%3A2"
@@ -89,16 +103,6 @@ def request_for(endpoint: Endpoint) -> Request:
     return Request(
         endpoint.url, {"Content-Type": "application/json", "Authorization": "Bearer for-the-receiver"}, b"{}"
     )
-
-
-def in_time(act: Callable[[], Reply]) -> Reply:
-    """Return the reply of an attempt in a thread; a hostile proxy goes on for as long as we wait for it."""
-    done: list[Reply] = []
-    thread = threading.Thread(target=lambda: done.append(act()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), "the proxy holds a thread"
-    return done[0]
 
 
 # --- the way through
@@ -323,7 +327,7 @@ def test_a_hostile_proxy_is_a_failed_proxy_in_time(
     hostile: Callable[..., Hostile], send: Callable[..., Reply], harm: str
 ) -> None:
     proxy = hostile(HARMS[harm]).url.removesuffix("/webhook")
-    reply = in_time(lambda: send("https://receiver.test/", proxy, timeout=0.5))
+    reply = in_time(lambda: send("https://receiver.test/", proxy, timeout=TIMEOUT))
     assert reply.failure is Failure.PROXY
 
 
@@ -338,7 +342,7 @@ def test_a_hostile_socks_proxy_is_a_failed_proxy_in_time(
     hostile: Callable[..., Hostile], send: Callable[..., Reply], way: Way, scheme: str
 ) -> None:
     proxy = f"socks5h://127.0.0.1:{hostile(way).port}"
-    reply = in_time(lambda: send(f"{scheme}://receiver.test/", proxy, timeout=0.5))
+    reply = in_time(lambda: send(f"{scheme}://receiver.test/", proxy, timeout=TIMEOUT))
     assert reply.failure is Failure.PROXY
 
 
@@ -347,7 +351,7 @@ def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
 ) -> None:
     for harm in (hostile(silent, https), hostile(dripping_handshake)):
         proxy = f"https://127.0.0.1:{harm.port}"
-        reply = in_time(lambda proxy=proxy: send("https://receiver.test/", proxy, timeout=0.5))  # type: ignore[misc]
+        reply = in_time(lambda proxy=proxy: send("https://receiver.test/", proxy, timeout=TIMEOUT))  # type: ignore[misc]
         assert reply.failure is Failure.PROXY
 
 
@@ -362,7 +366,7 @@ def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
     way: Way,
 ) -> None:
     receiver = hostile(way, None if way is dripping_handshake else https)
-    reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=0.5))
+    reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=TIMEOUT))
     nonsense = {Failure.TLS} if way is dripping_handshake else set()  # as soon as OpenSSL has read enough of it
     assert reply.failure in {Failure.TIMEOUT, *nonsense}
 
@@ -505,7 +509,7 @@ def test_no_failure_of_a_proxy_shows_a_secret(
     scheme: str,
     harm: str,
 ) -> None:
-    ways: dict[str, Way] = {"silent": silent, "closed": closing, "rubbish": answering(b"rubbish\r\n\r\n")}
+    ways: dict[str, Way] = {"silent": silent, "closed": hanging_up, "rubbish": hanging_up_with(b"rubbish\r\n\r\n")}
     middleman = kinds.make(kind, credentials="known:other")
     port = hostile(ways[harm]).port if harm in ways else middleman.port
     if harm == "refused":

@@ -37,7 +37,8 @@ def add(commands: Any) -> None:
 
 def _demo(given: argparse.Namespace) -> int:
     out = console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both ends go the same way: everything is cleaned up
+    for number in (signal.SIGINT, signal.SIGTERM):  # both go the same way, everything is cleaned up;
+        signal.signal(number, signal.default_int_handler)  # a shell starts what is in the background deaf to SIGINT
     out.print(
         plain(f"The real SpiderFoot scans {story.TARGET}, a fictional company on this machine; three teams listen.")
     )

@@ -51,6 +51,7 @@ def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
     dispatcher = Dispatcher(found.endpoints, path)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
     try:
         told = tell_orphans(dispatcher.outbox, found)
         if told:
