@@ -37,9 +37,8 @@ REPLY_BYTES = 64 * 1024
 REFUSALS = ("HANDSHAKE_FAILURE", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED",
             "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA",
             "ACCESS_DENIED")  # fmt: skip
-#: our own reasons not to send
+#: our own reasons to go no further
 OWN_REASONS: dict[type[WebhooksError], Failure] = {
-    CertificateError: Failure.CERTIFICATE,
     AddressError: Failure.ADDRESS,
     ProxyRefusalError: Failure.PROXY_REFUSED,
 }
@@ -62,12 +61,17 @@ class Sender:
 
         It takes no longer than the endpoint's `timeout`, whatever the receiver does.
         """
-        prepared, ends_at = _prepared(request), min(time.monotonic() + self._endpoint.timeout, self.until)
-        reply = self._try(prepared, ends_at)
+        prepared = _prepared(request)
+        try:
+            adapter = self._open()
+        except CertificateError as error:
+            return Reply(failure=Failure.CERTIFICATE, detail=str(error))
+        ends_at = min(time.monotonic() + self._endpoint.timeout, self.until)
+        reply = self._try(adapter, prepared, ends_at)
         # A receiver may close a kept connection just when we use it again. No answer then says nothing about the
         # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): it goes over the next one.
         while BUDGET.reused and not BUDGET.received and reply.failure in (Failure.CONNECTION, Failure.TLS):
-            reply = self._try(prepared, ends_at)
+            reply = self._try(adapter, prepared, ends_at)
         return reply
 
     def close(self) -> None:
@@ -75,14 +79,17 @@ class Sender:
         if self._adapter:
             self._adapter.close()
 
-    def _try(self, prepared: requests.PreparedRequest, ends_at: float) -> Reply:
+    def _open(self) -> Adapter:
+        with self._opening:
+            if self._adapter is None:
+                self._adapter = Adapter(self._endpoint)
+            return self._adapter
+
+    def _try(self, adapter: Adapter, prepared: requests.PreparedRequest, ends_at: float) -> Reply:
         """Send once, over a kept connection or a new one, until `ends_at` (monotonic seconds)."""
         BUDGET.begin(ends_at)
         try:
-            with self._opening:
-                if self._adapter is None:
-                    self._adapter = Adapter(self._endpoint)
-            return self._exchange(self._adapter, prepared)
+            return self._exchange(adapter, prepared)
         except tuple(OWN_REASONS) as error:
             return Reply(failure=OWN_REASONS[type(error)], detail=str(error))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as error:

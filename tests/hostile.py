@@ -202,7 +202,8 @@ def dripping(data: bytes, begin: bytes = b"") -> Way:
 
 
 def dripping_handshake(visit: Visit) -> None:
-    """Begin TLS with a record of 16 KiB and never end it."""
+    """Answer the sender's first word with a TLS record of 16 KiB and never end it."""
+    visit.connection.recv(65536)
     visit.drip(b"\x16\x03\x03\x40\x00\x02")
 
 

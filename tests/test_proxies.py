@@ -356,7 +356,7 @@ def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", [silent, dripping_handshake, dripping(b"HTTP/1.1 200 aaaa")])
+@pytest.mark.parametrize("way", [silent, dripping_handshake])
 def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
     hostile: Callable[..., Hostile],
     kinds: Kinds,
@@ -366,9 +366,8 @@ def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
     way: Way,
 ) -> None:
     receiver = hostile(way, None if way is dripping_handshake else https)
-    reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=TIMEOUT))
-    nonsense = {Failure.TLS} if way is dripping_handshake else set()  # as soon as OpenSSL has read enough of it
-    assert reply.failure in {Failure.TIMEOUT, *nonsense}
+    reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=0.8))
+    assert reply.failure is Failure.TIMEOUT
 
 
 # --- the network policy
