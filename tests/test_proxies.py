@@ -355,8 +355,7 @@ def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
         assert reply.failure is Failure.PROXY
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", [silent, dripping_handshake])
+@pytest.mark.parametrize(("kind", "way"), [*((kind, silent) for kind in KINDS), ("http", dripping_handshake)])
 def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
     hostile: Callable[..., Hostile],
     kinds: Kinds,
