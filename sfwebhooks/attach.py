@@ -21,8 +21,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.events import Scan
 from sfwebhooks.hostdb import MODULE, HostDatabase, data_folder, saved_options
 from sfwebhooks.outbox import FILE
-from sfwebhooks.plugin import data_folder as folder_of
-from sfwebhooks.plugin import settings_of
+from sfwebhooks.plugin import folder_of, settings_of
 from sfwebhooks.scans import RUNS, ScanRun, tell_orphans
 
 log = logging.getLogger("spiderfoot.webhooks")

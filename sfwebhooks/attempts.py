@@ -87,3 +87,9 @@ class Attempt:
     excerpt: str
     #: what caused it: schedule, probe
     trigger: str = "schedule"
+
+    @property
+    def answer(self) -> str:
+        """What the receiver said, or why it said nothing, to be put after the reason."""
+        words = self.excerpt[:200]
+        return "" if not words else f', it said "{words}"' if self.status else f" ({words})"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import printable
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, nearest, option_for
 
 SECTION = "webhooks"
@@ -98,7 +99,7 @@ class Draft:
         self.broken[name].add(key)
         value = entry.text.partition("\n")[0][:VALUE_MAX] if show else "***" if entry.text else ""
         shown = (entry.section, entry.shown_key, value, problem)
-        self.mistakes.append(Mistake(self.file, *(_printable(text) for text in shown)))
+        self.mistakes.append(Mistake(self.file, *(printable(text) for text in shown)))
 
     def open(self, section: str) -> None:
         """Note that a section is there, even if there is nothing in it."""
@@ -114,10 +115,6 @@ class Draft:
             self.wrong(entry, f"given twice, see also {keys[key].key} in [{keys[key].section}]")
         else:
             keys[key] = entry
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def read(path: Path, draft: Draft) -> None:

@@ -91,6 +91,11 @@ def timestamp(at: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def printable(text: str) -> str:
+    """Return text in which nothing moves a terminal's cursor or breaks a log's line."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def clean_text(text: str) -> str:
     """Return text without lone surrogates, which neither UTF-8 nor a strict JSON reader takes."""
     try:

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sfwebhooks.endpoints import RISK_NAMES
+from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
 from sfwebhooks.severity import severity_of, special_of
 
@@ -81,6 +81,12 @@ def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
         data["recovered"] = True
     event_id = finding_id(scan.id, finding.hash)
     return WebhookEvent(event_id, RISK_NAMES[severity], severity, finding.generated, data, scan, special)
+
+
+def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
+    """Say whether some endpoint wants findings of a type; as `to_event` and `Endpoint.name_for` would, made without."""
+    severity, special = severity_of(host_type, risk), special_of(host_type)
+    return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
 
 
 def _data(text: str) -> dict[str, Any]:

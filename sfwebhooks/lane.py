@@ -194,19 +194,17 @@ class Lane:
             if not before.healthy:
                 log.info("webhooks: %s works again", name)
             return
-        words = attempt.excerpt[:200]
-        answer = "" if not words else f', it said "{words}"' if attempt.status else f" ({words})"
         if plan.state is State.DEAD:
             log.warning(
                 "webhooks: %s did not take %s, and it is not sent again: %s%s (delivery %s)",
-                *(name, delivery.name, plan.reason, answer, delivery.id),
+                *(name, delivery.name, plan.reason, attempt.answer, delivery.id),
             )
             return
         news = now.condition is not before.condition or not before.failures
         log.log(
             logging.WARNING if news else logging.DEBUG,
             "webhooks: %s%s: %s%s; its deliveries are kept",
-            *(name, "" if now.healthy else f" is {now.condition.value}", plan.reason, answer),
+            *(name, "" if now.healthy else f" is {now.condition.value}", plan.reason, attempt.answer),
         )
 
     def _more(self) -> None:

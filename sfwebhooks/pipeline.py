@@ -15,7 +15,7 @@ from typing import Callable
 
 from sfwebhooks.attempts import Attempt, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery, WebhookEvent, clean_text
+from sfwebhooks.events import Delivery, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Health
@@ -100,8 +100,7 @@ def excerpt(reply: Reply, endpoint: Endpoint) -> str:
     text = clean_text(reply.detail or reply.body.decode("utf-8", "replace"))
     for secret in sorted(_secrets(endpoint), key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, "***")
-    words = " ".join(text.split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words[:EXCERPT])
+    return printable(" ".join(text.split())[:EXCERPT])
 
 
 def _secrets(endpoint: Endpoint) -> Iterator[str]:

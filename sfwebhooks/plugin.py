@@ -18,12 +18,11 @@ from typing import Any, Callable, TypeVar
 from spiderfoot import SpiderFootPlugin, __version__
 
 from sfwebhooks import config
-from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
-from sfwebhooks.findings import SOURCES_MAX, Finding, Source
+from sfwebhooks.findings import SOURCES_MAX, Finding, Source, is_wanted
 from sfwebhooks.hostdb import ROOT, HostDatabase
 from sfwebhooks.scans import RUNS, ScanRun
-from sfwebhooks.severity import severity_of, special_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -99,28 +98,23 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         scan = Scan(scan_id, row.name if row else "", target.targetValue, target.targetType, __version__,
                     str(Path(self.opts["__database"]).absolute()))  # fmt: skip
         self._watched = ("*",) if types is None else watched_types(settings.endpoints, types)
-        self._run = RUNS[scan_id] = ScanRun(scan, settings, data_folder(self.opts))
+        self._run = RUNS[scan_id] = ScanRun(scan, settings, folder_of(self.opts))
         self._run.begin()
 
 
 def settings_of(opts: dict[str, Any]) -> config.Settings | None:
     """Return the settings to use, or None if webhooks are switched off; `opts` are the module's and the host's."""
-    return config.active(opts, data_folder(opts))
+    return config.active(opts, folder_of(opts))
 
 
-def data_folder(opts: dict[str, Any]) -> Path:
+def folder_of(opts: dict[str, Any]) -> Path:
     """Return the folder of the host's database: the outbox and the configuration are beside it."""
     return Path(opts["__database"]).absolute().parent
 
 
 def watched_types(endpoints: tuple[Endpoint, ...], types: dict[str, str]) -> frozenset[str]:
     """Return the event types that some endpoint can want."""
-
-    def wanted(event_type: str) -> bool:
-        severity, special = severity_of(event_type), special_of(event_type)
-        return any(subscribed_name(e.events, RISK_NAMES[severity], severity, special) for e in endpoints)
-
-    return frozenset(event_type for event_type in types if event_type != ROOT and wanted(event_type))
+    return frozenset(name for name in types if name != ROOT and is_wanted(name, 0, endpoints))
 
 
 def finding_of(event: Any) -> Finding:

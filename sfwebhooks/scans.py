@@ -20,16 +20,15 @@ from pathlib import Path
 from sfwebhooks import pipeline
 from sfwebhooks.config import Settings
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
-from sfwebhooks.findings import Finding, to_event
+from sfwebhooks.findings import Finding, is_wanted, to_event
 from sfwebhooks.hostdb import HostDatabase, database_of
 from sfwebhooks.lifecycle import ended, started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import FILE, Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.severity import severity_of, special_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: events kept in memory while the outbox cannot be written; what is more comes back from the host's database
@@ -188,7 +187,7 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
     database = database_of(scan.database, outbox.path.parent)
     known, words, new = outbox.known_events(scan.id), database.descriptions(), 0
     wanted = (event_hash for event_hash, event_type, risk in database.index(scan.id)
-              if finding_id(scan.id, event_hash) not in known and _is_wanted(event_type, risk, endpoints))  # fmt: skip
+              if finding_id(scan.id, event_hash) not in known and is_wanted(event_type, risk, endpoints))  # fmt: skip
     findings = database.findings(scan.id, wanted)
     while chunk := list(islice(findings, REPLAY_CHUNK)):
         events = [to_event(finding, scan, words.get(finding.type, finding.type)) for finding in chunk]
@@ -197,11 +196,6 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
         if time.monotonic() > deadline:
             raise NotYetError(f"{new} deliveries were recovered, and there are more")
     return new
-
-
-def _is_wanted(event_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
-    severity, special = severity_of(event_type, risk), special_of(event_type)
-    return any(subscribed_name(e.events, RISK_NAMES[severity], severity, special) for e in endpoints)
 
 
 def tell_end(
@@ -228,10 +222,10 @@ def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("i
     """
     told = 0
     for scan, begun_at in outbox.open_scans():
-        lock = scan_lock(outbox.path, scan.id)
         if settings.mistakes:
             log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
             continue
+        lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
             continue
         try:

@@ -15,6 +15,8 @@ from sfwebhooks.severity import Severity
 
 #: 2026-11-21T10:00:00Z in epoch seconds: "now" in tests that do not care
 NOW = 1795255200.0
+#: seconds after which a test gives up waiting; never reached when all is well
+PATIENCE = 20.0
 URL = "https://hooks.example.test/services/T000/B000/url-path-token"
 
 

@@ -21,10 +21,8 @@ from sfwebhooks.lane import Lane
 from sfwebhooks.outbox import FILE, Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
-from tests.builders import NOW, an_endpoint, an_event
-
-#: seconds after which a test gives up waiting; never reached when all is well
-PATIENCE = 20.0
+from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.hostile import Hostile, Way
 
 
 class Clock:
@@ -255,3 +253,17 @@ def dispatch(outbox: Outbox, gate: Gate) -> Iterator[Callable[..., Dispatcher]]:
     gate.open()
     for dispatcher in made:
         dispatcher.stop(PATIENCE)
+
+
+@pytest.fixture
+def hostile() -> Iterator[Callable[..., Hostile]]:
+    """Start hostile receivers: `hostile(way, tls)`."""
+    started: list[Hostile] = []
+
+    def start(way: Way, tls: ssl.SSLContext | None = None) -> Hostile:
+        started.append(Hostile(way, tls))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

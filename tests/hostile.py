@@ -17,7 +17,7 @@ import zlib
 from itertools import count
 from typing import Callable, TypeVar
 
-from tests.conftest import PATIENCE
+from tests.builders import PATIENCE
 
 #: seconds between two bytes: "a second" of a hurried test, far below every timeout
 DRIP_SECONDS = 0.02

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.conftest import PATIENCE
+from tests.builders import PATIENCE
 
 
 class Middleman:

@@ -781,3 +781,119 @@ def test_receive_says_that_its_port_is_taken(cli: Callable[..., Result], receive
     port = receive().receiver.server_address[1]
     result = cli("receive", "--port", str(port))
     assert (result.code, "Address already in use" in result.err) == (1, True)
+
+
+# --- test, enable
+
+
+def test_a_test_message_goes_to_each_endpoint_signed(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team]
+) -> None:
+    one, other = receive(secrets=["hush"]), receive(secrets=["hush"])
+    configure(section("one", one.url, secret="hush") + section("other", other.url, secret="hush"))
+    result = cli("test")
+    assert (result.code, "one (http" in result.out, "hush" in result.out) == (0, True, False)
+    for team in (one, other):
+        assert [(received.message["data"]["test"], received.problems) for received in team.got] == [(True, ())]
+
+
+def test_a_test_message_to_one_endpoint_spares_the_others(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team]
+) -> None:
+    one, other = receive(), receive()
+    configure(section("one", one.url) + section("other", other.url))
+    cli("test", "one")
+    assert (len(one.got), len(other.got)) == (1, 0)
+
+
+def test_a_test_message_that_is_not_taken_says_why(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    team.answer = 404
+    configure(section("team", team.url))
+    result = cli("test")
+    assert (result.code, "not taken, http_404" in result.out) == (1, True)
+
+
+def test_a_test_message_leaves_no_trace_in_the_outbox(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team], tmp_path: Path
+) -> None:
+    configure(section("team", receive().url))
+    cli("test")
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("command", ["test", "enable"])
+def test_an_endpoint_that_is_not_there_is_an_error(
+    command: str, cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("team", "http://127.0.0.1:1/"))
+    result = cli(command, "taem")
+    assert (result.code, "there are: team" in result.err) == (1, True)
+
+
+def test_a_test_without_an_endpoint_is_an_error(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+    configure("[webhooks]\nenabled = true\n")
+    result = cli("test")
+    assert (result.code, "no endpoint" in result.err) == (1, True)
+
+
+def test_an_endpoint_that_was_gone_is_sent_to_again_after_enable(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    configure(section("team", team.url))
+    fill(1)
+    team.answer = 410
+    assert "sfwebhooks enable NAME" in cli("drain").out
+    team.answer = 200
+    assert cli("drain").out.startswith("0 delivered, 1 waiting")
+    cli("enable", "team")
+    assert cli("drain").out.startswith("1 delivered, 0 waiting")
+
+
+# --- what check warns of
+
+
+@pytest.mark.parametrize(
+    ("url", "keys", "warning"),
+    [
+        ("http://hooks.example.test/", {}, "anybody on the way can read"),
+        ("https://hooks.slack.com/services/T/B/x", {}, "takes only format = slack"),
+        ("https://hooks.example.test/", {"events": "scan_progress"}, "asks for scan_progress, which nothing sends yet"),
+    ],
+)
+def test_check_warns_of_what_is_usable_but_odd(
+    url: str, keys: dict[str, str], warning: str, cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("team", url, secret="a secret of some length", **keys))
+    result = cli("check")
+    assert (result.code, warning in result.out) == (0, True)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/", "http://localhost/", "https://hooks.example.test/"])
+def test_check_has_no_warning_for_what_stays_here_or_is_encrypted(
+    url: str, cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("team", url, secret="a secret of some length"))
+    assert "anybody on the way" not in cli("check").out
+
+
+def test_check_shows_what_the_receiver_said_last(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    team.answer = 401
+    configure(section("team", team.url))
+    fill(1)
+    cli("drain")
+    assert "held: http_401" in cli("check").out
+
+
+def test_check_says_when_the_environment_stops_everything(
+    cli: Callable[..., Result], configure: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("[webhooks]\nenabled = true\n" + section("team", "https://hooks.example.test/"))
+    monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
+    assert "webhooks are off (SFWEBHOOKS_DISABLED is set)" in cli("check").out

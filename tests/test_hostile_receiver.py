@@ -201,20 +201,6 @@ def speaks_tls_1_1(endpoint: Endpoint) -> bool:
 
 
 @pytest.fixture
-def hostile() -> Iterator[Callable[..., Hostile]]:
-    """Start hostile receivers: `hostile(way, tls)`."""
-    started: list[Hostile] = []
-
-    def start(way: Way, tls: ssl.SSLContext | None = None) -> Hostile:
-        started.append(Hostile(way, tls))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-
-
-@pytest.fixture
 def victim(authority: Authority, hostile: Callable[..., Hostile], contexts: dict[str, Any]) -> Callable[..., Endpoint]:
     """Make the endpoint of a receiver that does this harm."""
 

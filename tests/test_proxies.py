@@ -71,19 +71,6 @@ def kinds(https: ssl.SSLContext, authority: Authority) -> Iterator[Kinds]:
 
 
 @pytest.fixture
-def hostile() -> Iterator[Callable[..., Hostile]]:
-    started: list[Hostile] = []
-
-    def start(way: Way, tls: ssl.SSLContext | None = None) -> Hostile:
-        started.append(Hostile(way, tls))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-
-
-@pytest.fixture
 def send(authority: Authority) -> Iterator[Callable[..., Reply]]:
     """Make an attempt: `send(url, proxy, ...)`; the same endpoint twice goes over the same connections."""
     senders: dict[str, Sender] = {}

@@ -103,9 +103,8 @@ def _tls(endpoint: Endpoint) -> str:
     if endpoint.place.startswith("http://"):
         return "none"
     trust = "own CA" if endpoint.ca_bundle else "public CAs"
-    return ("verified, " + trust if endpoint.verify_tls else "NOT VERIFIED") + (
-        ", mTLS" if endpoint.client_cert else ""
-    )
+    verified = f"verified, {trust}" if endpoint.verify_tls else "NOT VERIFIED"
+    return f"{verified}, mTLS" if endpoint.client_cert else verified
 
 
 def _tls_problem(endpoint: Endpoint) -> str:

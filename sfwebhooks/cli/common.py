@@ -13,7 +13,7 @@ from rich.text import Text
 from sfwebhooks import config
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import clean_text
+from sfwebhooks.events import clean_text, printable
 from sfwebhooks.hostdb import data_folder, saved_options
 from sfwebhooks.options import receiver_secrets
 
@@ -34,7 +34,7 @@ def table(*columns: str) -> Table:
 
 def plain(text: str, style: str = "") -> Text:
     """Return text whose square brackets and control characters mean nothing to the terminal."""
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), style=style)
+    return Text(printable(text), style=style)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:

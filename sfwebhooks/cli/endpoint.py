@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-from sfwebhooks.cli.common import add_config, console, folder, plain, settings
-from sfwebhooks.config import Settings
+from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import Delivery, WebhookEvent, delivery_id
@@ -32,13 +32,12 @@ def add(commands: Any) -> None:
 
 def _test(given: argparse.Namespace) -> int:
     out, failed = console(), 0
-    for endpoint in _chosen(settings(given), given.name):
+    for endpoint in _chosen(given):
         attempt, settlement = deliver(_message(endpoint), Line(endpoint, Sender(endpoint)), time.time)
         well = settlement.state is State.DELIVERED
         failed += not well
-        words = attempt.excerpt[:200]
-        answer = "" if not words else f', it said "{words}"' if attempt.status else f" ({words})"
-        words = f"{endpoint.name} ({endpoint.place}): {'taken' if well else 'not taken'}, {attempt.reason}{answer}"
+        taken = "taken" if well else "not taken"
+        words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
         out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
     return 1 if failed else 0
 
@@ -50,20 +49,22 @@ def _message(endpoint: Endpoint) -> Delivery:
     return Delivery(delivery_id(event.id, endpoint.name), event, endpoint.name, event.type, sequence=0)
 
 
-def _chosen(found: Settings, name: str | None) -> list[Endpoint]:
-    """Return the endpoint of that name, or all.
+def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:
+    """Return the endpoint that the command line names, or all.
 
     Raises:
         ConfigError: there is none.
     """
-    names = [endpoint.name for endpoint in found.endpoints]
-    if not names or (name and name not in names):
-        raise ConfigError(f"no such endpoint can be used; there are: {', '.join(names) or 'none'} (sfwebhooks check)")
-    return [endpoint for endpoint in found.endpoints if name in (None, endpoint.name)]
+    if given.name:
+        return [endpoint_named(given, given.name)]
+    found = settings(given).endpoints
+    if not found:
+        raise ConfigError("there is no endpoint that can be used: sfwebhooks check says why")
+    return found
 
 
 def _enable(given: argparse.Namespace) -> int:
-    endpoint = _chosen(settings(given), given.name)[0]
+    endpoint = endpoint_named(given, given.name)
     path = folder(given) / FILE
     if path.exists():
         outbox = Outbox(path)
