@@ -6,11 +6,57 @@ The way of an event, one module a station:
     lane -> outbox.claim -> pipeline.deliver -> formats -> signing -> sender -> retry -> pacing  background threads
                -> outbox.settle
 
-Around it: `attach` puts the plugin into the scanner and wraps its scan start, `scans` tells beginning and
-end of a scan exactly once (`lifecycle` says what is told), `dispatcher` has the lanes, `config` and `options`
-read the INI file, `catalogue` has the event types, `cli` is the command `sfwebhooks`, `receiver` takes
-deliveries as a team's receiver does, `diagnosis` says why one is not verified.
+Around it: `attach` puts the plugin into the scanner and wraps its scan start; `scans` tells beginning and end of a
+scan exactly once (`lifecycle` and `progress` say what is told, `receipts` what of it an endpoint was sent, `recovery`
+does what a dead process could not); `dispatcher` has the lanes, `crew`, `tenure` and `ledger` are a lane's threads, its
+time as the URL's only sender, and its book; `service` is `sfwebhooks run`; `upkeep` looks after age, size and
+certificates, and `alerts` tells of trouble.
+
+    config -> configfile, assembly, options, values    the INI file
+    outbox -> queues -> database, rows, schema         scan, senders, the file
+    records -> changes -> database, selection          the same file for people
+    sender -> connection, route, proxies, addresses, budget, tls, certificates
+    emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
+
+`catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are
+called after one guide or the other. `cli` is the command `sfwebhooks`, `receiver` takes deliveries as a team's receiver
+does, `books` says whether all came, `diagnosis` why one is not verified.
 Start reading at `pipeline.py`.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
 __version__ = "0.1.0"
+__all__ = ["emit"]
+
+
+def emit(
+    type: str,
+    data: Mapping[str, object],
+    *,
+    id: str | None = None,
+    severity: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+) -> str:
+    """Tell the endpoints something that SpiderFoot does not know, such as remediation.completed; return its event id.
+
+    When this returns it is on disk for each endpoint that wants it. It is delivered by the next process that sends:
+    a scan, `sfwebhooks drain` or `sfwebhooks run`.
+
+    Args:
+        type: name or alias of an event type; `sfwebhooks events TYPE` shows its fields.
+        data: the event's data, as JSON has it.
+        id: what makes it unique; the same id of the same type is told once. By default each call is another event.
+        severity: critical, high, medium, low or info; by default the only one of the type, or info.
+        config: the file with the [webhooks] settings; by default the one that SpiderFoot uses.
+
+    Raises:
+        sfwebhooks.errors.WebhooksError: nothing was kept; it is a mistake of the caller (EmitError), of the settings
+            (ConfigError), or the outbox cannot be written (OutboxError).
+    """
+    from sfwebhooks.emission import keep  # with all that it needs, which nobody waits for who does not call this
+
+    return keep(type, data, id=id, severity=severity, config=str(config or "")).id

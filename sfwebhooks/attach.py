@@ -2,14 +2,17 @@
 
 The shim in the host's `modules/` folder calls `attach()` when the host loads its modules, in the parent and again in
 each scan's process. From then on a scan runs inside `start_scan`, which puts our module on its list if the
-configuration says so, and tells the scan's end after it. Nothing here may keep a scan from running.
+configuration says so, tells the scan's beginning before the host knows of it (so that it has an end even if its process
+is killed at once), and its end after it. Nothing here may keep a scan from running.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import multiprocessing
+import multiprocessing.process
 import multiprocessing.util
 import sys
 import threading
@@ -17,18 +20,21 @@ import time
 from typing import Any, Callable
 
 from sfwebhooks import config
+from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.events import Scan
-from sfwebhooks.hostdb import MODULE, HostDatabase, data_folder, saved_options
-from sfwebhooks.outbox import FILE
-from sfwebhooks.plugin import folder_of, settings_of
-from sfwebhooks.scans import RUNS, ScanRun, tell_orphans
+from sfwebhooks.hostdb import MODULE, data_folder, saved_options
+from sfwebhooks.hostlog import listen, stop_listening
+from sfwebhooks.plugin import run_of, settings_of
+from sfwebhooks.recovery import tell_orphans
+from sfwebhooks.scans import RUNS
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that the scan's end waits for the threads that still handle its events
 JOIN_SECONDS = 2.0
 #: seconds that a host that is being stopped goes on sending
 EXIT_SECONDS = 3.0
+#: SIGHUP, SIGINT and SIGTERM: a terminal or a service manager that stops a host stops its scans too
+STOPS = (1, 2, 15)
 FUNCTION = "startSpiderFootScanner"
 
 _original: Callable[..., Any] | None = None
@@ -46,12 +52,14 @@ def attach() -> None:
         if getattr(module, "__dict__", {}).get(FUNCTION) is _original:
             setattr(module, FUNCTION, start_scan)
     if multiprocessing.current_process().name == "MainProcess":
-        # runs after the children are dead, unlike atexit
-        multiprocessing.util.Finalize(None, tell_at_exit, exitpriority=-10)
+        # one runs while the children live, and before the host stops its log, at which it hangs if a scan's process was
+        # killed while it wrote there; the other after they were ended
+        atexit.register(tell_crashed)
+        multiprocessing.util.Finalize(None, tell_stopped, exitpriority=-10)
 
 
 def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run a scan as the host does, and tell its end. Called by the host in the scan's process.
+    """Run a scan as the host does, and tell its beginning and its end. Called by the host in the scan's process.
 
     Args:
         args: scan name, scan id, target, type of the target, list of modules, options of the host.
@@ -59,13 +67,28 @@ def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
     original = _original or getattr(importlib.import_module("sfscan"), FUNCTION)
     scanner, error = None, ""
     try:
-        scanner = original(logging_queue, *with_our_module(args), **kwargs)
+        arguments = with_our_module(args)
+        begin(logging_queue, arguments)
+        scanner = original(logging_queue, *arguments, **kwargs)
         return scanner
     except BaseException as failure:
         error = str(failure)
         raise
     finally:
         finish(args, scanner, error)
+
+
+def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
+    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules."""
+    try:
+        name, scan_id, target, target_type, modules, options = args
+        if MODULE in modules:
+            # the host adds its handler only if there is none, and would be mute
+            importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
+            listen(scan_id, options)
+            run_of(scan_id, name, target, target_type, _options(options), modules)
+    except Exception:  # the scan must start
+        log.exception("webhooks: a bug at the scan's beginning")
 
 
 def with_our_module(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -83,15 +106,17 @@ def with_our_module(args: tuple[Any, ...]) -> tuple[Any, ...]:
 def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
     """Tell the end of the scan and send what can be sent at once."""
     try:
-        run = RUNS.pop(args[1], None) or _run_of_failed(args)
+        run = RUNS.pop(args[1], None)
         if run is None:
             _say_why_not(args)
-            return
-        for thread in _late_threads(scanner):
-            thread.join(JOIN_SECONDS)
-        run.end(error)
+        else:
+            for thread in _late_threads(scanner):
+                thread.join(JOIN_SECONDS)
+            run.end(error)
     except Exception:  # the scan's own result stands; the end is told by the next process that looks
         log.exception("webhooks: a bug at the scan's end")
+    finally:
+        stop_listening(*args[1:2])
 
 
 def _say_why_not(args: tuple[Any, ...]) -> None:
@@ -99,21 +124,6 @@ def _say_why_not(args: tuple[Any, ...]) -> None:
     settings = settings_of(_options(args[-1]))
     for mistake in settings.mistakes if settings else ():
         log.warning("webhooks: none were sent: %s", mistake, extra={"scanId": args[1]})
-
-
-def _run_of_failed(args: tuple[Any, ...]) -> ScanRun | None:
-    """Return a begun run for a scan that failed before its modules were loaded, if it should have had us."""
-    name, scan_id, target, target_type, modules, options = with_our_module(args)
-    settings = settings_of(_options(options)) if MODULE in modules else None
-    row = HostDatabase(options["__database"]).scan(scan_id) if settings else None
-    if settings is None or row is None or row.status != "ERROR-FAILED":
-        return None
-    version = getattr(sys.modules.get("spiderfoot"), "__version__", "")
-    folder = folder_of(options)
-    scan = Scan(scan_id, name, target, target_type, version, str(folder / options["__database"]))
-    run = ScanRun(scan, settings, folder)
-    run.begin()
-    return run
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
@@ -128,15 +138,28 @@ def _late_threads(scanner: Any) -> list[threading.Thread]:
     return [thread for thread in threads if thread]
 
 
-def tell_at_exit() -> None:
-    """Tell the ends of scans that died with their host, and try to send them. Runs in the parent, without threads."""
+def tell_crashed() -> None:
+    """Tell the ends of scans whose process had died by itself before this one, the host, is stopped."""
+    # only `_children` has those that ended and were not waited for
+    exits = [child.exitcode or 0 for child in getattr(multiprocessing.process, "_children", ())]
+    if any(code < 0 and -code not in STOPS for code in exits):
+        _tell_at_exit(float("inf"))
+
+
+def tell_stopped() -> None:
+    """Tell the ends of scans that were stopped with their host."""
+    _tell_at_exit(_attached_at)
+
+
+def _tell_at_exit(own_since: float) -> None:
+    """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder()
         settings = config.active(saved_options(folder), folder) if (folder / FILE).exists() else None
         if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)
-        if tell_orphans(dispatcher.outbox, settings, own_since=_attached_at):
+        if tell_orphans(dispatcher.outbox, settings, own_since):
             dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
         dispatcher.stop(0.0)
     except Exception:  # an exit must not fail; the next process that looks tells it

@@ -55,11 +55,11 @@ class Reply:
 
     status: int | None = None
     failure: Failure | None = None
-    #: the failure in words, without secrets
-    detail: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    #: the failure in words; a proxy's are among them and, like a receiver's, can repeat what it was told
+    detail: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: at most 64 KiB, decoded
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from requests.structures import CaseInsensitiveDict
@@ -28,8 +28,8 @@ class Captured:
     #: where it was found, for people; nothing of its content
     name: str
     #: ignores case
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     #: epoch seconds by the receiver's clock, or None if nobody wrote it down
     at: float | None = None
 

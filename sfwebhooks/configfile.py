@@ -18,18 +18,22 @@ from typing import Any
 
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
-from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, nearest, option_for
+from sfwebhooks.masking import MASK, shown
+from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
+from sfwebhooks.values import nearest
 
 SECTION = "webhooks"
 #: a section's name begins its line; ours are found indented too
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
 #: what somebody wrote who meant our section
-NEARLY = re.compile(r"(?i)\s*web[-_ ]?hooks?\b")
+NEARLY = re.compile(r"(?i)\s*web[-_ ]?hooks?\b[\W_]*")
 #: what begins a dotted key: an endpoint's name
 STEM = re.compile(r"(?!whsec_|whsk_)[\w-]{1,64}")
 #: what may be a key, as a whole, and what surely is no secret though nobody knows it
 SHOWN_KEY = re.compile(r"(?!whsec_|whsk_)[\w-]{0,32}(\.[\w-]{1,64})*")
 PLAIN_KEY = re.compile(r"[a-z_]*")
+#: what a section may be called, nearly
+SHOWN_SECTION = re.compile(r"[\w-]{1,32}(\.(?!whsec_|whsk_)[\w-]{1,64})?")
 #: characters of a wrong value that are shown
 VALUE_MAX = 80
 
@@ -58,7 +62,7 @@ class Entry:
 
     section: str
     key: str
-    text: str
+    text: str = field(repr=False)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -76,7 +80,12 @@ class Entry:
         """The key, or its beginning: a line without its "=" can make a secret look like a key."""
         key = self.place[1]
         known = option_for(key) or nearest(key, [*ENDPOINT_OPTIONS, *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
-        return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}***"
+        return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}{MASK}"
+
+    @property
+    def shown_section(self) -> str:
+        """The section, without what can be no endpoint's name: it may be its URL."""
+        return self.section if SHOWN_SECTION.fullmatch(self.section) else shown(self.section)
 
 
 @dataclass
@@ -97,9 +106,9 @@ class Draft:
         """Note a mistake; the value is shown only where it cannot be a secret."""
         name, key = entry.place
         self.broken[name].add(key)
-        value = entry.text.partition("\n")[0][:VALUE_MAX] if show else "***" if entry.text else ""
-        shown = (entry.section, entry.shown_key, value, problem)
-        self.mistakes.append(Mistake(self.file, *(printable(text) for text in shown)))
+        value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
+        words = (entry.shown_section, entry.shown_key, value, problem)
+        self.mistakes.append(Mistake(self.file, *map(printable, words)))
 
     def open(self, section: str) -> None:
         """Note that a section is there, even if there is nothing in it."""
@@ -112,7 +121,7 @@ class Draft:
         name, key = entry.place
         keys = self.endpoints.setdefault(name, {}) if name else self.general
         if key in keys:
-            self.wrong(entry, f"given twice, see also {keys[key].key} in [{keys[key].section}]")
+            self.wrong(entry, f"given twice, see also {keys[key].shown_key} in [{keys[key].shown_section}]")
         else:
             keys[key] = entry
 
@@ -148,7 +157,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in pairs:
         if name in made:
-            raise ValueError(f'"{name}" is given twice')
+            raise ValueError(f'"{shown(name)}" is given twice')
         made[name] = value
     return made
 
@@ -167,7 +176,9 @@ def _sections(text: str, draft: Draft) -> list[tuple[str, int, list[str]]]:
             raise ConfigError(f"line {number} stands before the first [section]; is this an INI file?")
     for section, number, _ in found:
         if NEARLY.match(section) and not _ours(section):
-            draft.wrong(Entry(section, "", ""), f"line {number} is not read: accepted: [webhooks], [webhooks.NAME]")
+            entry = Entry(section, "", "")
+            name = NEARLY.sub(".", section, count=1).rstrip(".") if entry.shown_section == section else ".NAME"
+            draft.wrong(entry, f'line {number} is not read. Did you mean "[{SECTION}{name}]"?')
     return [block for block in found if _ours(block[0])]
 
 

@@ -19,13 +19,14 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.poolmanager import PoolManager
+from urllib3.util.request import SKIP_HEADER
 
 from sfwebhooks.budget import BUDGET, Phase, Socket
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ProxyRefusalError
 from sfwebhooks.proxies import REFUSED
 from sfwebhooks.route import Route
-from sfwebhooks.tls import context_for
+from sfwebhooks.tls import context_for, credentials_for
 
 #: interim replies (1xx) that may come before the reply itself
 INTERIM_MAX = 16
@@ -33,6 +34,12 @@ INTERIM_MAX = 16
 
 class Response(http.client.HTTPResponse):
     """A reply; the interim ones before it are skipped, whatever their number is (RFC 9110 section 15.2)."""
+
+    def begin(self) -> None:
+        """Read status and headers; lines there that are no headers are dropped."""
+        super().begin()
+        self.msg.set_payload("")  # urllib3 would log them, and they can repeat what we sent
+        self.msg.defects.clear()
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(INTERIM_MAX + 1):
@@ -50,6 +57,9 @@ class Connection(HTTPConnection):
     #: whether TLS begins as soon as it is open
     secure: bool
     response_class = Response
+    #: the headers, while they wait for the body
+    _head = b""
+    _holds = False
     cert_reqs: Any
 
     def _new_conn(self) -> socket.socket:
@@ -69,7 +79,7 @@ class Connection(HTTPConnection):
         try:
             super()._tunnel()  # type: ignore[misc, unused-ignore]  # depends on Python and urllib3
         except OSError as error:
-            said = re.match(r"Tunnel connection failed: (\d+) ?(.{0,100})", str(error))
+            said = re.match(r"Tunnel connection failed: (\d+) ?(.*)", str(error))
             if not said:
                 raise
             if said[1] == "407":
@@ -89,14 +99,33 @@ class Connection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send the request."""
         BUDGET.phase, BUDGET.reused = Phase.REQUEST, self.sock is not None and not BUDGET.connected
+        self._head, self._holds = b"", False
         super().request(*args, **kwargs)
+        if self._head:  # there is no body
+            self.send(b"")
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Begin the request with the target as configured: urllib3 would encode it anew, and show it in log lines."""
         super().putrequest(method, self.route.target, *args, **kwargs)
 
+    def putheader(self, header: Any, *values: Any) -> None:
+        """Add a header. `sender` has seen to it that it is one; http.client and urllib3 would look again, at each."""
+        if isinstance(header, str) and isinstance(values[0], str) and values[0] != SKIP_HEADER:
+            self._buffer.append(f"{header}: {values[0]}".encode("latin-1"))  # type: ignore[attr-defined]
+        else:
+            super().putheader(header, *values)
+
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        """End the headers; they go out together with the body."""
+        self._holds = True
+        super().endheaders(*args, **kwargs)
+
     def send(self, data: Any) -> None:
         """Send bytes of the request."""
+        if self._holds:
+            self._head, self._holds = data, False
+            return
+        data, self._head = self._head + data, b""
         try:
             super().send(data)
         except (ssl.SSLEOFError, ConnectionResetError) as error:
@@ -116,14 +145,18 @@ class Adapter(HTTPAdapter):
     `send` is left as it is: the test library `responses` replaces it.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, now: float) -> None:
+        self.credentials = credentials_for(endpoint, now)
+        #: attempts in flight
+        self.users = 0
         self._route = Route.to(endpoint)
-        self._context = self._proxy_context = context_for(endpoint)
+        self._context = self._proxy_context = self.credentials.context
         if self._route.proxy and self._route.proxy.scheme == "https":
             # a proxy is always verified, and never shown the certificate that is for the receiver
             self._proxy_context = context_for(replace(endpoint, verify_tls=True, client_cert=None, client_key=None))
         if self._route.forwarded:  # the only TLS is that with the proxy
             self._context = self._proxy_context
+        self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=endpoint.concurrency)
 
     @property
@@ -145,6 +178,17 @@ class Adapter(HTTPAdapter):
         if not known:
             manager.pool_classes_by_scheme = _pools(self._route)
         return manager
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool: there is one, since there is one target. To find it anew takes a tenth of an attempt."""
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool = None
+        super().close()
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         """Return what names us to the proxy."""

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from sfwebhooks import readings
 from sfwebhooks.captured import Captured
 from sfwebhooks.clocks import clock_words
-from sfwebhooks.formats.content import to_json
+from sfwebhooks.jsontext import written
 from sfwebhooks.keys import ed25519_fits, is_asymmetric
+from sfwebhooks.naming import naming_of, plain_name
 from sfwebhooks.signing import SIGNATURES_MAX, guide_fits, problems, signed_message, standard_fits
 
-GUIDE = "X-SpiderFoot-Signature"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
 
@@ -65,10 +65,11 @@ def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis
 
 
 def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Finding]:
-    needed = STANDARD if any(is_asymmetric(secret) for secret in secrets) else (GUIDE, *STANDARD)
+    ours = () if any(is_asymmetric(secret) for secret in secrets) else (naming_of(headers).signature,)
+    needed = (*ours, *STANDARD)
     missing = [name for name in needed if not headers.get(name, "").strip()]
     for name in missing:
-        alike = [other for other in headers if _plain(other) == _plain(name) and other.lower() != name.lower()]
+        alike = [other for other in headers if plain_name(other) == plain_name(name) and other.lower() != name.lower()]
         hint = f"; {alike[0]} is there: something on the way renamed it" if alike else ""
         empty = "is empty" if name in headers else "is missing"
         yield Finding(name, False, empty + hint)
@@ -76,27 +77,23 @@ def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Fin
         yield Finding("the request", None, "nothing is signed: the endpoint has no secret, or the headers were dropped")
 
 
-def _plain(name: str) -> str:
-    """Return a header's name as it is compared: CGI and WSGI say HTTP_WEBHOOK_ID."""
-    return re.sub(r"^http-", "", name.lower().replace("_", "-"))
-
-
 def _guide(message: Captured, secrets: Sequence[str]) -> Iterator[Finding]:
-    """Look at X-SpiderFoot-Signature."""
-    given = message.headers.get(GUIDE, "")
+    """Look at the guide's signature."""
+    name = naming_of(message.headers).signature
+    given = message.headers.get(name, "")
     shared = [(number, secret) for number, secret in enumerate(secrets, 1) if not is_asymmetric(secret)]
     fitting = [number for number, secret in shared if guide_fits(given, secret, message.body)]
     match = re.fullmatch(r"(?i)\s*(sha256=)?([0-9a-f]{64})\s*", given)
     if not given:
         return
     if fitting:
-        yield Finding(GUIDE, True, f"fits {_named(fitting)}")
+        yield Finding(name, True, f"fits {_named(fitting)}")
     elif not shared:
-        yield Finding(GUIDE, None, "is not checked: none of the secrets is a shared one")
+        yield Finding(name, None, "is not checked: none of the secrets is a shared one")
     elif not match:
-        yield Finding(GUIDE, False, "is not sha256= and 64 hex digits")
+        yield Finding(name, False, "is not sha256= and 64 hex digits")
     else:
-        yield Finding(GUIDE, False, _why_guide(message, shared, bytes.fromhex(match[2])))
+        yield Finding(name, False, _why_guide(message, shared, bytes.fromhex(match[2])))
 
 
 def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: bytes) -> str:
@@ -164,10 +161,11 @@ def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: b
             words = readings.first_fit([*parts, keys], functools.partial(_message_fits, given))
         if words:
             return _would_fit(number, words)
+    guide = naming_of(headers).signature
     for number, secret in candidates:
-        if guide_fits(headers.get(GUIDE, ""), secret, body):
+        if guide_fits(headers.get(guide, ""), secret, body):
             return (
-                f"fits no secret, though {GUIDE} fits secret {number}: webhook-id, webhook-timestamp or this signature "
+                f"fits no secret, though {guide} fits secret {number}: webhook-id, webhook-timestamp or this signature "
                 "was changed on the way, the body was not"
             )
     return _fits_none(len(candidates))
@@ -212,15 +210,16 @@ def _signs(message: Captured) -> Iterator[str]:
         yield "the body is JSON, but not written as sfwebhooks does (compact, UTF-8): it was parsed and written anew"
     if b"\xef\xbf\xbd" in body:
         yield "the body has U+FFFD: bytes that were no UTF-8 may have been replaced on the way"
-    for ours, standard in (("Delivery", "webhook-id"), ("Timestamp", "webhook-timestamp")):
-        other = headers.get(f"X-SpiderFoot-{ours}")
+    naming = naming_of(headers)
+    for ours, standard in ((naming.delivery, "webhook-id"), (naming.timestamp, "webhook-timestamp")):
+        other = headers.get(ours)
         if other is not None and headers.get(standard) and other != headers[standard]:
-            yield f"X-SpiderFoot-{ours} and {standard} differ; sfwebhooks sends them equal"
+            yield f"{ours} and {standard} differ; sfwebhooks sends them equal"
 
 
 def _rewritten(body: bytes) -> bool:
     value = readings.json_value(body)
     try:
-        return value is not None and to_json(value) != body
+        return value is not None and written(value).encode() != body
     except (ValueError, RecursionError):
         return True

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.severity import Severity
 
 ALIASES = {entry.name: entry.alias for entry in EVENT_TYPES}
@@ -59,6 +59,8 @@ class Endpoint:
     events: tuple[str, ...] = DEFAULT_EVENTS
     #: key in `formats.FORMATS`
     format: str = "generic"
+    #: key in `naming.NAMINGS`: names of our headers; other than the first only with the format generic
+    naming: str = "spiderfoot"
     #: signing secrets, the current one first
     secrets: tuple[Secret, ...] = ()
     #: header name -> value
@@ -80,7 +82,19 @@ class Endpoint:
     concurrency: int = 4
     #: seconds before retry 1, 2, ...; after the last one the delivery is dead
     retry_schedule: tuple[float, ...] = (5, 60, 300, 900, 3600, 21600)
-    #: where people open the scanner's web interface, without a slash at the end; chat messages link to it
+    #: seconds that a receiver's Retry-After can ask for at most
+    retry_after_max: float = 3600.0
+    #: seconds between the begins of two attempts at the URL; 0: as fast as it goes
+    interval: float = 0.0
+    #: deliveries in one request; 1: each one goes alone
+    batch_size: int = 1
+    #: seconds that the first of a batch waits for the others
+    batch_wait: float = 2.0
+    #: seconds after which a delivery that still waits is a dead letter
+    max_age: float = 7 * 86400.0
+    #: name of the endpoint that is told when this one cannot be reached, whatever it subscribed to
+    fallback: str = ""
+    #: where people open the scanner's web interface, without a slash at the end; messages link to it
     ui_url: str = ""
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -103,6 +117,10 @@ class Endpoint:
         for item in fields(self):
             digest.update(f"{item.name}={_settled(getattr(self, item.name))}\n".encode())
         return digest.hexdigest()
+
+    def link(self, scan: Scan | None) -> str:
+        """Return a scan's address in the scanner's web interface, or nothing if it is not known where that is."""
+        return f"{self.ui_url}/scaninfo?id={quote(scan.id, safe='')}" if self.ui_url and scan else ""
 
     def name_for(self, event: WebhookEvent) -> str | None:
         """Return the name under which this endpoint wants the event, or None if it does not want it."""

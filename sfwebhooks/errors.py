@@ -37,3 +37,11 @@ class InstallError(WebhooksError):
 
 class CaptureError(WebhooksError):
     """A captured request cannot be read: not a line of `receive --save`, not an HTTP request."""
+
+
+class SelectionError(WebhooksError):
+    """What a command was given names no delivery, or several, or would name all of them without saying so."""
+
+
+class EmitError(WebhooksError):
+    """What another tool wants to tell is not as the catalogue says, or nothing that JSON can say; nothing was kept."""

@@ -6,10 +6,13 @@ the same id, and the outbox keeps one of them.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sfwebhooks.severity import Severity
@@ -19,6 +22,7 @@ LAST_SECOND = 253402300799.0
 #: the beginning of the year 1
 FIRST_SECOND = -62135596800.0
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
+_NAMESPACE_BYTES = NAMESPACE.bytes
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class Scan:
     version: str = ""
     #: path of the host's database that holds the scan
     database: str = ""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the data of each event of the scan begin with."""
+        return {"scan_id": self.id, "target": self.target, "target_type": self.target_type}
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class WebhookEvent:
 class Delivery:
     """One event on its way to one endpoint."""
 
-    #: goes out as X-SpiderFoot-Delivery and webhook-id; the same over retries, restarts and recovery
+    #: goes out as X-SpiderFoot-Delivery (`naming`) and webhook-id; the same over retries, restarts and recovery
     id: str
     event: WebhookEvent
     #: name of the endpoint in the configuration
@@ -68,27 +77,100 @@ class Delivery:
     sequence: int
     #: attempts that counted so far
     attempts: int = 0
+    #: whether an operator had it sent again
+    replayed: bool = False
+    #: of its row in the outbox, 0 if it has none
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes out in one request: one delivery, or several to an endpoint that takes batches.
+
+    A retry of several has the same members and so the same bytes.
+    """
+
+    deliveries: tuple[Delivery, ...]
+    #: which one of the files that the outbox had it is from; 0: from none
+    file: int = 0
+
+    @cached_property
+    def id(self) -> str:
+        """The id of its only delivery, or one over those of its members."""
+        if len(self.deliveries) == 1:
+            return self.deliveries[0].id
+        return id_of("batch/" + "/".join(delivery.id for delivery in self.deliveries))
+
+    @property
+    def name(self) -> str:
+        """The event's name, as subscribed, or "batch"."""
+        return self.deliveries[0].name if len(self.deliveries) == 1 else "batch"
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that counted so far."""
+        return max(delivery.attempts for delivery in self.deliveries)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether an operator had one of them sent again."""
+        return any(delivery.replayed for delivery in self.deliveries)
+
+    @property
+    def halves(self) -> tuple[Batch, Batch]:
+        """The two batches that it is split into."""
+        middle = (len(self.deliveries) + 1) // 2
+        return Batch(self.deliveries[:middle]), Batch(self.deliveries[middle:])
+
+
+def id_of(name: str) -> str:
+    """Return the UUIDv5 of a name in our namespace (RFC 9562 section 5.5).
+
+    As `uuid.uuid5` does it, in a third of its time: each event of a scan needs several.
+    """
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
 def finding_id(scan_id: str, event_hash: str) -> str:
     """Return the id of a scanner event; `event_hash` is the host's own hash of it, unique per event."""
-    return str(uuid.uuid5(NAMESPACE, f"finding/{scan_id}/{event_hash}"))
+    return id_of(f"finding/{scan_id}/{event_hash}")
+
+
+def correlation_id(scan_id: str, rule_id: str, title: str) -> str:
+    """Return the id of a correlation: the same if the host's rules are run again.
+
+    A rule's id with a slash in it could be the beginning of a title; the ids of other rules have always been these.
+    """
+    if "/" in rule_id:
+        return id_of(f"correlation of a rule/{scan_id}/{len(rule_id)}/{rule_id}/{title}")
+    return id_of(f"correlation/{scan_id}/{rule_id}/{title}")
 
 
 def lifecycle_id(scan_id: str, step: str) -> str:
-    """Return the id of a scan's beginning (`step` "started") or end ("ended", whatever the end was)."""
-    return str(uuid.uuid5(NAMESPACE, f"scan/{scan_id}/{step}"))
+    """Return the id of a scan's beginning (`step` "started") or end ("ended", whatever the end was), or of its counted
+    "correlations"."""
+    return id_of(f"scan/{scan_id}/{step}")
 
 
 def delivery_id(event_id: str, endpoint: str) -> str:
     """Return the id of the delivery of an event to the endpoint of that name."""
-    return str(uuid.uuid5(NAMESPACE, f"delivery/{event_id}/{endpoint}"))
+    return id_of(f"delivery/{event_id}/{endpoint}")
 
 
 def timestamp(at: float) -> str:
     """Return epoch seconds as RFC 3339 in UTC with milliseconds, such as 2026-11-21T10:00:00.000Z."""
-    moment = datetime.fromtimestamp(min(max(at, FIRST_SECOND), LAST_SECOND), timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    at = min(max(at, FIRST_SECOND), LAST_SECOND)
+    second = math.floor(at)
+    micros = round((at - second) * 1_000_000)
+    if micros == 1_000_000:
+        second, micros = second + 1, 0
+    return f"{_second(second)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat()[:-6]
 
 
 def printable(text: str) -> str:

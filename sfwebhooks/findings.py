@@ -58,9 +58,7 @@ def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
     severity = severity_of(finding.type, finding.risk)
     special = special_of(finding.type)
     data: dict[str, Any] = {
-        "scan_id": scan.id,
-        "target": scan.target,
-        "target_type": scan.target_type,
+        **scan.about,
         "event_type": finding.type,
         "description": description,
         "severity": severity.label,
@@ -71,7 +69,7 @@ def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
         "risk": finding.risk,
         "hash": finding.hash,
         "generated": timestamp(finding.generated),
-        "sources": [_source(source) for source in finding.sources[:SOURCES_MAX]],
+        "sources": [source_data(source) for source in finding.sources[:SOURCES_MAX]],
     }
     if special:
         data["special"] = special
@@ -98,6 +96,7 @@ def _data(text: str) -> dict[str, Any]:
     return {"data": cleaned[:DATA_MAX], "data_length": len(cleaned), "data_sha256": digest}
 
 
-def _source(source: Source) -> dict[str, str]:
+def source_data(source: Source) -> dict[str, str]:
+    """Return what is told of an event that led to something."""
     data = clean_text(source.data[:SOURCE_MAX])
     return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

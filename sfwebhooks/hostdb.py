@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source
 
 #: the host's pseudo event above the target; no finding, and left out by the host's own exports too
@@ -20,6 +22,10 @@ ROOT = "ROOT"
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
 COLUMNS = "hash, type, data, module, generated, confidence, visibility, risk, source_event_hash"
+#: seconds that it is asked for at most while a scan runs, which cannot write meanwhile, or waits for us
+READ_SECONDS = 1.0
+#: steps of SQLite between two looks at the clock
+STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,24 @@ def data_folder() -> Path:
 
 def database_of(scan_database: str, folder: Path) -> HostDatabase:
     """Return the database of a scan; if it is no longer where it was, the one in the data folder as it is now."""
-    known = Path(scan_database)
-    return HostDatabase(str(known if known.exists() else folder / DATABASE))
+    there = next((path for path in (Path(scan_database), folder / DATABASE) if not _is_deleted(path)), None)
+    return HostDatabase(str(there)) if there else DeletedDatabase(scan_database)
+
+
+def not_output(modules: Iterable[str]) -> list[str]:
+    """Return those of some modules that are no output modules."""
+    return [name for name in modules if name and not name.startswith("sfp__")]
+
+
+def _is_deleted(path: Path) -> bool:
+    """Say whether a file is not there; one that we may not look at may be."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def saved_options(folder: Path) -> dict[str, str]:
@@ -58,10 +80,14 @@ class HostDatabase:
     """The host's database file.
 
     All methods raise sqlite3.Error if it cannot be read.
+
+    Args:
+        limit: seconds that a read may take; without one it waits 5 s for a lock, and then takes its time.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, limit: float | None = None) -> None:
         self._uri = Path(path).absolute().as_uri() + "?mode=ro"
+        self._limit = limit
 
     def scan(self, scan_id: str) -> ScanRow | None:
         """Return a scan, or None if the host does not know it."""
@@ -74,6 +100,12 @@ class HostDatabase:
     def scan_ids(self) -> list[str]:
         """Return the ids of all scans, the newest first."""
         return [row[0] for row in self._rows("SELECT guid FROM tbl_scan_instance ORDER BY created DESC")]
+
+    def target_type(self, scan_id: str) -> str:
+        """Return the host's type of a scan's target; nothing if the scan did not come so far as to say it."""
+        query = "SELECT type FROM tbl_scan_results WHERE scan_instance_id = ? AND source_event_hash = ? AND type <> ?"
+        rows = self._rows(f"{query} ORDER BY rowid LIMIT 1", scan_id, ROOT, ROOT)
+        return str(rows[0][0]) if rows else ""
 
     def options(self, module: str) -> dict[str, str]:
         """Return the saved options of a module."""
@@ -91,8 +123,51 @@ class HostDatabase:
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, output modules left out."""
         query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
-        names = [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
-        return [name for name in names if name and not name.startswith("sfp__")]
+        return not_output(name for row in self._rows(query, scan_id) for name in str(row[0]).split(","))
+
+    def standing(self, scan_id: str) -> tuple[str, float, dict[str, int]] | None:
+        """Return a scan's status, beginning (epoch seconds) and counts, in one read; None if it is not there."""
+        rows = self._rows(
+            "SELECT i.status, i.started / 1000.0, r.type, count(r.type) FROM tbl_scan_instance i"
+            " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
+            " WHERE i.guid = ? GROUP BY r.type",
+            *(ROOT, scan_id),
+        )
+        return (*rows[0][:2], {row[2]: row[3] for row in rows if row[3]}) if rows else None
+
+    def worst(self, scan_id: str, rank: Callable[[str, int], int], number: int) -> list[tuple[str, str, str, int, str]]:
+        """Return hash, type, data, risk and module of a scan's worst findings, of equally bad ones the newest first.
+
+        Args:
+            rank: says how bad a type is with a risk; what has no rank (0) is left out.
+        """
+        with closing(self._open()) as connection:
+            connection.create_function("rank_of", 2, rank, deterministic=True)
+            return connection.execute(
+                "SELECT hash, type, data, risk, module FROM tbl_scan_results WHERE rowid IN ("
+                "SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2 AND rank_of(type, risk)"
+                " ORDER BY rank_of(type, risk) DESC, generated DESC, rowid DESC LIMIT ?3)"
+                " ORDER BY rank_of(type, risk) DESC, generated DESC, rowid DESC",
+                (scan_id, ROOT, number),
+            ).fetchall()
+
+    def correlations_by_risk(self, scan_id: str) -> dict[str, int]:
+        """Return the risk of correlation rules, such as HIGH -> how many correlations of a scan have it, each counted
+        once as `correlations.distinct` has them; nothing if the host has no rules."""
+        if not self._has("tbl_scan_correlation_results"):
+            return {}
+        query = (
+            "SELECT rule_risk, count(DISTINCT rule_id || char(0) || title) FROM tbl_scan_correlation_results"
+            " WHERE scan_instance_id = ? GROUP BY 1"
+        )
+        return dict(self._rows(query, scan_id))
+
+    def errors(self, scan_id: str, words: Iterable[str]) -> list[str]:
+        """Return the first characters of the errors in a scan's log that begin with one of these words."""
+        query = (
+            "SELECT DISTINCT substr(message, 1, 200) FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
+        )
+        return [row[0] for word in words for row in self._rows(f"{query} AND message LIKE ? || '%'", scan_id, word)]
 
     def last_failure(self, scan_id: str) -> str:
         """Return why the host says that a scan failed, or nothing."""
@@ -102,6 +177,12 @@ class HostDatabase:
             scan_id,
         )
         return str(rows[0][0]).partition("] failed: ")[2] if rows else ""
+
+    def is_correlated(self, scan_id: str) -> bool:
+        """Say whether the log of a scan that has finished says that its rules were run too: its last line does. A host
+        that keeps no log of scans never says so, and one that is idle keeps its last lines in memory."""
+        query = "SELECT 1 FROM tbl_scan_log WHERE scan_instance_id = ? AND message = ?"
+        return bool(self._rows(query, scan_id, f"Scan [{scan_id}] completed."))
 
     def index(self, scan_id: str) -> list[tuple[str, str, int]]:
         """Return hash, type and risk of all findings of a scan, in the order in which they were made."""
@@ -120,14 +201,59 @@ class HostDatabase:
                 if row:
                     yield _finding(row, fetch)
 
+    def correlations(self, scan_id: str) -> list[Correlation] | None:
+        """Return what the rules found in a scan; None if the host has no rules, being older than 4.0."""
+        if not self._has("tbl_scan_correlation_results_events"):
+            return None
+        rows = self._rows(
+            "SELECT c.id, c.title, c.rule_id, c.rule_name, c.rule_risk, c.rule_descr, count(*)"
+            " FROM tbl_scan_correlation_results c JOIN tbl_scan_correlation_results_events e ON e.correlation_id = c.id"
+            " WHERE c.scan_instance_id = ? GROUP BY c.id ORDER BY c.rowid",
+            scan_id,
+        )
+        return [Correlation(*row) for row in rows]
+
+    def evidence(self, scan_id: str, correlations: Iterable[Correlation]) -> Iterator[list[Source]]:
+        """Yield for each correlation the first events that it rests on."""
+        query = (
+            "SELECT r.type, r.data, r.module, r.hash FROM tbl_scan_correlation_results_events e"
+            " JOIN tbl_scan_results r ON r.scan_instance_id = ? AND r.hash = e.event_hash"
+            " WHERE e.correlation_id = ? ORDER BY e.rowid LIMIT ?"
+        )
+        with closing(self._open()) as connection:
+            for correlation in correlations:
+                rows = connection.execute(query, (scan_id, correlation.host_id, EVIDENCE_MAX)).fetchall()
+                yield [Source(*row) for row in rows]
+
+    def _has(self, table: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table))
+
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._uri, uri=True, timeout=5.0)
+        connection = sqlite3.connect(self._uri, uri=True, timeout=self._limit or 5.0)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        if self._limit:
+            deadline = time.monotonic() + self._limit
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
         return connection
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with closing(self._open()) as connection:
             return connection.execute(query, values).fetchall()
+
+
+class DeletedDatabase(HostDatabase):
+    """The database of a scan that was deleted, file and all: nothing will ever be known of it."""
+
+    def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
+        """Yield nothing."""
+        return iter(())
+
+    def worst(self, scan_id: str, rank: Callable[[str, int], int], number: int) -> list[tuple[str, str, str, int, str]]:
+        """Return nothing."""
+        return []
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        return []
 
 
 def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:

@@ -1,28 +1,30 @@
 """A Lane: the sending threads of one URL, with all endpoints that use it. claim -> deliver -> settle.
 
-It sends only while it holds the lock of its URL, so no two processes ever send there, and what it knows of the
-endpoints' health is the truth. The threads start lazily, up to the endpoint's concurrency, and are daemons: an exit
-of the process ends them, and what they had begun is repeated under the same id.
+It sends only during its tenure (`tenure`), so no two processes ever send there, and what it knows of the endpoints'
+health and of the pace is the truth. What the threads had begun when the process ended is repeated under
+the same id.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 
-from sfwebhooks.attempts import Attempt
+from sfwebhooks import journal
+from sfwebhooks.crew import Crew
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxBusyError, OutboxError
-from sfwebhooks.events import Delivery
-from sfwebhooks.locks import url_lock
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.events import Batch
+from sfwebhooks.ledger import Ledger
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.pacing import Condition
 from sfwebhooks.pipeline import Clock, Line, deliver
-from sfwebhooks.retry import Settlement, State
+from sfwebhooks.queues import Outcome
 from sfwebhooks.sender import Sender
+from sfwebhooks.tenure import Tenure
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks for what other processes put into the outbox, and for the lock of a dead sender
@@ -31,215 +33,184 @@ NEVER = float("inf")
 
 
 class Lane:
-    """The way to one URL."""
+    """The way to one URL.
 
-    def __init__(self, endpoints: Iterable[Endpoint], outbox: Outbox, clock: Clock) -> None:
+    Args:
+        everyone: all endpoints of the process: who may be told of trouble here.
+        steady: seconds that nobody sets; by it is seen that the clock was set.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        outbox: Outbox,
+        clock: Clock,
+        everyone: Sequence[Endpoint] = (),
+        steady: Clock | None = None,
+    ) -> None:
         self.lines = [Line(endpoint, Sender(endpoint)) for endpoint in endpoints]
-        first = self.lines[0].endpoint
-        self._concurrency = max(line.endpoint.concurrency for line in self.lines)
-        self._name = f"webhooks-{first.name}"
-        self._lock = url_lock(outbox.path, first.url_id)
-        #: held while a message is made, so that there is one whose making can have killed the process
-        self._making = threading.Lock()
+        self._hurried = False
+        #: whether it was the pace that let nothing go
+        self._paced = False
+        self._ledger = Ledger(outbox, everyone, clock, self._release)
+        self._tenure = Tenure(self.lines, outbox, clock, steady or clock)
         self._outbox = outbox
         self._clock = clock
-        self._bell = threading.Condition()
-        self._stopping = False
-        #: whether a resting thread looks for work by itself
-        self._polled = False
-        #: held while claiming; not the bell, since the scan rings that and must not wait for the outbox
+        #: when it was last asked what the operator says
+        self._asked_at = -NEVER
+        #: held while claiming
         self._claiming = threading.Lock()
-        #: held while settling, so that healths are written in the order in which they came about
-        self._settling = threading.Lock()
-        #: delivery in flight -> its endpoint
-        self._busy: dict[str, str] = {}
-        self._threads: list[threading.Thread] = []
-        self._trouble = ""
+        #: ids of the deliveries in flight
+        self._busy: set[str] = set()
+        name, size = self.lines[0].endpoint.name, max(line.endpoint.concurrency for line in self.lines)
+        self._crew = Crew(f"webhooks-{name}", size, partial(self.step, grouped=True), self._rest_seconds)
 
     def wake(self) -> None:
-        """Look for work now; the first call starts the first thread."""
-        with self._bell:
-            self._bell.notify()
-            if not self._threads:
-                self._grow()
+        """Look for work now, if there may be some; the first call starts the first thread."""
+        if self._could_send or not self._crew.began:
+            self._crew.wake()
 
-    def step(self) -> bool:
-        """Deliver one delivery, if one may go now; return whether one went.
+    @property
+    def _could_send(self) -> bool:
+        """Whether something could go now. What is not known here, such as that another sender died, is seen by looking
+        from time to time."""
+        now = self._clock()
+        return self._tenure.held and not self._tenure.pace.wait(now) and any(line.may_send(now) for line in self.lines)
+
+    def step(self, grouped: bool = False) -> bool:
+        """Make one attempt, if one may be made now; return whether one was.
+
+        Args:
+            grouped: it may be written down together with others, in a moment.
 
         Raises:
             OutboxError: the outbox cannot be used.
         """
         claimed = self._claim()
         if not claimed:
+            self._ledger.flush()
             return False
-        line, delivery = claimed
+        line, batch = claimed
         try:
-            before = line.health
-            attempt, settlement = deliver(delivery, line, self._clock, self._naming(delivery))
-            self._settle(line, delivery, attempt, settlement)
-            self._tell(line, delivery, attempt, settlement, before)
+            attempt, settlements, change = deliver(batch, line, self._time, self._tenure.naming(batch))
+        except BaseException:
+            with suppress(OutboxError):
+                self._outbox.recall(line.endpoint.name)
+            self._release(batch)
+            raise
         finally:
             with self._claiming:
-                self._busy.pop(delivery.id)
+                line.in_flight -= 1
+        journal.tell(line.endpoint, batch, attempt, settlements[0], change)
+        self._ledger.settle(line, Outcome(batch, attempt, settlements), grouped)
         return True
 
     def next_at(self, healthy_only: bool) -> float:
-        """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits."""
+        """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits.
+
+        What only the pace holds back could be sent now.
+        """
         with self._claiming:
             if self._busy and (not healthy_only or any(line.health.healthy for line in self.lines)):
                 return 0.0
             return min(self._line_next_at(line, healthy_only) for line in self.lines)
 
-    def stop(self, deadline: float) -> None:
-        """End the threads; those that are still sending at `deadline` (monotonic seconds) are left behind."""
-        with self._bell:
-            self._stopping = True
-            self._bell.notify_all()
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        # also while some are sending: a message that comes twice does no harm, a lock that is held for ever does
-        self._lock.release()
-        if not any(thread.is_alive() for thread in self._threads):
+    def be_polite(self, rest_share: float) -> None:
+        """Rest after each attempt, so many times as long as it used the processor."""
+        self._crew.rest_share = rest_share
+
+    def hurry(self) -> None:
+        """Send as fast as it goes, and batches that are not full yet too."""
+        self._hurried, self._crew.rest_share = True, 0.0
+
+    def tick(self) -> None:
+        """Do from time to time what a thread that is held up cannot: write down what was sent, call another thread."""
+        self._ledger.flush()
+        if self._crew.began:
+            self.wake()
+
+    def halt(self) -> None:
+        """Begin no attempt any more."""
+        self._crew.halt()
+
+    def stop(self, deadline: float) -> bool:
+        """End the threads; return whether all is settled at `deadline` (monotonic seconds): the rest is left behind."""
+        ended = self._crew.stop(deadline)
+        settled = self._ledger.close()
+        # also while some are sending: a message that comes twice does no harm, a lock that is held for ever does;
+        # not while one is still claiming, who would take it after us
+        with self._claiming:
+            self._tenure.release()
+        if ended:
             for line in self.lines:
                 line.sender.close()
-
-    @contextmanager
-    def _naming(self, delivery: Delivery) -> Iterator[None]:
-        """Name the delivery whose message is being made: if that kills the process, the next one knows which it was."""
-        with self._making:
-            self._lock.note(delivery.id)
-            try:
-                yield
-            except Exception:
-                self._outbox.blame(delivery.id, self._clock())
-                raise
-            finally:
-                self._lock.note("")
-
-    def _line_next_at(self, line: Line, healthy_only: bool) -> float:
-        health = line.health if self._lock.held else self._written_health(line)
-        due = self._outbox.next_due(line.endpoint.name)
-        if due is None or health.condition is Condition.DISABLED or (healthy_only and not health.healthy):
-            return NEVER
-        return max(due, health.open_at)
-
-    def _claim(self) -> tuple[Line, Delivery] | None:
-        with self._claiming:
-            if self._stopping or not self._holds_lock():
-                return None
-            now = self._clock()
-            for line in self.lines:
-                endpoint = line.endpoint
-                probing = not line.health.healthy
-                if not line.health.may_send(now) or (probing and endpoint.name in self._busy.values()):
-                    continue  # a probe goes alone
-                longest = max((*endpoint.retry_schedule, 3600.0)) * 2
-                delivery = self._outbox.claim(endpoint.name, self._busy, now, longest)
-                if delivery:
-                    self._busy[delivery.id] = endpoint.name
-                    self.lines.remove(line)  # the other endpoints of this URL come first next time
-                    self.lines.append(line)
-                    self._more()
-                    return line, delivery
-        return None
-
-    def _holds_lock(self) -> bool:
-        """Take the URL's lock if nobody has it; then the health is what the last holder wrote."""
-        if self._lock.held:
-            return True
-        if not self._lock.take():
-            return False
-        fatal = self._lock.noted()
-        if fatal:
-            self._outbox.blame(fatal, self._clock())
-            self._lock.note("")
-        for line in self.lines:
-            line.health = line.written = self._written_health(line)
-        return True
-
-    def _written_health(self, line: Line) -> Health:
-        """Return the health that the last sender wrote, unless the endpoint's settings are others since then."""
-        health, fingerprint = self._outbox.health(line.endpoint.name), line.endpoint.fingerprint
-        return health if health.fingerprint == fingerprint else Health(fingerprint=fingerprint)
+        return ended and settled
 
     def open_now(self) -> None:
         """Let the next step try endpoints that are failing or held, and what waits for a retry."""
         with self._claiming:
-            if self._holds_lock():
+            if self._tenure.take():
                 for line in self.lines:
                     line.open()
                     self._outbox.make_due(line.endpoint.name, self._clock())
 
-    def _settle(self, line: Line, delivery: Delivery, attempt: Attempt, settlement: Settlement) -> None:
-        """Write down what became of an attempt; a locked or full disk is waited for, since it cannot be undone."""
-        level = logging.WARNING
-        while True:
-            try:
-                with self._settling:
-                    health = line.health
-                    self._outbox.settle(delivery, attempt, settlement, health if health != line.written else None)
-                    line.written = health
-                return
-            except OutboxBusyError as error:
-                log.log(level, "webhooks: %s; a delivery that was made waits to be noted", error)
-                level = logging.DEBUG
-                if self._stopping:
-                    raise
-                time.sleep(POLL_SECONDS)
+    def _line_next_at(self, line: Line, healthy_only: bool) -> float:
+        health = self._tenure.health(line)
+        name = line.endpoint.name
+        due, paused_until = self._outbox.next_due(name), self._outbox.orders(name).paused_until
+        unable = not health.healthy or paused_until > self._clock()
+        if due is None or health.condition is Condition.DISABLED or (healthy_only and unable):
+            return NEVER
+        return max(due, health.open_at, paused_until)
 
-    def _tell(self, line: Line, delivery: Delivery, attempt: Attempt, plan: Settlement, before: Health) -> None:
-        """Log one line for an attempt that failed; the same failure again is only DEBUG."""
-        now, name = line.health, f"endpoint {delivery.endpoint} ({line.endpoint.place})"
-        if plan.state is State.DELIVERED:
-            if not before.healthy:
-                log.info("webhooks: %s works again", name)
-            return
-        if plan.state is State.DEAD:
-            log.warning(
-                "webhooks: %s did not take %s, and it is not sent again: %s%s (delivery %s)",
-                *(name, delivery.name, plan.reason, attempt.answer, delivery.id),
-            )
-            return
-        news = now.condition is not before.condition or not before.failures
-        log.log(
-            logging.WARNING if news else logging.DEBUG,
-            "webhooks: %s%s: %s%s; its deliveries are kept",
-            *(name, "" if now.healthy else f" is {now.condition.value}", plan.reason, attempt.answer),
-        )
+    def _claim(self) -> tuple[Line, Batch] | None:
+        with self._claiming:
+            if self._crew.stopping or self._ledger.is_full or not self._tenure.take():
+                return None
+            now = self._now()
+            self._paced = self._tenure.pace.wait(now) > 0
+            if self._paced:
+                return None
+            for line in self.lines:
+                batch = self._claim_for(line, now)
+                if batch:
+                    line.in_flight += 1
+                    self._busy.update(delivery.id for delivery in batch.deliveries)
+                    self._tenure.pace = self._tenure.pace.after(now)
+                    self.lines.remove(line)  # the other endpoints of this URL come first next time
+                    self.lines.append(line)
+                    self._crew.more()
+                    return line, batch
+        return None
 
-    def _more(self) -> None:
-        """Let one more thread look for work, if there are threads at all."""
-        with self._bell:
-            self._bell.notify()
-            if self._threads and len(self._threads) < self._concurrency:
-                self._grow()
+    def _claim_for(self, line: Line, now: float) -> Batch | None:
+        probing = not line.health.healthy
+        at_once = 1 if probing else line.endpoint.concurrency  # a probe goes alone
+        if not line.may_send(now) or line.in_flight >= at_once:
+            return None
+        queue = line.hurried_queue if self._hurried else line.queue
+        return self._outbox.claim(queue, self._busy, now)
 
-    def _grow(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-        with suppress(RuntimeError):  # no more threads can be had: those that there are must do
-            thread.start()
-            self._threads.append(thread)
+    def _now(self) -> float:
+        """Return the time; from time to time ask for the operator's orders."""
+        self._tenure.follow_clock()
+        now = self._clock()
+        if abs(now - self._asked_at) >= POLL_SECONDS:
+            self._asked_at = now
+            for line in self.lines:
+                line.obey(self._outbox.orders(line.endpoint.name))
+        return now
 
-    def _work(self) -> None:
-        while not self._stopping:
-            went = False
-            try:
-                went = self.step()
-                self._trouble = ""
-            except OutboxError as error:
-                log.log(logging.DEBUG if str(error) == self._trouble else logging.WARNING, "webhooks: %s", error)
-                self._trouble = str(error)
-            except Exception:  # a thread that ends would leave its endpoint silent for the rest of the process
-                log.exception("webhooks: the sending thread of %s met a bug", self._name)
-            if not went:
-                self._rest()
+    def _time(self) -> float:
+        """Return the time; what was to wait by another clock follows first, and not what is decided by this one."""
+        with suppress(OutboxError), self._claiming:
+            self._tenure.follow_clock()
+        return self._clock()
 
-    def _rest(self) -> None:
-        """Wait for the bell; one of the resting threads also looks by itself from time to time."""
-        with self._bell:
-            polls = not self._polled
-            self._polled = True
-            if not self._stopping:
-                self._bell.wait(POLL_SECONDS if polls else None)
-            if polls:
-                self._polled = False
+    def _release(self, batch: Batch) -> None:
+        with self._claiming:
+            self._busy.difference_update(delivery.id for delivery in batch.deliveries)
+
+    def _rest_seconds(self) -> float:
+        """Return how long nothing can be done here, as far as we know."""
+        return min(self._tenure.pace.wait(self._clock()), POLL_SECONDS) if self._paced else POLL_SECONDS

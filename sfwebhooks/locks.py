@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,6 +26,8 @@ class Lock:
     def __init__(self, outbox: Path, name: str) -> None:
         self._path = outbox.parent / FOLDER / f"{name}.lock"
         self._note: int | None = None
+        #: held while the note is written, and the lock let go of
+        self._guard = threading.Lock()
         self._lock = FileLock(str(self._path), timeout=0, thread_local=False)
 
     @property
@@ -48,11 +51,15 @@ class Lock:
         return self.held
 
     def note(self, text: str) -> None:
-        """Write a short text beside the lock; it is still there if this process dies now."""
-        if self._note is None:
-            self._note = os.open(self._path.with_suffix(".note"), os.O_RDWR | os.O_CREAT, 0o600)
-        os.lseek(self._note, 0, os.SEEK_SET)
-        os.write(self._note, text.ljust(NOTE_MAX).encode())
+        """Write a short text beside the lock; it is still there if this process dies now. On a full disk it may fail,
+        and nothing says so."""
+        with self._guard, contextlib.suppress(OSError):
+            if not self.held:  # a thread that is late must not write over what the next holder wrote
+                return
+            if self._note is None:
+                self._note = os.open(self._path.with_suffix(".note"), os.O_RDWR | os.O_CREAT, 0o600)
+            os.lseek(self._note, 0, os.SEEK_SET)
+            os.write(self._note, text.ljust(NOTE_MAX).encode())
 
     def noted(self) -> str:
         """Return what the last holder of the lock wrote, or nothing."""
@@ -62,12 +69,13 @@ class Lock:
 
     def release(self, remove: bool = False) -> None:
         """Let go of it. `remove` deletes the file too: only for a name that nobody will ask for again."""
-        if remove and self.held:
-            self._path.unlink(missing_ok=True)
-        if self._note is not None:
-            os.close(self._note)
-            self._note = None
-        self._lock.release(force=True)
+        with self._guard:
+            if remove and self.held:
+                self._path.unlink(missing_ok=True)
+            if self._note is not None:
+                os.close(self._note)
+                self._note = None
+            self._lock.release(force=True)
 
 
 def scan_lock(outbox: Path, scan_id: str) -> Lock:

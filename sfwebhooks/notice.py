@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Callable
-from urllib.parse import quote
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
-from sfwebhooks.redaction import WITHHELD, for_chat
+from sfwebhooks.redaction import WITHHELD, about_for_chat, for_chat
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.words import counted, duration, in_line, numbers, people, readable, simple, text_of
 
@@ -29,7 +28,7 @@ SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
 #: keys of other events that say what happened, the most telling one first
 TELLING = ("title", "message", "summary", "error", "description", "reason")
 #: keys that a person does not need beside the rest
-SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources")
+SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data")
 #: keys of which the body makes one line
 COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
           "events_by_severity", "events_by_type")  # fmt: skip
@@ -38,6 +37,7 @@ WHY = {"process_died": "The scan's process died.", "host_stopped": "SpiderFoot w
 TRAIL_MAX = 3
 ITEM_MAX = 80
 LIST_MAX = 5
+TOP_MAX = 3
 #: data of more characters than this is told with its length
 LONG = 1000
 
@@ -85,8 +85,9 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
     event = delivery.event
     data = readable(event.data)
     told = Told(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
-    found = "event_type" in data and "data" in data
-    headline, body, facts, colour = (finding if found else LIFECYCLE.get(event.type, other))(told)
+    found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
+    known = LIFECYCLE.get(event.type, other) if event.scan else other
+    headline, body, facts, colour = (finding if found else known)(told)
     return Notice(
         headline=headline,
         body=body.strip(),
@@ -95,7 +96,7 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
         target=told.target,
         trail=trail(told) if found else (),
         footer=footer(told),
-        link=link(delivery, endpoint),
+        link=endpoint.link(event.scan),
     )
 
 
@@ -142,11 +143,14 @@ def scan_ended(told: Told) -> Words:
     data, event = told.data, told.delivery.event
     error, found = text_of(data, "error"), totals(data)
     late = text_of(data, "reason") if data.get("detected_late") else ""
+    top, receipt = data.get("top_findings"), data.get("receipt")
     facts = [
         ("Target", told.target),
         ("Duration", duration(data.get("duration"))),
         ("Found", found if error else ""),
         ("Most serious" if worst(data) >= Severity.MEDIUM else "Most frequent", types(data)),
+        ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
+        ("Not sent", counted(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else ""),
         ("Told late", WHY.get(late, late) if late != error else ""),
     ]
     colour = COLOURS[event.severity]
@@ -168,7 +172,8 @@ def other(told: Told) -> Words:
     data, severity = told.data, told.delivery.event.severity
     headline = people(told.delivery.name) + (f" ({severity.label})" if severity else "")
     found = totals(data)
-    body = dict.fromkeys([*(text_of(data, key) for key in TELLING), found])
+    words = (about_for_chat(text_of(data, key), data.get("evidence")) for key in TELLING)
+    body = dict.fromkeys([*words, found])
     known = {*TELLING, *SILENT, *(COUNTS if found else ())}
     facts = [("Target", told.target), *((people(key), fact(key, data[key])) for key in data if key not in known)]
     return headline, "\n".join(line for line in body if line), facts, COLOURS[severity]
@@ -205,12 +210,6 @@ def footer(told: Told) -> tuple[str, ...]:
     return (*([name] if name else []), time, f"#{told.delivery.sequence}")
 
 
-def link(delivery: Delivery, endpoint: Endpoint) -> str:
-    """Return the scan's address in the host's web interface, if the endpoint says where that is."""
-    scan = delivery.event.scan
-    return f"{endpoint.ui_url}/scaninfo?id={quote(scan.id, safe='')}" if endpoint.ui_url and scan else ""
-
-
 def totals(data: Mapping[str, Any]) -> str:
     """Return how many findings there are, in all and of each severity; nothing if the event does not say it."""
     total = data.get("events_found")
@@ -235,10 +234,11 @@ def types(data: Mapping[str, Any]) -> str:
 
 
 def listed(value: Any) -> str:
-    """Return a list in short, as names or scanner events; nothing if it is none."""
+    """Return a list in short, as names or as the first scanner events; nothing if it is none."""
     if not isinstance(value, list) or not value:
         return ""
     entries = [item(entry) if isinstance(entry, Mapping) else simple(entry) for entry in value]
-    if len(entries) <= LIST_MAX and all(entries):
-        return ("\n" if isinstance(value[0], Mapping) else ", ").join(entries)
-    return f"{len(entries):,}"
+    if not all(entries) or (len(entries) > LIST_MAX and not isinstance(value[0], Mapping)):
+        return f"{len(entries):,}"
+    more = [f"and {len(entries) - LIST_MAX:,} more"] if len(entries) > LIST_MAX else []
+    return ("\n" if isinstance(value[0], Mapping) else ", ").join([*entries[:LIST_MAX], *more])

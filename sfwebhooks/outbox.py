@@ -1,90 +1,163 @@
-"""The outbox: the SQLite file that keeps each delivery until it is settled. Our file is touched here only.
+"""The outbox: what keeps each delivery until it is settled.
 
     accept --> waiting --claim, attempt, settle--> delivered
                   ^  |                         \\-> dead (a dead letter: verdict, retries, age, crashed sender)
                   \\--/ retry at due_at
 
-What is waiting belongs to whoever holds the lock of its endpoint's URL (`locks`), so a claim needs no lease and
-writes nothing.
+Here is what a scan does with it: accept, begin, end. What senders do with it is in `queues`, people in `records`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import astuple
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, replace
 from typing import Any
 
-from sfwebhooks.attempts import Attempt
-from sfwebhooks.errors import OutboxBusyError, OutboxError
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
-from sfwebhooks.pacing import Condition, Health
-from sfwebhooks.retry import Settlement, State
-from sfwebhooks.schema import upgrade
-from sfwebhooks.severity import Severity
-
-FILE = "webhooks.db"
-#: seconds that a statement waits for another process's write
-BUSY_SECONDS = 1.0
-#: a message whose making killed its process so often is not made again
-CRASHES_MAX = 3
-#: an event and who wants it: (endpoint, name under which)
-Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
-
-SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts,
-           e.id, e.type, e.severity, e.at, e.data, e.special,
-           s.id, s.name, s.target, s.target_type, s.version, s.database
-    FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
-"""
+from sfwebhooks.changes import send_again
+from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.intake import FINDINGS, OUTBOX_FULL, is_refused
+from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.queues import Accepted, Queues
+from sfwebhooks.receipts import RUN, SENT, STORED, first_of_run, receipt
+from sfwebhooks.retry import State
+from sfwebhooks.rows import deliveries, insert
 
 
-class Outbox:
-    """One connection to the file, for use by any thread, one at a time.
-
-    Args:
-        path: the file; it is made, mode 0600, when first needed.
-        accepting: for the scan's side: never spends time on a checkpoint (the sending side does that).
-    """
-
-    def __init__(self, path: Path, accepting: bool = False) -> None:
-        self.path = path
-        self._accepting = accepting
-        self._connection: sqlite3.Connection | None = None
-        self._guard = threading.RLock()
-
-    # --- scan's side
+class Outbox(Queues):
+    """The file as scans and senders use it."""
 
     def accept(self, items: Iterable[Accepted], now: float) -> int:
-        """Commit the deliveries of some events, each event once; return how many deliveries are new."""
-        with self._writing() as sql:
-            return sum(_accept(sql, event, wanted, now) for event, wanted in items)
+        """Commit the deliveries of some events, each event once; return how many deliveries are new.
 
-    def begin_scan(self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
-        """Commit a scan and the event that tells its beginning, unless they are there."""
+        What an outbox that is nearly full does not take is counted.
+        """
+        new = 0
         with self._writing() as sql:
-            sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(scan), now))
-            _accept(sql, event, wanted, now)
+            fullness = self._fullness(sql)
+            for event, wanted in items:
+                if is_refused(event, fullness):
+                    _withhold(sql, event, wanted)
+                else:
+                    new += insert(sql, event, wanted, now)
+        return new
+
+    def begin_scan(
+        self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
+    ) -> None:
+        """Commit a scan and the event that tells its beginning, unless they are there.
+
+        Args:
+            ended: name of the event that tells the end, if whoever calls this tells it, and nobody else is to do so.
+        """
+        with self._writing() as sql:
+            sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
+            insert(sql, event, wanted, now)
 
     def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
-        """Commit the event that tells a scan's end; return False if another teller was first."""
+        """Commit the event that tells a scan's end; return False if another teller was first.
+
+        Each endpoint gets its receipt with it. A scan that is not there began in a file that was set aside.
+        """
         scan_id = event.scan.id if event.scan else ""
+        counted = self._count(scan_id)
         with self._writing() as sql:
+            if event.scan:
+                sql.execute(
+                    "INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(event.scan), now)
+                )
             changed = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", (event.type, scan_id))
             if changed.rowcount:
-                _accept(sql, event, wanted, now)
+                _insert_end(sql, event, wanted, now, counted)
             return bool(changed.rowcount)
 
-    def known_events(self, scan_id: str) -> set[str]:
-        """Return the ids of all events of a scan."""
+    def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
+        """Commit deliveries of the event that told a scan's end to endpoints that have none; each gets its receipt."""
+        counted = self._count(event.scan.id if event.scan else "")
+        with self._writing() as sql:
+            _insert_end(sql, event, wanted, now, counted)
+
+    def _count(self, scan_id: str) -> dict[str, tuple[int, int]]:
+        """Return endpoint -> how many of a scan's deliveries tell a finding, and how many are dead.
+
+        Counts all rows of the scan, and so not while the file is locked for writing.
+        """
+        query = (
+            f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
+            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ? GROUP BY d.endpoint"
+        )
         with self._reading() as sql:
-            return {row[0] for row in sql.execute("SELECT id FROM event WHERE scan_id = ?", (scan_id,))}
+            return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, scan_id))}
+
+    def known_events(self, scan_id: str, endpoint: str | None = None) -> set[str]:
+        """Return the ids of all events of a scan, or of those that go to an endpoint."""
+        query = "SELECT id FROM event WHERE scan_id = ?1"
+        if endpoint is not None:
+            query += " AND EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND endpoint = ?2)"
+        with self._reading() as sql:
+            return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
+
+    def event(self, event_id: str) -> WebhookEvent | None:
+        """Return an event as it was told, without anybody's receipt; None if it is not there."""
+        with self._reading() as sql:
+            found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
+        if not found:
+            return None
+        event = found[0].event
+        return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
+
+    def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
+        """Return a scan with the name of the event that told its end (None: not yet); None if it is not known."""
+        with self._reading() as sql:
+            row = sql.execute("SELECT * FROM scan WHERE id = ?", (scan_id,)).fetchone()
+        return (Scan(*row[:6]), row[7]) if row else None
+
+    def deleted(self, scan_id: str, endpoint: str) -> int:
+        """Return how many deliveries of a scan to an endpoint there were that were deleted since, for their age or by
+        an operator, but for those before the numbers were begun anew."""
+        query = (
+            "SELECT count(*) FROM event e JOIN delivery d ON d.event_id = e.id"
+            " WHERE e.scan_id = ? AND d.endpoint = ? AND d.sequence >= ?"
+        )
+        with self._reading() as sql:
+            last = _last(sql, scan_id, endpoint)
+            first = first_of_run(last + 1)
+            return last - first + 1 - int(sql.execute(query, (scan_id, endpoint, first)).fetchone()[0])
+
+    def go_on(self, scan_id: str, endpoints: Iterable[str], run: int) -> None:
+        """Begin a run of numbers in a scan that had so many runs before, in files that are gone."""
+        with self._writing() as sql:
+            for endpoint in endpoints:
+                _go_on(sql, scan_id, endpoint, run * RUN)
+
+    def number_anew(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
+        """Give what is left of a scan's deliveries to an endpoint the numbers of a new run, and let those that are
+        settled be sent again, as `Changes.replay` does; return how many these are.
+
+        Args:
+            end: id of the event that tells the end; its delivery goes, to be made last and with a new receipt.
+        """
+        query = (
+            "SELECT d.number FROM event e JOIN delivery d ON d.event_id = e.id"
+            " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
+        )
+        with self._writing() as sql:
+            its = "SELECT number FROM delivery WHERE event_id = ? AND endpoint = ?"
+            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))  # noqa: S608
+            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))  # noqa: S608
+            left = sql.execute(query, (scan_id, endpoint)).fetchall()
+            before = first_of_run(_last(sql, scan_id, endpoint) + 1) + RUN - 1
+            sql.executemany(
+                "UPDATE delivery SET sequence = ? WHERE number = ?",
+                [(before + place, number) for place, (number,) in enumerate(left, start=1)],
+            )
+            _go_on(sql, scan_id, endpoint, before + len(left))
+            return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
+
+    def endpoints_of(self, event_id: str) -> set[str]:
+        """Return the names of the endpoints that an event is kept for, delivered or not."""
+        with self._reading() as sql:
+            return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
 
     def open_scans(self) -> list[tuple[Scan, float]]:
         """Return the scans whose end was not told, each with the time at which it was begun."""
@@ -100,218 +173,78 @@ class Outbox:
             rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()
         return {state.value: 0 for state in State} | dict(rows)
 
-    def tallies_by_endpoint(self) -> dict[str, dict[str, int]]:
-        """Return endpoint -> state -> deliveries. Counts the rows: not for a hot path."""
+    def withheld(self, scan_id: str) -> dict[str, dict[str, int]]:
+        """Return endpoint -> reason -> how many events of a scan it was not sent."""
         found: dict[str, dict[str, int]] = {}
         with self._reading() as sql:
-            for endpoint, state, number in sql.execute(
-                "SELECT endpoint, state, count(*) FROM delivery GROUP BY endpoint, state"
+            for endpoint, reason, number in sql.execute(
+                "SELECT endpoint, reason, number FROM withheld WHERE scan_id = ? ORDER BY endpoint", (scan_id,)
             ):
-                found.setdefault(endpoint, {})[state] = number
+                found.setdefault(endpoint, {})[reason] = number
         return found
 
-    # --- sending side
-
-    def claim(self, endpoint: str, busy: Collection[str], now: float, longest: float) -> Delivery | None:
-        """Return the next delivery of an endpoint that is due, fresh before late.
-
-        Args:
-            busy: ids of deliveries in flight, not to be returned.
-            longest: seconds; a due time further ahead than this comes from a clock that was set back.
-        """
-        with self._reading() as sql:
-            row = _next(sql, endpoint, busy, now, longest)
-        return _delivery(row) if row else None
-
-    def blame(self, delivery_id: str, now: float) -> None:
-        """Count that the making of a delivery's message killed its process, or raised; at CRASHES_MAX it is dead."""
+    def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
+        """Forget what endpoints were not sent of a scan: all of it is about to be offered again."""
         with self._writing() as sql:
-            sql.execute("UPDATE delivery SET crashes = crashes + 1 WHERE id = ? AND state = 'waiting'", (delivery_id,))
-            sql.execute(
-                "UPDATE delivery SET state = 'dead', reason = 'crashed_sender', settled_at = ?"
-                " WHERE id = ? AND state = 'waiting' AND crashes >= ?",
-                (now, delivery_id, CRASHES_MAX),
+            sql.executemany(
+                "DELETE FROM withheld WHERE scan_id = ? AND endpoint = ?", [(scan_id, name) for name in endpoints]
             )
 
-    def settle(self, delivery: Delivery, attempt: Attempt, settlement: Settlement, health: Health | None) -> None:
-        """Commit what became of an attempt, and the endpoint's health if it changed."""
-        with self._writing() as sql:
-            sql.execute("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?)", (delivery.id, *astuple(attempt)))
-            sql.execute(
-                "UPDATE delivery SET state = ?, reason = ?, due_at = ?, settled_at = ?,"
-                " attempts = attempts + ? WHERE id = ?",
-                (
-                    settlement.state.value,
-                    settlement.reason,
-                    settlement.due_at,
-                    None if settlement.state is State.WAITING else attempt.at + attempt.seconds,
-                    int(settlement.counts),
-                    delivery.id,
-                ),
-            )
-            if health:
-                _save_health(sql, delivery.endpoint, health)
 
-    def next_due(self, endpoint: str) -> float | None:
-        """Return when the next delivery of the endpoint is due (0 if it is a fresh one), or None if none waits."""
-        with self._reading() as sql:
-            row: tuple[float | None] = sql.execute(
-                "SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND state = 'waiting' AND"
-                " attempts = 0) THEN 0.0 ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1"
-                " AND state = 'waiting' AND attempts > 0) END",
-                (endpoint,),
-            ).fetchone()
-        return row[0]
-
-    def make_due(self, endpoint: str, now: float) -> None:
-        """Let all waiting deliveries of an endpoint be tried at once."""
-        with self._writing() as sql:
-            sql.execute(
-                "UPDATE delivery SET due_at = ? WHERE endpoint = ? AND state = 'waiting' AND attempts > 0",
-                (now, endpoint),
-            )
-
-    def health(self, endpoint: str) -> Health:
-        """Return the health of an endpoint as it was last written."""
-        with self._reading() as sql:
-            row = sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone()
-        return Health(Condition(row[1]), *row[2:]) if row else Health()
-
-    def forget_health(self, endpoint: str) -> None:
-        """Take an endpoint for healthy again."""
-        with self._writing() as sql:
-            sql.execute("DELETE FROM health WHERE endpoint = ?", (endpoint,))
-
-    def checkpoint(self) -> None:
-        """Write the log back into the file, without waiting for anybody."""
-        with self._reading() as sql:
-            sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def close(self) -> None:
-        """Close the connection; the next call opens it again."""
-        with self._guard:
-            if self._connection:
-                self._connection.close()
-                self._connection = None
-
-    # --- the file
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction, commit it at the end; nothing of it stays if anything raises."""
-        with self._reading() as sql:
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                yield sql
-                sql.execute("COMMIT")
-            finally:
-                if sql.in_transaction:
-                    sql.execute("ROLLBACK")
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection, and translate what sqlite3 raises."""
-        with self._guard:
-            try:
-                if self._connection is None:
-                    self._connection = self._open()
-                yield self._connection
-            except sqlite3.OperationalError as error:
-                text = str(error)
-                if "locked" in text or "busy" in text or "full" in text:
-                    raise OutboxBusyError(f"outbox {self.path}: {text}") from error
-                raise OutboxError(f"outbox {self.path} cannot be used: {text}") from error
-            except sqlite3.DatabaseError as error:
-                raise OutboxError(f"outbox {self.path} cannot be used: {error}") from error
-            except OSError as error:
-                raise OutboxError(f"outbox {self.path} cannot be used: {error.strerror}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        # only a new file: to close a descriptor of a file that SQLite has open drops all of our locks on it, and the
-        # next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)
-        with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        connection = sqlite3.connect(
-            str(self.path), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _use_log(connection)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if self._accepting:
-                connection.execute("PRAGMA wal_autocheckpoint = 0")
-            upgrade(connection)
-        except OutboxError as error:
-            connection.close()
-            raise OutboxError(f"outbox {self.path} {error}") from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Set WAL, for which SQLite does not wait as elsewhere. A file system that cannot have it goes on without."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _accept(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> int:
-    """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number."""
-    known = "SELECT 1 FROM delivery WHERE id = ?"
-    new = [pair for pair in wanted if not sql.execute(known, (delivery_id(event.id, pair[0]),)).fetchone()]
-    if not new:
-        return 0
+def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]]) -> None:
     scan_id = event.scan.id if event.scan else ""
-    sql.execute(
-        "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (event.id, scan_id, event.type, int(event.severity), event.special, event.at, json.dumps(event.data)),
+    sql.executemany(
+        "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
+        [(scan_id, endpoint, OUTBOX_FULL) for endpoint, _ in wanted],
     )
-    for endpoint, name in new:
-        sql.execute(
-            "INSERT INTO sequence VALUES (?, ?, 1) ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = last + 1",
-            (scan_id, endpoint),
-        )
-        sql.execute(
-            "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at)"
-            " SELECT ?, ?, ?, ?, last, 'waiting', ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
-            (delivery_id(event.id, endpoint), event.id, endpoint, name, now, scan_id, endpoint),
-        )
-    return len(new)
 
 
-def _next(
-    sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float, longest: float
-) -> tuple[Any, ...] | None:
-    """Return the row of the next delivery that is due: a fresh one, else the late one that waits longest.
+def _insert_end(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    now: float,
+    counted: Mapping[str, tuple[int, int]],
+) -> None:
+    """Insert the event that tells a scan's end, with a receipt for each endpoint that it goes to for the first time.
 
-    A fresh one that an endpoint refused while it was not healthy has a new due time, so another one probes next.
+    Args:
+        counted: as `Outbox._count` returns it.
     """
-    marks = ",".join("?" * len(busy))
-    fresh = f"d.attempts = 0 AND d.id NOT IN ({marks}) ORDER BY d.due_at, d.number LIMIT 1"
-    late = f"d.attempts > 0 AND d.id NOT IN ({marks}) AND (d.due_at <= ? OR d.due_at > ?) ORDER BY d.due_at LIMIT 1"
-    for where, times in ((fresh, ()), (late, (now, now + longest))):
-        query = f"{SELECT_DELIVERY} WHERE d.endpoint = ? AND d.state = 'waiting' AND {where}"
-        row: tuple[Any, ...] | None = sql.execute(query, (endpoint, *busy, *times)).fetchone()
-        if row:
-            return row
-    return None
+    scan_id, found = event.scan.id if event.scan else "", event.data.get("events_found", 0)
+    known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
+    new = [(name, word) for name, word in wanted if name not in known]
+    row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
+    data = dict(Stored(row[0]) if row else event.data)
+    receipts = {name: _receipt(sql, scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
+    data[STORED] = {**data.get(STORED, {}), **receipts}
+    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
+    insert(sql, replace(event, data=data), new, now)
 
 
-def _delivery(row: Sequence[Any]) -> Delivery:
-    """Return the delivery of a row of SELECT_DELIVERY."""
-    event_id, event_type, severity, at, data, special = row[5:11]
-    scan = Scan(*row[11:17]) if row[11] else None
-    event = WebhookEvent(event_id, event_type, Severity(severity), at, json.loads(data), scan, special)
-    return Delivery(row[0], event, *row[1:5])
+def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, told: int, dead: int) -> dict[str, Any]:
+    """Return the receipt of an endpoint for a scan whose end is about to be inserted.
+
+    Args:
+        found: findings of the scan.
+        told: deliveries to the endpoint that tell one.
+        dead: deliveries to the endpoint that were given up.
+    """
+    given = (scan_id, endpoint)
+    withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
+    return receipt(_last(sql, *given) + 1, withheld, found - sum(withheld.values()) - told, dead)
 
 
-def _save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:
-    condition, *rest = astuple(health)
-    sql.execute("INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (endpoint, condition.value, *rest))
+def _last(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> int:
+    """Return the last number that was given to a scan's deliveries to an endpoint."""
+    row = sql.execute("SELECT last FROM sequence WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _go_on(sql: sqlite3.Connection, scan_id: str, endpoint: str, last: int) -> None:
+    """Give a scan's deliveries to an endpoint no number up to this one any more."""
+    sql.execute(
+        "INSERT INTO sequence VALUES (?, ?, ?)"
+        " ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = max(last, excluded.last)",
+        (scan_id, endpoint, last),
+    )

@@ -1,26 +1,28 @@
 """The way of an event, in order: `accept` on the scan's side, `deliver` on the sending side.
 
 accept:   event -> endpoints that want it -> outbox (committed)
-deliver:  delivery -> format -> sign -> send -> judge -> plan -> outbox (settled)
+deliver:  batch (of one, mostly) -> format -> sign -> send -> judge -> plan -> outbox (settled)
 """
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Callable
 
-from sfwebhooks.attempts import Attempt, Reply, Verdict
+from sfwebhooks.attempts import Attempt, Outcome, Reply, Verdict
+from sfwebhooks.claims import Queue
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery, WebhookEvent, clean_text, printable
-from sfwebhooks.formats import FORMATS
+from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
+from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.masking import masked
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Health
-from sfwebhooks.proxies import Proxy
-from sfwebhooks.retry import Settlement, judge, plan
+from sfwebhooks.pacing import Change, Health
+from sfwebhooks.queues import Orders
+from sfwebhooks.retry import Settlement, State, judge, plan
 from sfwebhooks.sender import Sender
 from sfwebhooks.signing import sign
 
@@ -28,8 +30,10 @@ from sfwebhooks.signing import sign
 Clock = Callable[[], float]
 #: characters of a reply that the delivery log keeps
 EXCERPT = 1024
-#: a part of a URL, or a word of a header, that has so many characters may be a credential
-CREDENTIAL = 12
+#: and, of one to a large batch, for each of its deliveries
+EXCERPT_LEAST = 64
+#: short replies whose excerpts are remembered
+EXCERPTS_MAX = 32
 
 
 @dataclass
@@ -41,18 +45,65 @@ class Line:
     health: Health = field(default_factory=Health)
     #: the health as the outbox has it
     written: Health = field(default_factory=Health)
+    orders: Orders = field(default_factory=Orders)
+    #: attempts that are under way
+    in_flight: int = 0
+    #: short reply -> its excerpt
+    _excerpts: dict[bytes, str] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def learn(self, verdict: Verdict, now: float) -> Health:
-        """Let the health follow a verdict, one thread at a time, and return it."""
+    @cached_property
+    def queue(self) -> Queue:
+        """How its deliveries are claimed."""
+        return Queue(self.endpoint.name, self.endpoint.batch_size, self.endpoint.batch_wait)
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that nothing can have to wait for its next attempt."""
+        return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max)) * 2
+
+    @cached_property
+    def hurried_queue(self) -> Queue:
+        """The same where nothing waits for a batch to fill."""
+        return replace(self.queue, wait=0.0)
+
+    def excerpt(self, reply: Reply) -> str:
+        """Return what may be kept of a reply. Most are short and all the same, and are not searched again."""
+        key = reply.body if len(reply.body) <= EXCERPT_LEAST and not reply.detail else None
+        if key is None or key not in self._excerpts:
+            shown = excerpt(reply, self.endpoint)
+            if key is None or len(self._excerpts) >= EXCERPTS_MAX:
+                return shown
+            self._excerpts[key] = shown
+        return self._excerpts[key]
+
+    def may_send(self, now: float) -> bool:
+        """Whether anything may be sent at `now` (epoch seconds)."""
+        return self.health.may_send(now) and now >= self.orders.paused_until
+
+    def learn(self, verdict: Verdict, now: float) -> Change:
+        """Let the health follow a verdict, one thread at a time; return what that changed."""
         with self._guard:
-            self.health = self.health.after(verdict, now)
-            return self.health
+            change = Change(self.health, self.health.after(verdict, now))
+            self.health = change.after
+            return change
+
+    def obey(self, orders: Orders) -> None:
+        """Follow what an operator says of the endpoint."""
+        with self._guard:
+            if orders.resets != self.orders.resets:
+                self.health = self.health.reopened(self.health.fingerprint)
+            self.orders = orders
 
     def open(self) -> None:
         """Let the next delivery go, whatever the health says."""
         with self._guard:
             self.health = replace(self.health, open_at=0.0)
+
+    def shift(self, seconds: float) -> None:
+        """Follow a clock that was set forward, or back."""
+        with self._guard:
+            self.health = self.health.shifted(seconds)
 
 
 def accept(events: Iterable[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Outbox, now: float) -> int:
@@ -73,45 +124,47 @@ def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tupl
 
 
 def deliver(
-    delivery: Delivery, line: Line, clock: Clock, making: AbstractContextManager[None] | None = None
-) -> tuple[Attempt, Settlement]:
-    """Make one attempt; return what it was and what becomes of the delivery. The line's health follows.
+    batch: Batch, line: Line, clock: Clock, making: AbstractContextManager[None] | None = None
+) -> tuple[Attempt, list[Settlement], Change]:
+    """Make one attempt; return what it was, what becomes of each delivery, and how the line's health followed.
 
     Args:
         making: entered while the message is made.
     """
     endpoint, begin = line.endpoint, clock()
-    wire_format, probe = FORMATS[endpoint.format], not line.health.healthy
+    probe = not line.health.healthy
     with making or nullcontext():
-        content = wire_format.render(delivery, endpoint)
-        request = sign(content, delivery, endpoint, begin)
+        request = sign(render(batch, endpoint), batch, endpoint, begin)
     reply = line.sender.send(request)
     end = clock()
-    verdict = wire_format.read(reply) or judge(reply, end)
-    health = line.learn(verdict, end)
-    settlement = plan(verdict, delivery.attempts, endpoint.retry_schedule, health.healthy, end)
-    trigger = "probe" if probe else "schedule"
-    attempt = Attempt(begin, end - begin, reply.status, verdict.reason, excerpt(reply, endpoint), trigger)
-    return attempt, settlement
+    verdict = FORMATS[endpoint.format].read(reply) or judge(reply, end, endpoint.retry_after_max)
+    change = line.learn(verdict, end)
+    settlements = settle(batch, verdict, endpoint, change.after, end)
+    trigger = "probe" if probe else "replay" if batch.replayed else "schedule"
+    words = line.excerpt(reply)[: max(EXCERPT // len(batch.deliveries), EXCERPT_LEAST)]
+    attempt = Attempt(begin, max(end - begin, 0.0), reply.status, verdict.reason, words, trigger)
+    return attempt, settlements, change
+
+
+def settle(batch: Batch, verdict: Verdict, endpoint: Endpoint, health: Health, now: float) -> list[Settlement]:
+    """Return what becomes of each delivery of a batch.
+
+    That several in one request are refused says nothing about each: they go on in two halves, until it is known which
+    one is meant.
+    """
+    if verdict.outcome is Outcome.DEAD and len(batch.deliveries) > 1:
+        return [
+            Settlement(State.WAITING, f"split: {verdict.reason}", now, counts=False, batch=half.id)
+            for half in batch.halves
+            for _ in half.deliveries
+        ]
+    settlement = plan(verdict, batch.attempts, endpoint.retry_schedule, health.healthy, now, health.failures)
+    if settlement.state is State.WAITING and endpoint.batch_size > 1:
+        settlement = replace(settlement, batch=batch.id)
+    return [settlement] * len(batch.deliveries)
 
 
 def excerpt(reply: Reply, endpoint: Endpoint) -> str:
     """Return the reply's first characters, or the failure in words, in one line, with the endpoint's secrets masked."""
     text = clean_text(reply.detail or reply.body.decode("utf-8", "replace"))
-    for secret in sorted(_secrets(endpoint), key=len, reverse=True):  # one may be a part of another
-        text = text.replace(secret, "***")
-    return printable(" ".join(text.split())[:EXCERPT])
-
-
-def _secrets(endpoint: Endpoint) -> Iterator[str]:
-    """Yield what must not be shown of an endpoint; of its URL (a receiver echoes the path) all but scheme and host."""
-    whole = [*endpoint.secrets, endpoint.api_key, endpoint.client_key_password, *endpoint.headers.values()]
-    texts = [secret.reveal() for secret in whole if secret]
-    parts = [part for value in endpoint.headers.values() for part in value.reveal().split()]
-    target = re.sub(r"^[^/?]*", "", endpoint.url.reveal().partition("://")[2])
-    parts += [endpoint.url.reveal(), target, *re.split(r"[/?&=]", target)]
-    if endpoint.proxy:
-        proxy = Proxy.of(endpoint.proxy)
-        texts += [endpoint.proxy.reveal(), proxy.password, *proxy.headers.values()]
-    yield from (text for text in texts if text)
-    yield from (part for part in parts if len(part) >= CREDENTIAL)
+    return printable(masked(" ".join(text.split()), endpoint, EXCERPT))

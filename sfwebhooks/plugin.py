@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, TypeVar
@@ -68,7 +69,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self.errorState = False
 
     def setTarget(self, target: Any) -> None:
-        """Begin the scan: from here on everything about it is known."""
+        """Begin the scan, if that was not done before its set-up, and learn what it wants."""
         super().setTarget(target)
         self._begin(target)
 
@@ -85,21 +86,33 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     @door
     def _begin(self, target: Any) -> None:
         self._watched = frozenset()
-        settings = settings_of(self.opts)
-        scan_id = self.getScanId()
-        if settings is None:
-            log.info("webhooks: off: by this module's option, by enabled = false, or by SFWEBHOOKS_DISABLED")
-        if settings is None or scan_id in RUNS:
-            return
         row, types = None, None
         with suppress(sqlite3.Error):
             database = HostDatabase(self.opts["__database"])
-            row, types = database.scan(scan_id), database.descriptions()
-        scan = Scan(scan_id, row.name if row else "", target.targetValue, target.targetType, __version__,
-                    str(Path(self.opts["__database"]).absolute()))  # fmt: skip
-        self._watched = ("*",) if types is None else watched_types(settings.endpoints, types)
-        self._run = RUNS[scan_id] = ScanRun(scan, settings, folder_of(self.opts))
-        self._run.begin()
+            row, types = database.scan(self.getScanId()), database.descriptions()
+        name = row.name if row else ""
+        self._run = run_of(self.getScanId(), name, target.targetValue, target.targetType, self.opts)
+        if self._run:
+            self._watched = ("*",) if types is None else watched_types(self._run.settings.endpoints, types)
+        else:
+            log.info("webhooks: off: by this module's option, by enabled = false, or by SFWEBHOOKS_DISABLED")
+
+
+def run_of(
+    scan_id: str, name: str, target: str, target_type: str, opts: dict[str, Any], modules: Iterable[str] = ()
+) -> ScanRun | None:
+    """Return the run of a scan of this process, begun if it was not before; None if webhooks are switched off.
+
+    Args:
+        opts: the module's options and the host's.
+        modules: modules of the scan, if the host's database has not got them yet.
+    """
+    settings = settings_of(opts)
+    if settings is not None and scan_id not in RUNS:
+        scan = Scan(scan_id, name, target, target_type, __version__, str(Path(opts["__database"]).absolute()))
+        RUNS[scan_id] = ScanRun(scan, settings, folder_of(opts), modules)
+        RUNS[scan_id].begin()
+    return RUNS.get(scan_id)
 
 
 def settings_of(opts: dict[str, Any]) -> config.Settings | None:

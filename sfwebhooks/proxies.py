@@ -58,7 +58,7 @@ class Proxy:
     scheme: str
     host: str
     port: int
-    user: str = ""
+    user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
     @classmethod

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable
 
 from sfwebhooks.keys import WHSEC, hmac_key
+from sfwebhooks.naming import naming_of
 
 #: words that follow "it would fit ", and the bytes
 Reading = tuple[str, bytes]
@@ -90,7 +91,7 @@ def keys(secret: str, as_configured: bool) -> list[Reading]:
     """Return a shared secret's HMAC key, then what others may have taken for it.
 
     Args:
-        as_configured: the right one is the UTF-8 of the text (X-SpiderFoot-Signature), whatever it begins with.
+        as_configured: the right one is the UTF-8 of the text (a guide's signature), whatever it begins with.
     """
     right = secret.encode() if as_configured else hmac_key(secret)
     return _different([("", right), *_other_keys(secret)])
@@ -124,9 +125,10 @@ def _decoded(secret: str) -> Iterator[Reading]:
 
 def ids(headers: Mapping[str, str], body: bytes) -> list[Reading]:
     """Return `webhook-id` as received, then the ids that stand elsewhere."""
+    name = naming_of(headers).delivery
     found = [
         ("", headers.get("webhook-id", "")),
-        ("with the id of X-SpiderFoot-Delivery", headers.get("X-SpiderFoot-Delivery", "")),
+        (f"with the id of {name}", headers.get(name, "")),
         ("with the delivery_id in the body", _delivery_id(body)),
     ]
     return _different((words, text.encode("utf-8", "replace")) for words, text in found)
@@ -143,8 +145,8 @@ def _delivery_id(body: bytes) -> str:
 
 def stamps(headers: Mapping[str, str]) -> list[Reading]:
     """Return `webhook-timestamp` as received, then the times that stand elsewhere or may be meant."""
-    stamp = headers.get("webhook-timestamp", "")
-    found = [("", stamp), ("with the time of X-SpiderFoot-Timestamp", headers.get("X-SpiderFoot-Timestamp", ""))]
+    stamp, name = headers.get("webhook-timestamp", ""), naming_of(headers).timestamp
+    found = [("", stamp), (f"with the time of {name}", headers.get(name, ""))]
     if stamp.isascii() and stamp.isdigit() and len(stamp) == 13:
         found.append(("with webhook-timestamp in seconds", stamp[:10]))
     if "." in stamp:

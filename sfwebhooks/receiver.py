@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Callable
@@ -32,22 +32,34 @@ class Received:
 
     #: epoch seconds
     at: float
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
+    path: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     #: what is wrong with its signatures or its bearer token; empty if verified
     problems: tuple[str, ...]
     #: common name in the client certificate, or nothing
     client: str
+    #: status that it is answered with
+    answer: int = 200
+
+    @property
+    def taken(self) -> bool:
+        """Whether its sender is told that it came."""
+        return 200 <= self.answer < 300
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages in the body: one, or those of a batch."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):  # the latter for brackets without end
+            return []
+        return [message for message in (found if isinstance(found, list) else [found]) if isinstance(message, dict)]
 
     @property
     def message(self) -> dict[str, Any]:
-        """The body as JSON, or nothing if it is none."""
-        try:
-            message = json.loads(self.body)
-        except ValueError:
-            return {}
-        return message if isinstance(message, dict) else {}
+        """The only message in the body, or nothing."""
+        return self.messages[0] if len(self.messages) == 1 else {}
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,9 @@ class Checks:
     """What a delivery must bring."""
 
     #: one of these must have signed it; none: signatures are not asked for
-    secrets: Sequence[str] = ()
+    secrets: Sequence[str] = field(default=(), repr=False)
     #: it must come as Authorization: Bearer
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
 
     def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         """Return what is wrong with a request, in words."""
@@ -187,8 +199,10 @@ class Handler(BaseHTTPRequestHandler):
         problems = self.server.checks.problems(headers, body)
         received = Received(time.time(), self.path, headers, body, problems, self._client())
         status = 401 if problems else self.server.status(received)
+        received = replace(received, answer=status)
         self.server.on_receive(received)
-        self._answer(status, "; ".join(problems).encode() or b"ok")
+        words = "; ".join(problems) or ("ok" if received.taken else f"answering {status} as asked")
+        self._answer(status, words.encode())
 
     def do_GET(self) -> None:
         """Say what this is."""

@@ -1,16 +1,19 @@
 """What leaves the host for a chat, and masked how: a finding's data comes in, what a channel may read goes out.
 
 A channel is read by more people than a scan, is searched, exported and kept for years. So chat formats tell that a
-password leaked and whose, but not the password. SIEM formats and the generic one do not come here: they send it all.
+password leaked and whose, but not the password. SIEM formats and the generic one do not come here for a finding: they
+send it all. The few findings that a scan's end tells are masked for everybody: who asks for the end only has not asked
+for passwords.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 MASK = "••••"
-WITHHELD = "(raw content is not shown in chats)"
+WITHHELD = "(raw content is not shown here)"
 
 
 class Kept(NamedTuple):
@@ -53,6 +56,19 @@ def for_chat(host_type: str, text: str) -> str:
     return masked(text, kept) if kept else text
 
 
+def about_for_chat(text: str, events: object) -> str:
+    """Return words about some events, as a chat may show them: what the events hold can be quoted there.
+
+    Args:
+        events: their `event_type` and `data`, as a correlation's evidence has them; anything else is none.
+    """
+    for event in events if isinstance(events, list) else ():
+        data = event.get("data") if isinstance(event, Mapping) else None
+        if data and isinstance(data, str):
+            text = text.replace(data, for_chat(str(event.get("event_type")), data))
+    return text
+
+
 def masked(text: str, kept: Kept) -> str:
     """Return a text with its secret masked; where that stands cannot be told, the whole text is the secret."""
     login = LOGIN.fullmatch(text.strip())
@@ -69,6 +85,8 @@ def _line(line: str) -> str:
 
 
 def _mask(secret: str, kept: Kept) -> str:
+    if len(secret) == kept.head + len(MASK) + kept.tail and secret[kept.head :].startswith(MASK):
+        return secret  # it is masked
     if len(secret) < kept.shortest:
         return MASK
     return secret[: kept.head] + MASK + secret[len(secret) - kept.tail :]

@@ -6,6 +6,7 @@ reply -> judge (what does it mean?) -> plan (what happens to the delivery?) -> o
 from __future__ import annotations
 
 import email.utils
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,10 +57,17 @@ class Settlement:
     due_at: float
     #: whether the attempt uses up a retry
     counts: bool
+    #: id of the batch in which it goes out from now on; empty: as before
+    batch: str = ""
 
 
-def judge(reply: Reply, now: float) -> Verdict:
-    """Return what a reply means where its format has no opinion: the table of every status and failure."""
+def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict:
+    """Return what a reply means where its format has no opinion: the table of every status and failure.
+
+    Args:
+        now: epoch seconds.
+        longest: the longest wait in seconds that a receiver can ask for.
+    """
     if reply.failure:
         return Verdict(OUTCOME_OF_FAILURE[reply.failure], reply.failure.value)
     status = reply.status or 0
@@ -67,27 +75,47 @@ def judge(reply: Reply, now: float) -> Verdict:
     if 200 <= status < 300:
         return Verdict(Outcome.DELIVERED, reason)
     if status in RETRY_STATUS or status >= 500:
-        return Verdict(Outcome.RETRY, reason, retry_after(reply.headers, now))
+        return Verdict(Outcome.RETRY, reason, _asked_wait(reply, now, longest))
     if status == 410:
         return Verdict(Outcome.DISABLE, reason)
     if status in HOLD_STATUS or status < 400:
-        return Verdict(Outcome.HOLD, reason, retry_after(reply.headers, now))
+        return Verdict(Outcome.HOLD, reason, retry_after(reply.headers, now, longest))
     return Verdict(Outcome.DEAD, reason)
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the wait in seconds that Retry-After asks for (RFC 9110 section 10.2.3), at most RETRY_AFTER_MAX.
+def _asked_wait(reply: Reply, now: float, longest: float) -> float | None:
+    """Return the longer one of the waits that a reply asks for in its header and, with 429, in its body."""
+    waits = [retry_after(reply.headers, now, longest)]
+    if reply.status == 429:
+        waits.append(_retry_after_in(reply.body, longest))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _retry_after_in(body: bytes, longest: float) -> float | None:
+    """Return the wait in seconds of Discord's form: {"retry_after": 0.65, ...}."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    wait = said.get("retry_after") if isinstance(said, dict) else None
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:  # nor is NaN
+        return None
+    return float(min(wait, longest))
+
+
+def retry_after(headers: Mapping[str, str], now: float, longest: float = RETRY_AFTER_MAX) -> float | None:
+    """Return the wait in seconds that Retry-After asks for (RFC 9110 section 10.2.3), at most `longest`.
 
     The date form is read against the receiver's own clock (Date), where it sends one.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), RETRY_AFTER_MAX)
+        return min(float(text), longest)
     until = _http_date(text)
     if until is None:
         return None
     there = _http_date(headers.get("Date", ""))
-    return min(max(until - (now if there is None else there), 0.0), RETRY_AFTER_MAX)
+    return min(max(until - (now if there is None else there), 0.0), longest)
 
 
 def _http_date(text: str) -> float | None:
@@ -98,7 +126,9 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-def plan(verdict: Verdict, attempts: int, schedule: tuple[float, ...], healthy: bool, now: float) -> Settlement:
+def plan(
+    verdict: Verdict, attempts: int, schedule: tuple[float, ...], healthy: bool, now: float, failures: int = 0
+) -> Settlement:
     """Return what becomes of a delivery.
 
     Args:
@@ -106,6 +136,8 @@ def plan(verdict: Verdict, attempts: int, schedule: tuple[float, ...], healthy: 
         schedule: seconds before each retry; after the last one the delivery is dead.
         healthy: whether its endpoint is; failures of one that is not use up nobody's retries.
         now: epoch seconds.
+        failures: of the endpoint in a row, this one included. If no other delivery succeeded since the first attempt at
+            this one, it is the endpoint, and a short schedule is no reason to give up.
     """
     outcome, reason = verdict.outcome, verdict.reason
     if outcome is Outcome.DELIVERED:
@@ -114,7 +146,8 @@ def plan(verdict: Verdict, attempts: int, schedule: tuple[float, ...], healthy: 
         return Settlement(State.DEAD, reason, now, counts=True)
     if outcome in (Outcome.HOLD, Outcome.DISABLE) or not healthy:
         return Settlement(State.WAITING, reason, now, counts=False)
-    if attempts >= len(schedule):
+    alone = attempts >= len(schedule) and failures <= attempts
+    if alone or not schedule:
         return Settlement(State.DEAD, f"retries_exhausted: {reason}", now, counts=True)
-    wait = max(schedule[attempts] * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
+    wait = max(schedule[min(attempts, len(schedule) - 1)] * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
     return Settlement(State.WAITING, reason, now + wait, counts=True)

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from _socket import getaddrinfo  # that of `socket` asks the scan's own DNS server, where the scan has one
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from sfwebhooks.addresses import literal, refusal
@@ -32,7 +32,7 @@ class Route:
     #: the receiver's host, as in the URL
     host: str
     #: what stands in the request line: path and query, byte for byte, or the whole URL if a proxy forwards
-    target: str
+    target: str = field(repr=False)
     #: whether a proxy is told the whole request, and not only where to connect to
     forwarded: bool
     #: whether the receiver may be in a network that is not public

@@ -1,8 +1,6 @@
-"""A scan as a unit: its beginning told once, its findings kept, its end told exactly once, whoever tells it.
+"""A scan of this process: its beginning told once, its findings kept, its end told. begin -> accept ... -> end
 
-ScanRun       a scan of this process: begin -> accept ... -> end
-replay_scan   the one recovery: accept what the host's database has (ids make repeats harmless)
-tell_orphans  the ends of scans whose process is gone: their lock is free
+What it could not keep or tell is left to `recovery`, in this process or another one.
 """
 
 from __future__ import annotations
@@ -11,67 +9,80 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 from sfwebhooks import pipeline
+from sfwebhooks.alerts import trouble_warning
 from sfwebhooks.config import Settings
+from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Scan, WebhookEvent, finding_id
-from sfwebhooks.findings import Finding, is_wanted, to_event
-from sfwebhooks.hostdb import HostDatabase, database_of
-from sfwebhooks.lifecycle import ended, started
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.events import Scan
+from sfwebhooks.findings import Finding, to_event
+from sfwebhooks.hostdb import READ_SECONDS, HostDatabase
+from sfwebhooks.hostlog import LISTENERS
+from sfwebhooks.hostlog import to_event as error_event
+from sfwebhooks.lifecycle import started
 from sfwebhooks.locks import scan_lock
-from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pending import Pending
+from sfwebhooks.progress import progress_of
+from sfwebhooks.recovery import NotYetError, replay_scan, tell_end, tell_orphans
 from sfwebhooks.retry import State
+from sfwebhooks.upkeep import Upkeep
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: events kept in memory while the outbox cannot be written; what is more comes back from the host's database
-PENDING_MAX = 10_000
 #: the host's command line kills the scan's process 60 s after it saw the scan's end
 HOST_PATIENCE_SECONDS = 50.0
-REPLAY_CHUNK = 500
+#: events that are committed together at most
+FLUSH_MAX = 500
 
 
 class ScanRun:
-    """A scan of this process, from its begin until its end is told. Raises nothing but our own bugs."""
+    """A scan of this process, from its begin until its end is told. Raises nothing but our own bugs.
 
-    def __init__(self, scan: Scan, settings: Settings, folder: Path) -> None:
+    Args:
+        modules: modules of the scan, if the host's database has not got them yet.
+    """
+
+    def __init__(self, scan: Scan, settings: Settings, folder: Path, modules: Iterable[str] = ()) -> None:
         self.scan = scan
-        self._settings = settings
+        self._modules = modules
+        self.settings = settings
         path = folder / FILE
-        self._outbox = Outbox(path, accepting=True)
+        self._outbox = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
-        self._dispatcher = Dispatcher(settings.endpoints, path)
+        self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+        self._upkeep = Upkeep(settings, path, scan)
+        self._progress = progress_of(scan, settings, time.time())
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
         self._descriptions: dict[str, str] = {}
-        self._pending: deque[WebhookEvent] = deque()
+        self._pending = Pending()
         self._flushing = threading.Lock()
-        self._begun = False
+        #: the file, of those that this process has seen, in which the scan is begun
+        self._begun_in = 0
         self._trouble = ""
+        self._trouble_at = 0.0
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="webhooks-keeper", daemon=True)
 
     def begin(self) -> None:
         """Tell the scan's beginning and start sending."""
-        for text in (*self._settings.mistakes, *self._settings.warnings):
+        for text in (*self.settings.mistakes, *self.settings.warnings):
             self._log.warning("webhooks: %s", text)
-        if not self._settings.endpoints:
+        if not self.settings.endpoints:
             self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
         with suppress(sqlite3.Error):
-            self._descriptions = HostDatabase(self.scan.database).descriptions()
+            self._descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
+        self._dispatcher.be_polite()
         self._flush()
         self._keeper.start()
 
     def accept(self, finding: Finding) -> None:
         """Commit a finding; while the outbox cannot be written, keep it in memory without waiting."""
-        if len(self._pending) < PENDING_MAX:
-            self._pending.append(to_event(finding, self.scan, self._descriptions.get(finding.type, finding.type)))
+        self._pending.add(to_event(finding, self.scan, self._descriptions.get(finding.type, finding.type)))
         if not self._trouble:
             self._flush()
 
@@ -87,55 +98,123 @@ class ScanRun:
                 self._flush()
             if self._trouble:
                 raise OutboxError(self._trouble)
-            replay_scan(self._outbox, self._settings.endpoints, self.scan, deadline)
-            tell_end(self._outbox, self._settings.endpoints, self.scan, error)
+            self._tell_end(error, deadline)
             self._lock.release(remove=True)
             self._dispatcher.wake()
-            self._dispatcher.linger(min(deadline, time.monotonic() + self._settings.drain_timeout))
+            self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
             self._summary()
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
-            self._log.error("webhooks: the end of this scan, and what was not kept of it, is told later: %s", trouble)
+            waiting = len(self._pending) + self._pending.missed
+            how = "later" if self._begun_in else f"by sfwebhooks backfill {self.scan.id} --endpoint NAME"
+            self._log.error(
+                "webhooks: the end of this scan, and what was not kept of it (%d events), is told %s: %s",
+                *(waiting, how, trouble),
+            )
         finally:
             self._dispatcher.stop(seconds=0.5)
             self._lock.release()
             self._outbox.close()
+
+    def _tell_end(self, error: str, deadline: float) -> None:
+        """Tell what is left, and the end; while the outbox is locked it is tried again, until the deadline."""
+        while True:
+            try:
+                with self._flushing:
+                    self._begin_once()
+                self._tell_errors()
+                replay_scan(self._outbox, self.settings.endpoints, self.scan, deadline)
+                if self._outbox.generation() != self._begun_in:  # the file was lost meanwhile, and what was replayed
+                    continue
+                tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
+                return
+            except OutboxBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def _flush(self) -> None:
         """Write what is pending; on trouble leave it for the keeper, and say so once."""
         with self._flushing:
             try:
                 self._begin_once()
-                events = list(self._pending)
-                if events:
-                    pipeline.accept(events, self._settings.endpoints, self._outbox, time.time())
-                for _ in events:
-                    self._pending.popleft()
+                events = self._pending.first(FLUSH_MAX)
+                while events:
+                    pipeline.accept(events, self.settings.endpoints, self._outbox, time.time())
+                    self._pending.drop(len(events))
+                    events = self._pending.first(FLUSH_MAX)
+                self._tell_trouble()
             except OutboxError as error:
                 if not self._trouble:
                     self._log.warning("webhooks: %s; events wait in memory", error)
+                    self._trouble_at = time.time()
                 self._trouble = str(error)
                 return
-        if self._trouble:
-            self._log.info("webhooks: the outbox can be written again")
-        self._trouble = ""
         self._dispatcher.wake()
 
+    def _tell_trouble(self) -> None:
+        """Tell that the outbox could not be written for a while, now that it can be again."""
+        if not self._trouble:
+            return
+        now = time.time()
+        warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, self._pending.missed, now)
+        pipeline.accept([warning], self.settings.endpoints, self._outbox, now)
+        self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
+        self._trouble, self._pending.missed = "", 0
+
+    def _tell_errors(self) -> None:
+        """Tell what was heard of modules that failed; while the outbox cannot be written it waits."""
+        listener = LISTENERS.get(self.scan.id)
+        if listener is None:
+            return
+        with self._flushing:
+            errors = [] if self._trouble else listener.heard()
+            if errors:
+                self._begin_once()
+                endpoints = self.settings.endpoints
+                events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
+                pipeline.accept(events, endpoints, self._outbox, time.time())
+                listener.drop(len(errors))
+        if errors:
+            self._dispatcher.wake()
+
     def _begin_once(self) -> None:
-        if self._begun:
+        """Commit the scan; again, if its file was set aside since. Then its numbers begin anew: what there was of them
+        in the file that is gone can no longer be completed."""
+        if self._begun_in and self._begun_in == self._outbox.generation():
             return
         self._lock.take()
-        event = started(self.scan)
-        wanted = pipeline.wanted_by(event, self._settings.endpoints)
+        event = started(self.scan, self._modules)
+        wanted = pipeline.wanted_by(event, self.settings.endpoints)
+        if self._begun_in:
+            self._outbox.go_on(self.scan.id, [one.name for one in self.settings.endpoints], self._begun_in)
         self._outbox.begin_scan(self.scan, event, wanted, time.time())
-        self._begun = True
+        self._begun_in = self._outbox.generation()
 
     def _keep(self) -> None:
         """Do each second what a scan's events must not wait for; first look after scans that died."""
-        self._try(lambda: tell_orphans(self._dispatcher.outbox, self._settings))
-        while not self._ended.wait(1.0):
-            if self._pending:
+        self._try(lambda: tell_orphans(self._dispatcher.outbox, self.settings))
+        while not self._ended.is_set():
+            self._try(lambda: self._upkeep.look(time.time()))
+            if self._ended.wait(1.0):
+                break
+            if self._pending or self._trouble:
                 self._try(self._flush)
+            self._try(self._tell_errors)
+            self._try(self._tell_progress)
+            self._try(self._dispatcher.tick)
             self._try(self._dispatcher.outbox.checkpoint)
+        self._upkeep.close()
+
+    def _tell_progress(self) -> None:
+        """Tell how far the scan is, if that is due; not after its end, and not while the outbox is in trouble."""
+        event = self._progress.look(time.time()) if self._progress else None
+        if event is None or self._trouble:
+            return
+        with self._flushing:
+            if not self._ended.is_set():  # else the end may be told already
+                self._begin_once()
+                pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
+        self._dispatcher.wake()
 
     def _try(self, chore: Callable[[], object]) -> None:
         try:
@@ -151,92 +230,21 @@ class ScanRun:
             row = HostDatabase(self.scan.database).scan(self.scan.id)
             if row and row.ended:
                 return time.monotonic() + max(0.0, row.ended + HOST_PATIENCE_SECONDS - time.time())
-        return time.monotonic() + self._settings.drain_timeout
+        return time.monotonic() + self.settings.drain_timeout
 
     def _summary(self) -> None:
         tallies = self._outbox.tallies(self.scan.id)
         waiting = tallies[State.WAITING.value]
+        refused = sum(number for reasons in self._outbox.withheld(self.scan.id).values() for number in reasons.values())
         self._log.info(
-            "webhooks: %d delivered, %d waiting%s, %d dead",
+            "webhooks: %d delivered, %d waiting%s, %d dead%s",
             tallies[State.DELIVERED.value],
             waiting,
             " (sfwebhooks drain delivers them)" if waiting else "",
             tallies[State.DEAD.value],
+            f", {refused} not taken since the outbox was full" if refused else "",
         )
-
-
-class NotYetError(Exception):
-    """The time for a recovery is over; it goes on at the next occasion."""
 
 
 #: the scans of this process: scan id -> its run
 RUNS: dict[str, ScanRun] = {}
-
-
-def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, deadline: float = float("inf")) -> int:
-    """Accept what the host's database has of a scan and the outbox has not; return how many deliveries that are.
-
-    Args:
-        deadline: monotonic seconds.
-
-    Raises:
-        NotYetError: the deadline came first; what was accepted stays.
-        OutboxError: the outbox cannot be written.
-        sqlite3.Error: the host's database cannot be read.
-    """
-    database = database_of(scan.database, outbox.path.parent)
-    known, words, new = outbox.known_events(scan.id), database.descriptions(), 0
-    wanted = (event_hash for event_hash, event_type, risk in database.index(scan.id)
-              if finding_id(scan.id, event_hash) not in known and is_wanted(event_type, risk, endpoints))  # fmt: skip
-    findings = database.findings(scan.id, wanted)
-    while chunk := list(islice(findings, REPLAY_CHUNK)):
-        events = [to_event(finding, scan, words.get(finding.type, finding.type)) for finding in chunk]
-        new += pipeline.accept(events, endpoints, outbox, time.time())
-        outbox.checkpoint()
-        if time.monotonic() > deadline:
-            raise NotYetError(f"{new} deliveries were recovered, and there are more")
-    return new
-
-
-def tell_end(
-    outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, error: str = "", late: str = ""
-) -> str | None:
-    """Tell a scan's end as `lifecycle.ended` has it; return the event's name, None if it was told before.
-
-    Raises:
-        sqlite3.Error: the host's database cannot be read.
-        OutboxError: the outbox cannot be written.
-    """
-    event = ended(scan, database_of(scan.database, outbox.path.parent), error, late)
-    told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
-    return event.type if told else None
-
-
-def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:
-    """Recover scans whose process died and tell their ends; return how many.
-
-    While the configuration has a mistake nothing is told: an endpoint that it leaves out would never hear of it.
-
-    Args:
-        own_since: epoch seconds; scans begun later were stopped together with the calling host process.
-    """
-    told = 0
-    for scan, begun_at in outbox.open_scans():
-        if settings.mistakes:
-            log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
-            continue
-        lock = scan_lock(outbox.path, scan.id)
-        if not lock.take():
-            continue
-        try:
-            replay_scan(outbox, settings.endpoints, scan)
-            late = "host_stopped" if begun_at >= own_since else "process_died"
-            told += tell_end(outbox, settings.endpoints, scan, late=late) is not None
-            lock.release(remove=True)
-        except sqlite3.Error as error:
-            log.warning("webhooks: the end of scan %s waits: its database cannot be read: %s", scan.id, error)
-        except (ValueError, TypeError, ArithmeticError):  # a bug, or rubbish in the database: the others go on
-            log.exception("webhooks: the end of scan %s cannot be told", scan.id)
-        finally:
-            lock.release()
-    return told

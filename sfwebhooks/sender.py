@@ -1,8 +1,8 @@
 """The only door to the network: a signed Request goes in, a Reply comes out, never an exception.
 
 It uses the adapter of `requests` without a Session: no redirects, no cookies, no netrc, no proxy from the
-environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the adapter's pool; `connection` says how
-they are opened, `budget` how long they may take.
+environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the adapter's pool, until a certificate
+file of the endpoint changes; `connection` says how they are opened, `budget` how long they may take.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable, cast
 
 import requests
 import urllib3.exceptions
@@ -49,12 +49,15 @@ FIELD_VALUE = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
 class Sender:
     """Sends to one endpoint. Safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], float] = time.time) -> None:
         #: monotonic seconds at which every attempt is over, whatever the endpoint's `timeout`
         self.until = float("inf")
         self._endpoint = endpoint
+        #: epoch seconds, by which our certificate is valid or not
+        self._clock = clock
         self._adapter: Adapter | None = None
-        self._opening = threading.Lock()
+        #: held while it is changed which adapter is in use, and by how many
+        self._guard = threading.Lock()
 
     def send(self, request: Request) -> Reply:
         """Make one attempt and return what came back, or why nothing did.
@@ -63,9 +66,48 @@ class Sender:
         """
         prepared = _prepared(request)
         try:
-            adapter = self._open()
+            adapter = self._take()
         except CertificateError as error:
             return Reply(failure=Failure.CERTIFICATE, detail=str(error))
+        try:
+            return self._attempt(adapter, prepared)
+        finally:
+            self._give_back(adapter)
+
+    def close(self) -> None:
+        """Close the kept connections; attempts in flight finish first."""
+        with self._guard:
+            self._retire()
+
+    def _take(self) -> Adapter:
+        """Return the adapter for an attempt, a new one once a certificate file has changed.
+
+        Raises:
+            CertificateError: the files of now cannot be used, and the ones before are not used any more.
+        """
+        with self._guard:
+            now = self._clock()
+            if self._adapter and self._adapter.credentials.outdated:
+                self._retire()
+            if not self._adapter:
+                self._adapter = Adapter(self._endpoint, now)
+            self._adapter.credentials.check(now)
+            self._adapter.users += 1
+            return self._adapter
+
+    def _give_back(self, adapter: Adapter) -> None:
+        with self._guard:
+            adapter.users -= 1
+            if adapter is not self._adapter and not adapter.users:
+                adapter.close()
+
+    def _retire(self) -> None:
+        """Let no further attempt use the adapter; the last one in flight closes its connections."""
+        adapter, self._adapter = self._adapter, None
+        if adapter and not adapter.users:
+            adapter.close()
+
+    def _attempt(self, adapter: Adapter, prepared: requests.PreparedRequest) -> Reply:
         ends_at = min(time.monotonic() + self._endpoint.timeout, self.until)
         reply = self._try(adapter, prepared, ends_at)
         # A receiver may close a kept connection just when we use it again. No answer then says nothing about the
@@ -73,17 +115,6 @@ class Sender:
         while BUDGET.reused and not BUDGET.received and reply.failure in (Failure.CONNECTION, Failure.TLS):
             reply = self._try(adapter, prepared, ends_at)
         return reply
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        if self._adapter:
-            self._adapter.close()
-
-    def _open(self) -> Adapter:
-        with self._opening:
-            if self._adapter is None:
-                self._adapter = Adapter(self._endpoint)
-            return self._adapter
 
     def _try(self, adapter: Adapter, prepared: requests.PreparedRequest, ends_at: float) -> Reply:
         """Send once, over a kept connection or a new one, until `ends_at` (monotonic seconds)."""
@@ -118,8 +149,9 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     prepared = requests.PreparedRequest()
     prepared.method = "POST"
     prepared.url = request.url.reveal()
-    prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
-    prepared.headers["Content-Length"] = str(len(request.body))
+    headers = {**request.headers, "Content-Length": str(len(request.body))}
+    # names are the same in any case, and the last one wins; requests' own kind of dict does it at ten times the price
+    prepared.headers = cast(Any, dict({name.lower(): (name, value) for name, value in headers.items()}.values()))
     prepared.body = request.body
     return prepared
 
@@ -130,9 +162,9 @@ def _read(response: requests.Response) -> bytes:
     with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError, OSError):  # the status has come
         while len(body) < REPLY_BYTES:
             part = response.raw.read(1024, decode_content=False)  # of a read that fails nothing is left, so little
-            if not part:
-                break
             body += part
+            if not part or response.raw.length_remaining == 0:  # it could be asked once more, for nothing
+                break
     return body[:REPLY_BYTES]
 
 

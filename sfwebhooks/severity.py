@@ -28,7 +28,7 @@ class Severity(IntEnum):
     @property
     def label(self) -> str:
         """The word for it in messages and in the configuration."""
-        return self.name.lower()
+        return LABELS[self]
 
     @classmethod
     def parse(cls, text: str) -> Severity:
@@ -43,6 +43,10 @@ class Severity(IntEnum):
             return by_label[text.strip().lower()]
         except KeyError:
             raise ValueError(f"accepted: {', '.join(by_label)}") from None
+
+
+#: an enum makes its name anew each time, which takes as long as all else of a small message
+LABELS = {severity: severity.name.lower() for severity in Severity}
 
 
 #: every event type of the host exactly once (tests/host compares it with `SpiderFootDb.eventDetails`)

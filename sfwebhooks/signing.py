@@ -1,7 +1,8 @@
 """Sign a message: content and a delivery come in, the Request that goes out byte for byte leaves.
 
-Two signatures stand side by side: `X-SpiderFoot-Signature`, as the product's guide has it (hex HMAC-SHA256 of the
-raw body), and `webhook-signature` of Standard Webhooks (https://www.standardwebhooks.com, v1 and v1a).
+Two signatures stand side by side: `X-SpiderFoot-Signature`, or as it is called by the endpoint's `naming`, as both
+guides have it (hex HMAC-SHA256 of the raw body), and `webhook-signature` of Standard Webhooks
+(https://www.standardwebhooks.com, v1 and v1a).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sfwebhooks import __version__
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Delivery
+from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content
 from sfwebhooks.keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
+from sfwebhooks.naming import NAMINGS, event_name, naming_of
 
 #: seconds that a timestamp may be off (Standard Webhooks libraries: five minutes)
 TOLERANCE_SECONDS = 300
@@ -29,17 +31,18 @@ class Request:
     """What goes out: the bytes that were signed, and all headers. Holds secrets; never shown."""
 
     url: Secret
-    headers: dict[str, str]
-    body: bytes
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
-def sign(content: Content, delivery: Delivery, endpoint: Endpoint, now: float) -> Request:
+def sign(content: Content, sent: Delivery | Batch, endpoint: Endpoint, now: float) -> Request:
     """Return the request for one attempt; its timestamp and signature are new for each attempt, its id is not.
 
     Args:
+        sent: what the content is of.
         now: epoch seconds, sent in whole seconds.
     """
-    stamp = str(int(now))
+    stamp, naming = str(int(now)), NAMINGS[endpoint.naming]
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
     if endpoint.api_key:
@@ -47,22 +50,27 @@ def sign(content: Content, delivery: Delivery, endpoint: Endpoint, now: float) -
     headers.update(content.headers)
     headers.update(
         {
-            "X-SpiderFoot-Event": delivery.name,
-            "X-SpiderFoot-Delivery": delivery.id,
-            "X-SpiderFoot-Timestamp": stamp,
-            "webhook-id": delivery.id,
+            naming.event: event_name(sent, naming),
+            naming.delivery: sent.id,
+            naming.timestamp: stamp,
+            "webhook-id": sent.id,
             "webhook-timestamp": stamp,
         }
     )
-    headers.update(_signatures([secret.reveal() for secret in endpoint.secrets], delivery.id, stamp, content.body))
+    if sent.replayed:
+        headers[naming.replay] = "true"
+    secrets = [secret.reveal() for secret in endpoint.secrets]
+    headers.update(_signatures(naming.signature, secrets, sent.id, stamp, content.body))
     return Request(endpoint.url, headers, content.body)
 
 
-def _signatures(secrets: Sequence[str], message_id: str, stamp: str, body: bytes) -> Iterator[tuple[str, str]]:
+def _signatures(
+    guides: str, secrets: Sequence[str], message_id: str, stamp: str, body: bytes
+) -> Iterator[tuple[str, str]]:
     """Yield the headers of the signatures: the first shared secret makes the guide's, each one of the standard's."""
     shared = [secret for secret in secrets if not is_asymmetric(secret)]
     if shared:
-        yield "X-SpiderFoot-Signature", guide_signature(shared[0], body)
+        yield guides, guide_signature(shared[0], body)
     if secrets:
         signatures = (standard_signature(secret, message_id, stamp, body) for secret in secrets)
         yield "webhook-signature", " ".join(signatures)
@@ -74,7 +82,7 @@ def guide_signature(secret: str, body: bytes) -> str:
 
 
 def guide_fits(given: str, secret: str, body: bytes) -> bool:
-    """Say whether an `X-SpiderFoot-Signature` is by this secret."""
+    """Say whether a guide's signature is by this secret."""
     return hmac.compare_digest(guide_signature(secret, body).encode(), given.encode("utf-8", "replace"))
 
 
@@ -113,19 +121,20 @@ def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], no
     Args:
         headers: as received; any mapping that ignores case.
         secrets: those that the receiver knows, whpk_ keys among them; one of them must fit. Who knows an ed25519 key
-            misses no X-SpiderFoot-Signature, since a whsk_ secret makes none; one that is there is checked.
+            misses no guide's signature, since a whsk_ secret makes none; one that is there is checked.
         now: epoch seconds at the receiver.
     """
     return [*_guide_problems(headers, body, secrets), *_standard_problems(headers, body, secrets, now)]
 
 
 def _guide_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Iterator[str]:
-    given = headers.get("X-SpiderFoot-Signature", "")
+    name = naming_of(headers).signature
+    given = headers.get(name, "")
     shared = [secret for secret in secrets if not is_asymmetric(secret)]
     if not given and len(shared) == len(secrets):
-        yield "X-SpiderFoot-Signature is missing: does the sender have a secret?"
+        yield f"{name} is missing: does the sender have a secret?"
     elif given and (shared or not secrets) and not any(guide_fits(given, secret, body) for secret in shared):
-        yield "X-SpiderFoot-Signature does not fit: another secret, or the body was changed on the way"
+        yield f"{name} does not fit: another secret, or the body was changed on the way"
 
 
 def _standard_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> Iterator[str]:

@@ -1,48 +1,158 @@
-"""TLS of an endpoint: its certificate files come in, checked; an SSLContext that verifies goes out.
+"""TLS of an endpoint: its certificate files come in; Credentials go out, with an SSLContext that verifies.
 
-The files are checked with `cryptography` before OpenSSL sees them, since OpenSSL's own messages name neither the
-file nor the reason, and it would ask for a missing password on the terminal.
+`certificates` checks the files before OpenSSL sees them, since OpenSSL's own messages name neither the file nor the
+reason, and it would ask for a missing password on the terminal. `sender` uses the credentials until they are outdated;
+`expiring` says early what will be over.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Sequence
-from datetime import datetime, timezone
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import certifi
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from sfwebhooks.budget import TLSContext
+from sfwebhooks.certificates import ClientCertificate, certificates_of, check_identity, reading, utc, validity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError
+from sfwebhooks.events import printable
 
-BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 #: the only names of files that OpenSSL looks for in a folder of CAs
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+DAY = 86400
+#: how long before its end a certificate is worth a warning
+EXPIRY_WARNING_SECONDS = 30.0 * DAY
+#: a bundle of more certificates holds public CAs: of these one ends now and then, and nobody has to act
+OWN_BUNDLE_MAX = 16
+#: file, or folder of CAs -> time of its last change in nanoseconds, size, inode; nothing where it is missing
+States = Mapping[Path, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The certificate files of an endpoint as they were when they were loaded."""
+
+    #: verifies the receiver, and shows it our client certificate
+    context: ssl.SSLContext
+    certificate: ClientCertificate | None
+    states: States
+
+    @property
+    def outdated(self) -> bool:
+        """Whether one of the files has been changed since: a call of `stat` for each of them."""
+        return any(_state(path) != state for path, state in self.states.items())
+
+    def check(self, now: float) -> None:
+        """Check that our client certificate, if there is one, is valid at `now` (epoch seconds).
+
+        Raises:
+            CertificateError: it is not.
+        """
+        if self.certificate:
+            self.certificate.check(now)
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """A certificate that ends soon, or has ended."""
+
+    #: the option that names its file: client_cert, ca_bundle
+    what: str
+    file: Path
+    #: whose it is; empty where it is the only one of its file
+    subject: str
+    #: epoch seconds
+    ends_at: float
+    #: from the moment of looking until the end; negative once it is over
+    seconds_left: float = field(compare=False)
+
+    @property
+    def words(self) -> str:
+        """What an operator is told."""
+        name = f"{self.what} {self.file}" + (f" ({self.subject})" if self.subject else "")
+        days = int(abs(self.seconds_left) // DAY)
+        span = f"{days} day{'s' if days > 1 else ''}" if days else "less than a day"
+        if self.seconds_left < 0:
+            return f"{name} expired on {utc(self.ends_at)}, {span} ago"
+        return f"{name} expires on {utc(self.ends_at)}, in {span}"
 
 
 def context_for(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return the TLS context of an endpoint: verified, TLS 1.2 at least, with its client certificate.
+    """Return the TLS context of an endpoint by its files of now; errors are those of `credentials_for`."""
+    return credentials_for(endpoint, time.time()).context
+
+
+def credentials_for(endpoint: Endpoint, now: float) -> Credentials:
+    """Load an endpoint's files; the context verifies, has TLS 1.2 at least, and the client certificate.
+
+    Args:
+        now: epoch seconds.
 
     Raises:
         CertificateError: a file cannot be used; the text names it and says what would be right.
     """
+    states = _states(endpoint)  # before the files are read: what changes from now on makes them outdated
+    try:
+        return _load(endpoint, states, now)
+    except CertificateError:
+        later = _states(endpoint)
+        if later == states:
+            raise
+        return _load(endpoint, later, now)  # they were replaced while they were read, and did not fit together
+
+
+def _load(endpoint: Endpoint, states: States, now: float) -> Credentials:
     context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _trust(context, endpoint)
-    if endpoint.client_cert:
-        password = endpoint.client_key_password.reveal() if endpoint.client_key_password else None
-        key = endpoint.client_key or endpoint.client_cert
-        check_identity(endpoint.client_cert, key, password)
-        try:
-            context.load_cert_chain(endpoint.client_cert, key, password=password or "")
-        except (ssl.SSLError, OSError) as error:
-            raise CertificateError(f"client_cert {endpoint.client_cert} is refused by OpenSSL: {error}") from error
-    return context
+    return Credentials(context, _identify(context, endpoint, now), states)
+
+
+def expiring(endpoint: Endpoint, now: float) -> list[Expiry]:
+    """Return what of an endpoint's client certificate with its chain, and of its own CAs, ends soon or is over.
+
+    A file that cannot be read tells nothing here: `credentials_for` says what is wrong with it.
+
+    Args:
+        now: epoch seconds.
+    """
+    bundle = endpoint.ca_bundle if endpoint.verify_tls else None
+    found: list[Expiry] = []
+    for what, file in (("client_cert", endpoint.client_cert), ("ca_bundle", bundle)):
+        with suppress(CertificateError):
+            found += _ending(what, file, now) if file else []
+    return found
+
+
+def _ending(what: str, file: Path, now: float) -> list[Expiry]:
+    certificates = certificates_of(file, what)
+    if what == "ca_bundle" and len(certificates) > OWN_BUNDLE_MAX:
+        return []
+    with reading(what, file):
+        ends = [validity(certificate)[1] for certificate in certificates]
+        subjects = [printable(one.subject.rfc4514_string()) if len(ends) > 1 else "" for one in certificates]
+    found = [Expiry(what, file, subject, end, end - now) for subject, end in zip(subjects, ends)]
+    return [expiry for expiry in found if expiry.seconds_left <= EXPIRY_WARNING_SECONDS]
+
+
+def _states(endpoint: Endpoint) -> States:
+    paths = (endpoint.ca_bundle, endpoint.client_cert, endpoint.client_key)
+    return {path: _state(path) for path in paths if path}
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file has been changed or replaced; a folder once a file came into it or left it."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _trust(context: ssl.SSLContext, endpoint: Endpoint) -> None:
@@ -50,82 +160,45 @@ def _trust(context: ssl.SSLContext, endpoint: Endpoint) -> None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return
+    if not endpoint.ca_bundle and not _encrypts(endpoint):
+        return  # the public CAs take 15 ms to read, for nothing; without them nobody is trusted
     bundle = endpoint.ca_bundle or Path(certifi.where())
-    folder = bundle if bundle.is_dir() else None
-    if folder is None and endpoint.ca_bundle:
-        _certificates(bundle, "ca_bundle")
-    elif folder and not any(HASHED.fullmatch(file.name) for file in folder.iterdir()):
-        raise CertificateError(f"ca_bundle {folder} is a folder without hashed certificates: openssl rehash {folder}")
+    folder = _folder(bundle)
+    if not folder and endpoint.ca_bundle:
+        certificates_of(bundle, "ca_bundle")
     try:
         context.load_verify_locations(cafile=None if folder else bundle, capath=folder)
     except (ssl.SSLError, OSError) as error:
         raise CertificateError(f"ca_bundle {bundle} is refused by OpenSSL: {error}") from error
 
 
-def check_identity(certificate: Path, key: Path, password: str | None, now: datetime | None = None) -> None:
-    """Check that a client certificate and its key load, belong together and are valid now.
-
-    Raises:
-        CertificateError: which file is wrong, and how.
-    """
-    chain = _certificates(certificate, "client_cert")
-    if key == certificate and b"PRIVATE KEY-----" not in _read(key, "client_cert"):
-        raise CertificateError(f"client_cert {certificate} holds no private key: name the key's file with client_key")
-    public = _private_key_public_part(key, password)
-    matching = [_public_part(link) == public for link in chain]
-    if not any(matching):
-        raise CertificateError(f"client_key {key} does not belong to client_cert {certificate}")
-    if not matching[0]:
-        raise CertificateError(f"client_cert {certificate}: our own certificate must stand first, then its issuers")
-    begin, end = validity(chain[0])
-    moment = now or datetime.now(timezone.utc)
-    if moment > end:
-        raise CertificateError(f"client_cert {certificate} expired on {end:%Y-%m-%d %H:%M} UTC")
-    if moment < begin:
-        raise CertificateError(f"client_cert {certificate} is valid only from {begin:%Y-%m-%d %H:%M} UTC on")
+def _encrypts(endpoint: Endpoint) -> bool:
+    """Say whether TLS is spoken on the way to an endpoint, with its receiver or a proxy."""
+    places = [endpoint.url, *([endpoint.proxy] if endpoint.proxy else [])]
+    return any(place.reveal()[:6].lower() == "https:" for place in places)
 
 
-def validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:
-    """Return from when until when a certificate is valid, in aware UTC (cryptography 3.4 has only naive times)."""
-
-    def moment(name: str) -> datetime:
-        aware: datetime | None = getattr(certificate, f"{name}_utc", None)
-        return aware or getattr(certificate, name).replace(tzinfo=timezone.utc)
-
-    return moment("not_valid_before"), moment("not_valid_after")
-
-
-def _certificates(path: Path, option: str) -> Sequence[x509.Certificate]:
-    """Return all certificates of a PEM file, at least one (cryptography 3.4 loads only one at a time)."""
-    blocks = [BEGIN_CERTIFICATE + part for part in _read(path, option).split(BEGIN_CERTIFICATE)[1:]]
-    if not blocks:
-        raise CertificateError(f'{option} {path} holds no "-----BEGIN CERTIFICATE-----": a PEM file is needed')
+def _folder(bundle: Path) -> Path | None:
+    """Return the bundle if it is a folder that OpenSSL can use, None if it is no folder."""
     try:
-        return [x509.load_pem_x509_certificate(block) for block in blocks]
-    except ValueError as error:
-        raise CertificateError(f"{option} {path} holds a certificate that cannot be read: {error}") from error
-
-
-def _private_key_public_part(path: Path, password: str | None) -> bytes:
-    data = _read(path, "client_key")
-    try:
-        key = load_pem_private_key(data, password.encode() if password else None)
-    except TypeError as error:
-        if password:
-            raise CertificateError(f"client_key {path} is not encrypted; leave client_key_password away") from error
-        raise CertificateError(f"client_key {path} is encrypted; client_key_password is needed") from error
-    except Exception as error:  # cryptography raises its own backend errors here, which differ between versions
-        wrong = "client_key_password does not open it, or it" if password else "it"
-        raise CertificateError(f"client_key {path} cannot be loaded: {wrong} is no private key in PEM") from error
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _public_part(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
+        names = [file.name for file in bundle.iterdir()]
+    except NotADirectoryError:
+        return None
     except OSError as error:
-        raise CertificateError(f"{option} {path} cannot be read: {error.strerror}") from error
+        raise CertificateError(f"ca_bundle {bundle} cannot be read: {error.strerror}") from error
+    if not any(HASHED.fullmatch(name) for name in names):
+        raise CertificateError(f"ca_bundle {bundle} is a folder without hashed certificates: openssl rehash {bundle}")
+    return bundle
+
+
+def _identify(context: ssl.SSLContext, endpoint: Endpoint, now: float) -> ClientCertificate | None:
+    if not endpoint.client_cert:
+        return None
+    password = endpoint.client_key_password.reveal() if endpoint.client_key_password else None
+    key = endpoint.client_key or endpoint.client_cert
+    certificate = check_identity(endpoint.client_cert, key, password, now)
+    try:
+        context.load_cert_chain(endpoint.client_cert, key, password=password or "")
+    except (ssl.SSLError, OSError) as error:
+        raise CertificateError(f"client_cert {endpoint.client_cert} is refused by OpenSSL: {error}") from error
+    return certificate

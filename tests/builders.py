@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.correlations import Correlation
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, finding_id
 from sfwebhooks.findings import Finding, Source
@@ -52,6 +53,20 @@ def a_finding(hash: str = "f00d", **values: Any) -> Finding:
     return Finding(hash=hash, **{**defaults, **values})
 
 
+def a_correlation(**values: Any) -> Correlation:
+    """Return a correlation of a rule about open buckets."""
+    defaults: dict[str, Any] = {
+        "host_id": "c1",
+        "title": "Cloud storage bucket found open: acme",
+        "rule_id": "cloud_bucket_open",
+        "rule_name": "Cloud storage bucket open to the Internet",
+        "rule_risk": "HIGH",
+        "description": "A cloud bucket can be listed by anybody.",
+        "event_count": 1,
+    }
+    return Correlation(**{**defaults, **values})
+
+
 def an_event(number: int = 1, **values: Any) -> WebhookEvent:
     """Return an event of high severity; another `number` gives another id."""
     scan = values.pop("scan", a_scan())
@@ -79,6 +94,8 @@ def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
             "CREATE TABLE tbl_scan_instance (guid, name, seed_target, created, started, ended, status);"
             "CREATE TABLE tbl_scan_results (scan_instance_id, hash, type, generated, confidence, visibility, risk,"
             " module, data, false_positive, source_event_hash);"
+            "CREATE TABLE tbl_scan_correlation_results (id, scan_instance_id, title, rule_risk, rule_id, rule_name,"
+            " rule_descr, rule_logic);"
             "CREATE TABLE tbl_scan_config (scan_instance_id, component, opt, val);"
             "CREATE TABLE tbl_scan_log (scan_instance_id, generated, component, type, message);"
             "CREATE TABLE tbl_event_types (event, event_descr, event_raw, event_type);"

@@ -3,6 +3,7 @@ time."""
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import ssl
 import threading
@@ -14,15 +15,21 @@ from typing import Any, Callable
 
 import pytest
 
+from sfwebhooks.database import FILE
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.lane import Lane
-from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=200, help="how many processes tests/crash kills")
+    parser.addoption("--seed", type=int, help="of the random choices of tests/crash, to make them again")
 
 
 class Clock:
@@ -118,9 +125,14 @@ def soon() -> float:
 
 
 def sql(outbox: Outbox, query: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a query at the outbox's file."""
-    with closing(sqlite3.connect(outbox.path)) as connection:
+    """Return the rows of a statement at the outbox's file."""
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as connection:
         return connection.execute(query).fetchall()
+
+
+def spoil(outbox: Outbox, number: int = 1) -> None:
+    """Let an event's data be no JSON in the outbox: to make a message of it is a bug."""
+    sql(outbox, f"UPDATE event SET data = 'rubbish' WHERE id = '{an_event(number).id}'")
 
 
 def senders() -> list[str]:
@@ -267,3 +279,12 @@ def hostile() -> Iterator[Callable[..., Hostile]]:
     yield start
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Commands set handlers for the process that ends with them; here it goes on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -74,25 +74,36 @@ Way = Callable[[Visit], None]
 
 
 class Hostile:
-    """The receiver; it listens from the start until `close`."""
+    """The receiver; it listens from the start until `close`, if its way is not to refuse."""
 
     def __init__(self, way: Way, tls: ssl.SSLContext | None = None) -> None:
         self.over = threading.Event()
         self.requests: list[bytes] = []
         self.connections = 0
+        #: released after each connection that was closed by either side, and did not break
+        self.ended = threading.Semaphore(0)
         self._way = way
         self._tls = tls
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = int(self._listener.getsockname()[1])
+        self._held = held_port()
+        self.port = int(self._held.getsockname()[1])
+        if way is refusing:
+            return
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         threading.Thread(target=self._serve, name="hostile", daemon=True).start()
 
     @property
+    def place(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/webhook"
+        return f"{self.place}/webhook"
 
     def stop_listening(self) -> None:
         """Refuse new connections; those that there are stay."""
+        if self._way is refusing:
+            return
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -100,6 +111,7 @@ class Hostile:
     def close(self) -> None:
         self.over.set()
         self.stop_listening()
+        self._held.close()
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -123,6 +135,15 @@ class Hostile:
                 self._open.add(connection)
             with connection:
                 self._way(Visit(self, connection, number))
+            self.ended.release()
+
+
+def held_port() -> socket.socket:
+    """Return what keeps a port to itself: nobody listens there, and nobody else can, but who names it."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 def in_time(act: Callable[[], T]) -> T:
@@ -141,6 +162,10 @@ def _content_length(data: bytes) -> int:
 
 
 # --- ways
+
+
+def refusing(visit: Visit) -> None:
+    """Take no connection, from the start."""
 
 
 def silent(visit: Visit) -> None:
@@ -224,6 +249,12 @@ def unread(visit: Visit) -> None:
     visit.hold()
 
 
+def closing_when_idle(visit: Visit) -> None:
+    """Answer one request as if the connection were kept, and close it."""
+    visit.request()
+    visit.say(OK)
+
+
 def leaving_when_used_again(last_words: bytes = b"") -> Way:
     """Answer one request; close the first connection as soon as the second request begins to arrive on it."""
 
@@ -236,6 +267,13 @@ def leaving_when_used_again(last_words: bytes = b"") -> Way:
                 return
 
     return way
+
+
+def old_hello(version: bytes) -> bytes:
+    """Return a ServerHello for a version of TLS, without extensions (RFC 5246 section 7.4.1.3), in a record."""
+    hello = version + bytes(32) + b"\x00" + b"\x00\x2f" + b"\x00"  # random, no session, AES128-SHA, no compression
+    handshake = b"\x02" + len(hello).to_bytes(3, "big") + hello
+    return b"\x16" + version + len(handshake).to_bytes(2, "big") + handshake
 
 
 def reply(status: int, *headers: str, body: bytes = b"") -> bytes:

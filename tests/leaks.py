@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import unquote
+
+#: so many characters in a row of a form of a secret give it away
+PIECE = 10
 
 
 def leaks(text: str, *secrets: str) -> list[str]:
-    """Return the forms of the secrets that the text holds, line breaks and tables notwithstanding."""
-    dense = re.sub(r"[\s│]+", "", text)
-    return [form for secret in secrets for form in _forms(secret) if re.sub(r"\s+", "", form) in dense]
+    """Return the forms of the secrets of which the text holds a piece, however it is written: in capitals, over several
+    lines of a table, escaped for a URL, for JSON or for HTML, or by `repr`."""
+    written = {_dense(view) for view in _views(text)}
+    pieces = {view[at : at + PIECE] for view in written for at in range(len(view))}
+    return [form for secret in secrets for form in forms(secret) if _is_among(pieces, written, _dense(form))]
 
 
-def _forms(secret: str) -> Iterator[str]:
-    bare = re.sub(r"^(whsec|whsk)_", "", secret)
-    yield from dict.fromkeys([bare, repr(bare)[1:-1], quote(bare, safe=""), base64.b64encode(bare.encode()).decode()])
-    if bare != secret:
-        key = base64.b64decode(bare)[:32]  # of a whsk_ the half that is secret
-        yield from (key.hex(), base64.b64encode(key).decode().rstrip("="), repr(key)[2:-1])
+def forms(secret: str) -> list[str]:
+    """Return what must not be seen of a secret: itself, and the same in base64 and in hex."""
+    bare, data = secret, secret.encode()
+    if secret.startswith(("whsec_", "whsk_")):
+        data = base64.b64decode(secret.partition("_")[2])[:32]  # of a whsk_ the half that is secret
+        bare = base64.b64encode(data).decode()[:42]
+    return list(dict.fromkeys([bare, data.hex(), repr(data)[2:-1], *_in_base64(data)]))
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """Yield bytes in base64, in both alphabets, whatever stands before them: they may be the end of user:password."""
+    for before in range(3):
+        coded = base64.b64encode(bytes(before) + data).decode()
+        whole = coded[4 if before else 0 : -4 if (before + len(data)) % 3 else None]
+        yield from (whole, whole.replace("+", "-").replace("/", "_"))
+
+
+def _views(text: str) -> Iterator[str]:
+    """Yield a text as it is, and without what it may be escaped by."""
+    yield text
+    yield unquote(text)
+    yield unquote(unquote(text.replace("+", " ")))
+    yield html.unescape(text)
+    yield text.replace("\\", "")
+    yield re.sub(r"\\(?:u00|x)([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
+
+
+def _is_among(pieces: set[str], written: set[str], form: str) -> bool:
+    if len(form) < PIECE:
+        return bool(form) and any(form in view for view in written)
+    return any(form[at : at + PIECE] in pieces for at in range(len(form) - PIECE + 1))
+
+
+def _dense(text: str) -> str:
+    return re.sub(r"[\s│]+", "", text).casefold()

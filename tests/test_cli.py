@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,19 +17,23 @@ import pytest
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli import main
+from sfwebhooks.database import FILE
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import lifecycle_id
+from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.formats.content import Content
-from sfwebhooks.keys import receiver_form
-from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.keys import new_whsk, receiver_form
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.pipeline import accept
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, sign
 from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
-from tests.conftest import PATIENCE, Team
+from tests.conftest import PATIENCE, Team, put
 
+pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "the secret of the team"
 
 
@@ -40,15 +44,6 @@ class Result:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(autouse=True)
-def _own_signals() -> Iterator[None]:
-    """The commands set handlers for the process that ends with them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -119,6 +114,22 @@ def test_check_shows_a_right_endpoint_and_ends_well(cli: Callable[..., Result], 
     result = cli("check")
     assert (result.code, "team https://hooks.example.test generic" in result.out) == (0, True)
     assert result.out.endswith("No mistakes.")
+
+
+def test_check_shows_by_which_guide_an_endpoint_is_told(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("team", "https://hooks.example.test/a", secret=SECRET, headers="security-audit"))
+    assert "team https://hooks.example.test generic, security-audit" in cli("check").out
+
+
+def test_a_test_message_by_the_security_audit_guide_is_verified(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team]
+) -> None:
+    team = receive(secrets=["hush"])
+    configure(section("team", team.url, secret="hush", headers="security-audit"))
+    assert (cli("test").code, team.got[0].problems) == (0, ())
+    assert (team.got[0].headers["X-Security-Event"], team.got[0].message["event_type"]) == ("system.alert",) * 2
 
 
 def test_check_shows_a_mistake_with_its_place_and_ends_badly(
@@ -264,6 +275,23 @@ def test_check_of_a_file_that_cannot_be_read_ends_badly(cli: Callable[..., Resul
     (tmp_path / "webhooks.ini").write_bytes(b"\x00\xff\xfe rubbish")
     result = cli("check")
     assert (result.code, "is not a text in UTF-8" in result.out) == (1, True)
+
+
+def test_check_says_where_the_module_is(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    spiderfoot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    (spiderfoot / "sfscan.py").write_text("")
+    monkeypatch.syspath_prepend(spiderfoot)
+    monkeypatch.delitem(sys.modules, "sfscan", raising=False)
+    assert "warning: the module is not in SpiderFoot: sfwebhooks install" in cli("check").out
+    cli("install")
+    result = cli("check")
+    assert f"The module is in SpiderFoot: {shim(spiderfoot)}" in result.out
+    assert "the module is not" not in result.out
 
 
 # --- install, uninstall
@@ -476,7 +504,9 @@ def test_drain_tells_the_end_of_scans_that_died(
     a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     result = cli("drain")
     assert "1 scan had died; told their end. 2 delivered" in result.out
-    assert sorted(received.message["event_type"] for received in team.got) == ["scan_failed", "scan_started"]
+    told = {received.message["event_type"]: received.message["data"] for received in team.got}
+    assert sorted(told) == ["scan_failed", "scan_started"]
+    assert told["scan_failed"]["receipt"]["last_sequence"] == 2
 
 
 def test_drain_tells_no_end_while_it_cannot_be_known(
@@ -486,6 +516,7 @@ def test_drain_tells_no_end_while_it_cannot_be_known(
     configure(section("team", team.url))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
     outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.path.with_name("spiderfoot.db").write_bytes(b"rubbish" * 1000)
     cli("drain")
     assert ([received.message["event_type"] for received in team.got], len(outbox.open_scans())) == (
         ["scan_started"],
@@ -531,7 +562,7 @@ def test_drain_tells_an_outbox_that_cannot_be_used(
     cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
-    (tmp_path / FILE).write_bytes(b"rubbish" * 1000)
+    (tmp_path / FILE).mkdir()
     result = cli("drain")
     assert (result.code, f"outbox {tmp_path / FILE} cannot be used" in result.err) == (1, True)
 
@@ -644,6 +675,17 @@ def test_receive_shows_a_delivery_that_is_verified(listen: Callable[..., Listeni
     assert (reply.status, "high_risk_event  acme.example" in out, "  verified, " in out) == (200, True, True)
 
 
+def test_receive_verifies_and_shows_a_delivery_by_the_security_audit_guide(
+    listen: Callable[..., Listening], configure: Callable[..., Path]
+) -> None:
+    path = configure(section("team", "http://127.0.0.1:1/x", secret=SECRET, headers="security-audit"))
+    receiver = listen("--config", path, "--endpoint", "team", "--port", 0)
+    statuses = [receiver.send(secrets=[text], naming="security-audit").status for text in (SECRET, "another one")]
+    _, out, _ = receiver.end()
+    assert (statuses, "finding.high  acme.example" in out, "  verified, " in out) == ([200, 401], True, True)
+    assert "NOT VERIFIED: X-Security-Signature does not fit" in out
+
+
 def test_receive_says_why_a_delivery_is_not_verified(listen: Callable[..., Listening]) -> None:
     receiver = listen("--secret", SECRET)
     reply = receiver.send(secrets=["another one"])
@@ -726,6 +768,66 @@ def test_receive_shows_the_whole_message_if_it_is_asked_to(listen: Callable[...,
     assert json.dumps("[bold]x" * 100) in out
 
 
+def test_receive_says_of_a_chat_message_what_it_says(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    body = FORMATS["slack"].render(a_delivery(an_event(data={"message": "a < b & c"}, type="else")), an_endpoint()).body
+    receiver.send(body)
+    _, out, _ = receiver.end()
+    assert "  Else (high) on acme.example: a < b & c" in out.splitlines()
+
+
+def test_receive_shows_values_as_json_has_them(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    receiver.send(b'{"data":{"target":null,"will_retry":false,"branch":null,"score":8.1,"reason":"it died"}}')
+    receiver.send(b'{"data":{"event_type":"","data":true},"metadata":{"severity":"high"}}')
+    receiver.send(b'{"data":{"data":"found"}}')
+    _, out, _ = receiver.end()
+    assert "  will_retry false, score 8.1, reason it died" in out.splitlines()
+    assert {"  high: true", "  found"} <= set(out.splitlines())
+    assert "None" not in out
+
+
+def test_receive_says_so_where_it_answers_something_else_than_success(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--status", "503,200")
+    replies = [receiver.send().body for _ in range(2)]
+    _, out, _ = receiver.end()
+    assert (replies, "bytes, answered 503 as asked" in out) == ([b"answering 503 as asked", b"ok"], True)
+
+
+def a_message(number: int, event_type: str = "high_risk_event") -> bytes:
+    event = an_event(number, type=event_type, data={"scan_id": "5C4A0001"})
+    return generic.render(replace(a_delivery(event), sequence=number), an_endpoint()).body
+
+
+def test_receive_says_at_a_scans_end_whether_it_has_all(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    end = a_message(4, "scan_completed")
+    batch = b"[" + a_message(1) + b"," + a_message(2) + b"]"
+    for body in (batch, end, end, a_message(3)):
+        receiver.send(body)
+    _, out, _ = receiver.end()
+    assert [line.strip() for line in out.splitlines() if "scan 5C4A0001" in line] == [
+        "scan 5C4A0001 for team: incomplete so far, 3 of 4 messages, 1 missing (#3)",
+        "scan 5C4A0001 for team: complete, 4 of 4 messages, none missing; 1 came again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secrets"), [(("--status", "500,200"), []), (("--secret", SECRET), ["another one"])]
+)
+def test_receive_does_not_count_what_it_did_not_take(
+    listen: Callable[..., Listening], arguments: tuple[str, ...], secrets: list[str]
+) -> None:
+    receiver = listen(*arguments)
+    receiver.send(a_message(1), secrets=secrets)
+    receiver.send(a_message(2, "scan_completed"), secrets=[SECRET])
+    _, out, _ = receiver.end()
+    said = "scan 5C4A0001 for team: incomplete so far, 1 of 2 messages, 1 missing (#1)"
+    assert [line.strip() for line in out.splitlines() if "scan 5C4A0001" in line] == [said] * 2, (
+        "at its end, and at ours"
+    )
+
+
 HOSTILE = (
     b"",
     b"no JSON",
@@ -794,7 +896,7 @@ def test_a_test_message_goes_to_each_endpoint_signed(
     result = cli("test")
     assert (result.code, "one (http" in result.out, "hush" in result.out) == (0, True, False)
     for team in (one, other):
-        assert [(received.message["data"]["test"], received.problems) for received in team.got] == [(True, ())]
+        assert [(received.message["data"]["alert"], received.problems) for received in team.got] == [("test", ())]
 
 
 def test_a_test_message_to_one_endpoint_spares_the_others(
@@ -804,6 +906,17 @@ def test_a_test_message_to_one_endpoint_spares_the_others(
     configure(section("one", one.url) + section("other", other.url))
     cli("test", "one")
     assert (len(one.got), len(other.got)) == (1, 0)
+
+
+def test_a_test_message_to_a_paused_endpoint_is_sent_and_that_is_said(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    configure(section("team", team.url))
+    cli("pause", "team")
+    result = cli("test")
+    assert (result.code, len(team.got)) == (0, 1)
+    assert result.out.startswith("team is paused until sfwebhooks resume; the test is sent nevertheless. team (http")
 
 
 def test_a_test_message_that_is_not_taken_says_why(
@@ -824,7 +937,49 @@ def test_a_test_message_leaves_no_trace_in_the_outbox(
     assert not (tmp_path / FILE).exists()
 
 
-@pytest.mark.parametrize("command", ["test", "enable"])
+def test_a_paused_endpoint_is_sent_nothing_until_it_is_resumed(
+    cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team], tmp_path: Path
+) -> None:
+    team = receive()
+    configure(section("team", team.url))
+    outbox = Outbox(tmp_path / FILE)
+    put(outbox, an_endpoint())
+    assert "team is paused until 20" in cli("pause", "team", "--for", "2h").out
+    assert "paused until 20" in cli("check").out
+    paused = cli("drain", "--timeout", "1s")
+    assert (paused.code, "team: 1 waiting: paused until 20" in paused.out, team.got) == (1, True, [])
+    cli("resume", "team")
+    assert (cli("drain").code, len(team.got)) == (0, 1)
+    outbox.close()
+
+
+def test_an_endpoint_can_be_paused_before_anything_waits_and_for_ever(
+    cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    assert "team is paused until sfwebhooks resume" in cli("pause", "team").out
+    assert Outbox(tmp_path / FILE).orders("team").paused_until == float("inf")
+
+
+def test_that_there_is_nothing_to_resume_is_said(
+    cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    assert cli("resume", "team").out.startswith("team was neither paused nor failing; what waits for it is tried now: ")
+    cli("pause", "team")
+    assert cli("resume", "team").out.startswith("team is used again: ")
+    outbox.settle([], {"team": Health(Condition.HELD, "http_401")})
+    assert cli("resume", "team").out.startswith("team is used again: ")
+
+
+@pytest.mark.parametrize("command", ["check", "deliveries", "pause team", "replay --all"])
+def test_a_data_folder_that_is_not_there_is_told(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
+    path = tmp_path / "nowhere"
+    result = cli(*command.split(), "--data", path)
+    assert (result.code, result.err) == (1, f"sfwebhooks: --data {path}: there is no such folder")
+
+
+@pytest.mark.parametrize("command", ["test", "enable", "resume", "pause"])
 def test_an_endpoint_that_is_not_there_is_an_error(
     command: str, cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
@@ -846,7 +1001,7 @@ def test_an_endpoint_that_was_gone_is_sent_to_again_after_enable(
     configure(section("team", team.url))
     fill(1)
     team.answer = 410
-    assert "sfwebhooks enable NAME" in cli("drain").out
+    assert "sfwebhooks enable team" in cli("drain").out
     team.answer = 200
     assert cli("drain").out.startswith("0 delivered, 1 waiting")
     cli("enable", "team")
@@ -861,7 +1016,6 @@ def test_an_endpoint_that_was_gone_is_sent_to_again_after_enable(
     [
         ("http://hooks.example.test/", {}, "anybody on the way can read"),
         ("https://hooks.slack.com/services/T/B/x", {}, "takes only format = slack"),
-        ("https://hooks.example.test/", {"events": "scan_progress"}, "asks for scan_progress, which nothing sends yet"),
     ],
 )
 def test_check_warns_of_what_is_usable_but_odd(
@@ -870,6 +1024,15 @@ def test_check_warns_of_what_is_usable_but_odd(
     configure(section("team", url, secret="a secret of some length", **keys))
     result = cli("check")
     assert (result.code, warning in result.out) == (0, True)
+
+
+@pytest.mark.parametrize(("headers", "warned"), [("security-audit", True), ("spiderfoot", False)])
+def test_check_warns_of_a_guides_receiver_that_gets_no_signature_it_knows(
+    cli: Callable[..., Result], configure: Callable[..., Path], headers: str, warned: bool
+) -> None:
+    configure(section("team", "https://hooks.example.test/", secret=new_whsk(), headers=headers))
+    words = "team has whsk_ secrets only: its messages have no X-Security-Signature"
+    assert (words in cli("check").out) is warned
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/", "http://localhost/", "https://hooks.example.test/"])

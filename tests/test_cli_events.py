@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -55,18 +57,11 @@ def test_the_table_breaks_no_name(width: int) -> None:
 
 
 @each_type
-def test_the_table_says_of_nothing_that_it_is_sent_if_it_is_not(entry: EventType) -> None:
+def test_the_table_says_who_sends_it(entry: EventType) -> None:
     out = screen(140)
     print_types(out)
     row = next(line for line in lines(out) if line.startswith(entry.name + " "))
-    assert row.endswith("  the scan" if entry.sent else "  nothing yet")
-
-
-@each_type
-def test_a_page_of_what_nothing_sends_calls_itself_a_plan(entry: EventType) -> None:
-    text = "\n".join(shown(entry))
-    assert ("nothing yet; planned" in text) == (not entry.sent)
-    assert ("as it is planned" in text) == (not entry.sent)
+    assert row.endswith(("  the scan", "  sfwebhooks", "  sfwebhooks emit"))
 
 
 @each_type
@@ -88,6 +83,20 @@ def test_a_page_says_when_a_field_is_there_that_is_not_always(entry: EventType) 
         note = next((line for line in rows if line.endswith(f") only if {field.when}")), "yes")
         assert note.split()[0] in row.split()
         assert (note == "yes") == field.required
+
+
+@each_type
+def test_a_page_says_what_other_tools_tell_if_that_is_something_else(entry: EventType) -> None:
+    page = shown(entry)
+    begin = "What stands in data if another tool tells it, with sfwebhooks emit:"
+    assert (begin in page) == (entry.by_others not in ((), entry.fields))
+    if begin in page:
+        rows = [line.split()[0] for line in page[page.index(begin) :] if line.strip()]
+        assert [field.name for field in entry.by_others] == [row for row in rows if row in dict(known(entry))]
+
+
+def known(entry: EventType) -> list[tuple[str, str]]:
+    return [(field.name, field.type) for field in entry.by_others]
 
 
 @each_type
@@ -139,3 +148,13 @@ def test_an_unknown_type_is_an_error_that_names_the_nearest(
 def test_an_unknown_type_that_resembles_nothing_is_an_error_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["events", "\x1b[31m?"]) == 1
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_who_reads_only_the_beginning_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "sfwebhooks", "events", "--schema"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stderr
+    process.stdout.read(1)
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (1, "")
+    process.stderr.close()

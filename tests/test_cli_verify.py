@@ -39,9 +39,9 @@ SPACED = json.dumps(json.loads(BODY)).encode()
 INDENTED = json.dumps(json.loads(BODY), indent=2, ensure_ascii=False).encode()
 
 
-def signed(*secrets: str, body: bytes = BODY, at: float = NOW) -> dict[str, str]:
+def signed(*secrets: str, body: bytes = BODY, at: float = NOW, naming: str = "spiderfoot") -> dict[str, str]:
     """Return the headers of a delivery, with what else is secret in them."""
-    sent = sign(Content(body), DELIVERY, an_endpoint(secrets=secrets), at)
+    sent = sign(Content(body), DELIVERY, an_endpoint(secrets=secrets, naming=naming), at)
     return {**sent.headers, "Authorization": "Bearer hidden-token", "Content-Length": str(len(body))}
 
 
@@ -108,6 +108,42 @@ def test_it_is_said_which_signature_fits_which_secret(verify: Callable[..., Any]
 def test_a_signature_of_a_secret_that_the_receiver_need_not_know_is_no_fault(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(TEXT, OTHER)), TEXT)
     assert (code, "webhook-signature 2: fits no secret; another one does, which is enough" in text) == (0, True)
+
+
+def audited(**changed: str) -> dict[str, str]:
+    """Return the headers of a delivery by the security-audit guide."""
+    return {**signed(TEXT, naming="security-audit"), **changed}
+
+
+def test_a_request_by_the_security_audit_guide_is_verified(verify: Callable[..., Any]) -> None:
+    code, text = verify(saved(audited()), OTHER, TEXT)
+    assert (code, "X-Security-Signature: fits secret 2" in text, "X-SpiderFoot" in text) == (0, True, False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "said"),
+    [
+        (audited(), BODY + b"\n", "X-Security-Signature: does not fit; it would fit secret 1 without the newline"),
+        (audited(**{"webhook-id": "x"}), BODY, "it would fit secret 1 with the id of X-Security-Delivery"),
+        (audited(**{"webhook-timestamp": "1"}), BODY, "it would fit secret 1 with the time of X-Security-Timestamp"),
+        (audited(**{"X-Security-Signature": ""}), BODY, "X-Security-Signature: is empty"),
+        (
+            {name.replace("X-Security-", "HTTP_X_SECURITY_"): value for name, value in audited().items()},
+            BODY,
+            "X-Security-Signature: is missing; HTTP_X_SECURITY_Signature is there",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_request_by_the_security_audit_guide_is_said(
+    verify: Callable[..., Any], headers: dict[str, str], body: bytes, said: str
+) -> None:
+    code, text = verify(saved(headers, body), TEXT)
+    assert (code, said in text, "X-SpiderFoot" in text) == (1, True, False)
+
+
+def test_of_a_request_by_the_security_audit_guide_it_is_seen_that_ids_differ(verify: Callable[..., Any]) -> None:
+    _, text = verify(saved(audited(**{"X-Security-Delivery": "x"})), OTHER)
+    assert "X-Security-Delivery and webhook-id differ" in text
 
 
 def raw(headers: Mapping[str, str], body: bytes = BODY, end: str = "\r\n") -> bytes:

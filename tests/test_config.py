@@ -9,7 +9,9 @@ import pytest
 
 from sfwebhooks.config import Settings, disabled, find, load, load_mapping
 from sfwebhooks.configfile import Mistake
+from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
 
 TEAM = "[webhooks.team]\nurl = https://team.example/hook\n"
@@ -77,6 +79,81 @@ def test_a_chat_gets_one_message_at_a_time_unless_told_otherwise() -> None:
     chat: dict[str, Any] = {"url": "https://x.test/", "format": "slack"}
     found = load_mapping({"a": chat, "b": {**chat, "concurrency": 3}})
     assert [endpoint.concurrency for endpoint in found.endpoints] == [1, 3]
+
+
+def test_a_chat_gets_one_message_a_second_unless_told_otherwise() -> None:
+    chat: dict[str, Any] = {"url": "https://x.test/", "format": "slack"}
+    found = load_mapping({"a": chat, "b": {**chat, "rate": "10/s"}, "c": {**chat, "format": "generic"}})
+    assert [endpoint.interval for endpoint in found.endpoints] == [1.0, 0.1, 0.0]
+
+
+@pytest.mark.parametrize("key", ["max_retries", "retry_delay"])
+def test_two_ways_to_say_when_it_is_tried_again_are_a_contradiction(tmp_path: Path, key: str) -> None:
+    found = settings(tmp_path, f"{TEAM}retry_schedule = 5s\n{key} = 3\n")
+    assert "retry_schedule says it all" in mistake(found).problem
+
+
+@pytest.mark.parametrize(
+    ("general", "own", "schedule"),
+    [
+        ("max_retries = 3", "retry_schedule = 7s", (7.0,)),
+        ("retry_delay = 3s", "retry_schedule = 7s", (7.0,)),
+        ("retry_schedule = 7s", "max_retries = 2", (5.0, 60.0)),
+        ("retry_delay = 3s", "max_retries = 2", (3.0, 6.0)),
+    ],
+)
+def test_an_endpoints_own_way_to_say_when_it_is_tried_again_overrules_the_inherited_one(
+    tmp_path: Path, general: str, own: str, schedule: tuple[float, ...]
+) -> None:
+    assert only(settings(tmp_path, f"[webhooks]\n{general}\n{TEAM}{own}\n")).retry_schedule == schedule
+
+
+def test_a_format_without_batches_takes_none(tmp_path: Path) -> None:
+    found = settings(tmp_path, f"{TEAM}format = slack\nbatch_size = 10\n")
+    assert "batch_size needs one of the formats generic, siem" in mistake(found).problem
+
+
+def test_a_batch_size_for_all_is_not_meant_for_chats(tmp_path: Path) -> None:
+    text = f"[webhooks]\nbatch_size = 10\n{TEAM}[webhooks.chat]\nurl = https://y.example/\nformat = slack\n"
+    assert [one.batch_size for one in settings(tmp_path, text).endpoints] == [10, 1]
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "generic"])
+def test_the_envelope_of_security_audit_goes_with_the_generic_format_only(tmp_path: Path, name: str) -> None:
+    found = settings(tmp_path, f"{TEAM}format = {name}\nheaders = security-audit\n")
+    assert "headers = security-audit has an envelope of its own, and needs format = generic" in mistake(found).problem
+
+
+def test_a_naming_for_all_is_not_meant_for_other_formats(tmp_path: Path) -> None:
+    text = f"[webhooks]\nheaders = security-audit\n{TEAM}[webhooks.chat]\nurl = https://y.example/\nformat = slack\n"
+    assert [one.naming for one in settings(tmp_path, text).endpoints] == ["security-audit", "spiderfoot"]
+
+
+def test_a_naming_that_says_nothing_new_goes_with_any_format(tmp_path: Path) -> None:
+    assert only(settings(tmp_path, f"{TEAM}format = siem\nheaders = spiderfoot\n")).naming == "spiderfoot"
+
+
+def test_a_fallback_for_all_is_not_its_own(tmp_path: Path) -> None:
+    text = f"[webhooks]\nfallback = chat\n{TEAM}[webhooks.chat]\nurl = https://y.example/\n"
+    assert [one.fallback for one in settings(tmp_path, text).endpoints] == ["chat", ""]
+
+
+def test_how_the_outbox_is_kept_is_said_in_general(tmp_path: Path) -> None:
+    text = "[webhooks]\noutbox_max_mb = 5\ndurability = power\nkeep_delivered = 1d\nkeep_dead = 2d\n"
+    found = settings(tmp_path, text + TEAM)
+    assert found.storage == Storage(max_bytes=5_000_000, power_safe=True)
+    assert (found.keep_delivered, found.keep_dead) == (86400.0, 172800.0)
+
+
+@pytest.mark.parametrize("line", ["outbox_max_mb = 0", "durability = full", "keep_delivered = 0", "keep_dead = ever"])
+def test_a_wrong_word_about_the_outbox_leaves_nobody_out(tmp_path: Path, line: str) -> None:
+    found = settings(tmp_path, f"[webhooks]\n{line}\n{TEAM}")
+    assert (names(found), found.storage, len(found.mistakes)) == (["team"], Storage(), 1)
+
+
+def test_an_endpoint_that_verifies_nothing_is_warned_of_at_every_start(tmp_path: Path) -> None:
+    (warning,) = settings(tmp_path, f"{TEAM}verify_tls = false\n").warnings
+    assert warning.startswith("team has verify_tls = false")
 
 
 def test_the_guides_basic_setup_is_an_endpoint_named_default(tmp_path: Path) -> None:
@@ -458,6 +535,22 @@ def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None
         ("max_retries", "-1"),
         ("max_retries", "101"),
         ("retry_delay", "nan"),
+        ("rate", "0/s"),
+        ("rate", "5"),
+        ("rate", "5/d"),
+        ("rate", "-1/s"),
+        ("rate", "nan/s"),
+        ("retry_schedule", ""),
+        ("retry_schedule", "5s, soon"),
+        ("retry_schedule", ", ".join(["1s"] * 101)),
+        ("retry_after_max", "0"),
+        ("retry_after_max", "3h"),
+        ("max_age", "0"),
+        ("batch_size", "0"),
+        ("batch_size", "1001"),
+        ("batch_wait", "2h"),
+        ("fallback", "nobody"),
+        ("fallback", "team"),
         ("header.", "x"),
         ("header.X Y", "x"),
         ("header.X-Y", ""),
@@ -466,7 +559,11 @@ def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None
         ("header.content-type", "text/plain"),
         ("header.HOST", "other.example"),
         ("header.X-SpiderFoot-Signature", "sha256=0"),
+        ("header.X-Security-Signature", "sha256=0"),
         ("header.Webhook-Id", "1"),
+        ("headers", "X-Security-Signature"),
+        ("headers", "Security-Audit"),
+        ("headers", ""),
         ("metadata.", "x"),
         ("", "x"),
     ],
@@ -497,6 +594,17 @@ def test_a_value_that_is_not_accepted_leaves_the_endpoint_out(tmp_path: Path, ke
         ("max_retries", "2", "retry_schedule", (5, 60)),
         ("max_retries", "8", "retry_schedule", (5, 60, 300, 900, 3600, 21600, 21600, 21600)),
         ("retry_delay", "1m", "retry_schedule", (60, 120, 240, 480, 960, 1920)),
+        ("rate", "1/s", "interval", 1.0),
+        ("rate", "5/m", "interval", 12.0),
+        ("rate", " 100 / h ", "interval", 36.0),
+        ("rate", "0.5/s", "interval", 2.0),
+        ("retry_schedule", "5s, 1m\n 2h", "retry_schedule", (5, 60, 7200)),
+        ("retry_after_max", "2h", "retry_after_max", 7200.0),
+        ("max_age", "1d", "max_age", 86400.0),
+        ("batch_size", "100", "batch_size", 100),
+        ("batch_wait", "10s", "batch_wait", 10.0),
+        ("headers", "security-audit", "naming", "security-audit"),
+        ("headers", "spiderfoot", "naming", "spiderfoot"),
         ("retry_delay", "12h", "retry_schedule", (43200, 86400, 86400, 86400, 86400, 86400)),
     ],
 )
@@ -527,6 +635,10 @@ def test_a_usable_url_is_kept_byte_for_byte(tmp_path: Path, url: str) -> None:
         ("[webhooks.team]\nURL = https://x.example/", "url"),
         ("[webhooks.team]\nurl = https://x.example/\nevents = scan_complete", "scan_completed"),
         ("[webhooks.team]\nurl = https://x.example/\nformat = genric", "generic"),
+        ("[webhooks.team]\nurl = https://x.example/\nheaders = security_audit", "security-audit"),
+        ("[webhooks.team]\nurl = https://x.example/\nheaders.X-Team = blue", "header."),
+        ("[webhooks.team]\nurl = https://x.example/\nmetdata.user = admin", "metadata."),
+        ("[webhooks.team]\nurl = https://x.example/\nclient.cert = x", "client_cert"),
         ("[webhooks]\nenabeld = true", "enabled"),
         ("[webhooks]\nhedaer.X-Team = blue", "header"),
         ("[webhooks]\nteam.url = https://x.example/\nteam.secert = x", "secret"),
@@ -535,6 +647,11 @@ def test_a_usable_url_is_kept_byte_for_byte(tmp_path: Path, url: str) -> None:
 )
 def test_a_typo_is_answered_with_the_nearest_word(tmp_path: Path, typo: str, meant: str) -> None:
     assert any(f'Did you mean "{meant}"?' in one.problem for one in settings(tmp_path, typo).mistakes)
+
+
+def test_a_header_of_ones_own_that_stands_in_the_wrong_key_is_answered_with_the_right_one(tmp_path: Path) -> None:
+    found = settings(tmp_path, f"{TEAM}headers = X-Team: blue\n")
+    assert "header.NAME = VALUE" in mistake(found).problem
 
 
 @pytest.mark.parametrize(
@@ -608,6 +725,18 @@ def test_an_endpoint_that_is_left_out_says_why(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0s", 0.0), ("90s", 90.0), ("5m", 300.0)])
+def test_progress_comes_as_often_as_it_is_asked_for_or_never(tmp_path: Path, text: str, seconds: float) -> None:
+    found = settings(tmp_path, f"[webhooks]\nprogress_interval = {text}\n" + TEAM)
+    assert (found.progress_interval, found.mistakes) == (seconds, ())
+
+
+@pytest.mark.parametrize("text", ["often", "-1", "00x", "9999d"])
+def test_a_wrong_progress_interval_says_that_zero_is_never(tmp_path: Path, text: str) -> None:
+    found = settings(tmp_path, f"[webhooks]\nprogress_interval = {text}\n" + TEAM)
+    assert [mistake.problem for mistake in found.mistakes] == ["accepted: a duration such as 60s or 5m, or 0 for never"]
+
+
 def test_a_wrong_drain_timeout_leaves_nobody_out(tmp_path: Path) -> None:
     found = settings(tmp_path, "[webhooks]\ndrain_timeout = long\n" + TEAM)
     assert (names(found), found.drain_timeout, len(found.mistakes)) == (["team"], 10.0, 1)
@@ -639,6 +768,38 @@ def test_a_line_that_cannot_be_kept_leaves_its_endpoint_out(tmp_path: Path, line
 def test_a_secret_that_goes_on_in_the_next_line_may_hold_any_sign(tmp_path: Path) -> None:
     endpoint = only(settings(tmp_path, TEAM + "secret = new\n  old=secret: x\n"))
     assert [secret.reveal() for secret in endpoint.secrets] == ["new", "old=secret: x"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("url", "https://x.example/ # it"), ("timeout", "10 ; seconds"), ("events", "all #"), ("batch_size", "5 # 6")],
+)
+def test_a_comment_behind_a_wrong_value_is_taken_for_one(tmp_path: Path, key: str, text: str) -> None:
+    url = "" if key == "url" else "url = https://x.example/"
+    found = settings(tmp_path, f"[webhooks.team]\n{url}\n{key} = {text}\n")
+    words = f"; what follows {'#' if '#' in text else ';'} looks like a comment, which needs a line of its own"
+    assert mistake(found).problem.endswith(words)
+
+
+def test_a_comment_behind_a_secret_is_warned_of(tmp_path: Path) -> None:
+    found = settings(tmp_path, TEAM + "secret = hush # new since May\ndescription = the best # of all\n")
+    words = "what follows # looks like a comment, which needs a line of its own; so far it is a part of the value"
+    assert (found.mistakes, found.warnings) == ((), (f"[webhooks.team] secret: {words}",))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("webhook.x", "[webhooks.x]"),
+        ("Webhooks", "[webhooks]"),
+        ("web-hooks: x", "[webhooks.x]"),
+        ("WEB_HOOK x", "[webhooks.x]"),
+        ("webhook.https://x.example/hush", "[webhooks.NAME]"),
+    ],
+)
+def test_what_a_misspelt_section_should_be_is_said(tmp_path: Path, written: str, meant: str) -> None:
+    found = settings(tmp_path, f"[{written}]\nurl = https://x.example/\n")
+    assert mistake(found).problem == f'line 1 is not read. Did you mean "{meant}"?'
 
 
 def test_a_line_before_the_first_section_is_named(tmp_path: Path) -> None:
@@ -838,7 +999,7 @@ def test_the_value_of_a_secret_is_shown_as_stars(tmp_path: Path) -> None:
 
 
 def test_a_shown_value_is_short_and_harmless_to_a_terminal(tmp_path: Path) -> None:
-    found = settings(tmp_path, TEAM + "timeout = \x1b[2J\x07" + "x" * 5000 + "\n")
+    found = settings(tmp_path, TEAM + "timeout = \x1b[2J\x07 " + "x" * 5000 + "\n")
     assert str(found.mistakes[0]).isprintable()
     assert len(found.mistakes[0].value) == 80
 

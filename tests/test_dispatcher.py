@@ -18,14 +18,14 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.lane import Lane
 from sfwebhooks.locks import url_lock
-from sfwebhooks.outbox import CRASHES_MAX, Outbox
+from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.queues import CRASHES_MAX
 from sfwebhooks.receiver import Received
 from tests.builders import NOW, an_endpoint, an_event
-from tests.conftest import PATIENCE, Gate, Team, fail, put, senders, soon, sql
+from tests.conftest import PATIENCE, Gate, Team, fail, put, senders, soon, spoil, sql
 
 ROOT = Path(__file__).parents[1]
-POISON = {"data": float("nan")}  # no JSON can be made of it: to render it is a bug
 
 # --- two endpoints with one URL
 
@@ -131,7 +131,12 @@ def test_a_delivery_whose_making_killed_three_processes_is_dead_and_the_others_g
     outbox: Outbox, endpoint: Endpoint, lane: Lane
 ) -> None:
     put(outbox, endpoint, events=2)
-    dies = "import os\nfrom sfwebhooks.formats import generic\ngeneric.render = lambda *_: os._exit(9)\n"
+    dies = """
+import os
+from sfwebhooks.formats import generic
+render = generic.render
+generic.render = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 1 else render(delivery, endpoint)
+"""
     for _ in range(CRASHES_MAX):
         command = [sys.executable, "-c", dies + DISPATCH, str(outbox.path), endpoint.url.reveal()]
         assert subprocess.run(command, input="go\n", text=True, capture_output=True, cwd=ROOT).returncode == 9
@@ -167,6 +172,23 @@ def test_as_many_are_in_flight_as_the_endpoint_allows(
     dispatcher.wake()
     dispatcher.linger(soon())
     assert outbox.tallies()["delivered"] == 4
+
+
+def test_what_fails_at_once_is_told_once(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    dispatch: Callable[..., Dispatcher],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    together = threading.Barrier(4)
+    team.answer = lambda received: 503 if together.wait(PATIENCE) >= 0 else 200
+    put(outbox, endpoint, events=4)
+    dispatcher = dispatch(replace(endpoint, concurrency=4))
+    dispatcher.wake()
+    team.wait_for(4)
+    dispatcher.stop(PATIENCE)
+    assert (len(team.got), caplog.text.count("its deliveries are kept")) == (4, 1)
 
 
 def test_a_concurrency_of_one_keeps_the_order(
@@ -215,7 +237,8 @@ def test_a_bug_is_told_and_the_deliveries_behind_it_arrive(
     dispatch: Callable[..., Dispatcher],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    accept([an_event(1, data=POISON), an_event(2)], (endpoint,), outbox, NOW)
+    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    spoil(outbox, 1)
     dispatch(replace(endpoint, concurrency=1)).wake()
     team.wait_for(1)
     assert "met a bug" in caplog.text
@@ -224,7 +247,7 @@ def test_a_bug_is_told_and_the_deliveries_behind_it_arrive(
 def test_an_outbox_that_cannot_be_used_is_told_once(
     tmp_path: Path, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "broken.db").write_bytes(b"rubbish" * 1000)
+    (tmp_path / "broken.db").mkdir()
     told = threading.Event()
     handler = logging.Handler()
     handler.emit = lambda record: told.set()  # type: ignore[method-assign]
@@ -234,7 +257,7 @@ def test_an_outbox_that_cannot_be_used_is_told_once(
     assert told.wait(PATIENCE)
     logging.getLogger("spiderfoot.webhooks").removeHandler(handler)
     dispatcher.stop(PATIENCE)
-    assert caplog.text.count("file is not a database") == 1
+    assert caplog.text.count("unable to open database file") == 1
 
 
 # --- stop
@@ -416,7 +439,7 @@ def waiting_to_note() -> Iterator[threading.Event]:
     """Set once a delivery that was made could not be noted."""
     seen = threading.Event()
     handler = logging.Handler()
-    handler.emit = lambda record: seen.set() if "waits to be noted" in record.getMessage() else None  # type: ignore
+    handler.emit = lambda record: seen.set() if "wait to be noted" in record.getMessage() else None  # type: ignore
     logger = logging.getLogger("spiderfoot.webhooks")
     logger.addHandler(handler)
     yield seen
@@ -452,6 +475,18 @@ def test_a_delivery_made_while_the_outbox_is_locked_is_noted_later(
     locked.free()
     dispatcher.linger(soon())
     assert (outbox.tallies()["delivered"], len(team.got)) == (1, 1)
+
+
+def test_while_the_outbox_is_locked_what_was_accepted_is_delivered_once(
+    outbox: Outbox, endpoint: Endpoint, team: Team, locked: Locked, dispatch: Callable[..., Dispatcher]
+) -> None:
+    put(outbox, endpoint, events=10)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    team.wait_for(10)
+    locked.free()
+    dispatcher.linger(soon())
+    assert (outbox.tallies()["delivered"], len(team.ids), len(set(team.ids))) == (10, 10, 10)
 
 
 def test_a_delivery_that_cannot_be_noted_before_the_stop_is_repeated_under_the_same_id(

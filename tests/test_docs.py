@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sfwebhooks import config
 from sfwebhooks.cli import parser
+from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
+from sfwebhooks.findings import to_event
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.security_audit import guides_data
+from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
 from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.retry import HOLD_STATUS, RETRY_STATUS
 from sfwebhooks.signing import sign
-from tests.builders import a_delivery, an_endpoint
+from sfwebhooks.values import seconds
+from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,7 +57,13 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "https://hooks.slack.com/services/T/B/x" if "URL" in name else "a secret text")
     found = config.load(EXAMPLE)
     assert found.mistakes == ()
-    assert {one.name for one in found.endpoints} == {"default", "security_team", "siem_system", "slack_alerts"}
+    assert {one.name for one in found.endpoints} == {
+        "default",
+        "security_team",
+        "siem_system",
+        "audit_desk",
+        "slack_alerts",
+    }
 
 
 def test_the_five_lines_of_the_readme_are_right(tmp_path: Path) -> None:
@@ -73,10 +85,33 @@ def test_the_readme_has_no_command_that_is_unknown() -> None:
 
 
 def test_the_documented_headers_are_those_that_are_sent() -> None:
-    sent = sign(Content(b""), a_delivery(), an_endpoint(secrets=["x"]), 0.0).headers
+    endpoints = [an_endpoint(secrets=["x"], naming=naming) for naming in NAMINGS]
+    sent = {name for one in endpoints for name in sign(Content(b""), a_delivery(replayed=True), one, 0.0).headers}
     section = README[README.index("| header |") : README.index("## What a reply means")]
-    documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)`", section))
-    assert documented == {name for name in sent if name.startswith(("X-SpiderFoot", "webhook-"))}
+    documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)(?:: [\w.]+)?`", section))
+    assert documented == {name for name in sent if name.startswith(("X-", "webhook-"))}
+
+
+@pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
+def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.S)
+    assert code
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    sent = sign(Content(b"{}"), a_delivery(), an_endpoint(secrets=["the text"], naming=naming), 0.0)
+    given = sent.headers[header]
+    assert names["is_ours"](sent.body, given, "the text")
+    assert not names["is_ours"](sent.body + b"\n", given, "the text")
+    assert not names["is_ours"](sent.body, given, "another text")
+
+
+def test_the_readme_has_each_key_that_security_audit_adds() -> None:
+    finding = to_event(a_finding(), a_scan(), "Vulnerability - CVE High")
+    scan = an_event(data={"events_by_severity": {}})
+    cases = (("finding.high", finding), ("scan.started", scan), ("scan.failed", scan))
+    told = [guides_data(name, a_delivery(event), dict(event.data), "") for name, event in cases]
+    added = {key for data in told for key in data} - set(finding.data)
+    assert {key for key in added - set(scan.data) if f"`{key}`" not in README} == set()
 
 
 def test_the_documented_defaults_are_those_of_the_code() -> None:
@@ -84,8 +119,13 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert f"({Endpoint.timeout:.0f}s)" in README
     assert f"attempts at once ({Endpoint.concurrency}; chat formats 1)" in README
     assert f"({len(Endpoint.retry_schedule)})" in README
+    assert (Endpoint.retry_after_max, Endpoint.max_age, Endpoint.batch_wait) == (seconds("1h"), seconds("7d"), 2)
+    assert all(words in README for words in ("`Retry-After` (1h, at most 2h)", "dead letter (7d)", "others (2s)"))
+    assert (Storage.max_bytes / 1e6, config.Settings.keep_delivered) == (512, seconds("7d"))
+    assert config.Settings.keep_dead == seconds("90d")
     assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in README) == ((5, 60, 300, 900, 3600, 21600), True)
     assert f"({config.Settings.drain_timeout:.0f}s)" in README
+    assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in README
     assert "`generic`, `slack` or `siem`" in README and set(FORMATS) == {"generic", "slack", "siem"}
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
     assert "five failures" in README and "30 s" in README and "15 minutes" in README

@@ -179,6 +179,7 @@ CHANGES = {
     "description": "other",
     "events": ("all",),
     "format": "slack",
+    "naming": "security-audit",
     "secrets": (Secret("other"),),
     "headers": {"X-Key": Secret("other")},
     "api_key": Secret("other"),
@@ -194,6 +195,12 @@ CHANGES = {
     "metadata": {"user": "other"},
     "proxy": Secret("http://proxy.test:3128"),
     "allow_private": False,
+    "retry_after_max": 60.0,
+    "interval": 1.0,
+    "batch_size": 100,
+    "batch_wait": 1.0,
+    "max_age": 60.0,
+    "fallback": "another",
 }
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sfwebhooks.events import clean_text, delivery_id, finding_id, lifecycle_id, timestamp
+from sfwebhooks.events import clean_text, correlation_id, delivery_id, finding_id, lifecycle_id, timestamp
 
 # Ids are what receivers recognise a repeat by, also across versions of ours: these values must never change.
 
@@ -21,11 +21,20 @@ def test_the_id_of_a_delivery_never_changes() -> None:
     assert delivery_id("e1b6f1a2", "team") == "646ab5d1-4d9e-5e92-9a87-59b6816063c1"
 
 
+def test_the_id_of_a_correlation_never_changes() -> None:
+    assert correlation_id("5C4A0001", "cloud_bucket_open", "Open: a/b") == "4bed3a8b-afd1-5560-bde6-9fbf1b0abcfb"
+
+
 def test_different_things_have_different_ids() -> None:
     ids = [
         finding_id("scan", "a"),
         finding_id("scan", "b"),
         finding_id("other", "a"),
+        correlation_id("scan", "a", "b/c/d"),
+        correlation_id("scan", "a/b", "c/d"),
+        correlation_id("scan", "a/b/c", "d"),
+        correlation_id("scan", "5", "a/b/c/d"),
+        correlation_id("other", "a", "b/c/d"),
         lifecycle_id("scan", "started"),
         lifecycle_id("scan", "ended"),
         lifecycle_id("other", "ended"),

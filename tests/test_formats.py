@@ -13,8 +13,8 @@ from sfwebhooks.attempts import Failure, Reply
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.findings import to_event
-from sfwebhooks.formats import FORMATS
-from sfwebhooks.formats.content import to_json
+from sfwebhooks.formats import FORMATS, Format
+from sfwebhooks.jsontext import written as to_json
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -34,12 +34,18 @@ HOSTILE = {
     "blank": " \n\t ",
 }
 FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
-FORMAT = pytest.mark.parametrize("name", FORMATS)
+#: every way of writing a message -> the settings of its endpoint
+WAYS = {**{name: {"format": name} for name in FORMATS}, "security-audit": {"naming": "security-audit"}}
+FORMAT = pytest.mark.parametrize("name", WAYS)
 TEXT = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 
 
 def render(name: str, delivery: Delivery, **endpoint: Any) -> bytes:
-    return FORMATS[name].render(delivery, an_endpoint(format=name, **endpoint)).body
+    return format_of(name).render(delivery, an_endpoint(**WAYS[name], **endpoint)).body
+
+
+def format_of(name: str) -> Format:
+    return FORMATS[WAYS[name].get("format", "generic")]
 
 
 def finding_with(text: str, **values: Any) -> Delivery:
@@ -137,7 +143,7 @@ def test_a_message_holds_no_secret_of_its_endpoint(name: str) -> None:
 
 @FORMAT
 def test_content_type_is_json(name: str) -> None:
-    content = FORMATS[name].render(a_delivery(), an_endpoint())
+    content = format_of(name).render(a_delivery(), an_endpoint())
     assert content.headers["Content-Type"].partition(";")[0] == "application/json"
 
 
@@ -148,12 +154,12 @@ def test_content_type_is_json(name: str) -> None:
 )
 def test_any_reply_can_be_read(name: str, status: int, body: bytes) -> None:
     reply = Reply(status=status, body=body)
-    assert FORMATS[name].read(reply) or judge(reply, NOW)
+    assert format_of(name).read(reply) or judge(reply, NOW)
 
 
 @FORMAT
 def test_a_failure_is_left_to_the_table(name: str) -> None:
-    assert [FORMATS[name].read(Reply(failure=failure)) for failure in Failure] == [None] * len(Failure)
+    assert [format_of(name).read(Reply(failure=failure)) for failure in Failure] == [None] * len(Failure)
 
 
 # --- generic: the envelope of the guide
@@ -184,6 +190,17 @@ def test_the_event_type_is_the_name_that_the_endpoint_subscribed_to() -> None:
 def test_the_data_is_the_events_own() -> None:
     event = an_event(data={"scan_id": "x", "events_found": 1234, "modules_used": ["a", "b"], "deep": {"n": None}})
     assert envelope(a_delivery(event))["data"] == event.data
+
+
+@pytest.mark.parametrize("name", ["generic", "siem"])
+def test_what_a_scan_says_of_itself_has_a_link_to_it_if_there_is_a_web_interface(name: str) -> None:
+    def links(event_type: str, **endpoint: Any) -> Any:
+        message = json.loads(render(name, a_delivery(an_event(type=event_type)), **endpoint))
+        return message.get("data", message.get("raw_data")).get("link")
+
+    assert links("scan_completed", ui_url="https://sf.acme.example") == "https://sf.acme.example/scaninfo?id=5C4A0001"
+    assert links("scan_completed") is None
+    assert links("high_risk_event", ui_url="https://sf.acme.example") is None
 
 
 def test_metadata_says_which_message_of_which_scan_it_is() -> None:
@@ -233,7 +250,7 @@ def test_an_event_outside_a_scan_has_no_scan_name() -> None:
     ],
 )
 def test_json_is_compact_and_as_other_languages_write_it(value: object, written: bytes) -> None:
-    assert to_json(value) == written
+    assert to_json(value).encode() == written
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")]])

@@ -36,12 +36,16 @@ from tests.hostile import (
     answering,
     breaking_off,
     closing,
+    closing_when_idle,
     dripping,
     dripping_handshake,
     flooding,
     hanging_up,
+    hanging_up_with,
     in_time,
     leaving_when_used_again,
+    old_hello,
+    refusing,
     reply,
     resetting,
     silent,
@@ -84,7 +88,10 @@ LOST = (Failure.CONNECTION, Outcome.RETRY)
 TAKEN = (200, Outcome.DELIVERED)
 UNVERIFIED = (Failure.TLS_UNVERIFIED, Outcome.HOLD)
 GZIP = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+OLD = (Failure.TLS, Outcome.RETRY, "PROTOCOL")
 EVILS = {
+    "refuses": Evil(refusing, *LOST, "Connection refused"),
+    "refuses over TLS": Evil(refusing, *LOST, "Connection refused", tls="good"),
     "never answers": Evil(silent, *LATE, "reply"),
     "drips its status line": Evil(dripping(b"HTTP/1.1 200 OKKKKK"), *LATE, "reply"),
     "drips its headers": Evil(dripping(b"X-Slow: aaaa", HEAD), *LATE, "reply"),
@@ -149,7 +156,11 @@ EVILS = {
     "has a certificate for another name": Evil(silent, *UNVERIFIED, "127.0.0.1", tls="other name"),
     "has an expired certificate": Evil(silent, *UNVERIFIED, "certificate has expired", tls="expired"),
     "has a certificate of an unknown CA": Evil(silent, *UNVERIFIED, "unable to get local issuer", tls="unknown CA"),
-    "speaks TLS 1.1": Evil(silent, Failure.TLS, Outcome.RETRY, "PROTOCOL", tls="old"),
+    "speaks TLS 1.1": Evil(silent, *OLD, tls="old"),
+    "chooses TLS 1.1": Evil(hanging_up_with(old_hello(b"\3\2")), *OLD, tls="raw"),
+    "chooses TLS 1.0": Evil(hanging_up_with(old_hello(b"\3\1")), *OLD, tls="raw"),
+    "chooses SSL 3.0": Evil(hanging_up_with(old_hello(b"\3\0")), *OLD, tls="raw"),
+    "refuses TLS 1.2": Evil(hanging_up_with(b"\x15\3\2\0\2\2\x46"), *OLD, tls="raw"),
     "says 200 with an error inside": Evil(
         answering(reply(200, body=b'{"ok": false, "error": "invalid_payload"}')), *TAKEN, "invalid_payload"
     ),
@@ -282,13 +293,15 @@ def test_a_receiver_that_does_not_take_connections_is_a_timeout(sender: Callable
     assert (got.failure, got.detail) == (Failure.TIMEOUT, "no answer in time (connect)")
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["/elsewhere", "/webhook", METADATA])
 def test_a_redirect_is_not_followed_to_anywhere(
-    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender], status: int, location: str
 ) -> None:
-    receiver = hostile(answering(reply(307, "Location: /elsewhere")))
+    receiver = hostile(answering(reply(status, f"Location: {location}")))
     endpoint = an_endpoint(url=receiver.url)
-    sender(endpoint).send(request_for(endpoint))
-    assert (len(receiver.requests), receiver.connections) == (1, 1)
+    got = sender(endpoint).send(request_for(endpoint))
+    assert (got.status, len(receiver.requests), receiver.connections) == (status, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +335,11 @@ def test_a_bomb_costs_no_memory(
         ("Sat, 21 Nov 2026 09:00:00 GMT", 0.0),  # an hour ago
         ("Sat, 21 Nov 2026 10:10:00 GMT", 600.0),
         ("Sat, 21 Nov 2036 10:00:00 GMT", RETRY_AFTER_MAX),
+        ("Saturday, 21-Nov-26 10:10:00 GMT", 600.0),  # RFC 850
+        ("Saturday, 21-Nov-26 09:00:00 GMT", 0.0),
+        ("Sat Nov 21 10:10:00 2026", 600.0),  # asctime
+        ("Sat Nov 21 09:00:00 2026", 0.0),
+        ("Sat Nov 21 10:00:00 2036", RETRY_AFTER_MAX),
         ("Sat, 99 Nov 2026 10:00:00 GMT", None),
     ],
 )
@@ -330,6 +348,32 @@ def test_every_form_of_retry_after_gives_a_wait_within_an_hour(
 ) -> None:
     receiver = hostile(answering(reply(429, f"Retry-After: {header}")))
     endpoint = an_endpoint(url=receiver.url)
+    found = judge(sender(endpoint).send(request_for(endpoint)), NOW)
+    assert (found.outcome, found.wait) == (Outcome.RETRY, wait)
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "wait"),
+    [
+        ("Retry-After: 1", b'{"message": "slow down", "retry_after": 64.57, "global": false}', 64.57),
+        ("Retry-After: 120", b'{"retry_after": 64.57}', 120.0),
+        ("X-RateLimit-Global: true", b'{"retry_after": 1e999}', RETRY_AFTER_MAX),
+        ("Retry-After: soon", b'{"retry_after": -1}', None),
+        ("Retry-After: 1", b"[" * REPLY_BYTES, 1.0),
+        ("Retry-After: 1", b'{"retry_after": ' + b"9" * REPLY_BYTES, 1.0),  # cut off
+        ("Content-Encoding: gzip", BOMB, None),
+    ],
+    ids=["body", "header", "infinite", "neither", "deep", "endless", "bomb"],
+)
+def test_a_wait_in_the_body_is_harmless_too(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    header: str,
+    body: bytes,
+    wait: float | None,
+) -> None:
+    receiver = hostile(answering(reply(429, header, body=body)))
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
     found = judge(sender(endpoint).send(request_for(endpoint)), NOW)
     assert (found.outcome, found.wait) == (Outcome.RETRY, wait)
 
@@ -355,6 +399,21 @@ def test_the_deadline_of_an_attempt_does_not_end_its_connection(
     threading.Event().wait(1.0)  # all three attempts would be over by now
     statuses.append(one.send(request_for(endpoint)).status)
     assert (statuses, receiver.connections) == ([200] * 4, 1)
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_anew(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+) -> None:
+    receiver = hostile(closing_when_idle, tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE, ca_bundle=authority.cert)
+    one, statuses = sender(endpoint), []
+    for _ in range(3):
+        statuses.append(one.send(request_for(endpoint)).status)
+        assert receiver.ended.acquire(timeout=PATIENCE)
+    assert (statuses, receiver.connections, len(receiver.requests)) == ([200] * 3, 3, 3)
 
 
 def test_a_message_on_a_connection_that_is_just_closed_is_repeated_at_once(
@@ -424,7 +483,8 @@ def test_an_attempt_that_hangs_takes_no_time_from_the_others(
 def reasons(outbox: Outbox) -> dict[str, str]:
     """Return how the first attempt of each endpoint's delivery went."""
     rows = sql(
-        outbox, "SELECT d.endpoint, a.reason FROM attempt a JOIN delivery d ON d.id = a.delivery_id ORDER BY a.at"
+        outbox,
+        "SELECT d.endpoint, a.reason FROM delivery_attempt a JOIN delivery d ON d.number = a.number ORDER BY a.at",
     )
     return dict(reversed(rows))
 
@@ -447,9 +507,9 @@ def test_others_get_theirs_beside_all_hostile_receivers_at_once(
     until = soon()
     while len(found := reasons(outbox)) < len(endpoints) and time.monotonic() < until:
         time.sleep(0.05)
-    expected = {name: evil.reason or _reason(evil.came) for name, evil in names.items()}
+    expected = {name: evil.reason or reason_of(evil.came) for name, evil in names.items()}
     assert found == {**expected, "good": "http_200"}
 
 
-def _reason(came: int | Failure) -> str:
+def reason_of(came: int | Failure) -> str:
     return came.value if isinstance(came, Failure) else f"http_{came}"

@@ -6,7 +6,7 @@ import pytest
 
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.keys import ed25519_fits, ed25519_signature, hmac_key, new_whsec, new_whsk, problem, receiver_form
-from sfwebhooks.options import receiver_secrets, secrets
+from sfwebhooks.values import receiver_secrets, secrets
 from tests.test_signing import SEED_ALONE, WHPK, WHSEC, WHSK
 
 

@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import json
 import logging
+import sqlite3
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 import responses
 
+from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.lane import NEVER, Lane
-from sfwebhooks.outbox import CRASHES_MAX, Outbox
+from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS, Condition
 from sfwebhooks.pipeline import accept
+from sfwebhooks.queues import CRASHES_MAX
+from sfwebhooks.receiver import Received
 from tests.builders import NOW, URL, an_endpoint, an_event
-from tests.conftest import PATIENCE, Clock, Gate, Team, fail, put, soon, sql
-
-POISON = {"data": float("nan")}  # no JSON can be made of it: to render it is a bug
+from tests.conftest import PATIENCE, Clock, Gate, Team, fail, put, soon, spoil, sql
 
 # --- one delivery after the other
 
@@ -80,14 +85,41 @@ def test_a_fresh_delivery_goes_before_a_retry_that_is_due(
     assert team.sequences == [1, 2, 3, 1]
 
 
-def test_a_delivery_whose_retries_are_used_up_is_dead(
+def test_a_delivery_whose_retries_are_used_up_while_others_arrive_is_dead(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = lambda received: 500 if received.message["metadata"]["sequence"] == 1 else 200
+    for number in range(1, 4):
+        put(outbox, endpoint, start=number)
+        while lane.step():
+            pass
+        clock.now += 100
+    rows = sql(outbox, "SELECT state, reason FROM delivery WHERE sequence = 1")
+    assert rows == [("dead", "retries_exhausted: http_500")]
+
+
+def test_an_outage_kills_nothing_however_short_the_schedule_is(
     outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = 500
     put(outbox, endpoint)
-    while lane.step():
-        clock.now += 100
-    assert sql(outbox, "SELECT state, reason FROM delivery") == [("dead", "retries_exhausted: http_500")]
+    for _ in range(FAILURES_MAX + 2):
+        while lane.step():
+            pass
+        clock.now += 1000
+    assert (outbox.tallies()["waiting"], lane.lines[0].health.condition) == (1, Condition.FAILING)
+
+
+def test_each_endpoint_keeps_its_own_concurrency_at_a_url_that_it_shares(
+    outbox: Outbox, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    one = an_endpoint("one", url=team.url, timeout=PATIENCE, concurrency=1)
+    four = an_endpoint("four", url=team.url, timeout=PATIENCE, concurrency=4)
+    put(outbox, one, four, events=8)
+    dispatch(one, four).wake()
+    got = team.wait_for(4)
+    assert [received.message["metadata"]["endpoint"] for received in got].count("one") <= 1
 
 
 def test_a_verdict_on_the_message_lets_the_others_go_on(
@@ -207,7 +239,10 @@ def test_the_probe_of_an_endpoint_is_noted_as_such(
     fail(lane, team, 401)
     clock.now += PROBE_SECONDS[0]
     fail(lane, team, 200)
-    assert sql(outbox, "SELECT reason, cause FROM attempt") == [("http_401", "schedule"), ("http_200", "probe")]
+    assert sql(outbox, "SELECT reason, cause FROM delivery_attempt") == [
+        ("http_401", "schedule"),
+        ("http_200", "probe"),
+    ]
 
 
 def test_a_probe_goes_alone(
@@ -390,13 +425,43 @@ def test_a_second_sender_knows_the_health_that_the_first_one_left(
     assert (second.step(), health_of(second)) == (False, Condition.HELD)
 
 
+def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(
+    outbox: Outbox,
+    lane: Lane,
+    endpoint: Endpoint,
+    new_lane: Callable[..., Lane],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was about to take the lock when its lane was stopped, without patience."""
+    put(outbox, endpoint, events=2)
+    late, stopping = threading.Thread(target=lane.step), threading.Thread(target=lane.stop, args=(0.0,))
+    there, go, mkdir = threading.Event(), threading.Event(), Path.mkdir
+
+    def held_up(path: Path, *args: Any, **options: Any) -> None:
+        if threading.current_thread() is late:  # just before the lock's file is opened
+            there.set()
+            go.wait(PATIENCE)
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", held_up)
+    late.start()
+    assert there.wait(PATIENCE)
+    stopping.start()
+    stopping.join(0.2)  # it waits for the late one, or has ended
+    go.set()
+    late.join(PATIENCE)
+    stopping.join(PATIENCE)
+    assert new_lane(endpoint).step() is True
+
+
 # --- senders that die
 
 
 def test_a_delivery_that_cannot_be_made_ends_as_a_dead_letter(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
-    accept([an_event(data=POISON)], (endpoint,), outbox, NOW)
+    accept([an_event()], (endpoint,), outbox, NOW)
+    spoil(outbox)
     for _ in range(CRASHES_MAX):
-        with pytest.raises(ValueError, match="JSON compliant"):
+        with pytest.raises(ValueError, match="Expecting value"):
             lane.step()
     assert (lane.step(), outbox.tallies()["dead"]) == (False, 1)
 
@@ -466,3 +531,427 @@ def test_deliveries_of_an_endpoint_that_is_gone_can_never_go(
     put(outbox, endpoint)
     fail(lane, team, 410)
     assert lane.next_at(healthy_only=False) == NEVER
+
+
+def test_a_takeover_that_a_locked_outbox_interrupts_is_made_again(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint, events=2)
+    fail(lane, team, 401)
+    lane._tenure._lock.note(
+        f"0.000 {an_event(2).id}"
+    )  # what it was making when it died, so that taking over has to write
+    lane._tenure.release()
+    second = new_lane(endpoint)
+    other = sqlite3.connect(outbox.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OutboxBusyError):
+        second.step()
+    other.execute("ROLLBACK")
+    other.close()
+    assert (second.step(), second.lines[0].health.condition) == (False, Condition.HELD)
+
+
+# --- pace
+
+
+@pytest.fixture
+def paced(outbox: Outbox, team: Team, clock: Clock) -> Iterator[Lane]:
+    """A lane to an endpoint that takes one message in ten seconds."""
+    lane = Lane([an_endpoint(url=team.url, timeout=PATIENCE, interval=10.0)], outbox, clock)
+    yield lane
+    lane.stop(soon())
+
+
+def test_a_pace_is_kept(outbox: Outbox, paced: Lane, clock: Clock) -> None:
+    put(outbox, paced.lines[0].endpoint, events=3)
+    went = []
+    for _ in range(25):
+        went.append(paced.step())
+        clock.now += 1
+    assert [second for second, one in enumerate(went) if one] == [0, 10, 20]
+
+
+def test_the_pace_is_that_of_the_url(outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]) -> None:
+    slow, quick = (an_endpoint(name, url=team.url, interval=interval) for name, interval in (("a", 10.0), ("b", 0.0)))
+    lane = new_lane(slow, quick)
+    put(outbox, slow, quick)
+    assert (lane.step(), lane.step()) == (True, False)
+
+
+def test_the_pace_goes_on_in_the_process_that_takes_over(
+    outbox: Outbox, paced: Lane, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    endpoint = paced.lines[0].endpoint
+    put(outbox, endpoint, events=2)
+    paced.step()
+    paced.stop(0.0)
+    clock.now += 9
+    second = new_lane(endpoint)
+    assert second.step() is False
+    clock.now += 1
+    assert second.step() is True
+
+
+def test_a_clock_that_was_set_back_does_not_stop_what_is_paced(outbox: Outbox, paced: Lane, clock: Clock) -> None:
+    put(outbox, paced.lines[0].endpoint, events=2)
+    paced.step()
+    clock.now -= 3600
+    assert paced.step()
+
+
+def test_what_only_the_pace_holds_back_can_be_waited_for(outbox: Outbox, paced: Lane) -> None:
+    put(outbox, paced.lines[0].endpoint, events=2)
+    paced.step()
+    assert paced.next_at(healthy_only=True) == 0.0
+
+
+# --- what an operator says
+
+
+def test_a_paused_endpoint_is_sent_nothing(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", NOW + 7200)
+    clock.now += 7199
+    assert lane.step() is False
+
+
+def test_a_pause_ends_by_itself(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", NOW + 7200)
+    clock.now += 7200
+    assert lane.step() is True
+
+
+def test_a_pause_reaches_a_process_that_is_sending(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    Outbox(outbox.path).pause("team", float("inf"))
+    clock.now += 1
+    assert lane.step() is False
+
+
+def test_a_pause_ends_when_the_operator_says_so(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", float("inf"))
+    lane.step()
+    outbox.resume("team", clock.now)
+    clock.now += 1
+    assert lane.step() is True
+
+
+@pytest.mark.parametrize("status", [410, 401])
+def test_an_endpoint_that_is_gone_or_held_is_used_again_when_the_operator_says_so(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, status: int
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, status)
+    team.answer = 200
+    Outbox(outbox.path).resume("team", clock.now)
+    clock.now += 1
+    assert (lane.step(), outbox.tallies()["delivered"]) == (True, 1)
+
+
+def test_what_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 503)
+    clock.now += 1
+    outbox.resume("team", clock.now)
+    assert lane.step()
+
+
+def test_nobody_waits_for_a_paused_endpoint(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", NOW + 7200)
+    assert (lane.next_at(healthy_only=True), lane.next_at(healthy_only=False)) == (NEVER, NOW + 7200)
+
+
+# --- a clock that is set
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def steady() -> Clock:
+    """Seconds that nobody sets."""
+    return Clock(1000.0)
+
+
+@pytest.fixture
+def timed(outbox: Outbox, endpoint: Endpoint, clock: Clock, steady: Clock) -> Iterator[Lane]:
+    """A lane that sees when its clock is set."""
+    lane = Lane([endpoint], outbox, clock, steady=steady)
+    yield lane
+    lane.stop(soon())
+
+
+def wait(seconds: float, *clocks: Clock) -> None:
+    for clock in clocks:
+        clock.now += seconds
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, 24 * HOUR, -24 * HOUR])
+def test_a_clock_that_is_set_neither_fires_nor_freezes_a_retry(
+    outbox: Outbox, timed: Lane, endpoint: Endpoint, team: Team, clock: Clock, steady: Clock, jump: float
+) -> None:
+    put(outbox, endpoint)
+    fail(timed, team, 503)
+    clock.now += jump
+    wait(4.5, clock, steady)
+    assert timed.step() is False
+    wait(2.0, clock, steady)
+    assert timed.step() is True
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_clock_that_is_set_leaves_the_probes_where_they_were(
+    outbox: Outbox, timed: Lane, endpoint: Endpoint, team: Team, clock: Clock, steady: Clock, jump: float
+) -> None:
+    put(outbox, endpoint)
+    fail(timed, team, 401)
+    clock.now += jump
+    wait(PROBE_SECONDS[0] - 1, clock, steady)
+    assert timed.step() is False
+    wait(1.0, clock, steady)
+    assert timed.step() is True
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_clock_that_is_set_during_an_attempt_shifts_its_retry_once(
+    outbox: Outbox, timed: Lane, endpoint: Endpoint, team: Team, clock: Clock, steady: Clock, jump: float
+) -> None:
+    def answer(received: Received) -> int:
+        clock.now += jump
+        team.answer = 200
+        return 503
+
+    team.answer = answer
+    put(outbox, endpoint)
+    assert timed.step()
+    wait(4.5, clock, steady)
+    assert timed.step() is False
+    wait(2.0, clock, steady)
+    assert timed.step() is True
+
+
+@pytest.mark.parametrize(("ahead", "goes"), [(2 * 24 * HOUR, True), (HOUR, False)])
+def test_who_takes_over_sends_what_waits_longer_than_anything_can_have_to(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane], ahead: float, goes: bool
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 503)
+    lane.stop(soon())
+    outbox.shift(["team"], ahead)
+    assert new_lane(endpoint).step() is goes
+
+
+def test_a_machine_that_slept_tries_what_became_due(
+    outbox: Outbox, timed: Lane, endpoint: Endpoint, team: Team, clock: Clock, steady: Clock
+) -> None:
+    put(outbox, endpoint)
+    fail(timed, team, 503)
+    wait(8 * HOUR, clock, steady)
+    assert timed.step() is True
+
+
+# --- alerts
+
+
+@pytest.fixture
+def others(team: Team) -> list[Endpoint]:
+    return [
+        an_endpoint("ops", url=f"{team.url}/ops", events=("system_alert",)),
+        an_endpoint("chat", url=f"{team.url}/chat", events=("scan_*",)),
+    ]
+
+
+def alerts(outbox: Outbox) -> list[tuple[str, str, str]]:
+    """Return (endpoint, which alert, about whom) of all alerts, in the order of their acceptance."""
+    rows = sql(
+        outbox,
+        "SELECT endpoint, data FROM delivery JOIN event ON event.id = event_id WHERE type = 'system_alert'"
+        " ORDER BY number",
+    )
+    return [(name, json.loads(data)["alert"], json.loads(data)["endpoint"]) for name, data in rows]
+
+
+@pytest.fixture
+def watched(outbox: Outbox, endpoint: Endpoint, clock: Clock, others: list[Endpoint]) -> Iterator[Lane]:
+    """The lane of an endpoint whose trouble `ops` is told, among others that it is not."""
+    lane = Lane([endpoint], outbox, clock, [endpoint, *others])
+    yield lane
+    lane.stop(soon())
+
+
+def test_others_are_told_once_that_an_endpoint_fails(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched, team, 503, FAILURES_MAX)
+    for _ in range(3):
+        clock.now += 900
+        fail(watched, team, 503)
+    assert alerts(outbox) == [("ops", "endpoint_failing", "team")]
+
+
+def test_others_are_told_once_that_it_works_again(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched, team, 401)
+    clock.now += 900
+    team.answer = 200
+    while watched.step():
+        pass
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_held", "endpoint_healthy"]
+
+
+def test_others_are_told_that_an_endpoint_is_gone(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    put(outbox, endpoint)
+    fail(watched, team, 410)
+    assert alerts(outbox) == [("ops", "endpoint_disabled", "team")]
+
+
+def test_an_endpoint_that_first_fails_and_then_is_held_is_told_once(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched, team, 503, FAILURES_MAX)
+    clock.now += 900
+    fail(watched, team, 401)
+    assert len(alerts(outbox)) == 1
+
+
+def test_a_fallback_is_told_whatever_it_wants(outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, fallback="chat")
+    lane = Lane([endpoint], outbox, clock, [endpoint, *others])
+    put(outbox, endpoint)
+    fail(lane, team, 401)
+    lane.stop(soon())
+    assert alerts(outbox) == [("ops", "endpoint_held", "team"), ("chat", "endpoint_held", "team")]
+
+
+def test_an_alert_that_cannot_be_delivered_raises_no_alert(
+    outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint], new_lane: Callable[..., Lane]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, events=("system_alert",))
+    watched = Lane([others[0]], outbox, clock, [endpoint, *others])
+    alert = an_event(1, type="system_alert", data={"alert": "endpoint_failing", "endpoint": "siem"})
+    outbox.accept([(alert, [("ops", "system_alert")])], NOW)
+    fail(watched, team, 401)
+    watched.stop(soon())
+    assert alerts(outbox) == [("ops", "endpoint_failing", "siem")]
+
+
+def test_the_recovery_is_told_also_after_the_settings_were_mended(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team, clock: Clock, others: list[Endpoint]
+) -> None:
+    put(outbox, endpoint)
+    fail(watched, team, 401)
+    watched.stop(soon())
+    team.answer = 200
+    mended = replace(endpoint, api_key=Secret("the right one"))
+    lane = Lane([mended], outbox, clock, [mended, *others])
+    lane.step()
+    lane.stop(soon())
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_held", "endpoint_healthy"]
+
+
+def test_a_failure_after_the_settings_changed_is_no_recovery(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team, clock: Clock, others: list[Endpoint]
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched, team, 503, FAILURES_MAX)
+    watched.stop(soon())
+    changed = replace(endpoint, api_key=Secret("another one"))
+    lane = Lane([changed], outbox, clock, [changed, *others])
+    fail(lane, team, 503)
+    lane.stop(soon())
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
+
+
+@pytest.mark.parametrize(("then", "told"), [(200, ["endpoint_held", "endpoint_healthy"]), (401, ["endpoint_held"])])
+def test_resume_neither_repeats_an_alert_nor_swallows_the_recovery(
+    outbox: Outbox, watched: Lane, endpoint: Endpoint, team: Team, clock: Clock, then: int, told: list[str]
+) -> None:
+    put(outbox, endpoint)
+    fail(watched, team, 401)
+    outbox.resume("team", clock.now)
+    clock.now += 1
+    fail(watched, team, then)
+    assert [alert for _, alert, _ in alerts(outbox)] == told
+
+
+def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    def gone(received: Received) -> int:
+        Outbox(outbox.path).resume("team", clock.now)
+        return 410
+
+    put(outbox, endpoint, events=3)
+    team.answer = gone
+    lane.step()
+    team.answer = 200
+    clock.now += 1
+    while lane.step():
+        pass
+    lane.stop(soon())
+    assert (outbox.tallies()["delivered"], outbox.health("team").healthy) == (3, True)
+
+
+def test_trouble_that_an_alert_met_is_told_with_what_comes_next(
+    outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, events=("all",), retry_schedule=(5.0,))
+    lane = Lane([endpoint], outbox, clock, [endpoint, *others])
+    alert = an_event(1, type="system_alert", data={"alert": "endpoint_failing", "endpoint": "siem"})
+    outbox.accept([(alert, [("team", "system_alert")])], NOW)
+    fail(lane, team, 401)
+    assert [one for one in alerts(outbox) if one[0] == "ops"] == []
+    put(outbox, endpoint, start=2, events=2)
+    clock.now += 900
+    fail(lane, team, 401, 1)
+    clock.now += 900
+    fail(lane, team, 401, 1)
+    lane.stop(soon())
+    assert [one for one in alerts(outbox) if one[0] == "ops"] == [("ops", "endpoint_held", "team")]
+
+
+# --- an outage
+
+
+def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
+    outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, interval=1.0)
+    lane = Lane([endpoint], outbox, clock, [endpoint, *others])
+    put(outbox, endpoint, events=500)
+    team.answer = 503
+    tried: list[float] = []
+    while clock.now < NOW + 6 * HOUR:
+        if lane.step():
+            tried.append(clock.now)
+        clock.now += 1
+    gaps = [round(later - earlier) for earlier, later in zip(tried[FAILURES_MAX - 1 :], tried[FAILURES_MAX:])]
+    assert gaps == [*map(int, PROBE_SECONDS), *[int(PROBE_SECONDS[-1])] * (len(gaps) - len(PROBE_SECONDS))]
+    assert outbox.tallies() == {"waiting": 501, "delivered": 0, "dead": 0}  # and one alert
+    late = [row[0] for row in sql(outbox, "SELECT sequence FROM delivery WHERE attempts > 0 ORDER BY due_at")]
+    put(outbox, endpoint, start=501, events=20)  # what a scan finds now
+    team.answer, team.got[:] = 200, []
+    sent: list[float] = []
+    while outbox.tallies()["waiting"] > 2:
+        if lane.step():
+            sent.append(clock.now)
+        clock.now += 1
+    lane.stop(soon())
+    assert len(set(team.ids)) == 520
+    assert team.sequences[-len(late) :] == late  # fresh before late, and of the late what waits longest
+    assert min(later - earlier for earlier, later in zip(sent, sent[1:])) >= 1
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing", "endpoint_healthy"]

@@ -10,9 +10,9 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.database import FILE
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.locks import FOLDER, Lock, scan_lock, url_lock
-from sfwebhooks.outbox import FILE
 
 HOLDER = """
 import sys
@@ -182,3 +182,15 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / FOLDER).write_text("in the way")
     with pytest.raises(OutboxError, match=f"the lock {tmp_path / FOLDER / 'url-1.lock'} cannot be made"):
         Lock(tmp_path / FILE, "url-1").take()
+
+
+def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_path: Path) -> None:
+    ours, next_one = Lock(outbox_path, "one"), Lock(outbox_path, "one")
+    ours.take()
+    ours.note("ours")
+    ours.release()
+    next_one.take()
+    next_one.note("deadly")
+    ours.note("late")
+    assert next_one.noted() == "deadly"
+    next_one.release()

@@ -47,6 +47,14 @@ def test_where_nothing_is_serious_the_most_frequent_types_are_told() -> None:
     assert facts["Most frequent"] == "EMAILADDR: 1,900\nTCP_PORT_OPEN: 2"
 
 
+def test_an_end_tells_the_worst_findings_and_what_was_not_sent() -> None:
+    top = [{"event_type": "JUNK_FILE", "data": f"https://acme.example/{number}.bak"} for number in range(10)]
+    receipt = {"last_sequence": 2, "withheld": 7, "withheld_by_reason": {"outbox_full": 7}}
+    facts = dict(told("scan_completed", top_findings=top, receipt=receipt).facts)
+    assert facts["Top findings"] == "\n".join(f"JUNK_FILE https://acme.example/{number}.bak" for number in range(3))
+    assert facts["Not sent"] == "7 outbox_full"
+
+
 def test_an_end_told_late_says_why() -> None:
     facts = dict(told("scan_aborted", detected_late=True, reason="host_stopped").facts)
     assert facts["Told late"] == "SpiderFoot was stopped."
@@ -63,7 +71,19 @@ def test_evidence_is_told_in_short_lines() -> None:
     assert dict(told("correlation_found", evidence=evidence).facts)["Evidence"] == (
         "EMAILADDR a@acme.example\nLEAKSITE_CONTENT"
     )
-    assert dict(told("correlation_found", evidence=evidence * 3).facts)["Evidence"] == "6"
+    many = dict(told("correlation_found", evidence=evidence * 4).facts)["Evidence"].split("\n")
+    assert (many[:2], many[4:]) == (
+        ["EMAILADDR a@acme.example", "LEAKSITE_CONTENT"],
+        ["EMAILADDR a@acme.example", "and 3 more"],
+    )
+
+
+def test_a_secret_that_a_correlation_quotes_is_masked_in_its_words_too() -> None:
+    leaked = {"event_type": "PASSWORD_COMPROMISED", "data": "a@acme.example:hunter22! [x]"}
+    rubbish = [7, {}, {"event_type": "EMAILADDR", "data": ""}, {"event_type": None, "data": 7}]
+    title = "Password in several leaks: a@acme.example:hunter22! [x]"
+    shown = told("correlation_found", title=title, evidence=[leaked, *rubbish]).body
+    assert shown == "Password in several leaks: a@acme.example:h••••! [x]"
 
 
 def test_values_of_unknown_shape_are_not_told_since_they_might_hold_a_secret() -> None:

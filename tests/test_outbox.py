@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -15,16 +15,22 @@ from subprocess import PIPE
 import pytest
 
 from sfwebhooks.attempts import Attempt
+from sfwebhooks.claims import Queue
+from sfwebhooks.database import FILE
 from sfwebhooks.errors import OutboxBusyError, OutboxError
-from sfwebhooks.events import Delivery, WebhookEvent, delivery_id, lifecycle_id
-from sfwebhooks.outbox import CRASHES_MAX, FILE, Outbox
+from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
+from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.queues import CRASHES_MAX, Outcome
+from sfwebhooks.receipts import RUN
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
+from tests.conftest import sql
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 7200.0
+QUEUE = Queue("team")
 #: what an endpoint called "team" wants
 TEAM = (("team", "high_risk_event"),)
 
@@ -34,9 +40,9 @@ def put(outbox: Outbox, *events: WebhookEvent, wanted: Sequence[tuple[str, str]]
 
 
 def claim(outbox: Outbox, busy: Sequence[str] = (), now: float = NOW, endpoint: str = "team") -> Delivery:
-    delivery = outbox.claim(endpoint, busy, now, LONGEST)
-    assert delivery
-    return delivery
+    batch = outbox.claim(Queue(endpoint), busy, now)
+    assert batch
+    return batch.deliveries[0]
 
 
 def settle(
@@ -48,7 +54,9 @@ def settle(
     health: Health | None = None,
 ) -> None:
     attempt = Attempt(NOW, 0.1, 503, "http_503", "busy")
-    outbox.settle(delivery, attempt, Settlement(state, "http_503", due_at, counts), health)
+    settlement = Settlement(state, "http_503", due_at, counts)
+    outcome = Outcome(Batch((delivery,)), attempt, [settlement])
+    outbox.settle([outcome], {delivery.endpoint: health} if health else {})
 
 
 def rows(outbox: Outbox, query: str) -> list[tuple[object, ...]]:
@@ -74,7 +82,7 @@ def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     event = an_event(data={"text": "żółć \U0001f41b", "list": [1, None]}, special="malware_detected")
     put(outbox, event)
     assert claim(outbox) == Delivery(
-        delivery_id(event.id, "team"), replace(event, scan=None), "team", "high_risk_event", sequence=1
+        delivery_id(event.id, "team"), replace(event, scan=None), "team", "high_risk_event", sequence=1, number=1
     )
 
 
@@ -240,8 +248,8 @@ def test_the_end_that_was_told_second_is_not_delivered(outbox: Outbox) -> None:
     assert rows(outbox, "SELECT name FROM delivery ORDER BY number") == [("scan_started",), ("scan_failed",)]
 
 
-def test_the_end_of_a_scan_that_did_not_begin_is_not_told(outbox: Outbox) -> None:
-    assert outbox.end_scan(ended(), TEAM, NOW) is False
+def test_the_end_of_a_scan_that_began_in_a_file_that_is_gone_is_told_once(outbox: Outbox) -> None:
+    assert [outbox.end_scan(ended(), TEAM, NOW), outbox.end_scan(ended(), TEAM, NOW)] == [True, False]
 
 
 def test_an_end_that_nobody_wants_still_closes_the_scan(outbox: Outbox) -> None:
@@ -259,19 +267,19 @@ def test_tallies_can_be_of_one_scan(outbox: Outbox) -> None:
 
 
 def test_nothing_is_claimed_from_an_empty_outbox(outbox: Outbox) -> None:
-    assert outbox.claim("team", (), NOW, LONGEST) is None
+    assert outbox.claim(QUEUE, (), NOW) is None
 
 
 def test_another_endpoints_delivery_is_not_claimed(outbox: Outbox) -> None:
     put(outbox, an_event())
-    assert outbox.claim("siem", (), NOW, LONGEST) is None
+    assert outbox.claim(Queue("siem"), (), NOW) is None
 
 
 def test_fresh_deliveries_come_in_the_order_of_acceptance(outbox: Outbox) -> None:
     put(outbox, *(an_event(number) for number in (3, 1, 2)))
     busy: list[str] = []
-    while delivery := outbox.claim("team", busy, NOW, LONGEST):
-        busy.append(delivery.id)
+    while batch := outbox.claim(QUEUE, busy, NOW):
+        busy.append(batch.id)
     assert busy == [delivery_id(an_event(number).id, "team") for number in (3, 1, 2)]
 
 
@@ -293,7 +301,7 @@ def test_the_late_delivery_that_is_due_longest_goes_first(outbox: Outbox) -> Non
 def test_a_delivery_is_not_claimed_before_it_is_due(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + 60)
-    assert outbox.claim("team", (), NOW + 59.9, LONGEST) is None
+    assert outbox.claim(QUEUE, (), NOW + 59.9) is None
 
 
 def test_a_delivery_is_claimed_when_it_is_due(outbox: Outbox) -> None:
@@ -305,7 +313,15 @@ def test_a_delivery_is_claimed_when_it_is_due(outbox: Outbox) -> None:
 def test_a_due_time_further_ahead_than_any_wait_is_due_now(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + LONGEST + 1)
+    outbox.pull("team", NOW, LONGEST)
     assert claim(outbox, now=NOW).attempts == 1
+
+
+def test_a_due_time_within_the_longest_wait_stays(outbox: Outbox) -> None:
+    put(outbox, an_event())
+    settle(outbox, claim(outbox), due_at=NOW + LONGEST)
+    outbox.pull("team", NOW, LONGEST)
+    assert outbox.claim(QUEUE, (), NOW) is None
 
 
 def test_an_attempt_that_does_not_count_leaves_the_delivery_fresh(outbox: Outbox) -> None:
@@ -317,7 +333,7 @@ def test_an_attempt_that_does_not_count_leaves_the_delivery_fresh(outbox: Outbox
 def test_a_delivery_in_flight_is_not_claimed_twice(outbox: Outbox) -> None:
     put(outbox, an_event())
     delivery = claim(outbox)
-    assert outbox.claim("team", [delivery.id], NOW, LONGEST) is None
+    assert outbox.claim(QUEUE, [delivery.id], NOW) is None
 
 
 def test_deliveries_made_due_are_claimed_at_once(outbox: Outbox) -> None:
@@ -361,7 +377,7 @@ def test_the_delivery_behind_one_that_crashed_its_senders_is_claimed(outbox: Out
 def test_a_settled_delivery_is_not_claimed_again(outbox: Outbox, state: State) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), state)
-    assert outbox.claim("team", (), NOW + LONGEST, LONGEST) is None
+    assert outbox.claim(QUEUE, (), NOW + LONGEST) is None
 
 
 def test_a_settled_delivery_keeps_its_reason_and_time(outbox: Outbox) -> None:
@@ -375,7 +391,7 @@ def test_each_attempt_is_kept(outbox: Outbox) -> None:
     settle(outbox, claim(outbox), due_at=NOW)
     settle(outbox, claim(outbox))
     assert (
-        rows(outbox, "SELECT status, reason, excerpt, cause FROM attempt")
+        rows(outbox, "SELECT status, reason, excerpt, cause FROM delivery_attempt")
         == [(503, "http_503", "busy", "schedule")] * 2
     )
 
@@ -501,13 +517,6 @@ def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> No
     assert put(outbox, an_event(2)) == 1
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
-    path = tmp_path / FILE
-    path.write_bytes(os.urandom(4096))
-    with pytest.raises(OutboxError, match=f"outbox {path} cannot be used: file is not a database"):
-        Outbox(path).tallies()
-
-
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(OutboxError, match=f"outbox {tmp_path / FILE} cannot be used"):
@@ -538,3 +547,90 @@ def test_the_scans_side_never_spends_time_on_a_checkpoint(tmp_path: Path) -> Non
 def test_data_is_stored_as_json(outbox: Outbox) -> None:
     put(outbox, an_event(data={"data": "a\nb"}))
     assert [json.loads(str(row[0])) for row in rows(outbox, "SELECT data FROM event")] == [{"data": "a\nb"}]
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [(512.0, "512"), (0.0, "0"), (-3.0, "-3"), (-0.0, "0"), (0.1, "0.1"), (1e20, "1" + "0" * 20), (1e21, "1e+21")],
+)
+def test_a_number_is_read_as_javascript_would_write_it(outbox: Outbox, stored: float, read: str) -> None:
+    put(outbox, an_event(data={"value": stored}))
+    assert json.dumps(dict(claim(outbox).event.data)) == f'{{"value": {read}}}'
+
+
+# --- numbers that begin anew
+
+
+def all_numbers(outbox: Outbox) -> list[int]:
+    return [int(str(number)) for (number,) in rows(outbox, "SELECT sequence FROM delivery ORDER BY number")]
+
+
+def test_what_is_left_of_a_scan_is_numbered_anew_in_its_order_and_the_end_goes(outbox: Outbox) -> None:
+    put(outbox, *(an_event(number) for number in range(1, 7)), an_event(1, scan=a_scan("OTHER")))
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute("DELETE FROM delivery WHERE sequence IN (2, 5)")
+    assert outbox.deleted("5C4A0001", "team") == 2
+    outbox.number_anew("5C4A0001", "team", an_event(6).id, NOW, 0.0)
+    assert (all_numbers(outbox), outbox.deleted("5C4A0001", "team")) == ([RUN + 1, RUN + 2, RUN + 3, 1], 0)
+    put(outbox, an_event(7))
+    assert all_numbers(outbox)[-1] == RUN + 4
+
+
+def test_numbers_that_begin_anew_before_there_is_any_are_no_deleted_deliveries(outbox: Outbox) -> None:
+    outbox.go_on("5C4A0001", ["team"], 2)
+    assert outbox.deleted("5C4A0001", "team") == 0
+    put(outbox, an_event(1))
+    outbox.go_on("5C4A0001", ["team"], 2)
+    put(outbox, an_event(2))
+    assert (all_numbers(outbox), outbox.deleted("5C4A0001", "team")) == ([2 * RUN + 1, 2 * RUN + 2], 0)
+
+
+def test_what_was_numbered_anew_while_it_was_sent_is_sent_with_its_new_number_too(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    sent = claim(outbox)
+    outbox.number_anew("5C4A0001", "team", "", NOW, 0.0)
+    settle(outbox, sent, State.DELIVERED)
+    again = claim(outbox)
+    assert (again.id, again.sequence) == (sent.id, RUN + 1)
+    settle(outbox, again, State.DELIVERED)
+    assert outbox.claim(QUEUE, (), NOW + 1e6) is None
+
+
+def test_what_was_sent_from_a_file_that_is_gone_settles_nothing_in_the_next_one(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    sent = outbox.claim(Queue("team"), (), NOW)
+    assert sent
+    for suffix in ("", "-wal", "-shm"):
+        outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
+    put(outbox, an_event(2))  # its row has the same number
+    settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
+    outbox.settle([Outcome(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
+    assert outbox.tallies()["waiting"] == 1
+    assert rows(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
+
+
+def test_what_was_delivered_stays_so_whatever_another_sender_says(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    first, second = claim(outbox), claim(outbox)
+    settle(outbox, first, State.DELIVERED)
+    settle(outbox, second, State.WAITING)
+    assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
+
+
+def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_place(outbox: Outbox) -> None:
+    put(outbox, an_event(1))
+    sent = outbox.claim(Queue("team"), (), NOW)
+    assert sent
+    sql(outbox, "DELETE FROM delivery")
+    put(outbox, an_event(2, scan=a_scan("ANOTHER")))  # with the same number, and the first of its scan too
+    settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
+    outbox.settle([Outcome(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
+    assert outbox.tallies()["waiting"] == 1
+    assert rows(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
+
+
+def test_rubbish_with_a_word_of_ours_stops_nobody(outbox: Outbox) -> None:
+    outbox.begin_scan(a_scan(), an_event(9), [], NOW)
+    put(outbox, an_event(1), an_event(2))
+    sql(outbox, f"UPDATE event SET data = 'rubbish \"receipts\"' WHERE id = '{an_event(1).id}'")
+    assert [claim(outbox).event.id, claim(outbox, [claim(outbox).id]).event.id] == [an_event(1).id, an_event(2).id]

@@ -7,8 +7,10 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.claims import Queue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.events import Batch
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import FAILURES_MAX, Condition, Health
 from sfwebhooks.pipeline import EXCERPT, Line, accept, deliver, excerpt, wanted_by
@@ -68,7 +70,8 @@ def test_numbers_have_no_gaps_whatever_is_withheld_or_repeated(outbox: Outbox) -
     numbers: dict[tuple[str, str], list[int]] = {}
     for endpoint in ("high", "every"):
         busy: list[str] = []
-        while delivery := outbox.claim(endpoint, busy, NOW, 7200.0):
+        while batch := outbox.claim(Queue(endpoint), busy, NOW):
+            (delivery,) = batch.deliveries
             busy.append(delivery.id)
             scan = "AB"[int(str(delivery.event.data["data"])[-4:]) % 2]
             numbers.setdefault((endpoint, scan), []).append(delivery.sequence)
@@ -91,7 +94,7 @@ def attempt(receive: Callable[..., Team], clock: Clock) -> Callable[..., Any]:
         team = receive()
         team.answer = status
         line = line_of(an_endpoint(url=team.url, retry_schedule=(5.0,)), **health)
-        attempt, settlement = deliver(a_delivery(attempts=attempts), line, clock)
+        attempt, (settlement,), _ = deliver(Batch((a_delivery(attempts=attempts),)), line, clock)
         line.sender.close()
         return attempt, settlement
 
@@ -101,7 +104,7 @@ def attempt(receive: Callable[..., Team], clock: Clock) -> Callable[..., Any]:
 def test_what_is_sent_is_verified_by_the_receiver(receive: Callable[..., Team]) -> None:
     team = receive(["a secret"])
     line = line_of(an_endpoint(url=team.url, secrets=["a secret"]))
-    deliver(a_delivery(), line, time.time)  # the receiver's clock is the real one
+    deliver(Batch((a_delivery(),)), line, time.time)  # the receiver's clock is the real one
     line.sender.close()
     assert [received.problems for received in team.got] == [()]
 

@@ -332,3 +332,7 @@ def test_stop_ends_connections_that_are_kept_alive(receive: Callable[..., Team])
         team.receiver.stop()
         with pytest.raises((http.client.HTTPException, OSError)):
             exchange(connection, signed())
+
+
+def test_brackets_without_end_are_no_message() -> None:
+    assert Received(0.0, "/", {}, b"[" * 200_000, (), "").messages == []

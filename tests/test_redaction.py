@@ -30,6 +30,7 @@ TRUFFLEHOG = (
 )
 def test_a_secret_is_masked_but_its_owner_and_where_it_leaked_are_told(host_type: str, data: str, shown: str) -> None:
     assert for_chat(host_type, data) == shown
+    assert for_chat(host_type, shown) == shown, "what is masked already stays as it is"
 
 
 def test_the_shortest_secrets_of_which_something_is_shown() -> None:

@@ -50,8 +50,8 @@ def test_every_status_and_every_failure_has_its_verdict(came: int | Failure) -> 
     assert judge(one, NOW).outcome is EXPECTED[came]
 
 
-def test_the_table_has_every_failure() -> None:
-    assert set(Failure) <= EXPECTED.keys()
+def test_the_table_has_a_row_for_each_status_and_each_failure() -> None:
+    assert EXPECTED.keys() == {*range(100, 600), *Failure}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,73 @@ def test_a_receiver_without_a_clock_is_read_against_ours(date: str) -> None:
 
 def test_seconds_do_not_depend_on_any_clock() -> None:
     assert retry_after({"Retry-After": "30", "Date": "Thu, 01 Jan 1970 00:00:00 GMT"}, NOW) == 30.0
+
+
+# --- the wait in a reply's body
+
+
+def limited(body: bytes, status: int = 429, header: str = "") -> Reply:
+    return Reply(status=status, headers={"Retry-After": header} if header else {}, body=body)
+
+
+@pytest.mark.parametrize(
+    ("body", "wait"),
+    [
+        (b'{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}', 64.57),
+        (b'{"retry_after": 0.65}', 0.65),
+        (b'{"retry_after": 30}', 30.0),
+        (b'{"retry_after": 0}', 0.0),
+        (b' \n{"retry_after": 5e1} ', 50.0),
+        (b'\xef\xbb\xbf{"retry_after": 5}', 5.0),
+        (b'{"retry_after": 315360000}', 3600.0),
+        (b'{"retry_after": 1' + b"0" * 400 + b"}", 3600.0),
+        (b'{"retry_after": 1e999}', 3600.0),
+        (b'{"retry_after": Infinity}', 3600.0),
+        # what says nothing
+        (b'{"retry_after": -0.5}', None),
+        (b'{"retry_after": -Infinity}', None),
+        (b'{"retry_after": NaN}', None),
+        (b'{"retry_after": true}', None),
+        (b'{"retry_after": null}', None),
+        (b'{"retry_after": "30"}', None),
+        (b'{"retry_after": [30]}', None),
+        (b'{"retry_after": {"seconds": 30}}', None),
+        (b'{"error": {"retry_after": 30}}', None),
+        (b'[{"retry_after": 30}]', None),
+        (b"30", None),
+        (b"", None),
+        (b"too many requests", None),
+        (b'{"retry_after": 30', None),
+        (b'{"retry_after": 30}\xff', None),
+        (b"\xff\xfe\x00", None),
+        (b'{"retry_after": ' + b"9" * 60_000 + b".", None),
+        (b"[" * 65536, None),
+        (b'{"retry_after":' * 4000, None),
+    ],
+)
+def test_retry_after_in_the_body_of_a_429_is_read(body: bytes, wait: float | None) -> None:
+    assert judge(limited(body), NOW).wait == wait
+
+
+@pytest.mark.parametrize(("header", "wait"), [("1", 64.57), ("120", 120.0), ("soon", 64.57), (NOW_AS_DATE, 64.57)])
+def test_the_longer_one_of_header_and_body_counts(header: str, wait: float) -> None:
+    assert judge(limited(b'{"retry_after": 64.57}', header=header), NOW).wait == wait
+
+
+@pytest.mark.parametrize("status", [200, 301, 403, 408, 503])
+def test_the_body_of_another_status_asks_for_no_wait(status: int) -> None:
+    assert judge(limited(b'{"retry_after": 30}', status), NOW).wait is None
+
+
+@pytest.mark.parametrize(
+    "one", [limited(b'{"retry_after": 300.5}'), limited(b"", header="301"), reply(503, Retry_After="301")]
+)
+def test_no_wait_is_longer_than_it_may_be(one: Reply) -> None:
+    assert judge(one, NOW, longest=60.0).wait == 60.0
+
+
+def test_a_date_far_ahead_is_no_longer_wait_than_it_may_be() -> None:
+    assert retry_after({"Retry-After": "Fri, 21 Nov 2036 10:00:00 GMT"}, NOW, 60.0) == 60.0
 
 
 # --- plan

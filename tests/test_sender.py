@@ -23,6 +23,7 @@ from sfwebhooks.sender import REPLY_BYTES, Sender
 from sfwebhooks.signing import Request
 from tests.builders import URL, an_endpoint
 from tests.conftest import PATIENCE, Team
+from tests.hostile import held_port
 
 TOKEN = "path-token-of-a-receiver"
 BODY = b'{"a": 1}'
@@ -126,9 +127,11 @@ def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@pytest.fixture
+def deaf_place() -> Iterator[str]:
+    """Host and port where nobody listens."""
+    with held_port() as holder:
+        yield f"127.0.0.1:{holder.getsockname()[1]}"
 
 
 # --- plain replies
@@ -189,8 +192,8 @@ def test_an_exception_of_the_network_is_a_failure(error: Exception, failure: Fai
 # --- no reply
 
 
-def test_a_port_where_nobody_listens_is_a_failed_connection() -> None:
-    reply = send(f"http://127.0.0.1:{a_free_port()}/{TOKEN}")
+def test_a_port_where_nobody_listens_is_a_failed_connection(deaf_place: str) -> None:
+    reply = send(f"http://{deaf_place}/{TOKEN}")
     assert (reply.failure, reply.detail) == (Failure.CONNECTION, "Connection refused")
 
 
@@ -494,16 +497,20 @@ def test_a_ca_bundle_in_the_environment_takes_no_trust_away(
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
 def test_a_proxy_in_the_environment_is_not_used(
-    receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch, name: str
+    receive: Callable[..., Team], deaf_place: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv(name, f"http://127.0.0.1:{a_free_port()}")
+    monkeypatch.setenv(name, f"http://{deaf_place}")
     assert send(receive().url).status == 200
 
 
 def test_a_proxy_for_https_in_the_environment_is_not_used(
-    receive: Callable[..., Team], https: ssl.SSLContext, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    receive: Callable[..., Team],
+    https: ssl.SSLContext,
+    authority: Authority,
+    deaf_place: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{a_free_port()}")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{deaf_place}")
     assert send(receive(tls=https).url, ca_bundle=authority.cert).status == 200
 
 
@@ -648,7 +655,7 @@ def test_nothing_is_sent_that_was_not_in_the_request(serve: Callable[[Talk], Raw
 def failing(request: pytest.FixtureRequest, serve: Callable[[Talk], RawServer]) -> dict[str, Any]:
     """An endpoint's values with which an attempt fails."""
     if request.param == "refused":
-        return {"url": f"http://127.0.0.1:{a_free_port()}/{TOKEN}"}
+        return {"url": f"http://{request.getfixturevalue('deaf_place')}/{TOKEN}"}
     if request.param == "unknown host":
         return {"url": f"https://receiver.invalid/{TOKEN}"}
     if request.param == "impossible host":

@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
 from sfwebhooks.keys import receiver_form
+from sfwebhooks.naming import NAMINGS
 from sfwebhooks.signing import (
     SIGNATURES_MAX,
     TOLERANCE_SECONDS,
@@ -21,7 +22,7 @@ from sfwebhooks.signing import (
     sign,
     standard_signature,
 )
-from tests.builders import NOW, URL, a_delivery, an_endpoint
+from tests.builders import NOW, URL, a_delivery, an_endpoint, an_event
 
 # the vector that the libraries of Standard Webhooks test themselves with
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -139,6 +140,21 @@ def test_each_message_says_what_it_is() -> None:
     }
 
 
+def test_each_message_by_the_security_audit_guide_says_what_it_is() -> None:
+    delivery = a_delivery(an_event(type="scan_completed"), replayed=True)
+    headers = sign(CONTENT, delivery, an_endpoint(secrets=["s"], naming="security-audit"), NOW).headers
+    assert {name: headers[name] for name in headers if name.lower().startswith(("x-", "webhook-"))} == {
+        "X-Security-Event": "scan.completed",
+        "X-Security-Delivery": delivery.id,
+        "X-Security-Timestamp": "1795255200",
+        "X-Security-Replay": "true",
+        "X-Security-Signature": guide_signature("s", CONTENT.body),
+        "webhook-id": delivery.id,
+        "webhook-timestamp": "1795255200",
+        "webhook-signature": standard_signature("s", delivery.id, "1795255200", CONTENT.body),
+    }
+
+
 def test_the_time_is_sent_in_whole_seconds_that_are_over() -> None:
     sent = sign(CONTENT, a_delivery(), an_endpoint(), NOW + 0.999)
     assert sent.headers["webhook-timestamp"] == "1795255200"
@@ -217,10 +233,32 @@ def received(secret: str = "s") -> tuple[dict[str, str], bytes]:
     return dict(sent.headers), sent.body
 
 
+@pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("secret", [*PLAIN, WHSEC])
-def test_a_message_as_it_was_sent_has_no_problem(secret: str) -> None:
-    headers, body = received(secret)
-    assert problems(headers, body, [secret], NOW) == []
+def test_a_message_as_it_was_sent_has_no_problem(secret: str, naming: str) -> None:
+    sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=[secret], naming=naming), NOW)
+    assert problems(sent.headers, sent.body, [secret], NOW) == []
+
+
+@pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
+@pytest.mark.parametrize(
+    ("given", "said"), [(None, "is missing"), ("sha256=" + "0" * 64, "does not fit"), ("v1,AAAA", "does not fit")]
+)
+def test_a_guides_signature_that_is_not_right_is_called_by_its_name(
+    naming: str, header: str, given: str | None, said: str
+) -> None:
+    sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=["s"], naming=naming), NOW)
+    headers = {name: value for name, value in sent.headers.items() if name != header}
+    (problem,) = problems(headers if given is None else {**headers, header: given}, sent.body, ["s"], NOW)
+    assert problem.startswith(f"{header} {said}")
+
+
+def test_a_signature_under_the_other_name_beside_a_wrong_one_does_not_help() -> None:
+    sent = request("s")
+    right = sent.headers["X-SpiderFoot-Signature"]
+    headers = {**sent.headers, "X-SpiderFoot-Signature": "sha256=0", "X-Security-Signature": right}
+    (problem,) = problems(headers, sent.body, ["s"], NOW)
+    assert problem.startswith("X-SpiderFoot-Signature does not fit")
 
 
 def test_one_of_the_secrets_that_a_receiver_knows_is_enough() -> None:

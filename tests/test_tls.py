@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ from typing import Any
 import certifi
 import pytest
 
+from sfwebhooks.budget import BUDGET
+from sfwebhooks.certificates import certificates_of, utc, validity
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import CertificateError
-from sfwebhooks.tls import check_identity, context_for
-from tests.builders import an_endpoint
+from sfwebhooks.tls import EXPIRY_WARNING_SECONDS, OWN_BUNDLE_MAX, context_for, credentials_for, expiring
+from tests.builders import PATIENCE, an_endpoint
 
 
 def problem(**values: Any) -> str:
@@ -60,12 +64,6 @@ def test_a_certificate_that_is_not_yet_valid_is_named_with_its_date(authority: A
     early = authority.issue("early", client=True, not_before_days=2)
     date = (datetime.now(timezone.utc) + timedelta(days=2)).strftime("%Y-%m-%d")
     assert presented(early).startswith(f"client_cert {early.cert} is valid only from {date}")
-
-
-def test_validity_is_judged_at_the_time_that_is_passed_in(client_identity: Identity) -> None:
-    later = datetime.now(timezone.utc) + timedelta(days=31)
-    with pytest.raises(CertificateError, match="expired on"):
-        check_identity(client_identity.cert, client_identity.key, None, later)
 
 
 def test_a_wrong_password_names_key_and_option(authority: Authority) -> None:
@@ -167,6 +165,11 @@ def test_a_bundle_that_is_no_pem_is_named(tmp_path: Path) -> None:
     assert problem(ca_bundle=path).startswith(f'ca_bundle {path} holds no "-----BEGIN CERTIFICATE-----"')
 
 
+def test_a_name_that_no_file_can_have_is_named() -> None:
+    path = Path("a" * 300)
+    assert problem(ca_bundle=path) == f"ca_bundle {path} cannot be read: File name too long"
+
+
 def test_a_folder_without_hashed_certificates_is_named(authority: Authority, tmp_path: Path) -> None:
     joined(tmp_path, authority.cert)
     assert problem(ca_bundle=tmp_path).startswith(f"ca_bundle {tmp_path} is a folder without hashed certificates")
@@ -217,6 +220,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
 
     thread = threading.Thread(target=serve)
     thread.start()
+    BUDGET.begin(time.monotonic() + PATIENCE)
     try:
         with client.wrap_socket(ours, server_hostname="localhost") as tls:
             tls.sendall(b"x")
@@ -241,3 +245,152 @@ def test_a_receiver_that_demands_a_certificate_takes_ours(
 ) -> None:
     endpoint = an_endpoint(ca_bundle=authority.cert, client_cert=client_identity.cert, client_key=client_identity.key)
     assert handshake(mtls, context_for(endpoint)) == ""
+
+
+# --- files that change
+
+
+@pytest.fixture
+def files(client_identity: Identity, authority: Authority, tmp_path: Path) -> dict[str, Path]:
+    """An endpoint's certificate files, to be changed."""
+    sources = {"ca_bundle": authority.cert, "client_cert": client_identity.cert, "client_key": client_identity.key}
+    paths = {option: tmp_path / source.name for option, source in sources.items()}
+    for option, path in paths.items():
+        path.write_bytes(sources[option].read_bytes())
+    return paths
+
+
+def test_files_that_did_not_change_are_not_outdated(files: dict[str, Path]) -> None:
+    assert not credentials_for(an_endpoint(**files), time.time()).outdated
+
+
+@pytest.mark.parametrize("option", ["ca_bundle", "client_cert", "client_key"])
+@pytest.mark.parametrize("change", ["time", "size", "inode", "missing", "folder"])
+def test_a_file_that_changed_in_any_way_is_outdated(files: dict[str, Path], option: str, change: str) -> None:
+    path = files[option]
+    credentials, before = credentials_for(an_endpoint(**files), time.time()), path.stat()
+    if change in ("inode", "missing", "folder"):
+        path.rename(path.with_suffix(".old"))
+    if change == "inode":
+        path.write_bytes(path.with_suffix(".old").read_bytes())
+    if change == "size":
+        path.write_bytes(path.read_bytes() + b"\n")
+    if change == "folder":
+        path.mkdir()
+    if change in ("inode", "size"):
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if change == "time":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert credentials.outdated
+
+
+def test_a_link_to_another_file_is_outdated(files: dict[str, Path], authority: Authority, tmp_path: Path) -> None:
+    link = tmp_path / "link.pem"
+    link.symlink_to(files["ca_bundle"])
+    credentials = credentials_for(an_endpoint(ca_bundle=link), time.time())
+    link.unlink()
+    link.symlink_to(authority.cert)
+    assert credentials.outdated
+
+
+def test_an_endpoint_without_files_has_none_to_look_at() -> None:
+    assert credentials_for(an_endpoint(), time.time()).states == {}
+
+
+def test_each_file_is_looked_at_once(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = credentials_for(an_endpoint(**files), time.time())
+    looked: list[Path] = []
+    stat = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path: looked.append(path) or stat(path))
+    assert (credentials.outdated, sorted(looked)) == (False, sorted(files.values()))
+
+
+# --- what ends soon
+
+
+def end_of(path: Path) -> float:
+    return validity(certificates_of(path, "client_cert")[0])[1]
+
+
+def test_a_certificate_that_ends_later_is_not_told(client_identity: Identity) -> None:
+    now = end_of(client_identity.cert) - EXPIRY_WARNING_SECONDS - 1
+    assert expiring(an_endpoint(client_cert=client_identity.cert, client_key=client_identity.key), now) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (EXPIRY_WARNING_SECONDS, "expires on {date}, in 30 days"),
+        (7 * 86400 + 1, "expires on {date}, in 7 days"),
+        (2 * 86400 - 1, "expires on {date}, in 1 day"),
+        (3600, "expires on {date}, in less than a day"),
+        (0, "expires on {date}, in less than a day"),
+        (-1, "expired on {date}, less than a day ago"),
+        (-86400, "expired on {date}, 1 day ago"),
+        (-400 * 86400, "expired on {date}, 400 days ago"),
+    ],
+)
+def test_a_certificate_that_ends_soon_is_told_with_its_date(client_identity: Identity, left: float, words: str) -> None:
+    cert, end = client_identity.cert, end_of(client_identity.cert)
+    (expiry,) = expiring(an_endpoint(client_cert=cert, client_key=client_identity.key), end - left)
+    assert expiry.words == f"client_cert {cert} " + words.format(date=utc(end))
+    assert (expiry.what, expiry.file, expiry.ends_at) == ("client_cert", cert, end)
+
+
+def test_an_expiry_is_the_same_whenever_it_is_looked_at(client_identity: Identity) -> None:
+    endpoint, end = an_endpoint(client_cert=client_identity.cert), end_of(client_identity.cert)
+    assert expiring(endpoint, end - 3600) == expiring(endpoint, end + 3600) != []
+
+
+def test_of_a_chain_it_is_told_whose_certificate_ends(authority: Authority, tmp_path: Path) -> None:
+    ours, issuer = authority.issue("ours", client=True, days=60), authority.issue("issuer", days=5)
+    path = joined(tmp_path, ours.cert, issuer.cert, authority.cert)
+    found = expiring(an_endpoint(client_cert=path, client_key=ours.key), time.time())
+    assert [expiry.words.partition(" expires")[0] for expiry in found] == [f"client_cert {path} (CN=issuer)"]
+
+
+def test_a_file_that_also_holds_the_key_is_read(client_identity: Identity, tmp_path: Path) -> None:
+    path = joined(tmp_path, client_identity.key, client_identity.cert)
+    assert len(expiring(an_endpoint(client_cert=path), end_of(path))) == 1
+
+
+def bundle_of(folder: Path, authority: Authority, count: int) -> Path:
+    one = authority.issue("ends-soon", days=5).cert
+    return joined(folder, *[one] * (count - 1), authority.cert)
+
+
+def test_each_own_ca_that_ends_soon_is_told(authority: Authority, tmp_path: Path) -> None:
+    path = bundle_of(tmp_path, authority, OWN_BUNDLE_MAX)
+    found = expiring(an_endpoint(ca_bundle=path), time.time())
+    told = {(expiry.what, expiry.file, expiry.subject) for expiry in found}
+    assert (len(found), told) == (OWN_BUNDLE_MAX - 1, {("ca_bundle", path, "CN=ends-soon")})
+
+
+def test_a_bundle_of_public_cas_tells_nothing(authority: Authority, tmp_path: Path) -> None:
+    path = bundle_of(tmp_path, authority, OWN_BUNDLE_MAX + 1)
+    assert expiring(an_endpoint(ca_bundle=path), time.time()) == []
+
+
+def test_cas_that_are_not_asked_tell_nothing(authority: Authority, tmp_path: Path) -> None:
+    path = bundle_of(tmp_path, authority, 2)
+    assert expiring(an_endpoint(ca_bundle=path, verify_tls=False), time.time()) == []
+
+
+def test_without_files_of_its_own_an_endpoint_tells_nothing() -> None:
+    assert expiring(an_endpoint(), time.time()) == []
+
+
+@pytest.mark.parametrize("unusable", ["rubbish", "missing", "folder"])
+def test_a_file_that_cannot_be_read_hides_no_other(authority: Authority, tmp_path: Path, unusable: str) -> None:
+    paths = {"rubbish": rubbish(tmp_path), "missing": tmp_path / "nowhere.pem", "folder": tmp_path}
+    bundle = bundle_of(tmp_path, authority, 2)
+    found = expiring(an_endpoint(client_cert=paths[unusable], ca_bundle=bundle), time.time())
+    assert [expiry.what for expiry in found] == ["ca_bundle"]
+
+
+@pytest.mark.parametrize("unusable", ["rubbish", "missing", "folder"])
+def test_a_bundle_that_cannot_be_read_hides_no_certificate(authority: Authority, tmp_path: Path, unusable: str) -> None:
+    paths = {"rubbish": rubbish(tmp_path), "missing": tmp_path / "nowhere.pem", "folder": tmp_path}
+    ours = authority.issue("ends-soon", client=True, days=5)
+    found = expiring(an_endpoint(client_cert=ours.cert, ca_bundle=paths[unusable]), time.time())
+    assert [expiry.what for expiry in found] == ["client_cert"]

@@ -1,7 +1,8 @@
 """The catalogue of event types: every name that can be subscribed to, its dotted alias, what it means, who sends it,
 and what stands in its `data`. The commands, `endpoints` and the documentation read it from here.
 
-`lifecycle` and `found` hold the fields of what a scan sends, `planned` those of what nothing sends yet.
+`lifecycle`, `found` and `correlations` hold the fields of what a scan sends, `trouble` those of what sfwebhooks tells
+of itself and of failing modules, `outside` those of what other tools tell.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sfwebhooks.catalogue import found, lifecycle, planned
-from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.catalogue import correlations, found, lifecycle, outside, trouble
+from sfwebhooks.catalogue.fields import Field, choose
 from sfwebhooks.severity import Severity
 
 
@@ -20,10 +21,10 @@ class Sender(Enum):
 
     #: sfwebhooks in a scan; the end of one whose process died is told by the next process that looks
     SCAN = "the scan"
-    #: nothing today; a coming version, from the scan
-    SCAN_LATER = "nothing yet; planned from the scan"
-    #: nothing today; a coming version, with the command for what SpiderFoot itself does not do
-    EMIT_LATER = "nothing yet; planned with sfwebhooks emit"
+    #: sfwebhooks of itself, in whatever process sends
+    ENGINE = "sfwebhooks; whatever process delivers: a scan, drain, run"
+    #: other tools, for what SpiderFoot itself does not do
+    EMIT = "sfwebhooks emit; other tools use it, or emit() in Python"
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,12 @@ class EventType:
     sender: Sender = Sender.SCAN
 
     @property
-    def sent(self) -> bool:
-        """Whether anything sends it today."""
-        return self.sender is Sender.SCAN
+    def by_others(self) -> tuple[Field, ...]:
+        """Keys of `data` where another tool tells it with `sfwebhooks emit`; empty: it cannot be told so."""
+        if self.sender is Sender.EMIT:
+            return self.fields
+        labels = tuple(severity.label for severity in reversed(self.severities))
+        return choose(outside.BY_OTHERS.get(self.name, ()), severity=labels)
 
     @property
     def example(self) -> dict[str, Any]:
@@ -58,13 +62,11 @@ def find(word: str) -> EventType | None:
 
 
 _INFO, _LOW, _MEDIUM, _HIGH, _CRITICAL = ((severity,) for severity in Severity)
-_LATER, _EMIT = Sender.SCAN_LATER, Sender.EMIT_LATER
+_EMIT = Sender.EMIT
 
 EVENT_TYPES = (
     EventType("scan_started", "scan.started", "A scan has begun.", lifecycle.STARTED, _INFO),
-    EventType(
-        "scan_progress", "scan.progress", "A running scan tells how far it is.", lifecycle.PROGRESS, _INFO, _LATER
-    ),
+    EventType("scan_progress", "scan.progress", "A running scan tells how far it is.", lifecycle.PROGRESS, _INFO),
     EventType("scan_completed", "scan.completed", "A scan has finished.", lifecycle.COMPLETED, _INFO),
     EventType(
         "scan_failed",
@@ -100,62 +102,71 @@ EVENT_TYPES = (
         "Malware or another threat is linked with the target.",
         found.MALWARE,
     ),
-    EventType(
-        "correlation_found", "correlation.found", "A correlation rule matched.", planned.CORRELATION, sender=_LATER
-    ),
+    EventType("correlation_found", "correlation.found", "A rule of the scanner matched.", correlations.FOUND),
     EventType(
         "correlation_completed",
         "correlation.completed",
-        "All correlation rules have run.",
-        planned.CORRELATIONS,
+        "A scan has finished, and its correlations are counted.",
+        correlations.COMPLETED,
         _INFO,
-        _LATER,
     ),
     EventType(
         "cti_report_generated",
         "cti_report.generated",
         "A threat intelligence report was made.",
-        planned.REPORT,
+        outside.REPORT,
         sender=_EMIT,
     ),
-    EventType("workspace_created", "workspace.created", "A workspace was created.", planned.WORKSPACE, sender=_EMIT),
+    EventType("workspace_created", "workspace.created", "A workspace was created.", outside.WORKSPACE, sender=_EMIT),
     EventType(
         "multi_scan_completed",
         "multi_scan.completed",
         "A scan of several targets has finished.",
-        planned.MULTI_SCAN,
+        outside.MULTI_SCAN,
         sender=_EMIT,
     ),
     EventType(
         "system_alert",
         "system.alert",
         "Something about the webhooks themselves needs a look.",
-        planned.ALERT,
-        sender=_LATER,
+        trouble.ALERT,
+        _INFO + _MEDIUM + _HIGH,
+        Sender.ENGINE,
     ),
     EventType(
-        "resource_warning", "resource.warning", "Disk or queue are running full.", planned.RESOURCE, sender=_LATER
+        "resource_warning",
+        "resource.warning",
+        "The outbox fills or could not be written, or deliveries wait for long.",
+        trouble.RESOURCE,
+        _MEDIUM + _HIGH,
+        Sender.ENGINE,
     ),
-    EventType("module_error", "module.error", "A module of the scanner failed.", planned.MODULE_ERROR, sender=_LATER),
+    EventType(
+        "module_error",
+        "module.error",
+        "A module of the scanner failed, or logged an error: once for each exception.",
+        trouble.MODULE_ERROR,
+        _LOW,
+    ),
     EventType(
         "remediation.started",
         "remediation.started",
         "The mending of a finding has begun.",
-        planned.REMEDIATION_STARTED,
+        outside.REMEDIATION_STARTED,
         sender=_EMIT,
     ),
     EventType(
         "remediation.completed",
         "remediation.completed",
         "A finding was mended.",
-        planned.REMEDIATION_COMPLETED,
+        outside.REMEDIATION_COMPLETED,
         sender=_EMIT,
     ),
     EventType(
         "hephaestus.phase_completed",
         "hephaestus.phase_completed",
         "A phase of a Hephaestus analysis is done.",
-        planned.PHASE,
+        outside.PHASE,
         sender=_EMIT,
     ),
 )

@@ -23,6 +23,10 @@ class Field:
     of: str = ""
     #: keys of an object, or of each object of an array; all of them are always there
     parts: tuple[Field, ...] = ()
+    #: the texts that it can be; empty: any
+    choices: tuple[str, ...] = ()
+    #: whether `emission` adds it where another tool does not say it
+    added: bool = False
 
     @property
     def required(self) -> bool:
@@ -33,6 +37,11 @@ class Field:
 def vary(fields: tuple[Field, ...], **examples: Any) -> tuple[Field, ...]:
     """Return fields with other values for the example."""
     return tuple(replace(each, example=examples.get(each.name, each.example)) for each in fields)
+
+
+def choose(fields: tuple[Field, ...], **choices: tuple[str, ...]) -> tuple[Field, ...]:
+    """Return fields that can be fewer texts; an empty tuple leaves one as it is."""
+    return tuple(replace(each, choices=choices.get(each.name) or each.choices) for each in fields)
 
 
 def only(fields: tuple[Field, ...], when: str) -> tuple[Field, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sfwebhooks.catalogue.fields import SCAN, Field, only, vary
+from sfwebhooks.catalogue.fields import SCAN, SEVERITIES, Field, only, vary
 
 # Sources of the examples; the hashes are made up.
 PARENT = "ed5c1f0a7be84d3b90c26a7f1e5d8843b7c6f2910a4de58b3c7f61920e8ad45b"
@@ -41,7 +41,7 @@ FINDING = (
     *SCAN,
     Field("event_type", "string", "The scanner's type of the finding.", "CLOUD_STORAGE_BUCKET_OPEN"),
     Field("description", "string", "The scanner's words for that type.", "Cloud Storage Bucket Open"),
-    Field("severity", "string", "critical, high, medium, low or info.", "high"),
+    Field("severity", "string", "critical, high, medium, low or info.", "high", choices=SEVERITIES),
     Field(
         "data", "string", "What was found, the first 65536 characters.", "acme-backup.s3.amazonaws.com: 3 files found."
     ),

@@ -1,4 +1,5 @@
-"""What `data` holds in the beginning and the end of a scan, key by key as `scans` builds it; and its progress."""
+"""What `data` holds in a scan's life, key by key: its beginning and end as `lifecycle` builds them, with the receipt of
+`outbox` and the link of `formats`; and its progress as `progress` does."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ from dataclasses import replace
 
 from sfwebhooks.catalogue.fields import SCAN, SEVERITIES, Field, only, vary
 
-READABLE = "the scanner's database could be read"
 KNOWN = "the scanner still has the scan"
 STATUS = Field("status", "string", "The scan's status in the scanner's own words.", "FINISHED")
 BEGINNING = Field("started", "string", "When the scan began (RFC 3339, UTC).", "2026-11-20T09:30:00.000Z")
@@ -18,23 +18,23 @@ MODULES = Field(
     of="string",
 )
 COUNTS = (
-    Field("events_found", "integer", "How many events the scanner has.", 15),
+    Field("events_found", "integer", "How many events the scanner has.", 12),
     Field("high_risk_events", "integer", "How many of them are high or critical.", 1),
     Field("medium_risk_events", "integer", "How many are medium.", 2),
-    Field("low_risk_events", "integer", "How many are low.", 4),
+    Field("low_risk_events", "integer", "How many are low.", 1),
     Field("info_events", "integer", "How many are plain facts.", 8),
     Field(
         "events_by_severity",
         "object",
         "How many events there are of each severity.",
-        {"critical": 0, "high": 1, "medium": 2, "low": 4, "info": 8},
+        {"critical": 0, "high": 1, "medium": 2, "low": 1, "info": 8},
         parts=tuple(Field(label, "integer", f"How many are exactly {label}.") for label in SEVERITIES),
     ),
     Field(
         "events_by_type",
         "object",
         "How many events there are of each of the scanner's types.",
-        {"CLOUD_STORAGE_BUCKET_OPEN": 1, "EMAILADDR_COMPROMISED": 2, "INTERNET_NAME": 8, "TCP_PORT_OPEN": 4},
+        {"CLOUD_STORAGE_BUCKET_OPEN": 1, "EMAILADDR_COMPROMISED": 2, "INTERNET_NAME": 8, "TCP_PORT_OPEN": 1},
         of="integer",
     ),
 )
@@ -53,11 +53,102 @@ LATE = only(
     "the scan's own process could not tell the end",
 )
 
-STARTED = (*SCAN, replace(STATUS, example="STARTED"), *only((BEGINNING, MODULES), READABLE))
-COMPLETED = (*SCAN, *SPAN, *COUNTS, MODULES, *LATE)
+TOP = (
+    Field(
+        "top_findings",
+        "array",
+        "The worst findings, the newest of equally bad ones first; at most 10, no plain facts among them.",
+        [
+            {
+                "event_type": "CLOUD_STORAGE_BUCKET_OPEN",
+                "data": "acme-backup.s3.amazonaws.com: 3 files found.",
+                "severity": "high",
+                "module": "sfp_s3bucket",
+                "hash": "9c" * 32,
+            },
+            {
+                "event_type": "EMAILADDR_COMPROMISED",
+                "data": "john.doe@acme.test [Example Forum]",
+                "severity": "medium",
+                "module": "sfp_haveibeenpwned",
+                "hash": "5e" * 32,
+            },
+            {
+                "event_type": "EMAILADDR_COMPROMISED",
+                "data": "jane.roe@acme.test [Example Forum]",
+                "severity": "medium",
+                "module": "sfp_haveibeenpwned",
+                "hash": "a7" * 32,
+            },
+            {
+                "event_type": "TCP_PORT_OPEN",
+                "data": "203.0.113.10:22",
+                "severity": "low",
+                "module": "sfp_portscan_tcp",
+                "hash": "18" * 32,
+            },
+        ],
+        of="object",
+        parts=(
+            Field("event_type", "string", "The scanner's type of the finding."),
+            Field("data", "string", "What was found, in a line of at most 200 characters; secrets are masked."),
+            Field("severity", "string", "critical, high, medium or low."),
+            Field("module", "string", "The module that found it."),
+            Field("hash", "string", "The scanner's id of it, as in the finding itself."),
+        ),
+    ),
+    Field(
+        "correlations_by_risk",
+        "object",
+        "How many correlations there are of each risk, in the scanner's words.",
+        {"HIGH": 1, "MEDIUM": 0, "LOW": 2, "INFO": 0},
+        parts=tuple(Field(risk, "integer", f"How many are {risk}.") for risk in ("HIGH", "MEDIUM", "LOW", "INFO")),
+    ),
+)
+BROKEN = Field(
+    "modules_failed",
+    "array",
+    "The modules that could not be used, or not to the end, says the scanner's log.",
+    ["sfp_shodan"],
+    of="string",
+)
+RECEIPT = Field(
+    "receipt",
+    "object",
+    "How much of the scan this endpoint was sent, and how much it was not.",
+    {
+        "first_sequence": 1,
+        "last_sequence": 5,
+        "accepted": 5,
+        "withheld": 1,
+        "withheld_by_reason": {"outbox_full": 1},
+        "not_wanted": 8,
+        "dead": 0,
+    },
+    when="the endpoint was there when the end was told",
+    parts=(
+        Field("first_sequence", "integer", "1, or a greater number if all was numbered anew and sent once more."),
+        Field("last_sequence", "integer", "The number of this message: who has all from the first to this has all."),
+        Field("accepted", "integer", "How many messages were accepted for it, this one included."),
+        Field("withheld", "integer", "How many findings it asked for are not sent."),
+        Field("withheld_by_reason", "object", "The same for each reason, such as outbox_full.", of="integer"),
+        Field("not_wanted", "integer", "How many findings of the scan it did not ask for."),
+        Field("dead", "integer", "How many of the accepted messages were given up by then."),
+    ),
+)
+LINK = Field(
+    "link",
+    "string",
+    "Where the scan can be opened.",
+    "https://spiderfoot.acme.test/scaninfo?id=5F2A9C1E",
+    when="the endpoint has a ui_url",
+)
+
+STARTED = (*SCAN, replace(STATUS, example="STARTED"), BEGINNING, MODULES, LINK)
+COMPLETED = (*SCAN, *SPAN, *COUNTS, *TOP, MODULES, BROKEN, *LATE, RECEIPT, LINK)
 ABORTED = vary(COMPLETED, status="ABORTED", ended="2026-11-20T09:36:40.000Z", duration=400)
 FAILED = vary(
-    (*SCAN, *only(SPAN, KNOWN), *COUNTS, MODULES, ERROR, *LATE),
+    (*SCAN, *only(SPAN, KNOWN), *COUNTS, *TOP, MODULES, BROKEN, ERROR, *LATE, RECEIPT, LINK),
     status="ERROR-FAILED",
     ended="2026-11-20T09:30:04.000Z",
     duration=4,
@@ -68,15 +159,26 @@ FAILED = vary(
     info_events=0,
     events_by_severity=dict.fromkeys(SEVERITIES, 0),
     events_by_type={},
+    top_findings=[],
+    correlations_by_risk=dict.fromkeys(("HIGH", "MEDIUM", "LOW", "INFO"), 0),
+    receipt={
+        "first_sequence": 1,
+        "last_sequence": 2,
+        "accepted": 2,
+        "withheld": 0,
+        "withheld_by_reason": {},
+        "not_wanted": 0,
+        "dead": 0,
+    },
 )
-#: not sent yet
 PROGRESS = (
     *SCAN,
     replace(STATUS, example="RUNNING"),
     BEGINNING,
-    Field("number", "integer", "1 in the first such event of a scan, then 2, 3 ...", 3),
-    Field("elapsed", "integer", "Whole seconds since the beginning.", 180),
-    Field("events_per_second", "number", "How fast events came since the last such event.", 0.1),
+    Field("number", "integer", "1 in the first such event of a scan, then 2, 3 ...", 1),
+    Field("elapsed", "integer", "Whole seconds since the beginning.", 60),
+    Field("events_per_minute", "integer", "How fast events came since the last such message, or the beginning.", 12),
     *COUNTS,
     MODULES,
+    LINK,
 )

@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from sfwebhooks import __version__
-from sfwebhooks.cli import check, demo, drain, endpoint, events, host, keys, receive, verify
-from sfwebhooks.errors import WebhooksError
+from sfwebhooks.cli import (
+    backfill,
+    check,
+    dead,
+    deliveries,
+    demo,
+    drain,
+    emit,
+    endpoint,
+    events,
+    host,
+    keys,
+    receive,
+    replay,
+    run,
+    show,
+    verify,
+)
+from sfwebhooks.errors import OutboxBusyError, WebhooksError
 
-FAMILIES = (host, check, endpoint, receive, drain, events, keys, verify, demo)
+FAMILIES = (
+    host,
+    check,
+    endpoint,
+    receive,
+    emit,
+    drain,
+    run,
+    deliveries,
+    show,
+    dead,
+    replay,
+    backfill,
+    events,
+    keys,
+    verify,
+    demo,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(given.run(given))
     except WebhooksError as error:
-        print(f"sfwebhooks: {error}", file=sys.stderr)
+        again = "; nothing more was changed: give the command again in a moment"
+        print(f"sfwebhooks: {error}{again if isinstance(error, OutboxBusyError) else ''}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read this has enough: head, or a pager that was left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,17 +11,22 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.catalogue import find
-from sfwebhooks.cli.common import add_config, console, folder, plain, settings, table
+from sfwebhooks.cli.common import add_config, console, folder, paused, plain, settings, stacked, table
 from sfwebhooks.config import Settings, disabled
-from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
+from sfwebhooks.database import FILE
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError
 from sfwebhooks.formats import CHATS
 from sfwebhooks.hostdb import MODULE, saved_options
 from sfwebhooks.install import SHIM, modules_folder
-from sfwebhooks.keys import WHSEC, WHSK, receiver_form
-from sfwebhooks.outbox import FILE, Outbox
-from sfwebhooks.tls import context_for
+from sfwebhooks.keys import WHSEC, WHSK, is_asymmetric, receiver_form
+from sfwebhooks.naming import NAMINGS
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.tls import context_for, expiring
+
+#: columns of a terminal from which on all of these stand side by side
+WIDE = 130
+COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
 
 
 def add(commands: Any) -> None:
@@ -41,10 +47,14 @@ def _check(given: argparse.Namespace) -> int:
     if not (found.endpoints or mistakes):
         mistakes.append(f"{found.file}: there is no endpoint that can be used")
     out.print(plain(f"{found.file}: {_switch(found, saved_options(folder(given)))}"))
+    module = _module()
+    if module and module.exists():
+        out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
     _print_endpoints(found, _states(found, broken, folder(given) / FILE), out)
     if given.show_secrets:
         _print_secrets(found, out)
-    warnings = [*_host_warnings(), *found.warnings, *(text for one in found.endpoints for text in _warnings(one))]
+    missing = ["the module is not in SpiderFoot: sfwebhooks install"] if module and not module.exists() else []
+    warnings = [*missing, *found.warnings, *(text for one in found.endpoints for text in _warnings(one))]
     for warning in warnings:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
@@ -73,22 +83,26 @@ def _states(found: Settings, broken: dict[str, str], path: Path) -> dict[str, Te
             health = outbox.health(endpoint.name)
             if not health.healthy and health.fingerprint == endpoint.fingerprint:
                 states[endpoint.name] = plain(f"{health.condition.value}: {health.reason}", "red")
+            orders = outbox.orders(endpoint.name)
+            if orders.paused_until > time.time():
+                states[endpoint.name] = plain(paused(orders), "yellow")
         outbox.close()
     return states | {name: plain("held: see below", "red") for name in broken}
 
 
 def _print_endpoints(found: Settings, states: dict[str, Text], out: Console) -> None:
-    rows = table("endpoint", "to", "format", "events", "signed", "TLS", "state")
+    wide = out.width >= WIDE
+    rows = table(*COLUMNS) if wide else table("endpoint / to", "format", "events", "state")
     for endpoint in found.endpoints:
-        rows.add_row(
-            plain(endpoint.name, "bold"),
-            plain(endpoint.place),
-            endpoint.format,
-            plain(", ".join(endpoint.events)),
-            _signed(endpoint),
-            _tls(endpoint),
-            states[endpoint.name],
-        )
+        name, to = plain(endpoint.name, "bold"), plain(endpoint.place)
+        events, state = plain(", ".join(endpoint.events)), states[endpoint.name]
+        form = endpoint.format if endpoint.naming == Endpoint.naming else f"{endpoint.format}, {endpoint.naming}"
+        signed, tls = _signed(endpoint), _tls(endpoint)
+        if wide:
+            rows.add_row(name, to, form, events, signed, tls, state)
+        else:
+            how = stacked(plain(form), plain(f"signed: {signed}"), plain(f"TLS: {tls}"))
+            rows.add_row(stacked(name, to), how, events, state)
     if found.endpoints:
         out.print(rows)
 
@@ -116,28 +130,28 @@ def _tls_problem(endpoint: Endpoint) -> str:
     return ""
 
 
-def _host_warnings() -> list[str]:
+def _module() -> Path | None:
+    """Return where the module is, or should be, in SpiderFoot."""
     try:
-        missing = not (modules_folder() / SHIM).exists()
+        return modules_folder() / SHIM
     except InstallError:
-        return []  # a SpiderFoot that is not installed with pip; nobody said where it is
-    return ["the module is not in SpiderFoot: sfwebhooks install"] if missing else []
+        return None  # a SpiderFoot that is not installed with pip; nobody said where it is
 
 
 def _warnings(endpoint: Endpoint) -> list[str]:
     """Return what is usable, but worth a look."""
     found = []
     host = urlsplit(endpoint.place).hostname or ""
+    found += [f"{endpoint.name}: {expiry.words}" for expiry in expiring(endpoint, time.time())]
     if not endpoint.secrets and not endpoint.api_key and endpoint.format not in CHATS:
         found.append(f"{endpoint.name} has no secret: its receiver cannot tell who sent a message")
-    if not endpoint.verify_tls:
-        found.append(f"{endpoint.name} has verify_tls = false: anybody on the way can read and change its messages")
+    naming = NAMINGS[endpoint.naming]
+    if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
+        found.append(f"{endpoint.name} has whsk_ secrets only: its messages have no {naming.signature}")
     if endpoint.place.startswith("http://") and host not in ("localhost", "::1") and not host.startswith("127."):
         found.append(f"{endpoint.name} has an http:// url: anybody on the way can read its messages")
     if host == "hooks.slack.com" and endpoint.format != "slack":
         found.append(f"{endpoint.name} sends to Slack, which takes only format = slack")
-    types = [find(word) for word in endpoint.events if endpoint.events != DEFAULT_EVENTS]
-    found += [f"{endpoint.name} asks for {one.name}, which nothing sends yet" for one in types if one and not one.sent]
     return found
 
 

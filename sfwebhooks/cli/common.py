@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from sfwebhooks import config
+from sfwebhooks.assembly import resolved
+from sfwebhooks.clocks import moment
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import clean_text, printable
 from sfwebhooks.hostdb import data_folder, saved_options
-from sfwebhooks.options import receiver_secrets
+from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.queues import Orders
+from sfwebhooks.values import nearest, receiver_secrets
+
+#: characters between two columns
+GAP = 2
 
 
 def console() -> Console:
@@ -24,12 +35,58 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=240)
 
 
-def table(*columns: str) -> Table:
-    """Return an empty table."""
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+class Rows(Table):
+    """A table that breaks no word as long as there is room for each column's longest one; rich breaks the widest."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give each column its width, but for the last, which gets what is left."""
+        room = options.max_width - GAP * (len(self.columns) - 1)
+        cells = [[column.header, *column.cells] for column in self.columns]
+        texts = [[str(cell) for cell in column] for column in cells]
+        most = [max(cell_len(line) for text in column for line in text.split("\n")) for column in texts]
+        least = [
+            wide if column.no_wrap else max(map(longest_word, own))
+            for column, own, wide in zip(self.columns, texts, most)
+        ]
+        for column, width in zip(self.columns[:-1], widths(least, most, room)):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+
+def widths(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
+    """Return how wide columns are: each as wide as it can use, if there is room, and those first that need little more.
+
+    Args:
+        room: characters for all of them; if there is not even room for the least, the widest give way.
+    """
+    given = list(least)
+    while sum(given) > max(room, len(given)):
+        given[given.index(max(given))] -= 1
+    spare = max(room - sum(given), 0)
+    by_need = sorted(range(len(given)), key=lambda index: most[index] - given[index])
+    for place, index in enumerate(by_need):
+        more = min(most[index] - given[index], spare // (len(given) - place))
+        given[index] += more
+        spare -= more
+    return given
+
+
+def longest_word(text: str) -> int:
+    """Return how wide the longest word of a text is; what a line is indented by belongs to its first one."""
+    return max((cell_len(word) for line in text.split("\n") for word in re.findall(r"^\s*\S+|\S+", line)), default=0)
+
+
+def table(*columns: str) -> Rows:
+    """Return an empty table; a column whose cells must stay in one piece, though they have spaces, is `no_wrap`."""
+    made = Rows(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def stacked(first: Text, *others: Text) -> Text:
+    """Return several cells in one, the others below the first."""
+    return Text("\n  ").join([first, *others])
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -40,11 +97,22 @@ def plain(text: str, style: str = "") -> Text:
 def add_config(command: argparse.ArgumentParser) -> None:
     """Add the options that say where configuration and data are."""
     command.add_argument("--config", default="", metavar="FILE", help="the file with the [webhooks] settings")
+    add_data(command)
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Add the option that says where the data are."""
     command.add_argument("--data", type=Path, metavar="DIR", help="SpiderFoot's data folder ($SPIDERFOOT_DATA)")
 
 
 def folder(given: argparse.Namespace) -> Path:
-    """Return the data folder that the command line names."""
+    """Return the data folder that the command line names.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if given.data and not given.data.is_dir():
+        raise ConfigError(f"--data {given.data}: there is no such folder")
     return given.data or data_folder()
 
 
@@ -56,10 +124,7 @@ def settings(given: argparse.Namespace) -> config.Settings:
     """
     path = config.find(given.config or saved_options(folder(given)).get("config", ""), folder(given))
     if path is None:
-        raise ConfigError(
-            f"no configuration: there is no [webhooks] in {folder(given) / 'spiderfoot.conf'}, no "
-            f"{folder(given) / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one"
-        )
+        raise config.missing(folder(given))
     return config.load(path)
 
 
@@ -71,7 +136,8 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     """
     endpoints = {endpoint.name: endpoint for endpoint in settings(given).endpoints}
     if name not in endpoints:
-        raise ConfigError(f'no endpoint is called "{name}"; there are: {", ".join(endpoints) or "none"}')
+        there_are = f"there are: {', '.join(endpoints) or 'none'}"
+        raise ConfigError(f'no endpoint is called "{name}"; {there_are}.{nearest(name, endpoints)}')
     return endpoints[name]
 
 
@@ -82,9 +148,32 @@ def known_secrets(texts: Sequence[str]) -> list[str]:
         ConfigError: one of them cannot be had, or is malformed.
     """
     try:
-        resolved = [config.resolved(text, Path()) for text in texts]
-        if any(clean_text(text) != text for text in resolved):
+        known = [resolved(text, Path()) for text in texts]
+        if any(clean_text(text) != text for text in known):
             raise ValueError("accepted: text that UTF-8 can write")
-        return [secret.reveal() for text in resolved for secret in receiver_secrets(text)]
+        return [secret.reveal() for text in known for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error
+
+
+def paused(orders: Orders) -> str:
+    """Return in words until when an operator lets nothing be sent."""
+    return (
+        "paused until sfwebhooks resume"
+        if math.isinf(orders.paused_until)
+        else f"paused until {moment(orders.paused_until)}"
+    )
+
+
+def why_waiting(name: str, health: Health, orders: Orders) -> str:
+    """Return in words why an endpoint has deliveries that wait."""
+    if orders.paused_until > time.time():
+        return f"{paused(orders)}; sfwebhooks resume {name}"
+    if health.condition is Condition.DISABLED:
+        return f"it answered 410 Gone; nothing is sent until its settings change, or sfwebhooks enable {name}"
+    if not health.healthy:
+        now = f"tried again now and then, or at once with sfwebhooks resume {name}"
+        return f"{health.condition.value}, {health.reason}; {now}"
+    if health.failures:
+        return "its last attempts failed"
+    return "for their next attempt"

@@ -121,6 +121,9 @@ def _teams(told: story.Told, out: Console) -> None:
         )
     _heading("What was told", out)
     out.print(rows)
+    for account in (team.account for team in told.teams):
+        if account:
+            out.print(plain(f"{str(account)[:1].upper()}{str(account)[1:]}."))
     for problem in sorted({problem for team in told.teams for problem in team.refused}):
         out.print(plain(problem, "red"))
 

@@ -13,15 +13,17 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks import config
-from sfwebhooks.cli.common import add_config, console, folder, plain, settings
+from sfwebhooks.cli.common import add_config, console, folder, plain, settings, why_waiting
+from sfwebhooks.cli.selecting import said
 from sfwebhooks.config import Settings
+from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.options import seconds
-from sfwebhooks.outbox import FILE, Outbox
-from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.records import Records, Selection
+from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.retry import State
-from sfwebhooks.scans import tell_orphans
+from sfwebhooks.values import seconds
 
 
 def add(commands: Any) -> None:
@@ -29,7 +31,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("drain", help="deliver what waits in the outbox, then stop")
     add_config(command)
     command.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="TIME", help="stop after this time at the latest (60s)"
+        "--timeout", type=said(seconds), default=60.0, metavar="TIME", help="stop after this time at the latest (60s)"
     )
     command.set_defaults(run=_drain)
 
@@ -48,7 +50,7 @@ def _drain(given: argparse.Namespace) -> int:
 
 
 def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
-    dispatcher = Dispatcher(found.endpoints, path)
+    dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
@@ -75,20 +77,14 @@ def _waiting(outbox: Outbox, found: Settings) -> list[str]:
     """Return for each endpoint with waiting deliveries how many, and why."""
     lines = []
     names = {endpoint.name for endpoint in found.endpoints}
-    for name, states in sorted(outbox.tallies_by_endpoint().items()):
-        number = states.get(State.WAITING.value, 0)
-        why = _why(outbox.health(name)) if name in names else "it is not in the settings, or has a mistake there"
-        if number:
-            lines.append(f"{name}: {number} waiting: {why}")
+    records = Records(outbox.path)
+    for name, states in sorted(records.counts(Selection(states=(State.WAITING,))).items()):
+        known = name in names
+        why = (
+            why_waiting(name, outbox.health(name), outbox.orders(name))
+            if known
+            else "it is not in the settings, or has a mistake there"
+        )
+        lines.append(f"{name}: {states[State.WAITING.value]} waiting: {why}")
+    records.close()
     return lines
-
-
-def _why(health: Health) -> str:
-    """Return in words why an endpoint has deliveries that wait."""
-    if health.condition is Condition.DISABLED:
-        return "it answered 410 Gone; nothing is sent until its settings change, or sfwebhooks enable NAME"
-    if not health.healthy:
-        return f"{health.condition.value}, {health.reason}"
-    if health.failures:
-        return "its last attempts failed"
-    return "for their next attempt"

@@ -1,4 +1,4 @@
-"""`sfwebhooks test` and `sfwebhooks enable`: try an endpoint, and let a disabled one be used again."""
+"""`sfwebhooks test`, `pause`, `resume` and `enable`: try an endpoint; let it be, for a while; let it be used again."""
 
 from __future__ import annotations
 
@@ -6,26 +6,40 @@ import argparse
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
-from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, settings
+from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, paused, plain, settings
+from sfwebhooks.cli.selecting import said
+from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import Delivery, WebhookEvent, delivery_id
-from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import Health
 from sfwebhooks.pipeline import Line, deliver
+from sfwebhooks.queues import Orders
 from sfwebhooks.retry import State
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
+from sfwebhooks.values import seconds
+
+FOREVER = float("inf")
 
 
 def add(commands: Any) -> None:
-    """Add the two commands."""
+    """Add the commands."""
     test = commands.add_parser("test", help="send one test message to each endpoint, or to one, and show the answer")
-    enable = commands.add_parser("enable", help="let an endpoint that answered 410 be used again")
     test.add_argument("name", nargs="?", metavar="NAME", help="the endpoint (all of them)")
-    enable.add_argument("name", metavar="NAME", help="the endpoint")
-    for command, run in ((test, _test), (enable, _enable)):
+    pause = commands.add_parser("pause", help="send nothing to an endpoint for a while; what is for it is kept")
+    pause.add_argument(
+        "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
+    )
+    resume = commands.add_parser("resume", help="send to a paused, failing or held endpoint again, now")
+    enable = commands.add_parser("enable", help="let an endpoint that answered 410 be used again (the same as resume)")
+    for command, run in ((test, _test), (pause, _pause), (resume, _resume), (enable, _resume)):
+        if command is not test:
+            command.add_argument("name", metavar="NAME", help="the endpoint")
         add_config(command)
         command.set_defaults(run=run)
 
@@ -33,7 +47,10 @@ def add(commands: Any) -> None:
 def _test(given: argparse.Namespace) -> int:
     out, failed = console(), 0
     for endpoint in _chosen(given):
-        attempt, settlement = deliver(_message(endpoint), Line(endpoint, Sender(endpoint)), time.time)
+        orders, _ = _known(given, endpoint)
+        if orders.paused_until > time.time():
+            out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent nevertheless.", "yellow"))
+        attempt, (settlement,), _ = deliver(_message(endpoint), Line(endpoint, Sender(endpoint)), time.time)
         well = settlement.state is State.DELIVERED
         failed += not well
         taken = "taken" if well else "not taken"
@@ -42,11 +59,12 @@ def _test(given: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _message(endpoint: Endpoint) -> Delivery:
+def _message(endpoint: Endpoint) -> Batch:
     """Return a delivery that says that it is a test; it never was in the outbox, and is not in its log."""
-    data = {"message": "A test of this endpoint by sfwebhooks test.", "test": True}
+    words = "A test of this endpoint by sfwebhooks test."
+    data = {"alert": "test", "endpoint": endpoint.name, "message": words}
     event = WebhookEvent(str(uuid.uuid4()), "system_alert", Severity.INFO, time.time(), data)
-    return Delivery(delivery_id(event.id, endpoint.name), event, endpoint.name, event.type, sequence=0)
+    return Batch((Delivery(delivery_id(event.id, endpoint.name), event, endpoint.name, event.type, sequence=0),))
 
 
 def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:
@@ -63,12 +81,31 @@ def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:
     return found
 
 
-def _enable(given: argparse.Namespace) -> int:
-    endpoint = endpoint_named(given, given.name)
-    path = folder(given) / FILE
-    if path.exists():
-        outbox = Outbox(path)
-        outbox.forget_health(endpoint.name)
-        outbox.close()
-    console().print(plain(f"{endpoint.name} is tried again by the next scan, or by sfwebhooks drain."))
+def _pause(given: argparse.Namespace) -> int:
+    endpoint, until = endpoint_named(given, given.name), time.time() + given.span
+    outbox = Outbox(folder(given) / FILE)
+    outbox.pause(endpoint.name, until)
+    outbox.close()
+    console().print(plain(f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, what is for it is kept."))
     return 0
+
+
+def _resume(given: argparse.Namespace) -> int:
+    endpoint, path = endpoint_named(given, given.name), folder(given) / FILE
+    orders, health = _known(given, endpoint)
+    if path.exists():
+        with closing(Outbox(path)) as outbox:
+            outbox.resume(endpoint.name, time.time())
+    stopped = orders.paused_until > time.time() or not health.healthy
+    words = "is used again" if stopped else "was neither paused nor failing; what waits for it is tried now"
+    console().print(plain(f"{endpoint.name} {words}: by what runs now, by the next scan, or by sfwebhooks drain."))
+    return 0
+
+
+def _known(given: argparse.Namespace, endpoint: Endpoint) -> tuple[Orders, Health]:
+    """Return what the outbox, if there is one, knows of an endpoint."""
+    path = folder(given) / FILE
+    if not path.exists():
+        return Orders(), Health()
+    with closing(Outbox(path)) as outbox:
+        return outbox.orders(endpoint.name), outbox.health(endpoint.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import uuid
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,13 +12,14 @@ from rich.text import Text
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.fields import Field
-from sfwebhooks.cli.common import console, plain, table
+from sfwebhooks.cli.common import console, plain, stacked, table
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint, Secret
 from sfwebhooks.errors import WebhooksError
-from sfwebhooks.events import NAMESPACE, Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, id_of
 from sfwebhooks.formats import generic
-from sfwebhooks.options import nearest
+from sfwebhooks.message_schema import document
 from sfwebhooks.severity import Severity
+from sfwebhooks.values import nearest
 
 #: columns from which on the alias has a column of its own
 WIDE = 130
@@ -32,30 +32,31 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser("events", help="list the event types; with TYPE: its fields and an example")
     command.add_argument("type", nargs="?", metavar="TYPE", help="name or alias, such as scan_completed")
+    command.add_argument("--schema", action="store_true", help="instead, print the JSON Schema (2020-12) of messages")
     command.set_defaults(run=_events)
 
 
 def _events(given: argparse.Namespace) -> int:
-    if given.type is None:
-        print_types(console())
-        return 0
-    entry = find(given.type)
-    if entry is None:
+    entry = None if given.type is None else find(given.type)
+    if given.type is not None and not entry:
         raise WebhooksError(f"no event type is called {given.type!r}.{nearest(given.type.lower(), EVENT_NAMES)}")
-    print_type(entry, given.type, console())
+    if given.schema:
+        print(json.dumps(document([entry] if entry else EVENT_TYPES), indent=2))
+    elif entry:
+        print_type(entry, given.type, console())
+    else:
+        print_types(console())
     return 0
 
 
 def print_types(out: Console) -> None:
     """Show all types; where there is little room the alias stands below its name."""
-    columns = ("name", "alias") if out.width >= WIDE else ("name\n  alias",)
+    columns = ("name", "alias") if out.width >= WIDE else ("name / alias",)
     rows = table(*columns, "meaning", "severity", "sent by")
-    rows.columns[0].no_wrap = True
     for entry in EVENT_TYPES:
         rows.add_row(*_names(entry, len(columns)), plain(entry.summary), _severities(entry), _sender(entry))
     out.print(rows)
     out.print()
-    out.print("What nothing sends yet can be subscribed to already.")
     out.print("sfwebhooks events TYPE shows a type's fields and an example.")
 
 
@@ -63,45 +64,49 @@ def _names(entry: EventType, columns: int) -> list[Text]:
     name, alias = plain(entry.name, "bold"), plain(entry.alias)
     if columns > 1:
         return [name, alias]
-    return [name if entry.alias == entry.name else Text.assemble(name, "\n  ", alias)]
+    return [name if entry.alias == entry.name else stacked(name, alias)]
 
 
 def _severities(entry: EventType) -> str:
     labels = ", ".join(severity.label for severity in reversed(entry.severities))
-    return labels or ("varies" if "severity" in entry.example else "not decided")
+    return labels or "varies"
 
 
 def _sender(entry: EventType) -> Text:
-    return plain(entry.sender.value.partition(";")[0], "" if entry.sent else "yellow")
+    return plain(entry.sender.value.partition(";")[0])
 
 
 def print_type(entry: EventType, asked: str, out: Console) -> None:
     """Show a type with its fields and its example, under the name that was asked for."""
     alias = f" (alias {entry.alias})" if entry.alias != entry.name else ""
-    planned = "" if entry.sent else ", as it is planned"
     out.print(Text.assemble(plain(entry.name, "bold"), alias))
     out.print(plain(entry.summary))
     out.print()
     out.print(plain(f"severity  {_severities(entry)}"))
     out.print(plain(f"sent by   {entry.sender.value}"))
     out.print()
-    out.print(plain(f"What stands in data{planned}:"))
+    out.print(plain("What stands in data:"))
     _print_fields(entry.fields, out)
     out.print()
-    out.print(plain(f"An example in the format generic{planned}:"))
+    if entry.by_others not in ((), entry.fields):
+        out.print("What stands in data if another tool tells it, with sfwebhooks emit:")
+        _print_fields(entry.by_others, out)
+        out.print()
+    out.print(plain("An example in the format generic:"))
     out.print(Text(pretty(entry, asked)), soft_wrap=True)
 
 
 def _print_fields(fields: tuple[Field, ...], out: Console) -> None:
     conditions = list(dict.fromkeys(field.when for field in fields if field.when))
     rows = table("field", "type", "always", "meaning")
-    rows.columns[0].no_wrap = True
     for field in fields:
-        always = "yes" if field.required else f"({conditions.index(field.when) + 1})"
+        always = "added" if field.added else "yes" if field.required else f"({conditions.index(field.when) + 1})"
         rows.add_row(plain(field.name), _type(field), always, plain(field.meaning))
         for part in field.parts:
             rows.add_row(plain(f"  .{part.name}"), _type(part), "", plain(part.meaning))
     out.print(rows)
+    if any(field.added for field in fields):
+        out.print("added: sfwebhooks adds it if the other tool does not say it")
     for number, condition in enumerate(conditions, 1):
         out.print(plain(f"({number}) only if {condition}"))
 
@@ -123,7 +128,7 @@ def example(entry: EventType, name: str) -> Delivery:
     if "target_type" in data:
         scan = Scan(data["scan_id"], "Weekly scan of acme.test", data["target"], data["target_type"], "4.0.0")
     event = WebhookEvent(
-        id=str(uuid.uuid5(NAMESPACE, f"example/{entry.name}")),
+        id=id_of(f"example/{entry.name}"),
         type=entry.name,
         severity=_severity(entry, data),
         at=_moment(data),

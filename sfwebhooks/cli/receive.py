@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import html
 import itertools
 import json
 import signal
@@ -17,10 +18,15 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from sfwebhooks.assembly import resolved
+from sfwebhooks.books import Account, Books
 from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain
-from sfwebhooks.config import resolved
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.naming import naming_of
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+
+#: characters of a value in a line
+WORD = 200
 
 
 def add(commands: Any) -> None:
@@ -46,19 +52,21 @@ def add(commands: Any) -> None:
 
 
 def _receive(given: argparse.Namespace) -> int:
-    out, done = console(), threading.Event()
+    out, done, books = console(), threading.Event(), Books()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
-    receiver = _receiver(given, out)
+    receiver = _receiver(given, books, out)
     receiver.start()
     out.print(plain(f"Listening on {receiver.url}; Ctrl-C ends it."))
     done.wait()
     receiver.stop()
+    for account in books.open:
+        out.print(_account(account))
     out.print("Stopped.")
     return 0
 
 
-def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
+def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver:
     checks, port = _expected(given)
     tls = _tls(given)
     statuses, lock = _statuses(given.status), threading.Lock()
@@ -71,6 +79,10 @@ def _receiver(given: argparse.Namespace, out: Console) -> Receiver:
         with lock:
             _print(received, given.full, out)
             out.print(_verdict(received, bool(checks.secrets)))
+            for message in received.messages if received.taken else ():
+                account = books.enter(message)
+                if account:
+                    out.print(_account(account))
             if given.save:
                 _save(received, given.save)
 
@@ -125,20 +137,39 @@ def _statuses(text: str) -> Iterator[int]:
 
 
 def _print(received: Received, full: bool, out: Console) -> None:
-    message = received.message
-    data, metadata = (part if isinstance(part, dict) else {} for part in map(message.get, ("data", "metadata")))
-    name = received.headers.get("X-SpiderFoot-Event", "a message")
-    number = metadata.get("sequence")
-    head = f"{_now()}  {name}" + (f" #{number}" if number else "") + f"  {data.get('target', '')}"
-    out.print(plain(head, "bold"))
+    naming, messages = naming_of(received.headers), received.messages
+    name = received.headers.get(naming.event, "a message")
+    again = "  (sent again)" if naming.replay in received.headers else ""
+    if len(messages) != 1:
+        out.print(plain(f"{_now()}  {name}: {len(messages)} messages{again}", "bold"))
+    for message in messages:
+        only = len(messages) == 1
+        head = f"{_now()}  {name}" if only else f"  {message.get('event_type', 'a message')}"
+        _print_message(message, head, again if only else "", full, out)
+
+
+def _print_message(message: dict[str, Any], head: str, tail: str, full: bool, out: Console) -> None:
+    data = message.get("raw_data", message.get("data"))
+    data, metadata = (part if isinstance(part, dict) else {} for part in (data, message.get("metadata")))
+    number = metadata.get("sequence", message.get("sequence"))
+    severity = metadata.get("severity", message.get("severity_exact"))
+    out.print(plain(head + (f" #{number}" if number else "") + f"  {_word(data.get('target', ''))}{tail}", "bold"))
     if full:
         for line in json.dumps(message, indent=2, ensure_ascii=False).split("\n"):
             out.print(plain(line), soft_wrap=True)
     elif "data" in data:
-        out.print(plain(f"  {metadata.get('severity')}: {data.get('event_type')}: {str(data['data'])[:200]}"))
+        words = [_word(value) for value in (severity, data.get("event_type"), data["data"]) if value not in (None, "")]
+        out.print(plain(f"  {': '.join(words)}"))
+    elif isinstance(message.get("text"), str):  # of a chat
+        out.print(plain("  " + html.unescape(message["text"]).strip().partition("\n")[0]))
     elif data:
-        shown = {key: value for key, value in data.items() if isinstance(value, (int, str)) and key != "target"}
-        out.print(plain("  " + ", ".join(f"{key} {value}" for key, value in shown.items())))
+        shown = {key: value for key, value in data.items() if isinstance(value, (int, float, str)) and key != "target"}
+        out.print(plain("  " + ", ".join(f"{key} {_word(value)}" for key, value in shown.items())))
+
+
+def _word(value: Any) -> str:
+    """Return a value as JSON has it, a text without its quotation marks."""
+    return (value if isinstance(value, str) else json.dumps(value))[:WORD]
 
 
 def _verdict(received: Received, checked: bool) -> Any:
@@ -146,7 +177,12 @@ def _verdict(received: Received, checked: bool) -> Any:
     if received.problems:
         return plain("  NOT VERIFIED: " + "; ".join(received.problems) + client, "red")
     unknown = "signed, not verified: no secret is known" if "webhook-signature" in received.headers else "not signed"
-    return plain(f"  {'verified' if checked else unknown}{client}, {len(received.body)} bytes", "green")
+    answer = "" if received.taken else f", answered {received.answer} as asked"
+    return plain(f"  {'verified' if checked else unknown}{client}, {len(received.body)} bytes{answer}", "green")
+
+
+def _account(account: Account) -> Any:
+    return plain(f"  {account}", "bold green" if account.complete else "bold yellow")
 
 
 def _save(received: Received, path: Path) -> None:

@@ -73,7 +73,7 @@ class Authority:
         *,
         hosts: Iterable[str] = ("localhost", "127.0.0.1"),
         client: bool = False,
-        days: float = 30,
+        days: float = 90,
         not_before_days: float | None = None,
         password: bytes | None = None,
     ) -> Identity:

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable
 
+from sfwebhooks.database import FILE
 from sfwebhooks.demo import host
 from sfwebhooks.demo.site import Site
 from sfwebhooks.demo.teams import Team, Teams
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.hostdb import HostDatabase, ScanRow
 from sfwebhooks.install import SHIM, install, modules_folder, uninstall
-from sfwebhooks.outbox import FILE, Outbox
+from sfwebhooks.records import Records, Selection
 
 TARGET = "acme.test"
 #: a scan takes about 15 s; after this time something is wrong
@@ -73,9 +74,9 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> Told:
         settings.write_text(teams.settings(), encoding="utf-8")
         without = scan(home, teams, watch, webhooks=False)[0] if compare else None
         row, findings = scan(home, teams, watch, webhooks=True)
-        outbox = Outbox(home.data / FILE)
-        tallies = outbox.tallies_by_endpoint()
-        outbox.close()
+        records = Records(home.data / FILE)
+        tallies = records.counts(Selection())
+        records.close()
         seconds_without = without.ended - without.started if without else None
         return Told(teams.all, tallies, findings, row.ended - row.started, seconds_without, place)
 

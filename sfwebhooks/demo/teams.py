@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sfwebhooks.books import Account, Books
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 
@@ -28,13 +29,20 @@ class Team:
     protection: str
     receiver: Receiver
     #: key = value lines of its endpoint
-    settings: dict[str, str]
+    settings: dict[str, str] = field(repr=False)
     got: list[Received] = field(default_factory=list)
 
     @property
     def verified(self) -> int:
         """How many different deliveries came and were in order."""
         return len({received.headers.get("webhook-id") for received in self.got if not received.problems})
+
+    @property
+    def account(self) -> Account | None:
+        """What the books say of the scan; nothing where messages have no numbers, as in a chat."""
+        books = Books()
+        told = [books.enter(message) for received in self.got if received.taken for message in received.messages]
+        return next((account for account in reversed(told) if account), None)
 
     @property
     def refused(self) -> list[str]:

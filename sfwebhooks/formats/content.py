@@ -1,11 +1,13 @@
-"""Content: a message as a format made it, before it is signed. And the one way in which we write JSON."""
+"""Content: a message as a format made it, before it is signed."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from sfwebhooks.events import clean_text
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import WebhookEvent
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,7 @@ class Content:
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
 
 
-def to_json(value: object) -> bytes:
-    """Return compact JSON in UTF-8, byte-equal to what JSON.stringify gives for text and whole numbers, since
-    receivers re-serialise to verify. Lone surrogates, which UTF-8 cannot write, become U+FFFD.
-
-    Raises:
-        ValueError: NaN or an infinity is in it.
-    """
-    return clean_text(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)).encode()
+def data_of(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
+    """Return an event's data; with what a scan says of itself also a link to the scan, if the endpoint has one."""
+    link = endpoint.link(event.scan) if event.type.startswith("scan_") else ""
+    return {**event.data, "link": link} if link else event.data

@@ -6,12 +6,14 @@ beside them. Nothing is masked: `raw_data` is the event's whole data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import Content, to_json
+from sfwebhooks.formats.content import Content, data_of
+from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
@@ -32,7 +34,12 @@ WORD_OF_SEVERITY = {
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the SIEM event of a delivery."""
-    return Content(to_json(siem_event(delivery, endpoint)))
+    return Content(written(siem_event(delivery, endpoint)).encode())
+
+
+def render_batch(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
+    """Return a JSON array with one such object for each delivery."""
+    return Content(written([siem_event(delivery, endpoint) for delivery in deliveries]).encode())
 
 
 def read(reply: Reply) -> Verdict | None:
@@ -48,7 +55,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "source": "SpiderFoot",
         "event_type": delivery.name,
         "severity": severity_word(delivery),
-        "raw_data": dict(event.data),
+        "raw_data": dict(data_of(event, endpoint)),
         "tags": list(TAGS),
         "schema": SCHEMA,
         "event_id": event.id,

@@ -16,7 +16,8 @@ from typing import Any, Callable
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
-from sfwebhooks.formats.content import Content, to_json
+from sfwebhooks.formats.content import Content
+from sfwebhooks.jsontext import written
 from sfwebhooks.notice import Notice, notice
 
 TEXT_MAX = 4000
@@ -40,7 +41,7 @@ Json = dict[str, Any]
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the Slack message of a delivery."""
-    return Content(to_json(message(notice(delivery, endpoint))))
+    return Content(written(message(notice(delivery, endpoint))).encode())
 
 
 def read(reply: Reply) -> Verdict | None:

@@ -1,4 +1,4 @@
-"""What handleEvent costs the scan, against a bare commit of the same bytes with the same library (sqlite3)."""
+"""What keeping a finding costs, against a bare commit of the same bytes with the same library (sqlite3)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sfwebhooks.config import load_mapping
+from sfwebhooks.events import WebhookEvent
 from sfwebhooks.findings import to_event
 from sfwebhooks.scans import ScanRun
-from tests.benchmarks.measure import Measure, each
-from tests.builders import a_finding, a_scan
+from tests.benchmarks.measure import Measure, Row, each
+from tests.builders import a_finding, a_host_database, a_scan
 
 BARE = "accept: bare sqlite3 commit"
+#: where nobody listens
+DEAD = "http://127.0.0.1:9/"
 
 
 def bare(events: int) -> Measure:
     """Commit each event as one row, WAL and synchronous = NORMAL as the outbox has it."""
     with tempfile.TemporaryDirectory() as folder:
-        connection = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("CREATE TABLE event (id TEXT PRIMARY KEY, data TEXT)")
-        rows = [(f"{number:064d}", json.dumps(dict(event_of(number).data))) for number in range(events)]
-        measure = each(rows, lambda row: connection.execute("INSERT INTO event VALUES (?, ?)", row))
+        connection = bare_outbox(Path(folder))
+        rows = [(number, json.dumps(dict(event_of(number).data))) for number in range(events)]
+        measure = each(rows, lambda row: connection.execute("INSERT INTO event VALUES (?, ?, 0)", row))
         connection.close()
     return measure
 
 
-def event_of(number: int):  # type: ignore[no-untyped-def]
+def bare_outbox(folder: Path) -> sqlite3.Connection:
+    """Return the plainest file that can keep events until they are delivered."""
+    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("CREATE TABLE event (number INTEGER PRIMARY KEY, data TEXT, delivered INTEGER)")
+    return connection
+
+
+def event_of(number: int) -> WebhookEvent:
     return to_event(a_finding(hash=f"{number:064d}", data="x" * 200), a_scan(), "Vulnerability")
 
 
@@ -39,8 +48,10 @@ def accepting(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
 
     def row(events: int) -> Measure:
         with tempfile.TemporaryDirectory() as folder:
-            mapping = {f"team{n}": {"url": f"http://127.0.0.1:9/{n}", "events": wanted} for n in range(endpoints)}
-            run = ScanRun(a_scan(database=str(Path(folder) / "none.db")), load_mapping(mapping), Path(folder))
+            mapping = {f"team{n}": {"url": f"{DEAD}{n}", "events": wanted} for n in range(endpoints)}
+            scan = a_scan(database=str(Path(folder) / "spiderfoot.db"))
+            a_host_database(Path(scan.database), scan)
+            run = ScanRun(scan, load_mapping(mapping), Path(folder))
             run.begin()
             findings = [a_finding(hash=f"{number:064d}", data="x" * 200) for number in range(events)]
             measure = each(findings, run.accept)
@@ -50,10 +61,10 @@ def accepting(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
     return row
 
 
-ROWS: dict[str, tuple[Callable[[int], Measure], str]] = {
-    BARE: (bare, BARE),
-    "accept: null row (the same)": (bare, BARE),
-    "accept: no endpoint wants it": (accepting(1, "scan_*"), BARE),
-    "accept: one endpoint": (accepting(1), BARE),
-    "accept: ten endpoints": (accepting(10), BARE),
+ROWS = {
+    BARE: Row(bare, BARE),
+    "accept: null row (the same)": Row(bare, BARE),
+    "accept: ScanRun, no endpoint wants it": Row(accepting(1, "scan_*"), BARE),
+    "accept: ScanRun, one endpoint": Row(accepting(1), BARE),
+    "accept: ScanRun, ten endpoints": Row(accepting(10), BARE),
 }

@@ -1,4 +1,4 @@
-"""What a row of the benchmarks measures."""
+"""What a row of the benchmarks is, and what it measures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ class Measure:
     p99: float | None = None
     #: seconds of this process's CPU for each
     cpu_seconds: float | None = None
+    #: seconds of the whole, where the scanner says them
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table."""
+
+    #: takes how many events there shall be
+    measure: Callable[[int], Measure]
+    #: name of the row that it is compared with, in each round
+    reference: str
+    #: which number of events it takes: that of --events or that of --storm
+    size: str = "events"
 
 
 def each(items: Iterable[Any], call: Callable[[Any], object]) -> Measure:

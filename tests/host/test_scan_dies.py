@@ -7,10 +7,13 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, stop_group, until
+from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, stop_group, until
+
+ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 
 
 def configure(scanner: Scanner, url: str) -> None:
@@ -19,10 +22,17 @@ def configure(scanner: Scanner, url: str) -> None:
 
 def scan_process(parent: int) -> int:
     """The process that runs the scan: of the two children that spawn makes, the one that is no resource tracker."""
-    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    return 0
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):  # the web UI starts scans in its threads
+        for child in children.read_text().split():
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    raise AssertionError(f"{parent} has no scan")
+
+
+def end_of(team: Team) -> dict[str, Any]:
+    """The data of the only end that was told."""
+    (end,) = (message["data"] for message in team.messages if message["event_type"] in ENDS)
+    return dict(end)
 
 
 def test_an_aborted_scan_with_a_backlog_tells_all_that_the_host_has(
@@ -70,7 +80,7 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
     assert set(scanner.hashes()) <= set(team.hashes()), "what the host has was recovered"
     assert len(team.hashes()) == len(set(team.hashes())), "nothing was told twice"
     assert team.ends() == ["scan_failed"]
-    end = next(message["data"] for message in team.messages if message["event_type"] == "scan_failed")
+    end = end_of(team)
     assert (end["reason"], end["detected_late"], end["status"]) == ("process_died", True, "RUNNING")
     assert scanner.command("drain").stdout.startswith("0 delivered, 0 waiting")
     assert len(team.ends()) == 1
@@ -90,6 +100,7 @@ def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
 
     assert scanner.status() == "RUNNING", "the host itself never notices"
     assert team.ends() == ["scan_aborted"]
+    assert end_of(team)["reason"] == "host_stopped"
     assert set(scanner.hashes()) <= set(team.hashes()), "the host may have lost what it had queued; we have not"
 
 
@@ -107,17 +118,96 @@ def test_ctrl_c_on_the_command_line_is_told_as_an_abort(scanner: Scanner, new_te
     assert set(scanner.hashes()) <= set(team.hashes())
 
 
-def test_a_scan_whose_parent_was_killed_tells_its_own_end(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM])
+def test_a_scan_whose_parent_was_killed_tells_its_own_end(
+    deadly: signal.Signals, scanner: Scanner, new_team: Callable[..., Team]
+) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
     process = scanner.start()
     try:
         until(lambda: len(team.got) > 10)
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, deadly)
         until(team.ends)
     finally:
         stop_group(process)
+    assert team.names()[0] == "scan_started"
     assert team.ends() == ["scan_completed"]
+    assert team.hashes() == scanner.hashes()
+    assert "detected_late" not in end_of(team)
+
+
+def test_a_scan_killed_under_the_web_ui_is_told_by_the_next_scan(
+    scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    ui = web_ui()
+    killed = kill_in_mid_scan(ui, team)
+
+    following = ui.start_scan(modules=("sfp_pageinfo",))
+
+    until(lambda: len(team.ends()) == 2)
+    ends = {message["data"]["scan_id"]: message for message in team.messages if message["event_type"] in ENDS}
+    assert (ends[killed]["event_type"], ends[killed]["data"]["reason"]) == ("scan_failed", "process_died")
+    assert ends[following]["event_type"] == "scan_completed"
+
+
+def test_a_scan_that_died_before_the_web_ui_was_stopped_was_not_stopped_with_it(
+    scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    ui = web_ui()
+    kill_in_mid_scan(ui, team)
+
+    os.kill(ui.process.pid, signal.SIGTERM)
+    until(team.ends)  # the host itself may hang now: if its log's lock died with the scan
+
+    assert team.ends() == ["scan_failed"]
+    assert end_of(team)["reason"] == "process_died"
+
+
+def kill_in_mid_scan(ui: WebUi, team: Team) -> str:
+    """Start a scan, kill its process once it has told something, and return its id."""
+    scan_id = ui.start_scan()
+    until(lambda: len(team.got) > 10)
+    child = scan_process(ui.process.pid)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: "State:\tZ" in Path(f"/proc/{child}/status").read_text())
+    return scan_id
+
+
+def test_two_scans_at_once_tell_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    processes = [scanner.start(), scanner.start()]
+    try:
+        assert [process.wait(SCAN_SECONDS) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            stop_group(process)
+    until(lambda: len(team.ends()) == 2)
+    told_completely(scanner, team)
+
+
+def test_ten_scans_in_a_row_tell_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    for _ in range(10):
+        assert scanner.scan(modules=("sfp_pageinfo",))[0] == 0
+    told_completely(scanner, team)
+    assert scanner.outbox("SELECT count(*) FROM scan WHERE ended <> 'scan_completed'") == [(0,)]
+    assert list((scanner.home.data / "webhooks.locks").glob("scan-*")) == []
+
+
+def told_completely(scanner: Scanner, team: Team) -> None:
+    """Check that each scan of the host was told: begun once, found what it found, completed once."""
+    scans = [row[0] for row in scanner.rows("SELECT guid FROM tbl_scan_instance")]
+    for name in ("scan_started", "scan_completed"):
+        told = [message["data"]["scan_id"] for message in team.messages if message["event_type"] == name]
+        assert sorted(told) == sorted(scans)
+    assert set(team.ends()) == {"scan_completed"}
     assert team.hashes() == scanner.hashes()
 
 
@@ -135,6 +225,43 @@ def test_a_scan_that_fails_before_its_modules_are_loaded_is_told(
     finally:
         stop_group(process)
     assert team.names() == ["scan_started", "scan_failed"]
-    end = next(message["data"] for message in team.messages if message["event_type"] == "scan_failed")
-    assert "TLD list" in end["error"]
+    assert "TLD list" in end_of(team)["error"]
     assert process.returncode == 0, "as without us"
+
+
+def test_a_scan_with_a_bad_target_is_told(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    code, log = scanner.scan(modules=("sfp_pageinfo",), environment=scanner.environment("strange_target"))
+    assert (code, scanner.status()) == (0, "ERROR-FAILED"), log
+    assert team.names() == ["scan_started", "scan_failed"]
+    assert "Invalid target" in end_of(team)["error"]
+
+
+def test_a_scan_that_is_interrupted_before_our_module_is_set_up_is_told(
+    scanner: Scanner, new_team: Callable[..., Team]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    code, log = scanner.scan(modules=("sfp_pageinfo",), environment=scanner.environment("interrupted"))
+    assert (code, scanner.status()) == (0, "ABORTED"), log
+    assert team.names() == ["scan_started", "scan_aborted"]
+
+
+def test_a_scan_that_is_killed_before_our_module_is_set_up_is_told(
+    scanner: Scanner, new_team: Callable[..., Team]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    process = scanner.start(modules=("sfp_pageinfo",), environment=scanner.environment("stuck"))
+    try:
+        until(lambda: scanner.rows("SELECT 1 FROM tbl_scan_config") != [])
+        os.kill(scan_process(process.pid), signal.SIGKILL)
+    finally:
+        stop_group(process)
+    assert scanner.command("drain").returncode == 0
+    assert team.names() == ["scan_started", "scan_failed"]
+    assert end_of(team)["reason"] == "process_died"
+    begun = team.messages[0]["data"]
+    assert (begun["scan_id"], begun["modules_used"]) == (scanner.rows("SELECT guid FROM tbl_scan_instance")[0][0],
+                                                         ["sfp_pageinfo"])  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from sfwebhooks.books import Books
 from sfwebhooks.demo.certificates import Identity
 from sfwebhooks.keys import receiver_form
 from sfwebhooks.severity import Severity, severity_of
@@ -49,7 +50,7 @@ def test_a_scan_reaches_its_teams_complete_and_signed(
 ) -> None:
     on_call = new_team(tls=False, secret=WHSEC)
     scanner.configure(
-        "[webhooks]\nenabled = true\nmetadata.workspace_id = ws_1\n"
+        "[webhooks]\nenabled = true\nmetadata.workspace_id = ws_1\nprogress_interval = 1s\nui_url = https://sf.test\n"
         f"on_call.url = {on_call.receiver.url}\non_call.secret = {WHSEC}\non_call.events = high_risk_event, scan_*\n"
         + scanner.mtls(team, client_identity),
         "spiderfoot.conf",
@@ -74,6 +75,34 @@ def test_a_scan_reaches_its_teams_complete_and_signed(
             Webhook(receiver_form(secret)).verify(received.body.decode(), dict(received.headers.items()))
     assert {received.client for received in team.got} == {"spiderfoot"}, "the client certificate was presented"
     check_messages(scanner, team)
+    check_end(scanner, team, wanted=len(scanner.hashes()))
+    check_end(scanner, on_call, wanted=len(scanner.hashes(*high)))
+
+
+def check_end(scanner: Scanner, team: Team, wanted: int) -> None:
+    """Prove by the receiver's own books that all came, and compare what the end says with the host's database."""
+    books = Books()
+    told = [str(account) for message in team.messages if (account := books.enter(message))]
+    count = len(team.messages)
+    assert f": complete, {count:,} of {count:,} messages, none missing" in told[-1]
+    assert books.open == []
+    (end,) = (message["data"] for message in team.messages if message["event_type"] == "scan_completed")
+    assert end["receipt"] == {
+        **{"first_sequence": 1, "last_sequence": count, "accepted": count, "withheld": 0, "withheld_by_reason": {}},
+        **{"not_wanted": len(scanner.hashes()) - wanted, "dead": 0},
+    }
+    found = scanner.rows("SELECT type, generated, hash FROM tbl_scan_results WHERE type <> 'ROOT'")
+    order = sorted(((severity_of(kind), at, key) for kind, at, key in found if severity_of(kind)), reverse=True)
+    top = [finding["hash"] for finding in end["top_findings"]]
+    assert set(top) <= {key for *_, key in order}
+    assert [severity_of(finding["event_type"]) for finding in end["top_findings"]] == [one[0] for one in order[:10]]
+    by_risk = scanner.rows("SELECT rule_risk, count(*) FROM tbl_scan_correlation_results GROUP BY 1")
+    assert {risk: number for risk, number in end["correlations_by_risk"].items() if number} == dict(by_risk)
+    assert end["modules_failed"] == []
+    assert end["link"] == f"https://sf.test/scaninfo?id={end['scan_id']}"
+    progress = [message["data"] for message in team.messages if message["event_type"] == "scan_progress"]
+    assert sorted(data["number"] for data in progress) == list(range(1, len(progress) + 1)) and progress
+    assert all(0 <= data["events_found"] <= end["events_found"] for data in progress)
 
 
 def check_messages(scanner: Scanner, team: Team) -> None:
@@ -113,7 +142,7 @@ def test_the_module_can_be_chosen_for_one_scan_only(scanner: Scanner, new_team: 
     scanner.scan(modules=("sfp_pageinfo",))
     assert team.got == []
     scanner.scan(modules=("sfp_pageinfo", "sfp__stor_webhooks"))
-    assert team.names() == ["scan_started", "scan_completed"]
+    assert team.names() == ["scan_started", "correlation_found", "scan_completed"]  # "test" in a name is one
 
 
 @pytest.mark.parametrize("switch", ["enabled = false in the file", "SFWEBHOOKS_DISABLED=1"])

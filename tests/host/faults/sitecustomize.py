@@ -1,4 +1,4 @@
-"""Faults for the scanner's process, put on its PYTHONPATH by a test: each patches a module of ours when it is loaded.
+"""Faults for the scanner's process, put on its PYTHONPATH by a test: each patches a module when it is loaded.
 
 `SFWEBHOOKS_TEST_FAULT` names the fault. Nothing of this is ever part of the package.
 """
@@ -33,6 +33,25 @@ def slow(plugin):
     plugin.sfp__stor_webhooks.handleEvent = handle_slowly
 
 
+def strange_target(helpers):
+    """Let the host take every target for one of a type that its scans do not know."""
+    helpers.SpiderFootHelpers.targetTypeFromString = staticmethod(lambda target: "NONSENSE")
+
+
+def interrupted(module):
+    """Interrupt a scan while its modules are set up, as Ctrl-C does."""
+
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    module.sfp_pageinfo.setup = interrupt
+
+
+def stuck(module):
+    """Let a module's set-up, which comes before ours, take for ever."""
+    module.sfp_pageinfo.setup = lambda self, *args: time.sleep(600)
+
+
 def raising(module):
     """Let every function and method of a module raise when it is called."""
 
@@ -48,13 +67,28 @@ def raising(module):
 
 FAULTS = {
     "journal": {"sfwebhooks.plugin": journal},
+    "strange_target": {"spiderfoot.helpers": strange_target},
+    "interrupted": {"modules.sfp_pageinfo": interrupted},
+    "stuck": {"modules.sfp_pageinfo": stuck},
     "slow": {"sfwebhooks.plugin": slow},
     "raise_in_scans": {"sfwebhooks.scans": raising},
     "raise_in_config": {"sfwebhooks.config": raising},
     "raise_in_outbox": {"sfwebhooks.outbox": raising},
+    "raise_in_database": {"sfwebhooks.database": raising},
+    "raise_in_queues": {"sfwebhooks.queues": raising},
+    "raise_in_recovery": {"sfwebhooks.recovery": raising},
+    "raise_in_results": {"sfwebhooks.results": raising},
+    "raise_in_correlations": {"sfwebhooks.correlations": raising},
+    "raise_in_rows": {"sfwebhooks.rows": raising},
+    "raise_in_pending": {"sfwebhooks.pending": raising},
+    "raise_in_upkeep": {"sfwebhooks.upkeep": raising},
+    "raise_in_ledger": {"sfwebhooks.ledger": raising},
+    "raise_in_crew": {"sfwebhooks.crew": raising},
     "raise_in_dispatcher": {"sfwebhooks.dispatcher": raising},
     "raise_in_lane": {"sfwebhooks.lane": raising},
     "raise_in_lifecycle": {"sfwebhooks.lifecycle": raising},
+    "raise_in_hostlog": {"sfwebhooks.hostlog": raising},
+    "raise_in_progress": {"sfwebhooks.progress": raising},
     "raise_in_hostdb": {"sfwebhooks.hostdb": raising},
     "raise_in_findings": {"sfwebhooks.findings": raising},
     "raise_in_pipeline": {"sfwebhooks.pipeline": raising},

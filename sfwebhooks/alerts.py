@@ -1,0 +1,148 @@
+"""What we tell of ourselves: a change of an endpoint's health, a certificate that ends, an outbox that fills comes in;
+the event that tells it goes out, and who is to get it.
+
+An id is made of what it is about, so that one trouble is told once, whoever notices it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
+from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.severity import Severity
+from sfwebhooks.tls import Expiry
+from sfwebhooks.words import duration
+
+ALERT = "system_alert"
+WARNING = "resource_warning"
+#: what is said of an endpoint that came to be in a condition
+WORDS = {
+    Condition.HEALTHY: "works again; what waited for it is being sent",
+    Condition.FAILING: "does not answer as it should; its deliveries are kept, and it is probed",
+    Condition.HELD: "is held, since it is not set up as it should be; its deliveries are kept, and it is probed",
+    Condition.DISABLED: "answered that it is gone; its deliveries are kept, and nothing is sent until somebody acts",
+}
+
+
+def health_alert(endpoint: Endpoint, before: Health, after: Health, now: float) -> WebhookEvent | None:
+    """Return the alert about a change of an endpoint's health, None where there is no news.
+
+    From failing to held, or back, is none: that nothing arrives was told.
+    """
+    if before.healthy == after.healthy and after.condition is not Condition.DISABLED:
+        return None
+    if before.condition is after.condition:
+        return None
+    why = "" if after.healthy else f" ({after.reason})"
+    data: dict[str, Any] = {
+        "alert": f"endpoint_{after.condition.value}",
+        "endpoint": endpoint.name,
+        "message": f"Endpoint {endpoint.name} ({endpoint.place}) {WORDS[after.condition]}{why}.",
+        "reason": after.reason or before.reason,
+        "since": timestamp(after.since),
+    }
+    severity = Severity.INFO if after.healthy else Severity.HIGH
+    identity = f"health/{endpoint.name}/{after.condition.value}/{after.since!r}"
+    return _event(ALERT, identity, severity, now, data)
+
+
+def certificate_alert(endpoint: Endpoint, expiry: Expiry, now: float) -> WebhookEvent:
+    """Return the alert about a certificate of an endpoint that ends soon, or has ended: one a certificate and week."""
+    data: dict[str, Any] = {
+        "alert": "certificate_expiring",
+        "endpoint": endpoint.name,
+        "message": f"Endpoint {endpoint.name} ({endpoint.place}): {expiry.words}.",
+        "ends": timestamp(expiry.ends_at),
+    }
+    weeks = max(int(expiry.seconds_left // (7 * 86400)), -1)
+    identity = f"certificate/{endpoint.name}/{expiry.what}/{expiry.subject}/{expiry.ends_at!r}/{weeks}"
+    return _event(ALERT, identity, Severity.HIGH if weeks < 1 else Severity.MEDIUM, now, data)
+
+
+def outbox_warning(
+    fullness: float, max_bytes: int, mark: float, key: str, scan: Scan | None, now: float
+) -> WebhookEvent:
+    """Return the warning that an outbox fills.
+
+    Args:
+        mark: the water mark that it has reached.
+        key: names the occasion: a mark is told once for each.
+    """
+    megabytes = max_bytes / 1_000_000
+    refused = {0.7: "plain facts are", 0.8: "findings of low severity and less are",
+               0.9: "findings of medium severity and less are"}.get(mark, "all findings are")  # fmt: skip
+    data: dict[str, Any] = {
+        **(scan.about if scan else {}),
+        "resource": "outbox_size",
+        "value": round(fullness * megabytes, 1),
+        "limit": round(megabytes, 1),
+        "unit": "MB",
+        "message": f"The outbox is {fullness:.0%} full: {refused} refused from now on (outbox_full).",
+    }
+    return _event(WARNING, f"outbox/{mark}/{key}", Severity.HIGH if mark >= 1 else Severity.MEDIUM, now, data, scan)
+
+
+def age_warning(endpoint: Endpoint, oldest_at: float, limit: float, scan: Scan | None, now: float) -> WebhookEvent:
+    """Return the warning that deliveries wait for an endpoint for long.
+
+    Args:
+        oldest_at: epoch seconds at which the oldest of them was accepted; it is told once for each such time.
+        limit: seconds.
+    """
+    age = now - oldest_at
+    data: dict[str, Any] = {
+        **(scan.about if scan else {}),
+        "resource": "queue_age",
+        "endpoint": endpoint.name,
+        "value": round(age, 1),
+        "limit": round(limit, 1),
+        "unit": "s",
+        "message": f"The oldest delivery to endpoint {endpoint.name} ({endpoint.place}) has waited for {duration(age)};"
+        f" what waits for {duration(endpoint.max_age)} is given up.",
+    }
+    return _event(WARNING, f"queue_age/{endpoint.name}/{oldest_at!r}", Severity.MEDIUM, now, data, scan)
+
+
+def trouble_warning(scan: Scan, trouble: str, seconds: float, missed: int, now: float) -> WebhookEvent:
+    """Return the warning that the outbox could not be written for a while.
+
+    Args:
+        seconds: how long.
+        missed: events for which there was no room in memory; they are read from the scanner's database at the end.
+    """
+    later = f"; {missed} events come late, from SpiderFoot's database" if missed else ""
+    data: dict[str, Any] = {
+        **scan.about,
+        "resource": "disk",
+        "value": round(seconds, 1),
+        "limit": 0,
+        "unit": "s",
+        "message": f"The outbox could not be written for {seconds:.0f} s ({trouble}){later}.",
+    }
+    return _event(WARNING, f"trouble/{scan.id}/{now!r}", Severity.MEDIUM, now, data, scan)
+
+
+def told_to(
+    event: WebhookEvent, about: Endpoint, endpoints: Iterable[Endpoint], itself: bool = False
+) -> list[tuple[str, str]]:
+    """Return (endpoint, name under which) for those that are told of an endpoint's trouble: who wants it, and its
+    fallback, whatever that one wants.
+
+    Args:
+        itself: whether the endpoint is told too, if it wants that.
+    """
+    found = []
+    for other in endpoints:
+        name = other.name_for(event) or (event.type if other.name == about.fallback else None)
+        if name and (itself or other.name != about.name):
+            found.append((other.name, name))
+    return found
+
+
+def _event(
+    event_type: str, identity: str, severity: Severity, now: float, data: dict[str, Any], scan: Scan | None = None
+) -> WebhookEvent:
+    return WebhookEvent(id_of(identity), event_type, severity, now, data, scan)

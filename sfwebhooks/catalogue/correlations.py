@@ -1,0 +1,34 @@
+"""What `data` holds in what the scanner's rules found, key by key as the module `correlations` builds it."""
+
+from __future__ import annotations
+
+from sfwebhooks.catalogue.fields import SCAN, SEVERITIES, Field
+from sfwebhooks.catalogue.found import BUCKET, SOURCE
+
+FOUND = (
+    *SCAN,
+    Field(
+        "title",
+        "string",
+        "What the rule found, in words, the first 1024 characters.",
+        "Cloud storage bucket found open: https://acme-backup.s3.amazonaws.com",
+    ),
+    Field("severity", "string", "high, medium, low or info, from the rule's risk.", "high"),
+    Field("rule_id", "string", "The scanner's id of the rule.", "cloud_bucket_open"),
+    Field("rule_name", "string", "The rule's name.", "Cloud storage bucket open to the Internet"),
+    Field("rule_risk", "string", "The rule's risk in the scanner's words.", "HIGH"),
+    Field("description", "string", "What the rule looks for, and why.", "A cloud bucket can be listed by anybody."),
+    Field("event_count", "integer", "How many events it rests on, as the scanner counts them.", 1),
+    Field("evidence", "array", "Those events, at most 32.", [BUCKET], of="object", parts=SOURCE),
+)
+COMPLETED = (
+    *SCAN,
+    Field("correlations_found", "integer", "How many correlations the rules found.", 1),
+    Field(
+        "correlations_by_severity",
+        "object",
+        "How many of them each severity has.",
+        {**dict.fromkeys(SEVERITIES, 0), "high": 1},
+        parts=tuple(Field(label, "integer", f"How many are exactly {label}.") for label in SEVERITIES),
+    ),
+)

@@ -1,0 +1,133 @@
+"""Certificate files: PEM comes in; what stands in it goes out, checked, or an error that names file and reason.
+
+The only place that reads certificates with `cryptography`, alike in 3.4.8, which the scanner is content with, and in
+the newest one. Next station: `tls`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from sfwebhooks.errors import CertificateError
+
+BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True)
+class ClientCertificate:
+    """Our own certificate for an endpoint."""
+
+    file: Path
+    #: epoch seconds
+    begins_at: float
+    #: epoch seconds
+    ends_at: float
+
+    def check(self, now: float) -> None:
+        """Check that it is valid at `now` (epoch seconds).
+
+        Raises:
+            CertificateError: it is not; the text names the file and the date.
+        """
+        if now > self.ends_at:
+            raise CertificateError(f"client_cert {self.file} expired on {utc(self.ends_at)}")
+        if now < self.begins_at:
+            raise CertificateError(f"client_cert {self.file} is valid only from {utc(self.begins_at)} on")
+
+
+def check_identity(certificate: Path, key: Path, password: str | None, now: float) -> ClientCertificate:
+    """Return a client certificate whose files load, belong together and are valid at `now` (epoch seconds).
+
+    Raises:
+        CertificateError: which file is wrong, and how.
+    """
+    chain = certificates_of(certificate, "client_cert")
+    if key == certificate and b"PRIVATE KEY-----" not in _read(key, "client_cert"):
+        raise CertificateError(f"client_cert {certificate} holds no private key: name the key's file with client_key")
+    public = _private_key_public_part(key, password)
+    with reading("client_cert", certificate):
+        matching = [_public_part(link) == public for link in chain]
+        ours = ClientCertificate(certificate, *validity(chain[0]))
+    if not any(matching):
+        raise CertificateError(f"client_key {key} does not belong to client_cert {certificate}")
+    if not matching[0]:
+        raise CertificateError(f"client_cert {certificate}: our own certificate must stand first, then its issuers")
+    ours.check(now)
+    return ours
+
+
+def validity(certificate: x509.Certificate) -> tuple[float, float]:
+    """Return from when until when a certificate is valid, in epoch seconds (cryptography 3.4 has only naive times)."""
+
+    def moment(name: str) -> float:
+        aware: datetime | None = getattr(certificate, f"{name}_utc", None)
+        return (aware or getattr(certificate, name).replace(tzinfo=timezone.utc)).timestamp()
+
+    return moment("not_valid_before"), moment("not_valid_after")
+
+
+def utc(seconds: float) -> str:
+    """Return epoch seconds as a date."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+@contextmanager
+def reading(option: str, path: Path) -> Iterator[None]:
+    """Translate the errors of `cryptography`, which reads parts of a certificate only when it is asked for them.
+
+    Raises:
+        CertificateError: instead of them.
+    """
+    try:
+        yield
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{option} {path} holds a certificate that cannot be read: {error}") from error
+
+
+def certificates_of(path: Path, option: str) -> Sequence[x509.Certificate]:
+    """Return all certificates of a PEM file, at least one (cryptography 3.4 loads only one at a time).
+
+    Args:
+        option: whose value the path is, to be named in errors.
+
+    Raises:
+        CertificateError: it cannot be read, or holds none.
+    """
+    blocks = [BEGIN_CERTIFICATE + part for part in _read(path, option).split(BEGIN_CERTIFICATE)[1:]]
+    if not blocks:
+        raise CertificateError(f'{option} {path} holds no "-----BEGIN CERTIFICATE-----": a PEM file is needed')
+    with reading(option, path):
+        return [x509.load_pem_x509_certificate(block) for block in blocks]
+
+
+def _private_key_public_part(path: Path, password: str | None) -> bytes:
+    data = _read(path, "client_key")
+    try:
+        key = load_pem_private_key(data, password.encode() if password else None)
+    except TypeError as error:
+        if password:
+            raise CertificateError(f"client_key {path} is not encrypted; leave client_key_password away") from error
+        raise CertificateError(f"client_key {path} is encrypted; client_key_password is needed") from error
+    except Exception as error:  # cryptography raises its own backend errors here, which differ between versions
+        wrong = "client_key_password does not open it, or it" if password else "it"
+        raise CertificateError(f"client_key {path} cannot be loaded: {wrong} is no private key in PEM") from error
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _public_part(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{option} {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,181 @@
+"""What changes many deliveries of the outbox at once: a Selection or an age comes in, how many were changed goes out.
+
+All of it is done in short transactions with pauses: SQLite has no queue for its lock, and a scan that waits for it
+must have it within a second. What was selected and is no longer so when its turn comes is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from sfwebhooks.database import Database
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.retry import State
+from sfwebhooks.selection import CHUNK, Selection, marks, numbers_of
+
+T = TypeVar("T")
+#: how often a transaction waits for the lock, each time for BUSY_SECONDS
+TRIES = 10
+#: seconds that a transaction should hold the lock at most; how many rows that are depends on the disk
+HOLD_SECONDS = 0.1
+#: rows of the first transaction
+FIRST = 100
+#: why a delivery is dead that waited longer than its endpoint's max_age
+TOO_OLD = "too_old"
+#: and one that waited as long for an endpoint that the settings no longer have
+ENDPOINT_REMOVED = "endpoint_removed"
+SETTLED = "d.state <> 'waiting'"
+DEAD = f"{SETTLED} AND d.state = 'dead'"
+#: a scan whose end was not told knows by its rows what it need not recover: without them that is sent again
+OVER = """
+    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.id = d.event_id AND s.ended IS NULL)
+"""
+#: the names in the waiting rows, each found by a jump in the index and not by reading all of it
+WAITING_ENDPOINTS = """
+    WITH RECURSIVE found (last) AS (
+        SELECT min(endpoint) FROM delivery WHERE state = 'waiting'
+        UNION ALL
+        SELECT (SELECT min(endpoint) FROM delivery WHERE state = 'waiting' AND endpoint > found.last)
+        FROM found WHERE last IS NOT NULL
+    )
+    SELECT last FROM found WHERE last IS NOT NULL
+"""
+
+
+class Changes(Database):
+    """The file as those see it who change many deliveries. All methods raise OutboxError, as `Outbox` does."""
+
+    def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
+        """Let delivered and dead ones be sent again, in the order in which they were accepted; return how many.
+
+        Args:
+            now: epoch seconds. Their age counts from when they are due.
+            interval: seconds between the times at which two of them are due.
+        """
+        return self._change(
+            lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
+            partial(send_again, now=now, interval=interval),
+        )
+
+    def drop(self, selection: Selection) -> int:
+        """Delete dead letters, and what belongs to them alone; return how many. Those of a running scan stay."""
+        return self._change(
+            lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
+            partial(_delete, still=DEAD),
+        )
+
+    def age(self, endpoints: Mapping[str, float], default_seconds: float, now: float) -> int:
+        """Make dead letters of what waits for too long; return how many.
+
+        Args:
+            endpoints: name -> its max_age in seconds.
+            default_seconds: max_age of those that are not among them.
+            now: epoch seconds.
+        """
+        with self._reading() as sql:
+            names = [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
+        aged = 0
+        for name in names:
+            aged += self._change(
+                partial(_waiting_since, endpoint=name, before=now - endpoints.get(name, default_seconds)),
+                partial(_bury, reason=TOO_OLD if name in endpoints else ENDPOINT_REMOVED, now=now),
+            )
+        return aged
+
+    def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
+        """Delete what was settled long ago, the oldest first; return how many. What is of a running scan stays.
+
+        Args:
+            now: epoch seconds.
+            keep_delivered: seconds for which a delivered one stays.
+            keep_dead: seconds for which a dead letter stays.
+            chunks: at most so many times 500.
+        """
+        pruned = 0
+        for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
+            old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
+            oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
+            pruned += self._change(partial(oldest, selection=Selection()), partial(_delete, still=old))
+        return pruned
+
+    def _change(
+        self,
+        find: Callable[[sqlite3.Connection], Sequence[T]],
+        change: Callable[[sqlite3.Connection, Sequence[T]], int],
+    ) -> int:
+        """Change what is found in short transactions, with pauses that are as long; return how many were changed."""
+        with self._reading() as sql:
+            found, file = find(sql), self._generation
+        changed, done, size, held = 0, 0, FIRST, 0.0
+        while done < len(found):
+            time.sleep(held)
+            chunk = found[done : done + size]
+            number, held = self._transact(change, chunk, file)
+            changed, done = changed + number, done + len(chunk)
+            size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
+        return changed
+
+    def _transact(
+        self, change: Callable[[sqlite3.Connection, Sequence[T]], int], chunk: Sequence[T], file: int
+    ) -> tuple[int, float]:
+        """Change a chunk in one transaction; return how much, and for how many seconds the file was locked.
+
+        If the file is no longer the one of that generation, what was found in it is gone, and nothing is changed.
+        """
+        for tries in range(1, TRIES + 1):
+            try:
+                with self._writing() as sql:
+                    begin = time.monotonic()
+                    changed = change(sql, chunk) if self._generation == file else 0
+                return changed, time.monotonic() - begin
+            except OutboxBusyError:
+                if tries == TRIES:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+
+def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
+    """Return the numbers of what waits for an endpoint and was accepted before a time.
+
+    The members of a batch are as old as the youngest, so that it comes again as it was, or not at all.
+    """
+    query = (
+        "SELECT number FROM delivery d WHERE endpoint = ?1 AND state = 'waiting' AND accepted_at > 0"
+        " AND accepted_at < ?2 AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch AND state = 'waiting'"
+        " AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
+    )
+    return [row[0] for row in sql.execute(query, (endpoint, before))]
+
+
+def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: float, interval: float) -> int:
+    """Let deliveries wait, of which is given which one it is of all, and its number."""
+    return sql.executemany(
+        "UPDATE delivery SET state = 'waiting', replays = replays + 1, attempts = 0, crashes = 0, batch = NULL,"
+        " reason = '', settled_at = NULL, accepted_at = ?, due_at = ? WHERE number = ? AND state <> 'waiting'",
+        [(now + place * interval, now + place * interval, number) for place, number in chunk],  # its age from then
+    ).rowcount
+
+
+def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float) -> int:
+    return sql.executemany(
+        "UPDATE delivery SET state = 'dead', reason = ?, settled_at = ? WHERE number = ? AND state = 'waiting'",
+        [(reason, now, number) for number in chunk],
+    ).rowcount
+
+
+def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str) -> int:
+    """Delete those of the rows for which the condition `still` holds, their attempts, and events that are left over."""
+    query = f"SELECT d.number, d.event_id FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}"
+    rows = sql.execute(query, chunk).fetchall()
+    sql.executemany("DELETE FROM delivery_attempt WHERE number = ?", [(row[0],) for row in rows])
+    sql.executemany("DELETE FROM delivery WHERE number = ?", [(row[0],) for row in rows])
+    sql.executemany(
+        "DELETE FROM event WHERE id = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id)",
+        [(row[1],) for row in rows],
+    )
+    return len(rows)

@@ -1,0 +1,208 @@
+"""`sfwebhooks backfill`: tell an endpoint a scan that is over, as far as it was not told."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks import backfill, config
+from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, settings, why_waiting
+from sfwebhooks.cli.progress import Bar
+from sfwebhooks.cli.replay import deliveries
+from sfwebhooks.cli.selecting import said
+from sfwebhooks.database import FILE
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError, SelectionError
+from sfwebhooks.events import clean_text
+from sfwebhooks.locks import scan_lock
+from sfwebhooks.records import Records, Selection
+from sfwebhooks.recovery import REPLAY_CHUNK, tell_orphans
+from sfwebhooks.retry import State
+from sfwebhooks.values import rate, seconds
+
+HELP = """
+Tell an endpoint a scan that is over: its beginning, its findings and correlations, its end, as SpiderFoot's database
+has them and as far as the endpoint wants them and was not told. They get the ids that they have when a scan is told
+live, so nothing comes twice. The scan may have run without webhooks.
+
+All is put into the outbox, with --rate bit by bit, and delivered like sfwebhooks drain does, which tries at once what
+waits for any endpoint. What still waits after --timeout is delivered by the next scan, drain or run. A backfill
+that was stopped or killed goes on when the same command is run again, without --again.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("backfill", help="tell an endpoint a scan that is over", description=HELP)
+    command.add_argument("scan", type=clean_text, metavar="SCAN_ID", help="SpiderFoot's id of the scan")
+    command.add_argument("--endpoint", required=True, metavar="NAME", help="whom to tell")
+    command.add_argument(
+        "--again", action="store_true", help="send what was delivered or is dead once more too, under the same ids"
+    )
+    command.add_argument(
+        "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most so many: 10/s, 30/m, 100/h"
+    )
+    command.add_argument("--dead", action="store_true", help="the scan's process is gone, whatever SpiderFoot says")
+    command.add_argument(
+        "--timeout",
+        type=said(seconds),
+        default=60.0,
+        metavar="TIME",
+        help="stop so long after the last one was put into the outbox at the latest (60s)",
+    )
+    add_config(command)
+    command.set_defaults(run=_backfill)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A backfill that is under way."""
+
+    endpoint: Endpoint
+    past: backfill.Past
+    dispatcher: Dispatcher
+    records: Records
+    stop: threading.Event
+
+    @property
+    def chosen(self) -> Selection:
+        """All deliveries of the scan to the endpoint."""
+        return Selection(self.endpoint.name, self.past.scan.id)
+
+    def count(self, *states: State) -> int:
+        """Return how many deliveries of the scan to the endpoint are in one of these states."""
+        found = self.records.counts(self.chosen).get(self.endpoint.name, {})
+        return sum(found.get(state.value, 0) for state in states)
+
+
+def _backfill(given: argparse.Namespace) -> int:
+    if config.disabled():
+        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    endpoint, found, out, path = endpoint_named(given, given.endpoint), settings(given), console(), folder(given) / FILE
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
+    lock = scan_lock(path, given.scan)
+    try:
+        if path.exists():
+            tell_orphans(dispatcher.outbox, found)
+        past = backfill.past(dispatcher.outbox, given.scan, given.dead)
+        if not lock.take():
+            raise SelectionError(f"scan {given.scan} still runs, or another process tells it just now")
+        with closing(Records(path)) as records:
+            return _run(Work(endpoint, past, dispatcher, records, stop), given, out)
+    except sqlite3.Error as error:
+        raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
+    finally:
+        dispatcher.stop(seconds=1.0)
+        lock.release(remove=True)
+
+
+def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
+    """Do all of it, and say what came of it."""
+    scan, outbox, begun = work.past.scan, work.dispatcher.outbox, time.monotonic()
+    gone = outbox.deleted(scan.id, work.endpoint.name)
+    if gone and not given.again:
+        raise SelectionError(
+            f"{deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so nobody knows"
+            " what it has: --again sends all of them, under the same ids"
+        )
+    missing = backfill.begin(outbox, work.endpoint, work.past, bool(gone), given.rate)
+    again = missing.again
+    if given.again and not gone:
+        again = work.records.replay(_settled(work), time.time(), given.rate)
+    total = missing.number + work.count(State.WAITING)
+    name = work.endpoint.name
+    done = f"{name} was told all that it asks for of scan {scan.id} already; --again sends it once more."
+    out.print(plain(f"Scan {scan.id} of {scan.target} to {name}: {deliveries(total)} to make." if total else done))
+    before = work.count(State.DELIVERED)
+    work.dispatcher.open_now()
+    with Bar(out, total, "settled") as bar:
+        left = _accept(work, missing, given.rate, begun + again * given.rate, bar)
+        _deliver(work, max(time.monotonic(), begun + again * given.rate) + given.timeout, bar)
+    return _summary(work, left, work.count(State.DELIVERED) - before, out)
+
+
+def _settled(work: Work) -> Selection:
+    return Selection(work.endpoint.name, work.past.scan.id, states=(State.DELIVERED, State.DEAD))
+
+
+def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, bar: Bar) -> int:
+    """Put what is missing into the outbox, at its pace; return how many were left when it was stopped, or the end, if
+    that has to wait. What the outbox refused is not among them.
+
+    Args:
+        interval: seconds between two of them; 0: as fast as it goes.
+        due: monotonic seconds; when the first one may go.
+    """
+    left = missing.number
+    while left and _wait_until(due, work, left, bar):
+        chunk = list(islice(missing.events, 1 if interval else REPLAY_CHUNK))
+        if not chunk:  # the scan was deleted meanwhile
+            return 0
+        if not backfill.put(work.dispatcher.outbox, work.endpoint, chunk):
+            return 1
+        work.dispatcher.outbox.checkpoint()
+        work.dispatcher.wake()
+        left, due = left - len(chunk), time.monotonic() + interval
+    return left
+
+
+def _wait_until(due: float, work: Work, left: int, bar: Bar) -> bool:
+    """Wait, while what is in the outbox is delivered; return whether to go on.
+
+    Args:
+        left: how many are not in the outbox.
+    """
+    while not work.stop.is_set():
+        if bar.is_due:  # counting takes its time
+            bar.show(left + work.count(State.WAITING))
+        seconds_left = due - time.monotonic()
+        if seconds_left <= 0:
+            return True
+        work.dispatcher.tick()
+        work.stop.wait(min(seconds_left, 0.5))
+    return False
+
+
+def _deliver(work: Work, deadline: float, bar: Bar) -> None:
+    """Send what waits until nothing does, nothing can be sent until `deadline` (monotonic seconds), or it is here."""
+    work.dispatcher.wake()
+    waiting = work.count(State.WAITING)
+    while waiting and not work.stop.is_set():
+        slice_end = min(time.monotonic() + 1.0, deadline)
+        horizon = deadline - time.monotonic()
+        work.dispatcher.linger(slice_end, horizon=horizon, healthy_only=False, stop=work.stop)
+        waiting = work.count(State.WAITING)
+        bar.show(waiting)
+        if time.monotonic() < slice_end or slice_end == deadline:
+            break
+
+
+def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
+    """Say what came of it; return the exit code."""
+    outbox, name, scan_id = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id
+    waiting, dead = work.count(State.WAITING), work.count(State.DEAD)
+    refused = sum(outbox.withheld(scan_id).get(name, {}).values())
+    out.print(f"{delivered} delivered, {waiting} waiting, {dead} dead.")
+    if waiting:
+        out.print(plain(f"{name}: {waiting} waiting: {why_waiting(name, outbox.health(name), outbox.orders(name))}"))
+    if dead:
+        out.print(plain(f"The dead ones: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))
+    if left or refused:
+        reason = "The outbox is full" if refused else "Stopped"
+        out.print(f"{reason}: {left + refused} are not in the outbox yet; run the same command again.")
+    return 1 if waiting or left or refused else 0

@@ -1,0 +1,50 @@
+"""`sfwebhooks dead`: the dead letters; look at them, send them again, or drop them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks.cli.deliveries import add_listing, show
+from sfwebhooks.cli.listing import DEAD
+from sfwebhooks.cli.replay import add_replay, deliveries, print_counts, total
+from sfwebhooks.cli.selecting import add_choice, add_filters, choice, on_outbox, selection
+from sfwebhooks.cli.show import add_show
+from sfwebhooks.records import Records
+from sfwebhooks.retry import State
+
+
+def add(commands: Any) -> None:
+    """Add the command and what it can do."""
+    family = commands.add_parser("dead", help="the dead letters: list, show ID, replay, drop")
+    actions = family.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list them, the newest first", description="All times are UTC.")
+    add_filters(listing)
+    add_listing(listing)
+    listing.set_defaults(run=on_outbox(_list))
+    add_show(actions, "show all about one of them, with every attempt", State.DEAD)
+    again = actions.add_parser("replay", help="send them again, under the same ids")
+    add_replay(again)
+    again.set_defaults(state="dead")
+    drop = actions.add_parser("drop", help="delete them for good")
+    add_choice(drop)
+    drop.set_defaults(run=on_outbox(_drop))
+
+
+def _list(given: argparse.Namespace, records: Records, out: Console) -> int:
+    show(records.deliveries(selection(given, State.DEAD), given.limit + 1), DEAD, given, out)
+    return 0
+
+
+def _drop(given: argparse.Namespace, records: Records, out: Console) -> int:
+    chosen = choice(given, records, State.DEAD)
+    if given.dry_run:
+        print_counts(records.counts(chosen), chosen.states, out)
+        return 0
+    out.print(f"{deliveries(records.drop(chosen))} dropped.")
+    left = total(records.counts(chosen))
+    if left:
+        out.print(f"{deliveries(left)} left: the end of their scan is not told yet, and would bring them back.")
+    return 0

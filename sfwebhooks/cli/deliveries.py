@@ -1,0 +1,97 @@
+"""`sfwebhooks deliveries`: what was accepted for the endpoints, and what became of it; one line each."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from collections.abc import Collection, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks.cli.common import plain, why_waiting
+from sfwebhooks.cli.listing import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
+from sfwebhooks.cli.selecting import add_filters, on_outbox, said, selection
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.records import Record, Records
+from sfwebhooks.retry import State
+from sfwebhooks.selection import Selection
+from sfwebhooks.values import number
+
+#: seconds between two looks for new attempts
+POLL_SECONDS = 0.5
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "deliveries",
+        help="list the deliveries, the newest first",
+        description="List the deliveries, the last accepted first. All times are UTC.",
+    )
+    add_filters(command)
+    command.add_argument("--state", choices=[state.value for state in State], help="only in this state")
+    add_listing(command)
+    command.add_argument("--follow", action="store_true", help="then show each new attempt, until Ctrl-C")
+    command.set_defaults(run=on_outbox(_deliveries))
+
+
+def add_listing(command: argparse.ArgumentParser) -> None:
+    """Add what all listings have."""
+    command.add_argument("--limit", type=said(number(1, 1_000_000)), default=50, metavar="N", help="at most N (50)")
+    command.add_argument("--json", action="store_true", help="print a JSON object a line")
+
+
+def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> int:
+    chosen = selection(given, *([State(given.state)] if given.state else []))
+    if not given.follow:
+        found = records.deliveries(chosen, given.limit + 1)
+        show(found, DELIVERIES, given, out)
+        if not given.json:
+            _print_waiting({record.endpoint for record in found if record.state is State.WAITING}, records.path, out)
+        return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
+    with suppress(KeyboardInterrupt):
+        last = records.last_attempt()
+        show(records.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)  # what is new comes below
+        _follow(records, chosen, last, given.json, out)
+    return 0
+
+
+def show(found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], given: Any, out: Console) -> None:
+    """Print deliveries as the command line wants them; one more than --limit are all that there are, and more."""
+    shown = found[: given.limit]
+    if given.json:
+        for record in shown:
+            out.print(plain(as_json(fields_of(record))), soft_wrap=True)
+        return
+    if not shown:
+        out.print("There is none.")
+        return
+    print_table(shown, headings, out)
+    more = f" There are more than these {given.limit}: --limit N." if len(found) > given.limit else ""
+    out.print(plain(f"Times are UTC.{more}"))
+
+
+def _print_waiting(endpoints: Collection[str], path: Path, out: Console) -> None:
+    """Say of each endpoint that takes nothing now why its deliveries wait."""
+    with closing(Outbox(path)) as outbox:
+        for name in sorted(endpoints):
+            health, orders = outbox.health(name), outbox.orders(name)
+            if not health.healthy or health.failures or orders.paused_until > time.time():
+                out.print(plain(f"{name} has some waiting: {why_waiting(name, health, orders)}"))
+
+
+def _follow(records: Records, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:
+    """Print each attempt after the one of that number, as it comes."""
+    while True:
+        with suppress(OutboxBusyError):  # the same look succeeds later
+            new, last = records.attempts_since(last, chosen)
+            for record, attempt in new:
+                fields = {**fields_of(record), "attempt": fields_of_attempt(attempt)}
+                out.print(plain(as_json(fields) if wants_json else line(record, attempt, out)), soft_wrap=True)
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,65 @@
+"""`sfwebhooks emit`: what another tool has to tell, kept for the endpoints that want it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+from sfwebhooks.cli.common import console, plain
+from sfwebhooks.emission import DATA_MAX, Receipt, keep
+from sfwebhooks.errors import EmitError
+from sfwebhooks.jsonvalues import parsed
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "emit",
+        help="tell the endpoints what another tool did or found",
+        description="Keep an event of another tool for each endpoint that wants it; the next scan, drain or run "
+        "delivers it. `sfwebhooks events TYPE` shows what stands in its data.",
+    )
+    command.add_argument("type", metavar="TYPE", help="name or alias, such as remediation.completed")
+    command.add_argument("--data", required=True, metavar="FILE", help="its data, a JSON object; - is standard input")
+    command.add_argument("--id", help="what makes it unique: the same TYPE and ID are told once")
+    command.add_argument("--severity", metavar="LEVEL", help="critical, high, medium, low or info")
+    command.add_argument("--config", default="", metavar="FILE", help="the file with the [webhooks] settings")
+    command.set_defaults(run=_emit)
+
+
+def _emit(given: argparse.Namespace) -> int:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    data = _data(given.data)
+    receipt = keep(given.type, data, given.id, given.severity, given.config)
+    console().print(plain(_words(receipt, given.type)), soft_wrap=True)
+    return 0
+
+
+def _data(name: str) -> Any:
+    place = "standard input" if name == "-" else name
+    try:
+        with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:  # a Path is no number
+            text = file.read(DATA_MAX + 1)
+    except OSError as error:
+        raise EmitError(f"--data: {place} cannot be read: {error.strerror}") from error
+    if len(text) > DATA_MAX:
+        raise EmitError(f"--data: {place} has more than {DATA_MAX:,} bytes; send a link to what is larger")
+    try:
+        return parsed(text)
+    except EmitError as error:
+        raise EmitError(f"--data: {place}: {error}") from error
+
+
+def _words(receipt: Receipt, event_type: str) -> str:
+    if not receipt.endpoints:
+        return f"No endpoint wants {event_type}: nothing is kept. sfwebhooks check shows what each of them wants."
+    if not receipt.new:
+        return f"event {receipt.id} was accepted before, under the same id: it is told once."
+    number = f"{receipt.new} endpoint{'' if receipt.new == 1 else 's'}"
+    others = len(receipt.endpoints) - receipt.new
+    before = f", and was before for {others} of them" if others else ""
+    return (
+        f"event {receipt.id} accepted for {number} ({', '.join(receipt.endpoints)}){before}; "
+        "sfwebhooks drain or run delivers it, or the next scan"
+    )

@@ -1,0 +1,77 @@
+"""`sfwebhooks replay`: let deliveries be sent again, under the same ids."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks.cli.common import plain, table
+from sfwebhooks.cli.selecting import add_choice, choice, on_outbox, said
+from sfwebhooks.clocks import span
+from sfwebhooks.records import Records
+from sfwebhooks.retry import State
+from sfwebhooks.values import rate
+
+STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "replay",
+        help="send deliveries again, under the same ids",
+        description="Let delivered and dead deliveries wait to be sent again, under the same ids.",
+    )
+    add_replay(command)
+    command.add_argument("--state", choices=STATES, default="all", help="only those that are delivered, or dead (all)")
+
+
+def add_replay(command: argparse.ArgumentParser) -> None:
+    """Add what it takes to send deliveries again."""
+    add_choice(command)
+    command.add_argument(
+        "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most so many: 10/s, 30/m, 100/h"
+    )
+    command.set_defaults(run=on_outbox(_replay))
+
+
+def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
+    chosen = choice(given, records, *STATES[given.state])
+    waiting = total(records.counts(replace(chosen, states=(State.WAITING,))))
+    if given.dry_run:
+        print_counts(records.counts(chosen), chosen.states, out)
+    else:
+        number = records.replay(chosen, time.time(), given.rate)
+        pace = f", the last one in {span((number - 1) * given.rate)}" if given.rate and number > 1 else ""
+        out.print(
+            f"{deliveries(number)} will be sent again{pace}: by a running scan, the next one, or sfwebhooks drain."
+        )
+    if waiting:
+        out.print(f"{deliveries(waiting)} waiting already: left alone.")
+    return 0
+
+
+def deliveries(number: int) -> str:
+    """Return a number of deliveries in words."""
+    return f"{number} deliver{'y' if number == 1 else 'ies'}"
+
+
+def total(counts: Counts) -> int:
+    """Return how many deliveries were counted."""
+    return sum(sum(states.values()) for states in counts.values())
+
+
+def print_counts(counts: Counts, states: Sequence[State], out: Console) -> None:
+    """Show how many deliveries of each endpoint are in some states, as all that a dry run does."""
+    rows = table("endpoint", *(state.value for state in states))
+    for endpoint, found in sorted(counts.items()):
+        rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))
+    if counts:
+        out.print(rows)
+    out.print(f"{deliveries(total(counts))}; nothing was changed (--dry-run).")

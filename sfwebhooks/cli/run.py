@@ -1,0 +1,44 @@
+"""`sfwebhooks run`: a service that keeps delivering what waits in the outbox."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from typing import Any
+
+from sfwebhooks import config
+from sfwebhooks.cli.common import add_config, folder, settings
+from sfwebhooks.database import FILE
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.service import Service
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("run", help="keep delivering what waits in the outbox, until it is stopped")
+    add_config(command)
+    command.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    if config.disabled():
+        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    stop, reload = threading.Event(), threading.Event()
+
+    def end(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.default_int_handler)  # a second one does not wait for what is in flight
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    found = settings(given)
+    for text in (*found.mistakes, *found.warnings):
+        logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", text)
+    if not found.endpoints and found.enabled is not False:
+        raise ConfigError("there is no endpoint that can be used: sfwebhooks check says why")
+    return 0 if Service(lambda: settings(given), folder(given) / FILE).run(stop, reload) else 1

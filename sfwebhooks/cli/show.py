@@ -1,0 +1,137 @@
+"""`sfwebhooks show ID`: all about one delivery, with every attempt."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.cli.common import add_data, plain, table
+from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
+from sfwebhooks.cli.selecting import on_outbox
+from sfwebhooks.clocks import moment
+from sfwebhooks.events import WebhookEvent, clean_text, timestamp
+from sfwebhooks.records import Record, Records
+from sfwebhooks.redaction import WITHHELD, for_chat
+from sfwebhooks.retry import State
+from sfwebhooks.words import in_line, text_of
+
+#: characters of a finding
+DATA = 200
+#: which attempts use up no retry
+SPARED = "the others were before a replay, in a batch that was split, or failed while the endpoint was failing or held"
+#: what a reason means that no receiver gave
+REASONS = {
+    "too_old": "it waited longer than max_age",
+    "endpoint_removed": "the settings have no such endpoint any more, and it waited longer than max_age",
+    "crashed_sender": "making its message ended the process again and again",
+}
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    add_show(commands, "show all about one delivery, with every attempt", None)
+
+
+def add_show(commands: Any, words: str, state: State | None) -> None:
+    """Add a command that shows a delivery of a state, or of any."""
+    command = commands.add_parser("show", help=words)
+    command.add_argument(
+        "id", type=clean_text, metavar="ID", help="id of the delivery, or of its event, or its beginning"
+    )
+    command.add_argument("--json", action="store_true", help="print a JSON object, with all that the event tells")
+    add_data(command)
+    command.set_defaults(run=on_outbox(_show), only=state)
+
+
+def _show(given: argparse.Namespace, records: Records, out: Console) -> int:
+    record = records.find(given.id, given.only)
+    attempts, delivery = records.attempts(record.id), records.delivery(record.id)
+    event = delivery.event if delivery else None
+    if given.json:
+        out.print(plain(as_json(_fields(record, attempts, event))), soft_wrap=True)
+        return 0
+    rows = table("", "")
+    rows.show_header = False
+    for name, value in _lines(record, event, len(attempts)):
+        rows.add_row(plain(name, "bold"), plain(value))
+    out.print(rows)
+    _print_attempts(attempts, out)
+    return 0
+
+
+def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | None) -> dict[str, Any]:
+    return {
+        **fields_of(record),
+        "at": event and timestamp(event.at),
+        "data": event and _data(event),
+        "log": [fields_of_attempt(attempt) for attempt in attempts],
+    }
+
+
+def _lines(record: Record, event: WebhookEvent | None, attempts: int) -> Iterator[tuple[str, str]]:
+    yield "delivery", record.id
+    yield "endpoint", record.endpoint
+    yield "state", _state(record)
+    if record.reason:
+        yield "why", record.reason + (f": {REASONS[record.reason]}" if record.reason in REASONS else "")
+    yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"
+    yield "attempts", _attempts(record.attempts, attempts)
+    if record.batch:
+        yield "batch", record.batch
+    yield "event", f"{record.name}{'' if record.name == record.type else f' ({record.type})'}, {record.severity.label}"
+    yield "event id", record.event_id
+    if event:
+        yield "happened", moment(event.at)
+        yield from _finding(event)
+    if record.scan_id:
+        yield "scan", f"{record.scan_id}{f' of {record.target}' if record.target else ''}"
+        yield "number", f"{record.sequence} of this scan and endpoint"
+
+
+def _attempts(counted: int, made: int) -> str:
+    return str(made) if counted == made else f"{made}, of which {counted} used up retries; {SPARED}"
+
+
+def _state(record: Record) -> str:
+    if record.settled_at is not None:
+        return f"{record.state.value} since {moment(record.settled_at)}"
+    return f"{record.state.value}, due {moment(record.due_at)}"
+
+
+def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
+    """Yield what was found, masked as in a chat: a terminal is read by others too, and copied into tickets."""
+    data = _data(event)
+    if data is None:
+        yield "data", "what is kept of it is no JSON: the outbox was changed by another hand, or is damaged"
+        return
+    host_type, module = text_of(data, "event_type"), text_of(data, "module")
+    if host_type:
+        yield "finding", f"{host_type}{f' by {module}' if module else ''}"
+        words = for_chat(host_type, text_of(data, "data"))
+        if words != WITHHELD:
+            yield "", in_line(words, DATA)
+
+
+def _data(event: WebhookEvent) -> dict[str, Any] | None:
+    """Return an event's data, None if they cannot be read."""
+    try:
+        return dict(event.data)
+    except ValueError:
+        return None
+
+
+def _print_attempts(attempts: Sequence[Attempt], out: Console) -> None:
+    out.print()
+    if not attempts:
+        out.print("There was no attempt.")
+        return
+    rows = table("attempt at (UTC)", "took", "status", "reason", "trigger", "reply")
+    rows.columns[0].no_wrap = rows.columns[1].no_wrap = True
+    for one in attempts:
+        at, status = timestamp(one.at)[:19].replace("T", " "), "" if one.status is None else str(one.status)
+        rows.add_row(at, f"{one.seconds:.2f} s", status, plain(one.reason), plain(one.trigger), plain(one.excerpt))
+    out.print(rows)

@@ -1,0 +1,129 @@
+"""The Crew of a lane: threads that do its steps while there are any, and rest until they are woken.
+
+They start lazily, and are daemons: an exit of the process ends them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Callable
+
+from sfwebhooks.errors import OutboxError
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds; where a piece of work takes longer, several threads do more of it
+SLOW_SECONDS = 0.005
+NEVER = float("inf")
+
+
+class Crew:
+    """Threads with one task.
+
+    Args:
+        name: of the threads, each with its number.
+        size: how many there may be.
+        step: does one piece of work; returns whether there was one.
+        rest_seconds: how long to rest before the next look, if nobody wakes the crew.
+    """
+
+    def __init__(self, name: str, size: int, step: Callable[[], bool], rest_seconds: Callable[[], float]) -> None:
+        self.stopping = False
+        #: seconds of rest after a piece of work for each second of the processor's time that it took
+        self.rest_share = 0.0
+        self._name = name
+        self._size = size
+        self._step = step
+        self._rest_seconds = rest_seconds
+        self._bell = threading.Condition()
+        #: threads that rest, and whether one of them looks for work by itself
+        self._resting = 0
+        self._polled = False
+        #: set by a call that came while nobody rested
+        self._called = False
+        #: thread at work -> monotonic seconds at which its piece of work began; and how long the last one took
+        self._began_at: dict[int, float] = {}
+        self._took = NEVER
+        self._threads: list[threading.Thread] = []
+        self._trouble = ""
+
+    @property
+    def began(self) -> bool:
+        """Whether there are threads."""
+        return bool(self._threads)
+
+    def wake(self) -> None:
+        """Look for work now; the first call starts the first thread. Costs next to nothing while all are at work."""
+        self._called = True
+        if self._resting == len(self._threads) or self._is_slow:
+            self._call_one()
+
+    def more(self) -> None:
+        """Let one more thread look for work, if there are threads at all, and work takes so long that it helps."""
+        if self._threads and self._is_slow:
+            self._call_one()
+
+    @property
+    def _is_slow(self) -> bool:
+        oldest = min(list(self._began_at.values()), default=NEVER)
+        return self._took > SLOW_SECONDS or time.monotonic() - oldest > SLOW_SECONDS
+
+    def _call_one(self) -> None:
+        with self._bell:
+            self._bell.notify()
+            if not self._resting and len(self._threads) < self._size:
+                self._grow()
+
+    def halt(self) -> None:
+        """Begin nothing more."""
+        with self._bell:
+            self.stopping = True
+            self._bell.notify_all()
+
+    def stop(self, deadline: float) -> bool:
+        """End the threads; return whether all have ended at `deadline` (monotonic seconds)."""
+        self.halt()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _grow(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
+        self._threads.append(thread)  # before it begins, and may itself call for more
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads can be had: those that there are must do
+            self._threads.remove(thread)
+
+    def _work(self) -> None:
+        while not self.stopping:
+            went, begin, used = False, time.monotonic(), time.thread_time()
+            self._began_at[threading.get_ident()] = begin
+            try:
+                went = self._step()
+                self._trouble = ""
+                self._took = time.monotonic() - begin if went else self._took
+            except OutboxError as error:
+                log.log(logging.DEBUG if str(error) == self._trouble else logging.WARNING, "webhooks: %s", error)
+                self._trouble = str(error)
+            except Exception:  # a thread that ends would leave its endpoint silent for the rest of the process
+                log.exception("webhooks: the sending thread of %s met a bug", self._name)
+            del self._began_at[threading.get_ident()]
+            if not went:
+                self._rest()
+            elif self.rest_share:
+                time.sleep((time.thread_time() - used) * self.rest_share)
+
+    def _rest(self) -> None:
+        """Wait for the bell; one of the resting threads also looks by itself from time to time."""
+        with self._bell:
+            if self._called or self.stopping:  # while this one still looked
+                self._called = False
+                return
+            polls, self._polled = not self._polled, True
+            self._resting += 1
+            self._bell.wait(self._rest_seconds() if polls else None)
+            self._resting -= 1
+            if polls:
+                self._polled = False

@@ -1,0 +1,118 @@
+"""The security-audit guide's envelope: a generic message comes in, the same goes out in the words of that guide.
+
+All that we say stays in it, but for one word: a finding's `description` is there what was found, and our words for its
+type are the `title`. What the guide's receivers read besides is added, as far as a scanner has it. Where it has
+nothing stands null, or an empty text, since a receiver fails that looks for a key in vain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Delivery
+from sfwebhooks.naming import SECURITY_AUDIT, event_name
+from sfwebhooks.notice import WHY
+from sfwebhooks.words import numbers, readable, text_of
+
+Data = dict[str, Any]
+#: severities that the guide counts; a plain fact is no issue there
+COUNTED = ("critical", "high", "medium", "low")
+#: characters of a finding's description; `data` has the rest
+DESCRIPTION_MAX = 4096
+NO_REMEDIATION = {"available": False, "auto_fixable": False, "description": "The scanner knows none."}
+#: how the host's modules write a CVE's score among its other lines
+SCORE = re.compile(r"^Score: (\d{1,2}(?:\.\d+)?)$", re.MULTILINE)
+
+
+def translated(message: Mapping[str, Any], delivery: Delivery, endpoint: Endpoint) -> Data:
+    """Return a generic message with the guide's event name, time and data."""
+    name = event_name(delivery, SECURITY_AUDIT)
+    whole_seconds = message["timestamp"][: len("2026-11-21T10:00:00")] + "Z"
+    data = guides_data(name, delivery, message["data"], endpoint.link(delivery.event.scan))
+    return {**message, "event_type": name, "timestamp": whole_seconds, "data": data}
+
+
+def guides_data(name: str, delivery: Delivery, given: Data, report_url: str) -> Data:
+    """Return an event's data and what the guide has in an event of that name; what the event says itself wins.
+
+    Args:
+        given: the event's data.
+        report_url: where the scan can be looked at, or nothing.
+    """
+    finds = name.startswith("finding.")
+    added: Data = _finding(delivery) if finds else {}
+    if name == "scan.started":
+        added = {"branch": None, "scan_type": "osint", "triggered_by": None}
+    if name == "scan.failed":
+        added = _failure(given)
+    if "events_by_severity" in given:
+        added |= _summary(given, report_url)
+    return {**added, **_scan(delivery), **given, **(_wording(given) if finds else {})}
+
+
+def _scan(delivery: Delivery) -> Data:
+    """Return which scan it is about; what was scanned stands for the repository."""
+    scan, target = delivery.event.scan, delivery.event.data.get("target")
+    if scan:
+        return {"scan_id": scan.id, "repository_url": target or scan.target}
+    return {"repository_url": target} if target else {}
+
+
+def _finding(delivery: Delivery) -> Data:
+    """Return what the guide says of a finding; the place is the event that led to it."""
+    given = delivery.event.data
+    sources = given.get("sources")
+    source = sources[0] if isinstance(sources, list) and sources and isinstance(sources[0], Mapping) else {}
+    place = text_of(source, "data") or text_of(given, "target")
+    return {
+        "finding_id": delivery.event.id,
+        "scan_id": "",
+        "repository_url": "",
+        "severity": delivery.event.severity.label,
+        "category": text_of(given, "event_type"),
+        "file": place,
+        "line": None,
+        "remediation": dict(NO_REMEDIATION),
+        "cvss_score": _score(given),
+        "affected_component": place,
+    }
+
+
+def _wording(given: Mapping[str, Any]) -> Data:
+    """Return title and description of a finding of the scanner; one from elsewhere has its own."""
+    if "title" in given:
+        return {}
+    found = readable(text_of(given, "data")[:DESCRIPTION_MAX])
+    return {"title": text_of(given, "description") or text_of(given, "event_type"), "description": found}
+
+
+def _score(given: Mapping[str, Any]) -> int | float | None:
+    known = text_of(given, "event_type").startswith("VULNERABILITY_")
+    match = SCORE.search(text_of(given, "data")) if known else None
+    score = float(match[1]) if match else None
+    return int(score) if score is not None and score.is_integer() else score  # JSON.stringify writes 10, not 10.0
+
+
+def _summary(given: Mapping[str, Any], report_url: str) -> Data:
+    """Return how long a scan took and what it found."""
+    found = numbers(given["events_by_severity"])
+    counts = {label: found.get(label, 0) for label in COUNTED}
+    return {
+        "duration_seconds": given.get("duration"),
+        "findings_summary": {**counts, "total": sum(counts.values())},
+        "report_url": report_url or None,
+    }
+
+
+def _failure(given: Mapping[str, Any]) -> Data:
+    """Return why a scan failed; the scanner tries none again."""
+    reason = text_of(given, "reason") or text_of(given, "status")
+    return {
+        "error_code": reason.upper().replace("-", "_"),
+        "error_message": text_of(given, "error") or WHY.get(reason, reason),
+        "retry_attempt": 0,
+        "will_retry": False,
+    }

@@ -1,0 +1,100 @@
+"""The catalogue as a JSON Schema (2020-12) for receivers: event types come in, one document about all of them goes out.
+
+It describes a message of the format generic. It asks for what is always there and allows everything else, since
+messages only ever get more keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sfwebhooks.catalogue import EventType
+from sfwebhooks.catalogue.fields import SEVERITIES, Field
+from sfwebhooks.formats.generic import SCHEMA
+
+Json = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+METADATA: dict[str, Json] = {
+    "schema": {"type": "integer", "minimum": SCHEMA, "description": "Grows when messages get more than this says."},
+    "event_id": {"type": "string", "pattern": UUID, "description": "The same for all endpoints."},
+    "delivery_id": {"type": "string", "pattern": UUID, "description": "The same each time that this message comes."},
+    "endpoint": {"type": "string", "minLength": 1, "description": "The endpoint's name in the sender's settings."},
+    "sequence": {
+        "type": "integer",
+        "minimum": 1,
+        "description": "1, 2, 3 ... without gaps per scan and endpoint; if all was numbered anew, 100000001 ...",
+    },
+    "severity": {"enum": [*SEVERITIES], "description": "The event's severity."},
+}
+ENVELOPE: dict[str, Json] = {
+    "timestamp": {"type": "string", "format": "date-time", "pattern": MOMENT, "description": "When it happened."},
+    "source": {"const": "spiderfoot"},
+    "version": {"type": "string", "description": "SpiderFoot's; empty if it is not about one of its scans."},
+    "data": {"type": "object"},
+    "metadata": {"type": "object", "properties": METADATA, "required": [*METADATA]},
+}
+
+
+def document(entries: Iterable[EventType]) -> Json:
+    """Return the schema of a message of any of some types, whether it comes under the name or the alias."""
+    known = tuple(entries)
+    words = [word for entry in known for word in _words(entry)]
+    properties = {"event_type": {"enum": words, "description": "The name or alias, as subscribed."}, **ENVELOPE}
+    return {
+        "$schema": DIALECT,
+        "title": "A message of sfwebhooks in the format generic",
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "allOf": [
+            {
+                "if": {"properties": {"event_type": {"enum": _words(entry)}}, "required": ["event_type"]},
+                "then": {"title": entry.name, "description": entry.summary, **_of(entry)},
+            }
+            for entry in known
+        ],
+    }
+
+
+def _words(entry: EventType) -> list[str]:
+    return list(dict.fromkeys((entry.name, entry.alias)))
+
+
+def _of(entry: EventType) -> Json:
+    """Return what is special in messages of a type."""
+    severities = [severity.label for severity in entry.severities] or [*SEVERITIES]
+    metadata = {"properties": {"severity": {"enum": severities}}}
+    if entry.by_others in ((), entry.fields):
+        return {"properties": {"data": _object(entry.fields), "metadata": metadata}}
+    return {
+        "properties": {"metadata": metadata},
+        "if": {"properties": {"version": {"const": ""}}},
+        "then": {"description": "Told by another tool.", "properties": {"data": _object(entry.by_others)}},
+        "else": {"description": "Told by SpiderFoot.", "properties": {"data": _object(entry.fields)}},
+    }
+
+
+def _object(fields: tuple[Field, ...]) -> Json:
+    return {
+        "type": "object",
+        "properties": {field.name: _value(field) for field in fields},
+        "required": [field.name for field in fields if field.required],
+    }
+
+
+def _value(field: Field) -> Json:
+    when = f" Only if {field.when}." if field.when else ""
+    schema: Json = {"description": field.meaning + when, "type": field.type}
+    if field.choices:
+        schema["enum"] = [*field.choices]
+    if field.type == "array":
+        schema["items"] = _object(field.parts) if field.parts else {"type": field.of}
+    elif field.of:
+        schema["additionalProperties"] = {"type": field.of}
+    elif field.parts:
+        schema |= _object(field.parts)
+    return schema

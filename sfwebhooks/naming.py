@@ -1,0 +1,73 @@
+"""Naming: what a message's own headers are called, and its event, after one guide or the other.
+
+`signing` writes headers by it, `formats.generic` the envelope. Who verifies a message sees by its headers which it was.
+The headers of Standard Webhooks stand beside these and have one name each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sfwebhooks.endpoints import ALIASES
+from sfwebhooks.events import Batch, Delivery
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names after one guide."""
+
+    event: str
+    delivery: str
+    timestamp: str
+    replay: str
+    signature: str
+    #: whether events go by their dotted names, in an envelope of that guide
+    dotted: bool = False
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """All headers that it names."""
+        return (self.event, self.delivery, self.timestamp, self.replay, self.signature)
+
+
+SPIDERFOOT = Naming(
+    event="X-SpiderFoot-Event",
+    delivery="X-SpiderFoot-Delivery",
+    timestamp="X-SpiderFoot-Timestamp",
+    replay="X-SpiderFoot-Replay",
+    signature="X-SpiderFoot-Signature",
+)
+SECURITY_AUDIT = Naming(
+    event="X-Security-Event",
+    delivery="X-Security-Delivery",
+    timestamp="X-Security-Timestamp",
+    replay="X-Security-Replay",
+    signature="X-Security-Signature",
+    dotted=True,
+)
+#: word in the configuration -> naming; of a message that has headers of both it is the first
+NAMINGS = {"spiderfoot": SPIDERFOOT, "security-audit": SECURITY_AUDIT}
+
+
+def event_name(sent: Delivery | Batch, naming: Naming) -> str:
+    """Return the name under which an event is told, "batch" for several of them."""
+    if isinstance(sent, Batch):
+        return event_name(sent.deliveries[0], naming) if len(sent.deliveries) == 1 else sent.name
+    if not naming.dotted:
+        return sent.name
+    alias = ALIASES.get(sent.name, sent.name)
+    # the guide has a name for each severity, and none for both
+    return f"finding.{sent.event.severity.label}" if alias == ALIASES["high_risk_event"] else alias
+
+
+def naming_of(headers: Iterable[str]) -> Naming:
+    """Return by which naming a received message goes, from the names of its headers; the first if nothing tells."""
+    names = {plain_name(name) for name in headers}
+    return next((one for one in NAMINGS.values() if names & set(map(plain_name, one.headers))), SPIDERFOOT)
+
+
+def plain_name(header: str) -> str:
+    """Return a header's name as it is compared: CGI and WSGI say HTTP_WEBHOOK_ID."""
+    return re.sub(r"^http-", "", header.lower().replace("_", "-"))

@@ -1,0 +1,48 @@
+"""Pending: the events that wait in memory while the outbox cannot be written. Bounded, and what has no room is counted:
+it comes back from the host's database at the scan's end."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from sfwebhooks.events import WebhookEvent
+
+EVENTS_MAX = 10_000
+#: characters of their data
+SIZE_MAX = 32 * 1024 * 1024
+
+
+class Pending:
+    """A queue that does not grow for ever. One thread adds, one at a time takes."""
+
+    def __init__(self) -> None:
+        #: events for which there was no room
+        self.missed = 0
+        self._events: deque[WebhookEvent] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def add(self, event: WebhookEvent) -> None:
+        """Keep an event, or count it."""
+        if len(self._events) >= EVENTS_MAX or self._size >= SIZE_MAX:
+            self.missed += 1
+        else:
+            self._events.append(event)
+            self._size += size(event)
+
+    def first(self, count: int) -> list[WebhookEvent]:
+        """Return the oldest events, so many at most."""
+        return list(islice(self._events, count))
+
+    def drop(self, count: int) -> None:
+        """Forget the oldest events: they are committed."""
+        for _ in range(count):
+            self._size -= size(self._events.popleft())
+
+
+def size(event: WebhookEvent) -> int:
+    """Return about how many characters an event holds."""
+    return len(event.data.get("data", "")) + sum(len(source["data"]) for source in event.data.get("sources", ()))

@@ -1,0 +1,234 @@
+"""The outbox as the sending side has it: an endpoint's deliveries are claimed, and settled after an attempt.
+
+What is waiting belongs to whoever holds the lock of its endpoint's URL (`locks`), so a claim needs no lease. It
+writes nothing, but for the members of a batch of several: a retry must have the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.claims import Queue, next_of
+from sfwebhooks.database import Database
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.pacing import Health
+from sfwebhooks.retry import Settlement, State
+from sfwebhooks.rows import FRESH, LATE, health_of, insert, insert_attempts, save_health
+
+#: a message whose making killed its process so often is not made again
+CRASHES_MAX = 3
+#: what was delivered stays so, whatever a sender says that was there at the same time; of one that was numbered anew
+#: after it was claimed the receiver has to see the new number; and a row may have got the number of one that is gone
+SETTLE = """
+    UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
+                        batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
+                        crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
+    WHERE number IN (SELECT value FROM json_each(?7)) AND id IN (SELECT value FROM json_each(?8))
+          AND sequence IN (SELECT value FROM json_each(?9)) AND state <> 'delivered'
+"""
+#: an event and who wants it: (endpoint, name under which)
+Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What an operator said of an endpoint."""
+
+    #: epoch seconds before which nothing is sent
+    paused_until: float = 0.0
+    #: how often it was to be taken for healthy
+    resets: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt came to."""
+
+    batch: Batch
+    attempt: Attempt
+    #: of each delivery
+    settlements: Sequence[Settlement]
+
+    @property
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The parameters of SETTLE, once for those in a row whose settlement is the same: mostly all."""
+        ended_at = self.attempt.at + self.attempt.seconds
+        pairs = zip(self.batch.deliveries, self.settlements)
+        return [
+            (
+                *(settlement.state.value, settlement.reason, settlement.due_at),
+                None if settlement.state is State.WAITING else ended_at,
+                *(int(settlement.counts), settlement.batch, *_which([delivery for delivery, _ in group])),
+            )
+            for settlement, group in groupby(pairs, key=itemgetter(1))
+        ]
+
+
+class Queues(Database):
+    """The deliveries that wait, each endpoint's in a queue of its own, and what is known of the endpoints."""
+
+    def claim(self, queue: Queue, busy: Collection[str], now: float) -> Batch | None:
+        """Return what goes out next to an endpoint: fresh before late, and of the late what is due.
+
+        Args:
+            busy: ids of deliveries in flight, not to be returned.
+        """
+        with self._reading() as sql:
+            members, file = next_of(sql, queue, busy, now), self._generation
+        if not members:
+            return None
+        batch = Batch(tuple(members), file)
+        if queue.size > 1:  # one that goes alone too: it must not come again within others
+            self._freeze(batch, queue.endpoint)
+        return batch
+
+    def _freeze(self, batch: Batch, endpoint: str) -> None:
+        """Write down who is in a new batch, in case that it is never settled."""
+        members = json.dumps([delivery.id for delivery in batch.deliveries])
+        with self._writing() as sql:
+            sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
+
+    def recall(self, endpoint: str) -> None:
+        """Let batches that were in flight when their sender died go out again with the same members."""
+        with self._reading() as sql:
+            left = sql.execute("SELECT id FROM frozen WHERE endpoint = ?", (endpoint,)).fetchall()
+        if left:
+            with self._writing() as sql:
+                for (batch,) in left:
+                    _bind(sql, batch)
+
+    def pull(self, endpoint: str, now: float, longest: float) -> None:
+        """Make due what no wait can have put so far ahead: its due time comes from a clock that was set back.
+
+        Args:
+            longest: seconds. A replay has a pace of its own.
+        """
+        far = f"endpoint = ? AND {LATE} AND due_at > ? AND replays = 0"
+        with self._reading() as sql:
+            if not sql.execute(f"SELECT 1 FROM delivery WHERE {far} LIMIT 1", (endpoint, now + longest)).fetchone():
+                return
+        with self._writing() as sql:
+            sql.execute(f"UPDATE delivery SET due_at = ? WHERE {far}", (now, endpoint, now + longest))
+
+    def blame(self, batch: str, now: float) -> None:
+        """Count that the making of a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
+
+        Args:
+            batch: the id of what was being made. The second time its members go alone from then on, so that it is
+                known who it was; the first time may be chance, and what comes again has the id that it had.
+        """
+        with self._writing() as sql:
+            _bind(sql, batch)
+            sql.execute(
+                "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END"
+                " WHERE (id = ?1 OR batch = ?1) AND state = 'waiting'",
+                (batch,),
+            )
+            sql.execute(
+                "UPDATE delivery SET state = 'dead', reason = 'crashed_sender', settled_at = ?2"
+                " WHERE id = ?1 AND state = 'waiting' AND crashes >= ?3",
+                (batch, now, CRASHES_MAX),
+            )
+
+    def settle(
+        self, outcomes: Iterable[Outcome], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()
+    ) -> None:
+        """Commit what became of attempts, the health of endpoints where it changed, and the alerts that tell it."""
+        with self._writing() as sql:
+            for outcome in outcomes:
+                if outcome.batch.file not in (0, self._generation):
+                    continue  # its rows are gone, and others have their numbers
+                for *values, numbers, ids, sequences in outcome.rows:
+                    insert_attempts(sql, numbers, ids, outcome.attempt)
+                    sql.execute(SETTLE, (*values, numbers, ids, sequences))
+                sql.execute("DELETE FROM frozen WHERE id = ?", (outcome.batch.id,))
+            for endpoint, health in (healths or {}).items():
+                save_health(sql, endpoint, health)
+            for event, wanted in alerts:
+                insert(sql, event, wanted, event.at)
+
+    def next_due(self, endpoint: str) -> float | None:
+        """Return when the next delivery of the endpoint is due (0 if it is a fresh one), or None if none waits."""
+        with self._reading() as sql:
+            row: tuple[float | None] = sql.execute(
+                f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
+                f" ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END",
+                (endpoint,),
+            ).fetchone()
+        return row[0]
+
+    def make_due(self, endpoint: str, now: float) -> None:
+        """Let all waiting deliveries of an endpoint be tried at once; a replay keeps its pace."""
+        with self._writing() as sql:
+            _make_due(sql, endpoint, now)
+
+    def shift(self, endpoints: Iterable[str], seconds: float) -> None:
+        """Let the due times of endpoints' deliveries follow a clock that was set forward, or back."""
+        with self._writing() as sql:
+            for name in endpoints:
+                sql.execute(f"UPDATE delivery SET due_at = due_at + ? WHERE endpoint = ? AND {LATE}", (seconds, name))
+
+    def health(self, endpoint: str) -> Health:
+        """Return the health of an endpoint as it was last written."""
+        with self._reading() as sql:
+            return health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
+
+    def orders(self, endpoint: str) -> Orders:
+        """Return what an operator said of an endpoint."""
+        with self._reading() as sql:
+            row = sql.execute("SELECT paused_until, resets FROM operator WHERE endpoint = ?", (endpoint,)).fetchone()
+        return Orders(*row) if row else Orders()
+
+    def pause(self, endpoint: str, until: float) -> None:
+        """Send nothing to an endpoint before a time (epoch seconds)."""
+        with self._writing() as sql:
+            sql.execute(
+                "INSERT INTO operator VALUES (?1, ?2, 0) ON CONFLICT (endpoint) DO UPDATE SET paused_until = ?2",
+                (endpoint, until),
+            )
+
+    def resume(self, endpoint: str, now: float) -> None:
+        """Send to an endpoint again at once, whatever it answered."""
+        with self._writing() as sql:
+            _make_due(sql, endpoint, now)
+            health = health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
+            if not health.healthy:
+                save_health(sql, endpoint, health.reopened(health.fingerprint))
+            sql.execute(
+                "INSERT INTO operator VALUES (?, 0, 1)"
+                " ON CONFLICT (endpoint) DO UPDATE SET paused_until = 0, resets = resets + 1",
+                (endpoint,),
+            )
+
+
+def _which(deliveries: Sequence[Delivery]) -> tuple[str, str, str]:
+    """Return the numbers of the rows of some deliveries, their ids, and the numbers that receivers see, as JSON."""
+    return (
+        json.dumps([delivery.number for delivery in deliveries]),
+        json.dumps([delivery.id for delivery in deliveries]),
+        json.dumps([delivery.sequence for delivery in deliveries]),
+    )
+
+
+def _bind(sql: sqlite3.Connection, batch: str) -> None:
+    """Let the members of a batch in flight know that they are its members."""
+    sql.execute(
+        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND id IN"
+        " (SELECT value FROM frozen, json_each(members) WHERE frozen.id = ?1)",
+        (batch,),
+    )
+    sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))
+
+
+def _make_due(sql: sqlite3.Connection, endpoint: str, now: float) -> None:
+    sql.execute(
+        f"UPDATE delivery SET due_at = ? WHERE endpoint = ? AND {LATE} AND (replays = 0 OR attempts > 0)",
+        (now, endpoint),
+    )

@@ -1,0 +1,132 @@
+"""The service behind `sfwebhooks run`: it keeps delivering what any process puts into the outbox, until it is stopped.
+
+It tells the ends of scans that died, looks after the outbox, and follows the configuration when that changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+from sfwebhooks.config import Settings
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.errors import ConfigError, OutboxError
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.recovery import tell_orphans
+from sfwebhooks.retry import State
+from sfwebhooks.upkeep import Upkeep
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds between two looks at the configuration and the outbox, and at scans that may have died
+LOOK_SECONDS = 1.0
+ORPHAN_SECONDS = 30.0
+#: seconds beyond the longest attempt that is waited for at the end
+GRACE_SECONDS = 3.0
+
+
+class Service:
+    """Sends for an outbox while it runs.
+
+    Args:
+        load: reads the configuration.
+        path: the outbox.
+    """
+
+    def __init__(self, load: Callable[[], Settings], path: Path) -> None:
+        self._load = load
+        self._path = path
+        self._settings = load()
+        self._seen = _stamp(self._settings.file)
+        self._orphans_at = float("-inf")
+        self._begin()
+
+    def run(self, stop: threading.Event, reload: threading.Event) -> bool:
+        """Run until `stop` is set; return whether everything that was in flight then is settled.
+
+        Args:
+            reload: read the configuration again, although its file looks the same (a secret's file may not).
+
+        Raises:
+            OutboxError: the outbox cannot be used at the start.
+        """
+        Outbox(self._path).tallies()
+        self._tell("sending")
+        self._dispatcher.wake()
+        while not stop.wait(LOOK_SECONDS):
+            self._look(stop, reload)
+        settled = self._end()
+        self._tell("stopped" if settled else "stopped while attempts were under way, which are repeated")
+        return settled
+
+    def _look(self, stop: threading.Event, reload: threading.Event) -> None:
+        stamp = _stamp(self._settings.file)
+        if reload.is_set() or stamp != self._seen:
+            self._seen = stamp
+            reload.clear()
+            self._reread(stop)
+        try:
+            if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
+                self._orphans_at = time.monotonic()
+                tell_orphans(self._dispatcher.outbox, self._settings)
+            self._dispatcher.tick()
+            self._upkeep.look(time.time())
+            self._dispatcher.outbox.checkpoint()
+        except OutboxError as error:
+            log.warning("webhooks: %s", error)
+        except Exception:  # the service would end, and with it all deliveries
+            log.exception("webhooks: a bug in the service; it goes on")
+
+    def _reread(self, stop: threading.Event) -> None:
+        """Use the settings as they are now, if they are right; else go on as before."""
+        try:
+            new = self._load()
+        except ConfigError as error:
+            log.warning("webhooks: %s; the configuration before is still used", error)
+            return
+        for text in (*new.mistakes, *new.warnings):
+            log.warning("webhooks: %s", text)
+        if new.mistakes or not (new.endpoints or new.enabled is False):
+            log.warning("webhooks: the changed configuration has mistakes or no endpoint; the one before is still used")
+            return
+        self._end()
+        self._settings = new
+        self._begin()
+        if stop.is_set():
+            return
+        self._dispatcher.wake()
+        self._tell("the configuration was read again")
+
+    def _begin(self) -> None:
+        endpoints = () if self._settings.enabled is False else self._settings.endpoints
+        self._dispatcher = Dispatcher(endpoints, self._path, storage=self._settings.storage)
+        self._upkeep = Upkeep(self._settings, self._path)
+
+    def _end(self) -> bool:
+        longest = max((endpoint.timeout for endpoint in self._settings.endpoints), default=0.0)
+        self._upkeep.close()
+        return self._dispatcher.stop(longest + GRACE_SECONDS)
+
+    def _tell(self, what: str) -> None:
+        names = ", ".join(endpoint.name for endpoint in self._settings.endpoints) or "none"
+        if self._settings.enabled is False:
+            names = "none, since enabled = false"
+        outbox = Outbox(self._path)
+        try:
+            waiting = f"{outbox.tallies()[State.WAITING.value]} waiting"
+        except OutboxError as error:
+            waiting = str(error)
+        finally:
+            outbox.close()
+        log.info("webhooks: %s; endpoints: %s; %s", what, names, waiting)
+
+
+def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+    """Return what differs once a file was written or replaced."""
+    try:
+        found = file.stat() if file else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None

@@ -1,0 +1,211 @@
+"""How the text of a value is read: each parser takes the text and gives the value, or raises ValueError with what would
+be right. `options` says which key is read by which.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Callable
+from urllib.parse import urlsplit
+
+from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches
+from sfwebhooks.keys import problem
+from sfwebhooks.masking import shown
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean "...?"' for a typo of a known word, else nothing."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def comment_in(text: str) -> str:
+    """Return what to say if a comment seems to stand behind a value, of which an INI file makes it a part."""
+    match = re.search(r"\s([#;])", text)
+    return f"what follows {match[1]} looks like a comment, which needs a line of its own" if match else ""
+
+
+def boolean(text: str) -> bool:
+    """Read true/false, yes/no, on/off, 1/0."""
+    word = text.strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("accepted: true or false")
+
+
+def seconds(text: str) -> float:
+    """Read a positive duration such as 15, 15s, 5m, 1h or 7d, in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match or not 0 < float(match[1]) * UNITS[match[2]] <= 365 * 86400:
+        raise ValueError("accepted: a duration above zero such as 15s, 5m, 1h or 7d")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def seconds_or_never(text: str) -> float:
+    """Read a duration as `seconds` does, or 0."""
+    if re.fullmatch(r"0\s*[smhd]?", text.strip()):
+        return 0.0
+    try:
+        return seconds(text)
+    except ValueError:
+        raise ValueError("accepted: a duration such as 60s or 5m, or 0 for never") from None
+
+
+def at_most(limit: str) -> Callable[[str], float]:
+    """Return a parser for durations up to a longest one, in seconds."""
+
+    def parse(text: str) -> float:
+        if seconds(text) > seconds(limit):
+            raise ValueError(f"accepted: a duration above zero, {limit} at most")
+        return seconds(text)
+
+    return parse
+
+
+def rate(text: str) -> float:
+    """Read how fast something may go, such as 1/s, 5/m or 100/h; returns the seconds between two."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*/\s*([smh])", text.strip())
+    if not match or not float(match[1]):
+        raise ValueError("accepted: a number above zero for each second, minute or hour, such as 1/s, 5/m or 100/h")
+    return UNITS[match[2]] / float(match[1])
+
+
+def schedule(text: str) -> tuple[float, ...]:
+    """Read the waits before each retry, such as 5s, 1m, 5m, in seconds."""
+    waits = tuple(seconds(word) for word in words(text))
+    if not 1 <= len(waits) <= 100:
+        raise ValueError("accepted: up to 100 durations such as 5s, 1m, 5m, 15m, 1h, 6h")
+    return waits
+
+
+def durability(text: str) -> bool:
+    """Read how durable a commit is; returns whether it outlives a power failure."""
+    if text.strip() not in ("process", "power"):
+        raise ValueError("accepted: process or power")
+    return text.strip() == "power"
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser for whole numbers of a range."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text.strip()) or not low <= int(text) <= high:
+            raise ValueError(f"accepted: a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read a list separated by commas or line ends."""
+    return tuple(word.strip() for word in re.split(r"[,\n]", text) if word.strip())
+
+
+def event_words(text: str) -> tuple[str, ...]:
+    """Read subscriptions; each must be able to match something."""
+    found = words(text)
+    if not found:
+        raise ValueError('accepted: event names, * patterns, "all", "!name"; see sfwebhooks events')
+    for word in found:
+        wanted = word[1:] if word.startswith("!") else word
+        if not any(matches(wanted, name) for name in EVENT_NAMES):
+            hint = nearest(wanted, sorted(EVENT_NAMES))
+            wrong = f'no event is called "{shown(word)}".{hint}'
+            raise ValueError(f'{wrong} Accepted: event names, * patterns, "all", "!name"')
+    return found
+
+
+def one_of(names: Collection[str], hint: str = "") -> Callable[[str], str]:
+    """Return a parser for one of some names; `hint` follows what is accepted."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"accepted: {', '.join(names)}.{nearest(text, names)}{hint}")
+        return text
+
+    return parse
+
+
+def url(text: str) -> Secret:
+    """Read an http or https URL with a host, in ASCII, without user name, password or fragment."""
+    try:
+        parts = urlsplit(text)
+        host = (parts.hostname or "").encode("idna")  # raises for an empty or too long label
+        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("accepted: an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)")
+    if "@" in parts.netloc:
+        raise ValueError("a user name or password in the URL is not sent; use header.Authorization or api_key")
+    if parts.fragment:
+        raise ValueError("the part after # is never sent; leave it away")
+    return Secret(text)
+
+
+def base_url(text: str) -> str:
+    """Read the http or https URL of a web interface, to which paths are added; a slash at its end is dropped."""
+    base = url(text).reveal().rstrip("/")
+    if not re.fullmatch(r"[^?|<>]+", base):
+        raise ValueError("accepted: an http:// or https:// URL without ? and what follows")
+    return base
+
+
+def secrets(text: str) -> tuple[Secret, ...]:
+    """Read signing secrets, one a line: any text, or whsec_ and whsk_ as Standard Webhooks has them."""
+    return _secrets(text, signs=True)
+
+
+def receiver_secrets(text: str) -> tuple[Secret, ...]:
+    """Read what a receiver verifies with, one a line: the sender's secrets, or the whpk_ of its whsk_."""
+    return _secrets(text, signs=False)
+
+
+def _secrets(text: str, signs: bool) -> tuple[Secret, ...]:
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not lines:
+        raise ValueError("accepted: any text, whsec_..., whsk_..., env:NAME or file:PATH; one a line when rotating")
+    for line in lines:
+        if problem(line, signs):
+            raise ValueError(problem(line, signs))
+    return tuple(Secret(line) for line in lines)
+
+
+def secret(text: str) -> Secret:
+    """Read a text that must not be shown and goes into a header."""
+    return Secret(header_value(text))
+
+
+def password(text: str) -> Secret:
+    """Read a password, any text."""
+    return Secret(text)
+
+
+def header_value(text: str) -> str:
+    """Read a header's value: one line of visible characters (RFC 9110 section 5.5), in ASCII."""
+    if not re.fullmatch(r"[!-~](?:[ -~\t]*[!-~])?", text):
+        raise ValueError("accepted: one line of ASCII text")
+    return text
+
+
+def path(text: str) -> Path:
+    """Read a file name; `~` is the home folder. Relative ones are resolved by `config`."""
+    if not text or "\0" in text:
+        raise ValueError("accepted: the name of a file")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"accepted: the name of a file; {error}") from error
+
+
+def plain(text: str) -> str:
+    """Read any text."""
+    return text

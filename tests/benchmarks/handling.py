@@ -1,0 +1,89 @@
+"""What `handleEvent` costs, called as the scanner calls it: with its own events, on the class that it loads.
+
+The scanner asks for no event that no endpoint wants (`watchedEvents`); the row for one says what it would cost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.database import FILE
+from sfwebhooks.scans import RUNS
+from tests.benchmarks.accepting import BARE, DEAD
+from tests.benchmarks.measure import Measure, Row, each
+from tests.builders import a_host_database, a_scan
+
+SCAN = a_scan()
+#: types of the events that led to one, from the target on
+CHAIN = ("INTERNET_NAME", "LINKED_URL_INTERNAL", "TARGET_WEB_CONTENT")
+
+
+def handling(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
+    """Return a row: events handled for so many endpoints, whose receivers are dead."""
+
+    def row(events: int) -> Measure:
+        made = scanner_events(events)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            a_host_database(folder / "spiderfoot.db", SCAN)
+            write_settings(folder, [f"{DEAD}{number}" for number in range(endpoints)], wanted)
+            module = a_module(folder / "spiderfoot.db")
+            measure = each(made, module.handleEvent)
+            assert deliveries(folder, "high_risk_event") == (events * endpoints if wanted == "all" else 0)
+            RUNS.pop(SCAN.id).end()
+        return measure
+
+    return row
+
+
+def scanner_events(number: int) -> list[Any]:
+    """Return SpiderFootEvents of high severity, with the chain of those that led to them."""
+    from spiderfoot import SpiderFootEvent
+
+    parent = SpiderFootEvent("ROOT", "acme.example", "", None)
+    for event_type in CHAIN:
+        parent = SpiderFootEvent(event_type, f"{event_type} of acme.example", "sfp_example", parent)
+    return [SpiderFootEvent("VULNERABILITY_CVE_HIGH", f"{n:0200d}", "sfp_example", parent) for n in range(number)]
+
+
+def a_module(database: Path) -> Any:
+    """Return our module as the scanner has it when a scan has begun."""
+    from spiderfoot import SpiderFootTarget
+
+    from sfwebhooks.plugin import sfp__stor_webhooks
+
+    module = sfp__stor_webhooks()
+    module.setScanId(SCAN.id)
+    module.setup(None, {"__database": str(database)})
+    module.setTarget(SpiderFootTarget(SCAN.target, SCAN.target_type))
+    return module
+
+
+def write_settings(folder: Path, urls: list[str], events: str = "all") -> None:
+    """Write the settings of endpoints with these URLs into a scanner's data folder; they are in every scan."""
+    text = f"[webhooks]\nenabled = true\nevents = {events}\ndrain_timeout = 1s\nsecret = {'s' * 32}\n"
+    text += "".join(f"[webhooks.team{number}]\nurl = {url}\n" for number, url in enumerate(urls))
+    path = folder / "webhooks.ini"
+    path.touch(0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def deliveries(folder: Path, name: str) -> int:
+    """Return how many deliveries of a name an outbox has."""
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as connection:
+        return int(connection.execute("SELECT count(*) FROM delivery WHERE name = ?", (name,)).fetchone()[0])
+
+
+ROWS = {
+    "accept: handleEvent, no endpoint wants it": Row(handling(1, "scan_*"), BARE),
+    "accept: handleEvent, one endpoint": Row(handling(1), BARE),
+    "accept: handleEvent, ten endpoints": Row(handling(10), BARE),
+}
+if importlib.util.find_spec("spiderfoot") is None:
+    ROWS = {}

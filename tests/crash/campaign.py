@@ -1,0 +1,243 @@
+"""A campaign of kills: one process after the other that uses the engine is killed, with SIGKILL, at moments of all
+kinds; what must be true in the end is read from the books."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from math import ceil
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sfwebhooks.database import FILE
+from sfwebhooks.endpoints import Endpoint
+from tests.builders import PATIENCE, a_scan, an_endpoint
+from tests.crash.books import OK, Books
+from tests.crash.catcher import Catcher, Caught
+from tests.crash.upgrades import Upgrades, released
+from tests.crash.worker import DRAIN_SECONDS, Task, Worker, work
+
+
+class Moment(str, Enum):
+    """When a process is killed."""
+
+    #: while it accepts one event after the other
+    ACCEPTING = "accepting"
+    #: while the receiver handles one of its requests
+    SENDING = "sending"
+    #: just after the receiver answered one
+    SETTLING = "between reply and settle"
+    #: while it upgrades an outbox of the first release
+    UPGRADING = "upgrading the schema"
+    #: while it makes an outbox where there was none
+    MAKING = "making the outbox"
+    #: while it sends to a URL that others wait for
+    RELIEVED = "sending, others wait for the URL"
+
+
+#: how many of a hundred kills are of a kind
+SHARES = {
+    Moment.ACCEPTING: 24,
+    Moment.SENDING: 18,
+    Moment.SETTLING: 24,
+    Moment.UPGRADING: 14,
+    Moment.MAKING: 4,
+    Moment.RELIEVED: 16,
+}
+#: URL (each of them, if empty) -> how many requests to it FEW events cause at least
+REQUESTS = {"": 8, "/orderly": 4, "/shared": 8, "/batch": 1}
+FEW = 4
+MANY = 30
+#: several scans, so that some processes accept for one that another process began
+SCANS = 7
+#: each so many-th request to a URL is refused, so that there are retries too
+REFUSED = 9
+#: seconds within which a kill comes once its moment has come
+SPREAD_SECONDS = 0.002
+
+
+@dataclass
+class Trap:
+    """Kills who makes a certain request."""
+
+    moment: Moment
+    #: to which URL; any, if empty
+    path: str
+    #: how many requests are still to come, with that one
+    left: int
+    delay_seconds: float
+    #: the one at which it snapped
+    victim: Caught | None = None
+    snapped: threading.Event = field(default_factory=threading.Event)
+
+
+class Campaign:
+    """One outbox, one receiver, and processes that come and go.
+
+    Args:
+        folder: for the outbox.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.kills: Counter[Moment] = Counter()
+        #: moment -> the requests at which a trap snapped
+        self.snapped: dict[Moment, list[Caught]] = defaultdict(list)
+        self._random = Random(seed)
+        self._catcher = Catcher(self._answer, lambda caught: self._spring(caught, answered=True))
+        self._outbox = folder / FILE
+        self._endpoints = endpoints_of(self._catcher)
+        self._workers: dict[int, Worker] = {}
+        self._trap: Trap | None = None
+        #: events that workers were told to accept
+        self._given = 0
+        #: URL -> how many requests came
+        self._requests: Counter[str] = Counter()
+        self._guard = threading.Lock()
+        self.upgrading = Upgrades(released(folder / "released.db"), self._random)
+        self.making = Upgrades(folder / "none.db", self._random)
+        self._ways = {
+            Moment.ACCEPTING: self._accepting,
+            Moment.SENDING: lambda: self._sending(Moment.SENDING),
+            Moment.SETTLING: lambda: self._sending(Moment.SETTLING),
+            Moment.UPGRADING: self.upgrading.kill,
+            Moment.MAKING: self.making.kill,
+            Moment.RELIEVED: self._relieved,
+        }
+
+    def run(self, kills: int) -> Books:
+        """Kill so many processes at least, let a last one send what is left, and return the books."""
+        moments = [moment for moment, share in SHARES.items() for _ in range(ceil(share * kills / 100))]
+        self._random.shuffle(moments)
+        with self._catcher:
+            try:
+                for moment in moments:
+                    self._ways[moment]()
+                    self.kills[moment] += 1
+                self._end([self._new_worker()])
+            finally:
+                for worker in self._workers.values():
+                    worker.remove()
+        return Books(self._outbox, self._endpoints, self._catcher.caught)
+
+    # --- ways to kill
+
+    def _accepting(self) -> None:
+        worker = self._new_worker()
+        worker.accept(self._events(MANY), tell_after=self._random.randint(1, MANY // 2))
+        assert worker.hear() == "there"
+        threading.Event().wait(self._random.uniform(0.0, SPREAD_SECONDS))
+        worker.kill()
+        worker.ended()
+        self._spare()
+
+    def _sending(self, moment: Moment) -> None:
+        with self._trapping(moment, self._random.choice(list(REQUESTS))):
+            worker = self._new_worker()
+            worker.accept(self._events(FEW))
+        worker.ended()
+        self._spare()
+
+    def _relieved(self) -> None:
+        """Kill who sends to a URL; another one must go on there, and then they send all that is left."""
+        path = self._random.choice([path for path in REQUESTS if path])
+        crew = [self._new_worker() for _ in range(self._random.randint(2, 3))]
+        for worker in crew:
+            worker.accept(self._events(1))
+            assert worker.hear() == "all"
+        with self._trapping(Moment.RELIEVED, path) as trap:
+            crew[-1].accept(self._events(FEW))
+        assert trap.victim
+        killed = self._workers[trap.victim.worker]
+        killed.ended()
+        crew.remove(killed)
+        self._catcher.wait_until(lambda: self._goes_on(path, killed))
+        self._end(crew)
+
+    def _goes_on(self, path: str, killed: Worker) -> bool:
+        return any(
+            caught.path == path and caught.begin > killed.killed_at and self._workers[caught.worker] is not killed
+            for caught in reversed(self._catcher.caught)
+        )
+
+    # --- workers and traps
+
+    def _new_worker(self) -> Worker:
+        mark = len(self._workers) + 1
+        task = Task(mark, self._outbox, a_scan(f"scan-{mark % SCANS}"), self._endpoints)
+        worker = self._workers[mark] = Worker(work, task)
+        worker.start()
+        return worker
+
+    def _events(self, count: int) -> range:
+        """Return numbers for events that no others have."""
+        self._given += count
+        return range(self._given - count, self._given)
+
+    def _end(self, workers: Sequence[Worker]) -> None:
+        """Let workers send what waits, and end."""
+        for worker in workers:
+            worker.stop()
+        assert [worker.ended(DRAIN_SECONDS) for worker in workers] == [0] * len(workers)
+
+    def _spare(self) -> None:
+        """Let what was being made at a kill before this one be sent in peace: it may have been hit again, and a third
+        time would rightly make it a dead letter."""
+        # read-only, since a connection that may write would leave no log for the next process to recover
+        with closing(sqlite3.connect(f"file:{self._outbox}?mode=ro", uri=True)) as sql:
+            hit = sql.execute("SELECT 1 FROM delivery WHERE state = 'waiting' AND crashes > 0").fetchone()
+        if hit:
+            self._end([self._new_worker()])
+
+    @contextmanager
+    def _trapping(self, moment: Moment, path: str) -> Iterator[Trap]:
+        """Set a trap, and wait until it has snapped."""
+        left = self._random.randint(1, REQUESTS[path])
+        trap = self._trap = Trap(moment, path, left, self._random.uniform(0.0, SPREAD_SECONDS))
+        yield trap
+        assert trap.snapped.wait(PATIENCE), f"no sender came into {trap}"
+
+    def _answer(self, caught: Caught) -> int:
+        with self._guard:
+            self._requests[caught.path] += 1
+            refused = self._requests[caught.path] % REFUSED == 0
+        self._spring(caught, answered=False)
+        return 503 if refused else OK
+
+    def _spring(self, caught: Caught, answered: bool) -> None:
+        """Kill who made a request, if a trap is there for it."""
+        worker = self._workers[caught.worker]
+        with self._guard:
+            trap = self._trap
+            if not trap or (trap.moment is Moment.SETTLING) is not answered:
+                return
+            if trap.path not in ("", caught.path) or worker.killed:
+                return
+            trap.left -= 1
+            if trap.left:
+                return
+            self._trap, trap.victim = None, caught
+        threading.Event().wait(trap.delay_seconds)
+        worker.kill()
+        self.snapped[trap.moment].append(caught)
+        trap.snapped.set()
+
+
+def endpoints_of(catcher: Catcher) -> tuple[Endpoint, ...]:
+    """Return endpoints of all sorts: one attempt at a time, several, two with one URL, batches."""
+
+    def one(name: str, path: str, **values: Any) -> Endpoint:
+        return an_endpoint(name, catcher.url(path), events=("all",), retry_schedule=(0.05,) * 40, **values)
+
+    return (
+        one("orderly", "/orderly", concurrency=1),
+        one("one", "/shared"),
+        one("two", "/shared"),
+        # about as long as it takes to accept two, so that batches of one, of some and of five go out
+        one("batch", "/batch", batch_size=5, batch_wait=0.004, concurrency=2),
+    )

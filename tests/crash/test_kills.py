@@ -1,0 +1,102 @@
+"""Kills at all moments: 200 of them, more with `--kills`; `-s` shows the figures."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from sfwebhooks.schema import STEPS
+from tests.crash.books import Books
+from tests.crash.campaign import Campaign, Moment
+from tests.crash.worker import ERRORS
+
+
+@dataclass(frozen=True)
+class Run:
+    """A campaign that is over, and its books. A test that fails shows what is not left out of its repr."""
+
+    kills: int
+    seed: int
+    campaign: Campaign = field(repr=False)
+    books: Books = field(repr=False)
+
+    def again(self, moment: Moment) -> int:
+        """Return how many of the requests at which a sender was killed came again."""
+        return sum(self.books.came_again(caught) for caught in self.campaign.snapped[moment])
+
+    def figures(self) -> str:
+        campaign, books = self.campaign, self.books
+        cut = sum(notes[-1][0] == "accepting" for notes in books.notes if notes)
+        lines = [f"{sum(campaign.kills.values())} kills (--seed {self.seed}):"]
+        lines += [f"  {number:5} {moment.value}" for moment, number in campaign.kills.items()]
+        lines += [
+            f"  requests that came again after a kill: {self.again(Moment.SENDING)} sending,"
+            f" {self.again(Moment.SETTLING)} between reply and settle, {self.again(Moment.RELIEVED)} others waiting",
+            f"  processes that did not come back from accept(): {cut}",
+            f"  schema versions that kills left: {dict(campaign.upgrading.left)} of 1 to {len(STEPS)},"
+            f" {dict(campaign.making.left)} of 0 to {len(STEPS)}",
+            f"  {len(books.accepted)} deliveries noted as accepted, {len(books.stored)} stored,"
+            f" {len(books.received)} received in {len(books.caught)} requests, {len(books.repeats)} of them repeats,"
+            f" {len(books.blamed)} killed while being made, {len(books.lost)} lost",
+        ]
+        return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    kills, seed = request.config.getoption("--kills"), request.config.getoption("--seed")
+    seed = random.randrange(2**32) if seed is None else seed
+    print(f"\n--seed {seed}")
+    campaign = Campaign(tmp_path_factory.mktemp("kills"), seed)
+    run = Run(kills, seed, campaign, campaign.run(kills))
+    print(run.figures())
+    return run
+
+
+def test_as_many_were_killed_as_was_asked_for(run: Run) -> None:
+    assert sum(run.campaign.kills.values()) >= run.kills
+
+
+def test_nothing_that_was_accepted_is_lost(run: Run) -> None:
+    assert run.books.accepted
+    assert run.books.lost == set()
+
+
+def test_nothing_comes_that_the_outbox_does_not_have(run: Run) -> None:
+    assert run.books.received - run.books.stored == set()
+
+
+def test_everything_is_delivered_and_no_delivery_is_dead(run: Run) -> None:
+    assert {row[0] for row in run.books.rows("SELECT DISTINCT state FROM delivery")} == {"delivered"}
+
+
+def test_the_kills_between_reply_and_settle_caused_repeats(run: Run) -> None:
+    assert run.again(Moment.SETTLING)
+
+
+def test_a_request_that_was_never_answered_comes_again(run: Run) -> None:
+    unanswered = run.campaign.snapped[Moment.SENDING] + run.campaign.snapped[Moment.RELIEVED]
+    lost = [caught for caught in unanswered if not run.books.came_again(caught)]
+    assert {delivery for caught in lost for delivery in caught.deliveries} <= run.books.blamed
+
+
+def test_what_comes_again_has_the_id_that_it_had(run: Run) -> None:
+    assert run.books.renamed() == set()
+
+
+def test_what_comes_again_has_the_bytes_that_it_had(run: Run) -> None:
+    assert run.books.changed() == set()
+
+
+def test_sequence_numbers_have_no_gaps(run: Run) -> None:
+    assert list(run.books.gaps()) == []
+
+
+def test_the_file_is_whole(run: Run) -> None:
+    assert run.books.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_no_process_met_a_bug_or_a_broken_file(run: Run) -> None:
+    assert run.books.outbox.with_name(ERRORS).read_text() == ""

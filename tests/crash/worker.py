@@ -1,0 +1,183 @@
+"""A process that is going to be killed. It accepts and sends as a scan's process does, notes in a journal what was
+accepted, and says over a pipe how far it is."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Callable
+
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.lifecycle import started
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pipeline import accept, wanted_by
+from tests.builders import PATIENCE, an_event
+from tests.crash.catcher import MARK
+
+#: forks from a process without threads that has imported all of this: a start costs milliseconds. Where pytest is a
+#: script, each process imports that too
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__, "pytest"])
+#: what processes log of our bugs and of broken files: nothing, if all is well
+ERRORS = "errors.log"
+#: what they log beside that, such as which message was being made when the process before was killed
+WARNINGS = "warnings.log"
+#: seconds in which a worker that is told to stop sends what waits
+DRAIN_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Who a worker is, and what it has."""
+
+    #: names it; goes out with each request
+    mark: int
+    outbox: Path
+    scan: Scan
+    endpoints: tuple[Endpoint, ...]
+
+    @property
+    def journal(self) -> Path:
+        """The file in which it notes what it accepts."""
+        return self.outbox.with_name(f"{self.mark}.journal")
+
+
+@dataclass(frozen=True)
+class Order:
+    """Accept events, in one commit or more."""
+
+    numbers: range
+    #: how many in one commit
+    size: int
+    #: after how many commits to say so
+    tell_after: int
+
+
+class Worker:
+    """A worker as the test has it.
+
+    Args:
+        target: runs in the process, with `args` and its end of the pipe.
+    """
+
+    def __init__(self, target: Callable[..., None], *args: Any) -> None:
+        self._talk, self._theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=target, args=(*args, self._theirs), daemon=True)
+        #: monotonic seconds
+        self.killed_at = float("inf")
+        self._gone = False
+
+    @property
+    def killed(self) -> bool:
+        return self.killed_at < float("inf")
+
+    def start(self) -> None:
+        self._process.start()
+        self._theirs.close()
+
+    def accept(self, numbers: range, size: int = 1, tell_after: int = 0) -> None:
+        self._talk.send(Order(numbers, size, tell_after))
+
+    def hear(self, seconds: float = PATIENCE) -> Any:
+        """Return what the process says next."""
+        assert self._talk.poll(seconds), "a worker says nothing"
+        return self._talk.recv()
+
+    def kill(self) -> None:
+        self.killed_at = time.monotonic()
+        self._process.kill()
+
+    def stop(self) -> None:
+        """Tell it to send what waits, and to end."""
+        self._talk.send(None)
+
+    def ended(self, seconds: float = PATIENCE) -> int | None:
+        """Return the exit code once it has ended."""
+        self._process.join(seconds)
+        code = self._process.exitcode
+        assert code is not None, "a worker does not end"
+        self.remove()
+        return code
+
+    def remove(self) -> None:
+        """Leave nothing of it behind."""
+        if not self._gone:
+            self._gone = True
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._talk.close()
+
+
+def work(task: Task, talk: Connection) -> None:
+    """Send what waits and accept what is ordered, until the order is to stop, or the test is gone."""
+    log_errors(task.outbox)
+    mine = {MARK: Secret(str(task.mark))}
+    dispatcher = Dispatcher([replace(endpoint, headers=mine) for endpoint in task.endpoints], task.outbox)
+    dispatcher.wake()
+    outbox = Outbox(task.outbox, accepting=True)
+    journal = os.open(task.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    begin(outbox, journal, task)
+    with suppress(EOFError):
+        while order := talk.recv():
+            obey(order, outbox, journal, task, talk)
+            dispatcher.wake()
+        dispatcher.linger(time.monotonic() + DRAIN_SECONDS, horizon=DRAIN_SECONDS, healthy_only=False)
+    dispatcher.stop(PATIENCE)
+
+
+def obey(order: Order, outbox: Outbox, journal: int, task: Task, talk: Connection) -> None:
+    starts = range(0, len(order.numbers), order.size)
+    for count, start in enumerate(starts, 1):
+        events = [event_of(task, number) for number in order.numbers[start : start + order.size]]
+        noted(journal, events, lambda: accept(events, task.endpoints, outbox, time.time()))  # noqa: B023  # called now
+        if count == order.tell_after:
+            talk.send("there")
+    talk.send("all")
+
+
+def begin(outbox: Outbox, journal: int, task: Task) -> None:
+    event = started(task.scan)
+    wanted = wanted_by(event, task.endpoints)
+    noted(journal, [event] if wanted else [], lambda: outbox.begin_scan(task.scan, event, wanted, time.time()))
+
+
+def event_of(task: Task, number: int) -> WebhookEvent:
+    """Return one of the worker's events; they are of all sizes, up to some pages of the file."""
+    words = f"CVE-2026-{number}" + "." * (number % 13 * 700)
+    return an_event(number, scan=task.scan, data={"event_type": "VULNERABILITY_CVE_HIGH", "data": words})
+
+
+def noted(journal: int, events: Iterable[WebhookEvent], write: Callable[[], object]) -> None:
+    """Write events, and note before and after that; what another process has locked is tried again."""
+    ids = [event.id for event in events]
+    os.write(journal, b"".join(f"accepting {identity}\n".encode() for identity in ids))
+    while True:
+        with suppress(OutboxBusyError):
+            write()
+            break
+    os.write(journal, b"".join(f"accepted {identity}\n".encode() for identity in ids))
+
+
+def open_outbox(path: Path, talk: Connection) -> None:
+    """Open an outbox, which upgrades it, and say when that begins and ends."""
+    log_errors(path)
+    talk.send("begins")
+    Outbox(path).health("team")
+    talk.send("ends")
+
+
+def log_errors(outbox: Path) -> None:
+    errors, warnings = (logging.FileHandler(outbox.with_name(name)) for name in (ERRORS, WARNINGS))
+    errors.setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[errors, warnings], level=logging.WARNING)

@@ -1,0 +1,19 @@
+"""A module that raises on every event: put among the host's modules by a test, and taken away again."""
+
+from spiderfoot import SpiderFootPlugin
+
+
+class sfp_test_raises(SpiderFootPlugin):
+    meta = {"name": "Raises", "summary": "Raises on every event.", "useCases": [], "categories": []}
+    opts = {"api_key": "a key of the scanner"}
+    optdescs = {"api_key": "Key."}
+
+    def setup(self, sfc, userOpts=None):
+        self.sf = sfc
+        self.opts = {**self.opts, **(userOpts or {})}
+
+    def watchedEvents(self):
+        return ["*"]
+
+    def handleEvent(self, event):
+        raise KeyError(f"{event.eventType} with {self.opts['api_key']}")

@@ -1,0 +1,54 @@
+"""A scan as the host's database has it after its end, written as the host writes it: findings and correlations."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from sfwebhooks.correlations import Correlation
+from sfwebhooks.events import Scan
+from tests.builders import NOW, a_host_database
+
+#: types of the findings, in turn: high, high, medium, low, info
+TYPES = ("VULNERABILITY_CVE_HIGH", "MALICIOUS_INTERNET_NAME", "JUNK_FILE", "TCP_PORT_OPEN", "EMAILADDR")
+EVIDENCE_TABLE = "CREATE TABLE tbl_scan_correlation_results_events (correlation_id, event_hash)"
+
+
+def a_finished_scan(path: Path, scan: Scan, findings: int = 10, status: str = "FINISHED") -> None:
+    """Make a database with a scan that is over, and its findings hash-0, hash-1 ... below the target."""
+    a_host_database(path, scan, status)
+    target = (scan.id, "target", scan.target_type, NOW, 100, 100, 0, "SpiderFoot UI", scan.target, 0, "ROOT")
+    root = (scan.id, "ROOT", "ROOT", NOW, 100, 100, 0, "", scan.target, 0, "ROOT")
+    found = [
+        (
+            scan.id,
+            f"hash-{number}",
+            TYPES[number % len(TYPES)],
+            NOW + number,
+            100,
+            100,
+            0,
+            "m",
+            f"d {number}",
+            0,
+            "target",
+        )
+        for number in range(findings)
+    ]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(EVIDENCE_TABLE)
+        connection.execute("UPDATE tbl_scan_instance SET ended = ?", ((NOW + 60) * 1000,))
+        connection.executemany(f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})", [root, target, *found])
+
+
+def correlate(path: Path, scan: Scan, correlation: Correlation, hashes: Sequence[str]) -> None:
+    """Write a correlation that rests on some findings."""
+    one = correlation
+    row = (one.host_id, scan.id, one.title, one.rule_risk, one.rule_id, one.rule_name, one.description, "yaml")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO tbl_scan_correlation_results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.executemany(
+            "INSERT INTO tbl_scan_correlation_results_events VALUES (?, ?)", [(one.host_id, each) for each in hashes]
+        )

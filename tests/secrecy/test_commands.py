@@ -1,0 +1,121 @@
+"""What the commands print, given what is right and what is wrong, and what their processes have as arguments."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.config import Settings
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.signing import Request
+from tests.conftest import put, sql
+from tests.hostile import Hostile
+from tests.secrecy.planted import API_KEY, OWN, PATH, SECRETS, SIGNING, WHSEC, echoing
+from tests.secrecy.witness import Witness
+from tests.test_cli import Listening, exchange
+from tests.test_docs import COMMANDS
+from tests.test_service import Run
+
+#: command -> arguments, right and wrong ones; {folder} is that of the settings, {id} the id of a dead letter
+ARGUMENTS = {
+    "backfill": ["5C4A0001 --endpoint nobody", "5C4A0001 --endpoint team", "5C4A0001 --endpoint team --rate x"],
+    "check": ["", "--config {folder}/none", "--config {folder}/token", "--config {folder}/wrong.ini"],
+    "dead": ["list", "list --json", "show {id}", "replay --dry-run --all", "replay {id}", "drop --all"],
+    "deliveries": ["", "--json", "--state dead", "--endpoint nobody"],
+    "demo": [],  # a test of its own, in tests/host
+    "drain": ["--timeout 0.1s", "--timeout x"],
+    "emit": ["workspace_created --data {folder}/saved", "workspace_created --data {folder}/token",
+             "workspace_created --data {folder}/none", "nothing --data -", "module_error --data {folder}/saved"],
+    "enable": ["team", "nobody"],
+    "events": ["", "scan_failed", "nothing"],
+    "install": ["--spiderfoot {folder}"],
+    "keygen": ["--file {folder}/token", "--file {folder}/none/x"],
+    "pause": ["team --for 1s", "nobody"],
+    "receive": ["--endpoint nobody", "--secret whsec_bad", "--secret env:NOTHING", "--api-key file:{folder}/none",
+                "--cert {folder}/token", "--save {folder}/none/x", "--endpoint team --status x", "--key {folder}/token",
+                "--endpoint team --host 192.0.2.1"],
+    "replay": ["--dry-run --all", "{id}", "--state dead --all --rate 1/s"],
+    "resume": ["team", "nobody"],
+    "run": ["--config {folder}/none --data {folder}/token"],
+    "show": ["{id}", "--json {id}", "abcdef", "a"],
+    "test": ["", "team", "nobody"],
+    "uninstall": ["--spiderfoot {folder}"],
+    "verify": ["{folder}/saved --endpoint team", "{folder}/saved --secret file:{folder}/token",
+               "{folder}/raw --secret x", "{folder}/token --endpoint team", "{folder}/none --secret x",
+               "{folder}/webhooks.ini --endpoint team",
+               "--header 'no header' --body {folder}/token --endpoint team", "{folder}/saved --secret whsec_bad",
+               "{folder}/saved --secret env:NOTHING", "{folder}/saved --endpoint watcher", "{folder}/saved --line 7"],
+}  # fmt: skip
+
+
+def test_each_command_is_looked_at() -> None:
+    assert ARGUMENTS.keys() == set(COMMANDS)
+
+
+@pytest.fixture
+def filled(
+    plant: Callable[..., Settings],
+    hostile: Callable[..., Hostile],
+    send: Callable[..., None],
+    settings_folder: Path,
+    outbox: Outbox,
+) -> dict[str, str]:
+    """A dead letter, and files in which somebody kept a request; returns what arguments may name."""
+    found = plant(hostile(echoing(400)).place)
+    send(found, 1)
+    headers = {
+        "X-Token": " ".join(OWN),
+        "webhook-id": WHSEC,
+        "webhook-timestamp": API_KEY,
+        "webhook-signature": SIGNING,
+    }
+    saved = {"at": 1.0, "path": PATH, "headers": headers, "body": " ".join(OWN)}
+    (settings_folder / "saved").write_text(json.dumps(saved), encoding="utf-8")
+    lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items())
+    (settings_folder / "raw").write_text(f"POST {PATH} HTTP/1.1\r\n{lines}\r\n\r\n{SECRETS}", encoding="utf-8")
+    (settings_folder / "wrong.ini").write_text("\n".join(SECRETS), encoding="utf-8")
+    return {"folder": str(settings_folder), "id": sql(outbox, "SELECT id FROM delivery WHERE state = 'dead'")[0][0]}
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_a_command_prints_no_secret(filled: dict[str, str], witness: Witness, command: str) -> None:
+    for arguments in ARGUMENTS[command]:
+        witness.run(command, *shlex.split(arguments.format(**filled)))
+
+
+def test_what_receive_shows(plant: Callable[..., Settings], settings_folder: Path, witness: Witness) -> None:
+    endpoint = plant("http://127.0.0.1:1").endpoints[0]
+    saved = settings_folder / "saved"
+    listening = Listening("--port", "0", "--endpoint", "team", "--save", str(saved))
+    bodies = (b'{"data":{"target":"acme.example"}}', b"[]", b"rubbish", b" ")
+    replies = [listening.send(body, secrets=[SIGNING]) for body in bodies]
+    headers = {name: value.reveal() for name, value in endpoint.headers.items()}
+    for url in (endpoint.url.reveal(), f"http://127.0.0.1:1{PATH}"):
+        at = url.replace("http://127.0.0.1:1", listening.url.rpartition("/")[0])
+        replies.append(exchange(endpoint, Request(type(endpoint.url)(at), headers, b"{}")))
+    witness.see("arguments", arguments_of(listening.process.pid))
+    witness.see("receive", listening.first, *listening.end())
+    assert [reply.status for reply in replies] == [401] * 6
+    for line in range(1, 7):
+        witness.run("verify", str(saved), "--endpoint", "team", "--line", str(line))
+
+
+def test_what_a_service_says(
+    plant: Callable[..., Settings], hostile: Callable[..., Hostile], outbox: Outbox, witness: Witness, tmp_path: Path
+) -> None:
+    endpoint = plant(hostile(echoing(503)).place, retry_schedule="1s").endpoints[0]
+    put(outbox, endpoint, events=2)
+    run = Run(tmp_path)
+    run.wait_for("http_503")
+    witness.see("arguments", arguments_of(run.process.pid))
+    assert run.end(signal.SIGTERM) == 0
+    witness.see("service", run.said)
+
+
+def arguments_of(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")

@@ -1,0 +1,129 @@
+"""What a debugger, a log line or a failed assertion shows of an object: never a secret that it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+import sfwebhooks
+from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.backfill import Past
+from sfwebhooks.captured import from_file
+from sfwebhooks.cli.backfill import Work
+from sfwebhooks.config import Settings
+from sfwebhooks.configfile import Draft, read
+from sfwebhooks.connection import Adapter
+from sfwebhooks.database import FILE
+from sfwebhooks.demo.teams import Teams
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.endpoints import Secret
+from sfwebhooks.events import Batch
+from sfwebhooks.formats import render
+from sfwebhooks.hostdb import HostDatabase, ScanRow
+from sfwebhooks.lane import Lane
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pipeline import Line
+from sfwebhooks.proxies import Proxy
+from sfwebhooks.receiver import Checks, Received
+from sfwebhooks.records import Records
+from sfwebhooks.route import Route
+from sfwebhooks.scans import ScanRun
+from sfwebhooks.sender import Sender
+from sfwebhooks.service import Service
+from sfwebhooks.signing import Request, sign
+from sfwebhooks.upkeep import Upkeep
+from tests.builders import NOW, a_delivery, a_scan
+from tests.leaks import leaks
+from tests.secrecy.planted import PATH, SECRETS, proxy_at
+from tests.secrecy.witness import Witness
+
+ALL = " ".join(SECRETS)
+BATCH = Batch((a_delivery(),))
+
+
+def request(found: Settings) -> Request:
+    return sign(render(BATCH, found.endpoints[0]), BATCH, found.endpoints[0], NOW)
+
+
+def line(found: Settings) -> Line:
+    return Line(found.endpoints[0], Sender(found.endpoints[0]))
+
+
+def draft(found: Settings, folder: Path) -> Any:
+    assert found.file
+    made = Draft(str(found.file), found.file.parent)
+    read(found.file, made)
+    return made, [list(keys.values()) for keys in made.endpoints.values()]
+
+
+def work(found: Settings, folder: Path) -> Work:
+    past = Past(a_scan(), ScanRow("", "", 0, 0, ""), HostDatabase(""), None)
+    outbox = folder / FILE
+    return Work(found.endpoints[0], past, Dispatcher(found.endpoints, outbox), Records(outbox), Event())
+
+
+#: class -> makes one from settings full of secrets, or from what a receiver got
+HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
+    "Settings": lambda found, folder: found,
+    "Endpoint": lambda found, folder: [dataclasses.replace(one, name="other") for one in found.endpoints],
+    "Draft": draft,
+    "Entry": lambda found, folder: draft(found, folder)[1],
+    "Content": lambda found, folder: [render(BATCH, one) for one in found.endpoints],
+    "Request": lambda found, folder: request(found),
+    "Proxy": lambda found, folder: Proxy.of(Secret(proxy_at("http://127.0.0.1:1"))),
+    "Route": lambda found, folder: [Route.to(dataclasses.replace(found.endpoints[0], proxy=proxy))
+                                    for proxy in (None, Secret(proxy_at("http://127.0.0.1:1")))],
+    "Adapter": lambda found, folder: Adapter(found.endpoints[0], NOW),
+    "Sender": lambda found, folder: Sender(found.endpoints[0]),
+    "Line": lambda found, folder: line(found),
+    "Lane": lambda found, folder: Lane(found.endpoints[:1], Outbox(folder / FILE), lambda: NOW).lines,
+    "Dispatcher": lambda found, folder: Dispatcher(found.endpoints, folder / FILE).lanes,
+    "Service": lambda found, folder: Service(lambda: found, folder / FILE),
+    "Work": lambda found, folder: work(found, folder),
+    "Upkeep": lambda found, folder: Upkeep(found, folder / FILE),
+    "ScanRun": lambda found, folder: ScanRun(a_scan(), found, folder),
+    "Reply": lambda found, folder: [Reply(400, headers={"X-Echo": ALL}, body=ALL.encode()),
+                                    Reply(failure=Failure.PROXY, detail=ALL)],
+    "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),
+    "Received": lambda found, folder: Received(NOW, PATH, request(found).headers, ALL.encode(), (), ""),
+    "Captured": lambda found, folder: from_file(f"POST {PATH} HTTP/1.1\nX-Token: {ALL}\n\n{ALL}".encode()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_no_repr_shows_a_secret(
+    witness: Witness, plant: Callable[..., Settings], tmp_path: Path, holder: str, scheme: str
+) -> None:
+    found = plant(f"{scheme}://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1"))
+    thing = HOLDERS[holder](found, tmp_path)
+    witness.see(holder, thing, f"{thing}", [thing])
+
+
+def test_each_dataclass_that_holds_secrets_is_looked_at() -> None:
+    modules = [found.name for found in pkgutil.walk_packages(sfwebhooks.__path__, "sfwebhooks.")]
+    skipped = ("sfwebhooks.__main__", "sfwebhooks.plugin", "sfwebhooks.attach", "sfwebhooks.shim", "sfwebhooks.demo")
+    loaded = [importlib.import_module(name) for name in modules if not name.startswith(skipped)]
+    classes = {one for module in loaded for one in vars(module).values() if isinstance(one, type)}
+    holding = re.compile(r"\b(Secret|Endpoint|Settings|Entry|Line|Request)\b|secrets|headers|api_key|password")
+    fields = [
+        (one.__name__, field) for one in classes if dataclasses.is_dataclass(one) for field in dataclasses.fields(one)
+    ]
+    assert {name for name, field in fields if holding.search(f"{field.name}: {field.type}")} <= HOLDERS.keys()
+
+
+def test_a_team_of_the_demo_shows_no_settings(tmp_path: Path) -> None:
+    for team in Teams(tmp_path).all:
+        team.receiver.server_close()
+        assert (
+            leaks(repr(team), *(team.settings[key] for key in ("secret", "api_key", "url") if key in team.settings))
+            == []
+        )

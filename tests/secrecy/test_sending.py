@@ -1,0 +1,259 @@
+"""Whatever a receiver, a proxy or a network does, nothing of what an endpoint holds or was told gets out."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.config import Settings, load
+from sfwebhooks.demo.certificates import Authority
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.lane import Lane
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import FAILURES_MAX
+from sfwebhooks.retry import OUTCOME_OF_FAILURE
+from tests.conftest import Clock, Team, put, soon, sql
+from tests.hostile import Hostile, refusing
+from tests.middlemen import Middleman, SocksMiddleman
+from tests.secrecy.planted import KEY_PASSWORD, SECRETS, WATCHER, WRITINGS, echoing, proxy_at, section, written
+from tests.secrecy.witness import Witness
+from tests.test_hostile_receiver import EVILS, TIMEOUT, reason_of, reasons
+
+ALL = " ".join(SECRETS)
+
+
+# --- what a receiver says
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 404, 410, 413, 429, 503])
+def test_a_receiver_repeats_all_that_it_was_told(
+    plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], status: int
+) -> None:
+    send(plant(hostile(echoing(status)).place), 2)
+
+
+@pytest.mark.parametrize("writing", WRITINGS)
+def test_a_receiver_repeats_it_in_another_writing(
+    plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], writing: str
+) -> None:
+    send(plant(hostile(echoing(400, writing)).place))
+
+
+def test_slack_repeats_it(
+    plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None]
+) -> None:
+    send(plant(hostile(echoing(200)).place, format="slack"))
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_batch_is_split(
+    plant: Callable[..., Settings],
+    hostile: Callable[..., Hostile],
+    send: Callable[..., None],
+    outbox: Outbox,
+    status: int,
+) -> None:
+    send(plant(hostile(echoing(status)).place, batch_size=3), steps=6, events=3)
+    assert outbox.tallies()["dead"] == 3
+
+
+def test_retries_are_used_up(
+    plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], outbox: Outbox
+) -> None:
+    send(plant(hostile(echoing(503)).place, max_retries=0), steps=1)
+    assert sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'") == [("retries_exhausted: http_503",)]
+
+
+# --- no reply
+
+
+@dataclass
+class Stage:
+    """What situations are made of."""
+
+    folder: Path
+    hostile: Callable[..., Hostile]
+    receive: Callable[..., Team]
+    mtls: ssl.SSLContext
+    authority: Authority
+    other_authority: Authority
+    middlemen: list[Middleman]
+
+    def proxy(self, kind: type[Middleman], **values: Any) -> dict[str, Any]:
+        self.middlemen.append(kind(**values))
+        return {"place": "https://receiver.test", "proxy": proxy_at(self.middlemen[-1].url)}
+
+    def certificate(self, name: str, issuer: Authority | None = None, **values: Any) -> dict[str, Any]:
+        made = (issuer or self.authority).issue(name, client=True, **{"password": KEY_PASSWORD.encode(), **values})
+        return self.files(made.cert, made.key)
+
+    def files(self, cert: Path, key: Path, **keys: Any) -> dict[str, Any]:
+        place = self.receive((), self.mtls).receiver.url.rpartition("/")[0]
+        return {"place": place, "client_cert": cert, "client_key": key, "ca_bundle": self.authority.cert, **keys}
+
+    def nothing(self, name: str) -> Path:
+        (self.folder / name).write_text(ALL, encoding="utf-8")
+        return self.folder / name
+
+
+#: name -> what must come, and how the endpoint is made for which it does
+SITUATIONS: dict[str, tuple[Failure, Callable[[Stage], dict[str, Any]]]] = {
+    "no such host": (Failure.DNS, lambda stage: {"place": "http://no-such-host.invalid"}),
+    "cloud metadata": (Failure.ADDRESS, lambda stage: {"place": "http://169.254.169.254"}),
+    "a private address": (Failure.ADDRESS, lambda stage: {"place": "http://127.0.0.1:1", "allow_private": "false"}),
+    "no certificate": (
+        Failure.TLS_REFUSED,
+        lambda stage: {"place": stage.files(Path(), Path())["place"], "ca_bundle": stage.authority.cert},
+    ),
+    "a stranger's certificate": (
+        Failure.TLS_REFUSED,
+        lambda stage: stage.certificate("stranger", stage.other_authority),
+    ),
+    "a missing certificate": (
+        Failure.CERTIFICATE,
+        lambda stage: stage.certificate("c1") | {"client_cert": stage.folder / "none.pem"},
+    ),
+    "a missing key": (
+        Failure.CERTIFICATE,
+        lambda stage: stage.certificate("c2") | {"client_key": stage.folder / "none.key"},
+    ),
+    "a certificate that is no PEM": (
+        Failure.CERTIFICATE,
+        lambda stage: stage.certificate("c3") | {"client_cert": stage.nothing("no.pem")},
+    ),
+    "a key that is no PEM": (
+        Failure.CERTIFICATE,
+        lambda stage: stage.certificate("c4") | {"client_key": stage.nothing("no.key")},
+    ),
+    "a wrong password": (Failure.CERTIFICATE, lambda stage: stage.certificate("c5", password=b"another")),
+    "a password for nothing": (Failure.CERTIFICATE, lambda stage: stage.certificate("c6", password=None)),
+    "a key of another certificate": (
+        Failure.CERTIFICATE,
+        lambda stage: stage.certificate("c7") | {"client_cert": stage.certificate("c8")["client_cert"]},
+    ),
+    "an expired certificate": (Failure.CERTIFICATE, lambda stage: stage.certificate("c9", days=-1)),
+    "a certificate of the future": (
+        Failure.CERTIFICATE,
+        lambda stage: stage.certificate("c10", not_before_days=1),
+    ),
+    "no CAs": (
+        Failure.CERTIFICATE,
+        lambda stage: {"place": "https://127.0.0.1:1", "ca_bundle": stage.nothing("ca.pem")},
+    ),
+    "a folder without CAs": (
+        Failure.CERTIFICATE,
+        lambda stage: {"place": "https://127.0.0.1:1", "ca_bundle": stage.nothing("x").parent},
+    ),
+    "a proxy that is not there": (
+        Failure.PROXY,
+        lambda stage: {"place": "http://a.test", "proxy": proxy_at(stage.hostile(refusing).place)},
+    ),
+    "a proxy that repeats all": (Failure.PROXY, lambda stage: stage.proxy(Middleman, refusal=f"502 {ALL}")),
+    "a proxy that says much before": (
+        Failure.PROXY,
+        lambda stage: stage.proxy(Middleman, refusal=f"502 {'no ' * 320}{ALL}"),
+    ),
+    "a proxy that knows somebody else": (
+        Failure.PROXY_REFUSED,
+        lambda stage: stage.proxy(Middleman, credentials="else:else"),
+    ),
+    "a SOCKS proxy that fails": (Failure.PROXY, lambda stage: stage.proxy(SocksMiddleman, refusal="4")),
+    "a SOCKS proxy that knows somebody else": (
+        Failure.PROXY_REFUSED,
+        lambda stage: stage.proxy(SocksMiddleman, credentials="else:else"),
+    ),
+}
+
+
+@pytest.fixture
+def stage(
+    tmp_path_factory: pytest.TempPathFactory,
+    hostile: Callable[..., Hostile],
+    receive: Callable[..., Team],
+    mtls: ssl.SSLContext,
+    authority: Authority,
+    other_authority: Authority,
+) -> Any:
+    made = Stage(tmp_path_factory.mktemp("stage"), hostile, receive, mtls, authority, other_authority, [])
+    yield made
+    for middleman in made.middlemen:
+        middleman.close()
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_nothing_comes_back(
+    stage: Stage, plant: Callable[..., Settings], send: Callable[..., None], outbox: Outbox, situation: str
+) -> None:
+    failure, make = SITUATIONS[situation]
+    send(plant(**{"timeout": "5s", **make(stage)}))
+    assert (failure.value,) in sql(outbox, "SELECT reason FROM delivery_attempt")
+
+
+def test_each_failure_has_a_situation() -> None:
+    assert {failure for failure, _ in SITUATIONS.values()} | {evil.came for evil in EVILS.values()} >= set(Failure)
+
+
+def test_hostile_receivers_do_harm(
+    hostile: Callable[..., Hostile],
+    contexts: dict[str, Any],
+    authority: Authority,
+    settings_folder: Path,
+    witness: Witness,
+    outbox: Outbox,
+    dispatch: Callable[..., Dispatcher],
+) -> None:
+    sections = [WATCHER]
+    for number, evil in enumerate(EVILS.values()):
+        place = hostile(evil.way, contexts[evil.tls]).place
+        place = place.replace("http:", "https:") if evil.tls == "raw" else place
+        keys = {
+            "ca_bundle": authority.cert,
+            "format": evil.format,
+            "timeout": f"{TIMEOUT * 2}s" if evil.endless else "5s",
+        }
+        sections.append(section(f"evil-{number}", place, **keys))
+    _, *found = load(written(settings_folder, *sections)).endpoints
+    put(outbox, *found)
+    dispatch(*found).wake()
+    expected = {f"evil-{number}": evil.reason or reason_of(evil.came) for number, evil in enumerate(EVILS.values())}
+    until = soon()
+    while len(came := reasons(outbox)) < len(expected) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert came == expected
+    witness.run("deliveries", "--json")
+
+
+class Mouthpiece:
+    """In the place of a Sender: gives a reply that no network gives."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+    def send(self, request: object) -> Reply:
+        return self.reply
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("failure", OUTCOME_OF_FAILURE)
+def test_a_failure_is_told_in_words_that_hold_all(
+    plant: Callable[..., Settings], witness: Witness, outbox: Outbox, clock: Clock, failure: Failure
+) -> None:
+    found = plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1"))
+    lane = Lane(found.endpoints[:1], outbox, clock, found.endpoints)
+    lane.lines[0].sender = Mouthpiece(Reply(failure=failure, detail=ALL))  # type: ignore[assignment]
+    put(outbox, found.endpoints[0])
+    for _ in range(FAILURES_MAX + 1):
+        lane.step()
+        clock.now += 3600
+    lane.stop(soon())
+    witness.run("deliveries", "--json")
+    assert witness.has_seen(failure.value)

@@ -1,0 +1,330 @@
+"""The outbox's file when something happens to it: corrupt, taken away, read-only, disk full, of another version."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Callable, TypeVar
+
+import pytest
+
+from sfwebhooks.claims import Queue
+from sfwebhooks.database import FILE, Storage
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.schema import STEPS
+from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
+from tests.conftest import put, sql
+
+T = TypeVar("T")
+TEAM = an_endpoint(events=("all",))
+QUEUE = Queue("team")
+VERSIONS = sorted((Path(__file__).parent / "outboxes").glob("v*.sql"))
+RUBBISH = os.urandom(8192)
+
+
+def aside(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{FILE}.corrupt-*[0-9]"))
+
+
+def damage(outbox: Outbox) -> None:
+    """Overwrite the file's pages as a broken disk does, while it is open."""
+    outbox.checkpoint()
+    with outbox.path.open("r+b") as file:
+        file.seek(100)
+        file.write(os.urandom(outbox.path.stat().st_size - 100))
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Call again while the outbox is busy, as everybody who uses it does."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except OutboxBusyError:
+            assert time.monotonic() < deadline
+
+
+# --- corrupt
+
+
+@pytest.fixture
+def corrupt(tmp_path: Path) -> Outbox:
+    (tmp_path / FILE).write_bytes(RUBBISH)
+    return Outbox(tmp_path / FILE)
+
+
+def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_path: Path) -> None:
+    with pytest.raises(OutboxBusyError) as caught:
+        corrupt.tallies()
+    assert str(caught.value) == (
+        f"outbox {corrupt.path} was corrupt: file is not a database; it was set aside as {aside(tmp_path)[0]}"
+    )
+
+
+def test_a_corrupt_file_is_kept_as_it_was(corrupt: Outbox, tmp_path: Path) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.tallies()
+    assert [file.read_bytes() for file in aside(tmp_path)] == [RUBBISH]
+
+
+def test_after_a_corrupt_file_a_new_one_is_used(corrupt: Outbox) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.tallies()
+    put(corrupt, TEAM)
+    assert corrupt.tallies()["waiting"] == 1
+
+
+def test_the_name_of_a_file_that_was_set_aside_is_in_the_log(
+    corrupt: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.tallies()
+    assert [(record.levelno, str(aside(tmp_path)[0]) in record.getMessage()) for record in caplog.records] == [
+        (logging.ERROR, True)
+    ]
+
+
+def test_a_file_that_becomes_corrupt_while_it_is_used_is_set_aside(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, TEAM, events=50)
+    damage(outbox)
+    other = Outbox(outbox.path)  # one that has not read it yet
+    with pytest.raises(OutboxError):
+        other.tallies()
+    put(outbox, TEAM, start=100)
+    assert (outbox.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
+
+
+def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_path: Path) -> None:
+    others = [corrupt, *(Outbox(corrupt.path) for _ in range(7))]
+    start = threading.Barrier(len(others))
+
+    def use(outbox: Outbox) -> None:
+        start.wait(PATIENCE)
+        for number in range(20):
+            patiently(partial(put, outbox, TEAM, start=number))
+
+    threads = [threading.Thread(target=use, args=(outbox,)) for outbox in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert (len(aside(tmp_path)), corrupt.tallies()["waiting"]) == (1, 20)
+
+
+# --- taken away
+
+
+def test_a_file_that_was_removed_is_made_anew(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    for suffix in ("", "-wal", "-shm"):
+        outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
+    put(outbox, TEAM, start=2)
+    with closing(sqlite3.connect(outbox.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (1,)
+
+
+def test_who_uses_a_file_notices_that_it_is_another_one(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    before = outbox.generation()
+    outbox.path.unlink()
+    put(outbox, TEAM)
+    assert (before, outbox.generation()) == (1, 2)
+
+
+def test_a_file_that_was_only_closed_is_the_same_one(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    outbox.close()
+    put(outbox, TEAM, start=2)
+    assert outbox.generation() == 1
+
+
+# --- no room, no permission
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room on a disk; return the file to remove for more."""
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return path
+
+
+def test_a_full_disk_is_busy_and_keeps_what_was_accepted(small_disk: Path) -> None:
+    outbox = Outbox(small_disk / FILE)
+    put(outbox, TEAM, events=20)
+    filler = fill(small_disk)
+    accepted = 20
+    with pytest.raises(OutboxBusyError):
+        for number in range(1000, 3000):
+            put(outbox, TEAM, start=number)
+            accepted += 1
+    assert outbox.tallies()["waiting"] == accepted
+    filler.unlink()
+    put(outbox, TEAM, start=5000)
+    assert outbox.tallies()["waiting"] == accepted + 1
+    outbox.close()
+
+
+def test_a_disk_that_is_full_from_the_start_is_busy(small_disk: Path) -> None:
+    filler = fill(small_disk)
+    outbox = Outbox(small_disk / FILE)
+    with pytest.raises(OutboxError):
+        put(outbox, TEAM)
+    filler.unlink()
+    assert put(outbox, TEAM) is None
+    assert outbox.tallies()["waiting"] == 1
+    outbox.close()
+
+
+@pytest.fixture
+def read_only_disk(small_disk: Path) -> Path:
+    """A disk that can only be read, with an outbox on it."""
+    outbox = Outbox(small_disk / FILE)
+    put(outbox, TEAM)
+    outbox.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    return small_disk
+
+
+def test_a_disk_that_can_only_be_read_is_named(read_only_disk: Path) -> None:
+    with pytest.raises(OutboxError, match=f"outbox {read_only_disk / FILE} cannot be used"):
+        put(Outbox(read_only_disk / FILE), TEAM, start=2)
+
+
+# --- full, as configured
+
+
+def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
+    before = outbox.fullness()
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    assert 0.4 < outbox.fullness() - before < 0.6
+
+
+def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute("DELETE FROM event")
+    assert outbox.fullness() < 0.2
+
+
+@pytest.mark.parametrize(("safe", "mode"), [(False, 1), (True, 2)])
+def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool, mode: int) -> None:
+    outbox = Outbox(tmp_path / FILE, storage=Storage(power_safe=safe))
+    with outbox._reading() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (mode,)
+
+
+# --- other versions
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Outbox:
+    """An outbox as an earlier version left it."""
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(request.param.read_text(encoding="utf-8"))
+    return Outbox(tmp_path / FILE)
+
+
+def test_there_is_a_file_of_each_earlier_version() -> None:
+    assert [path.stem for path in VERSIONS] == [f"v{number}" for number in range(1, len(STEPS))]
+
+
+def test_a_file_of_an_earlier_version_keeps_its_deliveries(old: Outbox) -> None:
+    assert old.tallies() == {"waiting": 11, "delivered": 2, "dead": 1}
+
+
+def test_what_waited_in_an_earlier_version_is_claimed_in_its_order(old: Outbox) -> None:
+    busy: list[str] = []
+    sequences = []
+    while batch := old.claim(QUEUE, busy, NOW + 3600):
+        busy.append(batch.id)
+        sequences.append(batch.deliveries[0].sequence)
+    assert sequences == [5, 6, 7, 4]  # number 4 has failed once
+
+
+def test_the_health_of_an_earlier_version_is_known(old: Outbox) -> None:
+    assert (old.health("siem").reason, old.health("team").healthy) == ("http_401", True)
+
+
+def test_what_an_earlier_version_accepted_is_not_accepted_again(old: Outbox) -> None:
+    put(old, TEAM, events=6)
+    assert old.tallies()["waiting"] == 11
+
+
+def test_a_scan_of_an_earlier_version_can_be_ended(old: Outbox) -> None:
+    assert old.end_scan(an_event(99, type="scan_failed", scan=a_scan()), [("team", "scan_failed")], NOW) is True
+
+
+def test_a_file_is_upgraded_while_another_process_writes_to_it_in_the_old_way(old: Outbox) -> None:
+    accept = "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at) VALUES"
+    script = f"""
+import sqlite3, sys
+connection = sqlite3.connect({str(old.path)!r}, isolation_level=None, timeout=20)
+connection.execute("PRAGMA journal_mode = WAL")
+event = connection.execute("SELECT event_id FROM delivery LIMIT 1").fetchone()[0]
+for number in range(2000):
+    connection.execute("{accept} (?, ?, 'team', 'x', ?, 'waiting', 1.0)", (f"old-{{number}}", event, 1000 + number))
+    if number == 100:
+        print("begun", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "begun\n"
+        assert patiently(lambda: old.claim(QUEUE, (), NOW))  # the other one hardly ever lets go
+        assert process.wait(PATIENCE) == 0
+    assert sql(old, "SELECT count(*) FROM delivery WHERE id LIKE 'old-%'") == [(2000,)]
+    assert old.tallies()["waiting"] == 2011
+
+
+def newer(outbox: Outbox, oldest: int | None) -> None:
+    """Make a file as a later version would leave it."""
+    outbox.tallies()
+    outbox.close()
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute(f"PRAGMA user_version = {len(STEPS) + 3}")
+        connection.execute("ALTER TABLE delivery ADD COLUMN later TEXT")
+        if oldest is None:
+            connection.execute("DROP TABLE compatible")
+        else:
+            connection.execute("INSERT INTO compatible VALUES (?)", (oldest,))
+
+
+def test_a_file_of_a_later_version_is_used_if_it_says_that_it_may_be(outbox: Outbox) -> None:
+    newer(outbox, len(STEPS))
+    put(outbox, TEAM)
+    assert outbox.tallies()["waiting"] == 1
+
+
+@pytest.mark.parametrize("oldest", [None, len(STEPS) + 1])
+def test_a_file_of_a_later_version_is_left_alone_if_it_does_not_say_so(outbox: Outbox, oldest: int | None) -> None:
+    newer(outbox, oldest)
+    with pytest.raises(OutboxError, match=r"was made by a newer sfwebhooks .* upgrade"):
+        put(outbox, TEAM)

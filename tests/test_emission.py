@@ -1,0 +1,411 @@
+"""`emit`: what other tools tell is kept once for whom it concerns, and judged before."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from sfwebhooks import emission, emit
+from sfwebhooks.catalogue import EVENT_TYPES, EventType
+from sfwebhooks.claims import Queue
+from sfwebhooks.cli.events import ENDPOINT
+from sfwebhooks.database import FILE
+from sfwebhooks.errors import ConfigError, EmitError, OutboxError
+from sfwebhooks.events import WebhookEvent
+from sfwebhooks.formats import FORMATS, generic
+from sfwebhooks.message_schema import document
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, PATIENCE, a_delivery
+from tests.conftest import sql
+from tests.test_checking import example_of
+
+TOLD = [entry for entry in EVENT_TYPES if entry.by_others]
+REPORT = {"report_id": "report-1", "title": "Threats"}
+FINDING = {"finding_id": "f-1", "title": "A key", "severity": "critical"}
+#: what is added to it
+ADDED = {"target": "", "event_type": "", "data": "A key"}
+SCAN = {"scan_id": "1", "findings_summary": {"critical": 1, "high": 2, "medium": 3, "low": 4, "total": 10},
+        "duration_seconds": 9, "repository_url": "https://git.acme.test/x"}  # fmt: skip
+WEBHOOKS = "[webhooks]\nsecret = a long secret text\nevents = all\n"
+each_type = pytest.mark.parametrize("entry", TOLD, ids=lambda entry: entry.name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Let tmp_path be SpiderFoot's data folder; write its configuration: `settings(lines)`."""
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+
+    def write(lines: str) -> Path:
+        path = tmp_path / "webhooks.ini"
+        path.write_text(WEBHOOKS + lines)
+        return path
+
+    write("team.url = http://127.0.0.1:9/team\n")
+    return write
+
+
+@pytest.fixture
+def kept(settings: object, outbox: Outbox) -> Callable[[], list[tuple[Any, ...]]]:
+    """Return what is kept: endpoint, name, number, type, severity, special and data of each delivery."""
+    query = (
+        "SELECT d.endpoint, d.name, d.sequence, e.type, e.severity, e.special, e.data"
+        " FROM delivery d JOIN event e ON e.id = d.event_id ORDER BY d.number"
+    )
+    return lambda: [(*row[:6], json.loads(row[6])) for row in sql(outbox, query)]
+
+
+def event_of(type: str, data: Any, severity: str | None = None, id: str | None = None) -> WebhookEvent:
+    return emission.event_of(type, data, id, severity, NOW)
+
+
+@each_type
+def test_each_example_of_the_catalogue_can_be_told_under_name_and_alias(
+    entry: EventType, kept: Callable[[], Any]
+) -> None:
+    data = example_of(entry.by_others)
+    ids = [emit(entry.name, data), emit(entry.alias, data)]
+    assert [str(uuid.UUID(one)) for one in ids] == ids and len(set(ids)) == 2
+    assert [row[2] for row in kept()] == [1, 2]
+    assert all(row[6].items() >= data.items() for row in kept())
+
+
+@each_type
+def test_what_is_told_is_valid_by_the_schema_in_its_message(entry: EventType) -> None:
+    event = event_of(entry.name, example_of(entry.by_others))
+    validator = Draft202012Validator(document(EVENT_TYPES))
+    for name in (entry.name, entry.alias):
+        body = json.loads(generic.render(a_delivery(event, name=name), ENDPOINT).body)
+        assert [error.message for error in validator.iter_errors(body)] == []
+
+
+@each_type
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_each_format_can_say_what_is_told(format_name: str, entry: EventType) -> None:
+    data = example_of(entry.by_others)
+    delivery = a_delivery(event_of(entry.name, data), name=entry.name)
+    body = FORMATS[format_name].render(delivery, ENDPOINT).body.decode()
+    telling = next((data[key] for key in ("title", "error_message", "reason", "name") if key in data), "")
+    assert telling in body
+
+
+# --- who is told
+
+
+@pytest.mark.parametrize(
+    ("events", "name"),
+    [
+        ("finding.critical", "finding.critical"),
+        ("high_risk_event", "high_risk_event"),
+        ("finding.*", "high_risk_event"),
+        ("all", "high_risk_event"),
+    ],
+)
+def test_a_finding_comes_under_the_name_that_the_scanners_would_have(
+    events: str, name: str, settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings(f"team.url = http://127.0.0.1:9/team\nteam.events = {events}\n")
+    emit("finding.critical", FINDING)
+    assert kept() == [("team", name, 1, "high_risk_event", Severity.CRITICAL, None, {**FINDING, **ADDED})]
+
+
+def test_a_vulnerability_is_special_and_says_so_to_who_takes_all(kept: Callable[[], Any]) -> None:
+    emit("finding.vulnerability", {**FINDING, "severity": "medium"})
+    told = {**FINDING, **ADDED, "severity": "medium", "special": "vulnerability_found"}
+    assert kept() == [
+        ("team", "medium_risk_event", 1, "medium_risk_event", Severity.MEDIUM, "vulnerability_found", told)
+    ]
+
+
+def test_only_who_wants_it_is_told_and_under_the_subscribed_name(
+    settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings(
+        "soc.url = http://127.0.0.1:9/soc\nsoc.events = cti_report.generated\n"
+        "wiki.url = http://127.0.0.1:9/wiki\nwiki.events = cti_*\n"
+        "other.url = http://127.0.0.1:9/x\nother.events = scan_*\n"
+    )
+    emit("cti_report_generated", REPORT)
+    assert [row[:3] for row in kept()] == [("soc", "cti_report.generated", 1), ("wiki", "cti_report_generated", 1)]
+
+
+def test_nobody_wants_it_is_no_error_and_leaves_nothing(settings: Callable[[str], Path], tmp_path: Path) -> None:
+    settings("team.url = http://127.0.0.1:9/team\nteam.events = scan_*\n")
+    assert uuid.UUID(emit("cti_report_generated", REPORT))
+    assert not (tmp_path / FILE).exists()
+
+
+# --- what is added
+
+
+def test_a_scan_has_what_receivers_of_spiderfoots_scans_read() -> None:
+    told = event_of("scan.completed", SCAN).data
+    added = {"target": SCAN["repository_url"], "target_type": "", "status": "FINISHED", "events_found": 10,
+             "high_risk_events": 3, "medium_risk_events": 3, "low_risk_events": 4, "duration": 9,
+             "modules_used": []}  # fmt: skip
+    assert told == {**SCAN, **added}
+
+
+def test_a_finding_has_what_receivers_of_spiderfoots_findings_read() -> None:
+    told = event_of("finding.critical", {**FINDING, "category": "Secrets", "description": "A key is public."}).data
+    assert (told["event_type"], told["data"], told["target"]) == ("Secrets", "A key is public.", "")
+
+
+def test_a_tools_own_words_win() -> None:
+    own = {**SCAN, "target": "shop", "status": "DONE", "high_risk_events": 0, "modules_used": ["a"]}
+    assert event_of("scan.completed", own).data.items() >= own.items()
+
+
+def test_a_key_that_the_type_does_not_have_is_not_looked_into() -> None:
+    data = {"scan_id": "1", "error_message": "x", "findings_summary": "none", "duration_seconds": None}
+    assert event_of("scan.failed", data).data == {**data, "target": "", "target_type": ""}
+
+
+# --- ids and severities
+
+
+def test_the_same_id_of_the_same_type_is_told_once(kept: Callable[[], Any]) -> None:
+    first = emit("cti_report_generated", REPORT, id="report 1 \N{SNOWMAN}")
+    assert emit("cti_report.generated", {**REPORT, "title": "Other"}, id="report 1 \N{SNOWMAN}") == first
+    assert [row[6] for row in kept()] == [REPORT]
+
+
+def test_the_same_id_of_another_type_is_another_event(kept: Callable[[], Any]) -> None:
+    started = {"remediation_id": "r", "finding_id": "f", "remediation_type": "automated"}
+    emit("remediation.started", started, id="r")
+    emit("remediation.completed", {**started, "changes_applied": [], "pr_created": False}, id="r")
+    assert [row[3] for row in kept()] == ["remediation.started", "remediation.completed"]
+
+
+def test_who_wants_it_later_is_told_under_the_same_id(settings: Callable[[str], Path], kept: Callable[[], Any]) -> None:
+    emit("cti_report_generated", REPORT, id="1")
+    settings("team.url = http://127.0.0.1:9/team\nsoc.url = http://127.0.0.1:9/soc\n")
+    emit("cti_report_generated", REPORT, id="1")
+    assert [row[:3] for row in kept()] == [("team", "cti_report_generated", 1), ("soc", "cti_report_generated", 1)]
+
+
+@pytest.mark.parametrize(
+    ("type", "given", "stated", "severity"),
+    [
+        ("cti_report_generated", None, None, Severity.INFO),
+        ("cti_report_generated", "HIGH", None, Severity.HIGH),
+        ("scan.failed", None, None, Severity.MEDIUM),
+        ("scan.failed", "medium", None, Severity.MEDIUM),
+        ("finding.vulnerability", None, "low", Severity.LOW),
+        ("high_risk_event", "critical", "critical", Severity.CRITICAL),
+    ],
+)
+def test_the_severity_is_the_one_given_or_stated_or_the_types_own(
+    type: str, given: str | None, stated: str | None, severity: Severity
+) -> None:
+    entry = next(one for one in TOLD if type in (one.name, one.alias))
+    data = {**example_of(entry.by_others), **({"severity": stated} if stated else {})}
+    assert event_of(type, data, given).severity is severity
+
+
+def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> None:
+    event = event_of("cti_report_generated", {**REPORT, "severity": {"CVSS": 9}})
+    assert (event.severity, event.data["severity"]) == (Severity.INFO, {"CVSS": 9})
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "given", "told"),
+    [
+        ("cti_report_generated", REPORT, "urgent", "severity is 'urgent'; right: critical, high, medium, low or info"),
+        ("cti_report_generated", REPORT, 3, "severity is 3; right: critical"),
+        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "high", "right for scan_failed: medium"),
+        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "urgent", "is 'urgent'; right for scan_failed: medium"),
+        ("finding.critical", FINDING, "urgent", "severity is 'urgent'; right for finding.critical: critical$"),
+        ("high_risk_event", {**FINDING, "severity": "low"}, None, 'data.severity is "low"; right: critical, high '),
+        ("finding.high", {**FINDING, "severity": "urgent"}, None, r'data.severity is "urgent"; right: high \('),
+        ("finding.critical", FINDING, "high", "severity is high, but data.severity is critical; right: the same"),
+    ],
+)
+def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, told: str) -> None:
+    with pytest.raises(EmitError, match=told):
+        event_of(type, data, given)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "told"),
+    [
+        ("cti_report_genrated", REPORT, 'no event type is called .* Did you mean "cti_report_generated"'),
+        ("system_alert", {}, "system_alert is not for other tools to tell; right: scan_started, "),
+        (None, REPORT, "no event type is called None"),
+        ("cti_report_generated", [REPORT], "data is no JSON object"),
+        ("cti_report_generated", None, "data is no JSON object"),
+        ("cti_report_generated", {**REPORT, "text": "x" * 5_000_000}, "data has 5,0.* bytes as JSON; right: 1,048,576"),
+        ("cti_report_generated", {**REPORT, "score": float("nan")}, "data.score is nan"),
+        ("cti_report_generated", {"report_id": 7}, "data.report_id is 7; .*\n.*data.title is missing; right: a string"),
+        ("multi_scan_completed", {"scan_ids": ["\x1b[2J", 1]}, r"data.scan_ids\[1\] is 1; right: a string"),
+    ],
+)
+def test_what_is_not_as_the_catalogue_says_is_refused(type: Any, data: Any, told: str) -> None:
+    with pytest.raises(EmitError, match=told):
+        event_of(type, data)
+
+
+def test_many_mistakes_are_told_in_part() -> None:
+    with pytest.raises(EmitError) as refused:
+        event_of("multi_scan_completed", {"scan_ids": [0] * 1000})
+    assert "and 994 more" in str(refused.value) and str(refused.value).count("\n") == 11
+
+
+def test_a_mistake_moves_no_cursor() -> None:
+    with pytest.raises(EmitError) as refused:
+        event_of(
+            "cti_report_generated", {**REPORT, "report_id": ["\x1b[2J"], "target": "\x1b[2J", "scan_id": {"\x1b": 1}}
+        )
+    assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.parametrize("id", ["", "x" * 1025, "\ud800", 7])
+def test_an_id_is_a_text(id: Any) -> None:
+    with pytest.raises(EmitError, match="id is no text"):
+        event_of("cti_report_generated", REPORT, id=id)
+
+
+# --- settings and outbox
+
+
+def test_without_a_configuration_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    with pytest.raises(ConfigError, match="no configuration"):
+        emit("cti_report_generated", REPORT)
+
+
+@pytest.mark.parametrize("off", ["file", "environment"])
+def test_off_is_off_and_says_so(off: str, settings: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings("enabled = false\n" if off == "file" else "")
+    if off == "environment":
+        monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
+    with pytest.raises(ConfigError, match="switched off"):
+        emit("cti_report_generated", REPORT)
+
+
+def test_the_configuration_can_be_named(
+    settings: Callable[[str], Path], tmp_path: Path, kept: Callable[[], Any]
+) -> None:
+    settings("").rename(tmp_path / "other.ini")
+    (tmp_path / "other.ini").write_text(WEBHOOKS + "soc.url = http://127.0.0.1:9/soc\n")
+    emit("cti_report_generated", REPORT, config=tmp_path / "other.ini")
+    assert [row[0] for row in kept()] == ["soc"]
+    with pytest.raises(ConfigError, match="gone"):
+        emit("cti_report_generated", REPORT, config=tmp_path / "gone.ini")
+
+
+def test_an_endpoint_with_a_mistake_is_left_out_and_logged(
+    settings: Callable[[str], Path], kept: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings("team.url = http://127.0.0.1:9/team\nsoc.url = nowhere\n")
+    emit("cti_report_generated", REPORT)
+    assert [row[0] for row in kept()] == ["team"]
+    assert "soc" in caplog.text and "url" in caplog.text
+    settings("soc.url = nowhere\n")
+    with pytest.raises(ConfigError, match="no endpoint can be used"):
+        emit("cti_report_generated", REPORT)
+
+
+def test_a_full_outbox_refuses_a_plain_finding_with_words(
+    settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings("team.url = http://127.0.0.1:9/team\noutbox_max_mb = 1\n")
+    plain_fact = {**FINDING, "severity": "info"}
+    for _ in range(9):
+        emit("cti_report_generated", {**REPORT, "text": "x" * 100_000})
+    with pytest.raises(OutboxError, match="too full for a finding of severity info"):
+        emit("info_event", plain_fact)
+    emit("cti_report_generated", REPORT)
+    assert {row[3] for row in kept()} == {"cti_report_generated"}
+
+
+def test_an_outbox_that_another_process_writes_to_is_waited_for(
+    outbox: Outbox, kept: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.tallies()
+    other = sqlite3.connect(outbox.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(emission, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(OutboxError, match="locked"):
+        emit("cti_report_generated", REPORT)
+    monkeypatch.setattr(emission, "PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(emission.time, "sleep", lambda seconds: other.close())  # while emit waits
+    emit("cti_report_generated", REPORT)
+    assert len(kept()) == 1
+
+
+def test_a_corrupt_outbox_is_set_aside_and_the_event_is_in_the_new_one(outbox: Outbox, kept: Callable[[], Any]) -> None:
+    outbox.path.write_bytes(b"this is no database" * 1000)
+    emit("cti_report_generated", REPORT)
+    assert len(kept()) == 1 and list(outbox.path.parent.glob("webhooks.db.corrupt-*"))
+
+
+def test_a_data_folder_that_is_not_there_is_an_error(
+    settings: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = settings("team.url = http://127.0.0.1:9/team\n")
+    monkeypatch.setenv("SPIDERFOOT_DATA", "/nonexistent")
+    with pytest.raises(OutboxError, match="/nonexistent"):
+        emit("cti_report_generated", REPORT, config=file)
+
+
+# --- processes
+
+EMIT = """
+import sys
+from sfwebhooks import emit
+for number in range(int(sys.argv[2])):
+    emit("cti_report_generated", {"report_id": str(number), "title": sys.argv[1]}, id=sys.argv[1] + str(number))
+    emit("cti_report_generated", {"report_id": str(number), "title": "both"}, id=f"both {number}")
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+def process(name: str, number: int = 25) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", EMIT, name, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_at_once_lose_nothing_and_tell_nothing_twice(kept: Callable[[], Any]) -> None:
+    both = [process("one"), process("two")]
+    for one in both:
+        said, _ = one.communicate("\n")
+        assert (one.returncode, said) == (0, "done\n")
+    assert sorted(row[2] for row in kept()) == list(range(1, 76)), "numbered without gaps"
+    told = sorted((row[6]["title"], int(row[6]["report_id"])) for row in kept())
+    assert told == [(title, number) for title in ("both", "one", "two") for number in range(25)]
+
+
+def test_what_was_told_outlives_a_kill(kept: Callable[[], Any]) -> None:
+    with process("one", 3) as killed:
+        assert killed.stdout and killed.stdout.readline() == "done\n"
+        killed.kill()
+    assert len(kept()) == 6
+
+
+def test_the_package_alone_is_cheap() -> None:
+    code = "import sys; known = set(sys.modules); import sfwebhooks; sfwebhooks.emit; print(*set(sys.modules) - known)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert {name for name in loaded if name.startswith("sfwebhooks")} == {"sfwebhooks"}
+    assert not {"json", "sqlite3", "requests", "logging", "typing"} & set(loaded)
+
+
+def test_a_key_that_is_called_like_one_of_ours_is_delivered(settings: object, outbox: Outbox) -> None:
+    data = {"workspace_id": "w", "name": "n", "receipts": ["a.pdf"], "receipt": {"team": 1}}
+    emit("workspace_created", data)
+    batch = outbox.claim(Queue("team"), (), NOW)
+    assert batch and batch.deliveries[0].event.data == data

@@ -1,0 +1,181 @@
+"""The receivers of both guides take every event of the catalogue, as the engine sends it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.catalogue import EVENT_TYPES, EventType
+from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.emission import event_of
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import WebhookEvent
+from sfwebhooks.findings import to_event
+from sfwebhooks.naming import NAMINGS
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import Condition
+from sfwebhooks.pipeline import accept
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, a_finding, a_scan, an_endpoint, an_event
+from tests.conftest import PATIENCE, soon
+from tests.receivers import GUIDES, NAMES, names_of
+from tests.receivers.serving import Served
+
+SECRET = "the secret of the team"
+GUIDE = pytest.mark.parametrize("naming", GUIDES)
+
+
+def every_event() -> list[WebhookEvent]:
+    """Return an event of each type and severity, with the data of the catalogue's example."""
+    kinds = [(entry, severity) for entry in EVENT_TYPES for severity in names_of(entry)]
+    return [example_of(entry, severity, number) for number, (entry, severity) in enumerate(kinds)]
+
+
+def example_of(entry: EventType, severity: Severity, number: int) -> WebhookEvent:
+    data = {**entry.example, "severity": severity.label} if "severity" in entry.example else entry.example
+    scan = a_scan(data["scan_id"]) if "target_type" in data else None
+    return an_event(number, type=entry.name, severity=severity, data=data, scan=scan)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """Start the receiver of a guide: `serve(naming, secret)`."""
+    served: list[Served] = []
+
+    def start(naming: str, secret: str = SECRET) -> Served:
+        served.append(Served(GUIDES[naming], secret, {names[naming] for names in NAMES}))
+        return served[-1]
+
+    yield start
+    for one in served:
+        one.close()
+
+
+@pytest.fixture
+def send(outbox: Outbox, dispatch: Callable[..., Dispatcher]) -> Callable[..., Endpoint]:
+    """Let the engine send events to a receiver until nothing can go: `send(receiver, naming, events, ...)`."""
+
+    def accept_and_send(receiver: Served, naming: str, happened: list[WebhookEvent], **values: Any) -> Endpoint:
+        settings = {"events": ("all",), "secrets": [SECRET], "timeout": PATIENCE, **values}
+        endpoint = an_endpoint(url=receiver.url, naming=naming, **settings)
+        accept(happened, (endpoint,), outbox, time.time())
+        dispatcher = dispatch(endpoint)
+        dispatcher.wake()
+        dispatcher.linger(soon())
+        dispatcher.stop(PATIENCE)
+        return endpoint
+
+    return accept_and_send
+
+
+def test_the_catalogue_has_every_event_of_both_guides() -> None:
+    for naming, guide in GUIDES.items():
+        assert guide.handlers.keys() <= {names[naming] for names in NAMES}
+
+
+@GUIDE
+def test_every_event_is_verified_and_given_to_its_handler(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], outbox: Outbox, naming: str
+) -> None:
+    receiver = serve(naming)
+    send(receiver, naming, every_event())
+    assert sorted(receiver.told) == sorted((names[naming], 200) for names in NAMES)
+    assert outbox.tallies() == {"waiting": 0, "delivered": len(NAMES), "dead": 0}
+
+
+@GUIDE
+def test_what_other_tools_tell_is_given_to_the_handlers_too(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], outbox: Outbox, naming: str
+) -> None:
+    told = [entry for entry in EVENT_TYPES if entry.by_others]
+    happened = [event_of(entry.name, whole_of(entry), None, None, time.time()) for entry in told]
+    receiver = serve(naming)
+    send(receiver, naming, happened)
+    assert [status for _, status in receiver.told] == [200] * len(told)
+    assert outbox.tallies() == {"waiting": 0, "delivered": len(told), "dead": 0}
+
+
+def whole_of(entry: EventType) -> dict[str, Any]:
+    """Return what another tool says of an event that it knows all of."""
+    return {field.name: field.example for field in entry.by_others if field.example is not None and not field.added}
+
+
+@GUIDE
+def test_a_receiver_with_another_secret_answers_401_and_the_endpoint_is_held(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], outbox: Outbox, naming: str
+) -> None:
+    receiver = serve(naming, "another secret")
+    endpoint = send(receiver, naming, every_event()[:1])
+    assert (set(receiver.told), outbox.tallies()["waiting"]) == ({("", 401)}, 1)
+    assert outbox.health(endpoint.name).condition is Condition.HELD
+
+
+@GUIDE
+def test_a_receiver_of_the_other_guide_finds_no_signature(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str
+) -> None:
+    receiver = serve(naming)
+    (other,) = GUIDES.keys() - {naming}
+    send(receiver, other, every_event()[:1])
+    assert set(receiver.told) == {("", 401)}
+
+
+@GUIDE
+@pytest.mark.parametrize(
+    ("host_type", "names"),
+    [
+        ("PASSWORD_COMPROMISED", ("high_risk_event", "finding.high")),
+        ("VULNERABILITY_CVE_CRITICAL", ("high_risk_event", "finding.critical")),
+        ("EMAILADDR_COMPROMISED", ("medium_risk_event", "finding.medium")),
+        ("TCP_PORT_OPEN", ("low_risk_event", "finding.low")),
+        ("IP_ADDRESS", ("info_event", "finding.info")),
+    ],
+)
+def test_a_finding_of_a_scan_is_given_to_the_handler_of_its_severity(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str, host_type: str, names: tuple[str, str]
+) -> None:
+    receiver = serve(naming)
+    send(receiver, naming, [to_event(a_finding(type=host_type), a_scan(), host_type)])
+    assert receiver.told == [(dict(zip(GUIDES, names))[naming], 200)]
+
+
+@GUIDE
+@pytest.mark.parametrize("name", ["vulnerability_found", "finding.vulnerability"])
+def test_a_finding_goes_by_the_name_that_was_asked_for(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str, name: str
+) -> None:
+    receiver = serve(naming)
+    receiver.handlers[name] = receiver.guide.any_event
+    send(receiver, naming, [to_event(a_finding(), a_scan(), "a CVE")], events=(name,))
+    assert receiver.told == [("finding.vulnerability" if NAMINGS[naming].dotted else name, 200)]
+
+
+VERIFY = """
+const crypto = require("crypto");
+const [secret, ...bodies] = JSON.parse(require("fs").readFileSync(0));
+for (const body of bodies) {
+  const hmac = crypto.createHmac("sha256", secret).update(JSON.stringify(JSON.parse(body)), "utf8");
+  console.log("sha256=" + hmac.digest("hex"));
+}
+"""
+
+
+@GUIDE
+@pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
+def test_a_receiver_in_javascript_that_writes_the_body_anew_gets_the_same_signature(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str
+) -> None:
+    receiver = serve(naming)
+    whole = an_event(-1, type="resource_warning", data={"value": 360.5, "limit": 512.0}, scan=None)
+    cve = a_finding(type="VULNERABILITY_CVE_HIGH", data="CVE-2026-0001\nScore: 10.0", generated=NOW)
+    send(receiver, naming, [*every_event(), whole, to_event(cve, a_scan(), "grüß \U0001f600")])
+    given = json.dumps([SECRET, *receiver.bodies])
+    done = subprocess.run(["node", "-e", VERIFY], input=given, capture_output=True, text=True, check=True)
+    verified = [receiver.guide.verifies(body, line, SECRET) for body, line in zip(receiver.bodies, done.stdout.split())]
+    assert verified == [True] * (len(NAMES) + 2)

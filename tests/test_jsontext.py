@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from sfwebhooks.events import LAST_SECOND, timestamp
+from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"a": 1, "b": ["x", None, True]}, '{"a":1,"b":["x",null,true]}'),
+        ({}, "{}"),
+        ({"grüß": "\0"}, '{"grüß":"\\u0000"}'),
+        # as JSON.stringify writes numbers
+        ({"a": 512.0}, '{"a":512}'),
+        ({"a": {"b": [1, 2.0, -0.0, 0.5]}}, '{"a":{"b":[1,2,0,0.5]}}'),
+        ({"a": 1e21, "b": 1e20}, '{"a":1e+21,"b":100000000000000000000}'),
+        ({"a": "at 10:00:00.0", "b": ",5.0"}, '{"a":"at 10:00:00.0","b":",5.0"}'),
+        # for which JSON has no word
+        ({"a": float("nan"), "b": [float("inf"), 1.0]}, '{"a":null,"b":[null,1]}'),
+    ],
+)
+def test_data_are_kept_as_javascript_would_write_them(data: dict[str, Any], text: str) -> None:
+    assert kept(data) == text
+    assert kept(Stored(text)) == text
+
+
+@pytest.mark.parametrize("data", [{"a": 1, "b": "é"}, {}, {"a b": {"c": [1.5]}}, {"x": "\ud83d\ude00"}])
+def test_what_an_earlier_version_kept_goes_out_as_what_this_one_keeps(data: dict[str, Any]) -> None:
+    assert Stored(json.dumps(data)).text == kept(data)
+
+
+def test_stored_data_are_a_mapping() -> None:
+    stored = Stored('{"a":1,"b":2.0}')
+    assert (stored == {"a": 1, "b": 2}, len(stored), list(stored), "c" in stored) == (True, 2, ["a", "b"], False)
+
+
+def test_rubbish_is_no_data() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        kept(Stored("rubbish"))
+
+
+def test_texts_are_put_where_the_holes_are_whatever_is_in_them() -> None:
+    texts = [written({"a": "é", "b": "]"}), "{}"]
+    value = [{"data": HOLE, "name": "x"}, {"data": HOLE, "name": "\ud800"}]
+    assert written_around(value, texts) == '[{"data":{"a":"é","b":"]"},"name":"x"},{"data":{},"name":"\ufffd"}]'
+
+
+@pytest.mark.parametrize(
+    "at", [0.0, 1.9996, 1.9999999, 1700000000.123, 1700000000.9995, -1.5, -0.0004, 253402300798.9999, 0.0015, 1e9]
+)
+def test_a_timestamp_is_as_datetime_has_it(at: float) -> None:
+    expected = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
+    assert timestamp(at) == expected.replace("+00:00", "Z")
+
+
+def test_a_timestamp_after_the_last_one_is_the_last_one() -> None:
+    assert timestamp(LAST_SECOND + 1e6) == "9999-12-31T23:59:59.000Z"

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.masking import MASK, masked, shown, shown_name
+from tests.builders import URL, an_endpoint
+from tests.leaks import leaks
+from tests.secrecy.planted import BASIC, BASIC_PASSWORD, WRITINGS
+from tests.test_signing import WHSEC
+
+TOKEN = 'tok/en "with" <all> & 100%+süß=='
+ENDPOINT = an_endpoint(api_key=Secret(TOKEN))
+
+
+def mask(text: str, endpoint: Endpoint = ENDPOINT, limit: int = 1024) -> str:
+    return masked(text, endpoint, limit)
+
+
+# --- what others wrote
+
+
+@pytest.mark.parametrize("writing", WRITINGS)
+def test_a_secret_is_masked_however_it_is_written(writing: str) -> None:
+    text = mask(WRITINGS[writing](f"you said {TOKEN}, sorry"))
+    assert (MASK in text, leaks(text, TOKEN)) == (True, [])
+
+
+def test_what_is_around_a_secret_stays() -> None:
+    assert mask(f"you said <{TOKEN.upper()}>, sorry") == f"you said <{MASK}>, sorry"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WHSEC,
+        WHSEC.partition("_")[2],
+        base64.b64decode(WHSEC.partition("_")[2]).hex(),
+    ],
+)
+def test_a_signing_secret_is_masked_in_the_forms_that_its_receiver_may_have(text: str) -> None:
+    assert mask(f"expected {text}!", an_endpoint(secrets=[WHSEC])) == f"expected {MASK}!"
+
+
+def test_a_text_as_the_key_of_a_standard_receiver_is_masked() -> None:
+    form = base64.b64encode(b"the secret of the team").decode()
+    assert mask(f"key whsec_{form}", an_endpoint(secrets=["the secret of the team"])) == f"key whsec_{MASK}"
+
+
+@pytest.mark.parametrize("text", [f"Basic {BASIC}", BASIC, BASIC_PASSWORD])
+def test_credentials_are_masked_as_they_are_sent_and_as_they_are_read(text: str) -> None:
+    assert mask(f"no {text}!", an_endpoint(headers={"X-Own": Secret(f"Basic {BASIC}")})) == f"no {MASK}!"
+
+
+def test_credentials_are_masked_however_short_they_are() -> None:
+    assert mask("abc1 is wrong", an_endpoint(headers={"X-Own": Secret("Token abc1")})) == f"{MASK} is wrong"
+
+
+def test_a_part_of_the_url_is_masked_also_decoded() -> None:
+    endpoint = an_endpoint(url="https://receiver.test/?sig=abcdef%2Fghijkl%3D")
+    assert mask("sig abcdef/ghijkl= of abcdef%2fghijkl%3d", endpoint) == f"sig {MASK} of {MASK}"
+
+
+def test_the_name_and_the_password_of_a_proxy_are_masked() -> None:
+    endpoint = an_endpoint(proxy=Secret("http://user-of-the-team:p%40ss@proxy.test"))
+    words = base64.b64encode(b"user-of-the-team:p@ss").decode()
+    assert mask(f"user-of-the-team p@ss p%40ss {words}", endpoint) == " ".join([MASK] * 4)
+
+
+def test_a_text_without_secrets_stays_as_it_is() -> None:
+    text = 'HTTP 404: <b>no such path</b> "/v1/events"; aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ= 0123456789abcdef'
+    assert mask(text, an_endpoint(url="https://receiver.test/v1/events")) == text
+
+
+@pytest.mark.parametrize("length", range(1, len(URL)))
+def test_the_beginning_of_a_secret_at_the_end_of_a_long_text_is_cut_off(length: int) -> None:
+    text = mask(URL * 1000 + URL[:length], an_endpoint())
+    assert set(text) == {"*"}
+
+
+@pytest.mark.parametrize("part", ["a ", "- ", "\\", "\\-", "%25", "% ", "&amp;", "\\\\a", "\t "])
+def test_a_text_that_almost_fits_is_not_searched_for_ever(part: str) -> None:
+    assert mask(part * 20_000, an_endpoint(api_key=Secret(part * 20 + "end")), 100) == " ".join([part * 100])[:100]
+
+
+def test_no_more_than_the_limit_is_returned() -> None:
+    assert len(mask("x" * 100_000)) == 1024
+
+
+def test_an_endpoint_without_secrets_masks_nothing() -> None:
+    assert mask("anything", an_endpoint(url="https://receiver.test")) == "anything"
+
+
+# --- what is in the settings
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["15 sec", "1w", "yes please", "genric", "high_risk_evnt, scan_*", "GENERIC", "-1", "10 per second", "0x10",
+     "~/ca.pem", "a sentence of several unremarkable words", ""],
+)  # fmt: skip
+def test_a_slip_of_the_pen_is_shown(text: str) -> None:
+    assert shown(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["whsec_x", "a whsk_x", "https://hooks.example.test/", "user@host", "xoxb-123456789012", "AKIAIOSFODNN7EXAMPLE",
+     "Bearer abc123def456", "dGhpcyBpcyBhIHNlY3JldA==", "0123456789abcdef", "pa$$word", "aVeryLongSecretWord"],
+)  # fmt: skip
+def test_what_looks_like_a_secret_is_not_shown(text: str) -> None:
+    assert shown(text) == MASK
+
+
+@pytest.mark.parametrize(
+    "text", ["TEAM_SECRET_2", "team_secret", "/etc/spiderfoot/team-1.secret", "~/x1", "secrets/t 1"]
+)
+def test_the_name_of_a_variable_or_of_a_file_is_shown(text: str) -> None:
+    assert shown_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["whsec_abc/def", "xoxb-123456789012", "https://hooks.example.test/", "abc/def+gh=="])
+def test_a_secret_in_the_place_of_a_name_is_not_shown(text: str) -> None:
+    assert shown_name(text) == MASK

@@ -1,0 +1,159 @@
+"""Scans whose process is gone: whoever looks next tells their ends, by what the host's database says of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.config import Settings
+from sfwebhooks.configfile import Mistake
+from sfwebhooks.events import Scan
+from sfwebhooks.lifecycle import started
+from sfwebhooks.locks import scan_lock
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.pipeline import wanted_by
+from sfwebhooks.recovery import replay_scan, tell_orphans
+from tests.builders import NOW, a_host_database, a_scan, an_endpoint
+from tests.conftest import sql
+
+TEAM = an_endpoint(events=("all",))
+SETTINGS = Settings((TEAM,))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "host.db"
+
+
+@pytest.fixture
+def scan(outbox: Outbox, database: Path) -> Scan:
+    """A scan that was begun and has found something; then its process died."""
+    made = a_scan(database=str(database))
+    a_host_database(database, made)
+    change(database, f"INSERT INTO tbl_scan_results VALUES ('{made.id}', 'hash-1', 'VULNERABILITY_CVE_HIGH',"
+                     f" {NOW}, 100, 100, 0, 'm', 'd', 0, 'ROOT')")  # fmt: skip
+    begin(outbox, made)
+    return made
+
+
+def begin(outbox: Outbox, scan: Scan) -> None:
+    event = started(scan)
+    outbox.begin_scan(scan, event, wanted_by(event, SETTINGS.endpoints), NOW)
+
+
+def change(database: Path, query: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(query)
+
+
+def told(outbox: Outbox) -> list[str]:
+    """The types of what was told, in order."""
+    query = "SELECT type FROM delivery JOIN event ON event.id = event_id ORDER BY number"
+    return [row[0] for row in sql(outbox, query)]
+
+
+def end(outbox: Outbox, key: str) -> object:
+    """A value of the data of the only end."""
+    query = f"SELECT json_extract(data, '$.{key}') FROM event WHERE type LIKE 'scan_%' AND type <> 'scan_started'"
+    (row,) = sql(outbox, query)
+    return row[0]
+
+
+def test_a_scan_whose_process_died_has_failed(outbox: Outbox, scan: Scan) -> None:
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+    assert (end(outbox, "reason"), end(outbox, "status")) == ("process_died", "RUNNING")
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        ("FINISHED", "scan_completed"),
+        ("ABORTED", "scan_aborted"),
+        ("ABORT-REQUESTED", "scan_aborted"),
+        ("ERROR-FAILED", "scan_failed"),
+    ],
+)
+def test_the_host_knows_better_how_a_scan_ended(
+    status: str, name: str, outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
+    tell_orphans(outbox, SETTINGS, own_since=0)
+    assert (told(outbox)[-1], end(outbox, "reason")) == (name, "told_late")
+
+
+def test_a_scan_that_was_stopped_with_its_host_was_aborted(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS, own_since=NOW)
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
+
+
+def test_a_scan_of_an_earlier_host_was_not_stopped_with_this_one(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS, own_since=NOW + 1)
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+
+
+def test_an_end_is_told_once_however_often_somebody_looks(outbox: Outbox, scan: Scan) -> None:
+    assert [tell_orphans(outbox, SETTINGS) for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_scan_that_lives_is_left_alone(outbox: Outbox, scan: Scan) -> None:
+    lock = scan_lock(outbox.path, scan.id)
+    lock.take()
+    assert tell_orphans(outbox, SETTINGS) == 0
+    lock.release()
+    assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_a_teller_that_died_after_the_recovery_is_followed_by_another(outbox: Outbox, scan: Scan) -> None:
+    replay_scan(outbox, SETTINGS.endpoints, scan)
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+
+
+def test_a_scan_that_was_deleted_in_the_host_is_told_by_what_is_known(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    for table in ("tbl_scan_instance", "tbl_scan_results", "tbl_scan_config", "tbl_scan_log"):
+        change(database, f"DELETE FROM {table}")
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+
+
+def test_a_scan_whose_database_was_deleted_is_told_by_what_is_known(outbox: Outbox, scan: Scan, database: Path) -> None:
+    database.unlink()
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+
+
+def test_a_scan_whose_database_cannot_be_read_waits_and_the_others_do_not(
+    outbox: Outbox, scan: Scan, database: Path, tmp_path: Path
+) -> None:
+    whole = database.read_bytes()
+    database.write_bytes(b"rubbish" * 1000)
+    other = a_scan("OTHER", database=str(tmp_path / "other.db"))
+    a_host_database(tmp_path / "other.db", other)
+    begin(outbox, other)
+    assert tell_orphans(outbox, SETTINGS) == 1
+    database.write_bytes(whole)
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert sql(outbox, "SELECT ended FROM scan") == [("scan_failed",)] * 2
+
+
+def test_a_scan_waits_while_the_configuration_has_a_mistake(outbox: Outbox, scan: Scan) -> None:
+    assert tell_orphans(outbox, Settings((TEAM,), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),))) == 0
+    assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_a_scan_id_that_comes_again_is_the_same_scan(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS)
+    begin(outbox, scan)
+    assert tell_orphans(outbox, SETTINGS) == 0
+    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+
+
+def test_nothing_of_a_scan_that_was_told_is_left_of_its_lock(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS)
+    assert list(outbox.path.parent.rglob("scan-*")) == []

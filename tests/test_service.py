@@ -1,0 +1,329 @@
+"""`sfwebhooks run` as a process: it delivers, follows its configuration, and loses nothing when it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.database import FILE
+from sfwebhooks.outbox import Outbox
+from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
+from tests.conftest import Gate, Team, put, sql
+
+SECRET = "a secret of the team"
+
+
+class Run:
+    """A running service, what it said, and its end."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "sfwebhooks", "run", "--data", str(folder)]
+        self.said: list[str] = []
+        self._news = threading.Condition()
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def wait_for(self, words: str) -> None:
+        """Return once the service has said this."""
+        with self._news:
+            heard = self._news.wait_for(lambda: any(words in line for line in self.said), PATIENCE)
+        assert heard, f"{words!r} is not in: {''.join(self.said)}"
+
+    def end(self, *signals: int) -> int:
+        """Send signals; return the exit code."""
+        for number in signals:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def _listen(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            with self._news:
+                self.said.append(line)
+                self._news.notify_all()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[[], Run]]:
+    """Start services on the test's folder."""
+    started: list[Run] = []
+
+    def start() -> Run:
+        started.append(Run(tmp_path))
+        started[-1].wait_for("webhooks: sending")
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., None]:
+    """Write the configuration: `configure(name=team, ..., more="")`."""
+
+    def write(more: str = "", **teams: Team) -> None:
+        sections = (f"[webhooks.{name}]\nurl = {team.url}\nevents = all\n{more}" for name, team in teams.items())
+        draft = tmp_path / "draft"
+        draft.touch(0o600)
+        draft.write_text(f"[webhooks]\nsecret = {SECRET}\n" + "".join(sections))
+        draft.replace(tmp_path / "webhooks.ini")
+
+    return write
+
+
+@pytest.fixture
+def signed(receive: Callable[..., Team]) -> Team:
+    return receive([SECRET])
+
+
+EVERYONE = an_endpoint(events=("all",))
+
+# --- sending
+
+
+def test_it_delivers_what_waits_and_what_comes(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox
+) -> None:
+    configure(team=signed)
+    put(outbox, EVERYONE, events=5)
+    run()
+    signed.wait_for(5)
+    put(outbox, EVERYONE, start=6, events=5)
+    signed.wait_for(10)
+    assert [received.problems for received in signed.got] == [()] * 10
+
+
+def test_it_tells_the_end_of_a_scan_that_died(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
+    a_host_database(tmp_path / "spiderfoot.db", scan)
+    outbox.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
+    run()
+    (received,) = signed.wait_for(1)
+    assert (received.message["event_type"], received.message["data"]["reason"]) == ("scan_failed", "process_died")
+
+
+def test_a_second_one_takes_over_when_the_first_is_killed(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox
+) -> None:
+    configure(team=signed)
+    first, _ = run(), run()
+    put(outbox, EVERYONE)
+    signed.wait_for(1)
+    first.process.kill()
+    put(outbox, EVERYONE, start=2)
+    while 2 not in signed.sequences:  # the first one may come again: it may not have been noted
+        signed.wait_for(len(signed.got) + 1)
+
+
+# --- its configuration
+
+
+def test_it_follows_a_configuration_that_changes(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, receive: Callable[..., Team], outbox: Outbox
+) -> None:
+    other = receive([SECRET])
+    configure(team=signed)
+    service = run()
+    configure(team=other)
+    service.wait_for("the configuration was read again")
+    put(outbox, EVERYONE)
+    other.wait_for(1)
+    assert signed.got == []
+
+
+def test_it_keeps_the_configuration_that_works_if_the_new_one_is_wrong(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox
+) -> None:
+    configure(team=signed)
+    service = run()
+    configure(team=signed, more="timeout = soon\n")
+    service.wait_for("the one before is still used")
+    put(outbox, EVERYONE)
+    signed.wait_for(1)
+    assert any('timeout = "soon": accepted: a duration' in line for line in service.said)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_it_reads_the_configuration_again_when_it_is_told_to(
+    run: Callable[[], Run], tmp_path: Path, receive: Callable[..., Team], outbox: Outbox
+) -> None:
+    changed = receive(["the new secret"])
+    (tmp_path / "secret").write_text(SECRET)
+    text = f"[webhooks]\ndefault_url = {changed.url}\nsecret = file:{tmp_path / 'secret'}\n"
+    (tmp_path / "webhooks.ini").write_text(text)
+    service = run()
+    (tmp_path / "secret").write_text("the new secret")
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for("the configuration was read again")
+    put(outbox, an_endpoint("default", events=("all",)))
+    assert changed.wait_for(1)[0].problems == ()
+
+
+def test_it_sends_nothing_once_the_configuration_switches_webhooks_off(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    service = run()
+    path = tmp_path / "webhooks.ini"
+    path.write_text(path.read_text().replace("[webhooks]\n", "[webhooks]\nenabled = false\n"))
+    service.wait_for("none, since enabled = false")
+    put(outbox, EVERYONE)
+    assert (service.end(signal.SIGTERM), signed.got) == (0, [])
+
+
+@pytest.mark.parametrize("text", [None, "", "[webhooks]\n"])
+def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
+    run: Callable[[], Run],
+    configure: Callable[..., None],
+    signed: Team,
+    outbox: Outbox,
+    tmp_path: Path,
+    text: str | None,
+) -> None:
+    configure(team=signed)
+    service, path = run(), tmp_path / "webhooks.ini"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    service.wait_for("before is still used")
+    put(outbox, EVERYONE)
+    signed.wait_for(1)
+    assert service.end(signal.SIGTERM) == 0
+
+
+# --- its end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_once_all_that_is_in_flight_is_settled(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, gate: Gate, number: int
+) -> None:
+    signed.answer = gate
+    configure(team=signed)
+    put(outbox, EVERYONE, events=20)
+    service = run()
+    signed.wait_for(4)  # as many as may be in flight
+    service.process.send_signal(number)
+    gate.open()
+    assert service.end() == 0
+    assert (outbox.tallies(), len(signed.ids)) == ({"waiting": 16, "delivered": 4, "dead": 0}, 4)
+
+
+def test_a_second_sigint_ends_it_at_once_and_loses_nothing(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, gate: Gate
+) -> None:
+    signed.answer = gate
+    configure(team=signed)
+    put(outbox, EVERYONE, events=20)
+    service = run()
+    signed.wait_for(4)
+    service.process.send_signal(signal.SIGINT)
+    assert not ended_within(service, 0.5), "it waits for what is in flight"
+    assert service.end(signal.SIGINT) == 130
+    gate.open()
+    in_flight = set(signed.ids)
+    run()
+    signed.wait_for(24)
+    assert (len(set(signed.ids)), {id for id in signed.ids if signed.ids.count(id) > 1}) == (20, in_flight)
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT)])
+def test_nothing_is_lost_when_it_is_ended_under_load(
+    run: Callable[[], Run],
+    configure: Callable[..., None],
+    signed: Team,
+    outbox: Outbox,
+    tmp_path: Path,
+    signals: tuple[int, ...],
+) -> None:
+    configure(team=signed)
+    load = Load(tmp_path)
+    for _ in range(3):
+        service, before = run(), len(signed.got)
+        signed.wait_for(before + 100)
+        assert service.end(*signals) in (0, 130)
+    accepted = load.end()
+    drain = [sys.executable, "-m", "sfwebhooks", "drain", "--data", str(tmp_path)]
+    assert subprocess.run(drain, capture_output=True, timeout=PATIENCE).returncode == 0
+    assert {one.message["metadata"]["sequence"] for one in signed.got} == set(range(1, accepted + 1))
+    assert sql(outbox, "SELECT count(*), sum(state = 'delivered') FROM delivery") == [(accepted, accepted)]
+
+
+class Load:
+    """Somebody who accepts one event after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._outbox = Outbox(folder / FILE)
+        self._over = threading.Event()
+        self._count = 0
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def end(self) -> int:
+        """Stop; return how many events were accepted."""
+        self._over.set()
+        self._thread.join(PATIENCE)
+        self._outbox.close()
+        return self._count
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            put(self._outbox, EVERYONE, start=self._count + 1, events=5)
+            self._count += 5
+            self._over.wait(0.01)
+
+
+def ended_within(service: Run, seconds: float) -> bool:
+    try:
+        service.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+# --- what it cannot do
+
+
+def test_without_a_configuration_it_does_not_start(tmp_path: Path) -> None:
+    assert ran(tmp_path) == (1, True)
+
+
+def test_it_does_not_start_while_everything_is_switched_off(
+    tmp_path: Path, configure: Callable[..., None], signed: Team
+) -> None:
+    configure(team=signed)
+    assert ran(tmp_path, SFWEBHOOKS_DISABLED="1") == (1, True)
+
+
+def test_it_does_not_start_without_an_endpoint(tmp_path: Path) -> None:
+    (tmp_path / "webhooks.ini").write_text("[webhooks]\nenabled = true\n")
+    assert ran(tmp_path) == (1, True)
+
+
+def test_it_does_not_start_without_its_outbox(tmp_path: Path, configure: Callable[..., None], signed: Team) -> None:
+    configure(team=signed)
+    (tmp_path / FILE).mkdir()
+    assert ran(tmp_path) == (1, True)
+
+
+def ran(folder: Path, **environment: str) -> tuple[int, bool]:
+    """Return the exit code of a service, and whether it said why."""
+    command = [sys.executable, "-m", "sfwebhooks", "run", "--data", str(folder)]
+    result: Any = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=PATIENCE
+    )
+    return result.returncode, "sfwebhooks: " in result.stderr

@@ -1,0 +1,286 @@
+"""Age, retention and warnings, as every process that lives a while looks after them."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.config import Settings
+from sfwebhooks.configfile import Mistake
+from sfwebhooks.database import Storage
+from sfwebhooks.demo.certificates import Authority
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.lane import Lane
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.records import OLDEST
+from sfwebhooks.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
+from tests.builders import NOW, a_scan, an_endpoint, an_event
+from tests.conftest import put, sql
+
+DAY = 86400.0
+OPS = an_endpoint("ops", events=("system_alert", "resource_warning"))
+
+
+@pytest.fixture
+def upkeep(outbox: Outbox) -> Iterator[Callable[..., Upkeep]]:
+    """Make the upkeep of settings: `upkeep(endpoint, ..., keep_delivered=...)`."""
+    made: list[Upkeep] = []
+
+    def make(*endpoints: Endpoint, scan: Any = None, **settings: Any) -> Upkeep:
+        made.append(Upkeep(Settings(endpoints, **settings), outbox.path, scan))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def states(outbox: Outbox) -> list[tuple[str, str]]:
+    return sql(outbox, "SELECT state, reason FROM delivery ORDER BY number")  # type: ignore[return-value]
+
+
+def told(outbox: Outbox) -> list[tuple[str, str]]:
+    """Return (endpoint, message) of all alerts and warnings."""
+    query = (
+        "SELECT endpoint, json_extract(data, '$.message') FROM delivery JOIN event ON event.id = event_id"
+        " WHERE type IN ('system_alert', 'resource_warning') ORDER BY number"
+    )
+    return sql(outbox, query)  # type: ignore[return-value]
+
+
+# --- age
+
+
+def test_what_waits_too_long_becomes_a_dead_letter(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = an_endpoint(max_age=2 * DAY)
+    put(outbox, endpoint)
+    upkeep(endpoint).look(NOW + 2 * DAY + 1)
+    assert states(outbox) == [("dead", "too_old")]
+
+
+def test_what_is_not_too_old_waits_on(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = an_endpoint(max_age=2 * DAY)
+    put(outbox, endpoint)
+    upkeep(endpoint).look(NOW + 2 * DAY - 1)
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_what_waits_for_an_endpoint_that_was_removed_dies_of_age(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    put(outbox, an_endpoint("gone"))
+    upkeep(an_endpoint()).look(NOW + 8 * DAY)
+    assert states(outbox) == [("dead", "endpoint_removed")]
+
+
+def test_nothing_dies_of_age_while_the_settings_have_a_mistake(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    put(outbox, an_endpoint("left-out"))
+    upkeep(an_endpoint(), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)).look(NOW + 30 * DAY)
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_dies_of_age_for_an_endpoint_that_is_only_switched_off(
+    outbox: Outbox, upkeep: Callable[..., Upkeep]
+) -> None:
+    put(outbox, an_endpoint("off"))
+    upkeep(an_endpoint(), unused=frozenset({"off"})).look(NOW + 30 * DAY)
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_dies_of_age_while_there_is_no_endpoint_at_all(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    put(outbox, an_endpoint())
+    upkeep().look(NOW + 30 * DAY)
+    assert states(outbox) == [("waiting", "")]
+
+
+# --- retention
+
+
+def test_what_was_delivered_is_kept_for_a_while(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], lane: Lane, endpoint: Endpoint
+) -> None:
+    put(outbox, endpoint)
+    lane.step()
+    one = upkeep(endpoint, keep_delivered=DAY)
+    one.look(NOW + DAY - 10)
+    assert outbox.tallies()["delivered"] == 1
+    one.look(NOW + DAY + 60)
+    assert (outbox.tallies()["delivered"], sql(outbox, "SELECT count(*) FROM event")) == (0, [(0,)])
+
+
+def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = an_endpoint(max_age=DAY)
+    one = upkeep(endpoint)
+    one.look(NOW + DAY)
+    put(outbox, endpoint)
+    outbox_age = NOW + DAY + TIDY_SECONDS
+    one.look(outbox_age - 1)
+    assert states(outbox) == [("waiting", "")]
+    one.look(outbox_age)
+    assert states(outbox) == [("dead", "too_old")]
+
+
+# --- a filling outbox
+
+
+@pytest.fixture
+def filling(outbox: Outbox) -> Callable[[int], None]:
+    """Put some kilobytes into the outbox."""
+
+    def put_more(kilobytes: int) -> None:
+        event = an_event(kilobytes, data={"data": "x" * kilobytes * 1000})
+        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+
+    return put_more
+
+
+def test_each_water_mark_is_told_once(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], filling: Callable[[int], None]
+) -> None:
+    one = upkeep(OPS, storage=Storage(max_bytes=1_000_000))
+    for step, kilobytes in enumerate((620, 1, 110, 2)):
+        filling(kilobytes)
+        one.look(NOW + step * SIZE_SECONDS)
+    assert [message.partition(":")[2] for _, message in told(outbox)] == [
+        " plain facts are refused from now on (outbox_full).",
+        " findings of low severity and less are refused from now on (outbox_full).",
+    ]
+
+
+def test_two_processes_of_a_scan_tell_a_water_mark_once(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], filling: Callable[[int], None]
+) -> None:
+    filling(650)
+    for _ in range(2):
+        upkeep(OPS, storage=Storage(max_bytes=1_000_000), scan=a_scan()).look(NOW)
+    assert len(told(outbox)) == 1
+
+
+def test_an_outbox_with_room_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    put(outbox, OPS)
+    upkeep(OPS).look(NOW)
+    assert told(outbox) == []
+
+
+# --- deliveries that wait for long
+
+LIMIT = 2 * DAY * AGE_SHARE
+
+
+def change(outbox: Outbox, query: str) -> None:
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute(query)
+
+
+def stuck(outbox: Outbox) -> Endpoint:
+    """Return an endpoint with a delivery that waits since NOW."""
+    endpoint = an_endpoint("stuck", events=("all",), max_age=2 * DAY)
+    put(outbox, endpoint)
+    return endpoint
+
+
+def test_a_delivery_that_waits_for_long_is_told_to_the_others(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    upkeep(stuck(outbox), OPS, an_endpoint("chat", events=("scan_*",))).look(NOW + LIMIT)
+    place = "https://hooks.example.test"
+    assert told(outbox) == [
+        ("ops", f"The oldest delivery to endpoint stuck ({place}) has waited for 4 h 48 min;"
+                " what waits for 2 d is given up."),
+    ]  # fmt: skip
+
+
+def test_what_waits_no_longer_than_it_may_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    upkeep(stuck(outbox), OPS).look(NOW + LIMIT - 1)
+    assert told(outbox) == []
+
+
+def test_that_deliveries_wait_is_told_once_while_they_do(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = stuck(outbox)
+    one = upkeep(endpoint, OPS)
+    for hours in range(3):
+        one.look(NOW + LIMIT + hours * 3600)
+    put(outbox, endpoint, start=2)
+    change(outbox, "UPDATE delivery SET accepted_at = accepted_at + 1 WHERE endpoint = 'stuck'")
+    one.look(NOW + LIMIT + 4 * 3600)
+    assert len(told(outbox)) == 1
+
+
+def test_two_processes_tell_of_the_same_delivery_once(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = stuck(outbox)
+    for seconds in range(2):
+        upkeep(endpoint, OPS).look(NOW + LIMIT + seconds)
+    assert len(told(outbox)) == 1
+
+
+def test_it_is_told_again_when_it_begins_again(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = stuck(outbox)
+    one = upkeep(endpoint, OPS)
+    one.look(NOW + LIMIT)
+    change(outbox, f"UPDATE delivery SET state = 'delivered', settled_at = {NOW} WHERE endpoint = 'stuck'")
+    one.look(NOW + 2 * LIMIT)
+    put(outbox, endpoint, start=2)
+    change(outbox, f"UPDATE delivery SET accepted_at = {NOW + 2 * LIMIT} WHERE endpoint = 'stuck'")
+    one.look(NOW + 3 * LIMIT)
+    assert len(told(outbox)) == 2
+
+
+def test_what_waits_since_an_operator_paused_it_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = stuck(outbox)
+    outbox.pause(endpoint.name, NOW + 5 * LIMIT)
+    one = upkeep(endpoint, OPS)
+    for times in (1, 4, 5.5):
+        one.look(NOW + times * LIMIT)
+    assert told(outbox) == []
+
+
+def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
+    put(outbox, an_endpoint())
+    plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?", "'team'"))
+    assert [row[3] for row in plan] == ["SEARCH delivery USING INDEX delivery_age (endpoint=? AND accepted_at>?)"]
+
+
+# --- certificates
+
+
+@pytest.fixture
+def ending(authority: Authority) -> Endpoint:
+    """An endpoint whose client certificate ends in ten days."""
+    identity = authority.issue("ending", client=True, days=10)
+    return an_endpoint(client_cert=identity.cert, client_key=identity.key, events=("all",))
+
+
+def test_a_certificate_that_ends_soon_is_told_to_all_who_want_it(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float
+) -> None:
+    upkeep(ending, OPS, an_endpoint("chat", events=("scan_*",))).look(real_now)
+    assert [(name, "ending" in message, "in 9 days" in message) for name, message in told(outbox)] == [
+        ("team", True, True),
+        ("ops", True, True),
+    ]
+
+
+def test_a_certificate_that_ends_soon_is_told_once_a_week(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float
+) -> None:
+    one = upkeep(ending, OPS)
+    for days in range(9):
+        one.look(real_now + days * DAY)
+    assert len([name for name, message in told(outbox) if name == "ops" and "ending" in message]) == 2
+
+
+def test_a_certificate_that_ends_soon_is_in_the_log(
+    upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    upkeep(ending).look(real_now)
+    assert [(record.levelno, "expires on" in record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, True)
+    ]
+
+
+@pytest.fixture
+def real_now() -> float:
+    """Certificates live in real time."""
+    return time.time()
