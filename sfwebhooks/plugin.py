@@ -22,7 +22,7 @@ from sfwebhooks import config
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source, is_wanted
-from sfwebhooks.hostdb import ROOT, HostDatabase
+from sfwebhooks.hostdb import READ_SECONDS, ROOT, HostDatabase
 from sfwebhooks.scans import RUNS, ScanRun
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -86,16 +86,20 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     @door
     def _begin(self, target: Any) -> None:
         self._watched = frozenset()
-        row, types = None, None
-        with suppress(sqlite3.Error):
-            database = HostDatabase(self.opts["__database"])
-            row, types = database.scan(self.getScanId()), database.descriptions()
-        name = row.name if row else ""
-        self._run = run_of(self.getScanId(), name, target.targetValue, target.targetType, self.opts)
+        self._run = RUNS.get(self.getScanId()) or run_of(
+            self.getScanId(), self._scan_name(), target.targetValue, target.targetType, self.opts
+        )
         if self._run:
-            self._watched = ("*",) if types is None else watched_types(self._run.settings.endpoints, types)
+            self._watched = watched_types(self._run.settings.endpoints, self._run.descriptions)
         else:
             log.info("webhooks: off: by this module's option, by enabled = false, or by SFWEBHOOKS_DISABLED")
+
+    def _scan_name(self) -> str:
+        """Return what the host knows of the scan and does not tell its modules."""
+        with suppress(sqlite3.Error):
+            row = HostDatabase(self.opts["__database"], READ_SECONDS).scan(self.getScanId())
+            return row.name if row else ""
+        return ""
 
 
 def run_of(
@@ -126,7 +130,9 @@ def folder_of(opts: dict[str, Any]) -> Path:
 
 
 def watched_types(endpoints: tuple[Endpoint, ...], types: dict[str, str]) -> frozenset[str]:
-    """Return the event types that some endpoint can want."""
+    """Return the event types that some endpoint can want: of all that there are, if the host could not say which."""
+    if not types:
+        return frozenset("*")
     return frozenset(name for name in types if name != ROOT and is_wanted(name, 0, endpoints))
 
 

@@ -58,7 +58,8 @@ class ScanRun:
         self._upkeep = Upkeep(settings, path, scan)
         self._progress = progress_of(scan, settings, time.time())
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
-        self._descriptions: dict[str, str] = {}
+        #: event type -> the host's words for it; none if its database could not be read
+        self.descriptions: dict[str, str] = {}
         self._pending = Pending()
         self._flushing = threading.Lock()
         #: the file, of those that this process has seen, in which the scan is begun
@@ -75,14 +76,14 @@ class ScanRun:
         if not self.settings.endpoints:
             self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
         with suppress(sqlite3.Error):
-            self._descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
+            self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
         self._dispatcher.be_polite()
         self._flush()
         self._keeper.start()
 
     def accept(self, finding: Finding) -> None:
         """Commit a finding; while the outbox cannot be written, keep it in memory without waiting."""
-        self._pending.add(to_event(finding, self.scan, self._descriptions.get(finding.type, finding.type)))
+        self._pending.add(to_event(finding, self.scan, self.descriptions.get(finding.type, finding.type)))
         if not self._trouble:
             self._flush()
 
