@@ -27,9 +27,8 @@ def number(text: str) -> int | float:
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
-_READER = json.JSONDecoder(parse_float=number)
 #: what JSON has no word for is null, as JSON.stringify has it
-_LENIENT = json.JSONDecoder(parse_float=number, parse_constant=lambda _: None)
+_READER = json.JSONDecoder(parse_float=number, parse_constant=lambda _: None)
 
 
 def written(value: object) -> str:
@@ -50,11 +49,7 @@ def kept(data: Mapping[str, Any]) -> str:
     """Return the text of an event's data, in which whole numbers have no point, and what is no number is null."""
     if isinstance(data, Stored):
         return data.text
-    try:
-        text = written(data)
-    except ValueError:
-        return written(_LENIENT.decode(json.dumps(data)))
-    return written(_READER.decode(text)) if _has_fraction(data) else text
+    return written(_READER.decode(json.dumps(data)) if _has_fraction(data) else data)
 
 
 def _has_fraction(value: object) -> bool:
