@@ -270,7 +270,9 @@ def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
 def test_progress_that_nobody_wants_needs_no_look_at_the_hosts_database(
     keys: dict[str, str], host: Callable[..., Host], team: Team
 ) -> None:
-    assert host(**keys).run._progress is None
+    scan = host(**keys)
+    assert scan.run._progress is None
+    scan.finish()
 
 
 def receipt_of(team: Team) -> dict[str, Any]:
