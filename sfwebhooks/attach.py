@@ -29,8 +29,9 @@ from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.scans import RUNS
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds that the scan's end waits for the threads that still handle its events
-JOIN_SECONDS = 2.0
+#: seconds that the scan's end waits for a thread that still handles an event; to store one takes as long as the host's
+#: database is locked, for 5 s at most
+JOIN_SECONDS = 10.0
 #: seconds that a host that is being stopped goes on sending
 EXIT_SECONDS = 3.0
 #: SIGHUP, SIGINT and SIGTERM: a terminal or a service manager that stops a host stops its scans too
