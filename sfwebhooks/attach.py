@@ -22,6 +22,7 @@ from typing import Any, Callable
 from sfwebhooks import config
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.errors import WebhooksError
 from sfwebhooks.hostdb import MODULE, data_folder, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.plugin import run_of, settings_of
@@ -163,5 +164,7 @@ def _tell_at_exit(own_since: float) -> None:
         if tell_orphans(dispatcher.outbox, settings, own_since):
             dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
         dispatcher.stop(0.0)
-    except Exception:  # an exit must not fail; the next process that looks tells it
+    except WebhooksError as error:
+        log.warning("webhooks: the ends of scans that died are told by the next process that looks: %s", error)
+    except Exception:  # an exit must not fail
         log.exception("webhooks: a bug while the scanner ends")

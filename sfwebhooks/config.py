@@ -21,6 +21,7 @@ from sfwebhooks.configfile import SECTION, Draft, Entry, Mistake, read, read_map
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.hostdb import is_deleted
 from sfwebhooks.options import (
     GENERAL_OPTIONS,
     option_for,
@@ -58,7 +59,7 @@ def find(option: str, data_folder: Path) -> Path | None:
         if given:
             return Path(os.path.expanduser(given))  # noqa: PTH111  # Path's own raises for an unknown user
     for path in (data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"):
-        if path.exists() and (path.name == "webhooks.ini" or _mentions_us(path)):
+        if not is_deleted(path) and (path.name == "webhooks.ini" or _mentions_us(path)):
             return path
     return None
 
@@ -160,8 +161,16 @@ def _warnings(draft: Draft, file: Path | None) -> Iterator[str]:
             yield f"[{entry.shown_section}] {entry.shown_key}: {comment}; so far it is a part of the value"
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
-    if file and os.name == "posix" and written and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    if file and os.name == "posix" and written and _mode(file) & (stat.S_IRGRP | stat.S_IROTH):
         yield f"{file} holds secrets and can be read by others: chmod 600 {file}"
+
+
+def _mode(file: Path) -> int:
+    """Return who may do what with a file; nobody anything with one that was taken away since it was read."""
+    try:
+        return file.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _unverified(endpoints: tuple[Endpoint, ...]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.correlations import EVIDENCE_MAX, Correlation
+from sfwebhooks.errors import ConfigError
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source
 
 #: the host's pseudo event above the target; no finding, and left out by the host's own exports too
@@ -48,7 +49,7 @@ def data_folder() -> Path:
 
 def database_of(scan_database: str, folder: Path) -> HostDatabase:
     """Return the database of a scan; if it is no longer where it was, the one in the data folder as it is now."""
-    there = next((path for path in (Path(scan_database), folder / DATABASE) if not _is_deleted(path)), None)
+    there = next((path for path in (Path(scan_database), folder / DATABASE) if not is_deleted(path)), None)
     return HostDatabase(str(there)) if there else DeletedDatabase(scan_database)
 
 
@@ -57,7 +58,7 @@ def not_output(modules: Iterable[str]) -> list[str]:
     return [name for name in modules if name and not name.startswith("sfp__")]
 
 
-def _is_deleted(path: Path) -> bool:
+def is_deleted(path: Path) -> bool:
     """Say whether a file is not there; one that we may not look at may be."""
     try:
         path.stat()
@@ -69,11 +70,22 @@ def _is_deleted(path: Path) -> bool:
 
 
 def saved_options(folder: Path) -> dict[str, str]:
-    """Return our module's options as saved on the host's settings page; nothing if there are none, or no database."""
+    """Return our module's options as saved on the host's settings page; nothing if there are none, or no database.
+
+    Raises:
+        ConfigError: the database is locked, and may have some.
+    """
     try:
         return HostDatabase(str(folder / DATABASE)).options(MODULE)
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if is_locked(error):
+            raise ConfigError(f"{folder / DATABASE}, which may name the configuration, is locked: try again") from error
         return {}
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Say whether the host's database could not be read since somebody writes to it just now."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 class HostDatabase:

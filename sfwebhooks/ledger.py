@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Callable
 
 from sfwebhooks.alerts import ALERT, health_alert, told_to
@@ -20,6 +21,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.pipeline import Clock, Line
 from sfwebhooks.queues import Outcome
 
@@ -106,16 +108,26 @@ class Ledger:
         news = [
             (line, health, health_alert(line.endpoint, line.written, health, self._clock())) for line, health in changed
         ]
-        told = [(line, event) for line, _, event in news if event and not _only_alerts(line, group)]
+        told = [(line, event) for line, health, event in news if event and not _is_put_off(line, health, group)]
         alerts = [(event, told_to(event, line.endpoint, self._everyone)) for line, event in told]
-        healths = {line.endpoint.name: health for line, health in changed}
+        healths = {
+            line.endpoint.name: _untold(health, line.written) if event and (line, event) not in told else health
+            for line, health, event in news
+        }
         self._outbox.settle((outcome for _, outcome in group), healths, alerts)
         for line, health, event in news:
             if not event or (line, event) in told:  # else it is told with what comes next
                 line.written = health
 
 
-def _only_alerts(line: Line, group: Sequence[tuple[Line, Outcome]]) -> bool:
-    """Say whether all that went to an endpoint were alerts: there is no alert about an alert on its way."""
+def _untold(health: Health, told: Health) -> Health:
+    """Return what is written of a health that nobody was told of: who reads it finds that as news, as this process
+    does."""
+    return replace(health, condition=told.condition, reason=told.reason, since=told.since)
+
+
+def _is_put_off(line: Line, health: Health, group: Sequence[tuple[Line, Outcome]]) -> bool:
+    """Say whether news of an endpoint wait for what comes next: all that went there were alerts, and there is no alert
+    about an alert on its way, or two endpoints could tell each other for ever. Of one that is gone nothing comes."""
     sent = [delivery for one, outcome in group if one is line for delivery in outcome.batch.deliveries]
-    return all(delivery.event.type == ALERT for delivery in sent)
+    return health.condition is not Condition.DISABLED and all(delivery.event.type == ALERT for delivery in sent)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.config import Settings
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.errors import ConfigError, OutboxError
+from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.retry import State
@@ -52,7 +53,7 @@ class Service:
         Raises:
             OutboxError: the outbox cannot be used at the start.
         """
-        Outbox(self._path).tallies()
+        self._open(stop)
         self._tell("sending")
         self._dispatcher.wake()
         while not stop.wait(LOOK_SECONDS):
@@ -61,13 +62,31 @@ class Service:
         self._tell("stopped" if settled else "stopped while attempts were under way, which are repeated")
         return settled
 
+    def _open(self, stop: threading.Event) -> None:
+        """Make sure that the outbox can be used, as soon as whoever upgrades it lets us.
+
+        Raises:
+            OutboxError: it cannot.
+        """
+        said = ""
+        with closing(Outbox(self._path)) as outbox:
+            while not stop.is_set():
+                try:
+                    outbox.tallies()
+                    return
+                except OutboxBusyError as error:
+                    if str(error) != said:
+                        said = str(error)
+                        log.warning("webhooks: %s; waiting for it", said)
+                    stop.wait(LOOK_SECONDS)
+
     def _look(self, stop: threading.Event, reload: threading.Event) -> None:
-        stamp = _stamp(self._settings.file)
-        if reload.is_set() or stamp != self._seen:
-            self._seen = stamp
-            reload.clear()
-            self._reread(stop)
         try:
+            stamp = _stamp(self._settings.file)
+            if reload.is_set() or stamp != self._seen:
+                self._seen = stamp
+                reload.clear()
+                self._reread(stop)
             if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
                 self._orphans_at = time.monotonic()
                 tell_orphans(self._dispatcher.outbox, self._settings)
@@ -113,13 +132,11 @@ class Service:
         names = ", ".join(endpoint.name for endpoint in self._settings.endpoints) or "none"
         if self._settings.enabled is False:
             names = "none, since enabled = false"
-        outbox = Outbox(self._path)
-        try:
-            waiting = f"{outbox.tallies()[State.WAITING.value]} waiting"
-        except OutboxError as error:
-            waiting = str(error)
-        finally:
-            outbox.close()
+        with closing(Outbox(self._path)) as outbox:
+            try:
+                waiting = f"{outbox.tallies()[State.WAITING.value]} waiting"
+            except OutboxError as error:
+                waiting = str(error)
         log.info("webhooks: %s; endpoints: %s; %s", what, names, waiting)
 
 

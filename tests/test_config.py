@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.config import Settings, disabled, find, load, load_mapping
-from sfwebhooks.configfile import Mistake
+from sfwebhooks.configfile import Draft, Mistake, read
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS
@@ -312,6 +312,20 @@ def test_a_file_that_sets_nothing_is_no_mistake_but_worth_a_warning(tmp_path: Pa
     found = settings(tmp_path, text)
     assert (found.endpoints, found.mistakes, found.enabled) == ((), (), None)
     assert "sets nothing" in found.warnings[0]
+
+
+def test_a_file_that_cannot_be_looked_at_is_a_mistake_and_not_none(tmp_path: Path) -> None:
+    found = load(find("", tmp_path / ("x" * 300)))
+    assert "cannot be read: File name too long" in str(mistake(found))
+
+
+def test_a_file_that_is_taken_away_while_it_is_read_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_and_lose(path: Path, draft: Draft) -> None:
+        read(path, draft)
+        path.unlink()
+
+    monkeypatch.setattr("sfwebhooks.config.read", read_and_lose)
+    assert names(settings(tmp_path, "[webhooks]\ndefault_url = http://127.0.0.1/\nsecret = s3cret\n")) == ["default"]
 
 
 def test_no_file_is_no_endpoint_and_no_mistake() -> None:

@@ -906,22 +906,37 @@ def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
     assert (outbox.tallies()["delivered"], outbox.health("team").healthy) == (3, True)
 
 
+@pytest.mark.parametrize("answer", [401, 503])
+@pytest.mark.parametrize("by_another_process", [False, True])
 def test_trouble_that_an_alert_met_is_told_with_what_comes_next(
-    outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
+    by_another_process: bool, answer: int, outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
 ) -> None:
     endpoint = an_endpoint(url=team.url, timeout=PATIENCE, events=("all",), retry_schedule=(5.0,))
     lane = Lane([endpoint], outbox, clock, [endpoint, *others])
     alert = an_event(1, type="system_alert", data={"alert": "endpoint_failing", "endpoint": "siem"})
     outbox.accept([(alert, [("team", "system_alert")])], NOW)
-    fail(lane, team, 401)
+    team.answer = answer
+    for _ in range(FAILURES_MAX + 1):  # it is known that it fails
+        lane.step()
+        clock.now += 900
     assert [one for one in alerts(outbox) if one[0] == "ops"] == []
     put(outbox, endpoint, start=2, events=2)
-    clock.now += 900
-    fail(lane, team, 401, 1)
-    clock.now += 900
-    fail(lane, team, 401, 1)
+    if by_another_process:
+        lane.stop(soon())
+        lane = Lane([endpoint], outbox, clock, [endpoint, *others])
+    for _ in range(3):
+        clock.now += 900
+        lane.step()
     lane.stop(soon())
-    assert [one for one in alerts(outbox) if one[0] == "ops"] == [("ops", "endpoint_held", "team")]
+    condition = {401: "held", 503: "failing"}[answer]
+    assert [one for one in alerts(outbox) if one[0] == "ops"] == [("ops", f"endpoint_{condition}", "team")]
+
+
+def test_that_an_endpoint_is_gone_is_told_also_if_an_alert_met_it(outbox: Outbox, watched: Lane, team: Team) -> None:
+    alert = an_event(1, type="system_alert", data={"alert": "endpoint_failing", "endpoint": "siem"})
+    outbox.accept([(alert, [("team", "system_alert")])], NOW)
+    fail(watched, team, 410)
+    assert alerts(outbox)[1:] == [("ops", "endpoint_disabled", "team")]
 
 
 # --- an outage

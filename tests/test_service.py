@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.database import FILE
+from sfwebhooks.database import BUSY_SECONDS, FILE
 from sfwebhooks.outbox import Outbox
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
@@ -203,6 +205,33 @@ def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
     put(outbox, EVERYONE)
     signed.wait_for(1)
     assert service.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what cannot be looked at is made with a link")
+def test_it_goes_on_while_its_configuration_cannot_be_looked_at(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    service = run()
+    (tmp_path / "draft").symlink_to("x" * 300)  # as a folder that nobody may search, or a lost network drive
+    (tmp_path / "draft").replace(tmp_path / "webhooks.ini")
+    service.wait_for("cannot be read: File name too long")
+    put(outbox, EVERYONE)
+    signed.wait_for(1)
+    assert service.end(signal.SIGTERM) == 0
+
+
+def test_it_waits_for_who_upgrades_the_outbox(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as upgrading:
+        upgrading.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(BUSY_SECONDS * 3, lambda: upgrading.execute("ROLLBACK"))
+        release.start()
+        service = run()
+        release.join()
+    assert any("database is locked; waiting for it" in line for line in service.said)
 
 
 # --- its end
