@@ -69,9 +69,13 @@ class Database:
 
     def generation(self) -> int:
         """Return how many files there have been: after the first one was set aside or taken away it is 2."""
-        self._looked_at = 0.0  # what was begun in a file that was taken away is not begun in the next one
+        self.look()  # what was begun in a file that was taken away is not begun in the next one
         with self._reading():
             return self._generation
+
+    def look(self) -> None:
+        """Let the next call see whether the file is still the same, however short ago that was looked at."""
+        self._looked_at = 0.0
 
     def checkpoint(self) -> None:
         """Write the log back into the file, without waiting for anybody."""
@@ -102,7 +106,7 @@ class Database:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction, commit it at the end; nothing of it stays if anything raises."""
-        self._looked_at = 0.0  # what is written must not go into a file that was taken away
+        self.look()  # what is written must not go into a file that was taken away
         with self._reading() as sql:
             sql.execute("BEGIN IMMEDIATE")
             try:

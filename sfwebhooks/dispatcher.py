@@ -70,6 +70,7 @@ class Dispatcher:
             stop: ends the waiting when it is set.
         """
         self._hurry()
+        self.outbox.look()  # what waits may be in a file that was begun just now, in the place of one that was lost
         while time.monotonic() < deadline and not (stop and stop.is_set()):
             left = min(horizon, deadline - time.monotonic())
             self.tick()

@@ -22,7 +22,9 @@ ROOT = "ROOT"
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
-COLUMNS = "hash, type, data, module, generated, confidence, visibility, risk, source_event_hash"
+#: a result's data, which the host's tables let be NULL, or bytes
+DATA = "ifnull(CAST(data AS TEXT), '')"
+COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
 #: seconds that it is asked for at most while a scan runs, which cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
 #: steps of SQLite between two looks at the clock
@@ -156,7 +158,8 @@ class HostDatabase:
         with closing(self._open()) as connection:
             connection.create_function("rank_of", 2, rank, deterministic=True)
             return connection.execute(
-                "SELECT hash, type, data, risk, module FROM tbl_scan_results WHERE rowid IN ("
+                f"SELECT hash, type, {DATA}, risk, module FROM tbl_scan_results"  # noqa: S608
+                " WHERE rowid IN ("
                 "SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2 AND rank_of(type, risk)"
                 " ORDER BY rank_of(type, risk) DESC, generated DESC, rowid DESC LIMIT ?3)"
                 " ORDER BY rank_of(type, risk) DESC, generated DESC, rowid DESC",
@@ -228,7 +231,7 @@ class HostDatabase:
     def evidence(self, scan_id: str, correlations: Iterable[Correlation]) -> Iterator[list[Source]]:
         """Yield for each correlation the first events that it rests on."""
         query = (
-            "SELECT r.type, r.data, r.module, r.hash FROM tbl_scan_correlation_results_events e"
+            f"SELECT r.type, {DATA}, r.module, r.hash FROM tbl_scan_correlation_results_events e"  # noqa: S608
             " JOIN tbl_scan_results r ON r.scan_instance_id = ? AND r.hash = e.event_hash"
             " WHERE e.correlation_id = ? ORDER BY e.rowid LIMIT ?"
         )

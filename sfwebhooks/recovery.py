@@ -16,6 +16,7 @@ from itertools import islice
 from sfwebhooks import pipeline, results
 from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.hostdb import database_of
 from sfwebhooks.lifecycle import ended
@@ -116,7 +117,9 @@ def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("i
             lock.release(remove=True)
         except sqlite3.Error as error:
             log.warning("webhooks: the end of scan %s waits: its database cannot be read: %s", scan.id, error)
-        except (ValueError, TypeError, ArithmeticError):  # a bug, or rubbish in the database: the others go on
+        except OutboxError:
+            raise
+        except Exception:  # a bug, or rubbish in the database: the others go on
             log.exception("webhooks: the end of scan %s cannot be told", scan.id)
         finally:
             lock.release()

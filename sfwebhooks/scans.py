@@ -21,7 +21,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan
 from sfwebhooks.findings import Finding, to_event
-from sfwebhooks.hostdb import READ_SECONDS, HostDatabase
+from sfwebhooks.hostdb import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.hostlog import LISTENERS
 from sfwebhooks.hostlog import to_event as error_event
 from sfwebhooks.lifecycle import started
@@ -38,6 +38,8 @@ log = logging.getLogger("spiderfoot.webhooks")
 HOST_PATIENCE_SECONDS = 50.0
 #: events that are committed together at most
 FLUSH_MAX = 500
+#: seconds between two warnings that the outbox could not be written, if no event was missed
+TROUBLE_SECONDS = 60.0
 
 
 class ScanRun:
@@ -65,7 +67,8 @@ class ScanRun:
         #: the file, of those that this process has seen, in which the scan is begun
         self._begun_in = 0
         self._trouble = ""
-        self._trouble_at = 0.0
+        #: since when it cannot be written, and when it was last told that it could not be; monotonic seconds
+        self._trouble_at, self._warned_at = 0.0, float("-inf")
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="webhooks-keeper", daemon=True)
 
@@ -117,7 +120,8 @@ class ScanRun:
             self._outbox.close()
 
     def _tell_end(self, error: str, deadline: float) -> None:
-        """Tell what is left, and the end; while the outbox is locked it is tried again, until the deadline."""
+        """Tell what is left, and the end; while the outbox or the host's database is locked it is tried again, until
+        the deadline."""
         while True:
             try:
                 with self._flushing:
@@ -128,14 +132,15 @@ class ScanRun:
                     continue
                 tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
                 return
-            except OutboxBusyError:
-                if time.monotonic() > deadline:
+            except (OutboxBusyError, sqlite3.OperationalError) as busy:
+                if time.monotonic() > deadline or not (isinstance(busy, OutboxBusyError) or is_locked(busy)):
                     raise
                 time.sleep(0.2)
 
     def _flush(self) -> None:
         """Write what is pending; on trouble leave it for the keeper, and say so once."""
         with self._flushing:
+            begin = time.monotonic()
             try:
                 self._begin_once()
                 events = self._pending.first(FLUSH_MAX)
@@ -147,18 +152,21 @@ class ScanRun:
             except OutboxError as error:
                 if not self._trouble:
                     self._log.warning("webhooks: %s; events wait in memory", error)
-                    self._trouble_at = time.time()
+                    self._trouble_at = begin
                 self._trouble = str(error)
                 return
         self._dispatcher.wake()
 
     def _tell_trouble(self) -> None:
-        """Tell that the outbox could not be written for a while, now that it can be again."""
+        """Tell that the outbox could not be written for a while, now that it can be again; not each time, if another
+        process writes a lot."""
         if not self._trouble:
             return
-        now = time.time()
-        warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, self._pending.missed, now)
-        pipeline.accept([warning], self.settings.endpoints, self._outbox, now)
+        missed, now = self._pending.missed, time.monotonic()
+        warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, missed, time.time())
+        if missed or now - self._warned_at >= TROUBLE_SECONDS:
+            pipeline.accept([warning], self.settings.endpoints, self._outbox, warning.at)
+            self._warned_at = now
         self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
         self._trouble, self._pending.missed = "", 0
 

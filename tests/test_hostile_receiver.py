@@ -54,7 +54,7 @@ from tests.hostile import (
 )
 
 #: seconds for a whole attempt with a receiver that would never end it
-TIMEOUT = 0.3
+TIMEOUT = 0.6
 BODY = b'{"a": 1}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BOMB = zeros(1 << 30)

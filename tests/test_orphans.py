@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -140,6 +141,27 @@ def test_a_scan_whose_database_cannot_be_read_waits_and_the_others_do_not(
     database.write_bytes(whole)
     assert tell_orphans(outbox, SETTINGS) == 1
     assert sql(outbox, "SELECT ended FROM scan") == [("scan_failed",)] * 2
+
+
+@pytest.mark.parametrize(("data", "shown"), [("NULL", ""), ("x'ff00'", "\ufffd\0"), ("7", "7")])
+def test_data_that_are_no_text_are_told_as_one(
+    data: str, shown: str, outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    change(database, f"UPDATE tbl_scan_results SET data = {data}")
+    assert tell_orphans(outbox, SETTINGS) == 1
+    ((found,),) = sql(outbox, "SELECT data FROM event WHERE type = 'high_risk_event'")
+    assert json.loads(found)["data"] == shown
+
+
+def test_a_scan_whose_database_is_full_of_rubbish_holds_up_no_other(
+    outbox: Outbox, scan: Scan, database: Path, tmp_path: Path
+) -> None:
+    change(database, "UPDATE tbl_scan_results SET generated = 'rubbish', risk = 'rubbish', module = x'00'")
+    other = a_scan("OTHER", database=str(tmp_path / "other.db"))
+    a_host_database(tmp_path / "other.db", other)
+    begin(outbox, other)
+    tell_orphans(outbox, SETTINGS)
+    assert sql(outbox, "SELECT ended FROM scan WHERE id = 'OTHER'") == [("scan_failed",)]
 
 
 def test_a_scan_waits_while_the_configuration_has_a_mistake(outbox: Outbox, scan: Scan) -> None:

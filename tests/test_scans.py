@@ -15,7 +15,7 @@ import pytest
 
 from sfwebhooks.books import Account, Books
 from sfwebhooks.config import load_mapping
-from sfwebhooks.database import FILE
+from sfwebhooks.database import BUSY_SECONDS, FILE
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
 from sfwebhooks.hostlog import listen, stop_listening
@@ -42,12 +42,15 @@ class Said(logging.Handler):
             self.lines.append(record.getMessage())
             self._news.notify_all()
 
-    def wait_for(self, words: str) -> str:
-        """Return the first line with these words once it is there."""
+    def wait_for(self, words: str, times: int = 1) -> str:
+        """Return the first line with these words once so many are there."""
         with self._news:
-            found = self._news.wait_for(lambda: [line for line in self.lines if words in line], PATIENCE)
-        assert found, f"{words!r} is not in {self.lines}"
-        return found[0]
+            assert self._news.wait_for(lambda: len(self.of(words)) >= times, PATIENCE), f"{words!r}: {self.lines}"
+            return self.of(words)[0]
+
+    def of(self, words: str) -> list[str]:
+        """Return the lines with these words."""
+        return [line for line in self.lines if words in line]
 
 
 @pytest.fixture
@@ -197,6 +200,35 @@ def test_that_it_was_locked_is_told(host: Callable[..., Host], team: Team, tmp_p
     scan.finish()
     (warning,) = (one.message for one in team.got if one.message["event_type"] == "resource_warning")
     assert (warning["data"]["resource"], "database is locked" in warning["data"]["message"]) == ("disk", True)
+
+
+def test_that_it_was_locked_is_not_told_each_time(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    for times in (1, 2):
+        lock = Lock(tmp_path)
+        scan.find(1)
+        lock.free()
+        said.wait_for("the outbox can be written again", times)
+    scan.finish()
+    (warning,) = (one.message["data"] for one in team.got if one.message["event_type"] == "resource_warning")
+    assert warning["value"] >= BUSY_SECONDS
+    assert found(team) == expected(scan)
+
+
+def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
+    scan = host(drain_timeout="20s")
+    scan.find(3, told=False)
+    with closing(sqlite3.connect(tmp_path / "spiderfoot.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        release = threading.Timer(7, lambda: other.execute("ROLLBACK"))  # SQLite itself waits for 5 s
+        release.start()
+        scan.run.end()
+        release.join()
+    assert found(team) == expected(scan)
+    assert names(team)[-1] == "scan_failed"
 
 
 def test_what_has_no_room_in_memory_comes_from_the_hosts_database(

@@ -243,13 +243,15 @@ def test_a_signal_ends_it_once_all_that_is_in_flight_is_settled(
 ) -> None:
     signed.answer = gate
     configure(team=signed)
-    put(outbox, EVERYONE, events=20)
+    put(outbox, EVERYONE, events=500)
     service = run()
     signed.wait_for(4)  # as many as may be in flight
     service.process.send_signal(number)
     gate.open()
     assert service.end() == 0
-    assert (outbox.tallies(), len(signed.ids)) == ({"waiting": 16, "delivered": 4, "dead": 0}, 4)
+    sent = len(set(signed.ids))
+    assert 4 <= sent == len(signed.ids) < 500  # the signal may be slower than the gate
+    assert outbox.tallies() == {"waiting": 500 - sent, "delivered": sent, "dead": 0}
 
 
 def test_a_second_sigint_ends_it_at_once_and_loses_nothing(

@@ -101,7 +101,9 @@ def _backfill(given: argparse.Namespace) -> int:
             tell_orphans(dispatcher.outbox, found)
         past = backfill.past(dispatcher.outbox, given.scan, given.dead)
         if not lock.take():
-            raise SelectionError(f"scan {given.scan} still runs, or another process tells it just now")
+            raise SelectionError(
+                f"scan {given.scan} still runs, or another process is telling its end or backfills it: try again later"
+            )
         with closing(Records(path)) as records:
             return _run(Work(endpoint, past, dispatcher, records, stop), given, out)
     except sqlite3.Error as error:
