@@ -11,13 +11,14 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from sfwebhooks import pipeline, results
 from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.hostdb import database_of
 from sfwebhooks.lifecycle import ended
 from sfwebhooks.locks import scan_lock
@@ -87,10 +88,18 @@ def tell_end(
         OutboxError: the outbox cannot be written.
     """
     database = database_of(scan.database, outbox.path.parent)
-    event = ended(scan, database, error, late, endpoints)
+    event = _begun_as_told(ended(scan, database, error, late, endpoints), outbox)
     _accept_all(results.correlated(database, scan, endpoints), endpoints, outbox, deadline)
     told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if told else None
+
+
+def _begun_as_told(end: WebhookEvent, outbox: Outbox) -> WebhookEvent:
+    """Return the event of an end with the beginning that was told: the host writes its own a moment later."""
+    begin = outbox.event(lifecycle_id(end.scan.id if end.scan else "", "started"))
+    if begin is None or "started" not in end.data:
+        return end
+    return replace(end, data={**end.data, "started": begin.data["started"]})
 
 
 def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:

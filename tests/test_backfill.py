@@ -416,7 +416,7 @@ def test_a_scan_that_is_backfilled_by_somebody_else_is_refused(setup: Setup, bac
     result = backfill("late")
     lock.release()
     assert (result.code, setup.late.got) == (1, [])
-    assert "another process tells it just now" in result.err
+    assert "another process is telling its end or backfills it" in result.err
 
 
 def test_a_scan_that_died_is_first_told_to_all_as_drain_does(setup: Setup, backfill: Callable[..., Result]) -> None:

@@ -69,6 +69,13 @@ def test_a_scan_whose_process_died_has_failed(outbox: Outbox, scan: Scan) -> Non
     assert (end(outbox, "reason"), end(outbox, "status")) == ("process_died", "RUNNING")
 
 
+def test_an_end_repeats_the_beginning_that_was_told(outbox: Outbox, scan: Scan, database: Path) -> None:
+    change(database, f"UPDATE tbl_scan_instance SET started = {(NOW + 0.07) * 1000}")  # as the host does in its set-up
+    tell_orphans(outbox, SETTINGS)
+    query = "SELECT json_extract(data, '$.started') FROM event WHERE type IN ('scan_started', 'scan_failed')"
+    assert len(set(sql(outbox, query))) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "name"),
     [
