@@ -97,9 +97,8 @@ def tell_end(
 def _begun_as_told(end: WebhookEvent, outbox: Outbox) -> WebhookEvent:
     """Return the event of an end with the beginning that was told: the host writes its own a moment later."""
     begin = outbox.event(lifecycle_id(end.scan.id if end.scan else "", "started"))
-    if begin is None or "started" not in end.data:
-        return end
-    return replace(end, data={**end.data, "started": begin.data["started"]})
+    told = begin.data.get("started") if begin else None
+    return replace(end, data={**end.data, "started": told}) if told and "started" in end.data else end
 
 
 def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:
