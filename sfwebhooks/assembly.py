@@ -15,7 +15,7 @@ from sfwebhooks.formats import BATCHES, CHATS
 from sfwebhooks.masking import shown_name
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, header_problem, option_for
-from sfwebhooks.values import comment_in, nearest
+from sfwebhooks.values import comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -40,7 +40,9 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
             raise ValueError(problem)
         value = option.parse(text)
     except ValueError as error:
-        draft.wrong(entry, "; ".join(filter(None, (str(error), comment_in(entry.text)))), show=not option.secret)
+        quotes = quotes_in([entry.text, *words(entry.text)])
+        said = filter(None, (quotes, str(error), comment_in(entry.text)))
+        draft.wrong(entry, "; ".join(said), show=not option.secret)
         return {}
     return {key: draft.folder / value if isinstance(value, Path) else value}
 

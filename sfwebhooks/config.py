@@ -26,7 +26,7 @@ from sfwebhooks.options import (
     GENERAL_OPTIONS,
     option_for,
 )
-from sfwebhooks.values import comment_in, nearest
+from sfwebhooks.values import comment_in, nearest, quotes_in
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,13 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _warnings(draft: Draft, file: Path | None) -> Iterator[str]:
     entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
-    written = [e for e in entries if _is_secret(e) and not e.text.startswith(("env:", "file:"))]
-    for entry in written:
+    for entry in entries:
         name, key = entry.place
-        comment = comment_in(entry.text)
-        if comment and key not in draft.broken[name]:
-            yield f"[{entry.shown_section}] {entry.shown_key}: {comment}; so far it is a part of the value"
+        if key not in draft.broken[name]:
+            yield from (f"[{entry.shown_section}] {entry.shown_key}: {text}" for text in _doubts(entry))
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
+    written = any(map(_is_written_secret, entries))
     if file and os.name == "posix" and written and _mode(file) & (stat.S_IRGRP | stat.S_IROTH):
         yield f"{file} holds secrets and can be read by others: chmod 600 {file}"
 
@@ -179,6 +178,17 @@ def _unverified(endpoints: tuple[Endpoint, ...]) -> Iterator[str]:
             yield f"{endpoint.name} has verify_tls = false: anybody on the way can read and change its messages"
 
 
-def _is_secret(entry: Entry) -> bool:
+def _doubts(entry: Entry) -> Iterator[str]:
+    """Yield what a right value seems to have in it by mistake."""
+    comment = comment_in(entry.text) if _is_written_secret(entry) else ""
+    if comment:
+        yield f"{comment}; so far it is a part of the value"
+    quotes = quotes_in(entry.text.splitlines())
+    if quotes:
+        yield f"{quotes}; so far they are a part of it"
+
+
+def _is_written_secret(entry: Entry) -> bool:
+    """Say whether a secret stands in the settings themselves."""
     option = option_for(entry.place[1])
-    return bool(option and option.secret)
+    return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))

@@ -16,6 +16,7 @@ from sfwebhooks.keys import problem
 from sfwebhooks.masking import shown
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -29,6 +30,11 @@ def comment_in(text: str) -> str:
     """Return what to say if a comment seems to stand behind a value, of which an INI file makes it a part."""
     match = re.search(r"\s([#;])", text)
     return f"what follows {match[1]} looks like a comment, which needs a line of its own" if match else ""
+
+
+def quotes_in(parts: Iterable[str]) -> str:
+    """Return what to say if a part of a value stands in quotes, which an INI file makes a part of it."""
+    return "the value stands in quotes and wants none" if any(map(QUOTED.fullmatch, parts)) else ""
 
 
 def boolean(text: str) -> bool:

@@ -802,6 +802,40 @@ def test_a_comment_behind_a_secret_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("url", '"https://x.example/"'),
+        ("events", '"all"'),
+        ("events", 'all, "scan_completed"'),
+        ("timeout", "'15s'"),
+        ("format", '"slack"'),
+    ],
+)
+def test_quotes_around_a_wrong_value_are_said_first(tmp_path: Path, key: str, text: str) -> None:
+    url = "" if key == "url" else "url = https://x.example/"
+    found = settings(tmp_path, f"[webhooks.team]\n{url}\n{key} = {text}\n")
+    assert mistake(found).problem.startswith("the value stands in quotes and wants none; ")
+
+
+@pytest.mark.parametrize("key", ["secret", "api_key", "header.X-Team", "metadata.user", "ca_bundle"])
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_right_value_are_warned_of(tmp_path: Path, key: str, quote: str) -> None:
+    found = settings(tmp_path, f"{TEAM}{key} = {quote}hush{quote}\n")
+    words = "the value stands in quotes and wants none; so far they are a part of it"
+    assert (found.mistakes, found.warnings) == ((), (f"[webhooks.team] {key}: {words}",))
+
+
+def test_quotes_around_the_second_secret_are_warned_of(tmp_path: Path) -> None:
+    found = settings(tmp_path, f'{TEAM}secret = new\n  "old"\n')
+    assert "the value stands in quotes" in "".join(found.warnings)
+
+
+@pytest.mark.parametrize("text", ['qu"o"te', '"begun', "ended'", '"a" and "b"', '"', '""', "\"mixed'"])
+def test_quotes_that_are_not_around_a_secret_are_not_warned_of(tmp_path: Path, text: str) -> None:
+    assert settings(tmp_path, f"{TEAM}secret = {text}\n").warnings == ()
+
+
+@pytest.mark.parametrize(
     ("written", "meant"),
     [
         ("webhook.x", "[webhooks.x]"),
