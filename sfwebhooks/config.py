@@ -156,7 +156,7 @@ def _warnings(draft: Draft, file: Path | None) -> Iterator[str]:
     for entry in entries:
         name, key = entry.place
         if key not in draft.broken[name]:
-            yield from (f"[{entry.shown_section}] {entry.shown_key}: {text}" for text in _doubts(entry))
+            yield from (f"[{draft.section_of(entry)}] {entry.shown_key}: {text}" for text in _doubts(entry))
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
     written = any(map(_is_written_secret, entries))

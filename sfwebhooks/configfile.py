@@ -23,6 +23,7 @@ from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, 
 from sfwebhooks.values import nearest
 
 SECTION = "webhooks"
+NAMELESS = f"{SECTION}."
 #: a section's name begins its line; ours are found indented too
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
 #: what somebody wrote who meant our section
@@ -101,18 +102,27 @@ class Draft:
     mistakes: list[Mistake] = field(default_factory=list)
     #: endpoint name, or "" for [webhooks] itself -> keys with a mistake, "" for the whole section
     broken: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    #: section -> where it stands, which finds it if its name may not be shown
+    where: dict[str, str] = field(default_factory=dict)
 
     def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
         """Note a mistake; the value is shown only where it cannot be a secret."""
         name, key = entry.place
         self.broken[name].add(key)
         value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
-        words = (entry.shown_section, entry.shown_key, value, problem)
+        words = (self.section_of(entry), entry.shown_key, value, problem)
         self.mistakes.append(Mistake(self.file, *map(printable, words)))
 
-    def open(self, section: str) -> None:
-        """Note that a section is there, even if there is nothing in it."""
+    def section_of(self, entry: Entry) -> str:
+        """Return an entry's section as it may be shown; instead of a name that may not be, where it stands."""
+        shown_section = entry.shown_section
+        where = self.where.get(entry.section)
+        return f"{MASK}, {where}" if shown_section == MASK and where else shown_section
+
+    def open(self, section: str, where: str) -> None:
+        """Note that a section is there, even if there is nothing in it, and where."""
         name, _ = Entry(section, "", "").place
+        self.where.setdefault(section, where)
         if name:
             self.endpoints.setdefault(name, {})
 
@@ -121,7 +131,7 @@ class Draft:
         name, key = entry.place
         keys = self.endpoints.setdefault(name, {}) if name else self.general
         if key in keys:
-            self.wrong(entry, f"given twice, see also {keys[key].shown_key} in [{keys[key].shown_section}]")
+            self.wrong(entry, f"given twice, see also {keys[key].shown_key} in [{self.section_of(keys[key])}]")
         else:
             keys[key] = entry
 
@@ -145,10 +155,14 @@ def read(path: Path, draft: Draft) -> None:
         raise ConfigError(f"is not JSON: {error}") from error
     seen: set[str] = set()
     for section, begin, lines in _sections(text, draft):
+        if section == NAMELESS:
+            right = f"[{SECTION}.NAME], or [{SECTION}] for what all endpoints inherit"
+            draft.wrong(Entry(section, "", ""), f"the endpoint's name is missing in line {begin}: {right}")
+            continue
         if section in seen:
             draft.wrong(Entry(section, "", ""), f"given twice, the second time in line {begin}")
         seen.add(section)
-        draft.open(section)
+        draft.open(section, f"line {begin}")
         for entry in _entries(section, begin, lines, draft):
             draft.add(entry)
 
@@ -226,9 +240,12 @@ def read_mapping(mapping: object, draft: Draft) -> None:
         mapping = mapping[SECTION]
     if not isinstance(mapping, Mapping):
         raise ConfigError("is not a mapping of endpoint names to their keys")
-    for key, value in mapping.items():
+    for number, (key, value) in enumerate(mapping.items(), 1):
         section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
-        draft.open(section)
+        if section == NAMELESS:
+            draft.wrong(Entry(section, "", ""), f"the endpoint's name is missing: key {number} is empty")
+            continue
+        draft.open(section, f"key {number}")
         for name, inner in _flat(value) if isinstance(value, Mapping) else [(str(key), value)]:
             text = _text(inner)
             if text is None:

@@ -850,6 +850,34 @@ def test_what_a_misspelt_section_should_be_is_said(tmp_path: Path, written: str,
     assert mistake(found).problem == f'line 1 is not read. Did you mean "{meant}"?'
 
 
+@pytest.mark.parametrize("name", ["Team A", "whsec_abcdefghijkl"])
+def test_a_section_whose_name_is_not_shown_is_found_by_its_line(tmp_path: Path, name: str) -> None:
+    found = settings(tmp_path, f"{TEAM}[webhooks.{name}]\nurl = https://x.example/\ntimeout = soon\n")
+    assert {one.section for one in found.mistakes} == {"***, line 3"}
+
+
+def test_an_endpoint_of_json_whose_name_is_not_shown_is_found_by_its_place(tmp_path: Path) -> None:
+    text = json.dumps({"enabled": True, "Team A": {"url": "https://x.example/"}})
+    assert mistake(settings(tmp_path, text, name="webhooks.json")).section == "***, key 2"
+
+
+@pytest.mark.parametrize("line", ["url = https://x.example/", "secret = hush", "nonsense = 1", "no key"])
+def test_a_section_that_lacks_the_endpoints_name_says_so(tmp_path: Path, line: str) -> None:
+    found = settings(tmp_path, f"\n[webhooks.]\n{line}\n")
+    assert mistake(found).problem == (
+        "the endpoint's name is missing in line 2: [webhooks.NAME], or [webhooks] for what all endpoints inherit"
+    )
+
+
+def test_an_endpoint_of_json_that_lacks_a_name_says_so() -> None:
+    found = load_mapping({"enabled": True, "": {"url": "https://x.example/"}})
+    assert mistake(found).problem == "the endpoint's name is missing: key 2 is empty"
+
+
+def test_a_section_without_a_name_may_have_been_meant_for_all(tmp_path: Path) -> None:
+    assert names(settings(tmp_path, f"[webhooks.]\nsecret = hush\n{TEAM}")) == []
+
+
 def test_a_line_before_the_first_section_is_named(tmp_path: Path) -> None:
     found = settings(tmp_path, "# ours\n\nsecret = x\n" + TEAM)
     assert mistake(found).problem == "line 3 stands before the first [section]; is this an INI file?"
