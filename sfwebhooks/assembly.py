@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sfwebhooks.formats import BATCHES, CHATS
 from sfwebhooks.masking import shown_name
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, header_problem, option_for
-from sfwebhooks.values import comment_in, nearest, quotes_in, words
+from sfwebhooks.values import WrongWordsError, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -42,6 +43,8 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     except ValueError as error:
         quotes = quotes_in([entry.text, *words(entry.text)])
         said = filter(None, (quotes, str(error), comment_in(entry.text)))
+        if isinstance(error, WrongWordsError):
+            entry = replace(entry, text=", ".join(error.words))
         draft.wrong(entry, "; ".join(said), show=not option.secret)
         return {}
     return {key: draft.folder / value if isinstance(value, Path) else value}

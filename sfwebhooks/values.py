@@ -16,7 +16,16 @@ from sfwebhooks.keys import problem
 from sfwebhooks.masking import shown
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
+
+
+class WrongWordsError(ValueError):
+    """Some words of a list are wrong: these."""
+
+    def __init__(self, problem: str, words: Iterable[str]) -> None:
+        super().__init__(problem)
+        self.words = tuple(words)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -86,10 +95,17 @@ def rate(text: str) -> float:
 
 def schedule(text: str) -> tuple[float, ...]:
     """Read the waits before each retry, such as 5s, 1m, 5m, in seconds."""
-    waits = tuple(seconds(word) for word in words(text))
+    waits = tuple(_wait(word) for word in words(text))
     if not 1 <= len(waits) <= 100:
         raise ValueError("accepted: up to 100 durations such as 5s, 1m, 5m, 15m, 1h, 6h")
     return waits
+
+
+def _wait(word: str) -> float:
+    try:
+        return seconds(word)
+    except ValueError as error:
+        raise WrongWordsError(str(error), [word]) from None
 
 
 def durability(text: str) -> bool:
@@ -119,14 +135,17 @@ def event_words(text: str) -> tuple[str, ...]:
     """Read subscriptions; each must be able to match something."""
     found = words(text)
     if not found:
-        raise ValueError('accepted: event names, * patterns, "all", "!name"; see sfwebhooks events')
-    for word in found:
-        wanted = word[1:] if word.startswith("!") else word
-        if not any(matches(wanted, name) for name in EVENT_NAMES):
-            hint = nearest(wanted, sorted(EVENT_NAMES))
-            wrong = f'no event is called "{shown(word)}".{hint}'
-            raise ValueError(f'{wrong} Accepted: event names, * patterns, "all", "!name"')
+        raise ValueError(EVENTS_ACCEPTED + "; see sfwebhooks events")
+    wrong = [word for word in dict.fromkeys(found) if not any(matches(_wanted(word), name) for name in EVENT_NAMES)]
+    if wrong:
+        told = (f'"{shown(word)}" is no event.{nearest(_wanted(word), sorted(EVENT_NAMES))}' for word in wrong)
+        raise WrongWordsError(f"{' '.join(told)} {EVENTS_ACCEPTED.capitalize()}", wrong)
     return found
+
+
+def _wanted(word: str) -> str:
+    """Return the name or pattern of a subscription, also of one that takes it away."""
+    return word[1:] if word.startswith("!") else word
 
 
 def one_of(names: Collection[str], hint: str = "") -> Callable[[str], str]:

@@ -663,6 +663,30 @@ def test_a_typo_is_answered_with_the_nearest_word(tmp_path: Path, typo: str, mea
     assert any(f'Did you mean "{meant}"?' in one.problem for one in settings(tmp_path, typo).mistakes)
 
 
+def test_all_words_that_are_no_events_are_named_at_once(tmp_path: Path) -> None:
+    found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, nothing\n")
+    assert mistake(found).problem == (
+        '"scan_complete" is no event. Did you mean "scan_completed"? '
+        '"high_risk" is no event. Did you mean "high_risk_event"? '
+        '"!finding.severe" is no event. Did you mean "finding.malware"? '
+        '"nothing" is no event. Accepted: event names, * patterns, all, !name'
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "wrong"),
+    [
+        ("events", ["all", "nope"], "nope"),
+        ("events", ["nope", "all", "neither", "nope"], "nope, neither"),
+        ("events", ["all", "apiKey-7c1d55e0b2"], "***"),
+        ("retry_schedule", ["5s", "soon"], "soon"),
+    ],
+)
+def test_of_a_list_the_wrong_words_are_shown(key: str, words: list[str], wrong: str) -> None:
+    found = load_mapping({"team": {"url": "https://x.example/", key: words}})
+    assert mistake(found).value == wrong
+
+
 def test_a_header_of_ones_own_that_stands_in_the_wrong_key_is_answered_with_the_right_one(tmp_path: Path) -> None:
     found = settings(tmp_path, f"{TEAM}headers = X-Team: blue\n")
     assert "header.NAME = VALUE" in mistake(found).problem
