@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from sfwebhooks.addresses import literal, refusal
 from sfwebhooks.configfile import SECTION, Draft, Entry
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import clean_text
@@ -125,6 +127,15 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield "client_key needs client_cert beside it"
     if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":
         yield "client_cert needs an https:// url: a certificate cannot be shown over http://"
+    refused = _refused(values)
+    if refused:
+        yield refused
+
+
+def _refused(values: Mapping[str, Any]) -> str:
+    """Return why the network policy never lets the URL's address be connected to; a name is judged by `route`."""
+    address = literal(urlsplit(values["url"].reveal()).hostname or "") if "url" in values else ""
+    return refusal(address, values.get("allow_private", Endpoint.allow_private)) if address else ""
 
 
 def _made(name: str, values: dict[str, Any]) -> Endpoint:

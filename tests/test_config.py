@@ -708,6 +708,28 @@ def test_a_client_certificate_is_never_meant_for_plain_http(tmp_path: Path) -> N
     assert "needs an https:// url" in mistake(found).problem
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[fe80::1]", "[::ffff:169.254.169.254]:8080"])
+def test_an_address_that_is_never_sent_to_is_a_mistake(tmp_path: Path, host: str) -> None:
+    found = settings(tmp_path, f"[webhooks]\ndefault_url = http://{host}/{HIDDEN}\n")
+    assert (names(found), "where sfwebhooks never sends" in mistake(found).problem) == ([], True)
+    assert HIDDEN not in str(mistake(found))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "127.1", "10.1.2.3", "[::1]", "[fd12::1]", "192.168.0.1"])
+@pytest.mark.parametrize(("line", "used"), [("", ["team"]), ("allow_private = false", [])])
+def test_a_private_address_is_a_mistake_only_without_allow_private(
+    tmp_path: Path, host: str, line: str, used: list[str]
+) -> None:
+    found = settings(tmp_path, f"[webhooks]\n{line}\n[webhooks.team]\nurl = http://{host}/\n")
+    assert names(found) == used
+    assert ["allow_private = true" in one.problem for one in found.mistakes] == [True] * (not used)
+
+
+@pytest.mark.parametrize("host", ["localhost", "metadata.google.internal", "8.8.8.8", "[2a00::1]"])
+def test_a_name_or_a_public_address_is_no_mistake_without_allow_private(tmp_path: Path, host: str) -> None:
+    only(settings(tmp_path, f"[webhooks.team]\nurl = http://{host}/\nallow_private = false\n"))
+
+
 @pytest.mark.parametrize("name", ["a b", "a.b", "ä", "x" * 65, "header", "metadata", "team]"])
 def test_a_name_that_cannot_be_an_endpoints_is_a_mistake(tmp_path: Path, name: str) -> None:
     found = settings(tmp_path, json.dumps({name: {"url": "https://x.example/"}}), name="webhooks.json")

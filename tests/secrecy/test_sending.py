@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from tests.secrecy.witness import Witness
 from tests.test_hostile_receiver import EVILS, reason_of, reasons
 
 ALL = " ".join(SECRETS)
+#: a name whose address is that of cloud metadata; in a URL that address would be a mistake
+METADATA = "metadata.test"
 
 
 # --- what a receiver says
@@ -106,8 +109,8 @@ class Stage:
 #: name -> what must come, and how the endpoint is made for which it does
 SITUATIONS: dict[str, tuple[Failure, Callable[[Stage], dict[str, Any]]]] = {
     "no such host": (Failure.DNS, lambda stage: {"place": "http://no-such-host.invalid"}),
-    "cloud metadata": (Failure.ADDRESS, lambda stage: {"place": "http://169.254.169.254"}),
-    "a private address": (Failure.ADDRESS, lambda stage: {"place": "http://127.0.0.1:1", "allow_private": "false"}),
+    "cloud metadata": (Failure.ADDRESS, lambda stage: {"place": f"http://{METADATA}"}),
+    "a private address": (Failure.ADDRESS, lambda stage: {"place": "http://localhost:1", "allow_private": "false"}),
     "no certificate": (
         Failure.TLS_REFUSED,
         lambda stage: {"place": stage.files(Path(), Path())["place"], "ca_bundle": stage.authority.cert},
@@ -180,7 +183,12 @@ def stage(
     mtls: ssl.SSLContext,
     authority: Authority,
     other_authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
+    def look(host: str, *args: Any) -> list[Any]:
+        return socket.getaddrinfo("169.254.169.254" if host == METADATA else host, *args)
+
+    monkeypatch.setattr("sfwebhooks.route.getaddrinfo", look)
     made = Stage(tmp_path_factory.mktemp("stage"), hostile, receive, mtls, authority, other_authority, [])
     yield made
     for middleman in made.middlemen:

@@ -117,6 +117,13 @@ def test_a_secret_is_anywhere_in_json(settings_folder: Path, witness: Witness, s
             witness.see("mistakes", *load(path).mistakes)
 
 
+@pytest.mark.parametrize("place", ["http://169.254.169.254", "https://0xa9fea9fe:8443", "http://10.0.0.1"])
+def test_a_url_has_an_address_that_is_refused(settings_folder: Path, witness: Witness, place: str) -> None:
+    found = load(written(settings_folder, section("team", place, allow_private="false")))
+    witness.see("mistakes", *found.mistakes)
+    assert (found.endpoints, witness.run("check")) == ((), 1)
+
+
 def test_commands_tell_mistakes(settings_folder: Path, witness: Witness) -> None:
     wrong = dict.fromkeys(ENDPOINT_OPTIONS.keys() - {"description"}, f"whsec_{API_KEY}")
     sections = (section("team", "http://127.0.0.1:1", **wrong), WATCHER, f"[webhooks.bad]\n{API_KEY} = x\n")
