@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches
 from sfwebhooks.keys import problem
@@ -161,19 +161,41 @@ def one_of(names: Collection[str], hint: str = "") -> Callable[[str], str]:
 
 def url(text: str) -> Secret:
     """Read an http or https URL with a host, in ASCII, without user name, password or fragment."""
-    try:
-        parts = urlsplit(text)
-        host = (parts.hostname or "").encode("idna")  # raises for an empty or too long label
-        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError("accepted: an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)")
+    wrong = _url_problem(text)
+    if wrong:
+        raise ValueError(f"{wrong}; accepted: an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)")
+    parts = urlsplit(text)
     if "@" in parts.netloc:
         raise ValueError("a user name or password in the URL is not sent; use header.Authorization or api_key")
     if parts.fragment:
         raise ValueError("the part after # is never sent; leave it away")
     return Secret(text)
+
+
+def _url_problem(text: str) -> str:
+    """Return what is wrong with a URL, with nothing of it, since all of it may be a secret; nothing if it is usable."""
+    if not re.match("(?i)https?://", text):
+        return "it does not begin with http:// or https://"
+    if re.search(r"\s", text):
+        return "there is a space or a line end in it"
+    if not re.fullmatch(r"[!-~]+", text):
+        return "there is a character in it that is none of visible ASCII"
+    try:
+        parts = urlsplit(text)
+        host = (parts.hostname or "").encode("idna")  # raises for an empty or too long label
+    except ValueError:
+        return "its host is none that can be looked up"
+    if not host:
+        return "it has no host"
+    return "" if _is_port_right(parts) else "its port is no number from 1 to 65535"
+
+
+def _is_port_right(parts: SplitResult) -> bool:
+    """Say whether the port of a URL can be one; without one the scheme has its own."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def base_url(text: str) -> str:

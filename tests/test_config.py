@@ -641,6 +641,31 @@ def test_a_usable_url_is_kept_byte_for_byte(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "it does not begin with http:// or https://"),
+        ("x.example/hidden", "it does not begin with http:// or https://"),
+        ("ftp://x.example/hidden", "it does not begin with http:// or https://"),
+        ("https:/x.example/hidden", "it does not begin with http:// or https://"),
+        ("https://x.example/hid den", "there is a space or a line end in it"),
+        ("https://x.example/hid\n den", "there is a space or a line end in it"),
+        ("https://x.example/hiddén", "there is a character in it that is none of visible ASCII"),
+        ("https://x.example:65536/hidden", "its port is no number from 1 to 65535"),
+        ("https://x.example:0/hidden", "its port is no number from 1 to 65535"),
+        ("https://x.example:hidden/", "its port is no number from 1 to 65535"),
+        ("https:///hidden", "it has no host"),
+        ("https://:8443/hidden", "it has no host"),
+        ("https://hidden..example/", "its host is none that can be looked up"),
+        ("https://[::1/hidden", "its host is none that can be looked up"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said_and_nothing_of_it_shown(tmp_path: Path, url: str, why: str) -> None:
+    one = mistake(settings(tmp_path, f"[webhooks.team]\nurl = {url}\n"))
+    words = "; accepted: an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)"
+    assert (one.value, one.problem) == ("***" if url else "", why + words)
+
+
+@pytest.mark.parametrize(
     ("typo", "meant"),
     [
         ("[webhooks.team]\nurl = https://x.example/\nsecrets = x", "secret"),
