@@ -17,7 +17,7 @@ from sfwebhooks.events import clean_text
 from sfwebhooks.formats import BATCHES, CHATS
 from sfwebhooks.masking import shown_name
 from sfwebhooks.naming import NAMINGS
-from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, header_problem, option_for
+from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
 from sfwebhooks.values import WrongWordsError, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
@@ -34,7 +34,7 @@ STEMS = {name.rstrip(".") for name in INHERITED}
 
 def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any]:
     """Return {key: value}, or nothing and a mistake."""
-    problem = header_problem(key.partition(".")[2]) if option.field == "headers" else ""
+    problem = name_problem(key)
     try:
         text = resolved(entry.text, draft.folder) if option.secret else entry.text
         if clean_text(text) != text:

@@ -38,6 +38,8 @@ RESERVED_HEADERS = re.compile(
     # they are for the next hop (RFC 9110 section 7.6.1)
     r"|transfer-encoding|connection|expect|keep-alive|proxy-.*|te|trailer|upgrade"
 )
+#: what `formats.generic` itself has in the metadata of a message
+RESERVED_METADATA = ("schema", "event_id", "delivery_id", "endpoint", "scan_name", "sequence", "severity")
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,17 @@ def option_for(key: str) -> Option | None:
     return ENDPOINT_OPTIONS.get(key)
 
 
-def header_problem(name: str) -> str:
-    """Return why a header may not be set by the configuration, or nothing."""
+def name_problem(key: str) -> str:
+    """Return why a name of the user's own, as in header.NAME and metadata.NAME, may not be set, or nothing."""
+    stem, dot, name = key.partition(".")
+    if stem + dot == "header.":
+        return _header_problem(name)
+    if stem + dot == "metadata." and name in RESERVED_METADATA:
+        return f"sfwebhooks itself sets {', '.join(RESERVED_METADATA)}: take another name"
+    return ""
+
+
+def _header_problem(name: str) -> str:
     if not TOKEN.fullmatch(name):
         return "a header's name has only letters, digits and -_.!#$%&'*+^`|~"
     if RESERVED_HEADERS.fullmatch(name):

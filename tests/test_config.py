@@ -12,7 +12,9 @@ from sfwebhooks.configfile import Draft, Mistake, read
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS
-from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.formats.generic import envelope
+from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
+from tests.builders import a_delivery, an_endpoint
 
 TEAM = "[webhooks.team]\nurl = https://team.example/hook\n"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -638,6 +640,20 @@ def test_a_value_is_read(tmp_path: Path, key: str, value: str, field: str, expec
 )
 def test_a_usable_url_is_kept_byte_for_byte(tmp_path: Path, url: str) -> None:
     assert only(settings(tmp_path, f"[webhooks]\ndefault_url = {url}\n")).url.reveal() == url
+
+
+@pytest.mark.parametrize("name", RESERVED_METADATA)
+def test_metadata_of_ours_cannot_be_replaced(tmp_path: Path, name: str) -> None:
+    found = settings(tmp_path, f"{TEAM}metadata.{name} = 7\n")
+    assert (names(found), mistake(found).key) == ([], f"metadata.{name}")
+    assert mistake(found).problem == (
+        "sfwebhooks itself sets schema, event_id, delivery_id, endpoint, scan_name, sequence, severity: "
+        "take another name"
+    )
+
+
+def test_the_metadata_that_cannot_be_replaced_are_those_of_a_message() -> None:
+    assert set(envelope(a_delivery(), an_endpoint())["metadata"]) == set(RESERVED_METADATA)
 
 
 @pytest.mark.parametrize(

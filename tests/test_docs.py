@@ -17,7 +17,7 @@ from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.security_audit import guides_data
 from sfwebhooks.naming import NAMINGS
-from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
 from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.retry import HOLD_STATUS, RETRY_STATUS
 from sfwebhooks.signing import sign
@@ -45,6 +45,11 @@ def test_the_readme_says_which_keys_are_inherited(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_the_example_has_each_key(key: str) -> None:
     assert re.search(rf"^{re.escape(key).replace('NAME', '[A-Za-z_-]+')} = ", EXAMPLE.read_text(encoding="utf-8"), re.M)
+
+
+def test_the_readme_says_which_metadata_are_taken() -> None:
+    (row,) = re.findall(r"^\| `metadata.NAME` \|.*$", README, re.M)
+    assert set(re.findall(r"`(\w+)`", row)) == set(RESERVED_METADATA)
 
 
 def test_the_readme_has_no_key_that_is_unknown() -> None:
