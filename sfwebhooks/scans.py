@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sfwebhooks import pipeline
@@ -29,9 +29,11 @@ from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pending import Pending
 from sfwebhooks.progress import progress_of
+from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import NotYetError, replay_scan, tell_end, tell_orphans
 from sfwebhooks.retry import State
 from sfwebhooks.upkeep import Upkeep
+from sfwebhooks.waiting import in_brief, obstacle
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it saw the scan's end
@@ -242,15 +244,20 @@ class ScanRun:
         return time.monotonic() + self.settings.drain_timeout
 
     def _summary(self) -> None:
-        tallies = self._outbox.tallies(self.scan.id)
-        waiting = tallies[State.WAITING.value]
-        refused = sum(number for reasons in self._outbox.withheld(self.scan.id).values() for number in reasons.values())
+        with closing(Records(self._outbox.path)) as records:
+            counts = records.counts(Selection(scan=self.scan.id))
+        numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
+        waiting = {
+            name: found[State.WAITING.value] for name, found in sorted(counts.items()) if State.WAITING.value in found
+        }
+        outbox, now = self._outbox, time.time()
+        obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now) for name in waiting}
+        refused = sum(number for reasons in outbox.withheld(self.scan.id).values() for number in reasons.values())
         self._log.info(
-            "webhooks: %d delivered, %d waiting%s, %d dead%s",
-            tallies[State.DELIVERED.value],
-            waiting,
-            " (sfwebhooks drain delivers them)" if waiting else "",
-            tallies[State.DEAD.value],
+            "webhooks: %d delivered, %s, %d dead%s",
+            numbers[State.DELIVERED],
+            in_brief(waiting, obstacles),
+            numbers[State.DEAD],
             f", {refused} not taken since the outbox was full" if refused else "",
         )
 

@@ -26,6 +26,7 @@ from sfwebhooks.cli.listing import DEAD, DELIVERIES, print_table
 from sfwebhooks.cli.selecting import past
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.records import Record, Records, Selection
 from sfwebhooks.retry import State
@@ -75,6 +76,10 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def an_id(number: int, endpoint: str = "team") -> str:
     return delivery_id(an_event(number).id, endpoint)
+
+
+def held(open_at: float) -> Health:
+    return Health(Condition.HELD, "http_401", open_at=open_at)
 
 
 def listed(result: Result) -> list[str]:
@@ -217,6 +222,13 @@ def test_why_deliveries_wait_is_said(cli: Callable[..., Result], outbox: Outbox)
     assert "team has some waiting: paused until sfwebhooks resume" in cli("deliveries").words
     send(outbox)
     assert "has some waiting" not in cli("deliveries").out
+
+
+def test_when_a_held_endpoint_is_probed_next_is_said(cli: Callable[..., Result], outbox: Outbox) -> None:
+    put(outbox, 1)
+    outbox.settle([], {"team": held(time.time() + 600)})
+    said = r"team has some waiting: held, http_401; next probe at 20\S+ \S+ UTC, or at once with sfwebhooks resume team"
+    assert re.search(said, cli("deliveries").words)
 
 
 def test_a_locked_outbox_is_not_the_end(
@@ -373,6 +385,25 @@ def test_a_delivery_that_waits_is_shown_with_its_time(cli: Callable[..., Result]
     send(outbox, State.WAITING, "timeout", "no answer")
     words = cli("show", an_id(1)).words
     assert "state waiting, due 2026-11-21 10:01:00 UTC why timeout" in words
+
+
+def test_why_a_delivery_waits_though_its_time_has_come_is_shown(cli: Callable[..., Result], outbox: Outbox) -> None:
+    put(outbox, 1)
+    assert " waits " not in cli("show", an_id(1)).words
+    outbox.settle([], {"team": held(time.time() + 600)})
+    said = r"waits held, http_401; next probe at 20\S+ \S+ UTC, or at once with sfwebhooks resume team accepted"
+    assert re.search(said, cli("show", an_id(1)).words)
+    outbox.settle([], {"team": Health(failures=1, open_at=time.time() + 600)})
+    assert "waits its last attempts failed; the next one is at 20" in cli("show", an_id(1)).words
+    outbox.pause("team", float("inf"))
+    assert "waits paused until sfwebhooks resume; sfwebhooks resume team" in cli("show", an_id(1)).words
+
+
+def test_a_settled_delivery_waits_for_nothing(cli: Callable[..., Result], outbox: Outbox) -> None:
+    put(outbox, 1)
+    send(outbox)
+    outbox.pause("team", float("inf"))
+    assert " waits " not in cli("show", an_id(1)).words
 
 
 def test_a_delivery_without_an_attempt_is_shown(cli: Callable[..., Result], outbox: Outbox) -> None:

@@ -151,6 +151,24 @@ def test_a_scan_is_told_from_its_beginning_to_its_end(host: Callable[..., Host],
     assert names(team) == ["scan_started", *["high_risk_event"] * 3, "scan_completed"]
 
 
+def test_the_last_line_promises_nothing_to_an_endpoint_that_is_held(
+    host: Callable[..., Host], team: Team, said: Said
+) -> None:
+    team.answer = 401
+    scan = host()
+    scan.find(1)
+    scan.finish()
+    assert said.of(" delivered, ") == ["webhooks: 0 delivered, 3 waiting (3 for team: held, http_401), 0 dead"]
+
+
+def test_the_last_line_says_what_drain_delivers(host: Callable[..., Host], team: Team, said: Said) -> None:
+    team.answer = 503
+    scan = host(events="scan_started")
+    team.wait_for(1)
+    scan.finish()
+    assert said.of(" delivered, ") == ["webhooks: 0 delivered, 1 waiting (sfwebhooks drain delivers them), 0 dead"]
+
+
 def test_what_is_found_while_the_outbox_is_locked_waits_in_memory(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:

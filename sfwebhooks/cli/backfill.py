@@ -16,10 +16,9 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks import backfill, config
-from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, settings, why_waiting
+from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, said, settings
 from sfwebhooks.cli.progress import Bar
 from sfwebhooks.cli.replay import deliveries
-from sfwebhooks.cli.selecting import said
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
@@ -30,6 +29,7 @@ from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import REPLAY_CHUNK, tell_orphans
 from sfwebhooks.retry import State
 from sfwebhooks.values import rate, seconds
+from sfwebhooks.waiting import why_waiting
 
 HELP = """
 Tell an endpoint a scan that is over: its beginning, its findings and correlations, its end, as SpiderFoot's database
@@ -201,7 +201,8 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
     refused = sum(outbox.withheld(scan_id).get(name, {}).values())
     out.print(f"{delivered} delivered, {waiting} waiting, {dead} dead.")
     if waiting:
-        out.print(plain(f"{name}: {waiting} waiting: {why_waiting(name, outbox.health(name), outbox.orders(name))}"))
+        why = why_waiting(name, outbox.health(name), outbox.orders(name), time.time())
+        out.print(plain(f"{name}: {waiting} waiting: {why}"))
     if dead:
         out.print(plain(f"The dead ones: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))
     if left or refused:

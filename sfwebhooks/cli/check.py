@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.cli.common import add_config, console, folder, paused, plain, settings, stacked, table
+from sfwebhooks.cli.common import add_config, console, folder, plain, settings, stacked, table
 from sfwebhooks.config import Settings, disabled
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
@@ -23,6 +23,7 @@ from sfwebhooks.keys import WHSEC, WHSK, is_asymmetric, receiver_form
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.tls import context_for, expiring
+from sfwebhooks.waiting import paused
 
 #: columns of a terminal from which on all of these stand side by side
 WIDE = 130

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,15 +16,13 @@ from rich.text import Text
 
 from sfwebhooks import config
 from sfwebhooks.assembly import resolved
-from sfwebhooks.clocks import moment
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import clean_text, printable
 from sfwebhooks.hostdb import data_folder, saved_options
-from sfwebhooks.pacing import Condition, Health
-from sfwebhooks.queues import Orders
 from sfwebhooks.values import nearest, receiver_secrets
 
+T = TypeVar("T")
 #: characters between two columns
 GAP = 2
 
@@ -129,6 +126,18 @@ def settings(given: argparse.Namespace) -> config.Settings:
     return config.load(path)
 
 
+def said(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a parser for argparse that lets the user read what is accepted."""
+
+    def read(text: str) -> T:
+        try:
+            return parse(text)
+        except (ValueError, OverflowError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
 def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     """Return an endpoint of the configuration that the command line names.
 
@@ -155,26 +164,3 @@ def known_secrets(texts: Sequence[str]) -> list[str]:
         return [secret.reveal() for text in known for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error
-
-
-def paused(orders: Orders) -> str:
-    """Return in words until when an operator lets nothing be sent."""
-    return (
-        "paused until sfwebhooks resume"
-        if math.isinf(orders.paused_until)
-        else f"paused until {moment(orders.paused_until)}"
-    )
-
-
-def why_waiting(name: str, health: Health, orders: Orders) -> str:
-    """Return in words why an endpoint has deliveries that wait."""
-    if orders.paused_until > time.time():
-        return f"{paused(orders)}; sfwebhooks resume {name}"
-    if health.condition is Condition.DISABLED:
-        return f"it answered 410 Gone; nothing is sent until its settings change, or sfwebhooks enable {name}"
-    if not health.healthy:
-        now = f"tried again now and then, or at once with sfwebhooks resume {name}"
-        return f"{health.condition.value}, {health.reason}; {now}"
-    if health.failures:
-        return "its last attempts failed"
-    return "for their next attempt"

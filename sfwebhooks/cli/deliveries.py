@@ -12,15 +12,16 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import plain, why_waiting
+from sfwebhooks.cli.common import plain, said
 from sfwebhooks.cli.listing import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
-from sfwebhooks.cli.selecting import add_filters, on_outbox, said, selection
+from sfwebhooks.cli.selecting import add_filters, on_outbox, selection
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 from sfwebhooks.values import number
+from sfwebhooks.waiting import why_waiting
 
 #: seconds between two looks for new attempts
 POLL_SECONDS = 0.5
@@ -81,9 +82,9 @@ def _print_waiting(endpoints: Collection[str], path: Path, out: Console) -> None
     """Say of each endpoint that takes nothing now why its deliveries wait."""
     with closing(Outbox(path)) as outbox:
         for name in sorted(endpoints):
-            health, orders = outbox.health(name), outbox.orders(name)
-            if not health.healthy or health.failures or orders.paused_until > time.time():
-                out.print(plain(f"{name} has some waiting: {why_waiting(name, health, orders)}"))
+            health, orders, now = outbox.health(name), outbox.orders(name), time.time()
+            if not health.healthy or health.failures or orders.paused_until > now:
+                out.print(plain(f"{name} has some waiting: {why_waiting(name, health, orders, now)}"))
 
 
 def _follow(records: Records, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:

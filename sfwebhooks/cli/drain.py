@@ -13,8 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks import config
-from sfwebhooks.cli.common import add_config, console, folder, plain, settings, why_waiting
-from sfwebhooks.cli.selecting import said
+from sfwebhooks.cli.common import add_config, console, folder, plain, said, settings
 from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
@@ -24,6 +23,7 @@ from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.retry import State
 from sfwebhooks.values import seconds
+from sfwebhooks.waiting import why_waiting
 
 
 def add(commands: Any) -> None:
@@ -81,7 +81,7 @@ def _waiting(outbox: Outbox, found: Settings) -> list[str]:
     for name, states in sorted(records.counts(Selection(states=(State.WAITING,))).items()):
         known = name in names
         why = (
-            why_waiting(name, outbox.health(name), outbox.orders(name))
+            why_waiting(name, outbox.health(name), outbox.orders(name), time.time())
             if known
             else "it is not in the settings, or has a mistake there"
         )

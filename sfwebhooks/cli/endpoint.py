@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, paused, plain, settings
-from sfwebhooks.cli.selecting import said
+from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, said, settings
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
@@ -23,6 +22,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
 from sfwebhooks.values import seconds
+from sfwebhooks.waiting import paused
 
 FOREVER = float("inf")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,9 +17,11 @@ from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
 from sfwebhooks.cli.selecting import on_outbox
 from sfwebhooks.clocks import moment
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
+from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records
 from sfwebhooks.redaction import WITHHELD, for_chat
 from sfwebhooks.retry import State
+from sfwebhooks.waiting import obstacle, why_waiting
 from sfwebhooks.words import in_line, text_of
 
 #: characters of a finding
@@ -56,7 +61,8 @@ def _show(given: argparse.Namespace, records: Records, out: Console) -> int:
         return 0
     rows = table("", "")
     rows.show_header = False
-    for name, value in _lines(record, event, len(attempts)):
+    waits = _why_waiting(record, records.path) if record.state is State.WAITING else ""
+    for name, value in _lines(record, event, len(attempts), waits):
         rows.add_row(plain(name, "bold"), plain(value))
     out.print(rows)
     _print_attempts(attempts, out)
@@ -72,12 +78,22 @@ def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | N
     }
 
 
-def _lines(record: Record, event: WebhookEvent | None, attempts: int) -> Iterator[tuple[str, str]]:
+def _why_waiting(record: Record, path: Path) -> str:
+    """Return why a delivery waits though its time may have come, or nothing if it only waits for that."""
+    with closing(Outbox(path)) as outbox:
+        health, orders, now = outbox.health(record.endpoint), outbox.orders(record.endpoint), time.time()
+    stopped = obstacle(health, orders, now) or not health.may_send(now)
+    return why_waiting(record.endpoint, health, orders, now) if stopped else ""
+
+
+def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str) -> Iterator[tuple[str, str]]:
     yield "delivery", record.id
     yield "endpoint", record.endpoint
     yield "state", _state(record)
     if record.reason:
         yield "why", record.reason + (f": {REASONS[record.reason]}" if record.reason in REASONS else "")
+    if waits:
+        yield "waits", waits
     yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"
     yield "attempts", _attempts(record.attempts, attempts)
     if record.batch:
