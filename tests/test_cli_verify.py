@@ -487,10 +487,27 @@ def test_the_time_can_be_given_in_two_forms(verify: Callable[..., Any], now: str
     assert verify(raw(signed(TEXT)), TEXT, arguments=["--now", now])[0] == 0
 
 
-def test_a_time_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "accepted"),
+    [
+        (["--now", "yesterday"], "accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)"),
+        (["--now", "9" * 400], "accepted: epoch seconds"),
+        (["--line", "abc"], "accepted: the number of a line, or -1 for the last one"),
+        (["--line", "0"], "accepted: the number of a line"),
+    ],
+)
+def test_what_cannot_be_read_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], accepted: str
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["verify", "--now", "yesterday"])
-    assert ended.value.code == 2
+        main(["verify", *arguments])
+    assert (ended.value.code, accepted in capsys.readouterr().err) == (2, True)
+
+
+def test_where_the_time_that_is_given_decides_nothing_that_is_said(verify: Callable[..., Any]) -> None:
+    said = "--now decides nothing about requests of receive --save, which wrote down when they came."
+    assert said in verify(saved(signed(TEXT)), TEXT)[1]
+    assert said not in verify(raw(signed(TEXT)), TEXT)[1]
 
 
 # --- wrong usage

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.captured import Captured, from_file, from_parts
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
 from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
 
@@ -33,7 +33,9 @@ def add(commands: Any) -> None:
     command.add_argument(
         "file", nargs="?", metavar="FILE", help="of `receive --save`, or a raw HTTP request; - is standard input"
     )
-    command.add_argument("--line", type=int, metavar="N", help="only this line of the file (-1: the last one)")
+    command.add_argument(
+        "--line", type=said(line_number), metavar="N", help="only this line of the file (-1: the last one)"
+    )
     command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="instead of FILE")
     command.add_argument("--body", metavar="FILE", help="the body that belongs to --header; - is standard input")
     command.add_argument(
@@ -41,7 +43,10 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--endpoint", metavar="NAME", help="verify with the secrets of this endpoint")
     command.add_argument(
-        "--now", type=moment, metavar="TIME", help="this machine's time (epoch seconds or ISO 8601), if it is not now"
+        "--now",
+        type=said(moment),
+        metavar="TIME",
+        help="this machine's time (epoch seconds or ISO 8601), if it is not now",
     )
     command.set_defaults(run=_verify)
 
@@ -50,8 +55,18 @@ def moment(text: str) -> float:
     """Read a time: epoch seconds, or ISO 8601, in UTC unless it says otherwise."""
     if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
         return float(text)
-    read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
-    return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+    try:
+        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
+        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError("accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error
+
+
+def line_number(text: str) -> int:
+    """Read the number of a line, or -1 for the last one."""
+    if not re.fullmatch(r"-1|[1-9]\d{0,8}", text, re.ASCII):
+        raise ValueError("accepted: the number of a line, or -1 for the last one")
+    return int(text)
 
 
 def _verify(given: argparse.Namespace) -> int:
@@ -65,6 +80,8 @@ def _verify(given: argparse.Namespace) -> int:
     done = [(message, diagnose(message, secrets, now)) for message in messages]
     for message, diagnosis in done:
         _print(message, diagnosis, len(done) > 1, out)
+    if given.now is not None and any(message.at is not None for message in messages):
+        out.print("--now decides nothing about requests of receive --save, which wrote down when they came.")
     verified = sum(diagnosis.verified for _, diagnosis in done)
     if len(done) > 1:
         out.print(plain(f"{verified} of {len(done)} verified.", COLOURS[verified == len(done)]))
