@@ -148,7 +148,6 @@ def test_a_dry_run_of_nothing_says_so(cli: Callable[..., Result], filled: Outbox
         (["replay", an_id(1)[:8]], [an_id(1)]),
         (["dead", "replay", "--all"], [an_id(2), an_id(3), an_id(1, "siem")]),
         (["dead", "replay", an_id(2), an_id(3)[:12]], [an_id(2), an_id(3)]),
-        (["dead", "replay", "--endpoint", "nobody"], []),
     ],
 )
 def test_what_is_chosen_is_sent_again(
@@ -163,7 +162,37 @@ def test_what_is_chosen_is_sent_again(
 def test_a_replay_says_how_many_wait_already(cli: Callable[..., Result], filled: Outbox) -> None:
     assert "1 delivery waiting already: left alone." in cli("replay", "--all").out
     assert "5 deliveries waiting already: left alone." in cli("replay", "--all").out
-    assert "waiting already" not in cli("replay", "--endpoint", "nobody").out
+    assert "waiting already" not in cli("replay", "--endpoint", "nobody", "--dry-run").out
+
+
+FILTERS = [["--scan", "NOPE"], ["--endpoint", "nobody"], ["--type", "scan_failed"], ["--until", "2026-11-21"]]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("command", "which"),
+    [(["replay"], "delivered or dead"), (["dead", "replay"], "dead"), (["dead", "drop"], "dead")],
+)
+def test_filters_that_find_nothing_are_an_error(
+    cli: Callable[..., Result], filled: Outbox, command: Sequence[str], which: str, filters: Sequence[str]
+) -> None:
+    before = all_of(filled)
+    result = cli(*command, *filters)
+    said = f"sfwebhooks: nothing matches: no {which} delivery is as the filters say"
+    assert (result.code, result.out, result.err.splitlines()[-1], all_of(filled)) == (1, "", said, before)
+    assert cli(*command, *filters, "--dry-run").code == 0
+
+
+def test_that_there_is_nothing_at_all_is_no_error(cli: Callable[..., Result], outbox: Outbox) -> None:
+    put(outbox, 1)
+    assert cli("dead", "drop", "--all").out == "0 deliveries dropped.\n"
+    assert cli("dead", "replay", "--all").code == 0
+
+
+def test_what_waits_already_is_something_that_matches(cli: Callable[..., Result], outbox: Outbox) -> None:
+    put(outbox, 1)
+    result = cli("replay", "--endpoint", "team")
+    assert (result.code, "1 delivery waiting already: left alone." in result.out) == (0, True)
 
 
 def test_a_replay_can_have_a_pace(cli: Callable[..., Result], filled: Outbox) -> None:
@@ -191,7 +220,6 @@ def test_a_pace_that_cannot_be_read_is_wrong_usage(
         (["--all"], [an_id(1), an_id(4)]),
         (["--endpoint", "siem"], [an_id(1), an_id(2), an_id(3), an_id(4)]),
         ([an_id(2)], [an_id(1), an_id(3), an_id(4), an_id(1, "siem")]),
-        (["--endpoint", "nobody"], [an_id(1), an_id(2), an_id(3), an_id(4), an_id(1, "siem")]),
     ],
 )
 def test_the_chosen_dead_letters_are_dropped(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sfwebhooks.cli.deliveries import add_listing, show
 from sfwebhooks.cli.listing import DEAD
-from sfwebhooks.cli.replay import add_replay, deliveries, print_counts, total
+from sfwebhooks.cli.replay import add_replay, deliveries, demand, print_counts, total
 from sfwebhooks.cli.selecting import add_choice, add_filters, choice, on_outbox, selection
 from sfwebhooks.cli.show import add_show
 from sfwebhooks.records import Records
@@ -43,8 +43,9 @@ def _drop(given: argparse.Namespace, records: Records, out: Console) -> int:
     if given.dry_run:
         print_counts(records.counts(chosen), chosen.states, out)
         return 0
-    out.print(f"{deliveries(records.drop(chosen))} dropped.")
-    left = total(records.counts(chosen))
+    dropped, left = records.drop(chosen), total(records.counts(chosen))
+    demand(dropped + left, chosen)
+    out.print(f"{deliveries(dropped)} dropped.")
     if left:
         out.print(f"{deliveries(left)} left: the end of their scan is not told yet, and would bring them back.")
     return 0

@@ -10,11 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import plain, table
-from sfwebhooks.cli.selecting import add_choice, choice, on_outbox, said
+from sfwebhooks.cli.common import plain, said, table
+from sfwebhooks.cli.selecting import add_choice, choice, on_outbox
 from sfwebhooks.clocks import span
+from sfwebhooks.errors import SelectionError
 from sfwebhooks.records import Records
 from sfwebhooks.retry import State
+from sfwebhooks.selection import Selection
 from sfwebhooks.values import rate
 
 STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}
@@ -48,6 +50,7 @@ def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
         print_counts(records.counts(chosen), chosen.states, out)
     else:
         number = records.replay(chosen, time.time(), given.rate)
+        demand(number + waiting, chosen)
         pace = f", the last one in {span((number - 1) * given.rate)}" if given.rate and number > 1 else ""
         out.print(
             f"{deliveries(number)} will be sent again{pace}: by a running scan, the next one, or sfwebhooks drain."
@@ -55,6 +58,17 @@ def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
     if waiting:
         out.print(f"{deliveries(waiting)} waiting already: left alone.")
     return 0
+
+
+def demand(number: int, chosen: Selection) -> None:
+    """Check that filters found anything; that there is nothing at all is no mistake.
+
+    Raises:
+        SelectionError: they found nothing, and may be misspelt.
+    """
+    if not number and not chosen.is_all:
+        states = " or ".join(state.value for state in chosen.states)
+        raise SelectionError(f"nothing matches: no {states} delivery is as the filters say")
 
 
 def deliveries(number: int) -> str:

@@ -7,22 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import TypeVar
+from fnmatch import fnmatchcase
 
 from rich.console import Console
 
 from sfwebhooks.catalogue import find
-from sfwebhooks.cli.common import add_data, console, folder, plain
+from sfwebhooks.cli.common import add_data, console, folder, plain, said
 from sfwebhooks.cli.verify import moment
 from sfwebhooks.database import FILE
+from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
 from sfwebhooks.records import Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
-from sfwebhooks.values import seconds
+from sfwebhooks.values import nearest, seconds
 
-T = TypeVar("T")
 #: scans that are named
 LAST = 5
 #: what a command does with the outbox; returns its exit code
@@ -54,18 +54,6 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dry-run", action="store_true", help="only say how many there are")
 
 
-def said(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a parser for argparse that lets the user read what is accepted."""
-
-    def read(text: str) -> T:
-        try:
-            return parse(text)
-        except (ValueError, OverflowError) as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
-
-
 def past(text: str) -> float:
     """Read a time that was, in epoch seconds: a duration ago, or as `moment` does."""
     try:
@@ -74,7 +62,7 @@ def past(text: str) -> float:
         pass
     try:
         return moment(text)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError("accepted: a duration such as 2h or 7d, or a time such as 2026-11-21T10:00 (UTC)") from error
 
 
@@ -85,7 +73,13 @@ def event_type(text: str) -> str:
 
 
 def selection(given: argparse.Namespace, *states: State) -> Selection:
-    """Return the filters of the command line."""
+    """Return the filters of the command line.
+
+    Raises:
+        SelectionError: no time is within --since and --until.
+    """
+    if None not in (given.since, given.until) and given.since >= given.until:
+        raise SelectionError("--since must be before --until: nothing can be accepted between them")
     return Selection(given.endpoint, given.scan, given.type, states, given.since, given.until)
 
 
@@ -93,7 +87,7 @@ def choice(given: argparse.Namespace, records: Records, *states: State) -> Selec
     """Return the filters and ids of the command line.
 
     Raises:
-        SelectionError: there is none, nor --all; or an id is not one, or that of several.
+        SelectionError: there is none, nor --all; an id is not one, or that of several; or as `selection` does.
     """
     only = states[0] if len(states) == 1 else None
     ids = tuple(records.find(text, only).id for text in given.ids)
@@ -121,10 +115,12 @@ def on_outbox(work: Work) -> Callable[[argparse.Namespace], int]:
 
 
 def _unknown(given: argparse.Namespace, records: Records) -> Iterator[str]:
-    """Yield that the outbox has nothing for the endpoint or of the scan that is asked for: it may be misspelt."""
-    endpoint, scan = getattr(given, "endpoint", ""), getattr(given, "scan", "")
+    """Yield that nobody knows the endpoint, the scan or the event type that is asked for: it may be misspelt."""
+    endpoint, scan, kind = (getattr(given, name, "") for name in ("endpoint", "scan", "type"))
     names = records.endpoints() if endpoint else []
     if endpoint and endpoint not in names:
         yield f'The outbox never had anything for an endpoint "{endpoint}"; it had for: {", ".join(names) or "none"}.'
     if scan and not records.knows(scan):
         yield f'The outbox knows no scan "{scan}"; the last ones are: {", ".join(records.scans(LAST)) or "none"}.'
+    if kind and not any(fnmatchcase(name, kind) for name in EVENT_NAMES):
+        yield f'There is no event type "{kind}"; sfwebhooks events lists them.{nearest(kind, sorted(EVENT_NAMES))}'
