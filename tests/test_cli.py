@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -655,7 +656,8 @@ def test_receive_says_where_it_listens_and_ends_cleanly(
 ) -> None:
     receiver = listen()
     code, out, err = receiver.end(number)
-    assert (receiver.url.startswith("http://127.0.0.1:"), code, out, err) == (True, 0, "Stopped.\n", "")
+    assert re.fullmatch(r"Listening on http://127\.0\.0\.1:\d+; any path is taken; Ctrl-C ends it\.", receiver.first)
+    assert (code, out, err) == (0, "Stopped.\n", "")
 
 
 def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Listening]) -> None:
@@ -731,7 +733,32 @@ def test_receive_takes_the_port_of_an_endpoint(
     free = receive()
     free.receiver.stop()
     path = configure(section("team", free.url))
-    assert listen("--config", path, "--endpoint", "team").url == free.url
+    assert f"{listen('--config', path, '--endpoint', 'team').url}/webhook" == free.url
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "-1"])
+def test_a_port_that_there_cannot_be_is_wrong_usage(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["receive", f"--port={port}"])
+    assert (ended.value.code, "accepted: a whole number from 0 to 65535" in capsys.readouterr().err) == (2, True)
+
+
+def test_receive_does_not_await_in_plain_http_what_is_sent_by_https(
+    cli: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
+    configure(section("team", "https://hooks.example.test:8443/secret-path"))
+    result = cli("receive", "--endpoint", "team")
+    assert (result.code, result.out, "secret-path" in result.err) == (1, "", False)
+    assert 'the url of endpoint "team" is https (https://hooks.example.test:8443): give --cert' in result.err
+
+
+def test_receive_by_https_takes_the_settings_of_an_endpoint(
+    listen: Callable[..., Listening], configure: Callable[..., Path], authority: Authority, server_identity: Identity
+) -> None:
+    path = configure(section("team", "https://hooks.example.test/hook", secret=SECRET))
+    files = ("--cert", server_identity.cert, "--key", server_identity.key)
+    receiver = listen("--config", path, "--endpoint", "team", "--port", 0, *files)
+    assert receiver.send(ca_bundle=authority.cert, secrets=[SECRET]).status == 200
 
 
 def test_receive_serves_https_and_demands_a_client_certificate(
@@ -785,6 +812,15 @@ def test_receive_shows_values_as_json_has_them(listen: Callable[..., Listening])
     assert "  will_retry false, score 8.1, reason it died" in out.splitlines()
     assert {"  high: true", "  found"} <= set(out.splitlines())
     assert "None" not in out
+
+
+def test_receive_shows_a_finding_of_several_lines_in_one(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    receiver.send(b'{"data":{"data":"hacked by nobody\\r\\nhttp://zone.test/1\\n","target":"acme\\texample"}}')
+    receiver.send(b'{"data":{"message":"one\\ntwo"}}')
+    _, out, _ = receiver.end()
+    assert {"  hacked by nobody http://zone.test/1", "  message one two"} <= set(out.splitlines())
+    assert ("high_risk_event  acme example" in out, "\ufffd" in out) == (True, False)
 
 
 def test_receive_says_so_where_it_answers_something_else_than_success(listen: Callable[..., Listening]) -> None:
@@ -853,7 +889,7 @@ def test_receive_takes_any_message_and_keeps_the_terminal_safe(
     [
         (["--status", "99"], '--status "99": numbers from 200 to 599'),
         (["--status", ""], "numbers from 200 to 599"),
-        (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
+        (["--api-key", "file:/nowhere"], "--api-key: /nowhere cannot be read"),
         (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0"),
         (["--secret", "env:NOT_SET_ANYWHERE"], "the environment variable NOT_SET_ANYWHERE is not set"),
         (["--secret", "whsec_short"], "after whsec_ stands base64"),

@@ -20,10 +20,13 @@ from rich.console import Console
 
 from sfwebhooks.assembly import resolved
 from sfwebhooks.books import Account, Books
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.naming import naming_of
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+from sfwebhooks.values import number as whole_number
+from sfwebhooks.words import in_line
 
 #: characters of a value in a line
 WORD = 200
@@ -35,7 +38,9 @@ def add(commands: Any) -> None:
     add_config(command)
     command.add_argument("--endpoint", metavar="NAME", help="take port, secret and api_key of this endpoint")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    command.add_argument("--port", type=int, help="port to listen on (8080, or the endpoint's; 0: any free one)")
+    command.add_argument(
+        "--port", type=said(whole_number(0, 65535)), help="port to listen on (8080, or the endpoint's; 0: any free one)"
+    )
     command.add_argument(
         "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
     )
@@ -57,7 +62,8 @@ def _receive(given: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: done.set())
     receiver = _receiver(given, books, out)
     receiver.start()
-    out.print(plain(f"Listening on {receiver.url}; Ctrl-C ends it."))
+    place = receiver.url.rpartition("/")[0]  # the endpoint's path may be a secret
+    out.print(plain(f"Listening on {place}; any path is taken; Ctrl-C ends it."))
     done.wait()
     receiver.stop()
     for account in books.open:
@@ -97,7 +103,7 @@ def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver
         raise ConfigError(f"--save {given.save} cannot be written: {error.strerror}") from error
     try:
         return Receiver(checks, (given.host, port), tls, status, show, refuse)
-    except (OSError, OverflowError) as error:  # the latter for a port that there cannot be
+    except OSError as error:
         raise ConfigError(f"cannot listen on {given.host}:{port}: {error}") from error
 
 
@@ -120,13 +126,27 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     try:
         api_key = resolved(given.api_key, Path())
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"--api-key: {error}") from error
     if given.endpoint:
         endpoint = endpoint_named(given, given.endpoint)
+        _demand_tls(endpoint, given.cert)
         known += [secret.reveal() for secret in endpoint.secrets]
         api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")
         port = urlsplit(endpoint.url.reveal()).port if port is None else port
     return Checks(known, api_key), 8080 if port is None else port
+
+
+def _demand_tls(endpoint: Endpoint, cert: Path | None) -> None:
+    """Check that what an endpoint sends by https is not awaited in plain http.
+
+    Raises:
+        ConfigError: it would be.
+    """
+    if endpoint.place.startswith("https:") and not cert:
+        raise ConfigError(
+            f'the url of endpoint "{endpoint.name}" is https ({endpoint.place}): give --cert, and --client-ca for'
+            " mutual TLS; without them this is plain http"
+        )
 
 
 def _statuses(text: str) -> Iterator[int]:
@@ -168,8 +188,8 @@ def _print_message(message: dict[str, Any], head: str, tail: str, full: bool, ou
 
 
 def _word(value: Any) -> str:
-    """Return a value as JSON has it, a text without its quotation marks."""
-    return (value if isinstance(value, str) else json.dumps(value))[:WORD]
+    """Return a value as JSON has it, a text without its quotation marks and in one line."""
+    return in_line(value if isinstance(value, str) else json.dumps(value), WORD)
 
 
 def _verdict(received: Received, checked: bool) -> Any:

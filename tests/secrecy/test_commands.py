@@ -96,7 +96,7 @@ def test_what_receive_shows(plant: Callable[..., Settings], settings_folder: Pat
     replies = [listening.send(body, secrets=[SIGNING]) for body in bodies]
     headers = {name: value.reveal() for name, value in endpoint.headers.items()}
     for url in (endpoint.url.reveal(), f"http://127.0.0.1:1{PATH}"):
-        at = url.replace("http://127.0.0.1:1", listening.url.rpartition("/")[0])
+        at = url.replace("http://127.0.0.1:1", listening.url)
         replies.append(exchange(endpoint, Request(type(endpoint.url)(at), headers, b"{}")))
     witness.see("arguments", arguments_of(listening.process.pid))
     witness.see("receive", listening.first, *listening.end())
