@@ -1,30 +1,19 @@
 """What changes many deliveries of the outbox at once: a Selection or an age comes in, how many were changed goes out.
 
-All of it is done in short transactions with pauses: SQLite has no queue for its lock, and a scan that waits for it
-must have it within a second. What was selected and is no longer so when its turn comes is left alone.
+What was selected and is no longer so when its turn comes is left alone (`chunks`).
 """
 
 from __future__ import annotations
 
 import sqlite3
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
-from sfwebhooks.database import Database
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.chunks import Chunked
 from sfwebhooks.retry import State
 from sfwebhooks.selection import CHUNK, Selection, marks, numbers_of
 
-T = TypeVar("T")
-#: how often a transaction waits for the lock, each time for BUSY_SECONDS
-TRIES = 10
-#: seconds that a transaction should hold the lock at most; how many rows that are depends on the disk
-HOLD_SECONDS = 0.1
-#: rows of the first transaction
-FIRST = 100
 #: why a delivery is dead that waited longer than its endpoint's max_age
 TOO_OLD = "too_old"
 #: and one that waited as long for an endpoint that the settings no longer have
@@ -47,7 +36,7 @@ WAITING_ENDPOINTS = """
 """
 
 
-class Changes(Database):
+class Changes(Chunked):
     """The file as those see it who change many deliveries. All methods raise OutboxError, as `Outbox` does."""
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
@@ -102,41 +91,6 @@ class Changes(Database):
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
             pruned += self._change(partial(oldest, selection=Selection()), partial(_delete, still=old))
         return pruned
-
-    def _change(
-        self,
-        find: Callable[[sqlite3.Connection], Sequence[T]],
-        change: Callable[[sqlite3.Connection, Sequence[T]], int],
-    ) -> int:
-        """Change what is found in short transactions, with pauses that are as long; return how many were changed."""
-        with self._reading() as sql:
-            found, file = find(sql), self._generation
-        changed, done, size, held = 0, 0, FIRST, 0.0
-        while done < len(found):
-            time.sleep(held)
-            chunk = found[done : done + size]
-            number, held = self._transact(change, chunk, file)
-            changed, done = changed + number, done + len(chunk)
-            size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
-        return changed
-
-    def _transact(
-        self, change: Callable[[sqlite3.Connection, Sequence[T]], int], chunk: Sequence[T], file: int
-    ) -> tuple[int, float]:
-        """Change a chunk in one transaction; return how much, and for how many seconds the file was locked.
-
-        If the file is no longer the one of that generation, what was found in it is gone, and nothing is changed.
-        """
-        for tries in range(1, TRIES + 1):
-            try:
-                with self._writing() as sql:
-                    begin = time.monotonic()
-                    changed = change(sql, chunk) if self._generation == file else 0
-                return changed, time.monotonic() - begin
-            except OutboxBusyError:
-                if tries == TRIES:
-                    raise
-        raise AssertionError("the last try returns or raises")
 
 
 def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
