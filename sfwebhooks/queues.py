@@ -16,11 +16,11 @@ from typing import Any
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.claims import Queue, next_of
-from sfwebhooks.database import Database
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.pacing import Health
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.rows import FRESH, LATE, health_of, insert, insert_attempts, save_health
+from sfwebhooks.times import Times
 
 #: a message whose making killed its process so often is not made again
 CRASHES_MAX = 3
@@ -71,7 +71,7 @@ class Outcome:
         ]
 
 
-class Queues(Database):
+class Queues(Times):
     """The deliveries that wait, each endpoint's in a queue of its own, and what is known of the endpoints."""
 
     def claim(self, queue: Queue, busy: Collection[str], now: float) -> Batch | None:
@@ -103,19 +103,6 @@ class Queues(Database):
             with self._writing() as sql:
                 for (batch,) in left:
                     _bind(sql, batch)
-
-    def pull(self, endpoint: str, now: float, longest: float) -> None:
-        """Make due what no wait can have put so far ahead: its due time comes from a clock that was set back.
-
-        Args:
-            longest: seconds. A replay has a pace of its own.
-        """
-        far = f"endpoint = ? AND {LATE} AND due_at > ? AND replays = 0"
-        with self._reading() as sql:
-            if not sql.execute(f"SELECT 1 FROM delivery WHERE {far} LIMIT 1", (endpoint, now + longest)).fetchone():
-                return
-        with self._writing() as sql:
-            sql.execute(f"UPDATE delivery SET due_at = ? WHERE {far}", (now, endpoint, now + longest))
 
     def blame(self, batch: str, now: float) -> None:
         """Count that the making of a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
@@ -164,17 +151,6 @@ class Queues(Database):
             ).fetchone()
         return row[0]
 
-    def make_due(self, endpoint: str, now: float) -> None:
-        """Let all waiting deliveries of an endpoint be tried at once; a replay keeps its pace."""
-        with self._writing() as sql:
-            _make_due(sql, endpoint, now)
-
-    def shift(self, endpoints: Iterable[str], seconds: float) -> None:
-        """Let the due times of endpoints' deliveries follow a clock that was set forward, or back."""
-        with self._writing() as sql:
-            for name in endpoints:
-                sql.execute(f"UPDATE delivery SET due_at = due_at + ? WHERE endpoint = ? AND {LATE}", (seconds, name))
-
     def health(self, endpoint: str) -> Health:
         """Return the health of an endpoint as it was last written."""
         with self._reading() as sql:
@@ -196,8 +172,8 @@ class Queues(Database):
 
     def resume(self, endpoint: str, now: float) -> None:
         """Send to an endpoint again at once, whatever it answered."""
+        self.make_due(endpoint, now)  # first: if this is killed, nobody takes for resumed what waits for hours yet
         with self._writing() as sql:
-            _make_due(sql, endpoint, now)
             health = health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
             if not health.healthy:
                 save_health(sql, endpoint, health.reopened(health.fingerprint))
@@ -225,10 +201,3 @@ def _bind(sql: sqlite3.Connection, batch: str) -> None:
         (batch,),
     )
     sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))
-
-
-def _make_due(sql: sqlite3.Connection, endpoint: str, now: float) -> None:
-    sql.execute(
-        f"UPDATE delivery SET due_at = ? WHERE endpoint = ? AND {LATE} AND (replays = 0 OR attempts > 0)",
-        (now, endpoint),
-    )

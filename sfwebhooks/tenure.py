@@ -16,6 +16,7 @@ from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import SET_SECONDS, Health, Pace
 from sfwebhooks.pipeline import Clock, Line
+from sfwebhooks.times import Waiting
 
 log = logging.getLogger("spiderfoot.webhooks")
 
@@ -37,6 +38,9 @@ class Tenure:
         self._clock = clock
         self._steady = steady
         self._offset = 0.0
+        #: seconds by which it was set, and what has to follow; 0 and nothing once all does
+        self._jump = 0.0
+        self._old: Sequence[Waiting] = ()
 
     @property
     def held(self) -> bool:
@@ -85,16 +89,25 @@ class Tenure:
         """Let what waits follow a clock that was set.
 
         Raises:
-            OutboxError: the outbox cannot be used; it follows at the next call.
+            OutboxError: the outbox cannot be used; the rest follows at the next call.
         """
         jump = self._clock() - self._steady() - self._offset
-        if abs(jump) > SET_SECONDS:
+        if not self._jump and abs(jump) > SET_SECONDS:
+            names = [line.endpoint.name for line in self._lines]
+            self._old = self._outbox.waiting(names)
+            self._jump = jump
             log.warning("webhooks: the clock was set by %.0f s; what waits is sent as if it had not been", jump)
-            self._outbox.shift([line.endpoint.name for line in self._lines], jump)
-            for line in self._lines:
-                line.shift(jump)
-            self._offset += jump
-            self.pace = replace(self.pace, open_at=self.pace.open_at + jump)
+        if self._jump:
+            self._follow()
+
+    def _follow(self) -> None:
+        jump = self._jump
+        self._outbox.shift(self._old, jump)
+        for line in self._lines:
+            line.shift(jump)
+        self._offset += jump
+        self.pace = replace(self.pace, open_at=self.pace.open_at + jump)
+        self._jump, self._old = 0.0, ()
 
     def _note(self, making: str) -> None:
         """Leave behind, for who takes over, the pace and what is being made."""
@@ -112,7 +125,7 @@ class Tenure:
             log.warning("webhooks: a process died while it made the message %s; it is tried again", fatal)
             self._outbox.blame(fatal, self._clock())
             self._note("")
-        self._offset = self._clock() - self._steady()
+        self._offset, self._jump, self._old = self._clock() - self._steady(), 0.0, ()
         for line in self._lines:
             line.orders, written = self._outbox.orders(line.endpoint.name), self._outbox.health(line.endpoint.name)
             line.health = _as_of_now(written, line)

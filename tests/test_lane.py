@@ -745,7 +745,7 @@ def test_who_takes_over_sends_what_waits_longer_than_anything_can_have_to(
     put(outbox, endpoint)
     fail(lane, team, 503)
     lane.stop(soon())
-    outbox.shift(["team"], ahead)
+    outbox.shift(outbox.waiting(["team"]), ahead)
     assert new_lane(endpoint).step() is goes
 
 
