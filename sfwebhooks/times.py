@@ -11,8 +11,11 @@ from functools import partial
 from typing import Any
 
 from sfwebhooks.chunks import Chunked
+from sfwebhooks.pacing import SET_SECONDS
 from sfwebhooks.rows import LATE
 
+#: replays that keep the pauses between them; once one was tried it waits like any other delivery
+PACED = "replays > 0 AND attempts = 0"
 #: a delivery that waits: number of its row, and when it is due
 Waiting = tuple[int, float]
 
@@ -21,18 +24,25 @@ class Times(Chunked):
     """The file as those see it who change when deliveries are due."""
 
     def make_due(self, endpoint: str, now: float) -> None:
-        """Let all waiting deliveries of an endpoint be tried at once; a replay keeps its pace."""
-        far = f"{LATE} AND (replays = 0 OR attempts > 0) AND due_at > ?"
-        self._change(lambda sql: _waiting(sql, far, (endpoint, now)), partial(_make_due, now=now))
+        """Let all waiting deliveries of an endpoint be tried at once; replays keep the pauses between them."""
+        self.pull(endpoint, now, 0.0)
 
     def pull(self, endpoint: str, now: float, longest: float) -> None:
         """Make due what no wait can have put so far ahead: its due time comes from a clock that was set back.
 
+        Replays that were not tried yet come forward together, unless the pauses between them are as long.
+
         Args:
-            longest: seconds. A replay has a pace of its own.
+            longest: seconds.
         """
-        far = f"{LATE} AND replays = 0 AND due_at > ?"
+        far = f"{LATE} AND NOT ({PACED}) AND due_at > ?"
         self._change(lambda sql: _waiting(sql, far, (endpoint, now + longest)), partial(_make_due, now=now))
+        replays = self._replays_after(endpoint, now + longest)
+        if replays:
+            ahead = replays[0][1] - now
+            pause = replays[1][1] - replays[0][1] if len(replays) > 1 else 0.0
+            if ahead > max(pause, SET_SECONDS):
+                self.shift(replays, -ahead)
 
     def waiting(self, endpoints: Iterable[str]) -> list[Waiting]:
         """Return what waits for a time of its own at endpoints, such that it can be shifted."""
@@ -40,11 +50,18 @@ class Times(Chunked):
             return [one for name in endpoints for one in _waiting(sql, LATE, (name,))]
 
     def shift(self, waiting: Sequence[Waiting], seconds: float) -> None:
-        """Let the due times of deliveries follow a clock that was set forward, or back.
+        """Let the times of deliveries follow a clock that was set forward, or back.
 
         If that is interrupted it can be called again with the same ones: none is shifted twice.
         """
         self._change(lambda _: waiting, partial(_shift, seconds=seconds))
+
+    def _replays_after(self, endpoint: str, at: float) -> list[Waiting]:
+        """Return the replays of an endpoint that keep their pace if all of them are due after a time, else none."""
+        paced = f"{LATE} AND {PACED} AND due_at"
+        with self._reading() as sql:
+            later = _waiting(sql, f"{paced} > ?", (endpoint, at))
+            return [] if later and _waiting(sql, f"{paced} <= ?", (endpoint, at), limit=1) else later
 
 
 def _waiting(sql: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = -1) -> list[Waiting]:
@@ -62,6 +79,8 @@ def _make_due(sql: sqlite3.Connection, chunk: Sequence[Waiting], now: float) -> 
 
 def _shift(sql: sqlite3.Connection, chunk: Sequence[Waiting], seconds: float) -> int:
     return sql.executemany(
-        "UPDATE delivery SET due_at = due_at + ?1 WHERE number = ?2 AND due_at = ?3 AND state = 'waiting'",
+        "UPDATE delivery SET due_at = due_at + ?1,"
+        " accepted_at = CASE WHEN accepted_at > 0 THEN accepted_at + ?1 ELSE accepted_at END"  # 0: nobody knows it
+        " WHERE number = ?2 AND due_at = ?3 AND state = 'waiting'",
         [(seconds, number, due_at) for number, due_at in chunk],
     ).rowcount

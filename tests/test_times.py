@@ -9,15 +9,19 @@ import pytest
 
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Condition, Health
+from sfwebhooks.pacing import SET_SECONDS, Condition, Health
 from sfwebhooks.queues import Orders
 from sfwebhooks.records import Records
+from sfwebhooks.retry import State
 from sfwebhooks.selection import CHUNK, Selection
 from tests.builders import NOW
 from tests.conftest import sql
 from tests.filled import put, send
 
 HOUR = 3600.0
+YEAR = 365 * 24 * HOUR
+#: seconds that nothing can have to wait
+LONGEST = 12 * HOUR
 COUNT = 700
 
 
@@ -150,3 +154,59 @@ def test_a_paced_replay_that_is_made_due_keeps_its_pace(outbox: Outbox, pause: f
     send(outbox)
     outbox.make_due("team", NOW + 0.5)
     assert due(outbox)[1:] == [pause, 2 * pause]
+
+
+@pytest.mark.parametrize("way", [WAYS["make due"], WAYS["resume"]], ids=["make due", "resume"])
+def test_a_replay_by_a_clock_that_was_an_hour_ahead_is_made_due(outbox: Outbox, way: Callable[[Outbox], None]) -> None:
+    replayed(outbox, 1, 2, at=NOW + HOUR)
+    way(outbox)
+    assert due(outbox) == [0.0, 0.0]
+
+
+# --- pulled
+
+
+@pytest.mark.parametrize("interval", [0.0, 2.5, HOUR])
+def test_a_replay_by_a_clock_that_was_a_year_ahead_comes_forward_at_its_pace(outbox: Outbox, interval: float) -> None:
+    replayed(outbox, 3, 1, 2, at=NOW + YEAR, interval=interval)
+    outbox.pull("team", NOW, LONGEST)
+    assert due(outbox) == [0.0, interval, 2 * interval]
+    assert sql(outbox, "SELECT count(*) FROM delivery WHERE accepted_at = due_at") == [(3,)]
+
+
+def test_a_replay_that_was_tried_is_pulled_like_any_other_delivery(outbox: Outbox) -> None:
+    replayed(outbox, 1, at=NOW)
+    send(outbox, State.WAITING, "http_503", at=NOW + YEAR)
+    assert due(outbox) == [YEAR + 60]
+    outbox.pull("team", NOW, LONGEST)
+    assert due(outbox) == [0.0]
+
+
+def test_a_replay_that_was_tried_and_waits_no_longer_than_it_may_is_not_pulled(outbox: Outbox) -> None:
+    replayed(outbox, 1, at=NOW)
+    send(outbox, State.WAITING, "http_503")
+    outbox.pull("team", NOW, LONGEST)
+    assert due(outbox) == [60.0]
+
+
+@pytest.mark.parametrize(("at", "interval"), [(NOW, HOUR), (NOW + LONGEST, 1.0), (NOW - HOUR, 24 * HOUR)])
+def test_a_paced_replay_of_which_one_is_due_before_long_is_not_pulled(
+    outbox: Outbox, at: float, interval: float
+) -> None:
+    replayed(outbox, *range(1, 31), at=at, interval=interval)
+    before = due(outbox)
+    outbox.pull("team", NOW, LONGEST)
+    assert due(outbox) == before
+
+
+def test_a_replay_whose_pauses_are_longer_than_any_wait_keeps_them(outbox: Outbox) -> None:
+    replayed(outbox, 1, 2, 3, at=NOW, interval=24 * HOUR)
+    send(outbox)
+    outbox.pull("team", NOW + 60, LONGEST)
+    assert due(outbox)[1:] == [24 * HOUR, 48 * HOUR]
+
+
+def test_a_clock_that_was_corrected_by_seconds_moves_no_replay(outbox: Outbox) -> None:
+    replayed(outbox, 1, at=NOW + SET_SECONDS)
+    outbox.pull("team", NOW, 10.0)
+    assert due(outbox) == [SET_SECONDS]
