@@ -38,6 +38,8 @@ class Tenure:
         self._clock = clock
         self._steady = steady
         self._offset = 0.0
+        #: when the clock was last looked at, in steady seconds
+        self._looked_at = 0.0
         #: seconds by which it was set, and what has to follow; 0 and nothing once all does
         self._jump = 0.0
         self._old: Sequence[Waiting] = ()
@@ -91,14 +93,16 @@ class Tenure:
         Raises:
             OutboxError: the outbox cannot be used; the rest follows at the next call.
         """
-        jump = self._clock() - self._steady() - self._offset
+        now, steady = self._clock(), self._steady()
+        jump = now - steady - self._offset
         if not self._jump and abs(jump) > SET_SECONDS:
             names = [line.endpoint.name for line in self._lines]
-            self._old = self._outbox.waiting(names)
+            self._old = self._outbox.waiting(names, now - (steady - self._looked_at), now)
             self._jump = jump
             log.warning("webhooks: the clock was set by %.0f s; what waits is sent as if it had not been", jump)
         if self._jump:
             self._follow()
+        self._looked_at = steady
 
     def _follow(self) -> None:
         jump = self._jump
@@ -125,7 +129,8 @@ class Tenure:
             log.warning("webhooks: a process died while it made the message %s; it is tried again", fatal)
             self._outbox.blame(fatal, self._clock())
             self._note("")
-        self._offset, self._jump, self._old = self._clock() - self._steady(), 0.0, ()
+        self._looked_at = self._steady()
+        self._offset, self._jump, self._old = self._clock() - self._looked_at, 0.0, ()
         for line in self._lines:
             line.orders, written = self._outbox.orders(line.endpoint.name), self._outbox.health(line.endpoint.name)
             line.health = _as_of_now(written, line)

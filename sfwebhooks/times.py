@@ -12,7 +12,7 @@ from typing import Any
 
 from sfwebhooks.chunks import Chunked
 from sfwebhooks.pacing import SET_SECONDS
-from sfwebhooks.rows import LATE
+from sfwebhooks.rows import FRESH, LATE
 
 #: replays that keep the pauses between them; once one was tried it waits like any other delivery
 PACED = "replays > 0 AND attempts = 0"
@@ -44,10 +44,16 @@ class Times(Chunked):
             if ahead > max(pause, SET_SECONDS):
                 self.shift(replays, -ahead)
 
-    def waiting(self, endpoints: Iterable[str]) -> list[Waiting]:
-        """Return what waits for a time of its own at endpoints, such that it can be shifted."""
+    def waiting(self, endpoints: Iterable[str], since: float, until: float) -> list[Waiting]:
+        """Return what waits for endpoints, such that it can be shifted.
+
+        Args:
+            since: epoch seconds. What was accepted between them, and never tried, has its times by the new clock.
+            until: epoch seconds.
+        """
+        old = f"state = 'waiting' AND NOT ({FRESH} AND accepted_at BETWEEN ? AND ?)"
         with self._reading() as sql:
-            return [one for name in endpoints for one in _waiting(sql, LATE, (name,))]
+            return [one for name in endpoints for one in _waiting(sql, old, (name, since, until))]
 
     def shift(self, waiting: Sequence[Waiting], seconds: float) -> None:
         """Let the times of deliveries follow a clock that was set forward, or back.

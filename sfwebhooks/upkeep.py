@@ -10,11 +10,13 @@ from pathlib import Path
 
 from sfwebhooks.alerts import age_warning, certificate_alert, outbox_warning, told_to
 from sfwebhooks.config import Settings
+from sfwebhooks.dispatcher import uptime
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.intake import mark_of
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pipeline import wanted_by
+from sfwebhooks.pacing import SET_SECONDS
+from sfwebhooks.pipeline import Clock, wanted_by
 from sfwebhooks.records import Records
 from sfwebhooks.tls import expiring
 
@@ -23,6 +25,8 @@ log = logging.getLogger("spiderfoot.webhooks")
 SIZE_SECONDS = 5.0
 TIDY_SECONDS = 60.0
 AGE_SECONDS = 60.0
+#: seconds after the clock was set for which nothing is too old: by then the lanes have let follow it what waits
+FOLLOW_SECONDS = 120.0
 #: part of an endpoint's max_age that a delivery may wait before it is told: 17 hours, and all usual retries take 8
 AGE_SHARE = 0.1
 #: times 500 deliveries that are deleted in one go
@@ -35,9 +39,10 @@ class Upkeep:
 
     Args:
         scan: the scan of the process, if it has one; warnings are told with it.
+        steady: seconds that nobody sets; by it is seen that the clock was set.
     """
 
-    def __init__(self, settings: Settings, path: Path, scan: Scan | None = None) -> None:
+    def __init__(self, settings: Settings, path: Path, scan: Scan | None = None, steady: Clock = uptime) -> None:
         self._settings = settings
         self._scan = scan
         self._outbox = Outbox(path, storage=settings.storage)
@@ -45,6 +50,11 @@ class Upkeep:
         #: name of a chore -> when it was done
         self._done_at: dict[str, float] = {}
         self._mark = 0.0
+        self._steady = steady
+        #: how far the clock was ahead of the steady seconds at the last look
+        self._offset: float | None = None
+        #: steady seconds
+        self._unsure_until = float("-inf")
         #: endpoints whose oldest delivery waits for too long
         self._late: set[str] = set()
 
@@ -58,14 +68,13 @@ class Upkeep:
             self._warn_of_certificates(now)
         if self._is_due("size", SIZE_SECONDS, now):
             self._warn_of_size(now)
-        if self._is_due("age", AGE_SECONDS, now):
+        sure = self._watch_clock(now)
+        if sure and self._is_due("age", AGE_SECONDS, now):
             for endpoint in self._settings.endpoints:
                 self._warn_of_age(endpoint, now)
         if self._is_due("tidy", TIDY_SECONDS, now):
-            ages = {endpoint.name: endpoint.max_age for endpoint in self._settings.endpoints}
-            if ages and not self._settings.mistakes:  # an endpoint that has one is not removed, nor are all at once
-                unused = dict.fromkeys(self._settings.unused, float("inf"))
-                self._records.age({**unused, **ages}, max(ages.values()), now)
+            if sure:
+                self._age(now)
             self._records.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
 
     def close(self) -> None:
@@ -79,6 +88,20 @@ class Upkeep:
             return False
         self._done_at[chore] = now
         return True
+
+    def _watch_clock(self, now: float) -> bool:
+        """Return whether ages can be trusted: after the clock was set they are wrong until what waits has followed."""
+        steady = self._steady()
+        before, self._offset = self._offset, now - steady
+        if before is not None and abs(self._offset - before) > SET_SECONDS:
+            self._unsure_until = steady + FOLLOW_SECONDS
+        return steady >= self._unsure_until
+
+    def _age(self, now: float) -> None:
+        ages = {endpoint.name: endpoint.max_age for endpoint in self._settings.endpoints}
+        if ages and not self._settings.mistakes:  # an endpoint that has one is not removed, nor are all at once
+            unused = dict.fromkeys(self._settings.unused, float("inf"))
+            self._records.age({**unused, **ages}, max(ages.values()), now)
 
     def _warn_of_certificates(self, now: float) -> None:
         endpoints = self._settings.endpoints

@@ -14,13 +14,14 @@ import responses
 
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.lane import NEVER, Lane
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS, Condition
 from sfwebhooks.pipeline import accept
 from sfwebhooks.queues import CRASHES_MAX
 from sfwebhooks.receiver import Received
+from tests import filled
 from tests.builders import NOW, URL, an_endpoint, an_event
 from tests.conftest import PATIENCE, Clock, Gate, Team, fail, put, soon, spoil, sql
 
@@ -740,12 +741,19 @@ def test_a_clock_that_is_set_during_an_attempt_shifts_its_retry_once(
 
 @pytest.mark.parametrize(("ahead", "goes"), [(2 * 24 * HOUR, True), (HOUR, False)])
 def test_who_takes_over_sends_what_waits_longer_than_anything_can_have_to(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane], ahead: float, goes: bool
+    outbox: Outbox,
+    lane: Lane,
+    endpoint: Endpoint,
+    team: Team,
+    clock: Clock,
+    new_lane: Callable[..., Lane],
+    ahead: float,
+    goes: bool,
 ) -> None:
     put(outbox, endpoint)
     fail(lane, team, 503)
     lane.stop(soon())
-    outbox.shift(outbox.waiting(["team"]), ahead)
+    outbox.shift(outbox.waiting(["team"], clock.now, clock.now), ahead)
     assert new_lane(endpoint).step() is goes
 
 
@@ -756,6 +764,81 @@ def test_a_machine_that_slept_tries_what_became_due(
     fail(timed, team, 503)
     wait(8 * HOUR, clock, steady)
     assert timed.step() is True
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_what_waits_goes_before_what_is_accepted_after_the_clock_was_set(
+    outbox: Outbox, timed: Lane, team: Team, clock: Clock, steady: Clock, jump: float
+) -> None:
+    timed.step()
+    filled.put(outbox, 1, 2, at=clock.now)
+    clock.now += jump
+    wait(0.5, clock, steady)
+    filled.put(outbox, 3, at=clock.now)
+    while timed.step():
+        pass
+    assert team.sequences == [1, 2, 3]
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_what_waits_is_as_old_as_it_was_before_the_clock_was_set(
+    outbox: Outbox, timed: Lane, clock: Clock, steady: Clock, jump: float
+) -> None:
+    outbox.pause("team", float("inf"))
+    timed.step()
+    filled.put(outbox, 1, at=clock.now)
+    wait(10.0, clock, steady)
+    timed.step()
+    clock.now += jump
+    wait(0.5, clock, steady)
+    filled.put(outbox, 2, at=clock.now)
+    timed.step()
+    ages = sql(outbox, f"SELECT {clock.now!r} - accepted_at FROM delivery ORDER BY number")
+    assert ages == [(10.5,), (0.0,)]
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_batch_waits_as_long_as_if_the_clock_had_not_been_set(
+    outbox: Outbox, endpoint: Endpoint, clock: Clock, steady: Clock, jump: float
+) -> None:
+    lane = Lane([replace(endpoint, batch_size=10, batch_wait=30.0)], outbox, clock, steady=steady)
+    lane.step()
+    filled.put(outbox, 1, 2, at=clock.now)
+    wait(1.0, clock, steady)
+    lane.step()
+    clock.now += jump
+    went = []
+    for seconds in (0.5, 28.0, 1.0):
+        wait(seconds, clock, steady)
+        went.append(lane.step())
+    lane.stop(soon())
+    assert went == [False, False, True]
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_what_could_not_all_follow_a_clock_that_was_set_follows_once(
+    outbox: Outbox, timed: Lane, clock: Clock, steady: Clock, jump: float
+) -> None:
+    outbox.pause("team", float("inf"))
+    timed.step()
+    filled.put(outbox, *range(300), at=clock.now)
+    wait(1.0, clock, steady)
+    timed.step()
+    sql(
+        outbox,
+        "CREATE TRIGGER broken BEFORE UPDATE ON delivery WHEN old.number = 200 BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
+    clock.now += jump
+    for seconds in (0.5, 70.0):
+        wait(seconds, clock, steady)
+        with pytest.raises(OutboxError):
+            timed.step()
+    filled.put(outbox, 300, at=clock.now)
+    sql(outbox, "DROP TRIGGER broken")
+    for _ in range(2):
+        timed.step()
+    ages = sql(outbox, f"SELECT {clock.now!r} - accepted_at, {clock.now!r} - due_at, count(*) FROM delivery GROUP BY 1")
+    assert ages == [(0.0, 0.0, 1), (71.5, 71.5, 300)]
 
 
 # --- alerts

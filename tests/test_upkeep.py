@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -18,27 +19,35 @@ from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.lane import Lane
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import SET_SECONDS
 from sfwebhooks.records import OLDEST
-from sfwebhooks.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
+from sfwebhooks.upkeep import AGE_SECONDS, AGE_SHARE, FOLLOW_SECONDS, SIZE_SECONDS, TIDY_SECONDS, Upkeep
 from tests.builders import NOW, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.conftest import Clock, Team, put, soon, sql
 
-DAY = 86400.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 OPS = an_endpoint("ops", events=("system_alert", "resource_warning"))
 
 
 @pytest.fixture
-def upkeep(outbox: Outbox) -> Iterator[Callable[..., Upkeep]]:
-    """Make the upkeep of settings: `upkeep(endpoint, ..., keep_delivered=...)`."""
+def upkeep(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Upkeep]]:
+    """Make the upkeep of settings: `upkeep(endpoint, ..., keep_delivered=...)`; `clock` has its steady seconds."""
     made: list[Upkeep] = []
 
-    def make(*endpoints: Endpoint, scan: Any = None, **settings: Any) -> Upkeep:
-        made.append(Upkeep(Settings(endpoints, **settings), outbox.path, scan))
+    def make(*endpoints: Endpoint, scan: Any = None, steady: Clock | None = None, **settings: Any) -> Upkeep:
+        made.append(Upkeep(Settings(endpoints, **settings), outbox.path, scan, steady or clock))
         return made[-1]
 
     yield make
     for one in made:
         one.close()
+
+
+def look(one: Upkeep, at: float, clock: Clock) -> None:
+    """Let an upkeep look at a time that its clock has reached too."""
+    clock.now = at
+    one.look(at)
 
 
 def states(outbox: Outbox) -> list[tuple[str, str]]:
@@ -112,15 +121,15 @@ def test_what_was_delivered_is_kept_for_a_while(
     assert (outbox.tallies()["delivered"], sql(outbox, "SELECT count(*) FROM event")) == (0, [(0,)])
 
 
-def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
     endpoint = an_endpoint(max_age=DAY)
     one = upkeep(endpoint)
-    one.look(NOW + DAY)
+    look(one, NOW + DAY, clock)
     put(outbox, endpoint)
     outbox_age = NOW + DAY + TIDY_SECONDS
-    one.look(outbox_age - 1)
+    look(one, outbox_age - 1, clock)
     assert states(outbox) == [("waiting", "")]
-    one.look(outbox_age)
+    look(one, outbox_age, clock)
     assert states(outbox) == [("dead", "too_old")]
 
 
@@ -197,14 +206,16 @@ def test_what_waits_no_longer_than_it_may_is_no_news(outbox: Outbox, upkeep: Cal
     assert told(outbox) == []
 
 
-def test_that_deliveries_wait_is_told_once_while_they_do(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_that_deliveries_wait_is_told_once_while_they_do(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
+) -> None:
     endpoint = stuck(outbox)
     one = upkeep(endpoint, OPS)
     for hours in range(3):
-        one.look(NOW + LIMIT + hours * 3600)
+        look(one, NOW + LIMIT + hours * HOUR, clock)
     put(outbox, endpoint, start=2)
     change(outbox, "UPDATE delivery SET accepted_at = accepted_at + 1 WHERE endpoint = 'stuck'")
-    one.look(NOW + LIMIT + 4 * 3600)
+    look(one, NOW + LIMIT + 4 * HOUR, clock)
     assert len(told(outbox)) == 1
 
 
@@ -215,24 +226,26 @@ def test_two_processes_tell_of_the_same_delivery_once(outbox: Outbox, upkeep: Ca
     assert len(told(outbox)) == 1
 
 
-def test_it_is_told_again_when_it_begins_again(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_it_is_told_again_when_it_begins_again(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
     endpoint = stuck(outbox)
     one = upkeep(endpoint, OPS)
-    one.look(NOW + LIMIT)
+    look(one, NOW + LIMIT, clock)
     change(outbox, f"UPDATE delivery SET state = 'delivered', settled_at = {NOW} WHERE endpoint = 'stuck'")
-    one.look(NOW + 2 * LIMIT)
+    look(one, NOW + 2 * LIMIT, clock)
     put(outbox, endpoint, start=2)
     change(outbox, f"UPDATE delivery SET accepted_at = {NOW + 2 * LIMIT} WHERE endpoint = 'stuck'")
-    one.look(NOW + 3 * LIMIT)
+    look(one, NOW + 3 * LIMIT, clock)
     assert len(told(outbox)) == 2
 
 
-def test_what_waits_since_an_operator_paused_it_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_what_waits_since_an_operator_paused_it_is_no_news(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
+) -> None:
     endpoint = stuck(outbox)
     outbox.pause(endpoint.name, NOW + 5 * LIMIT)
     one = upkeep(endpoint, OPS)
     for times in (1, 4, 5.5):
-        one.look(NOW + times * LIMIT)
+        look(one, NOW + times * LIMIT, clock)
     assert told(outbox) == []
 
 
@@ -240,6 +253,113 @@ def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
     put(outbox, an_endpoint())
     plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?", "'team'"))
     assert [row[3] for row in plan] == ["SEARCH delivery USING INDEX delivery_age (endpoint=? AND accepted_at>?)"]
+
+
+# --- a clock that is set
+
+
+@pytest.fixture
+def steady() -> Clock:
+    """Seconds that nobody sets."""
+    return Clock(1000.0)
+
+
+@pytest.fixture
+def refused(endpoint: Endpoint, team: Team) -> Endpoint:
+    """An endpoint that takes nothing, and gives up what waits for half an hour."""
+    team.answer = 503
+    return replace(endpoint, max_age=HOUR / 2)
+
+
+@pytest.fixture
+def timed(outbox: Outbox, refused: Endpoint, clock: Clock, steady: Clock) -> Iterator[Lane]:
+    """Its lane, which has tried a delivery at NOW."""
+    lane = Lane([refused], outbox, clock, steady=steady)
+    put(outbox, refused)
+    assert lane.step()
+    yield lane
+    lane.stop(soon())
+
+
+def pass_by(seconds: float, *clocks: Clock) -> None:
+    for clock in clocks:
+        clock.now += seconds
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_what_waits_dies_of_its_own_age_and_not_of_a_clock_that_was_set(
+    outbox: Outbox,
+    upkeep: Callable[..., Upkeep],
+    timed: Lane,
+    refused: Endpoint,
+    clock: Clock,
+    steady: Clock,
+    jump: float,
+) -> None:
+    one = upkeep(refused, steady=steady)
+    one.look(clock.now)
+    clock.now += jump
+    one.look(clock.now)  # before the lane does
+    timed.step()
+    pass_by(HOUR / 2 - 1, clock, steady)
+    one.look(clock.now)
+    assert [state for state, _ in states(outbox)] == ["waiting"]
+    pass_by(TIDY_SECONDS, clock, steady)
+    one.look(clock.now)
+    assert states(outbox) == [("dead", "too_old")]
+
+
+def test_what_dies_of_age_does_so_though_nobody_sends_once_the_clock_was_set_a_while_ago(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock, steady: Clock
+) -> None:
+    endpoint = an_endpoint(max_age=HOUR / 2)
+    one = upkeep(endpoint, steady=steady)
+    put(outbox, endpoint)
+    one.look(clock.now)
+    clock.now += HOUR
+    died = []
+    for _ in range(3):
+        one.look(clock.now)
+        died.append(outbox.tallies()["dead"])
+        pass_by(FOLLOW_SECONDS / 2, clock, steady)
+    assert died == [0, 0, 1]
+
+
+@pytest.mark.parametrize("seconds", [SET_SECONDS, 8 * HOUR])
+def test_a_clock_that_was_corrected_or_a_machine_that_slept_keeps_nothing_from_its_age(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock, steady: Clock, seconds: float
+) -> None:
+    endpoint = an_endpoint(max_age=SET_SECONDS)
+    one = upkeep(endpoint, steady=steady)
+    put(outbox, endpoint)
+    one.look(clock.now)
+    clock.now += SET_SECONDS
+    pass_by(seconds, clock, steady)
+    one.look(clock.now)
+    assert states(outbox) == [("dead", "too_old")]
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_how_long_deliveries_wait_is_told_as_if_the_clock_had_not_been_set(
+    outbox: Outbox,
+    upkeep: Callable[..., Upkeep],
+    timed: Lane,
+    refused: Endpoint,
+    clock: Clock,
+    steady: Clock,
+    jump: float,
+) -> None:
+    one, limit = upkeep(refused, OPS, steady=steady), refused.max_age * AGE_SHARE
+    one.look(clock.now)
+    clock.now += jump
+    one.look(clock.now)  # before the lane does
+    timed.step()
+    pass_by(limit - 1, clock, steady)
+    one.look(clock.now)
+    assert told(outbox) == []
+    pass_by(AGE_SECONDS, clock, steady)
+    one.look(clock.now)
+    assert ["has waited for 3 min 59 s" in message for _, message in told(outbox)] == [True]
 
 
 # --- certificates
