@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from sfwebhooks import pipeline
@@ -29,11 +29,9 @@ from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pending import Pending
 from sfwebhooks.progress import progress_of
-from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import NotYetError, replay_scan, tell_end, tell_orphans
-from sfwebhooks.retry import State
 from sfwebhooks.upkeep import Upkeep
-from sfwebhooks.waiting import in_brief, obstacle
+from sfwebhooks.waiting import summary
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it saw the scan's end
@@ -108,7 +106,7 @@ class ScanRun:
             self._lock.release(remove=True)
             self._dispatcher.wake()
             self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
-            self._summary()
+            self._log.info("webhooks: %s", summary(self._outbox, self.scan.id, time.time()))
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
             waiting = len(self._pending) + self._pending.missed
             how = "later" if self._begun_in else f"by sfwebhooks backfill {self.scan.id} --endpoint NAME"
@@ -242,24 +240,6 @@ class ScanRun:
             if row and row.ended:
                 return time.monotonic() + max(0.0, row.ended + HOST_PATIENCE_SECONDS - time.time())
         return time.monotonic() + self.settings.drain_timeout
-
-    def _summary(self) -> None:
-        with closing(Records(self._outbox.path)) as records:
-            counts = records.counts(Selection(scan=self.scan.id))
-        numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
-        waiting = {
-            name: found[State.WAITING.value] for name, found in sorted(counts.items()) if State.WAITING.value in found
-        }
-        outbox, now = self._outbox, time.time()
-        obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now) for name in waiting}
-        refused = sum(number for reasons in outbox.withheld(self.scan.id).values() for number in reasons.values())
-        self._log.info(
-            "webhooks: %d delivered, %s, %d dead%s",
-            numbers[State.DELIVERED],
-            in_brief(waiting, obstacles),
-            numbers[State.DEAD],
-            f", {refused} not taken since the outbox was full" if refused else "",
-        )
 
 
 #: the scans of this process: scan id -> its run

@@ -1,13 +1,18 @@
-"""Why deliveries wait: an endpoint's Health and Orders come in, words go out, for a scan's log and for the commands."""
+"""Why deliveries wait, in words for a scan's log and for the commands: an endpoint's Health and Orders come in."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import closing
 
 from sfwebhooks.clocks import moment
+from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.queues import Orders
+from sfwebhooks.records import Records
+from sfwebhooks.retry import State
+from sfwebhooks.selection import Selection
 
 
 def paused(orders: Orders) -> str:
@@ -42,6 +47,24 @@ def why_waiting(name: str, health: Health, orders: Orders, now: float) -> str:
     if health.failures:
         return f"its last attempts failed{f'; the next one is at {later}' if later else ''}"
     return "for their next attempt"
+
+
+def summary(outbox: Outbox, scan_id: str, now: float) -> str:
+    """Return in one line what became of a scan's deliveries.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    with closing(Records(outbox.path)) as records:
+        counts = records.counts(Selection(scan=scan_id))
+    numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
+    waiting = {name: found["waiting"] for name, found in sorted(counts.items()) if "waiting" in found}
+    obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now) for name in waiting}
+    refused = sum(number for reasons in outbox.withheld(scan_id).values() for number in reasons.values())
+    words = [f"{numbers[State.DELIVERED]} delivered", in_brief(waiting, obstacles), f"{numbers[State.DEAD]} dead"]
+    if refused:
+        words.append(f"{refused} not taken since the outbox was full")
+    return ", ".join(words)
 
 
 def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str]) -> str:
