@@ -13,14 +13,15 @@ time as the URL's only sender, and its book; `service` is `sfwebhooks run`; `upk
 certificates, and `alerts` tells of trouble.
 
     config -> configfile, assembly, options, values    the INI file
-    outbox -> queues -> database, rows, schema         scan, senders, the file
-    records -> changes -> database, selection          the same file for people
+    outbox -> queues -> times, claims, rows            scan, senders
+    records -> changes, selection                      the same file for people
+    times, changes -> chunks -> database, schema       many rows at once; the file
     sender -> connection, route, proxies, addresses, budget, tls, certificates
     emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
 
 `catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are
 called after one guide or the other. `cli` is the command `sfwebhooks`, `receiver` takes deliveries as a team's receiver
-does, `books` says whether all came, `diagnosis` why one is not verified.
+does, `books` says whether all came, `diagnosis` why one is not verified, `waiting` why some still wait.
 Start reading at `pipeline.py`.
 """
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -322,6 +323,7 @@ def test_a_scan_can_write_while_thousands_are_changed(
                     written.append(connection.execute("SELECT count(*) FROM delivery WHERE state = 'dead'").fetchone())
                 except sqlite3.OperationalError as error:
                     trouble.append(error)
+                time.sleep(0.002)  # a scan does other things too
 
     thread = threading.Thread(target=scan)
     thread.start()
