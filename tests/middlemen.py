@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -84,8 +85,7 @@ class Middleman:
         with socket.create_connection((host, goal[1]), PATIENCE) as other:
             one.sendall(greeting)
             other.sendall(begin)
-            threading.Thread(target=_copy, args=(one, other), daemon=True).start()
-            _copy(other, one)
+            _relay(one, other)
 
 
 class SocksMiddleman(Middleman):
@@ -138,8 +138,26 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    """Copy both ways until both have ended, in one thread: two must not use a TLS connection at the same time."""
+    sinks = {one: other, other: one}
     with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+        while sinks:
+            held = [source for source in sinks if isinstance(source, ssl.SSLSocket) and source.pending()]
+            for source in held or select.select(list(sinks), [], [], PATIENCE)[0]:
+                data = _at_hand(source)
+                if data:
+                    sinks[source].sendall(data)
+                elif data is not None:
+                    sinks.pop(source).shutdown(socket.SHUT_WR)
+
+
+def _at_hand(source: socket.socket) -> bytes | None:
+    """Return what has come: nothing at the end, None if a piece of TLS has come that says nothing."""
+    source.settimeout(0)
+    try:
+        return source.recv(65536)
+    except (ssl.SSLWantReadError, BlockingIOError):
+        return None
+    finally:
+        source.settimeout(PATIENCE)

@@ -353,7 +353,7 @@ def test_a_hostile_receiver_behind_a_proxy_is_over_in_time(
 ) -> None:
     receiver = hostile(way, None if way is dripping_handshake else https)
     reply = in_time(lambda: send(receiver.url.replace("http:", "https:"), kinds.make(kind).url, timeout=0.8))
-    assert reply.failure is Failure.TIMEOUT
+    assert reply.failure is Failure.TIMEOUT, reply.detail
 
 
 # --- the network policy
