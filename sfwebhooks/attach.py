@@ -25,7 +25,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.hostdb import MODULE, data_folder, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
-from sfwebhooks.plugin import run_of, settings_of
+from sfwebhooks.plugin import begin_run, settings_of
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.scans import RUNS
 
@@ -88,7 +88,7 @@ def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
             # the host adds its handler only if there is none, and would be mute
             importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
             listen(scan_id, options)
-            run_of(scan_id, name, target, target_type, _options(options), modules)
+            begin_run(scan_id, name, target, target_type, _options(options), modules)
     except Exception:  # the scan must start
         log.exception("webhooks: a bug at the scan's beginning")
 

@@ -102,21 +102,24 @@ class Ledger:
 
     def _write(self, group: Sequence[tuple[Line, Outcome]]) -> None:
         """Commit some outcomes, and the health of endpoints as far as it is news."""
-        changed = [
-            (line, line.health) for line in {id(one): one for one, _ in group}.values() if line.health != line.written
+        news = []
+        for line in {id(one): one for one, _ in group}.values():
+            health = line.health
+            if health != line.written:
+                event = health_alert(line.endpoint, line.written, health, self._clock())
+                news.append((line, health, event, event is not None and _is_put_off(line, health, group)))
+        alerts = [
+            (event, told_to(event, line.endpoint, self._everyone))
+            for line, _, event, is_put_off in news
+            if event and not is_put_off
         ]
-        news = [
-            (line, health, health_alert(line.endpoint, line.written, health, self._clock())) for line, health in changed
-        ]
-        told = [(line, event) for line, health, event in news if event and not _is_put_off(line, health, group)]
-        alerts = [(event, told_to(event, line.endpoint, self._everyone)) for line, event in told]
         healths = {
-            line.endpoint.name: _untold(health, line.written) if event and (line, event) not in told else health
-            for line, health, event in news
+            line.endpoint.name: _untold(health, line.written) if is_put_off else health
+            for line, health, _, is_put_off in news
         }
         self._outbox.settle((outcome for _, outcome in group), healths, alerts)
-        for line, health, event in news:
-            if not event or (line, event) in told:  # else it is told with what comes next
+        for line, health, _, is_put_off in news:
+            if not is_put_off:  # else it is told with what comes next
                 line.written = health
 
 

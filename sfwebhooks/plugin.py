@@ -86,7 +86,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     @door
     def _begin(self, target: Any) -> None:
         self._watched = frozenset()
-        self._run = RUNS.get(self.getScanId()) or run_of(
+        self._run = RUNS.get(self.getScanId()) or begin_run(
             self.getScanId(), self._scan_name(), target.targetValue, target.targetType, self.opts
         )
         if self._run:
@@ -102,21 +102,22 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         return ""
 
 
-def run_of(
+def begin_run(
     scan_id: str, name: str, target: str, target_type: str, opts: dict[str, Any], modules: Iterable[str] = ()
 ) -> ScanRun | None:
-    """Return the run of a scan of this process, begun if it was not before; None if webhooks are switched off.
+    """Begin the run of a scan of this process and return it; None if webhooks are switched off.
 
     Args:
         opts: the module's options and the host's.
         modules: modules of the scan, if the host's database has not got them yet.
     """
     settings = settings_of(opts)
-    if settings is not None and scan_id not in RUNS:
-        scan = Scan(scan_id, name, target, target_type, __version__, str(Path(opts["__database"]).absolute()))
-        RUNS[scan_id] = ScanRun(scan, settings, folder_of(opts), modules)
-        RUNS[scan_id].begin()
-    return RUNS.get(scan_id)
+    if settings is None:
+        return None
+    scan = Scan(scan_id, name, target, target_type, __version__, str(Path(opts["__database"]).absolute()))
+    RUNS[scan_id] = run = ScanRun(scan, settings, folder_of(opts), modules)
+    run.begin()
+    return run
 
 
 def settings_of(opts: dict[str, Any]) -> config.Settings | None:

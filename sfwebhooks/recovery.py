@@ -114,11 +114,10 @@ def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("i
         lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
             continue
-        if settings.mistakes:
-            log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
-            lock.release()
-            continue
         try:
+            if settings.mistakes:
+                log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
+                continue
             replay_scan(outbox, settings.endpoints, scan)
             late = "host_stopped" if begun_at >= own_since else "process_died"
             told += tell_end(outbox, settings.endpoints, scan, late=late) is not None

@@ -132,8 +132,9 @@ class ScanRun:
                     continue
                 tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
                 return
-            except (OutboxBusyError, sqlite3.OperationalError) as busy:
-                if time.monotonic() > deadline or not (isinstance(busy, OutboxBusyError) or is_locked(busy)):
+            except (OutboxBusyError, sqlite3.Error) as trouble:
+                passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
+                if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
 

@@ -1,8 +1,9 @@
-"""What many tests share: certificates, receivers that keep what they got, an outbox, senders, a clock that is told the
-time."""
+"""What many tests share: certificates, receivers that keep what they got, an outbox, senders, commands, a clock that is
+told the time."""
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import ssl
@@ -10,11 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
+from sfwebhooks.cli import main
 from sfwebhooks.database import FILE
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.dispatcher import Dispatcher
@@ -288,3 +291,35 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@dataclass
+class Result:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """The output in one line."""
+        return " ".join(self.out.split())
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The output as JSON, one object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a command with tmp_path as SpiderFoot's data folder: `cli("show", ...)`."""
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+
+    def run(*arguments: str) -> Result:
+        code = main(arguments)
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    return run

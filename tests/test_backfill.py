@@ -32,10 +32,9 @@ from sfwebhooks.receiver import Received
 from sfwebhooks.records import Records
 from sfwebhooks.recovery import tell_end
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
-from tests.conftest import Team, sql
+from tests.conftest import Result, Team, sql
 from tests.filled import send
 from tests.hosted import TYPES, a_finished_scan, correlate
-from tests.test_cli_deliveries import Result
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 ID = "5C4A0001"

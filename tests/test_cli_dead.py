@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Callable
 
 import pytest
 
-from sfwebhooks.cli import main
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records, Selection
 from sfwebhooks.retry import State
 from tests.builders import NOW, a_scan, an_event
-from tests.conftest import sql
+from tests.conftest import Result, sql
 from tests.filled import begin, put, send
-from tests.test_cli_deliveries import Result, listed
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Run a command with tmp_path as SpiderFoot's data folder: `cli("dead", "list")`."""
-    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
-
-    def run(*arguments: str) -> Result:
-        code = main(arguments)
-        printed = capsys.readouterr()
-        return Result(code, printed.out, printed.err)
-
-    return run
+from tests.test_cli_deliveries import listed
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
@@ -21,7 +20,6 @@ import pytest
 from rich.console import Console
 
 from sfwebhooks.attempts import Reply
-from sfwebhooks.cli import main
 from sfwebhooks.cli.listing import DEAD, DELIVERIES, print_table
 from sfwebhooks.cli.selecting import past
 from sfwebhooks.events import delivery_id
@@ -31,7 +29,7 @@ from sfwebhooks.pipeline import excerpt
 from sfwebhooks.records import Record, Records, Selection
 from sfwebhooks.retry import State
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
-from tests.conftest import spoil
+from tests.conftest import Result, spoil
 from tests.filled import HOSTILE, begin, put, put_event, send
 from tests.leaks import leaks
 
@@ -40,38 +38,6 @@ KEYS = [
     *("delivery", "event", "endpoint", "name", "type", "severity", "scan", "target", "sequence", "state", "reason"),
     *("attempts", "replays", "batch", "accepted_at", "due_at", "settled_at", "last_attempt"),
 ]
-
-
-@dataclass
-class Result:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> str:
-        """The output in one line."""
-        return " ".join(self.out.split())
-
-    @property
-    def objects(self) -> list[dict[str, Any]]:
-        """The output as JSON, one object a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Run a command with tmp_path as SpiderFoot's data folder: `cli("show", ...)`."""
-    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
-
-    def run(*arguments: str) -> Result:
-        code = main(arguments)
-        printed = capsys.readouterr()
-        return Result(code, printed.out, printed.err)
-
-    return run
 
 
 def an_id(number: int, endpoint: str = "team") -> str:

@@ -13,11 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.cli import main
 from sfwebhooks.message_schema import document
 from tests.builders import PATIENCE
-from tests.conftest import Team
-from tests.test_cli_deliveries import Result
+from tests.conftest import Result, Team
 from tests.test_service import Run, run
 
 __all__ = ["run"]
@@ -87,19 +85,6 @@ GUIDE: dict[str, dict[str, Any]] = {
         "next_phase": "experimentation",
     },
 }
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Run a command with tmp_path as SpiderFoot's data folder: `cli("emit", ...)`."""
-    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
-
-    def start(*arguments: str) -> Result:
-        code = main(arguments)
-        printed = capsys.readouterr()
-        return Result(code, printed.out, printed.err)
-
-    return start
 
 
 @pytest.fixture

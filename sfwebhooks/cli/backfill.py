@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sqlite3
 import threading
 import time
@@ -15,14 +14,24 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks import backfill, config
-from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, said, settings
+from sfwebhooks import backfill
+from sfwebhooks.cli.common import (
+    add_config,
+    console,
+    demand_sending,
+    endpoint_named,
+    folder,
+    plain,
+    said,
+    settings,
+    stop_signal,
+)
 from sfwebhooks.cli.progress import Bar
 from sfwebhooks.cli.replay import deliveries
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError, SelectionError
+from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.records import Records, Selection
@@ -87,13 +96,10 @@ class Work:
 
 
 def _backfill(given: argparse.Namespace) -> int:
-    if config.disabled():
-        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    demand_sending()
     endpoint, found, out, path = endpoint_named(given, given.endpoint), settings(given), console(), folder(given) / FILE
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop = stop_signal()
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     lock = scan_lock(path, given.scan)
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -136,6 +138,24 @@ def said(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
+
+
+def demand_sending() -> None:
+    """Check that something may be sent at all.
+
+    Raises:
+        ConfigError: the environment switches it off.
+    """
+    if config.disabled():
+        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+
+
+def stop_signal() -> threading.Event:
+    """Return what SIGTERM sets; SIGINT raises KeyboardInterrupt."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
+    return stop
 
 
 def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks import config
-from sfwebhooks.cli.common import add_config, console, folder, plain, said, settings
+from sfwebhooks.cli.common import add_config, console, demand_sending, folder, plain, said, settings, stop_signal
 from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.errors import ConfigError
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import tell_orphans
@@ -37,8 +33,7 @@ def add(commands: Any) -> None:
 
 
 def _drain(given: argparse.Namespace) -> int:
-    if config.disabled():
-        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    demand_sending()
     found, out, path = settings(given), console(), folder(given) / FILE
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     if not path.exists():
@@ -51,9 +46,7 @@ def _drain(given: argparse.Namespace) -> int:
 
 def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
+    stop = stop_signal()
     try:
         told = tell_orphans(dispatcher.outbox, found)
         if told:

@@ -8,8 +8,7 @@ import signal
 import threading
 from typing import Any
 
-from sfwebhooks import config
-from sfwebhooks.cli.common import add_config, folder, settings
+from sfwebhooks.cli.common import add_config, demand_sending, folder, settings
 from sfwebhooks.database import FILE
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.service import Service
@@ -23,8 +22,7 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    if config.disabled():
-        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    demand_sending()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     stop, reload = threading.Event(), threading.Event()
 
