@@ -99,7 +99,7 @@ def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> lis
     The members of a batch are as old as the youngest, so that it comes again as it was, or not at all.
     """
     query = (
-        "SELECT number FROM delivery d WHERE endpoint = ?1 AND state = 'waiting' AND accepted_at > 0"
+        "SELECT number FROM delivery d WHERE endpoint = ?1 AND state = 'waiting'"
         " AND accepted_at < ?2 AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch AND state = 'waiting'"
         " AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
     )

@@ -1,4 +1,4 @@
-"""The outbox's file as a database: opened, upgraded, mended; what sqlite3 raises becomes an OutboxError. sqlite3
+"""The outbox's file as a database: opened, mended; what sqlite3 raises becomes an OutboxError. sqlite3
 touches our file here only; `outbox` and `records` say what stands in it.
 
 A file that is corrupt is set aside under another name, and a new one is begun. Any process may do that, or an
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.locks import Lock
-from sfwebhooks.schema import upgrade
+from sfwebhooks.schema import make_tables
 
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
@@ -168,7 +168,7 @@ class Database:
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._storage.power_safe else 'NORMAL'}")
             if self._accepting:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
-            upgrade(connection)
+            make_tables(connection)
         except OutboxError as error:
             connection.close()
             raise OutboxError(f"outbox {self.path} {error}") from error

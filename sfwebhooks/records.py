@@ -31,7 +31,7 @@ SELECT_RECORD = """
     FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
 """
-OLDEST = "SELECT min(accepted_at) FROM delivery WHERE endpoint = ? AND state = 'waiting' AND accepted_at > 0"
+OLDEST = "SELECT min(accepted_at) FROM delivery WHERE endpoint = ? AND state = 'waiting'"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Service:
         return settled
 
     def _open(self, stop: threading.Event) -> None:
-        """Make sure that the outbox can be used, as soon as whoever upgrades it lets us.
+        """Make sure that the outbox can be used, as soon as the process that has locked it lets us.
 
         Raises:
             OutboxError: it cannot.

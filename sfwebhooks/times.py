@@ -85,8 +85,7 @@ def _make_due(sql: sqlite3.Connection, chunk: Sequence[Waiting], now: float) -> 
 
 def _shift(sql: sqlite3.Connection, chunk: Sequence[Waiting], seconds: float) -> int:
     return sql.executemany(
-        "UPDATE delivery SET due_at = due_at + ?1,"
-        " accepted_at = CASE WHEN accepted_at > 0 THEN accepted_at + ?1 ELSE accepted_at END"  # 0: nobody knows it
+        "UPDATE delivery SET due_at = due_at + ?1, accepted_at = accepted_at + ?1"
         " WHERE number = ?2 AND due_at = ?3 AND state = 'waiting'",
         [(seconds, number, due_at) for number, due_at in chunk],
     ).rowcount

@@ -1,4 +1,4 @@
-"""The outbox's file when something happens to it: corrupt, taken away, read-only, disk full, of another version."""
+"""The outbox's file when something happens to it: corrupt, taken away, read-only, disk full."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,14 +20,12 @@ from sfwebhooks.claims import Queue
 from sfwebhooks.database import FILE, Storage
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.schema import STEPS
-from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.conftest import put
 
 T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
 QUEUE = Queue("team")
-VERSIONS = sorted((Path(__file__).parent / "outboxes").glob("v*.sql"))
 RUBBISH = os.urandom(8192)
 
 
@@ -241,90 +238,3 @@ def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool
     outbox = Outbox(tmp_path / FILE, storage=Storage(power_safe=safe))
     with outbox._reading() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (mode,)
-
-
-# --- other versions
-
-
-@pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Outbox:
-    """An outbox as an earlier version left it."""
-    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
-        connection.executescript(request.param.read_text(encoding="utf-8"))
-    return Outbox(tmp_path / FILE)
-
-
-def test_there_is_a_file_of_each_earlier_version() -> None:
-    assert [path.stem for path in VERSIONS] == [f"v{number}" for number in range(1, len(STEPS))]
-
-
-def test_a_file_of_an_earlier_version_keeps_its_deliveries(old: Outbox) -> None:
-    assert old.tallies() == {"waiting": 11, "delivered": 2, "dead": 1}
-
-
-def test_what_waited_in_an_earlier_version_is_claimed_in_its_order(old: Outbox) -> None:
-    busy: list[str] = []
-    sequences = []
-    while batch := old.claim(QUEUE, busy, NOW + 3600):
-        busy.append(batch.id)
-        sequences.append(batch.deliveries[0].sequence)
-    assert sequences == [5, 6, 7, 4]  # number 4 has failed once
-
-
-def test_the_health_of_an_earlier_version_is_known(old: Outbox) -> None:
-    assert (old.health("siem").reason, old.health("team").healthy) == ("http_401", True)
-
-
-def test_what_an_earlier_version_accepted_is_not_accepted_again(old: Outbox) -> None:
-    put(old, TEAM, events=6)
-    assert old.tallies()["waiting"] == 11
-
-
-def test_a_scan_of_an_earlier_version_can_be_ended(old: Outbox) -> None:
-    assert old.end_scan(an_event(99, type="scan_failed", scan=a_scan()), [("team", "scan_failed")], NOW) is True
-
-
-def test_a_file_is_upgraded_while_another_process_writes_to_it_in_the_old_way(old: Outbox) -> None:
-    accept = "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at) VALUES"
-    script = f"""
-import sqlite3, sys
-connection = sqlite3.connect({str(old.path)!r}, isolation_level=None, timeout=20)
-connection.execute("PRAGMA journal_mode = WAL")
-event = connection.execute("SELECT event_id FROM delivery LIMIT 1").fetchone()[0]
-for number in range(2000):
-    connection.execute("{accept} (?, ?, 'team', 'x', ?, 'waiting', 1.0)", (f"old-{{number}}", event, 1000 + number))
-    if number == 100:
-        print("begun", flush=True)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stdout.readline() == "begun\n"
-        assert patiently(lambda: old.claim(QUEUE, (), NOW))  # the other one hardly ever lets go
-        assert process.wait(PATIENCE) == 0
-    assert sql(old, "SELECT count(*) FROM delivery WHERE id LIKE 'old-%'") == [(2000,)]
-    assert old.tallies()["waiting"] == 2011
-
-
-def newer(outbox: Outbox, oldest: int | None) -> None:
-    """Make a file as a later version would leave it."""
-    outbox.tallies()
-    outbox.close()
-    with closing(sqlite3.connect(outbox.path)) as connection, connection:
-        connection.execute(f"PRAGMA user_version = {len(STEPS) + 3}")
-        connection.execute("ALTER TABLE delivery ADD COLUMN later TEXT")
-        if oldest is None:
-            connection.execute("DROP TABLE compatible")
-        else:
-            connection.execute("INSERT INTO compatible VALUES (?)", (oldest,))
-
-
-def test_a_file_of_a_later_version_is_used_if_it_says_that_it_may_be(outbox: Outbox) -> None:
-    newer(outbox, len(STEPS))
-    put(outbox, TEAM)
-    assert outbox.tallies()["waiting"] == 1
-
-
-@pytest.mark.parametrize("oldest", [None, len(STEPS) + 1])
-def test_a_file_of_a_later_version_is_left_alone_if_it_does_not_say_so(outbox: Outbox, oldest: int | None) -> None:
-    newer(outbox, oldest)
-    with pytest.raises(OutboxError, match=r"was made by a newer sfwebhooks .* upgrade"):
-        put(outbox, TEAM)

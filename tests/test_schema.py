@@ -7,7 +7,7 @@ import pytest
 
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.schema import STEPS, upgrade
+from sfwebhooks.schema import VERSION, make_tables
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -22,43 +22,43 @@ def schema(sql: sqlite3.Connection) -> list[tuple[str, str]]:
     return sql.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
 
 
-def test_a_new_file_gets_all_steps(tmp_path: Path) -> None:
+def test_a_new_file_gets_the_tables(tmp_path: Path) -> None:
     sql = opened(tmp_path / "webhooks.db")
-    upgrade(sql)
-    assert version(sql) == len(STEPS)
+    make_tables(sql)
+    assert version(sql) == VERSION
 
 
-def test_an_upgraded_file_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_has_its_tables_is_left_as_it_is(tmp_path: Path) -> None:
     sql = opened(tmp_path / "webhooks.db")
-    upgrade(sql)
+    make_tables(sql)
     before = schema(sql)
-    upgrade(sql)
+    make_tables(sql)
     assert schema(sql) == before
 
 
-def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_tables_that_cannot_be_made_leave_nothing_behind(tmp_path: Path) -> None:
     sql = opened(tmp_path / "webhooks.db")
-    sql.execute("CREATE TABLE health (another TEXT)")  # the last table of the first step is in the way
+    sql.execute("CREATE TABLE health (another TEXT)")  # one of the last tables is in the way
     with pytest.raises(sqlite3.OperationalError):
-        upgrade(sql)
+        make_tables(sql)
     assert (version(sql), [name for name, _ in schema(sql)]) == (0, ["health"])
 
 
 def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     sql = opened(tmp_path / "webhooks.db")
-    sql.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+    sql.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(OutboxError):
-        upgrade(sql)
+        make_tables(sql)
     assert schema(sql) == []
 
 
 def test_a_file_of_a_newer_version_is_named_with_both_versions(tmp_path: Path) -> None:
     path = tmp_path / "webhooks.db"
-    opened(path).execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+    opened(path).execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(OutboxError) as caught:
         Outbox(path).tallies()
     assert str(caught.value).startswith(
-        f"outbox {path} was made by a newer sfwebhooks (schema {len(STEPS) + 1}, known here: {len(STEPS)})"
+        f"outbox {path} was made by a newer sfwebhooks (schema {VERSION + 1}, known here: {VERSION})"
     )
 
 

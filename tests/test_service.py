@@ -221,13 +221,13 @@ def test_it_goes_on_while_its_configuration_cannot_be_looked_at(
     assert service.end(signal.SIGTERM) == 0
 
 
-def test_it_waits_for_who_upgrades_the_outbox(
+def test_it_waits_for_who_has_locked_the_outbox(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
 ) -> None:
     configure(team=signed)
-    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as upgrading:
-        upgrading.execute("BEGIN IMMEDIATE")
-        release = threading.Timer(BUSY_SECONDS * 3, lambda: upgrading.execute("ROLLBACK"))
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(BUSY_SECONDS * 3, lambda: other.execute("ROLLBACK"))
         release.start()
         service = run()
         release.join()

@@ -4,6 +4,7 @@ kinds; what must be true in the end is read from the books."""
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,12 @@ from typing import Any
 
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.schema import VERSION
 from tests.builders import PATIENCE, a_scan, an_endpoint
 from tests.crash.books import OK, Books
 from tests.crash.catcher import Catcher, Caught
-from tests.crash.upgrades import Upgrades, released
-from tests.crash.worker import DRAIN_SECONDS, Task, Worker, work
+from tests.crash.worker import DRAIN_SECONDS, Task, Worker, open_outbox, work
 
 
 class Moment(str, Enum):
@@ -33,8 +35,6 @@ class Moment(str, Enum):
     SENDING = "sending"
     #: just after the receiver answered one
     SETTLING = "between reply and settle"
-    #: while it upgrades an outbox of the first release
-    UPGRADING = "upgrading the schema"
     #: while it makes an outbox where there was none
     MAKING = "making the outbox"
     #: while it sends to a URL that others wait for
@@ -43,12 +43,11 @@ class Moment(str, Enum):
 
 #: how many of a hundred kills are of a kind
 SHARES = {
-    Moment.ACCEPTING: 24,
-    Moment.SENDING: 18,
-    Moment.SETTLING: 24,
-    Moment.UPGRADING: 14,
+    Moment.ACCEPTING: 28,
+    Moment.SENDING: 22,
+    Moment.SETTLING: 28,
     Moment.MAKING: 4,
-    Moment.RELIEVED: 16,
+    Moment.RELIEVED: 18,
 }
 #: URL (each of them, if empty) -> how many requests to it FEW events cause at least
 REQUESTS = {"": 8, "/orderly": 4, "/shared": 8, "/batch": 1}
@@ -60,6 +59,8 @@ SCANS = 7
 REFUSED = 9
 #: seconds within which a kill comes once its moment has come
 SPREAD_SECONDS = 0.002
+#: seconds that a process takes to make an outbox
+MAKING_SECONDS = 0.01
 
 
 @dataclass
@@ -99,14 +100,13 @@ class Campaign:
         #: URL -> how many requests came
         self._requests: Counter[str] = Counter()
         self._guard = threading.Lock()
-        self.upgrading = Upgrades(released(folder / "released.db"), self._random)
-        self.making = Upgrades(folder / "none.db", self._random)
+        #: schema version that a kill left in a file that was being made -> how often
+        self.left: Counter[int] = Counter()
         self._ways = {
             Moment.ACCEPTING: self._accepting,
             Moment.SENDING: lambda: self._sending(Moment.SENDING),
             Moment.SETTLING: lambda: self._sending(Moment.SETTLING),
-            Moment.UPGRADING: self.upgrading.kill,
-            Moment.MAKING: self.making.kill,
+            Moment.MAKING: self._making,
             Moment.RELIEVED: self._relieved,
         }
 
@@ -158,6 +158,20 @@ class Campaign:
         crew.remove(killed)
         self._catcher.wait_until(lambda: self._goes_on(path, killed))
         self._end(crew)
+
+    def _making(self) -> None:
+        """Kill a process while it makes an outbox; the next one that opens it makes what is not there."""
+        with tempfile.TemporaryDirectory(dir=self._outbox.parent) as folder:
+            path = Path(folder) / FILE
+            worker = Worker(open_outbox, path)
+            worker.start()
+            assert worker.hear() == "begins"
+            threading.Event().wait(self._random.uniform(0.0, MAKING_SECONDS))
+            worker.kill()
+            worker.ended()
+            self.left[version(path)] += 1
+            Outbox(path).tallies()
+            assert version(path) == VERSION
 
     def _goes_on(self, path: str, killed: Worker) -> bool:
         return any(
@@ -241,3 +255,12 @@ def endpoints_of(catcher: Catcher) -> tuple[Endpoint, ...]:
         # about as long as it takes to accept two, so that batches of one, of some and of five go out
         one("batch", "/batch", batch_size=5, batch_wait=0.004, concurrency=2),
     )
+
+
+def version(path: Path) -> int:
+    """Return the version of the schema of an outbox; 0: it has none, or is not there."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as sql:
+        assert sql.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return int(sql.execute("PRAGMA user_version").fetchone()[0])

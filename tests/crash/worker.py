@@ -170,7 +170,7 @@ def noted(journal: int, events: Iterable[WebhookEvent], write: Callable[[], obje
 
 
 def open_outbox(path: Path, talk: Connection) -> None:
-    """Open an outbox, which upgrades it, and say when that begins and ends."""
+    """Open an outbox, which makes it, and say when that begins and ends."""
     log_errors(path)
     talk.send("begins")
     Outbox(path).health("team")

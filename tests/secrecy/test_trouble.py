@@ -21,7 +21,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.scans import ScanRun, tell_orphans
-from sfwebhooks.schema import STEPS
+from sfwebhooks.schema import VERSION
 from sfwebhooks.service import Service
 from sfwebhooks.upkeep import Upkeep
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
@@ -124,8 +124,7 @@ def corrupt(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def newer(path: Path) -> Iterator[None]:
     with contextlib.closing(sqlite3.connect(path)) as other:
-        other.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
-        other.execute("UPDATE compatible SET oldest = 99")
+        other.execute(f"PRAGMA user_version = {VERSION + 1}")
         other.commit()
     yield
 
