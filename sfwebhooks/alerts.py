@@ -6,7 +6,8 @@ An id is made of what it is about, so that one trouble is told once, whoever not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
@@ -20,33 +21,62 @@ ALERT = "system_alert"
 WARNING = "resource_warning"
 #: what is said of an endpoint that came to be in a condition
 WORDS = {
-    Condition.HEALTHY: "works again; what waited for it is being sent",
-    Condition.FAILING: "does not answer as it should; its deliveries are kept, and it is probed",
-    Condition.HELD: "is held, since it is not set up as it should be; its deliveries are kept, and it is probed",
-    Condition.DISABLED: "answered that it is gone; its deliveries are kept, and nothing is sent until somebody acts",
+    Condition.HEALTHY: "works again; waiting deliveries are being sent",
+    Condition.FAILING: "is failing; deliveries are kept and probes continue",
+    Condition.HELD: "is held: it refuses what it is sent, or its settings are wrong; deliveries are kept and probes"
+    " continue",
+    Condition.DISABLED: "answered 410 Gone; deliveries are kept, and nothing is sent until an operator acts",
 }
+#: the same of several: whether they are healthy -> words
+MANY = {True: "work again; waiting deliveries are being sent", False: "fail; deliveries are kept and probes continue"}
 
 
-def health_alert(endpoint: Endpoint, before: Health, after: Health, now: float) -> WebhookEvent | None:
-    """Return the alert about a change of an endpoint's health, None where there is no news.
+def health_alert(changed: Sequence[tuple[Endpoint, Health]], now: float) -> WebhookEvent:
+    """Return the alert about endpoints that became unhealthy together, or healthy: one or many.
 
-    From failing to held, or back, is none: that nothing arrives was told.
+    Args:
+        changed: endpoints with their health of now.
+        now: epoch seconds.
     """
-    if before.healthy == after.healthy and after.condition is not Condition.DISABLED:
-        return None
-    if before.condition is after.condition:
-        return None
-    why = "" if after.healthy else f" ({after.reason})"
+    (endpoint, first), names = changed[0], sorted(endpoint.name for endpoint, _ in changed)
+    healthy, since = first.healthy, min(health.since for _, health in changed)
+    reasons = ", ".join(dict.fromkeys(health.reason for _, health in changed if health.reason))
+    why = f" ({reasons})" if reasons else ""
+    if len(changed) == 1:
+        message = f"Endpoint {endpoint.name} ({endpoint.place}) {WORDS[first.condition]}{why}."
+    else:
+        message = f"{len(names)} endpoints {MANY[healthy]}{why}: {', '.join(names)}."
     data: dict[str, Any] = {
-        "alert": f"endpoint_{after.condition.value}",
+        "alert": f"endpoint_{first.condition.value}",
         "endpoint": endpoint.name,
-        "message": f"Endpoint {endpoint.name} ({endpoint.place}) {WORDS[after.condition]}{why}.",
-        "reason": after.reason or before.reason,
-        "since": timestamp(after.since),
+        "message": message,
+        "reason": reasons,
+        "since": timestamp(since),
     }
-    severity = Severity.INFO if after.healthy else Severity.HIGH
-    identity = f"health/{endpoint.name}/{after.condition.value}/{after.since!r}"
-    return _event(ALERT, identity, severity, now, data)
+    if len(changed) > 1:
+        data["endpoints"] = names
+    severity = Severity.INFO if healthy else Severity.HIGH
+    identity = f"health/{'/'.join(names)}/{first.condition.value}/{since!r}"
+    return replace(_event(ALERT, identity, severity, now, data), subject="health")
+
+
+def died_alert(endpoint: str, reason: str, number: int, now: float) -> WebhookEvent:
+    """Return the alert about dead letters of an endpoint for one reason: one a day.
+
+    Args:
+        reason: as the outbox has it.
+        number: how many there were when it was noticed.
+    """
+    words = "delivery is" if number == 1 else "deliveries are"
+    data: dict[str, Any] = {
+        "alert": "deliveries_dead",
+        "endpoint": endpoint,
+        "message": f"{number} {words} dead for endpoint {endpoint} ({reason}): sfwebhooks dead list"
+        f" --endpoint {endpoint}. Further ones for this reason are not alerted today.",
+        "reason": reason,
+        "number": number,
+    }
+    return _event(ALERT, f"dead/{endpoint}/{reason}/{now // 86400:.0f}", Severity.MEDIUM, now, data)
 
 
 def certificate_alert(endpoint: Endpoint, expiry: Expiry, now: float) -> WebhookEvent:
@@ -126,18 +156,19 @@ def trouble_warning(scan: Scan, trouble: str, seconds: float, missed: int, now: 
 
 
 def told_to(
-    event: WebhookEvent, about: Endpoint, endpoints: Iterable[Endpoint], itself: bool = False
+    event: WebhookEvent, about: Sequence[Endpoint], endpoints: Iterable[Endpoint], itself: bool = False
 ) -> list[tuple[str, str]]:
-    """Return (endpoint, name under which) for those that are told of an endpoint's trouble: who wants it, and its
-    fallback, whatever that one wants.
+    """Return (endpoint, name under which) for those that are alerted of endpoints' trouble: those that want it, and
+    the fallbacks, whatever these want.
 
     Args:
-        itself: whether the endpoint is told too, if it wants that.
+        itself: whether the only endpoint that it is about is alerted too, if it wants that.
     """
+    names, fallbacks = {one.name for one in about}, {one.fallback for one in about}
     found = []
     for other in endpoints:
-        name = other.name_for(event) or (event.type if other.name == about.fallback else None)
-        if name and (itself or other.name != about.name):
+        name = other.name_for(event) or (event.type if other.name in fallbacks else None)
+        if name and (itself or {other.name} != names):
             found.append((other.name, name))
     return found
 

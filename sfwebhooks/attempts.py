@@ -32,6 +32,8 @@ class Failure(str, Enum):
     PROXY = "proxy_failed"
     #: the endpoint's proxy wants a user name and password, or other ones (407)
     PROXY_REFUSED = "proxy_refused"
+    #: this process has no memory, descriptors or threads left; nothing was sent
+    SHORTAGE = "out_of_resources"
 
 
 class Outcome(str, Enum):
@@ -41,12 +43,14 @@ class Outcome(str, Enum):
     DELIVERED = "delivered"
     #: try again, later
     RETRY = "retry"
+    #: the receiver refuses the request: this message is at fault, or the endpoint, which what comes next shows
+    REFUSED = "refused"
     #: the endpoint is set up wrongly: keep its deliveries, try seldom
     HOLD = "hold"
     #: the endpoint is gone (410): keep its deliveries, do not try
     DISABLE = "disable"
-    #: this message will never be taken
-    DEAD = "dead"
+    #: this process lacks a resource: neither the message nor the endpoint is at fault
+    SHORTAGE = "shortage"
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.chunks import Chunked
-from sfwebhooks.retry import State
+from sfwebhooks.retry import DeadReason, State
 from sfwebhooks.selection import CHUNK, Selection, marks, numbers_of
 
-#: why a delivery is dead that waited longer than its endpoint's max_age
-TOO_OLD = "too_old"
-#: and one that waited as long for an endpoint that the settings no longer have
-ENDPOINT_REMOVED = "endpoint_removed"
 SETTLED = "d.state <> 'waiting'"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: a scan whose end was not told knows by its rows what it need not recover: without them that is sent again
@@ -58,23 +54,18 @@ class Changes(Chunked):
             partial(_delete, still=DEAD),
         )
 
-    def age(self, endpoints: Mapping[str, float], default_seconds: float, now: float) -> int:
-        """Make dead letters of what waits for too long; return how many.
-
-        Args:
-            endpoints: name -> its max_age in seconds.
-            default_seconds: max_age of those that are not among them.
-            now: epoch seconds.
-        """
+    def waiting_endpoints(self) -> list[str]:
+        """Return the names of the endpoints for which deliveries are waiting."""
         with self._reading() as sql:
-            names = [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
-        aged = 0
-        for name in names:
-            aged += self._change(
-                partial(_waiting_since, endpoint=name, before=now - endpoints.get(name, default_seconds)),
-                partial(_bury, reason=TOO_OLD if name in endpoints else ENDPOINT_REMOVED, now=now),
-            )
-        return aged
+            return [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
+
+    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
+        """Make dead letters of an endpoint's deliveries that have waited for longer than `max_age` seconds at `now`;
+        return how many."""
+        return self._change(
+            partial(_waiting_since, endpoint=endpoint, before=now - max_age),
+            partial(_bury, reason=reason.value, now=now),
+        )
 
     def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
         """Delete what was settled long ago, the oldest first; return how many. What is of a running scan stays.

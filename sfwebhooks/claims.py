@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from enum import Enum
 from typing import Any
 
 from sfwebhooks.events import Delivery
 from sfwebhooks.rows import FRESH, LATE, deliveries
 
-#: what is an endpoint's and not in flight
-FREE = "d.endpoint = ? AND d.id NOT IN (SELECT value FROM json_each(?))"
+#: what is an endpoint's and not in flight; of several about the same subject only the first
+FREE = """
+    d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
+        SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
+        AND o.number < d.number))
+"""
+#: a delivery of these is not tried out of turn while other messages of its scan wait
+ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+#: deliveries from either end of the queue among which the smallest is looked for
+SMALLEST_OF = 50
+
+
+class Pick(Enum):
+    """Which message of a queue goes next, where the first one is suspected of being refused always."""
+
+    OLDEST = 0
+    NEWEST = 1
+    SMALLEST = 2
 
 
 @dataclass(frozen=True)
@@ -25,44 +41,92 @@ class Queue:
     size: int = 1
     #: seconds that the first of them waits for the others
     wait: float = 0.0
+    #: characters of their data together; a single one may have more
+    max_size: int = 100_000
 
 
 def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: float) -> list[Delivery]:
     """Return what goes out next: of the fresh ones, else of the late ones that are due.
 
-    A fresh one that an endpoint refused while it was not healthy has a new due time, so another one probes next.
+    A fresh one that failed while its endpoint was not healthy has a new due time, so another one is next.
     """
-    if queue.size == 1:
-        return _next_alone(sql, queue, busy, now)
-    free = f"SELECT number, batch, crashes, accepted_at, replays > 0 FROM delivery d WHERE {FREE}"
     given = (queue.endpoint, json.dumps([*busy]))
-    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?", (*given, queue.size)).fetchall()
+    if queue.size == 1:
+        return _next_alone(sql, given, now)
+    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, d.replays > 0 FROM delivery d WHERE {FREE}"
+    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, queue.size)).fetchall()
     if fresh and (len(fresh) == queue.size or not now - queue.wait < fresh[0][3] <= now):
-        return _rows(sql, _together(fresh))
-    late = f"{free} AND {LATE} AND due_at <= ? ORDER BY due_at LIMIT 1"
+        return _together(sql, fresh, queue)
+    late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
     first = sql.execute(late, (*given, now)).fetchone()
     if not first:
         return []
     if first[1] is None:
-        alike = f"{free} AND {LATE} AND batch IS NULL AND (replays > 0) = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
-        return _rows(sql, _together(sql.execute(alike, (*given, first[4], now, queue.size)).fetchall()))
-    members = "SELECT number FROM delivery WHERE state = 'waiting' AND batch = ? AND endpoint = ?"
-    return _rows(sql, sql.execute(members, (first[1], queue.endpoint)).fetchall())
+        alike = f"{free} AND {LATE} AND batch IS NULL AND (replays > 0) = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
+        return _together(sql, sql.execute(alike, (*given, first[4], now, queue.size)).fetchall(), queue)
+    return _members(sql, queue.endpoint, first[1])
 
 
-def _next_alone(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: float) -> list[Delivery]:
+def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
+    """Return the oldest, the newest or the smallest message that waits, whenever it is due; with its batch, if it has
+    one.
+
+    Args:
+        fresh: only one that was never in a request.
+    """
+    order = "d.due_at {0}, d.number {0}" if fresh else "d.accepted_at {0}, d.number {0}"
+    which = FRESH if fresh else "d.state = 'waiting'"
+    query = (
+        "SELECT d.number, d.batch, length(e.data), e.type, e.scan_id FROM delivery d JOIN event e ON e.id = d.event_id"
+        f" WHERE {FREE} AND {which} ORDER BY {order} LIMIT {SMALLEST_OF}"
+    )
+    given = (queue.endpoint, json.dumps([*busy]))
+    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
+    found = [row for direction in directions for row in sql.execute(query.format(direction), given)]
+    rows = [row for row in found if row[3] not in ENDS] or found
+    if not rows:
+        return []
+    number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
+    return _members(sql, queue.endpoint, batch) if batch else _rows(sql, [number])
+
+
+def _next_alone(sql: sqlite3.Connection, given: tuple[str, str], now: float) -> list[Delivery]:
     """Return the next delivery, where each goes alone."""
-    free, given = f"WHERE {FREE}", (queue.endpoint, json.dumps([*busy]))
-    fresh = deliveries(sql, f"{free} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
-    return fresh or deliveries(sql, f"{free} AND {LATE} AND due_at <= ? ORDER BY due_at LIMIT 1", (*given, now))
+    fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
+    return fresh or deliveries(sql, f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now))
 
 
-def _together(found: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-    """Return what goes in one request: one whose making killed its process before goes alone."""
-    return found[:1] if found[0][2] else list(takewhile(lambda row: not row[2], found))
+def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: Queue) -> list[Delivery]:
+    """Return what goes in one request: as much as fits; one whose rendering killed its process before goes alone."""
+    if found[0][2]:
+        return _rows(sql, [found[0][0]])
+    members = _rows(sql, [row[0] for row in found if not row[2]])
+    return members[: fitting((data_size(delivery) for delivery in members), queue.max_size)]
 
 
-def _rows(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]]) -> list[Delivery]:
-    """Return the deliveries whose numbers were found, in the order of their numbers."""
-    numbers = json.dumps([row[0] for row in found])
-    return deliveries(sql, "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number", (numbers,))
+def fitting(sizes: Iterable[int], limit: int) -> int:
+    """Return how many of the first sizes have a sum within a limit; the first one always fits."""
+    total = count = 0
+    for size in sizes:
+        total += size
+        if count and total > limit:
+            break
+        count += 1
+    return count
+
+
+def data_size(delivery: Delivery) -> int:
+    """Return the characters of a delivery's data as the outbox has them."""
+    return len(getattr(delivery.event.data, "text", ""))
+
+
+def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Delivery]:
+    """Return the deliveries of a batch that is waiting."""
+    where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
+    return deliveries(sql, where, (batch, endpoint))
+
+
+def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Delivery]:
+    """Return the deliveries of rows, in the order of their numbers."""
+    where = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
+    return deliveries(sql, where, (json.dumps(numbers),))

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
+from typing import Callable
 
+from sfwebhooks.alerting import Alerting
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.lane import NEVER, Lane
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pipeline import Clock
+from sfwebhooks.pipeline import Clock, uptime
 
+log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that are left to a scan for each one that is used to send beside it
 REST_SHARE = 9.0
-
-
-def uptime() -> float:
-    """Return seconds that nobody sets, and that go on while the machine sleeps, where the system has them."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Dispatcher:
@@ -36,14 +34,35 @@ class Dispatcher:
         self._clock = clock
         by_url = sorted(endpoints, key=lambda endpoint: endpoint.url_id)
         self.lanes = [
-            Lane(group, self.outbox, clock, by_url, uptime if clock is time.time else None)
+            Lane(group, self.outbox, clock, uptime if clock is time.time else None)
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
         ]
+        self._alerting = Alerting(by_url, self.outbox, clock)
+        #: what was wrong with each lane at the last look
+        self._trouble: dict[Lane, str] = {}
 
-    def tick(self) -> None:
-        """Let no lane wait for a thread that is held up; to be called from time to time."""
+    def tick(self, last: bool = False) -> bool:
+        """Let no lane wait for a thread that is held up, and commit alerts; to be called from time to time.
+
+        Args:
+            last: whether it is not called again.
+
+        Returns:
+            Whether an alert waits for others for a moment.
+        """
         for lane in self.lanes:
             lane.tick()
+            self._alerting.add_deaths(lane.deaths)
+        lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
+        with suppress(OutboxError):
+            return self._alerting.look(lines, last)
+        return False
+
+    @property
+    def tried_in_vain(self) -> frozenset[str]:
+        """Names of the endpoints that this process tried, and that are not healthy."""
+        lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
+        return frozenset(line.endpoint.name for line in lines if line.tried and not line.health.healthy)
 
     def be_polite(self) -> None:
         """Leave the processor to the scan that runs beside, but for a tenth of its time, for all lanes together."""
@@ -73,16 +92,29 @@ class Dispatcher:
         self.outbox.look()  # what waits may be in a file that was begun just now, in the place of one that was lost
         while time.monotonic() < deadline and not (stop and stop.is_set()):
             left = min(horizon, deadline - time.monotonic())
-            self.tick()
+            alerts = self.tick()
             with suppress(OutboxBusyError):
-                if min((lane.next_at(healthy_only) for lane in self.lanes), default=NEVER) > self._clock() + left:
+                nothing = min((lane.next_at(healthy_only) for lane in self.lanes), default=NEVER) > self._clock() + left
+                if nothing and not alerts:
                     return
             time.sleep(0.02)
 
     def open_now(self) -> None:
         """Let everything that waits be tried at once, also at endpoints that are failing or held."""
         for lane in self.lanes:
-            lane.open_now()
+            self._try(lane, lane.open_now)
+
+    def _try(self, lane: Lane, work: Callable[[], object]) -> object:
+        """Do something with a lane, and log what keeps it from that: the others go on."""
+        try:
+            found = work()
+            self._trouble.pop(lane, None)
+            return found
+        except OutboxError as error:
+            level = logging.DEBUG if self._trouble.get(lane) == str(error) else logging.WARNING
+            log.log(level, "webhooks: endpoint %s: %s", lane.lines[0].endpoint.name, error)
+            self._trouble[lane] = str(error)
+            return None
 
     def run_here(self, deadline: float) -> None:
         """Deliver what is due in the calling thread, until `deadline` (monotonic seconds): for an interpreter's end,
@@ -92,7 +124,7 @@ class Dispatcher:
         for line in (line for lane in lanes for line in lane.lines):
             line.sender.until = deadline
         while lanes and time.monotonic() < deadline:
-            lanes = [lane for lane in lanes if time.monotonic() < deadline and lane.step()]
+            lanes = [lane for lane in lanes if time.monotonic() < deadline and self._try(lane, lane.step)]
 
     def _hurry(self) -> None:
         """Send batches that are not full too: nobody knows who will send them otherwise, and when."""
@@ -105,6 +137,9 @@ class Dispatcher:
         deadline = time.monotonic() + seconds
         for lane in self.lanes:
             lane.halt()
+        for lane in self.lanes:
+            lane.join(deadline)
+        self.tick(last=True)
         ended = [lane.stop(deadline) for lane in self.lanes]
         self.outbox.close()
         return all(ended)

@@ -60,6 +60,8 @@ class WebhookEvent:
     scan: Scan | None = None
     #: vulnerability_found or malware_detected beside a finding's risk name
     special: str | None = None
+    #: what it is about, if several events about the same must arrive in order: one at a time is in flight
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Delivery:
     replayed: bool = False
     #: of its row in the outbox, 0 if it has none
     number: int = 0
+    #: refusals that counted so far
+    refusals: int = 0
+    #: the endpoint's era (`Health.era`) in which it was refused first; None: never
+    refused_in: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class Batch:
     def halves(self) -> tuple[Batch, Batch]:
         """The two batches that it is split into."""
         middle = (len(self.deliveries) + 1) // 2
-        return Batch(self.deliveries[:middle]), Batch(self.deliveries[middle:])
+        return Batch(self.deliveries[:middle], self.file), Batch(self.deliveries[middle:], self.file)
 
 
 def id_of(name: str) -> str:

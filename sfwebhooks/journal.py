@@ -1,27 +1,29 @@
-"""One line in the log for an attempt: what became of it, and why. The same failure again is only DEBUG."""
+"""One line in the log for an attempt: its result, and why. The same failure again is only DEBUG."""
 
 from __future__ import annotations
 
 import logging
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.pacing import Change
+from sfwebhooks.pipeline import Line
 from sfwebhooks.retry import Settlement, State
 
 log = logging.getLogger("spiderfoot.webhooks")
 
 
-def tell(endpoint: Endpoint, batch: Batch, attempt: Attempt, settlement: Settlement, change: Change) -> None:
-    """Log what an attempt came to.
+def tell(line: Line, batch: Batch, attempt: Attempt, settlement: Settlement, change: Change) -> None:
+    """Log the result of an attempt.
 
     Args:
         settlement: of the first delivery.
         change: of the endpoint's health, by this attempt alone: of several at once that fail, one is the first.
     """
-    (before, now), name = change, f"endpoint {endpoint.name} ({endpoint.place})"
+    (before, now), endpoint = change, line.endpoint
+    name = f"endpoint {endpoint.name} ({endpoint.place})"
     if settlement.state is State.DELIVERED:
+        line.logged = ""
         if not before.healthy:
             log.info("webhooks: %s works again", name)
         return
@@ -31,11 +33,12 @@ def tell(endpoint: Endpoint, batch: Batch, attempt: Attempt, settlement: Settlem
             *(name, batch.name, settlement.reason, attempt.answer, batch.id),
         )
         return
-    if settlement.batch and settlement.batch != batch.id:
+    if settlement.batch not in ("", batch.id):
         text = "webhooks: %s did not take %d messages at once (%s); they are sent in two halves"
         log.info(text, name, len(batch.deliveries), attempt.reason)
         return
-    news = now.condition is not before.condition or not before.failures
+    news = now.condition is not before.condition or attempt.reason != line.logged
+    line.logged = attempt.reason
     log.log(
         logging.WARNING if news else logging.DEBUG,
         "webhooks: %s%s: %s%s; its deliveries are kept",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
 from sfwebhooks import journal
+from sfwebhooks.claims import Pick
 from sfwebhooks.crew import Crew
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
@@ -36,23 +37,17 @@ class Lane:
     """The way to one URL.
 
     Args:
-        everyone: all endpoints of the process: who may be told of trouble here.
         steady: seconds that nobody sets; by it is seen that the clock was set.
     """
 
     def __init__(
-        self,
-        endpoints: Iterable[Endpoint],
-        outbox: Outbox,
-        clock: Clock,
-        everyone: Sequence[Endpoint] = (),
-        steady: Clock | None = None,
+        self, endpoints: Iterable[Endpoint], outbox: Outbox, clock: Clock, steady: Clock | None = None
     ) -> None:
-        self.lines = [Line(endpoint, Sender(endpoint)) for endpoint in endpoints]
+        self.lines = [Line(endpoint, Sender(endpoint), steady=steady or clock) for endpoint in endpoints]
         self._hurried = False
         #: whether it was the pace that let nothing go
         self._paced = False
-        self._ledger = Ledger(outbox, everyone, clock, self._release)
+        self._ledger = Ledger(outbox, self._written)
         self._tenure = Tenure(self.lines, outbox, clock, steady or clock)
         self._outbox = outbox
         self._clock = clock
@@ -101,8 +96,9 @@ class Lane:
         finally:
             with self._claiming:
                 line.in_flight -= 1
-        journal.tell(line.endpoint, batch, attempt, settlements[0], change)
-        self._ledger.settle(line, Outcome(batch, attempt, settlements), grouped)
+        journal.tell(line, batch, attempt, settlements[0], change)
+        outcome = Outcome(batch, attempt, settlements)
+        self._ledger.settle(line, outcome, grouped and not outcome.is_split)
         return True
 
     def next_at(self, healthy_only: bool) -> float:
@@ -111,9 +107,23 @@ class Lane:
         What only the pace holds back could be sent now.
         """
         with self._claiming:
-            if self._busy and (not healthy_only or any(line.health.healthy for line in self.lines)):
+            if self._in_flight and (not healthy_only or any(line.health.healthy for line in self.lines)):
                 return 0.0
             return min(self._line_next_at(line, healthy_only) for line in self.lines)
+
+    @property
+    def _in_flight(self) -> bool:
+        return len(self._busy) > sum(len(piece.deliveries) for line in self.lines for piece in line.pieces)
+
+    @property
+    def owned(self) -> bool:
+        """Whether this process is the one that sends to the URL."""
+        return self._tenure.held
+
+    @property
+    def deaths(self) -> dict[tuple[str, str], int]:
+        """Return (endpoint, reason) -> deliveries that became dead letters since this was asked last."""
+        return self._ledger.deaths()
 
     def be_polite(self, rest_share: float) -> None:
         """Rest after each attempt, so many times as long as it used the processor."""
@@ -126,12 +136,19 @@ class Lane:
     def tick(self) -> None:
         """Do from time to time what a thread that is held up cannot: write down what was sent, call another thread."""
         self._ledger.flush()
+        with suppress(OutboxError), self._claiming:
+            self._tenure.show_life()
         if self._crew.began:
             self.wake()
 
     def halt(self) -> None:
         """Begin no attempt any more."""
         self._crew.halt()
+
+    def join(self, deadline: float) -> None:
+        """Wait until the threads have ended, until `deadline` (monotonic seconds) at most."""
+        self._crew.stop(deadline)
+        self._ledger.flush()
 
     def stop(self, deadline: float) -> bool:
         """End the threads; return whether all is settled at `deadline` (monotonic seconds): the rest is left behind."""
@@ -154,6 +171,12 @@ class Lane:
                     line.open()
                     self._outbox.make_due(line.endpoint.name, self._clock())
 
+    def _forget_pieces(self, line: Line) -> None:
+        """Leave halves of requests to the outbox; the caller holds the lock of `_claim`."""
+        for piece in line.pieces:
+            self._busy.difference_update(delivery.id for delivery in piece.deliveries)
+        line.pieces.clear()
+
     def _line_next_at(self, line: Line, healthy_only: bool) -> float:
         health = self._tenure.health(line)
         name = line.endpoint.name
@@ -165,7 +188,12 @@ class Lane:
 
     def _claim(self) -> tuple[Line, Batch] | None:
         with self._claiming:
-            if self._crew.stopping or self._ledger.is_full or not self._tenure.take():
+            if self._crew.stopping or self._ledger.is_full:
+                return None
+            if not self._tenure.held:  # what was known before another process sent is no longer true
+                for line in self.lines:
+                    self._forget_pieces(line)
+            if not self._tenure.take():
                 return None
             now = self._now()
             self._paced = self._tenure.pace.wait(now) > 0
@@ -184,12 +212,20 @@ class Lane:
         return None
 
     def _claim_for(self, line: Line, now: float) -> Batch | None:
-        probing = not line.health.healthy
-        at_once = 1 if probing else line.endpoint.concurrency  # a probe goes alone
-        if not line.may_send(now) or line.in_flight >= at_once:
+        health = line.health
+        at_once = line.endpoint.concurrency if health.healthy else 1  # a probe goes alone
+        if not (self._tenure.owns(line) and line.may_send(now)) or line.in_flight >= at_once:
             return None
         queue = line.hurried_queue if self._hurried else line.queue
-        return self._outbox.claim(queue, self._busy, now)
+        if not health.healthy:
+            self._forget_pieces(line)
+            return self._outbox.pick(queue, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
+        if line.pieces:
+            line.pieces.sort(key=lambda piece: -len(piece.deliveries))
+            return line.pieces.pop()  # the smallest one says soonest which message is meant
+        other = Pick((health.setbacks - 1) % len(Pick)) if health.suspect else Pick.OLDEST
+        batch = self._outbox.pick(queue, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
+        return batch or self._outbox.claim(queue, self._busy, now)
 
     def _now(self) -> float:
         """Return the time; from time to time ask for the operator's orders."""
@@ -197,8 +233,10 @@ class Lane:
         now = self._clock()
         if abs(now - self._asked_at) >= POLL_SECONDS:
             self._asked_at = now
+            self._tenure.own_all()
             for line in self.lines:
                 line.obey(self._outbox.orders(line.endpoint.name))
+                line.look_at_outage()
         return now
 
     def _time(self) -> float:
@@ -210,6 +248,14 @@ class Lane:
     def _release(self, batch: Batch) -> None:
         with self._claiming:
             self._busy.difference_update(delivery.id for delivery in batch.deliveries)
+
+    def _written(self, line: Line, outcome: Outcome) -> None:
+        """Release the deliveries of an outcome; the halves of a request that go on at once are next, and stay busy."""
+        if outcome.is_split and outcome.settlements[0].due_at <= self._clock():
+            with self._claiming:
+                line.pieces += outcome.batch.halves
+        else:
+            self._release(outcome.batch)
 
     def _rest_seconds(self) -> float:
         """Return how long nothing can be done here, as far as we know."""

@@ -1,8 +1,7 @@
-"""The Ledger of a lane: what attempts came to, written down in their order, with the endpoints' health and the alerts
-that a change of it causes.
+"""The Ledger of a lane: the results of attempts, written in their order, with the endpoints' health.
 
-What was sent cannot be undone, and what is not written down is sent again, under the same id. Outcomes that come fast
-are written together, some at once; while the outbox cannot be written they are kept in memory, and the deliveries stay
+What was sent cannot be undone, and what is not written is sent again, under the same id. Results that come fast are
+written together, some at once; while the outbox cannot be written they are kept in memory, and the deliveries stay
 in flight.
 """
 
@@ -11,19 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Callable
 
-from sfwebhooks.alerts import ALERT, health_alert, told_to
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Batch
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Condition, Health
-from sfwebhooks.pipeline import Clock, Line
+from sfwebhooks.pipeline import Line
 from sfwebhooks.queues import Outcome
+from sfwebhooks.retry import State
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: outcomes that are kept in memory at most
@@ -39,22 +34,19 @@ class Ledger:
     """Writes down outcomes, one thread at a time.
 
     Args:
-        everyone: all endpoints of the process: who may be told of trouble.
-        release: called with each batch once it is written down.
+        written: called with each outcome once it is committed.
     """
 
-    def __init__(
-        self, outbox: Outbox, everyone: Sequence[Endpoint], clock: Clock, release: Callable[[Batch], None]
-    ) -> None:
+    def __init__(self, outbox: Outbox, written: Callable[[Line, Outcome], None]) -> None:
         self._outbox = outbox
-        self._everyone = everyone
-        self._clock = clock
-        self._release = release
+        self._written = written
         self._guard = threading.Lock()
         self._unsettled: deque[tuple[Line, Outcome]] = deque()
         self._trouble = ""
         #: monotonic seconds
         self._written_at = 0.0
+        #: (endpoint, reason) -> deliveries that died and are not reported yet
+        self._deaths: Counter[tuple[str, str]] = Counter()
 
     @property
     def is_full(self) -> bool:
@@ -76,12 +68,20 @@ class Ledger:
             with self._guard:
                 self._write_down()
 
+    def deaths(self) -> dict[tuple[str, str], int]:
+        """Return (endpoint, reason) -> deliveries that became dead letters since this was called last."""
+        if not self._deaths:
+            return {}
+        with self._guard:
+            deaths, self._deaths = self._deaths, Counter()
+        return dict(deaths)
+
     def close(self) -> bool:
         """Write down what is kept, for the last time; return whether all is."""
         with self._guard:
             self._write_down()
             if self._unsettled:
-                text = "webhooks: %d deliveries were made and could not be noted; they are repeated"
+                text = "webhooks: %d deliveries were sent but not recorded; they will be sent again"
                 log.warning(text, sum(len(outcome.batch.deliveries) for _, outcome in self._unsettled))
             return not self._unsettled
 
@@ -91,46 +91,27 @@ class Ledger:
             while self._unsettled:
                 group = [self._unsettled[place] for place in range(min(len(self._unsettled), GROUP_MAX))]
                 self._write(group)
-                for _, outcome in group:
+                for line, outcome in group:
                     self._unsettled.popleft()
-                    self._release(outcome.batch)
+                    self._written(line, outcome)
+            if self._trouble:
+                log.info("webhooks: the results of sent deliveries are recorded again")
             self._trouble = ""
         except OutboxError as error:
             if not self._trouble:
-                log.warning("webhooks: %s; deliveries that were made wait to be noted", error)
+                log.warning(
+                    "webhooks: %s; results of sent deliveries are kept in memory until the outbox can be written", error
+                )
             self._trouble = str(error)
 
     def _write(self, group: Sequence[tuple[Line, Outcome]]) -> None:
-        """Commit some outcomes, and the health of endpoints as far as it is news."""
-        news = []
-        for line in {id(one): one for one, _ in group}.values():
-            health = line.health
-            if health != line.written:
-                event = health_alert(line.endpoint, line.written, health, self._clock())
-                news.append((line, health, event, event is not None and _is_put_off(line, health, group)))
-        alerts = [
-            (event, told_to(event, line.endpoint, self._everyone))
-            for line, _, event, is_put_off in news
-            if event and not is_put_off
-        ]
-        healths = {
-            line.endpoint.name: _untold(health, line.written) if is_put_off else health
-            for line, health, _, is_put_off in news
-        }
-        self._outbox.settle((outcome for _, outcome in group), healths, alerts)
-        for line, health, _, is_put_off in news:
-            if not is_put_off:  # else it is told with what comes next
-                line.written = health
-
-
-def _untold(health: Health, told: Health) -> Health:
-    """Return what is written of a health that nobody was told of: who reads it finds that as news, as this process
-    does."""
-    return replace(health, condition=told.condition, reason=told.reason, since=told.since)
-
-
-def _is_put_off(line: Line, health: Health, group: Sequence[tuple[Line, Outcome]]) -> bool:
-    """Say whether news of an endpoint wait for what comes next: all that went there were alerts, and there is no alert
-    about an alert on its way, or two endpoints could tell each other for ever. Of one that is gone nothing comes."""
-    sent = [delivery for one, outcome in group if one is line for delivery in outcome.batch.deliveries]
-    return health.condition is not Condition.DISABLED and all(delivery.event.type == ALERT for delivery in sent)
+        """Commit some outcomes, and the health of endpoints where it changed."""
+        lines = {id(line): line for line, _ in group}.values()
+        news = [(line, line.health) for line in lines if line.health != line.written]
+        self._outbox.settle((outcome for _, outcome in group), {line.endpoint.name: health for line, health in news})
+        for line, health in news:
+            line.written = health
+        for line, outcome in group:
+            for settlement in outcome.settlements:
+                if settlement.state is State.DEAD:
+                    self._deaths[line.endpoint.name, settlement.reason] += 1

@@ -17,7 +17,7 @@ from sfwebhooks.errors import OutboxError
 
 FOLDER = "webhooks.locks"
 #: characters of a note
-NOTE_MAX = 64
+NOTE_MAX = 96
 
 
 class Lock:
@@ -81,6 +81,11 @@ class Lock:
 def scan_lock(outbox: Path, scan_id: str) -> Lock:
     """Return the lock that a scan's process holds while it lives."""
     return Lock(outbox, f"scan-{scan_id}")
+
+
+def endpoint_lock(outbox: Path, name: str) -> Lock:
+    """Return the lock of the process that sends to an endpoint, at whichever URL."""
+    return Lock(outbox, f"endpoint-{name}")
 
 
 def url_lock(outbox: Path, url_id: str) -> Lock:

@@ -1,39 +1,47 @@
 """The way of an event, in order: `accept` on the scan's side, `deliver` on the sending side.
 
 accept:   event -> endpoints that want it -> outbox (committed)
-deliver:  batch (of one, mostly) -> format -> sign -> send -> judge -> plan -> outbox (settled)
+deliver:  batch (of one, mostly) -> format -> sign -> send -> judge -> decide -> outbox (settled)
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Callable
 
-from sfwebhooks.attempts import Attempt, Outcome, Reply, Verdict
+from sfwebhooks.attempts import Attempt, Failure, Reply, Verdict
 from sfwebhooks.claims import Queue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.masking import masked
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Change, Health
+from sfwebhooks.pacing import Change, Condition, Health
 from sfwebhooks.queues import Orders
-from sfwebhooks.retry import Settlement, State, judge, plan
+from sfwebhooks.retry import Settlement, decide, in_batch, is_split, judge
 from sfwebhooks.sender import Sender
 from sfwebhooks.signing import sign
 
 #: epoch seconds
 Clock = Callable[[], float]
+
 #: characters of a reply that the delivery log keeps
 EXCERPT = 1024
 #: and, of one to a large batch, for each of its deliveries
 EXCERPT_LEAST = 64
 #: short replies whose excerpts are remembered
 EXCERPTS_MAX = 32
+
+
+def uptime() -> float:
+    """Return seconds that nobody sets, and that go on while the machine sleeps, where the system has them."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 @dataclass
@@ -48,6 +56,14 @@ class Line:
     orders: Orders = field(default_factory=Orders)
     #: attempts that are under way
     in_flight: int = 0
+    #: whether this process has tried it
+    tried: bool = False
+    #: seconds by a clock that nobody sets
+    steady: Clock = uptime
+    #: halves of requests that were split, which go before anything else
+    pieces: list[Batch] = field(default_factory=list)
+    #: why the last attempt failed, as it was logged; empty after a success
+    logged: str = ""
     #: short reply -> its excerpt
     _excerpts: dict[bytes, str] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -81,12 +97,27 @@ class Line:
         """Whether anything may be sent at `now` (epoch seconds)."""
         return self.health.may_send(now) and now >= self.orders.paused_until
 
-    def learn(self, verdict: Verdict, now: float) -> Change:
-        """Let the health follow a verdict, one thread at a time; return what that changed."""
+    def learn(self, verdict: Verdict, now: float, split: bool) -> Change:
+        """Let the health follow a verdict, one thread at a time; return what that changed.
+
+        Args:
+            split: whether the request goes on in two halves.
+        """
         with self._guard:
-            change = Change(self.health, self.health.after(verdict, now))
-            self.health = change.after
+            change = Change(self.health, self.health.after(verdict, now, self.steady(), split))
+            self.health, self.tried = change.after, True
             return change
+
+    def look_at_outage(self) -> None:
+        """Let a disabled endpoint, which is never probed, grow as old as one whose probes fail."""
+        with self._guard:
+            if self.health.condition is Condition.DISABLED:
+                self.health = self.health.dark_for_longer(self.steady())
+
+    def report(self, now: float) -> None:
+        """Note that an alert about the health of now was committed."""
+        with self._guard:
+            self.health = self.health.reported(now)
 
     def obey(self, orders: Orders) -> None:
         """Follow what an operator says of the endpoint."""
@@ -129,39 +160,25 @@ def deliver(
     """Make one attempt; return what it was, what becomes of each delivery, and how the line's health followed.
 
     Args:
-        making: entered while the message is made.
+        making: entered while the message is rendered.
     """
     endpoint, begin = line.endpoint, clock()
     probe = not line.health.healthy
-    with making or nullcontext():
-        request = sign(render(batch, endpoint), batch, endpoint, begin)
-    reply = line.sender.send(request)
+    try:
+        with making or nullcontext():
+            request = sign(render(batch, endpoint), batch, endpoint, begin)
+        reply = line.sender.send(request)
+    except MemoryError:
+        reply = Reply(failure=Failure.SHORTAGE, detail="this process has no memory left")
     end = clock()
     verdict = FORMATS[endpoint.format].read(reply) or judge(reply, end, endpoint.retry_after_max)
-    change = line.learn(verdict, end)
-    settlements = settle(batch, verdict, endpoint, change.after, end)
+    change = line.learn(verdict, end, is_split(batch, verdict, endpoint.retry_schedule, not probe))
+    settlements = decide(batch, verdict, endpoint.retry_schedule, change, end)
+    settlements = in_batch(settlements, batch) if endpoint.batch_size > 1 else settlements
     trigger = "probe" if probe else "replay" if batch.replayed else "schedule"
     words = line.excerpt(reply)[: max(EXCERPT // len(batch.deliveries), EXCERPT_LEAST)]
     attempt = Attempt(begin, max(end - begin, 0.0), reply.status, verdict.reason, words, trigger)
     return attempt, settlements, change
-
-
-def settle(batch: Batch, verdict: Verdict, endpoint: Endpoint, health: Health, now: float) -> list[Settlement]:
-    """Return what becomes of each delivery of a batch.
-
-    That several in one request are refused says nothing about each: they go on in two halves, until it is known which
-    one is meant.
-    """
-    if verdict.outcome is Outcome.DEAD and len(batch.deliveries) > 1:
-        return [
-            Settlement(State.WAITING, f"split: {verdict.reason}", now, counts=False, batch=half.id)
-            for half in batch.halves
-            for _ in half.deliveries
-        ]
-    settlement = plan(verdict, batch.attempts, endpoint.retry_schedule, health.healthy, now, health.failures)
-    if settlement.state is State.WAITING and endpoint.batch_size > 1:
-        settlement = replace(settlement, batch=batch.id)
-    return [settlement] * len(batch.deliveries)
 
 
 def excerpt(reply: Reply, endpoint: Endpoint) -> str:

@@ -15,23 +15,26 @@ from operator import itemgetter
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.claims import Queue, next_of
+from sfwebhooks.claims import Pick, Queue, next_of, picked
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.pacing import Health
-from sfwebhooks.retry import Settlement, State
+from sfwebhooks.retry import DeadReason, Settlement, State
 from sfwebhooks.rows import FRESH, LATE, health_of, insert, insert_attempts, save_health
 from sfwebhooks.times import Times
 
 #: a message whose making killed its process so often is not made again
 CRASHES_MAX = 3
+#: seconds before it is tried again the first time, and later
+CRASH_WAITS = (5.0, 60.0)
 #: what was delivered stays so, whatever a sender says that was there at the same time; of one that was numbered anew
 #: after it was claimed the receiver has to see the new number; and a row may have got the number of one that is gone
 SETTLE = """
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
+                        refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
-    WHERE number IN (SELECT value FROM json_each(?7)) AND id IN (SELECT value FROM json_each(?8))
-          AND sequence IN (SELECT value FROM json_each(?9)) AND state <> 'delivered'
+    WHERE number IN (SELECT value FROM json_each(?9)) AND id IN (SELECT value FROM json_each(?10))
+          AND sequence IN (SELECT value FROM json_each(?11)) AND state <> 'delivered'
 """
 #: an event and who wants it: (endpoint, name under which)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
@@ -57,6 +60,11 @@ class Outcome:
     settlements: Sequence[Settlement]
 
     @property
+    def is_split(self) -> bool:
+        """Whether it goes on in two halves."""
+        return self.settlements[0].batch not in ("", self.batch.id)
+
+    @property
     def rows(self) -> list[tuple[Any, ...]]:
         """The parameters of SETTLE, once for those in a row whose settlement is the same: mostly all."""
         ended_at = self.attempt.at + self.attempt.seconds
@@ -65,7 +73,8 @@ class Outcome:
             (
                 *(settlement.state.value, settlement.reason, settlement.due_at),
                 None if settlement.state is State.WAITING else ended_at,
-                *(int(settlement.counts), settlement.batch, *_which([delivery for delivery, _ in group])),
+                *(int(settlement.counts), settlement.batch, int(settlement.refused), settlement.refused_in),
+                *_which([delivery for delivery, _ in group]),
             )
             for settlement, group in groupby(pairs, key=itemgetter(1))
         ]
@@ -82,6 +91,20 @@ class Queues(Times):
         """
         with self._reading() as sql:
             members, file = next_of(sql, queue, busy, now), self._generation
+        return self._claimed(members, file, queue)
+
+    def pick(self, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
+        """Return a message from another place of the queue, or its first one: a probe, or where much failed in a row.
+
+        Args:
+            busy: as for `claim`.
+            fresh: only one that was never in a request.
+        """
+        with self._reading() as sql:
+            members, file = picked(sql, queue, busy, pick, fresh), self._generation
+        return self._claimed(members, file, queue)
+
+    def _claimed(self, members: Sequence[Delivery], file: int, queue: Queue) -> Batch | None:
         if not members:
             return None
         batch = Batch(tuple(members), file)
@@ -104,25 +127,30 @@ class Queues(Times):
                 for (batch,) in left:
                     _bind(sql, batch)
 
-    def blame(self, batch: str, now: float) -> None:
-        """Count that the making of a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
+    def blame(self, batch: str, now: float) -> int:
+        """Count that building a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
 
         Args:
-            batch: the id of what was being made. The second time its members go alone from then on, so that it is
-                known who it was; the first time may be chance, and what comes again has the id that it had.
+            batch: the id of what was being built. The second time its members go alone from then on, so that it is
+                known which one it was; the first time may be chance, and what comes again has the id that it had.
+            now: epoch seconds. It is tried again after CRASH_WAITS, so that one moment of trouble counts once.
+
+        Returns:
+            How many are dead.
         """
         with self._writing() as sql:
             _bind(sql, batch)
             sql.execute(
-                "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END"
+                "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
+                " due_at = ?2 + CASE crashes WHEN 0 THEN ?3 ELSE ?4 END"
                 " WHERE (id = ?1 OR batch = ?1) AND state = 'waiting'",
-                (batch,),
+                (batch, now, *CRASH_WAITS),
             )
-            sql.execute(
-                "UPDATE delivery SET state = 'dead', reason = 'crashed_sender', settled_at = ?2"
+            return sql.execute(
+                "UPDATE delivery SET state = 'dead', reason = ?4, settled_at = ?2"
                 " WHERE id = ?1 AND state = 'waiting' AND crashes >= ?3",
-                (batch, now, CRASHES_MAX),
-            )
+                (batch, now, CRASHES_MAX, DeadReason.CRASHED.value),
+            ).rowcount
 
     def settle(
         self, outcomes: Iterable[Outcome], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()

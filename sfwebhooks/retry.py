@@ -1,6 +1,10 @@
 """Decide, without doing anything: a Reply becomes a Verdict, and that, with what is known, a Settlement.
 
-reply -> judge (what does it mean?) -> plan (what happens to the delivery?) -> outbox.settle
+reply -> judge (what does it mean?) -> decide (what happens to each delivery?) -> outbox.settle
+
+A refusal (4xx, 3xx) does not say whether the message or its endpoint is at fault. The endpoint's other messages do:
+once one of them was delivered after the first refusal, the refused message is at fault, and its third refusal is its
+last.
 """
 
 from __future__ import annotations
@@ -8,21 +12,27 @@ from __future__ import annotations
 import email.utils
 import json
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timezone
 from enum import Enum
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.pacing import Change
 
 #: the longest wait that a receiver's Retry-After can ask for, in seconds
 RETRY_AFTER_MAX = 3600.0
 #: of each wait, at most this part is added at random
 JITTER = 0.2
+#: refusals of a message that is at fault itself, before it is dead
+REFUSALS_MAX = 3
+#: seconds before a refused message is tried again, where the schedule has no waits
+REFUSED_WAITS = (5.0, 60.0)
+#: seconds before a message is tried again after this process lacked a resource
+SHORTAGE_SECONDS = 5.0
 
 RETRY_STATUS = frozenset({408, 409, 425, 429})
-#: the endpoint is set up wrongly, here or there; the message is fine
-HOLD_STATUS = frozenset({401, 403, 404, 405, 407, 411, 426, 431})
 OUTCOME_OF_FAILURE = {
     Failure.CONNECTION: Outcome.RETRY,
     Failure.DNS: Outcome.RETRY,
@@ -35,6 +45,7 @@ OUTCOME_OF_FAILURE = {
     Failure.CERTIFICATE: Outcome.HOLD,
     Failure.ADDRESS: Outcome.HOLD,
     Failure.PROXY_REFUSED: Outcome.HOLD,
+    Failure.SHORTAGE: Outcome.SHORTAGE,
 }
 
 
@@ -45,6 +56,21 @@ class State(str, Enum):
     DELIVERED = "delivered"
     #: a dead letter
     DEAD = "dead"
+
+
+class DeadReason(str, Enum):
+    """Why a delivery is dead; in the outbox what the receiver said last may follow it after a colon."""
+
+    #: the receiver takes other messages, and refused this one three times
+    REFUSED = "refused"
+    #: it failed as often as its endpoint's schedule allows, while the endpoint was healthy
+    RETRIES = "retries_exhausted"
+    #: it waited longer than its endpoint's max_age, and the endpoint took nothing
+    EXPIRED = "expired"
+    #: a process died, or raised, three times while it built this message
+    CRASHED = "crashed_sender"
+    #: the settings no longer have its endpoint, and it waited as long
+    REMOVED = "endpoint_removed"
 
 
 @dataclass(frozen=True)
@@ -59,6 +85,10 @@ class Settlement:
     counts: bool
     #: id of the batch in which it goes out from now on; empty: as before
     batch: str = ""
+    #: whether the attempt counts as a refusal of this message
+    refused: bool = False
+    #: the endpoint's era in which it was refused first; None: it was not refused, or before
+    refused_in: int | None = None
 
 
 def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict:
@@ -69,7 +99,8 @@ def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict
         longest: the longest wait in seconds that a receiver can ask for.
     """
     if reply.failure:
-        return Verdict(OUTCOME_OF_FAILURE[reply.failure], reply.failure.value)
+        outcome = OUTCOME_OF_FAILURE[reply.failure]
+        return Verdict(outcome, reply.failure.value, SHORTAGE_SECONDS if outcome is Outcome.SHORTAGE else None)
     status = reply.status or 0
     reason = f"http_{status}"
     if 200 <= status < 300:
@@ -78,9 +109,7 @@ def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict
         return Verdict(Outcome.RETRY, reason, _asked_wait(reply, now, longest))
     if status == 410:
         return Verdict(Outcome.DISABLE, reason)
-    if status in HOLD_STATUS or status < 400:
-        return Verdict(Outcome.HOLD, reason, retry_after(reply.headers, now, longest))
-    return Verdict(Outcome.DEAD, reason)
+    return Verdict(Outcome.REFUSED, reason, retry_after(reply.headers, now, longest))
 
 
 def _asked_wait(reply: Reply, now: float, longest: float) -> float | None:
@@ -126,28 +155,97 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-def plan(
-    verdict: Verdict, attempts: int, schedule: tuple[float, ...], healthy: bool, now: float, failures: int = 0
-) -> Settlement:
-    """Return what becomes of a delivery.
+def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Change, now: float) -> list[Settlement]:
+    """Return what becomes of each delivery of a request.
 
     Args:
-        attempts: attempts that counted before this one.
         schedule: seconds before each retry; after the last one the delivery is dead.
-        healthy: whether its endpoint is; failures of one that is not use up nobody's retries.
+        change: of the endpoint's health by this attempt.
         now: epoch seconds.
-        failures: of the endpoint in a row, this one included. If no other delivery succeeded since the first attempt at
-            this one, it is the endpoint, and a short schedule is no reason to give up.
     """
-    outcome, reason = verdict.outcome, verdict.reason
+    several = len(batch.deliveries) > 1
+    if several and is_split(batch, verdict, schedule, change.before.healthy):
+        return _halves(batch, verdict, schedule, now)
+    return [_settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)] * len(batch.deliveries)
+
+
+def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy: bool) -> bool:
+    """Say whether a request of several goes on in two halves, until it is known which message is meant.
+
+    Its members stay together until a reply was read, or their retries run out: then no message dies for another one.
+    The last retry is that of the halves.
+    """
+    if len(batch.deliveries) == 1:
+        return False
+    if verdict.outcome in (Outcome.REFUSED, Outcome.SHORTAGE):
+        return True
+    if verdict.outcome is not Outcome.RETRY:
+        return False
+    return batch.attempts + 1 >= len(schedule) if healthy else verdict.reason.startswith("http_5")
+
+
+def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], now: float) -> list[Settlement]:
+    """Return the settlements of a request that is split: what was refused is tried at once, other failures wait."""
+    counts = verdict.outcome is Outcome.RETRY and batch.attempts < len(schedule)
+    wait = _wait(schedule, batch.attempts, verdict) if counts else 0.0
+    wait = SHORTAGE_SECONDS if verdict.outcome is Outcome.SHORTAGE else wait
+    return [
+        Settlement(State.WAITING, f"split: {verdict.reason}", now + wait, counts, batch=half.id)
+        for half in batch.halves
+        for _ in half.deliveries
+    ]
+
+
+def _settlement(
+    first: Delivery, attempts: int, verdict: Verdict, schedule: Sequence[float], change: Change, now: float
+) -> Settlement:
+    """Return what becomes of the deliveries of a request that stay together.
+
+    Args:
+        first: one of them; if the request was refused it is the only one.
+        attempts: attempts that counted before this one.
+    """
+    outcome, reason, health = verdict.outcome, verdict.reason, change.after
     if outcome is Outcome.DELIVERED:
         return Settlement(State.DELIVERED, reason, now, counts=True)
-    if outcome is Outcome.DEAD:
-        return Settlement(State.DEAD, reason, now, counts=True)
-    if outcome in (Outcome.HOLD, Outcome.DISABLE) or not healthy:
+    if outcome is Outcome.SHORTAGE:
+        return Settlement(State.WAITING, reason, now + SHORTAGE_SECONDS, counts=False)
+    if outcome is Outcome.REFUSED:
+        return _refused(first, verdict, schedule, change, now)
+    if outcome is not Outcome.RETRY or not health.healthy:
         return Settlement(State.WAITING, reason, now, counts=False)
-    alone = attempts >= len(schedule) and failures <= attempts
+    # if nothing else was delivered since the first attempt at this one, it is the endpoint, and a short schedule is no
+    # reason to stop
+    alone = attempts >= len(schedule) and health.failures <= attempts
     if alone or not schedule:
-        return Settlement(State.DEAD, f"retries_exhausted: {reason}", now, counts=True)
-    wait = max(schedule[min(attempts, len(schedule) - 1)] * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
-    return Settlement(State.WAITING, reason, now + wait, counts=True)
+        return Settlement(State.DEAD, f"{DeadReason.RETRIES.value}: {reason}", now, counts=True)
+    return Settlement(State.WAITING, reason, now + _wait(schedule, attempts, verdict), counts=True)
+
+
+def _refused(delivery: Delivery, verdict: Verdict, schedule: Sequence[float], change: Change, now: float) -> Settlement:
+    """Return what becomes of a refused message: set aside, or dead if it is at fault itself and was refused before."""
+    before, after = change
+    first = delivery.refused_in is None
+    counts = first or before.healthy  # what a probe is told is mostly about the endpoint
+    refusals = delivery.refusals + counts
+    at_fault = delivery.refused_in is not None and after.era > delivery.refused_in
+    reason = f"{DeadReason.REFUSED.value}: {verdict.reason}"
+    if at_fault and refusals >= REFUSALS_MAX:
+        return Settlement(State.DEAD, reason, now, counts=True, refused=True)
+    due_at = now + _wait(schedule or REFUSED_WAITS, delivery.refusals, verdict)
+    return Settlement(
+        State.WAITING, reason, due_at, counts=False, refused=counts, refused_in=after.era if first else None
+    )
+
+
+def _wait(schedule: Sequence[float], tries: int, verdict: Verdict) -> float:
+    """Return the seconds until the next try after so many before; jitter only adds, and a receiver's wait is kept."""
+    wait = schedule[min(tries, len(schedule) - 1)] if schedule else 0.0
+    return max(wait * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
+
+
+def in_batch(settlements: Sequence[Settlement], batch: Batch) -> list[Settlement]:
+    """Return settlements of an endpoint that takes batches: what waits comes again in the batch that it was in."""
+    return [
+        replace(one, batch=batch.id) if one.state is State.WAITING and not one.batch else one for one in settlements
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
@@ -16,12 +16,12 @@ from sfwebhooks.receipts import STORED, own
 from sfwebhooks.severity import Severity
 
 #: never been in a request
-FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL"
+FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0"
 #: waits for its time
-LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL)"
+LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0)"
 #: with a WHERE about `delivery` behind it
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.number,
+    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.number, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
     FROM delivery d JOIN event e ON e.id = d.event_id
 """
@@ -43,14 +43,14 @@ def _scan(sql: sqlite3.Connection, scan_id: str) -> Scan | None:
 
 
 def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
-    identity, endpoint, name, sequence, attempts, replays, number = row[:7]
-    event_id, event_type, severity, at, data, special = row[7:13]
+    identity, endpoint, name, sequence, attempts, replays, number, refusals, refused_in = row[:9]
+    event_id, event_type, severity, at, data, special = row[9:15]
     told: Mapping[str, Any] = Stored(data)
     if scan and STORED in data:
         with suppress(ValueError):  # rubbish is told as such where a message is made of it
             told = own(told, endpoint)
     event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
-    return Delivery(identity, event, endpoint, name, sequence, attempts, replays > 0, number)
+    return Delivery(identity, event, endpoint, name, sequence, attempts, replays > 0, number, refusals, refused_in)
 
 
 def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> int:
@@ -71,9 +71,12 @@ def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[
         [(scan_id, endpoint) for _, endpoint, _ in new],
     )
     sql.executemany(
-        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at)"
-        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
-        [(identity, event.id, endpoint, name, now, now, scan_id, endpoint) for identity, endpoint, name in new],
+        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at, subject)"
+        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
+        [
+            (identity, event.id, endpoint, name, now, now, event.subject, scan_id, endpoint)
+            for identity, endpoint, name in new
+        ],
     )
     return len(new)
 
@@ -96,10 +99,15 @@ def insert_attempts(sql: sqlite3.Connection, numbers: str, ids: str, attempt: At
 
 def save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:
     """Insert or replace an endpoint's health."""
-    condition, *rest = astuple(health)
-    sql.execute("INSERT OR REPLACE INTO health VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (endpoint, condition.value, *rest))
+    values = [value.value if isinstance(value, Condition) else value for value in astuple(health)]
+    marks = ", ".join("?" * (len(values) + 1))
+    sql.execute(f"INSERT OR REPLACE INTO health VALUES ({marks})", (endpoint, *values))  # noqa: S608
 
 
 def health_of(row: Sequence[Any] | None) -> Health:
     """Return the health of a row of `health`, or that of an endpoint without one."""
-    return Health(Condition(row[1]), *row[2:]) if row else Health()
+    if not row:
+        return Health()
+    values = dict(zip((field.name for field in fields(Health)), row[1:]))
+    values |= {"condition": Condition(values["condition"]), "alerted": Condition(values["alerted"])}
+    return Health(**values)

@@ -50,12 +50,16 @@ TABLES = """
         replays     INTEGER NOT NULL DEFAULT 0, -- how often an operator had it sent again
         batch       TEXT,                       -- id of the batch that it goes out in
         refusals    INTEGER NOT NULL DEFAULT 0, -- how often the endpoint refused it so far
-        refused_at  REAL                        -- epoch seconds of the first of them
+        refused_in  INTEGER,                    -- the endpoint's era in which it was refused first
+        subject     TEXT                        -- deliveries about the same subject go one after the other
     );
     CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
-        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL;
+        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at)
-        WHERE state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL);
+        WHERE state = 'waiting'
+            AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0);
+    CREATE INDEX delivery_subject ON delivery (endpoint, subject, number)
+        WHERE state = 'waiting' AND subject IS NOT NULL;
     CREATE INDEX delivery_event ON delivery (event_id);
     CREATE INDEX delivery_age ON delivery (endpoint, accepted_at) WHERE state = 'waiting';
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
@@ -91,7 +95,14 @@ TABLES = """
         failures    INTEGER NOT NULL,
         open_at     REAL NOT NULL,
         probes      INTEGER NOT NULL,
-        fingerprint TEXT NOT NULL
+        fingerprint TEXT NOT NULL,
+        refusals    INTEGER NOT NULL,
+        era         INTEGER NOT NULL,
+        alerted     TEXT NOT NULL,
+        alerted_at  REAL NOT NULL,
+        alerts      INTEGER NOT NULL,
+        outage_probes INTEGER NOT NULL,
+        outage_at   REAL NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE operator (                 -- what people said of an endpoint
         endpoint     TEXT PRIMARY KEY,

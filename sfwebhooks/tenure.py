@@ -1,28 +1,58 @@
 """A Tenure: the time in which this process is the one that sends to a URL. take -> follow the clock, name -> release
 
-It begins with what the sender before it left, and leaves the same to the next one, also when it is killed.
+It begins with what the sender before it left, and leaves the same to the next one, also when it is killed. Each of the
+URL's endpoints has a lock of its own besides: where two configurations give one name two URLs, one process sends.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sfwebhooks.events import Batch
-from sfwebhooks.locks import url_lock
+from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import SET_SECONDS, Health, Pace
 from sfwebhooks.pipeline import Clock, Line
 from sfwebhooks.times import Waiting
 
 log = logging.getLogger("spiderfoot.webhooks")
+#: seconds between two signs of life
+LIFE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the owner of a URL leaves beside its lock."""
+
+    #: epoch seconds before which the pace lets nothing be sent
+    open_at: float = 0.0
+    #: process that owns, or owned, the lock
+    pid: int = 0
+    #: epoch seconds of its last sign of life
+    at: float = 0.0
+    #: id of the message that it is rendering; empty: none
+    rendering: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> Note:
+        """Return the note of a text; what cannot be read is not in it."""
+        parts = [*text.split(" "), "", "", "", ""]
+        with suppress(ValueError):
+            return cls(float(parts[0]), int(parts[1]), float(parts[2]), parts[3])
+        return cls()
+
+    def __str__(self) -> str:
+        """Return the text that `read` takes."""
+        return f"{self.open_at:.3f} {self.pid} {self.at:.0f} {self.rendering}"
 
 
 class Tenure:
-    """Who sends to the URL of some lines, as long as `held` is true: this process, and no other one.
+    """The exclusive right of this process to send to the URL of some lines, while `held`.
 
     Args:
         steady: seconds that nobody sets; by it is seen that the clock was set.
@@ -32,7 +62,13 @@ class Tenure:
         self.pace = Pace(max(line.endpoint.interval for line in lines))
         self._lines = lines
         self._lock = url_lock(outbox.path, lines[0].endpoint.url_id)
-        #: held while a message is made, so that there is one whose making can have killed the process
+        #: endpoint -> its lock
+        self._locks = {line.endpoint.name: endpoint_lock(outbox.path, line.endpoint.name) for line in lines}
+        #: endpoints whose lock was held when it was looked at last
+        self._owned: set[str] = set()
+        #: endpoints that another process sends to at another URL, which was logged
+        self._elsewhere: set[str] = set()
+        #: held while a message is rendered, so that there is one whose rendering can have killed the process
         self._making = threading.Lock()
         self._outbox = outbox
         self._clock = clock
@@ -40,6 +76,8 @@ class Tenure:
         self._offset = 0.0
         #: when the clock was last looked at, in steady seconds
         self._looked_at = 0.0
+        #: steady seconds of the last sign of life
+        self._noted_at = 0.0
         #: seconds by which it was set, and what has to follow; 0 and nothing once all does
         self._jump = 0.0
         self._old: Sequence[Waiting] = ()
@@ -49,6 +87,10 @@ class Tenure:
         """Whether it has begun, and not ended."""
         return self._lock.held
 
+    def owns(self, line: Line) -> bool:
+        """Say whether this process is the one that sends to an endpoint of the URL."""
+        return line.endpoint.name in self._owned
+
     def take(self) -> bool:
         """Begin, if no other process sends; return whether this one does now, and knows what the last one knew.
 
@@ -57,35 +99,71 @@ class Tenure:
         """
         if self._lock.held:
             return True
+        self._owned.clear()
         if not self._lock.take():
             return False
         try:
             self._take_over()
+            self.own_all()
         except BaseException:  # a locked outbox: with half of it known, nothing may be sent
-            self._lock.release()
+            self.release()
             raise
         return True
 
+    def own_all(self) -> None:
+        """Take the locks of the URL's endpoints that are free, and learn what their last owners left.
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        for line in self._lines:
+            name = line.endpoint.name
+            if self._locks[name].held and name in self._owned:
+                continue
+            self._owned.discard(name)
+            if self._locks[name].take():
+                self._take_over_line(line)
+                self._locks[name].note(str(self._note_of("")))
+                self._owned.add(name)
+                self._elsewhere.discard(name)
+            elif name not in self._elsewhere:
+                self._elsewhere.add(name)
+                pid = Note.read(self._locks[name].noted()).pid
+                text = "webhooks: endpoint %s: process %d sends to it at another URL; this process leaves it alone"
+                log.warning(text, name, pid)
+
     def release(self) -> None:
         """End it."""
-        self._lock.release()
+        self._owned.clear()
+        for lock in (*self._locks.values(), self._lock):
+            lock.release()
 
     def health(self, line: Line) -> Health:
         """Return the health of a line; while another process sends, as that one wrote it."""
-        return line.health if self.held else _as_of_now(self._outbox.health(line.endpoint.name), line)
+        return line.health if self.owns(line) else _as_of_now(self._outbox.health(line.endpoint.name), line)
 
     @contextmanager
     def naming(self, batch: Batch) -> Iterator[None]:
-        """Name what is being made: if that kills the process, the next one knows what it was."""
+        """Name what is being rendered: if that kills the process, the next one knows what it was."""
         with self._making:
             self._note(batch.id)
             try:
                 yield
+            except MemoryError:  # this process is short of memory, which is nobody's fault
+                raise
             except Exception:
                 self._outbox.blame(batch.id, self._clock())
                 raise
             finally:
                 self._note("")
+
+    def show_life(self) -> None:
+        """Leave a sign of life beside the lock from time to time: who waits for it can say who owns it since when."""
+        if self._lock.held and self._steady() - self._noted_at >= LIFE_SECONDS and self._making.acquire(blocking=False):
+            try:
+                self._note("")
+            finally:
+                self._making.release()
 
     def follow_clock(self) -> None:
         """Let what waits follow a clock that was set.
@@ -113,28 +191,35 @@ class Tenure:
         self.pace = replace(self.pace, open_at=self.pace.open_at + jump)
         self._jump, self._old = 0.0, ()
 
-    def _note(self, making: str) -> None:
-        """Leave behind, for who takes over, the pace and what is being made."""
-        self._lock.note(f"{self.pace.open_at:.3f} {making}")
+    def _note_of(self, rendering: str) -> Note:
+        return Note(self.pace.open_at, os.getpid(), self._clock(), rendering)
+
+    def _note(self, rendering: str) -> None:
+        """Leave behind, for who takes over, the pace and what is being rendered."""
+        self._noted_at = self._steady()
+        self._lock.note(str(self._note_of(rendering)))
 
     def _take_over(self) -> None:
-        """Learn what the last holder of the lock left: batches in flight, the pace, what killed it, the healths."""
-        for line in self._lines:
-            self._outbox.recall(line.endpoint.name)
-            self._outbox.pull(line.endpoint.name, self._clock(), line.longest_wait)
-        open_at, _, fatal = self._lock.noted().partition(" ")
-        with suppress(ValueError):
-            self.pace = replace(self.pace, open_at=float(open_at or 0.0))
-        if fatal:
-            log.warning("webhooks: a process died while it made the message %s; it is tried again", fatal)
-            self._outbox.blame(fatal, self._clock())
-            self._note("")
+        """Learn what the last owner of the URL left: the pace, and what killed it."""
+        note = Note.read(self._lock.noted())
+        self.pace = replace(self.pace, open_at=note.open_at)
+        if note.rendering:
+            text = "webhooks: process %d crashed while it rendered the message %s, which is tried again"
+            log.warning(text, note.pid, note.rendering)
+            if self._outbox.blame(note.rendering, self._clock()):
+                log.warning("webhooks: message %s crashed its sender too often and is dead", note.rendering)
+        self._note("")
         self._looked_at = self._steady()
         self._offset, self._jump, self._old = self._clock() - self._looked_at, 0.0, ()
-        for line in self._lines:
-            line.orders, written = self._outbox.orders(line.endpoint.name), self._outbox.health(line.endpoint.name)
-            line.health = _as_of_now(written, line)
-            line.written = written if written.fingerprint else line.health
+
+    def _take_over_line(self, line: Line) -> None:
+        """Learn what the last owner of an endpoint left: batches in flight, due times, its health."""
+        name = line.endpoint.name
+        self._outbox.recall(name)
+        self._outbox.pull(name, self._clock(), line.longest_wait)
+        line.orders, written = self._outbox.orders(name), self._outbox.health(name)
+        line.health = _as_of_now(written, line)
+        line.written = written if written.fingerprint else line.health
 
 
 def _as_of_now(written: Health, line: Line) -> Health:

@@ -6,18 +6,18 @@ It looks from time to time, in a thread that nobody waits for, and does a little
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
-from sfwebhooks.alerts import age_warning, certificate_alert, outbox_warning, told_to
+from sfwebhooks.alerts import age_warning, certificate_alert, died_alert, outbox_warning, told_to
 from sfwebhooks.config import Settings
-from sfwebhooks.dispatcher import uptime
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.intake import mark_of
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import SET_SECONDS
-from sfwebhooks.pipeline import Clock, wanted_by
+from sfwebhooks.pipeline import Clock, uptime, wanted_by
 from sfwebhooks.records import Records
+from sfwebhooks.retry import DeadReason
 from sfwebhooks.tls import expiring
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -25,8 +25,8 @@ log = logging.getLogger("spiderfoot.webhooks")
 SIZE_SECONDS = 5.0
 TIDY_SECONDS = 60.0
 AGE_SECONDS = 60.0
-#: seconds after the clock was set for which nothing is too old: by then the lanes have let follow it what waits
-FOLLOW_SECONDS = 120.0
+#: seconds that a process has to be there before what waits for an endpoint that the settings do not have can expire
+REMOVED_SECONDS = 2 * 3600.0
 #: part of an endpoint's max_age that a delivery may wait before it is told: 17 hours, and all usual retries take 8
 AGE_SHARE = 0.1
 #: times 500 deliveries that are deleted in one go
@@ -39,7 +39,7 @@ class Upkeep:
 
     Args:
         scan: the scan of the process, if it has one; warnings are told with it.
-        steady: seconds that nobody sets; by it is seen that the clock was set.
+        steady: seconds that nobody sets.
     """
 
     def __init__(self, settings: Settings, path: Path, scan: Scan | None = None, steady: Clock = uptime) -> None:
@@ -51,10 +51,7 @@ class Upkeep:
         self._done_at: dict[str, float] = {}
         self._mark = 0.0
         self._steady = steady
-        #: how far the clock was ahead of the steady seconds at the last look
-        self._offset: float | None = None
-        #: steady seconds
-        self._unsure_until = float("-inf")
+        self._began_at = steady()
         #: endpoints whose oldest delivery waits for too long
         self._late: set[str] = set()
 
@@ -68,13 +65,13 @@ class Upkeep:
             self._warn_of_certificates(now)
         if self._is_due("size", SIZE_SECONDS, now):
             self._warn_of_size(now)
-        sure = self._watch_clock(now)
-        if sure and self._is_due("age", AGE_SECONDS, now):
+        if self._is_due("age", AGE_SECONDS, now):
             for endpoint in self._settings.endpoints:
                 self._warn_of_age(endpoint, now)
         if self._is_due("tidy", TIDY_SECONDS, now):
-            if sure:
-                self._age(now)
+            dark = {one.name for one in self._settings.endpoints if self._outbox.health(one.name).is_dark}
+            long_here = self._steady() - self._began_at >= REMOVED_SECONDS
+            expire(self._records, self._outbox, self._settings, dark, now, removed=long_here)
             self._records.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
 
     def close(self) -> None:
@@ -89,27 +86,13 @@ class Upkeep:
         self._done_at[chore] = now
         return True
 
-    def _watch_clock(self, now: float) -> bool:
-        """Return whether ages can be trusted: after the clock was set they are wrong until what waits has followed."""
-        steady = self._steady()
-        before, self._offset = self._offset, now - steady
-        if before is not None and abs(self._offset - before) > SET_SECONDS:
-            self._unsure_until = steady + FOLLOW_SECONDS
-        return steady >= self._unsure_until
-
-    def _age(self, now: float) -> None:
-        ages = {endpoint.name: endpoint.max_age for endpoint in self._settings.endpoints}
-        if ages and not self._settings.mistakes:  # an endpoint that has one is not removed, nor are all at once
-            unused = dict.fromkeys(self._settings.unused, float("inf"))
-            self._records.age({**unused, **ages}, max(ages.values()), now)
-
     def _warn_of_certificates(self, now: float) -> None:
         endpoints = self._settings.endpoints
         for endpoint in endpoints:
             for expiry in expiring(endpoint, now):
                 log.warning("webhooks: endpoint %s: %s", endpoint.name, expiry.words)
                 event = certificate_alert(endpoint, expiry, now)
-                self._outbox.accept([(event, told_to(event, endpoint, endpoints, itself=True))], now)
+                self._outbox.accept([(event, told_to(event, [endpoint], endpoints, itself=True))], now)
 
     def _warn_of_size(self, now: float) -> None:
         fullness = self._outbox.fullness()
@@ -130,9 +113,48 @@ class Upkeep:
         elif endpoint.name not in self._late:
             event = age_warning(endpoint, oldest_at, limit, self._scan, now)
             log.warning("webhooks: %s", event.data["message"])
-            self._outbox.accept([(event, told_to(event, endpoint, self._settings.endpoints))], now)
+            self._outbox.accept([(event, told_to(event, [endpoint], self._settings.endpoints))], now)
             self._late.add(endpoint.name)
 
     def _warning(self, fullness: float, mark: float, now: float) -> WebhookEvent:
         occasion = self._scan.id if self._scan else f"{now // 86400:.0f}"
         return outbox_warning(fullness, self._settings.storage.max_bytes, mark, occasion, self._scan, now)
+
+
+def expire(
+    records: Records, outbox: Outbox, settings: Settings, dark: Collection[str], now: float, removed: bool
+) -> int:
+    """Make dead letters of what has waited for too long; log and alert how many; return how many.
+
+    Nothing expires while its endpoint takes messages, however old the clock says that it is.
+
+    Args:
+        dark: names of endpoints that took nothing for long.
+        now: epoch seconds.
+        removed: whether what waits for endpoints that the settings do not have can expire.
+
+    Raises:
+        OutboxError: the outbox cannot be used.
+    """
+    endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
+    longest = max((endpoint.max_age for endpoint in settings.endpoints), default=Endpoint.max_age)
+    expired = 0
+    for name in records.waiting_endpoints():
+        known = endpoints.get(name)
+        if known and name in dark:
+            number = records.expire(name, DeadReason.EXPIRED, known.max_age, now)
+        elif removed and not (known or name in settings.unused or settings.mistakes or not endpoints):
+            number = records.expire(name, DeadReason.REMOVED, longest, now)
+        else:
+            continue
+        if number:
+            _report(outbox, settings, name, DeadReason.EXPIRED if known else DeadReason.REMOVED, number, now)
+        expired += number
+    return expired
+
+
+def _report(outbox: Outbox, settings: Settings, name: str, reason: DeadReason, number: int, now: float) -> None:
+    event = died_alert(name, reason.value, number, now)
+    about = [endpoint for endpoint in settings.endpoints if endpoint.name == name]
+    log.warning("webhooks: %s", event.data["message"])
+    outbox.accept([(event, told_to(event, about, settings.endpoints))], now)

@@ -8,18 +8,26 @@ ALERT = (
     Field(
         "alert",
         "string",
-        "endpoint_failing, endpoint_held, endpoint_disabled, endpoint_healthy, certificate_expiring or test.",
+        "endpoint_failing, endpoint_held, endpoint_disabled, endpoint_healthy, deliveries_dead, certificate_expiring or"
+        " test.",
         "endpoint_failing",
     ),
-    Field("endpoint", "string", "The endpoint that it is about.", "siem_system"),
+    Field("endpoint", "string", "The endpoint that it is about, or the first of several.", "siem_system"),
+    Field("endpoints", "array", "All of them.", when="it is about several endpoints", of="string"),
     Field(
         "message",
         "string",
         "The same for people.",
-        "Endpoint siem_system (https://siem.acme.test) does not answer as it should; its deliveries are kept, and it is"
-        " probed (http_503).",
+        "Endpoint siem_system (https://siem.acme.test) is failing; deliveries are kept and probes continue (http_503).",
     ),
-    Field("reason", "string", "Why, such as http_503 or timeout.", "http_503", when="it is about an endpoint's health"),
+    Field(
+        "reason",
+        "string",
+        "Why, such as http_503 or timeout.",
+        "http_503",
+        when="it is about an endpoint's health or dead deliveries",
+    ),
+    Field("number", "integer", "How many deliveries are dead.", when="it is about dead deliveries"),
     Field(
         "since",
         "string",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.retry import State
+from sfwebhooks.upkeep import expire
 from sfwebhooks.values import seconds
 from sfwebhooks.waiting import why_waiting
 
@@ -55,6 +57,8 @@ def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
         dispatcher.open_now()
         dispatcher.wake()
         dispatcher.linger(time.monotonic() + timeout, horizon=timeout, healthy_only=False, stop=stop)
+        with closing(Records(path)) as records:
+            expire(records, dispatcher.outbox, found, dispatcher.tried_in_vain, time.time(), removed=True)
         after = dispatcher.outbox.tallies()
         waiting = _waiting(dispatcher.outbox, found)
     finally:
