@@ -7,7 +7,7 @@ many dead letters of an endpoint for one reason are one alert a day.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sfwebhooks.alerts import died_alert, health_alert, told_to
 from sfwebhooks.endpoints import Endpoint
@@ -37,11 +37,12 @@ class Alerting:
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._died_at = 0.0
 
-    def add_deaths(self, deaths: Mapping[tuple[str, str], int]) -> None:
-        """Count dead letters: (endpoint, reason) -> how many."""
-        if deaths and not self._deaths:
-            self._died_at = self._clock()
-        self._deaths.update(deaths)
+    def add_deaths(self, deaths: Counter[tuple[str, str]]) -> None:
+        """Take over the counts of dead letters by endpoint and reason, of which other threads go on counting."""
+        for key in list(deaths):
+            if not self._deaths:
+                self._died_at = self._clock()
+            self._deaths[key] += deaths.pop(key, 0)
 
     def look(self, lines: Iterable[Line], last: bool = False) -> bool:
         """Commit the alerts that are due; return whether some will be in a moment.

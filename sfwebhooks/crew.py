@@ -11,6 +11,7 @@ import time
 from typing import Callable
 
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds; where a piece of work takes longer, several threads do more of it
@@ -46,7 +47,7 @@ class Crew:
         self._began_at: dict[int, float] = {}
         self._took = NEVER
         self._threads: list[threading.Thread] = []
-        self._trouble = ""
+        self._trouble = Trouble()
 
     @property
     def began(self) -> bool:
@@ -102,11 +103,12 @@ class Crew:
             self._began_at[threading.get_ident()] = begin
             try:
                 went = self._step()
-                self._trouble = ""
+                self._trouble.ended()
                 self._took = time.monotonic() - begin if went else self._took
             except OutboxError as error:
-                log.log(logging.DEBUG if str(error) == self._trouble else logging.WARNING, "webhooks: %s", error)
-                self._trouble = str(error)
+                self._trouble.met(str(error))
+            except MemoryError:
+                self._trouble.met("this process has no memory left; deliveries wait")
             except Exception:  # a thread that ends would leave its endpoint silent for the rest of the process
                 log.exception("webhooks: the sending thread of %s met a bug", self._name)
             del self._began_at[threading.get_ident()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -18,8 +17,8 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.lane import NEVER, Lane
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import Clock, uptime
+from sfwebhooks.trouble import Trouble
 
-log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that are left to a scan for each one that is used to send beside it
 REST_SHARE = 9.0
 
@@ -38,8 +37,7 @@ class Dispatcher:
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
         ]
         self._alerting = Alerting(by_url, self.outbox, clock)
-        #: what was wrong with each lane at the last look
-        self._trouble: dict[Lane, str] = {}
+        self._trouble = {lane: Trouble(f"endpoint {lane.lines[0].endpoint.name}: ") for lane in self.lanes}
 
     def tick(self, last: bool = False) -> bool:
         """Let no lane wait for a thread that is held up, and commit alerts; to be called from time to time.
@@ -50,8 +48,11 @@ class Dispatcher:
         Returns:
             Whether an alert waits for others for a moment.
         """
+        short = any(lane.is_short for lane in self.lanes)
         for lane in self.lanes:
             lane.tick()
+            if short:
+                lane.give_way()
             self._alerting.add_deaths(lane.deaths)
         lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
         with suppress(OutboxError):
@@ -108,12 +109,10 @@ class Dispatcher:
         """Do something with a lane, and log what keeps it from that: the others go on."""
         try:
             found = work()
-            self._trouble.pop(lane, None)
+            self._trouble[lane].ended()
             return found
         except OutboxError as error:
-            level = logging.DEBUG if self._trouble.get(lane) == str(error) else logging.WARNING
-            log.log(level, "webhooks: endpoint %s: %s", lane.lines[0].endpoint.name, error)
-            self._trouble[lane] = str(error)
+            self._trouble[lane].met(str(error))
             return None
 
     def run_here(self, deadline: float) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+#: what this process lacks, not what it talks to: descriptors, memory, buffers
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
 
 class WebhooksError(Exception):
     """Anything that sfwebhooks has to tell its operator; the text says where, what, and what would be right."""
@@ -31,6 +36,10 @@ class OutboxBusyError(OutboxError):
     """The outbox is locked or its disk is full just now; the same call may succeed in a moment."""
 
 
+class ShortageError(OutboxBusyError):
+    """This process has no descriptors or memory left; the same call may succeed once something is closed."""
+
+
 class InstallError(WebhooksError):
     """The shim cannot be put into the scanner, or taken out of it."""
 
@@ -45,3 +54,12 @@ class SelectionError(WebhooksError):
 
 class EmitError(WebhooksError):
     """What another tool wants to tell is not as the catalogue says, or nothing that JSON can say; nothing was kept."""
+
+
+def is_shortage(error: BaseException | None) -> bool:
+    """Say whether an exception, or what caused it, is that this process lacks a resource."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

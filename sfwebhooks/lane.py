@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from sfwebhooks import journal
 from sfwebhooks.claims import Pick
 from sfwebhooks.crew import Crew
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import OutboxError, ShortageError
 from sfwebhooks.events import Batch
 from sfwebhooks.ledger import Ledger
 from sfwebhooks.outbox import Outbox
@@ -47,8 +48,12 @@ class Lane:
         self._hurried = False
         #: whether it was the pace that let nothing go
         self._paced = False
-        self._ledger = Ledger(outbox, self._written)
-        self._tenure = Tenure(self.lines, outbox, clock, steady or clock)
+        #: (endpoint, reason) -> deliveries that died and are not reported yet
+        self.deaths: Counter[tuple[str, str]] = Counter()
+        #: whether this process had no descriptor left when it wanted to begin here
+        self.is_short = False
+        self._ledger = Ledger(outbox, self._written, self.deaths)
+        self._tenure = Tenure(self.lines, outbox, clock, steady or clock, self.deaths)
         self._outbox = outbox
         self._clock = clock
         #: when it was last asked what the operator says
@@ -120,10 +125,14 @@ class Lane:
         """Whether this process is the one that sends to the URL."""
         return self._tenure.held
 
-    @property
-    def deaths(self) -> dict[tuple[str, str], int]:
-        """Return (endpoint, reason) -> deliveries that became dead letters since this was asked last."""
-        return self._ledger.deaths()
+    def give_way(self) -> None:
+        """Close what is open, if nothing is to be sent here now: another endpoint needs the descriptors."""
+        with suppress(OutboxError), self._claiming:
+            idle = not self._busy and all(self._line_next_at(line, True) > self._clock() for line in self.lines)
+            if idle and self._tenure.held:
+                self._tenure.release()
+                for line in self.lines:
+                    line.sender.close()
 
     def be_polite(self, rest_share: float) -> None:
         """Rest after each attempt, so many times as long as it used the processor."""
@@ -171,6 +180,24 @@ class Lane:
                     line.open()
                     self._outbox.make_due(line.endpoint.name, self._clock())
 
+    def _begin_tenure(self) -> bool:
+        """Become the process that sends here, if something waits, and no other process is.
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        if all(self._outbox.next_due(line.endpoint.name) is None for line in self.lines):
+            return False
+        for line in self.lines:  # what was known before another process sent is no longer true
+            self._forget_pieces(line)
+        try:
+            taken = self._tenure.take()
+            self.is_short = False
+            return taken
+        except ShortageError:
+            self.is_short = True
+            raise
+
     def _forget_pieces(self, line: Line) -> None:
         """Leave halves of requests to the outbox; the caller holds the lock of `_claim`."""
         for piece in line.pieces:
@@ -190,10 +217,7 @@ class Lane:
         with self._claiming:
             if self._crew.stopping or self._ledger.is_full:
                 return None
-            if not self._tenure.held:  # what was known before another process sent is no longer true
-                for line in self.lines:
-                    self._forget_pieces(line)
-            if not self._tenure.take():
+            if not (self._tenure.held or self._begin_tenure()):
                 return None
             now = self._now()
             self._paced = self._tenure.pace.wait(now) > 0

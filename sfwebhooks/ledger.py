@@ -19,6 +19,7 @@ from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import Line
 from sfwebhooks.queues import Outcome
 from sfwebhooks.retry import State
+from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: outcomes that are kept in memory at most
@@ -35,18 +36,20 @@ class Ledger:
 
     Args:
         written: called with each outcome once it is committed.
+        deaths: counts dead letters, by endpoint and reason, until somebody reports them.
     """
 
-    def __init__(self, outbox: Outbox, written: Callable[[Line, Outcome], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, written: Callable[[Line, Outcome], None], deaths: Counter[tuple[str, str]]
+    ) -> None:
         self._outbox = outbox
         self._written = written
         self._guard = threading.Lock()
         self._unsettled: deque[tuple[Line, Outcome]] = deque()
-        self._trouble = ""
+        self._trouble = Trouble(over="the results of sent deliveries are recorded again")
         #: monotonic seconds
         self._written_at = 0.0
-        #: (endpoint, reason) -> deliveries that died and are not reported yet
-        self._deaths: Counter[tuple[str, str]] = Counter()
+        self._deaths = deaths
 
     @property
     def is_full(self) -> bool:
@@ -68,14 +71,6 @@ class Ledger:
             with self._guard:
                 self._write_down()
 
-    def deaths(self) -> dict[tuple[str, str], int]:
-        """Return (endpoint, reason) -> deliveries that became dead letters since this was called last."""
-        if not self._deaths:
-            return {}
-        with self._guard:
-            deaths, self._deaths = self._deaths, Counter()
-        return dict(deaths)
-
     def close(self) -> bool:
         """Write down what is kept, for the last time; return whether all is."""
         with self._guard:
@@ -94,15 +89,11 @@ class Ledger:
                 for line, outcome in group:
                     self._unsettled.popleft()
                     self._written(line, outcome)
-            if self._trouble:
-                log.info("webhooks: the results of sent deliveries are recorded again")
-            self._trouble = ""
+            self._trouble.ended()
         except OutboxError as error:
-            if not self._trouble:
-                log.warning(
-                    "webhooks: %s; results of sent deliveries are kept in memory until the outbox can be written", error
-                )
-            self._trouble = str(error)
+            self._trouble.met(
+                str(error), "; results of sent deliveries are kept in memory until the outbox can be written"
+            )
 
     def _write(self, group: Sequence[tuple[Line, Outcome]]) -> None:
         """Commit some outcomes, and the health of endpoints where it changed."""

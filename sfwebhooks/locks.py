@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import OutboxError, ShortageError, is_shortage
 
 FOLDER = "webhooks.locks"
 #: characters of a note
@@ -47,7 +47,8 @@ class Lock:
                 with contextlib.suppress(Timeout):
                     self._lock.acquire()
         except OSError as error:
-            raise OutboxError(f"the lock {self._path} cannot be made: {error.strerror}") from error
+            kind = ShortageError if is_shortage(error) else OutboxError
+            raise kind(f"the lock {self._path} cannot be made: {error.strerror}") from error
         return self.held
 
     def note(self, text: str) -> None:

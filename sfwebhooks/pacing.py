@@ -118,13 +118,14 @@ class Health:
         """Return the health by a clock that was set forward, or back."""
         return replace(self, since=self.since + seconds, open_at=self.open_at and self.open_at + seconds)
 
-    def after(self, verdict: Verdict, now: float, uptime: float = 0.0, split: bool = False) -> Health:
+    def after(self, verdict: Verdict, now: float, uptime: float = 0.0, silent: bool = False) -> Health:
         """Return the health after an attempt with this verdict; others may have been in flight beside it.
 
         Args:
             now: epoch seconds.
             uptime: seconds by a clock that nobody sets.
-            split: whether the request goes on in two halves: then it says nothing of the endpoint, unless as a probe.
+            silent: whether a failure says nothing of the endpoint, unless as a probe: the request goes on in two
+                halves, or its message is known to be at fault.
         """
         if self.condition is Condition.DISABLED:
             return self
@@ -136,7 +137,7 @@ class Health:
             return self._become(Condition.DISABLED, verdict, now, uptime)
         if verdict.outcome is Outcome.HOLD:
             return self._become(Condition.HELD, verdict, now, uptime)
-        if self.healthy and split:
+        if self.healthy and silent:
             return replace(self, open_at=self._open_at(verdict.wait or 0.0, now))
         if verdict.outcome is Outcome.REFUSED:
             return self._refused(verdict, now, uptime)

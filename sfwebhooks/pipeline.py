@@ -23,7 +23,7 @@ from sfwebhooks.masking import masked
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Change, Condition, Health
 from sfwebhooks.queues import Orders
-from sfwebhooks.retry import Settlement, decide, in_batch, is_split, judge
+from sfwebhooks.retry import Settlement, decide, in_batch, is_at_fault, is_split, judge
 from sfwebhooks.sender import Sender
 from sfwebhooks.signing import sign
 
@@ -97,14 +97,13 @@ class Line:
         """Whether anything may be sent at `now` (epoch seconds)."""
         return self.health.may_send(now) and now >= self.orders.paused_until
 
-    def learn(self, verdict: Verdict, now: float, split: bool) -> Change:
-        """Let the health follow a verdict, one thread at a time; return what that changed.
-
-        Args:
-            split: whether the request goes on in two halves.
-        """
+    def learn(self, verdict: Verdict, now: float, batch: Batch) -> Change:
+        """Let the health follow a verdict on a request, one thread at a time; return what that changed."""
         with self._guard:
-            change = Change(self.health, self.health.after(verdict, now, self.steady(), split))
+            before = self.health
+            split = is_split(batch, verdict, self.endpoint.retry_schedule, before.healthy)
+            silent = split or is_at_fault(batch, verdict, before.era)
+            change = Change(before, before.after(verdict, now, self.steady(), silent))
             self.health, self.tried = change.after, True
             return change
 
@@ -172,7 +171,7 @@ def deliver(
         reply = Reply(failure=Failure.SHORTAGE, detail="this process has no memory left")
     end = clock()
     verdict = FORMATS[endpoint.format].read(reply) or judge(reply, end, endpoint.retry_after_max)
-    change = line.learn(verdict, end, is_split(batch, verdict, endpoint.retry_schedule, not probe))
+    change = line.learn(verdict, end, batch)
     settlements = decide(batch, verdict, endpoint.retry_schedule, change, end)
     settlements = in_batch(settlements, batch) if endpoint.batch_size > 1 else settlements
     trigger = "probe" if probe else "replay" if batch.replayed else "schedule"

@@ -127,7 +127,7 @@ class Queues(Times):
                 for (batch,) in left:
                     _bind(sql, batch)
 
-    def blame(self, batch: str, now: float) -> int:
+    def blame(self, batch: str, now: float) -> list[str]:
         """Count that building a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
 
         Args:
@@ -136,8 +136,9 @@ class Queues(Times):
             now: epoch seconds. It is tried again after CRASH_WAITS, so that one moment of trouble counts once.
 
         Returns:
-            How many are dead.
+            The endpoints of those that are dead now.
         """
+        dead = "id = ?1 AND state = 'waiting' AND crashes >= ?2"
         with self._writing() as sql:
             _bind(sql, batch)
             sql.execute(
@@ -146,11 +147,12 @@ class Queues(Times):
                 " WHERE (id = ?1 OR batch = ?1) AND state = 'waiting'",
                 (batch, now, *CRASH_WAITS),
             )
-            return sql.execute(
-                "UPDATE delivery SET state = 'dead', reason = ?4, settled_at = ?2"
-                " WHERE id = ?1 AND state = 'waiting' AND crashes >= ?3",
-                (batch, now, CRASHES_MAX, DeadReason.CRASHED.value),
-            ).rowcount
+            found = sql.execute(f"SELECT endpoint FROM delivery WHERE {dead}", (batch, CRASHES_MAX)).fetchall()
+            sql.execute(
+                f"UPDATE delivery SET state = 'dead', reason = ?3, settled_at = ?4 WHERE {dead}",
+                (batch, CRASHES_MAX, DeadReason.CRASHED.value, now),
+            )
+            return [row[0] for row in found]
 
     def settle(
         self, outcomes: Iterable[Outcome], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()

@@ -163,8 +163,7 @@ def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Ch
         change: of the endpoint's health by this attempt.
         now: epoch seconds.
     """
-    several = len(batch.deliveries) > 1
-    if several and is_split(batch, verdict, schedule, change.before.healthy):
+    if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, now)
     return [_settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)] * len(batch.deliveries)
 
@@ -182,6 +181,16 @@ def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy:
     if verdict.outcome is not Outcome.RETRY:
         return False
     return batch.attempts + 1 >= len(schedule) if healthy else verdict.reason.startswith("http_5")
+
+
+def is_at_fault(batch: Batch, verdict: Verdict, era: int) -> bool:
+    """Say whether a refused message is at fault itself: its endpoint took another one after its first refusal.
+
+    Args:
+        era: of the endpoint (`Health.era`).
+    """
+    refused_in = batch.deliveries[0].refused_in
+    return verdict.outcome is Outcome.REFUSED and refused_in is not None and era > refused_in
 
 
 def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], now: float) -> list[Settlement]:
@@ -228,9 +237,8 @@ def _refused(delivery: Delivery, verdict: Verdict, schedule: Sequence[float], ch
     first = delivery.refused_in is None
     counts = first or before.healthy  # what a probe is told is mostly about the endpoint
     refusals = delivery.refusals + counts
-    at_fault = delivery.refused_in is not None and after.era > delivery.refused_in
     reason = f"{DeadReason.REFUSED.value}: {verdict.reason}"
-    if at_fault and refusals >= REFUSALS_MAX:
+    if is_at_fault(Batch((delivery,)), verdict, after.era) and refusals >= REFUSALS_MAX:
         return Settlement(State.DEAD, reason, now, counts=True, refused=True)
     due_at = now + _wait(schedule or REFUSED_WAITS, delivery.refusals, verdict)
     return Settlement(

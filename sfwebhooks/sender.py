@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -26,7 +27,7 @@ from sfwebhooks.attempts import Failure, Reply
 from sfwebhooks.budget import BUDGET, Phase, ReplyTooLongError
 from sfwebhooks.connection import Adapter
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import AddressError, CertificateError, ProxyRefusalError, WebhooksError
+from sfwebhooks.errors import AddressError, CertificateError, ProxyRefusalError, WebhooksError, is_shortage
 from sfwebhooks.signing import Request
 
 CONNECT_SECONDS = 5.0
@@ -68,7 +69,8 @@ class Sender:
         try:
             adapter = self._take()
         except CertificateError as error:
-            return Reply(failure=Failure.CERTIFICATE, detail=str(error))
+            failure = Failure.SHORTAGE if is_shortage(error) else Failure.CERTIFICATE
+            return Reply(failure=failure, detail=str(error))
         try:
             return self._attempt(adapter, prepared)
         finally:
@@ -184,13 +186,16 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 def failed(error: BaseException, phase: Phase) -> Reply:
     """Return the reply for an exception of the network; its text tells what happened, but never the URL."""
     reply = _failure(list(_causes(error)), phase)
-    if phase is not Phase.PROXY:
+    if phase is not Phase.PROXY or reply.failure is Failure.SHORTAGE:
         return reply
     failure = Failure.TLS_UNVERIFIED if reply.failure is Failure.TLS_UNVERIFIED else Failure.PROXY
     return replace(reply, failure=failure, detail=f"the proxy: {reply.detail}")
 
 
 def _failure(causes: Sequence[BaseException], phase: Phase) -> Reply:
+    shortage = next((cause for cause in causes if is_shortage(cause)), None)
+    if shortage or (any(isinstance(cause, socket.gaierror) for cause in causes) and _lacks_descriptors()):
+        return Reply(failure=Failure.SHORTAGE, detail=getattr(shortage, "strerror", "") or "too many open files")
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Reply(failure=Failure.TLS_UNVERIFIED, detail=cause.verify_message)
@@ -215,6 +220,15 @@ def _failure(causes: Sequence[BaseException], phase: Phase) -> Reply:
         if isinstance(cause, (http.client.HTTPException, UnicodeError, ValueError)):
             return Reply(failure=Failure.PROTOCOL, detail=f"the answer is no HTTP ({type(cause).__name__})")
     return Reply(failure=Failure.CONNECTION, detail=type(causes[0]).__name__)
+
+
+def _lacks_descriptors() -> bool:
+    """Say whether this process can open nothing more: a resolver does not say so."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return is_shortage(error)
+    return False
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -18,6 +18,7 @@ from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.retry import State
+from sfwebhooks.trouble import Trouble
 from sfwebhooks.upkeep import Upkeep
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -42,6 +43,7 @@ class Service:
         self._settings = load()
         self._seen = _stamp(self._settings.file)
         self._orphans_at = float("-inf")
+        self._trouble = Trouble(over="the outbox can be used again")
         self._begin()
 
     def run(self, stop: threading.Event, reload: threading.Event) -> bool:
@@ -93,8 +95,9 @@ class Service:
             self._dispatcher.tick()
             self._upkeep.look(time.time())
             self._dispatcher.outbox.checkpoint()
+            self._trouble.ended()
         except OutboxError as error:
-            log.warning("webhooks: %s", error)
+            self._trouble.met(str(error))
         except Exception:  # the service would end, and with it all deliveries
             log.exception("webhooks: a bug in the service; it goes on")
 

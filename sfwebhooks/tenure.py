@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import SET_SECONDS, Health, Pace
 from sfwebhooks.pipeline import Clock, Line
+from sfwebhooks.retry import DeadReason
 from sfwebhooks.times import Waiting
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -56,9 +58,17 @@ class Tenure:
 
     Args:
         steady: seconds that nobody sets; by it is seen that the clock was set.
+        deaths: counts dead letters, by endpoint and reason, until somebody reports them.
     """
 
-    def __init__(self, lines: Sequence[Line], outbox: Outbox, clock: Clock, steady: Clock) -> None:
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        outbox: Outbox,
+        clock: Clock,
+        steady: Clock,
+        deaths: Counter[tuple[str, str]],
+    ) -> None:
         self.pace = Pace(max(line.endpoint.interval for line in lines))
         self._lines = lines
         self._lock = url_lock(outbox.path, lines[0].endpoint.url_id)
@@ -71,6 +81,7 @@ class Tenure:
         #: held while a message is rendered, so that there is one whose rendering can have killed the process
         self._making = threading.Lock()
         self._outbox = outbox
+        self._deaths = deaths
         self._clock = clock
         self._steady = steady
         self._offset = 0.0
@@ -152,7 +163,7 @@ class Tenure:
             except MemoryError:  # this process is short of memory, which is nobody's fault
                 raise
             except Exception:
-                self._outbox.blame(batch.id, self._clock())
+                self._blame(batch.id)
                 raise
             finally:
                 self._note("")
@@ -206,11 +217,15 @@ class Tenure:
         if note.rendering:
             text = "webhooks: process %d crashed while it rendered the message %s, which is tried again"
             log.warning(text, note.pid, note.rendering)
-            if self._outbox.blame(note.rendering, self._clock()):
-                log.warning("webhooks: message %s crashed its sender too often and is dead", note.rendering)
+            self._blame(note.rendering)
         self._note("")
         self._looked_at = self._steady()
         self._offset, self._jump, self._old = self._clock() - self._looked_at, 0.0, ()
+
+    def _blame(self, batch: str) -> None:
+        for endpoint in self._outbox.blame(batch, self._clock()):
+            log.warning("webhooks: endpoint %s: message %s could not be rendered and is dead", endpoint, batch)
+            self._deaths[endpoint, DeadReason.CRASHED.value] += 1
 
     def _take_over_line(self, line: Line) -> None:
         """Learn what the last owner of an endpoint left: batches in flight, due times, its health."""

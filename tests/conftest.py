@@ -24,6 +24,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.lane import Lane
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import REFUSALS_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
@@ -147,6 +148,14 @@ def fail(lane: Lane, team: Team, status: int, times: int = 1) -> None:
     """Let a receiver answer with a status, and a lane make attempts at it."""
     team.answer = status
     for _ in range(times):
+        assert lane.step()
+
+
+def hold(lane: Lane, team: Team, clock: Clock, status: int = 401) -> None:
+    """Let a receiver refuse an endpoint's messages until it is held."""
+    team.answer = status
+    for _ in range(REFUSALS_MAX):
+        clock.now += 120
         assert lane.step()
 
 

@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from sfwebhooks.attempts import Outcome, Verdict
-from sfwebhooks.pacing import CLOSED_MAX, FAILURES_MAX, PROBE_SECONDS, Condition, Health
+from sfwebhooks.pacing import (
+    CALM_SECONDS,
+    CLOSED_MAX,
+    FAILURES_MAX,
+    LASTING_MAX,
+    OUTAGE_SECONDS,
+    PROBE_SECONDS,
+    REFUSAL_PROBE_SECONDS,
+    Condition,
+    Health,
+)
 from sfwebhooks.retry import RETRY_AFTER_MAX
 from tests.builders import NOW
 
@@ -13,8 +23,9 @@ SUCCESS = Verdict(Outcome.DELIVERED, "http_200")
 FAILURE = Verdict(Outcome.RETRY, "http_503")
 HOLD = Verdict(Outcome.HOLD, "http_401")
 GONE = Verdict(Outcome.DISABLE, "http_410")
-WRONG_MESSAGE = Verdict(Outcome.DEAD, "http_422")
-ALL = [SUCCESS, FAILURE, HOLD, GONE, WRONG_MESSAGE]
+REFUSAL = Verdict(Outcome.REFUSED, "http_403")
+SHORT = Verdict(Outcome.SHORTAGE, "out_of_resources", 5.0)
+ALL = [SUCCESS, FAILURE, HOLD, GONE, REFUSAL, SHORT]
 
 
 def asked(seconds: float, verdict: Verdict = FAILURE) -> Verdict:
@@ -51,10 +62,69 @@ def test_five_failures_in_a_row_make_it_failing() -> None:
     assert (FAILURES_MAX, FAILING.condition, FAILING.reason) == (5, Condition.FAILING, "http_503")
 
 
-@pytest.mark.parametrize("between", [SUCCESS, WRONG_MESSAGE])
-def test_an_answer_between_begins_the_row_anew(between: Verdict) -> None:
+def test_a_success_between_ends_the_row() -> None:
     verdicts = [FAILURE] * (FAILURES_MAX - 1)
-    assert after(*verdicts, between, *verdicts).healthy
+    assert after(*verdicts, SUCCESS, *verdicts).healthy
+
+
+def test_two_refusals_in_a_row_leave_it_healthy_and_open() -> None:
+    assert (after(REFUSAL, REFUSAL).healthy, after(REFUSAL, REFUSAL).may_send(NOW)) == (True, True)
+
+
+def test_three_refusals_in_a_row_hold_it() -> None:
+    health = after(REFUSAL, REFUSAL, REFUSAL)
+    assert (health.condition, health.reason) == (Condition.HELD, "http_403")
+
+
+@pytest.mark.parametrize("between", [FAILURE, SHORT])
+def test_only_a_delivery_ends_a_row_of_refusals(between: Verdict) -> None:
+    assert after(REFUSAL, REFUSAL, between, REFUSAL).condition is Condition.HELD
+    assert after(REFUSAL, REFUSAL, SUCCESS, REFUSAL).healthy
+
+
+def test_a_silent_refusal_or_failure_of_a_healthy_endpoint_says_nothing() -> None:
+    health = Health(fingerprint="f")
+    for verdict in [REFUSAL, FAILURE] * 10:
+        health = health.after(verdict, NOW, silent=True)
+    assert (health.healthy, health.refusals, health.failures) == (True, 0, 0)
+
+
+def test_a_silent_probe_is_a_failed_one() -> None:
+    held = after(REFUSAL, REFUSAL, REFUSAL)
+    assert held.after(REFUSAL, held.open_at, silent=True).probes == 1
+
+
+def test_each_delivery_after_a_refusal_begins_an_era() -> None:
+    eras = [
+        after(*verdicts).era for verdicts in ([SUCCESS, SUCCESS], [REFUSAL, SUCCESS, SUCCESS], [REFUSAL, SUCCESS] * 2)
+    ]
+    assert eras == [0, 1, 2]
+
+
+def test_a_recovery_from_a_hold_by_refusals_begins_an_era() -> None:
+    assert after(REFUSAL, REFUSAL, REFUSAL, SUCCESS).era == 1
+
+
+def test_an_era_outlives_new_settings() -> None:
+    assert after(REFUSAL, SUCCESS).reopened("g").era == 1
+
+
+def test_what_this_process_lacks_closes_an_endpoint_for_a_moment_and_blames_it_for_nothing() -> None:
+    health = after(*[SHORT] * 50)
+    assert (health.healthy, health.failures, health.may_send(NOW + 4.9), health.may_send(NOW + 5)) == (
+        True,
+        0,
+        False,
+        True,
+    )
+
+
+@pytest.mark.parametrize(("setbacks", "suspect"), [(0, False), (1, False), (2, True), (4, True)])
+@pytest.mark.parametrize("verdict", [FAILURE, REFUSAL])
+def test_two_setbacks_in_a_row_make_the_head_of_the_queue_suspect(
+    verdict: Verdict, setbacks: int, suspect: bool
+) -> None:
+    assert after(*[verdict] * min(setbacks, 2 if verdict is REFUSAL else 4)).suspect is suspect
 
 
 def test_a_hold_verdict_holds_it_at_once() -> None:
@@ -70,9 +140,8 @@ def test_a_held_endpoint_that_fails_stays_held() -> None:
 
 
 @pytest.mark.parametrize("health", [FAILING, HELD])
-@pytest.mark.parametrize("verdict", [SUCCESS, WRONG_MESSAGE])
-def test_an_answer_makes_it_healthy_and_open(health: Health, verdict: Verdict) -> None:
-    better = after(verdict, health=health, now=NOW + 60)
+def test_a_success_makes_it_healthy_and_open(health: Health) -> None:
+    better = after(SUCCESS, health=health, now=NOW + 60)
     assert (better.healthy, better.failures, better.since, better.may_send(NOW + 60)) == (True, 0, NOW + 60, True)
 
 
@@ -129,6 +198,84 @@ def test_what_was_in_flight_when_it_began_to_fail_is_no_probe() -> None:
     assert (health.probes, health.open_at) == (0, NOW + 1 + PROBE_SECONDS[0])
 
 
+def test_an_endpoint_that_is_held_by_refusals_is_probed_sooner() -> None:
+    held = after(REFUSAL, REFUSAL, REFUSAL)
+    again = held.after(REFUSAL, held.open_at)
+    assert [held.open_at - NOW, again.open_at - held.open_at] == [*REFUSAL_PROBE_SECONDS[:2]]
+
+
+# --- age
+
+
+def test_three_failed_probes_an_hour_apart_show_that_it_takes_nothing() -> None:
+    health, dark = FAILING, []
+    for uptime in (0.0, OUTAGE_SECONDS - 1, OUTAGE_SECONDS, OUTAGE_SECONDS + 60, 2 * OUTAGE_SECONDS):
+        health = health.after(FAILURE, NOW, uptime + FAILING.outage_at)
+        dark.append(health.is_dark)
+    assert dark == [False, False, False, False, True]
+
+
+def test_the_clock_has_no_part_in_that() -> None:
+    health = FAILING
+    for _ in range(10):
+        health = health.after(FAILURE, NOW + 365 * 86400, 1.0)
+    assert not health.is_dark
+
+
+def test_a_machine_that_is_started_again_counts_from_its_start() -> None:
+    health = FAILING.after(FAILURE, NOW, 5 * OUTAGE_SECONDS).after(FAILURE, NOW, 10.0)
+    assert (health.outage_at, health.is_dark) == (10.0, False)
+
+
+def test_an_endpoint_that_takes_a_message_is_no_longer_dark() -> None:
+    health = FAILING
+    for hour in range(1, 5):
+        health = health.after(FAILURE, NOW, hour * OUTAGE_SECONDS)
+    assert (health.is_dark, health.after(SUCCESS, NOW).outage_probes) == (True, 0)
+
+
+# --- when a change is alerted
+
+
+def test_the_first_change_is_alerted_at_once() -> None:
+    assert (FAILING.news_at(NOW), HELD.news_at(NOW), DISABLED.news_at(NOW)) == (NOW, NOW, NOW)
+
+
+def test_a_hold_by_refusals_is_alerted_once_a_probe_was_refused_too() -> None:
+    held = after(REFUSAL, REFUSAL, REFUSAL)
+    assert held.news_at(NOW) == float("inf")
+    assert held.after(REFUSAL, held.open_at).news_at(NOW + 6) == NOW + 6
+
+
+@pytest.mark.parametrize("health", [Health(), after(FAILURE), after(REFUSAL, REFUSAL), after(SUCCESS)])
+def test_a_healthy_endpoint_is_not_news(health: Health) -> None:
+    assert health.news_at(NOW) is None
+
+
+def test_a_reported_change_is_not_news() -> None:
+    reported = FAILING.reported(NOW)
+    assert [reported.news_at(NOW), after(HOLD, health=reported).news_at(NOW)] == [None, None]
+
+
+def test_that_a_failing_endpoint_is_gone_is_news() -> None:
+    assert after(GONE, health=FAILING.reported(NOW)).news_at(NOW) == NOW
+
+
+def test_each_further_change_must_last_longer_to_be_alerted() -> None:
+    health, waits = FAILING.reported(NOW), []
+    for verdicts in ([SUCCESS], [HOLD], [SUCCESS], [HOLD], [SUCCESS], [HOLD], [SUCCESS]):
+        health = after(*verdicts, health=health)
+        waits.append((health.news_at(NOW) or 0.0) - NOW)
+        health = health.reported(NOW)
+    assert waits == [120.0, 240.0, 480.0, 960.0, 1920.0, LASTING_MAX, LASTING_MAX]
+
+
+def test_after_a_calm_time_a_change_is_the_first_again() -> None:
+    reported = after(SUCCESS, health=FAILING.reported(NOW)).reported(NOW)
+    later = NOW + CALM_SECONDS
+    assert after(HOLD, health=reported, now=later).news_at(later) == later
+
+
 # --- Retry-After pauses the endpoint
 
 
@@ -141,7 +288,7 @@ def test_without_retry_after_one_failure_closes_nothing() -> None:
     assert after(FAILURE).may_send(NOW)
 
 
-@pytest.mark.parametrize("verdict", [SUCCESS, WRONG_MESSAGE, FAILURE, asked(1.0), HOLD])
+@pytest.mark.parametrize("verdict", [SUCCESS, REFUSAL, FAILURE, asked(1.0), HOLD, SHORT])
 def test_retry_after_is_not_undercut_by_what_was_in_flight_beside_it(verdict: Verdict) -> None:
     assert not after(asked(600.0), verdict).may_send(NOW + 599)
 

@@ -1,23 +1,35 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
-from sfwebhooks.retry import JITTER, State, judge, plan, retry_after
-from tests.builders import NOW
+from sfwebhooks.events import Batch
+from sfwebhooks.pacing import Change, Condition, Health
+from sfwebhooks.retry import (
+    JITTER,
+    REFUSED_WAITS,
+    SHORTAGE_SECONDS,
+    Settlement,
+    State,
+    decide,
+    in_batch,
+    judge,
+    retry_after,
+)
+from tests.builders import NOW, a_delivery, an_event
 
 NOW_AS_DATE = "Sat, 21 Nov 2026 10:00:00 GMT"
 SCHEDULE = (5.0, 60.0, 300.0)
 
 RETRY = {408, 409, 425, 429, *range(500, 600)}
-HOLD = {*range(100, 200), *range(300, 400), 401, 403, 404, 405, 407, 411, 426, 431}
 EXPECTED = {
-    **dict.fromkeys(range(100, 600), Outcome.DEAD),  # other 4xx: the message is wrong, the endpoint is fine
+    **dict.fromkeys(range(100, 600), Outcome.REFUSED),  # what else the endpoint takes says whose fault it is
     **dict.fromkeys(range(200, 300), Outcome.DELIVERED),
     **dict.fromkeys(RETRY, Outcome.RETRY),
-    **dict.fromkeys(HOLD, Outcome.HOLD),
     410: Outcome.DISABLE,
     Failure.CONNECTION: Outcome.RETRY,
     Failure.DNS: Outcome.RETRY,
@@ -30,6 +42,7 @@ EXPECTED = {
     Failure.CERTIFICATE: Outcome.HOLD,
     Failure.ADDRESS: Outcome.HOLD,
     Failure.PROXY_REFUSED: Outcome.HOLD,
+    Failure.SHORTAGE: Outcome.SHORTAGE,
 }
 
 
@@ -66,12 +79,12 @@ def test_a_failure_counts_even_if_a_status_had_come() -> None:
     assert judge(Reply(status=200, failure=Failure.TIMEOUT), NOW).outcome is Outcome.RETRY
 
 
-@pytest.mark.parametrize("status", [429, 503, 301, 403])
+@pytest.mark.parametrize("status", [429, 503, 301, 403, 400, 422])
 def test_a_verdict_carries_the_wait_that_was_asked_for(status: int) -> None:
     assert judge(reply(status, Retry_After="120"), NOW).wait == 120.0
 
 
-@pytest.mark.parametrize("status", [200, 400, 410, 422])
+@pytest.mark.parametrize("status", [200, 410])
 def test_a_final_verdict_carries_no_wait(status: int) -> None:
     assert judge(reply(status, Retry_After="120"), NOW).wait is None
 
@@ -217,60 +230,189 @@ def test_a_date_far_ahead_is_no_longer_wait_than_it_may_be() -> None:
     assert retry_after({"Retry-After": "Fri, 21 Nov 2036 10:00:00 GMT"}, NOW, 60.0) == 60.0
 
 
-# --- plan
+# --- decide
+
+
+HEALTHY = Health()
+FAILING = Health(Condition.FAILING, failures=9)
+
+
+def decided(
+    one: Verdict,
+    *,
+    attempts: int = 0,
+    members: int = 1,
+    health: Health = HEALTHY,
+    schedule: tuple[float, ...] = SCHEDULE,
+) -> list[Settlement]:
+    """Return what becomes of a request of some members that were attempted before, at an endpoint of that health."""
+    deliveries = tuple(a_delivery(an_event(number), attempts=attempts) for number in range(members))
+    return decide(Batch(deliveries), one, schedule, Change(health, health), NOW)
+
+
+def settled(one: Verdict, **values: Any) -> Settlement:
+    (only,) = decided(one, **values)
+    return only
+
+
+def refused(
+    refusals: int, refused_in: int | None, era: int, healthy: bool = True, wait: float | None = None
+) -> Settlement:
+    """Return what becomes of a message that was refused so often before, first in that era, and is refused again."""
+    delivery = a_delivery(refusals=refusals, refused_in=refused_in)
+    health = Health(Condition.HEALTHY if healthy else Condition.HELD, era=era)
+    one = Verdict(Outcome.REFUSED, "http_403", wait)
+    return decide(Batch((delivery,)), one, SCHEDULE, Change(health, health), NOW)[0]
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 99])
-@pytest.mark.parametrize("healthy", [True, False])
-def test_a_success_is_delivered(attempts: int, healthy: bool) -> None:
-    assert plan(verdict(Outcome.DELIVERED), attempts, SCHEDULE, healthy, NOW).state is State.DELIVERED
+@pytest.mark.parametrize("health", [HEALTHY, FAILING])
+def test_a_success_is_delivered(attempts: int, health: Health) -> None:
+    assert settled(verdict(Outcome.DELIVERED), attempts=attempts, health=health).state is State.DELIVERED
 
 
-@pytest.mark.parametrize("healthy", [True, False])
-def test_a_verdict_on_the_message_is_its_end_at_once(healthy: bool) -> None:
-    settled = plan(Verdict(Outcome.DEAD, "http_422"), 0, SCHEDULE, healthy, NOW)
-    assert (settled.state, settled.reason) == (State.DEAD, "http_422")
+def test_the_first_refusal_sets_a_message_aside_and_notes_the_era() -> None:
+    one = refused(0, None, era=7)
+    assert (one.state, one.reason, one.counts, one.refused, one.refused_in) == (
+        *(State.WAITING, "refused: http_403", False),
+        *(True, 7),
+    )
+    assert NOW + SCHEDULE[0] <= one.due_at <= NOW + SCHEDULE[0] * (1 + JITTER)
+
+
+def test_a_second_refusal_is_not_the_last_whoever_is_at_fault() -> None:
+    assert [refused(1, 3, era).state for era in (3, 4)] == [State.WAITING, State.WAITING]
+
+
+def test_the_third_refusal_is_the_last_once_another_message_was_taken() -> None:
+    one = refused(2, 3, era=4)
+    assert (one.state, one.reason, one.refused) == (State.DEAD, "refused: http_403", True)
+
+
+@pytest.mark.parametrize("refusals", [2, 50])
+def test_no_refusal_is_the_last_while_nothing_else_was_taken(refusals: int) -> None:
+    assert refused(refusals, 3, era=3).state is State.WAITING
+
+
+def test_what_a_probe_is_told_is_not_a_refusal_of_its_message_but_the_first() -> None:
+    assert [refused(0, None, 1, healthy=False).refused, refused(1, 1, 1, healthy=False).refused] == [True, False]
+
+
+def test_a_refused_message_waits_as_long_as_the_receiver_asks_for() -> None:
+    assert refused(0, None, 1, wait=1800.0).due_at == NOW + 1800.0
+
+
+def test_a_refused_message_is_tried_again_where_the_schedule_has_no_retry() -> None:
+    one = settled(Verdict(Outcome.REFUSED, "http_403"), schedule=())
+    assert (one.state, one.due_at >= NOW + REFUSED_WAITS[0]) == (State.WAITING, True)
 
 
 @pytest.mark.parametrize("attempts", range(len(SCHEDULE)))
 def test_each_retry_waits_as_the_schedule_says_and_a_little_more(attempts: int) -> None:
-    due = [plan(verdict(Outcome.RETRY), attempts, SCHEDULE, True, NOW).due_at - NOW for _ in range(200)]
+    due = [settled(verdict(Outcome.RETRY), attempts=attempts).due_at - NOW for _ in range(200)]
     assert SCHEDULE[attempts] <= min(due) < max(due) <= SCHEDULE[attempts] * (1 + JITTER)
 
 
 def test_after_the_last_retry_a_delivery_is_dead_with_its_last_reason() -> None:
-    settled = plan(verdict(Outcome.RETRY), len(SCHEDULE), SCHEDULE, True, NOW)
-    assert (settled.state, settled.reason) == (State.DEAD, "retries_exhausted: http_503")
+    one = settled(verdict(Outcome.RETRY), attempts=len(SCHEDULE))
+    assert (one.state, one.reason) == (State.DEAD, "retries_exhausted: http_503")
+
+
+def test_after_the_last_retry_a_delivery_waits_on_if_nothing_else_is_taken_either() -> None:
+    one = settled(verdict(Outcome.RETRY), attempts=len(SCHEDULE), health=Health(failures=len(SCHEDULE) + 1))
+    assert (one.state, one.due_at >= NOW + SCHEDULE[-1]) == (State.WAITING, True)
 
 
 def test_without_retries_the_first_failure_is_the_end() -> None:
-    assert plan(verdict(Outcome.RETRY), 0, (), True, NOW).state is State.DEAD
+    assert settled(verdict(Outcome.RETRY), schedule=()).state is State.DEAD
 
 
 def test_a_shorter_schedule_after_a_restart_ends_what_is_beyond_it() -> None:
-    assert plan(verdict(Outcome.RETRY), 6, SCHEDULE, True, NOW).state is State.DEAD
+    assert settled(verdict(Outcome.RETRY), attempts=6).state is State.DEAD
 
 
 def test_retry_after_wins_over_the_schedule() -> None:
-    assert plan(verdict(Outcome.RETRY, wait=1800.0), 0, SCHEDULE, True, NOW).due_at == NOW + 1800.0
+    assert settled(verdict(Outcome.RETRY, wait=1800.0)).due_at == NOW + 1800.0
 
 
 def test_retry_after_does_not_shorten_the_schedule() -> None:
-    assert plan(verdict(Outcome.RETRY, wait=1.0), 1, SCHEDULE, True, NOW).due_at >= NOW + 60.0
+    assert settled(verdict(Outcome.RETRY, wait=1.0), attempts=1).due_at >= NOW + 60.0
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.HOLD, Outcome.DISABLE])
 @pytest.mark.parametrize("attempts", [0, 3, 99])
-def test_an_endpoint_that_is_not_healthy_uses_up_nobodys_retries(outcome: Outcome, attempts: int) -> None:
-    settled = plan(verdict(outcome), attempts, SCHEDULE, False, NOW)
-    assert (settled.state, settled.counts) == (State.WAITING, False)
+def test_an_endpoint_that_is_not_healthy_uses_up_no_delivery_s_retries(outcome: Outcome, attempts: int) -> None:
+    one = settled(verdict(outcome), attempts=attempts, health=FAILING)
+    assert (one.state, one.counts) == (State.WAITING, False)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.HOLD, Outcome.DISABLE])
 def test_what_holds_an_endpoint_keeps_its_delivery_whatever_the_health(outcome: Outcome) -> None:
-    settled = plan(verdict(outcome), 99, SCHEDULE, True, NOW)
-    assert (settled.state, settled.counts) == (State.WAITING, False)
+    one = settled(verdict(outcome), attempts=99)
+    assert (one.state, one.counts) == (State.WAITING, False)
 
 
 def test_a_failure_of_a_healthy_endpoint_uses_up_a_retry() -> None:
-    assert plan(verdict(Outcome.RETRY), 0, SCHEDULE, True, NOW).counts is True
+    assert settled(verdict(Outcome.RETRY)).counts is True
+
+
+def test_a_shortage_of_this_process_uses_up_nothing_and_waits_a_moment() -> None:
+    one = settled(verdict(Outcome.SHORTAGE), attempts=99)
+    assert (one.state, one.counts, one.refused, one.due_at) == (State.WAITING, False, False, NOW + SHORTAGE_SECONDS)
+
+
+# --- requests of several
+
+
+def halves(found: list[Settlement]) -> list[int]:
+    """Return how many members the halves have; nothing if they stay together."""
+    sizes = Counter(one.batch for one in found)
+    return sorted(sizes.values()) if len(sizes) > 1 else []
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("health", [HEALTHY, FAILING])
+def test_a_refused_request_of_several_goes_on_in_halves_at_once(status: int, health: Health) -> None:
+    found = decided(judge(Reply(status=status), NOW), members=5, health=health)
+    assert halves(found) == [2, 3]
+    assert {(one.state, one.counts, one.refused, one.due_at) for one in found} == {(State.WAITING, False, False, NOW)}
+
+
+@pytest.mark.parametrize(("attempts", "split"), [(0, []), (1, []), (2, [5, 5]), (3, [5, 5]), (9, [5, 5])])
+def test_a_request_of_several_is_halved_before_its_last_retry(attempts: int, split: list[int]) -> None:
+    assert halves(decided(verdict(Outcome.RETRY), members=10, attempts=attempts)) == split
+
+
+def test_the_halves_have_the_last_retry_at_its_time() -> None:
+    found = decided(verdict(Outcome.RETRY), members=2, attempts=len(SCHEDULE) - 1)
+    assert all(one.counts and one.due_at >= NOW + SCHEDULE[-1] for one in found)
+
+
+def test_no_request_of_several_dies() -> None:
+    found = decided(verdict(Outcome.RETRY), members=2, attempts=len(SCHEDULE))
+    assert {(one.state, one.counts, one.due_at) for one in found} == {(State.WAITING, False, NOW)}
+
+
+def test_without_retries_a_request_of_several_is_halved_at_once() -> None:
+    assert halves(decided(verdict(Outcome.RETRY), members=4, schedule=())) == [2, 2]
+
+
+@pytest.mark.parametrize(("reason", "split"), [("http_503", [1, 1]), ("timeout", []), ("connection_failed", [])])
+def test_a_probe_of_several_is_halved_only_by_a_reply(reason: str, split: list[int]) -> None:
+    """Without one nobody knows what of it the receiver has, and what comes again must have the same members."""
+    assert halves(decided(Verdict(Outcome.RETRY, reason), members=2, health=FAILING)) == split
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HOLD, Outcome.DISABLE, Outcome.DELIVERED])
+def test_a_verdict_on_the_endpoint_leaves_a_request_of_several_together(outcome: Outcome) -> None:
+    assert halves(decided(verdict(outcome), members=4)) == []
+
+
+def test_a_request_of_several_that_needs_too_much_memory_is_halved() -> None:
+    assert halves(decided(verdict(Outcome.SHORTAGE), members=4)) == [2, 2]
+
+
+def test_what_waits_comes_again_in_its_batch() -> None:
+    batch = Batch((a_delivery(an_event(1)), a_delivery(an_event(2))))
+    waits = Settlement(State.WAITING, "timeout", NOW, counts=True)
+    assert [one.batch for one in in_batch([waits, waits], batch)] == [batch.id] * 2
