@@ -49,12 +49,11 @@ def health_alert(changed: Sequence[tuple[Endpoint, Health]], now: float) -> Webh
     data: dict[str, Any] = {
         "alert": f"endpoint_{first.condition.value}",
         "endpoint": endpoint.name,
+        **({"endpoints": names} if len(names) > 1 else {}),
         "message": message,
         "reason": reasons,
         "since": timestamp(since),
     }
-    if len(changed) > 1:
-        data["endpoints"] = names
     severity = Severity.INFO if healthy else Severity.HIGH
     identity = f"health/{'/'.join(names)}/{first.condition.value}/{since!r}"
     return replace(_event(ALERT, identity, severity, now, data), subject="health")

@@ -101,6 +101,7 @@ def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: f
     """Let deliveries wait, of which is given which one it is of all, and its number."""
     return sql.executemany(
         "UPDATE delivery SET state = 'waiting', replays = replays + 1, attempts = 0, crashes = 0, batch = NULL,"
+        " refusals = 0, refused_in = NULL,"
         " reason = '', settled_at = NULL, accepted_at = ?, due_at = ? WHERE number = ? AND state <> 'waiting'",
         [(now + place * interval, now + place * interval, number) for place, number in chunk],  # its age from then
     ).rowcount

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from sfwebhooks.events import Delivery
+from sfwebhooks.jsontext import Stored
 from sfwebhooks.rows import FRESH, LATE, deliveries
 
 #: what is an endpoint's and not in flight; of several about the same subject only the first
@@ -117,7 +118,8 @@ def fitting(sizes: Iterable[int], limit: int) -> int:
 
 def data_size(delivery: Delivery) -> int:
     """Return the characters of a delivery's data as the outbox has them."""
-    return len(getattr(delivery.event.data, "text", ""))
+    data = delivery.event.data
+    return data.size if isinstance(data, Stored) else 0  # the end of a scan, which has its receipt
 
 
 def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Delivery]:

@@ -73,6 +73,11 @@ class Stored(Mapping[str, Any]):
         """What `kept` returned for the data; earlier versions wrote them in another way."""
         return self._raw if OURS.match(self._raw) else written(self._read)
 
+    @property
+    def size(self) -> int:
+        """How many characters it has as the outbox has it, which may be rubbish."""
+        return len(self._raw)
+
     @cached_property
     def _read(self) -> dict[str, Any]:
         return dict(_READER.decode(self._raw))

@@ -68,7 +68,8 @@ class Health:
     fingerprint: str = ""
     #: refusals in a row
     refusals: int = 0
-    #: how often it took a message after it had refused one: a message that was refused in an earlier era is at fault
+    #: grows with the first refusal after a delivery, and with the first delivery after that: odd while nothing was
+    #: delivered since; a message that was refused in an earlier era is at fault itself
     era: int = 0
     #: the condition that the last alert reported
     alerted: Condition = Condition.HEALTHY
@@ -137,10 +138,10 @@ class Health:
             return self._become(Condition.DISABLED, verdict, now, uptime)
         if verdict.outcome is Outcome.HOLD:
             return self._become(Condition.HELD, verdict, now, uptime)
+        if verdict.outcome is Outcome.REFUSED:
+            return self._refused(verdict, now, uptime, silent)
         if self.healthy and silent:
             return replace(self, open_at=self._open_at(verdict.wait or 0.0, now))
-        if verdict.outcome is Outcome.REFUSED:
-            return self._refused(verdict, now, uptime)
         if not self.healthy or self.failures + 1 >= FAILURES_MAX:
             return self._become(Condition.FAILING if self.healthy else self.condition, verdict, now, uptime)
         return replace(self, failures=self.failures + 1, open_at=self._open_at(verdict.wait or 0.0, now))
@@ -175,9 +176,9 @@ class Health:
         return replace(self, alerted=self.condition, alerted_at=now, alerts=min(alerts + 1, 16))
 
     def _delivered(self, now: float) -> Health:
-        if self.healthy and not (self.failures or self.refusals):
+        if self.healthy and not (self.failures or self.refusals or self.era % 2):
             return self
-        era = self.era + (self.refusals > 0)
+        era = self.era + self.era % 2
         if self.healthy:
             return replace(self, failures=0, refusals=0, era=era)
         return replace(
@@ -185,8 +186,8 @@ class Health:
             era=era, outage_probes=0, outage_at=0.0,
         )  # fmt: skip
 
-    def _refused(self, verdict: Verdict, now: float, uptime: float) -> Health:
-        refused = replace(self, refusals=self.refusals + 1)
+    def _refused(self, verdict: Verdict, now: float, uptime: float, silent: bool) -> Health:
+        refused = replace(self, refusals=self.refusals + (not silent), era=self.era + (self.era + 1) % 2)
         if self.healthy and refused.refusals < REFUSALS_MAX:
             return replace(refused, open_at=self._open_at(verdict.wait or 0.0, now))
         return refused._become(Condition.HELD, verdict, now, uptime)

@@ -87,7 +87,7 @@ class Settlement:
     batch: str = ""
     #: whether the attempt counts as a refusal of this message
     refused: bool = False
-    #: the endpoint's era in which it was refused first; None: it was not refused, or before
+    #: the endpoint's era in which it was refused first, alone or with others; None: it was not refused, or before
     refused_in: int | None = None
 
 
@@ -164,7 +164,7 @@ def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Ch
         now: epoch seconds.
     """
     if is_split(batch, verdict, schedule, change.before.healthy):
-        return _halves(batch, verdict, schedule, now)
+        return _halves(batch, verdict, schedule, change.after.era, now)
     return [_settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)] * len(batch.deliveries)
 
 
@@ -193,13 +193,14 @@ def is_at_fault(batch: Batch, verdict: Verdict, era: int) -> bool:
     return verdict.outcome is Outcome.REFUSED and refused_in is not None and era > refused_in
 
 
-def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], now: float) -> list[Settlement]:
+def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int, now: float) -> list[Settlement]:
     """Return the settlements of a request that is split: what was refused is tried at once, other failures wait."""
     counts = verdict.outcome is Outcome.RETRY and batch.attempts < len(schedule)
     wait = _wait(schedule, batch.attempts, verdict) if counts else 0.0
     wait = SHORTAGE_SECONDS if verdict.outcome is Outcome.SHORTAGE else wait
+    refused_in = era if verdict.outcome is Outcome.REFUSED else None
     return [
-        Settlement(State.WAITING, f"split: {verdict.reason}", now + wait, counts, batch=half.id)
+        Settlement(State.WAITING, f"split: {verdict.reason}", now + wait, counts, batch=half.id, refused_in=refused_in)
         for half in batch.halves
         for _ in half.deliveries
     ]
@@ -235,7 +236,7 @@ def _refused(delivery: Delivery, verdict: Verdict, schedule: Sequence[float], ch
     """Return what becomes of a refused message: set aside, or dead if it is at fault itself and was refused before."""
     before, after = change
     first = delivery.refused_in is None
-    counts = first or before.healthy  # what a probe is told is mostly about the endpoint
+    counts = not delivery.refusals or before.healthy  # what a probe is told is mostly about the endpoint
     refusals = delivery.refusals + counts
     reason = f"{DeadReason.REFUSED.value}: {verdict.reason}"
     if is_at_fault(Batch((delivery,)), verdict, after.era) and refusals >= REFUSALS_MAX:

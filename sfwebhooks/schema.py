@@ -50,7 +50,7 @@ TABLES = """
         replays     INTEGER NOT NULL DEFAULT 0, -- how often an operator had it sent again
         batch       TEXT,                       -- id of the batch that it goes out in
         refusals    INTEGER NOT NULL DEFAULT 0, -- how often the endpoint refused it so far
-        refused_in  INTEGER,                    -- the endpoint's era in which it was refused first
+        refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
         subject     TEXT                        -- deliveries about the same subject go one after the other
     );
     CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)

@@ -13,8 +13,10 @@ from sfwebhooks.formats import BATCHES, render
 from sfwebhooks.lane import Lane
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.pacing import Condition
 from sfwebhooks.receiver import Received
 from sfwebhooks.records import Records, Selection
+from sfwebhooks.retry import DeadReason
 from tests.builders import NOW, a_delivery, an_endpoint, an_event
 from tests.conftest import PATIENCE, Clock, Team, put, soon, spoil, sql
 
@@ -200,14 +202,92 @@ def refusing(*bad: int) -> Callable[[Received], int]:
 
 @pytest.mark.parametrize("bad", [(1,), (7,), (10,), (2, 3), (1, 5, 10)])
 def test_only_the_messages_that_are_meant_are_dead(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, bad: tuple[int, ...]
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...]
 ) -> None:
     team.answer = refusing(*bad)
     put(outbox, endpoint, events=SIZE)
     while lane.step():
         pass
-    assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
+    assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'waiting'") == [(number,) for number in bad]
     assert outbox.tallies()["delivered"] == SIZE - len(bad)
+    for _ in range(2):
+        clock.now += 400
+        while lane.step():
+            pass
+    assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
+
+
+@pytest.mark.parametrize("bad", [(1,), (7,), (10,), (2, 3), (1, 5, 10)])
+@pytest.mark.parametrize("answer", [500, 503])
+def test_only_the_messages_that_fail_always_are_dead_when_retries_run_out(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...], answer: int
+) -> None:
+    team.answer = lambda received: answer if set(bad) & set(numbers(received)) else 200
+    put(outbox, endpoint, events=SIZE)
+    for start in range(SIZE + 1, SIZE + 400, SIZE):  # other batches are taken meanwhile
+        while lane.step():
+            pass
+        clock.now += 100
+        put(outbox, endpoint, start=start, events=SIZE)
+    while lane.step():
+        pass
+    assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
+    assert outbox.tallies()["waiting"] == 0
+
+
+def test_a_receiver_that_refuses_all_batches_is_held_after_a_few_requests(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    """The halves go on at once, the smallest first: soon single messages are refused, of which three hold it."""
+    team.answer = 401
+    put(outbox, endpoint, events=20 * SIZE)
+    while lane.step():
+        pass
+    assert lane.lines[0].health.condition is Condition.HELD
+    assert (len(team.got) < 12, outbox.tallies()["dead"]) == (True, 0)
+
+
+def test_the_halves_of_a_refused_batch_go_before_fresh_ones(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    team.answer = refusing(1)
+    put(outbox, endpoint, events=2 * SIZE)
+    while lane.step():
+        pass
+    assert numbers(team.got[-1]) == list(range(SIZE + 1, 2 * SIZE + 1))
+
+
+def test_halves_that_a_process_left_behind_go_out_in_the_next_one(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane]
+) -> None:
+    team.answer = refusing(1)
+    put(outbox, endpoint, events=SIZE)
+    lane.step()
+    lane.stop(soon())
+    later = new_lane(endpoint)
+    while later.step():
+        pass
+    assert outbox.tallies() == {"waiting": 1, "delivered": SIZE - 1, "dead": 0}
+
+
+def test_a_batch_has_no_more_characters_than_it_may(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+    for number in range(1, SIZE + 1):
+        event = an_event(number, data={"data": "x" * 30_000})
+        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+    lane.hurry()
+    while lane.step():
+        pass
+    assert [len(one.messages) for one in team.got] == [3, 3, 3, 1]
+
+
+def test_a_single_message_of_any_size_goes_alone(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+    for number, size in ((1, 10), (2, 300_000), (3, 10)):
+        event = an_event(number, data={"data": "x" * size})
+        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+    lane.hurry()
+    while lane.step():
+        pass
+    assert [numbers(one) for one in team.got] == [[1], [2], [3]]
 
 
 def test_a_batch_that_is_too_large_goes_in_halves(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
@@ -241,8 +321,8 @@ def test_a_batch_is_too_old_when_all_of_it_is(outbox: Outbox, endpoint: Endpoint
     lane.hurry()
     lane.step()
     records = Records(outbox.path)
-    assert records.age({"team": HOUR}, HOUR, NOW + HOUR + 1) == 0
-    assert records.age({"team": HOUR}, HOUR, NOW + HOUR + 61) == SIZE
+    assert records.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 1) == 0
+    assert records.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 61) == SIZE
     records.close()
 
 
@@ -271,13 +351,14 @@ def test_a_replay_does_not_share_a_batch_with_what_was_never_delivered(
 
 
 def test_a_member_that_cannot_be_made_does_not_take_the_others_with_it(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=SIZE - 1)
     outbox.accept([(an_event(99), [("team", "high_risk_event")])], NOW)
     spoil(outbox, 99)
     lane.hurry()
-    for _ in range(SIZE + 5):
+    for _ in range(SIZE + 10):
+        clock.now += 100
         try:
             lane.step()
         except ValueError:
@@ -290,13 +371,14 @@ def test_a_member_that_cannot_be_made_does_not_take_the_others_with_it(
 
 @pytest.mark.parametrize(("kills", "sizes"), [(1, [SIZE]), (2, [1] * SIZE)])
 def test_a_batch_keeps_its_members_and_id_until_its_making_killed_a_second_process(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team, kills: int, sizes: list[int]
+    outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team, clock: Clock, kills: int, sizes: list[int]
 ) -> None:
     put(outbox, endpoint, events=SIZE)
     died = outbox.claim(lane.lines[0].queue, (), NOW)
     assert died
     for _ in range(kills):
         outbox.blame(died.id, NOW)
+    clock.now += 60
     lane.hurry()
     while lane.step():
         pass
@@ -305,11 +387,12 @@ def test_a_batch_keeps_its_members_and_id_until_its_making_killed_a_second_proce
 
 
 def test_a_delivery_whose_making_killed_a_process_tells_so_once_it_is_delivered(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane
+    outbox: Outbox, endpoint: Endpoint, lane: Lane, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=SIZE)
     died = outbox.claim(lane.lines[0].queue, (), NOW)
     assert died
     outbox.blame(died.id, NOW)
+    clock.now += 5
     lane.step()
     assert sql(outbox, "SELECT DISTINCT state, crashes FROM delivery") == [("delivered", 1)]

@@ -169,13 +169,13 @@ def all_findings() -> Iterator[WebhookEvent]:
 
 def system_alerts() -> list[WebhookEvent]:
     """Return an alert of each kind."""
-    endpoint, healthy = an_endpoint(), Health(since=NOW)
-    ill = [Health(one, "http_503", NOW) for one in Condition if one is not Condition.HEALTHY]
-    changes = [*((healthy, one) for one in ill), (ill[0], healthy)]
-    made = [alerts.health_alert(endpoint, before, after, NOW) for before, after in changes]
+    endpoint = an_endpoint()
+    healths = [Health(one, "" if one is Condition.HEALTHY else "http_503", NOW) for one in Condition]
+    made = [alerts.health_alert([(endpoint, health)] * number, NOW) for health in healths for number in (1, 2)]
+    made += [alerts.died_alert("team", "expired", number, NOW) for number in (1, 7)]
     expiries = [Expiry("client_cert", Path("client.pem"), "", NOW + days * 86400, days * 86400) for days in (-1, 20)]
     made += [alerts.certificate_alert(endpoint, expiry, NOW) for expiry in expiries]
-    return [event for event in made if event]
+    return made
 
 
 def warnings_of_resources() -> list[WebhookEvent]:

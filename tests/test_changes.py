@@ -9,13 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from sfwebhooks.changes import ENDPOINT_REMOVED, TOO_OLD
 from sfwebhooks.claims import Queue
 from sfwebhooks.database import BUSY_SECONDS
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records
-from sfwebhooks.retry import State
+from sfwebhooks.retry import DeadReason, State
 from sfwebhooks.selection import Selection
 from tests.builders import NOW, a_scan, an_event
 from tests.conftest import sql
@@ -23,6 +22,7 @@ from tests.filled import begin, end, put, put_event, send
 
 ALL = Selection()
 DAY = 86400.0
+EXPIRED = DeadReason.EXPIRED
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_paced_replay_is_not_too_old_before_its_time(outbox: Outbox, records: 
     for _ in range(2):
         send(outbox)
     records.replay(ALL, NOW, 10 * 86400.0)
-    records.age({"team": 7 * 86400.0}, 7 * 86400.0, NOW + 9 * 86400.0)
+    records.expire("team", EXPIRED, 7 * 86400.0, NOW + 9 * 86400.0)
     assert (one(records, 1).state, one(records, 2).state) == (State.DEAD, State.WAITING)
 
 
@@ -99,9 +99,10 @@ def test_a_replay_forgets_batch_and_crashes(outbox: Outbox, records: Records) ->
     put(outbox, 1)
     outbox.claim(Queue("team", size=10), (), NOW + 60)
     outbox.blame(an_id(1), NOW)
-    send(outbox, State.DEAD)
+    send(outbox, State.DEAD, at=NOW + 60)
+    sql(outbox, "UPDATE delivery SET refusals = 3, refused_in = 1")
     records.replay(ALL, NOW)
-    assert sql(outbox, "SELECT crashes, batch FROM delivery") == [(0, None)]
+    assert sql(outbox, "SELECT crashes, batch, refusals, refused_in FROM delivery") == [(0, None, 0, None)]
 
 
 def test_what_waits_is_not_replayed(outbox: Outbox, records: Records) -> None:
@@ -185,49 +186,37 @@ def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_told(outbox:
 def test_what_waits_for_too_long_is_a_dead_letter(outbox: Outbox, records: Records) -> None:
     put(outbox, 1)
     put(outbox, 2, at=NOW + 2)
-    assert records.age({"team": DAY}, 7 * DAY, NOW + DAY + 1) == 1
+    assert records.expire("team", EXPIRED, DAY, NOW + DAY + 1) == 1
     old, young = one(records, 1), one(records, 2)
-    assert (old.state, old.reason, old.settled_at) == (State.DEAD, TOO_OLD, NOW + DAY + 1)
+    assert (old.state, old.reason, old.settled_at) == (State.DEAD, "expired", NOW + DAY + 1)
     assert young.state is State.WAITING
 
 
-def test_each_endpoint_has_its_age(outbox: Outbox, records: Records) -> None:
-    for endpoint in ("a", "b", "c"):
+def test_what_waits_for_another_endpoint_does_not_expire(outbox: Outbox, records: Records) -> None:
+    for endpoint in ("a", "b"):
         put(outbox, 1, endpoint=endpoint)
-    assert records.age({"a": DAY, "b": 3 * DAY, "c": DAY}, 7 * DAY, NOW + 2 * DAY) == 2
-    assert records.counts(ALL) == {"a": {"dead": 1}, "b": {"waiting": 1}, "c": {"dead": 1}}
-
-
-def test_what_waits_for_an_endpoint_that_is_gone_ends_by_the_default_age(outbox: Outbox, records: Records) -> None:
-    put(outbox, 1, endpoint="gone")
-    assert records.age({"team": DAY}, 7 * DAY, NOW + 6 * DAY) == 0
-    assert records.age({"team": DAY}, 7 * DAY, NOW + 8 * DAY) == 1
-    assert [record.reason for record in records.deliveries(ALL, 1)] == [ENDPOINT_REMOVED]
+    assert records.expire("a", EXPIRED, DAY, NOW + 2 * DAY) == 1
+    assert records.counts(ALL) == {"a": {"dead": 1}, "b": {"waiting": 1}}
 
 
 def test_the_age_counts_from_the_replay(outbox: Outbox, records: Records) -> None:
     put(outbox, 1)
     send(outbox)
     records.replay(ALL, NOW + 9 * DAY)
-    assert records.age({"team": DAY}, DAY, NOW + 9 * DAY + 60) == 0
-
-
-def test_what_has_no_time_of_acceptance_has_no_age(outbox: Outbox, records: Records) -> None:
-    put(outbox, 1, at=0.0)
-    assert records.age({"team": DAY}, DAY, NOW) == 0
+    assert records.expire("team", EXPIRED, DAY, NOW + 9 * DAY + 60) == 0
 
 
 def test_what_is_settled_does_not_age(outbox: Outbox, records: Records) -> None:
     put(outbox, 1)
     send(outbox)
-    assert records.age({"team": DAY}, DAY, NOW + 9 * DAY) == 0
+    assert records.expire("team", EXPIRED, DAY, NOW + 9 * DAY) == 0
 
 
 def test_names_of_any_order_and_kind_are_found_among_the_waiting(outbox: Outbox, records: Records) -> None:
     names = ["", "\U0001f41b", "Z", "a", "a\0b", "zz"]
     for name in names:
         put(outbox, 1, 2, endpoint=name)
-    assert records.age({}, DAY, NOW + 2 * DAY) == 2 * len(names)
+    assert records.waiting_endpoints() == sorted(names)
 
 
 # --- prune
@@ -242,7 +231,7 @@ def test_what_was_settled_long_ago_goes_by_the_time_of_its_state(
     settled_at = NOW + 0.125
     assert records.prune(settled_at + keep_seconds, DAY, 3 * DAY) == 0
     assert records.prune(settled_at + keep_seconds + 1, DAY, 3 * DAY) == 1
-    assert [rows_of(outbox, table) for table in ("delivery", "event", "attempt")] == [0, 0, 0]
+    assert [rows_of(outbox, table) for table in ("delivery", "event", "delivery_attempt")] == [0, 0, 0]
 
 
 def test_what_waits_is_never_pruned(outbox: Outbox, records: Records) -> None:
@@ -371,7 +360,7 @@ def test_what_was_delivered_when_its_turn_comes_does_not_age(outbox: Outbox, rec
             "CREATE TRIGGER meanwhile AFTER UPDATE ON delivery WHEN old.number = 1"
             " BEGIN UPDATE delivery SET state = 'delivered' WHERE number = 700; END"
         )
-    assert records.age({}, DAY, NOW + 9 * DAY) == 699
+    assert records.expire("team", EXPIRED, DAY, NOW + 9 * DAY) == 699
     assert records.counts(ALL) == {"team": {"dead": 699, "delivered": 1}}
 
 

@@ -21,7 +21,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
-from sfwebhooks.queues import CRASHES_MAX, Outcome
+from sfwebhooks.queues import CRASH_WAITS, CRASHES_MAX, Outcome
 from sfwebhooks.receipts import RUN
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
@@ -351,10 +351,14 @@ def blame(outbox: Outbox, delivery: Delivery, times: int) -> None:
         outbox.blame(delivery.id, NOW)
 
 
-def test_a_delivery_that_crashed_its_sender_twice_is_tried_again(outbox: Outbox) -> None:
+@pytest.mark.parametrize(("crashes", "wait"), [(1, CRASH_WAITS[0]), (2, CRASH_WAITS[1])])
+def test_a_delivery_that_crashed_its_sender_is_tried_again_after_a_while(
+    outbox: Outbox, crashes: int, wait: float
+) -> None:
     put(outbox, an_event())
-    blame(outbox, claim(outbox), CRASHES_MAX - 1)
-    assert claim(outbox)
+    blame(outbox, claim(outbox), crashes)
+    assert outbox.claim(QUEUE, (), NOW + wait - 1) is None
+    assert outbox.claim(QUEUE, (), NOW + wait)
 
 
 def test_a_delivery_that_crashed_its_sender_three_times_is_dead(outbox: Outbox) -> None:

@@ -376,6 +376,7 @@ def test_a_refused_request_of_several_goes_on_in_halves_at_once(status: int, hea
     found = decided(judge(Reply(status=status), NOW), members=5, health=health)
     assert halves(found) == [2, 3]
     assert {(one.state, one.counts, one.refused, one.due_at) for one in found} == {(State.WAITING, False, False, NOW)}
+    assert {one.refused_in for one in found} == {health.era}
 
 
 @pytest.mark.parametrize(("attempts", "split"), [(0, []), (1, []), (2, [5, 5]), (3, [5, 5]), (9, [5, 5])])

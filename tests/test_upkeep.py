@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -19,11 +18,11 @@ from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.lane import Lane
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import SET_SECONDS
+from sfwebhooks.pacing import OUTAGE_PROBES, Condition, Health
 from sfwebhooks.records import OLDEST
-from sfwebhooks.upkeep import AGE_SECONDS, AGE_SHARE, FOLLOW_SECONDS, SIZE_SECONDS, TIDY_SECONDS, Upkeep
+from sfwebhooks.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
 from tests.builders import NOW, a_scan, an_endpoint, an_event
-from tests.conftest import Clock, Team, put, soon, sql
+from tests.conftest import Clock, put, sql
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -66,44 +65,91 @@ def told(outbox: Outbox) -> list[tuple[str, str]]:
 # --- age
 
 
-def test_what_waits_too_long_becomes_a_dead_letter(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def ill(outbox: Outbox, name: str = "team", probes: int = OUTAGE_PROBES) -> None:
+    """Let an endpoint have taken nothing for so many probes with an hour between them."""
+    health = Health(Condition.FAILING, "http_503", NOW, 9, NOW, probes, outage_probes=probes)
+    outbox.settle((), {name: health})
+
+
+def test_what_waits_too_long_for_an_endpoint_that_takes_nothing_becomes_a_dead_letter(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], caplog: pytest.LogCaptureFixture
+) -> None:
     endpoint = an_endpoint(max_age=2 * DAY)
-    put(outbox, endpoint)
-    upkeep(endpoint).look(NOW + 2 * DAY + 1)
-    assert states(outbox) == [("dead", "too_old")]
+    put(outbox, endpoint, events=3)
+    ill(outbox)
+    upkeep(endpoint, OPS).look(NOW + 2 * DAY + 1)
+    assert states(outbox)[:3] == [("dead", "expired")] * 3
+    assert "3 deliveries are dead for endpoint team (expired)" in caplog.text
+
+
+def test_that_deliveries_expired_is_one_alert_with_their_number(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = an_endpoint(max_age=2 * DAY)
+    put(outbox, endpoint, events=3)
+    ill(outbox)
+    upkeep(endpoint, OPS).look(NOW + 2 * DAY + 1)
+    assert [message.partition(":")[0] for name, message in told(outbox) if "expired" in message] == [
+        "3 deliveries are dead for endpoint team (expired)"
+    ]
 
 
 def test_what_is_not_too_old_waits_on(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
     endpoint = an_endpoint(max_age=2 * DAY)
     put(outbox, endpoint)
+    ill(outbox)
     upkeep(endpoint).look(NOW + 2 * DAY - 1)
     assert states(outbox) == [("waiting", "")]
 
 
-def test_what_waits_for_an_endpoint_that_was_removed_dies_of_age(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
-    put(outbox, an_endpoint("gone"))
-    upkeep(an_endpoint()).look(NOW + 8 * DAY)
-    assert states(outbox) == [("dead", "endpoint_removed")]
-
-
-def test_nothing_dies_of_age_while_the_settings_have_a_mistake(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
-    put(outbox, an_endpoint("left-out"))
-    upkeep(an_endpoint(), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)).look(NOW + 30 * DAY)
+@pytest.mark.parametrize("probes", [None, OUTAGE_PROBES - 1])
+def test_nothing_expires_at_an_endpoint_that_may_take_it(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], probes: int | None
+) -> None:
+    """A machine that was off for a month, or whose clock is a month ahead: nothing of that was tried yet."""
+    put(outbox, an_endpoint())
+    if probes:
+        ill(outbox, probes=probes)
+    upkeep(an_endpoint()).look(NOW + 30 * DAY)
     assert states(outbox) == [("waiting", "")]
 
 
-def test_nothing_dies_of_age_for_an_endpoint_that_is_only_switched_off(
+@pytest.mark.parametrize(("hours", "state"), [(1.9, "waiting"), (2.1, "dead")])
+def test_what_waits_for_an_endpoint_that_was_removed_expires_in_a_process_that_saw_that_for_long(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], hours: float, state: str
+) -> None:
+    put(outbox, an_endpoint("gone"))
+    steady = Clock(1000.0)
+    one = upkeep(an_endpoint(), steady=steady)
+    steady.now += hours * HOUR
+    one.look(NOW + 8 * DAY)
+    assert [found for found, _ in states(outbox)] == [state]
+
+
+def test_nothing_expires_for_an_endpoint_that_was_removed_while_the_settings_have_a_mistake(
+    outbox: Outbox, upkeep: Callable[..., Upkeep]
+) -> None:
+    put(outbox, an_endpoint("left-out"))
+    later(upkeep(an_endpoint(), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)))
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_expires_for_an_endpoint_that_is_only_switched_off(
     outbox: Outbox, upkeep: Callable[..., Upkeep]
 ) -> None:
     put(outbox, an_endpoint("off"))
-    upkeep(an_endpoint(), unused=frozenset({"off"})).look(NOW + 30 * DAY)
+    later(upkeep(an_endpoint(), unused=frozenset({"off"})))
     assert states(outbox) == [("waiting", "")]
 
 
-def test_nothing_dies_of_age_while_there_is_no_endpoint_at_all(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_nothing_expires_while_there_is_no_endpoint_at_all(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
     put(outbox, an_endpoint())
-    upkeep().look(NOW + 30 * DAY)
+    later(upkeep())
     assert states(outbox) == [("waiting", "")]
+
+
+def later(one: Upkeep) -> None:
+    """Let an upkeep look after it was there for a month."""
+    one._began_at -= 30 * DAY
+    one.look(NOW + 30 * DAY)
 
 
 # --- retention
@@ -124,13 +170,14 @@ def test_what_was_delivered_is_kept_for_a_while(
 def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
     endpoint = an_endpoint(max_age=DAY)
     one = upkeep(endpoint)
+    ill(outbox)
     look(one, NOW + DAY, clock)
     put(outbox, endpoint)
     outbox_age = NOW + DAY + TIDY_SECONDS
     look(one, outbox_age - 1, clock)
     assert states(outbox) == [("waiting", "")]
     look(one, outbox_age, clock)
-    assert states(outbox) == [("dead", "too_old")]
+    assert states(outbox) == [("dead", "expired")]
 
 
 # --- a filling outbox
@@ -253,113 +300,6 @@ def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
     put(outbox, an_endpoint())
     plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?", "'team'"))
     assert [row[3] for row in plan] == ["SEARCH delivery USING INDEX delivery_age (endpoint=?)"]
-
-
-# --- a clock that is set
-
-
-@pytest.fixture
-def steady() -> Clock:
-    """Seconds that nobody sets."""
-    return Clock(1000.0)
-
-
-@pytest.fixture
-def refused(endpoint: Endpoint, team: Team) -> Endpoint:
-    """An endpoint that takes nothing, and gives up what waits for half an hour."""
-    team.answer = 503
-    return replace(endpoint, max_age=HOUR / 2)
-
-
-@pytest.fixture
-def timed(outbox: Outbox, refused: Endpoint, clock: Clock, steady: Clock) -> Iterator[Lane]:
-    """Its lane, which has tried a delivery at NOW."""
-    lane = Lane([refused], outbox, clock, steady=steady)
-    put(outbox, refused)
-    assert lane.step()
-    yield lane
-    lane.stop(soon())
-
-
-def pass_by(seconds: float, *clocks: Clock) -> None:
-    for clock in clocks:
-        clock.now += seconds
-
-
-@pytest.mark.parametrize("jump", [HOUR, -HOUR])
-def test_what_waits_dies_of_its_own_age_and_not_of_a_clock_that_was_set(
-    outbox: Outbox,
-    upkeep: Callable[..., Upkeep],
-    timed: Lane,
-    refused: Endpoint,
-    clock: Clock,
-    steady: Clock,
-    jump: float,
-) -> None:
-    one = upkeep(refused, steady=steady)
-    one.look(clock.now)
-    clock.now += jump
-    one.look(clock.now)  # before the lane does
-    timed.step()
-    pass_by(HOUR / 2 - 1, clock, steady)
-    one.look(clock.now)
-    assert [state for state, _ in states(outbox)] == ["waiting"]
-    pass_by(TIDY_SECONDS, clock, steady)
-    one.look(clock.now)
-    assert states(outbox) == [("dead", "too_old")]
-
-
-def test_what_dies_of_age_does_so_though_nobody_sends_once_the_clock_was_set_a_while_ago(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock, steady: Clock
-) -> None:
-    endpoint = an_endpoint(max_age=HOUR / 2)
-    one = upkeep(endpoint, steady=steady)
-    put(outbox, endpoint)
-    one.look(clock.now)
-    clock.now += HOUR
-    died = []
-    for _ in range(3):
-        one.look(clock.now)
-        died.append(outbox.tallies()["dead"])
-        pass_by(FOLLOW_SECONDS / 2, clock, steady)
-    assert died == [0, 0, 1]
-
-
-@pytest.mark.parametrize("seconds", [SET_SECONDS, 8 * HOUR])
-def test_a_clock_that_was_corrected_or_a_machine_that_slept_keeps_nothing_from_its_age(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock, steady: Clock, seconds: float
-) -> None:
-    endpoint = an_endpoint(max_age=SET_SECONDS)
-    one = upkeep(endpoint, steady=steady)
-    put(outbox, endpoint)
-    one.look(clock.now)
-    clock.now += SET_SECONDS
-    pass_by(seconds, clock, steady)
-    one.look(clock.now)
-    assert states(outbox) == [("dead", "too_old")]
-
-
-@pytest.mark.parametrize("jump", [HOUR, -HOUR])
-def test_how_long_deliveries_wait_is_told_as_if_the_clock_had_not_been_set(
-    outbox: Outbox,
-    upkeep: Callable[..., Upkeep],
-    timed: Lane,
-    refused: Endpoint,
-    clock: Clock,
-    steady: Clock,
-    jump: float,
-) -> None:
-    one, limit = upkeep(refused, OPS, steady=steady), refused.max_age * AGE_SHARE
-    one.look(clock.now)
-    clock.now += jump
-    one.look(clock.now)  # before the lane does
-    timed.step()
-    pass_by(limit - 1, clock, steady)
-    one.look(clock.now)
-    assert told(outbox) == []
-    pass_by(AGE_SECONDS, clock, steady)
-    one.look(clock.now)
-    assert ["has waited for 3 min 59 s" in message for _, message in told(outbox)] == [True]
 
 
 # --- certificates
