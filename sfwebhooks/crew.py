@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Callable
 
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import OutboxError, ShortageError
 from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -105,6 +105,8 @@ class Crew:
                 went = self._step()
                 self._trouble.ended()
                 self._took = time.monotonic() - begin if went else self._took
+            except ShortageError:  # said once for all endpoints by the dispatcher
+                log.debug("webhooks: %s waits", self._name, exc_info=True)
             except OutboxError as error:
                 self._trouble.met(str(error))
             except MemoryError:

@@ -13,7 +13,7 @@ from typing import Callable
 from sfwebhooks.alerting import Alerting
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError
 from sfwebhooks.lane import NEVER, Lane
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import Clock, uptime
@@ -21,6 +21,8 @@ from sfwebhooks.trouble import Trouble
 
 #: seconds that are left to a scan for each one that is used to send beside it
 REST_SHARE = 9.0
+#: seconds without a shortage of resources after which it is over
+SHORTAGE_SECONDS = 30.0
 
 
 class Dispatcher:
@@ -36,6 +38,9 @@ class Dispatcher:
             Lane(group, self.outbox, clock, uptime if clock is time.time else None)
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
         ]
+        #: monotonic seconds at which this process was last short of a resource
+        self._short_at = float("-inf")
+        self._shortage = Trouble(over="this process has descriptors and memory again")
         self._alerting = Alerting(by_url, self.outbox, clock)
         self._trouble = {lane: Trouble(f"endpoint {lane.lines[0].endpoint.name}: ") for lane in self.lanes}
 
@@ -48,7 +53,7 @@ class Dispatcher:
         Returns:
             Whether an alert waits for others for a moment.
         """
-        short = any(lane.is_short for lane in self.lanes)
+        short = self._look_at_shortage()
         for lane in self.lanes:
             lane.tick()
             if short:
@@ -57,6 +62,16 @@ class Dispatcher:
         lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
         with suppress(OutboxError):
             return self._alerting.look(lines, last)
+        return False
+
+    def _look_at_shortage(self) -> bool:
+        """Return whether this process lacks a resource; log when that begins, and when it has been over for a while."""
+        if any(lane.is_short for lane in self.lanes):
+            self._shortage.met("this process has no descriptors or no memory left", "; some endpoints wait for others")
+            self._short_at = time.monotonic()
+            return True
+        if time.monotonic() - self._short_at > SHORTAGE_SECONDS:
+            self._shortage.ended()
         return False
 
     @property
@@ -111,6 +126,8 @@ class Dispatcher:
             found = work()
             self._trouble[lane].ended()
             return found
+        except ShortageError:  # said once for all endpoints
+            return None
         except OutboxError as error:
             self._trouble[lane].met(str(error))
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from sfwebhooks.attempts import Attempt
+from sfwebhooks.attempts import Attempt, Failure
 from sfwebhooks.events import Batch
 from sfwebhooks.pacing import Change
 from sfwebhooks.pipeline import Line
@@ -36,6 +36,9 @@ def tell(line: Line, batch: Batch, attempt: Attempt, settlement: Settlement, cha
     if settlement.batch not in ("", batch.id):
         text = "webhooks: %s did not take %d messages at once (%s); they are sent in two halves"
         log.info(text, name, len(batch.deliveries), attempt.reason)
+        return
+    if attempt.reason == Failure.SHORTAGE.value:
+        log.debug("webhooks: %s: %s%s", name, settlement.reason, attempt.answer)
         return
     news = now.condition is not before.condition or attempt.reason != line.logged
     line.logged = attempt.reason

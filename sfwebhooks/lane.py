@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from sfwebhooks import journal
+from sfwebhooks.attempts import Failure
 from sfwebhooks.claims import Pick
 from sfwebhooks.crew import Crew
 from sfwebhooks.endpoints import Endpoint
@@ -50,7 +51,7 @@ class Lane:
         self._paced = False
         #: (endpoint, reason) -> deliveries that died and are not reported yet
         self.deaths: Counter[tuple[str, str]] = Counter()
-        #: whether this process had no descriptor left when it wanted to begin here
+        #: whether this process lacked a resource when it wanted to begin here, or to send
         self.is_short = False
         self._ledger = Ledger(outbox, self._written, self.deaths)
         self._tenure = Tenure(self.lines, outbox, clock, steady or clock, self.deaths)
@@ -102,6 +103,7 @@ class Lane:
             with self._claiming:
                 line.in_flight -= 1
         journal.tell(line, batch, attempt, settlements[0], change)
+        self.is_short = attempt.reason == Failure.SHORTAGE.value
         outcome = Outcome(batch, attempt, settlements)
         self._ledger.settle(line, outcome, grouped and not outcome.is_split)
         return True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.lane import NEVER, Lane
+from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import (
     FAILURES_MAX,
@@ -29,7 +31,7 @@ from sfwebhooks.pacing import (
 from sfwebhooks.pipeline import accept
 from sfwebhooks.queues import CRASH_WAITS, CRASHES_MAX
 from sfwebhooks.receiver import Received
-from sfwebhooks.tenure import Note
+from sfwebhooks.tenure import LIFE_SECONDS, Note
 from tests import filled
 from tests.builders import NOW, URL, an_endpoint, an_event
 from tests.conftest import PATIENCE, Clock, Gate, Team, fail, hold, put, soon, spoil, sql
@@ -500,6 +502,43 @@ def test_a_second_sender_waits_while_the_first_one_has_the_url(
     put(outbox, endpoint, events=2)
     lane.step()
     assert new_lane(endpoint).step() is False
+
+
+def test_one_endpoint_name_with_two_urls_has_one_sender(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    receive: Callable[..., Team],
+    new_lane: Callable[..., Lane],
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A configuration that changed under a running scan, or two configurations for one outbox."""
+    other = receive()
+    put(outbox, endpoint, events=4)
+    first, second = new_lane(endpoint), new_lane(replace(endpoint, url=Secret(other.url)))
+    first.step()
+    assert (second.step(), other.got) == (False, [])
+    assert f"process {os.getpid()} sends to it at another URL" in caplog.text
+    first.stop(soon())
+    clock.now += 1
+    while second.step():
+        pass
+    assert (len(team.got), len(other.got)) == (1, 3)
+
+
+def test_the_owner_of_a_url_leaves_a_sign_of_life(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    clock.now += LIFE_SECONDS
+    lane.tick()
+    note = Note.read(url_lock(outbox.path, endpoint.url_id).noted())
+    assert (note.pid, note.at, note.rendering) == (os.getpid(), round(clock.now), "")
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "1 2 three", "\0" * 96, "1e400 x", "nan", "9" * 96])
+def test_rubbish_in_a_note_is_not_a_note(text: str) -> None:
+    assert Note.read(text) == Note()
 
 
 def test_a_second_sender_takes_over_when_the_first_one_lets_go(

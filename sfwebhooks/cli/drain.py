@@ -57,12 +57,13 @@ def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
         dispatcher.open_now()
         dispatcher.wake()
         dispatcher.linger(time.monotonic() + timeout, horizon=timeout, healthy_only=False, stop=stop)
-        with closing(Records(path)) as records:
-            expire(records, dispatcher.outbox, found, dispatcher.tried_in_vain, time.time(), removed=True)
-        after = dispatcher.outbox.tallies()
-        waiting = _waiting(dispatcher.outbox, found)
+        dark = dispatcher.tried_in_vain
     finally:
-        dispatcher.stop(seconds=1.0)
+        dispatcher.stop(seconds=1.0)  # which closes what it has open, before more is opened
+    with closing(Outbox(path, storage=found.storage)) as outbox, closing(Records(path)) as records:
+        expire(records, outbox, found, dark, time.time(), removed=True)
+        after = outbox.tallies()
+        waiting = _waiting(outbox, found)
     delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
     out.print(f"{delivered} delivered, {after[State.WAITING.value]} waiting, {after[State.DEAD.value]} dead.")
     for line in waiting:
