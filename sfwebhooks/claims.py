@@ -11,6 +11,7 @@ from typing import Any
 
 from sfwebhooks.events import Delivery
 from sfwebhooks.jsontext import Stored
+from sfwebhooks.retry import SPLIT
 from sfwebhooks.rows import FRESH, LATE, deliveries
 
 #: what is an endpoint's and not in flight; of several about the same subject only the first
@@ -69,26 +70,41 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
 
 
 def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
-    """Return the oldest, the newest or the smallest message that waits, whenever it is due; with its batch, if it has
-    one.
+    """Return the oldest, the newest or the smallest message that waits, whenever it is due: of those that were never
+    refused, if there are any.
+
+    It goes alone, unless it was in a request of several to which no reply came: that comes again as it was.
 
     Args:
         fresh: only one that was never in a request.
     """
-    order = "d.due_at {0}, d.number {0}" if fresh else "d.accepted_at {0}, d.number {0}"
-    which = FRESH if fresh else "d.state = 'waiting'"
-    query = (
-        "SELECT d.number, d.batch, length(e.data), e.type, e.scan_id FROM delivery d JOIN event e ON e.id = d.event_id"
-        f" WHERE {FREE} AND {which} ORDER BY {order} LIMIT {SMALLEST_OF}"
-    )
     given = (queue.endpoint, json.dumps([*busy]))
-    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
-    found = [row for direction in directions for row in sql.execute(query.format(direction), given)]
-    rows = [row for row in found if row[3] not in ENDS] or found
+    kinds = [FRESH] if fresh else [FRESH, "d.state = 'waiting' AND d.refusals = 0", "d.state = 'waiting'"]
+    rows: list[tuple[int, str | None, str, int, str]] = []
+    for kind in kinds:
+        found = _from_the_ends(sql, given, pick, kind)
+        rows = [row for row in found if row[4] not in ENDS] or found
+        if rows and rows[0][4] not in ENDS:
+            break
     if not rows:
         return []
-    number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, queue.endpoint, batch) if batch else _rows(sql, [number])
+    number, batch, reason, *_ = min(rows, key=lambda row: row[3]) if pick is Pick.SMALLEST else rows[0]
+    together = batch and not reason.startswith(SPLIT)
+    return _members(sql, queue.endpoint, batch) if together else _rows(sql, [number])
+
+
+def _from_the_ends(
+    sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
+) -> list[tuple[int, str | None, str, int, str]]:
+    """Return number, batch, reason, size and event type of messages of a kind at the ends of a queue where one is
+    picked."""
+    order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
+    query = (
+        "SELECT d.number, d.batch, d.reason, length(e.data), e.type FROM delivery d"
+        f" JOIN event e ON e.id = d.event_id WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
+    )
+    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
+    return [row for direction in directions for row in sql.execute(query.format(direction), given)]
 
 
 def _next_alone(sql: sqlite3.Connection, given: tuple[str, str], now: float) -> list[Delivery]:

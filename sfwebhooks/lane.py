@@ -285,4 +285,8 @@ class Lane:
 
     def _rest_seconds(self) -> float:
         """Return how long nothing can be done here, as far as we know."""
-        return min(self._tenure.pace.wait(self._clock()), POLL_SECONDS) if self._paced else POLL_SECONDS
+        now = self._clock()
+        if self._paced:
+            return min(self._tenure.pace.wait(now), POLL_SECONDS)
+        probes = [line.health.open_at - now for line in self.lines if not line.health.healthy]
+        return min((wait for wait in (*probes, POLL_SECONDS) if wait > 0), default=POLL_SECONDS)

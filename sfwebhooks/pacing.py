@@ -24,7 +24,9 @@ REFUSALS_MAX = 3
 #: seconds between the probes of an endpoint that is FAILING or HELD; the last one repeats
 PROBE_SECONDS = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 #: the same of one that is HELD since it refused several messages in a row: others may be taken
-REFUSAL_PROBE_SECONDS = (5.0, *PROBE_SECONDS)
+REFUSAL_PROBE_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0, *PROBE_SECONDS)
+#: seconds for which it must be held before that is alerted
+REFUSAL_LASTING_SECONDS = 5.0
 #: seconds; what is closed for much longer than any probe or Retry-After asks comes from a clock that was set back
 CLOSED_MAX = 7500.0
 #: seconds; a clock that is set by less was corrected, as it always is
@@ -167,7 +169,7 @@ class Health:
         alerts = self.alerts if now - self.alerted_at < CALM_SECONDS else 0
         if self.condition is Condition.DISABLED or not alerts:
             # one that is held for a moment refused some messages, and takes others
-            return now if self.healthy or self.probes or not self.refusals else float("inf")
+            return self.since + REFUSAL_LASTING_SECONDS if self.refusals and not self.healthy else now
         return self.since + min(LASTING_SECONDS * float(2 ** (alerts - 1)), LASTING_MAX)
 
     def reported(self, now: float) -> Health:

@@ -31,6 +31,8 @@ REFUSALS_MAX = 3
 REFUSED_WAITS = (5.0, 60.0)
 #: seconds before a message is tried again after this process lacked a resource
 SHORTAGE_SECONDS = 5.0
+#: how the reason of a delivery begins whose request was split, and that was in no request since
+SPLIT = "split: "
 
 RETRY_STATUS = frozenset({408, 409, 425, 429})
 OUTCOME_OF_FAILURE = {
@@ -200,7 +202,7 @@ def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int,
     wait = SHORTAGE_SECONDS if verdict.outcome is Outcome.SHORTAGE else wait
     refused_in = era if verdict.outcome is Outcome.REFUSED else None
     return [
-        Settlement(State.WAITING, f"split: {verdict.reason}", now + wait, counts, batch=half.id, refused_in=refused_in)
+        Settlement(State.WAITING, f"{SPLIT}{verdict.reason}", now + wait, counts, batch=half.id, refused_in=refused_in)
         for half in batch.halves
         for _ in half.deliveries
     ]
