@@ -89,8 +89,9 @@ def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: P
     if not rows:
         return []
     number, batch, reason, *_ = min(rows, key=lambda row: row[3]) if pick is Pick.SMALLEST else rows[0]
-    together = batch and not reason.startswith(SPLIT)
-    return _members(sql, queue.endpoint, batch) if together else _rows(sql, [number])
+    if batch and not reason.startswith(SPLIT):
+        return _members(sql, queue.endpoint, batch)
+    return _rows(sql, [number])
 
 
 def _from_the_ends(
