@@ -31,6 +31,10 @@ class OutboxBusyError(OutboxError):
     """The outbox is locked or its disk is full just now; the same call may succeed in a moment."""
 
 
+class UnwritableError(WebhooksError):
+    """An event has a value that the outbox cannot write; it alone is not accepted."""
+
+
 class InstallError(WebhooksError):
     """The shim cannot be put into the scanner, or taken out of it."""
 

@@ -71,6 +71,8 @@ class WebhookEvent:
     scan: Scan | None = None
     #: vulnerability_found or malware_detected beside a finding's risk name
     special: str | None = None
+    #: why its data could not be made, so that it cannot be written; empty: they could
+    problem: str = ""
 
 
 @dataclass(frozen=True)

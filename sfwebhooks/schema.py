@@ -96,7 +96,7 @@ STEPS = (
     CREATE TABLE withheld (
         scan_id  TEXT NOT NULL,
         endpoint TEXT NOT NULL,
-        reason   TEXT NOT NULL,         -- outbox_full
+        reason   TEXT NOT NULL,         -- outbox_full, unwritable
         number   INTEGER NOT NULL,
         PRIMARY KEY (scan_id, endpoint, reason)
     ) WITHOUT ROWID;
