@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sfwebhooks import files
 from sfwebhooks.addresses import literal, refusal
 from sfwebhooks.configfile import SECTION, Draft, Entry
 from sfwebhooks.endpoints import Endpoint
@@ -52,8 +53,11 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     return {key: draft.folder / value if isinstance(value, Path) else value}
 
 
-def resolved(text: str, folder: Path) -> str:
+def resolved(text: str, folder: Path, pipes: bool = False) -> str:
     """Return the secret that env:NAME or file:PATH stands for, or the text itself.
+
+    Args:
+        pipes: whether the file may be a pipe, as on a command line.
 
     Raises:
         ValueError: the variable is not set, or the file cannot be read.
@@ -66,7 +70,7 @@ def resolved(text: str, folder: Path) -> str:
     if kind == "file" and name:
         path = folder / file_name(name)
         try:
-            return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+            return files.text(path, files.SETTINGS_MAX, pipes).rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", "not UTF-8")
             raise ValueError(f"{folder / file_name(shown_name(name))} cannot be read: {why}") from error

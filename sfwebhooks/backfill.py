@@ -18,6 +18,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.hostdb import DATABASE, HostDatabase, ScanRow, database_of
+from sfwebhooks.intake import OUTBOX_FULL
 from sfwebhooks.lifecycle import SEVERITY_OF_END, ended, started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
@@ -157,7 +158,7 @@ def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> b
     pipeline.accept([event for event in events if event.type not in SEVERITY_OF_END], only, outbox, time.time())
     for event in events:
         if event.type in SEVERITY_OF_END:
-            if event.scan and endpoint.name in outbox.withheld(event.scan.id):
+            if event.scan and OUTBOX_FULL in outbox.withheld(event.scan.id).get(endpoint.name, {}):
                 return False
             outbox.repeat_end(event, pipeline.wanted_by(event, only), time.time())
     return True

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from sfwebhooks import files
 from sfwebhooks.errors import CertificateError
 
 BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
@@ -128,6 +129,6 @@ def _public_part(certificate: x509.Certificate) -> bytes:
 
 def _read(path: Path, option: str) -> bytes:
     try:
-        return path.read_bytes()
+        return files.content(path, files.CERTIFICATES_MAX)
     except OSError as error:
         raise CertificateError(f"{option} {path} cannot be read: {error.strerror}") from error

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks import files
 from sfwebhooks.assembly import INHERITED, endpoint_of, value
 from sfwebhooks.configfile import SECTION, Draft, Entry, Mistake, read, read_mapping
 from sfwebhooks.database import Storage
@@ -74,7 +75,7 @@ def missing(data_folder: Path) -> ConfigError:
 
 def _mentions_us(path: Path) -> bool:
     try:
-        return re.search(rb"(?m)^\s*\[webhooks[\].]", path.read_bytes()) is not None
+        return re.search(rb"(?m)^[^\S\n]*\[webhooks[\].]", files.content(path, files.SETTINGS_MAX)) is not None
     except OSError:
         return True  # unreadable: say so rather than look elsewhere
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks import files
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
 from sfwebhooks.masking import MASK, shown
@@ -143,7 +144,7 @@ def read(path: Path, draft: Draft) -> None:
         ConfigError: nothing of it can be used.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.text(path, files.SETTINGS_MAX)
         if path.suffix == ".json":
             read_mapping(json.loads(text, object_pairs_hook=_unique), draft)
             return

@@ -40,6 +40,10 @@ class ShortageError(OutboxBusyError):
     """This process has no descriptors or memory left; the same call may succeed once something is closed."""
 
 
+class UnwritableError(WebhooksError):
+    """An event has a value that the outbox cannot write; it alone is not accepted."""
+
+
 class InstallError(WebhooksError):
     """The shim cannot be put into the scanner, or taken out of it."""
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from typing import Any
+from unicodedata import category
 
 from sfwebhooks.severity import Severity
 
@@ -21,6 +23,15 @@ from sfwebhooks.severity import Severity
 LAST_SECOND = 253402300799.0
 #: the beginning of the year 1
 FIRST_SECOND = -62135596800.0
+#: stands for what cannot be shown or written
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+#: what stands for other characters that Python does not print, by their category
+UNPRINTABLE = {"Zs": " "}
+#: what Python prints and nobody sees (Unicode's Default_Ignorable_Code_Point, and the blank of Braille). The last two
+#: of FE00 to FE0F are let through: they say whether a symbol is shown in colours.
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]")
+#: a surrogate without the other half
+LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
 _NAMESPACE_BYTES = NAMESPACE.bytes
 
@@ -62,6 +73,8 @@ class WebhookEvent:
     special: str | None = None
     #: what it is about, if several events about the same must arrive in order: one at a time is in flight
     subject: str | None = None
+    #: why its data could not be made, so that it cannot be written; empty: they could
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,14 +193,18 @@ def _second(at: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text in which nothing moves a terminal's cursor or breaks a log's line."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """Return text in which each character can be seen, and none moves a cursor, breaks a line, or reverses the order
+    of reading: with these a text can be made to look like another one, in a terminal, a log or a chat. A space of any
+    width is a space."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else UNPRINTABLE.get(category(char), REPLACED) for char in text)
+    return UNSEEN.sub(REPLACED, text)
 
 
 def clean_text(text: str) -> str:
     """Return text without lone surrogates, which neither UTF-8 nor a strict JSON reader takes."""
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    except UnicodeEncodeError:  # two that belong together are a character
+        return LONE.sub(REPLACED, text).encode("utf-16", "surrogatepass").decode("utf-16")
     return text

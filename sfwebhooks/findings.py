@@ -54,7 +54,21 @@ class Finding:
 
 
 def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
-    """Return the event that tells a finding; `description` is the host's own text for its type."""
+    """Return the event that tells a finding; `description` is the host's own text for its type.
+
+    Of a finding with a value of a wrong type the event has no data, but a problem: the outbox counts it.
+    """
+    try:
+        return _event(finding, scan, description)
+    except MemoryError:
+        raise
+    except Exception as error:  # it would take all findings with it that are accepted together with this one
+        severity, event_id = severity_of(str(finding.type)), finding_id(scan.id, clean_text(str(finding.hash)))
+        why = f"{type(error).__name__}: {error}"
+        return WebhookEvent(event_id, RISK_NAMES[severity], severity, 0.0, {}, scan, problem=why)
+
+
+def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
     severity = severity_of(finding.type, finding.risk)
     special = special_of(finding.type)
     data: dict[str, Any] = {

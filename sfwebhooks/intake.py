@@ -10,8 +10,14 @@ from sfwebhooks.endpoints import RISK_NAMES
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.severity import Severity
 
-#: the reason under which a refused event is counted
+#: the reasons under which events are counted that an endpoint asked for and is not sent
 OUTBOX_FULL = "outbox_full"
+UNWRITABLE = "unwritable"
+#: reason -> what is said of such events behind their number
+WITHHELD_WORDS = {
+    OUTBOX_FULL: "not taken since the outbox was full",
+    UNWRITABLE: "not taken since they cannot be written",
+}
 #: how full the outbox may be, as a part of what it may grow to, for findings of a severity to be taken
 MARKS = {
     Severity.INFO: 0.7,

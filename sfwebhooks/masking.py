@@ -1,43 +1,55 @@
 """What may be shown of a text that others wrote: a receiver's words, or a value of the settings, come in; the same
 without secrets goes out.
 
-A receiver repeats what it was told in its own way: percent-encoded, escaped for JSON or HTML, in capitals, in base64.
-So each secret is looked for in all these ways at once, whichever of its characters are escaped.
+A secret is looked for in all views of the text (`decoding`), whole, and where only its beginning or its end was
+repeated. All of it is linear (`searching`).
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from html.entities import codepoint2name
 from itertools import chain
+from typing import NamedTuple
 from urllib.parse import unquote
 
+from sfwebhooks.decoding import View, forms, from_base64, views
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.keys import WHSEC, WHSK, hmac_key, is_asymmetric
 from sfwebhooks.proxies import Proxy
+from sfwebhooks.searching import PART, beginnings, ends, merged
 
 MASK = "***"
 #: characters of an error of the scanner that are told
 ERROR_MAX = 1024
 #: a part of a URL, a word of a header or a user's name that has so many characters may be a credential
 CREDENTIAL = 12
+#: and so many a part of a path, if somebody repeats only a part of it
+TOKEN = 16
 #: a character takes so many where it is escaped
 ESCAPED = 6
-#: what may be base64, in either alphabet, and long enough to hold a credential
-BASE64 = re.compile(r"[\w+/-]{16,}", re.ASCII)
 #: signs of URLs, passwords, base64 and code, of which no setting has any that is not a secret
 SIGNS = re.compile(r"""wh(?:sec|sk)_|://|["'&%+=@$#?<>|]""")
 #: a long word that is no key: mere letters, all small or all capitals
 WORD = re.compile(r"[a-z._*!/-]*|[A-Z._*!/-]*")
 #: the name of an environment variable, or the path of a file
 NAME = re.compile(r"[A-Z_][A-Z0-9_]*|(?!.*wh(?:sec|sk)_)[\w~ -]*[/.][\w./~ -]*")
+#: words of people and numbers of versions and years, between signs; a key has longer ones, or mixes them
+PLAIN = re.compile(r"[A-Z]{0,20}[a-z]{0,20}(?:[A-Z][a-z]{1,20}){0,3}[0-9]{0,4}")
+
+
+class Sought(NamedTuple):
+    """A secret that is looked for."""
+
+    text: str
+    #: whether its beginnings and ends are, too
+    parts: bool = True
 
 
 def masked(text: str, endpoint: Endpoint, limit: int) -> str:
-    """Return the beginning of a text, with no secret of an endpoint in it, nor with the beginning of one at its end.
+    """Return the beginning of a text, with no secret of an endpoint in it, nor a beginning or an end of one.
 
     Args:
         limit: characters.
@@ -48,17 +60,40 @@ def masked(text: str, endpoint: Endpoint, limit: int) -> str:
 def masked_error(text: str, endpoints: Iterable[Endpoint], others: Iterable[str] = ()) -> str:
     """Return the beginning of an error of the scanner, with no secret of several endpoints in it, nor other ones."""
     secrets = (secret for endpoint in endpoints for secret in _secrets(endpoint))
-    return _masked(text, chain(secrets, others), ERROR_MAX)
+    # a name of a user is among the others, and may be a word
+    return _masked(text, chain(secrets, (Sought(other, not _is_plain(other)) for other in others)), ERROR_MAX)
 
 
-def _masked(text: str, found: Iterable[str], limit: int) -> str:
-    texts = {secret for secret in found if secret.strip()}
-    secrets = sorted(texts, key=len, reverse=True)  # one may be a part of another
-    room = ESCAPED * max(map(len, secrets), default=0)
-    start = _mask(text[: 4 * limit + room], secrets)
-    if len(text) > 4 * limit + room:  # it was cut, and may end in a part of a secret, which is masked nowhere
-        start = start[: max(len(start) - room, start.rfind(MASK) + len(MASK))]
-    return start[:limit]
+def _masked(text: str, found: Iterable[Sought], limit: int) -> str:
+    secrets = {secret for secret in found if secret.text.strip()}
+    room = ESCAPED * max((PART if secret.parts else len(secret.text) for secret in secrets), default=0)
+    start = text[: 4 * limit + room]
+    spans = merged(chain.from_iterable(_spans(view, secrets) for view in views(start)))
+    end = len(start)
+    if len(text) > end:  # it was cut, and may end in a part of a secret that is too short to be masked
+        end = max(end - room, spans[-1][1] if spans else 0)
+    parts: list[str] = []
+    last = 0
+    for begin, behind in spans:
+        parts += (start[last:begin], MASK)
+        last = behind
+    return "".join((*parts, start[last:end]))[:limit]
+
+
+def _spans(view: View, secrets: Iterable[Sought]) -> Iterator[tuple[int, int]]:
+    """Yield where secrets stand in the text of a view."""
+    for secret in secrets:
+        for form in _forms(secret.text):
+            least = min(PART, len(form)) if secret.parts else len(form)
+            found = [beginnings(form, view.text), *([ends(form, view.text)] if least < len(form) else [])]
+            for at, length in chain.from_iterable(found):
+                if length >= least:
+                    yield view.begins[at], view.ends[at + length - 1]
+
+
+@lru_cache(maxsize=1024)
+def _forms(secret: str) -> tuple[str, ...]:
+    return tuple(forms(secret))
 
 
 def shown(text: str) -> str:
@@ -72,59 +107,31 @@ def shown_name(text: str) -> str:
     return text if NAME.fullmatch(text) else shown(text)
 
 
-def _mask(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        text = _pattern(secret).sub(MASK, text)
-
-    def unpacked(run: re.Match[str]) -> str:
-        inside = _from_base64(run[0])
-        return MASK if any(_pattern(secret).search(inside) for secret in secrets) else run[0]
-
-    return BASE64.sub(unpacked, text)
+def _is_plain(text: str) -> bool:
+    """Say whether a text is made of words, as no key is."""
+    return all(PLAIN.fullmatch(word) for word in re.split(r"[^A-Za-z0-9]+", unquote(text)))
 
 
-def _from_base64(text: str) -> str:
-    """Return what stands in base64, in either alphabet; of what is none, or was cut, something."""
-    whole = text[: -1 if len(text) % 4 == 1 else None].translate(str.maketrans("-_", "+/"))
-    return base64.b64decode(whole + "==").decode("utf-8", "replace")
-
-
-@lru_cache(maxsize=1024)
-def _pattern(secret: str) -> re.Pattern[str]:
-    single = re.sub(r"\\+", r"\\", " ".join(secret.split()))
-    return re.compile("".join(map(_written, single)), re.IGNORECASE)
-
-
-def _written(character: str) -> str:
-    """Return a pattern for all ways of writing a character.
-
-    Nothing in it is unlimited or fits in two ways: with a text that almost fits, a receiver could make us search for
-    hours.
-    """
-    if character.isascii() and character.isalnum():
-        return character
-    if character == " ":
-        return r"(?:\s{0,4}|\+|%(?:25){0,2}20)"
-    data, number = character.encode("utf-8", "replace"), ord(character)
-    plain = dict.fromkeys([character, character.upper(), data.decode("latin-1")])
-    ways = [*map(re.escape, plain), f"u{number:04x}", f"&#(?:0{{0,4}}{number}|x0{{0,4}}{number:x});"]
-    ways += ["".join(f"%(?:25){{0,2}}{byte:02x}" for byte in data), r"\\{1,4}".join(f"x{byte:02x}" for byte in data)]
-    ways += [f"&{codepoint2name[number]};"] if number in codepoint2name else []
-    return rf"\\{{0,4}}(?:{'|'.join(ways)})"
-
-
-def _secrets(endpoint: Endpoint) -> Iterator[str]:
+def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
     """Yield what must not be shown of an endpoint; of its URL (a receiver echoes the path) all but scheme and host."""
     for secret in endpoint.secrets:
-        yield from _of_key(secret.reveal())
+        yield from map(Sought, _of_key(secret.reveal()))
     for header in endpoint.headers.values():
-        yield from _of_header(header.reveal())
+        yield from map(Sought, _of_header(header.reveal()))
     for value in Proxy.of(endpoint.proxy).headers.values() if endpoint.proxy else ():
-        yield from _of_header(value)
-    yield from (secret.reveal() for secret in (endpoint.api_key, endpoint.client_key_password) if secret)
+        yield from map(Sought, _of_header(value))
+    yield from (Sought(secret.reveal()) for secret in (endpoint.api_key, endpoint.client_key_password) if secret)
     url = endpoint.url.reveal()
-    target = re.sub(r"^[^/?]*", "", url.partition("://")[2])
-    yield from _credentials(url, target, *re.split(r"[/?&=]", target))
+    path, _, query = re.sub(r"^[^/?]*", "", url.partition("://")[2]).partition("?")
+    yield from _of_url(TOKEN, url, path, *path.split("/"))
+    yield from _of_url(CREDENTIAL, f"{path}?{query}", query, *re.split(r"[/&=]", query))
+
+
+def _of_url(least: int, *parts: str) -> Iterator[Sought]:
+    """Yield parts of a URL; beginnings and ends are looked for of those that are no path and have no words, such as
+    services, which any text may have."""
+    for part in _credentials(*parts):
+        yield Sought(part, len(part) >= least and not re.search("[/?&=]", part) and not _is_plain(part))
 
 
 def _of_key(secret: str) -> Iterator[str]:
@@ -145,7 +152,7 @@ def _of_header(value: str) -> Iterator[str]:
     if credentials and " " not in credentials:
         yield credentials
     if scheme.lower() == "basic":
-        login = _from_base64(credentials)
+        login = from_base64(credentials).decode("utf-8", "replace")
         user, _, password = login.partition(":")
         yield from (password, *_credentials(login, user))
 

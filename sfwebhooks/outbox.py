@@ -12,35 +12,55 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
+from pathlib import Path
 from typing import Any
 
 from sfwebhooks.changes import send_again
+from sfwebhooks.database import Storage
+from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.intake import FINDINGS, OUTBOX_FULL, is_refused
+from sfwebhooks.intake import FINDINGS, OUTBOX_FULL, UNWRITABLE, is_refused
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.queues import Accepted, Queues
 from sfwebhooks.receipts import RUN, SENT, STORED, first_of_run, receipt
 from sfwebhooks.retry import State
 from sfwebhooks.rows import deliveries, insert
+from sfwebhooks.unwritable import Unwritable
 
 
 class Outbox(Queues):
     """The file as scans and senders use it."""
 
+    def __init__(self, path: Path, accepting: bool = False, storage: Storage | None = None) -> None:
+        super().__init__(path, accepting, storage)
+        self._unwritable = Unwritable()
+
     def accept(self, items: Iterable[Accepted], now: float) -> int:
         """Commit the deliveries of some events, each event once; return how many deliveries are new.
 
-        What an outbox that is nearly full does not take is counted.
+        What an outbox that is nearly full does not take is counted, and what cannot be written.
         """
-        new = 0
+        new, problems = 0, []
         with self._writing() as sql:
             fullness = self._fullness(sql)
             for event, wanted in items:
                 if is_refused(event, fullness):
-                    _withhold(sql, event, wanted)
-                else:
+                    _withhold(sql, event, wanted, OUTBOX_FULL)
+                    continue
+                try:
                     new += insert(sql, event, wanted, now)
+                except UnwritableError as error:
+                    problems.append((event, wanted, str(error)))
+                    if event not in self._unwritable:
+                        _withhold(sql, event, wanted, UNWRITABLE)
+        for problem in problems:
+            self._unwritable.note(*problem)
         return new
+
+    def recount_unwritable(self, scan_id: str) -> None:
+        """Count what this process could not write of a scan, after all that the host's database has was accepted."""
+        with self._writing() as sql:
+            self._unwritable.recount(sql, scan_id)
 
     def begin_scan(
         self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
@@ -191,11 +211,11 @@ class Outbox(Queues):
             )
 
 
-def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]]) -> None:
+def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], reason: str) -> None:
     scan_id = event.scan.id if event.scan else ""
     sql.executemany(
         "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
-        [(scan_id, endpoint, OUTBOX_FULL) for endpoint, _ in wanted],
+        [(scan_id, endpoint, reason) for endpoint, _ in wanted],
     )
 
 

@@ -4,6 +4,7 @@ it comes back from the host's database at the scan's end."""
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from itertools import islice
 
 from sfwebhooks.events import WebhookEvent
@@ -45,4 +46,7 @@ class Pending:
 
 def size(event: WebhookEvent) -> int:
     """Return about how many characters an event holds."""
-    return len(event.data.get("data", "")) + sum(len(source["data"]) for source in event.data.get("sources", ()))
+    sources = event.data.get("sources")
+    parts = [event.data, *(sources if isinstance(sources, (list, tuple)) else ())]
+    texts = [part.get("data") for part in parts if isinstance(part, Mapping)]
+    return sum(len(text) for text in texts if isinstance(text, (str, bytes)))

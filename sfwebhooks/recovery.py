@@ -48,7 +48,9 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
     known = outbox.known_events(scan.id)
     outbox.forget_withheld(scan.id, [endpoint.name for endpoint in endpoints])  # what was refused is offered once more
     found = results.found(database, scan, results.untold(database, scan, endpoints, known))
-    return _accept_all(found, endpoints, outbox, deadline)
+    new = _accept_all(found, endpoints, outbox, deadline)
+    outbox.recount_unwritable(scan.id)
+    return new
 
 
 def _accept_all(

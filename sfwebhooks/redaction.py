@@ -9,8 +9,10 @@ for passwords.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+from sfwebhooks.searching import beginnings
 
 MASK = "••••"
 WITHHELD = "(raw content is not shown here)"
@@ -40,6 +42,12 @@ SECRETS = {
 RAW = re.compile(r"RAW_\w+|\w+_CONTENT")
 #: how the host's modules write leaked logins: address, secret, and in brackets where it leaked
 LOGIN = re.compile(r"([^\s:@]+@[^\s:@]+:)(.+?)(\s\[[^\[\]]*\])?", re.DOTALL)
+#: what is shorter is not taken for a quotation: it stands in any text
+QUOTED_LEAST = 4
+#: characters of a text that are shown: more than a chat takes
+TEXT_MAX = 8192
+#: different data that are looked for in a text; of more nothing is shown
+QUOTED_MAX = 32
 #: lines of a secret found in a source repository (sfp_tool_trufflehog) that say where it stands
 PLACES = ("branch", "commitHash", "date", "path", "reason")
 
@@ -59,14 +67,35 @@ def for_chat(host_type: str, text: str) -> str:
 def about_for_chat(text: str, events: object) -> str:
     """Return words about some events, as a chat may show them: what the events hold can be quoted there.
 
+    A quotation at the end may be cut, as a correlation's title is. What was put in is not looked at again.
+
     Args:
         events: their `event_type` and `data`, as a correlation's evidence has them; anything else is none.
     """
+    quoted = {data: shown for data, shown in _quotable(events) if data != shown}
+    if len(quoted) > QUOTED_MAX:
+        return WITHHELD
+    start, more = text[:TEXT_MAX], "…" if len(text) > TEXT_MAX else ""
+    found = ((data, at, length) for data in quoted for at, length in beginnings(data, start))
+    spans = [(at, -length, data) for data, at, length in found if length == len(data) or at + length == len(start)]
+    parts: list[str] = []
+    last = 0
+    for at, less, data in sorted(spans):  # of those that begin at a place the longest first
+        end, whole = at - less, -less == len(data)
+        if at >= last:
+            parts += (start[last:at], quoted[data] if whole or quoted[data] == WITHHELD else MASK)
+        elif end > last:  # it overlaps the one before
+            parts.append(MASK)
+        last = max(last, end)
+    return "".join((*parts, start[last:], more))
+
+
+def _quotable(events: object) -> Iterator[tuple[str, str]]:
+    """Yield the data of some events, and the same as a chat may show it."""
     for event in events if isinstance(events, list) else ():
         data = event.get("data") if isinstance(event, Mapping) else None
-        if data and isinstance(data, str):
-            text = text.replace(data, for_chat(str(event.get("event_type")), data))
-    return text
+        if isinstance(data, str) and len(data) >= QUOTED_LEAST:
+            yield data, for_chat(str(event.get("event_type")), data)
 
 
 def masked(text: str, kept: Kept) -> str:

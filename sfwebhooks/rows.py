@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from dataclasses import astuple, fields
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
+from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.pacing import Condition, Health
@@ -53,14 +55,40 @@ def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
     return Delivery(identity, event, endpoint, name, sequence, attempts, replays > 0, number, refusals, refused_in)
 
 
+def row_of(event: WebhookEvent) -> tuple[Any, ...]:
+    """Return the row of an event.
+
+    Raises:
+        UnwritableError: it has a value that JSON, UTF-8 or SQLite does not have.
+    """
+    if event.problem:
+        raise UnwritableError(event.problem)
+    scan_id = event.scan.id if event.scan else ""
+    try:
+        texts = (event.id, scan_id, event.type, event.special or "", kept(event.data))
+        for text in texts:
+            text.encode()
+        if not math.isfinite(event.at):
+            raise ValueError(f"its time is {event.at}")
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever type somebody put there, and in whatever way it fails
+        raise UnwritableError(f"{type(error).__name__}: {error}") from error
+    return (event.id, scan_id, event.type, int(event.severity), event.special, event.at, texts[-1])
+
+
 def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> int:
-    """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number."""
+    """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number.
+
+    Raises:
+        UnwritableError: nothing was done.
+    """
     if not wanted:
         return 0
-    scan_id = event.scan.id if event.scan else ""
+    row = row_of(event)
+    scan_id = row[1]
     added = sql.execute(
-        "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (event.id, scan_id, event.type, int(event.severity), event.special, event.at, kept(event.data)),
+        "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)", row
     ).rowcount
     new = [(delivery_id(event.id, endpoint), endpoint, name) for endpoint, name in wanted]
     if not added:  # else none of its deliveries can be there

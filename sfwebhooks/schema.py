@@ -83,7 +83,7 @@ TABLES = """
     CREATE TABLE withheld (
         scan_id  TEXT NOT NULL,
         endpoint TEXT NOT NULL,
-        reason   TEXT NOT NULL,             -- outbox_full
+        reason   TEXT NOT NULL,             -- outbox_full, unwritable
         number   INTEGER NOT NULL,
         PRIMARY KEY (scan_id, endpoint, reason)
     ) WITHOUT ROWID;

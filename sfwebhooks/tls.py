@@ -17,6 +17,7 @@ from pathlib import Path
 
 import certifi
 
+from sfwebhooks import files
 from sfwebhooks.budget import TLSContext
 from sfwebhooks.certificates import ClientCertificate, certificates_of, check_identity, reading, utc, validity
 from sfwebhooks.endpoints import Endpoint
@@ -181,12 +182,14 @@ def _encrypts(endpoint: Endpoint) -> bool:
 def _folder(bundle: Path) -> Path | None:
     """Return the bundle if it is a folder that OpenSSL can use, None if it is no folder."""
     try:
-        names = [file.name for file in bundle.iterdir()]
+        found = [file for file in bundle.iterdir() if HASHED.fullmatch(file.name)]
+        for file in found:
+            files.demand_regular(file)  # OpenSSL opens them in the middle of a handshake
     except NotADirectoryError:
         return None
     except OSError as error:
         raise CertificateError(f"ca_bundle {bundle} cannot be read: {error.strerror}") from error
-    if not any(HASHED.fullmatch(name) for name in names):
+    if not found:
         raise CertificateError(f"ca_bundle {bundle} is a folder without hashed certificates: openssl rehash {bundle}")
     return bundle
 

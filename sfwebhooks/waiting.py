@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 
 from sfwebhooks.clocks import moment
+from sfwebhooks.intake import WITHHELD_WORDS
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.queues import Orders
@@ -60,10 +62,11 @@ def summary(outbox: Outbox, scan_id: str, now: float) -> str:
     numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
     waiting = {name: found["waiting"] for name, found in sorted(counts.items()) if "waiting" in found}
     obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now) for name in waiting}
-    refused = sum(number for reasons in outbox.withheld(scan_id).values() for number in reasons.values())
+    withheld: Counter[str] = Counter()
+    for reasons in outbox.withheld(scan_id).values():
+        withheld.update(reasons)
     words = [f"{numbers[State.DELIVERED]} delivered", in_brief(waiting, obstacles), f"{numbers[State.DEAD]} dead"]
-    if refused:
-        words.append(f"{refused} not taken since the outbox was full")
+    words += [f"{number} {WITHHELD_WORDS[reason]}" for reason, number in withheld.items()]
     return ", ".join(words)
 
 

@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sfwebhooks.events import clean_text
+from sfwebhooks.events import clean_text, printable
 
-# Control characters; and the marks that reverse the reading order, with which a name can be made to look like another.
-UNREADABLE = [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F),
-              *range(0x2066, 0x206A)]  # fmt: skip
-READABLE = str.maketrans(dict.fromkeys(UNREADABLE, "\ufffd"))
+#: lines and columns, of which a chat has some
+LAYOUT = re.compile("([\n\t])")
 ABBREVIATIONS = {"id": "ID", "ids": "IDs", "url": "URL", "pr": "PR", "cti": "CTI"}
 
 
@@ -66,7 +64,8 @@ def in_line(text: str, limit: int) -> str:
 def readable(value: Any) -> Any:
     """Return data with nothing in its texts that a person cannot see or a JSON reader refuses, without host's marks."""
     if isinstance(value, str):
-        text = clean_text(value).replace("\r\n", "\n").replace("\r", "\n").translate(READABLE)
+        lines = clean_text(value).replace("\r\n", "\n").replace("\r", "\n")
+        text = "".join(part if part in "\n\t" else printable(part) for part in LAYOUT.split(lines))
         return text.replace("<SFURL>", "").replace("</SFURL>", "")
     if isinstance(value, Mapping):
         return {readable(str(key)): readable(item) for key, item in value.items()}

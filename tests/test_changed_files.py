@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
@@ -206,16 +206,16 @@ def test_a_pair_of_which_only_one_is_new_waits_for_the_other(send: Send, files: 
 def test_files_that_are_replaced_while_they_are_read_are_read_again(
     send: Send, files: Files, demanding: Team, renewed: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Path.read_bytes
+    opened = os.open
     turns = iter([files.client_cert])
 
-    def read_and_replace(path: Path) -> bytes:
-        data = read(path)
+    def open_and_replace(path: Any, *how: Any, **more: Any) -> int:
+        number = opened(path, *how, **more)
         if path == files.client_cert and next(turns, None):
             files.show(renewed)
-        return data
+        return number
 
-    monkeypatch.setattr(Path, "read_bytes", read_and_replace)
+    monkeypatch.setattr(os, "open", open_and_replace)
     assert (send().status, demanding.got[0].client) == (200, "renewed")
 
 

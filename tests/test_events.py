@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from sfwebhooks.events import clean_text, correlation_id, delivery_id, finding_id, lifecycle_id, timestamp
+from sfwebhooks.events import (
+    clean_text,
+    correlation_id,
+    delivery_id,
+    finding_id,
+    lifecycle_id,
+    printable,
+    timestamp,
+)
 
 # Ids are what receivers recognise a repeat by, also across versions of ours: these values must never change.
 
@@ -89,7 +97,22 @@ def test_text_that_utf_8_can_write_is_left_alone(text: str) -> None:
         ("\ud83d\ude00", "\U0001f600"),  # the two halves of one character belong together
         ("\ufeff\ud800", "\ufeff\ufffd"),
         ("\U0001f600\udc80", "\U0001f600\ufffd"),
+        ("\ud83d\ud83d\ude00\ude00", "\ufffd\U0001f600\ufffd"),
     ],
 )
 def test_lone_surrogates_become_replacement_characters(text: str, cleaned: str) -> None:
     assert clean_text(text) == cleaned
+
+
+MISLEADING = [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x61C, *range(0x200B, 0x2010), 0x2028, 0x202E, 0x2060, 0x2066,
+              0x2800, 0x3164, 0xFE00, 0xFEFF, 0xD800, 0xE000, 0xE0041, 0xE0101]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", MISLEADING)
+def test_what_nobody_sees_and_what_misleads_is_replaced(code: int) -> None:
+    assert printable(f"a{chr(code)}b") == "a\ufffdb"
+
+
+def test_every_script_is_printable_and_each_wide_space_is_a_space() -> None:
+    text = "grüß שלום नमस्ते ❤\ufe0f 漢字"
+    assert (printable(text), printable("a\u00a0b\u3000c")) == (text, "a b c")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+import re
+from urllib.parse import quote
 
 import pytest
 
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.masking import MASK, masked, shown, shown_name
+from sfwebhooks.masking import MASK, masked, masked_error, shown, shown_name
 from tests.builders import URL, an_endpoint
 from tests.leaks import leaks
 from tests.secrecy.planted import BASIC, BASIC_PASSWORD, WRITINGS
@@ -80,9 +84,95 @@ def test_the_beginning_of_a_secret_at_the_end_of_a_long_text_is_cut_off(length: 
     assert set(text) == {"*"}
 
 
-@pytest.mark.parametrize("part", ["a ", "- ", "\\", "\\-", "%25", "% ", "&amp;", "\\\\a", "\t "])
+@pytest.mark.parametrize(
+    "part", ["a ", "- ", "\\-", "%25", "% ", "&amp;", "\\\\a", "\t -", "ä", "ß", "ﬁ", "%C3%A4", "&auml;"]
+)
 def test_a_text_that_almost_fits_is_not_searched_for_ever(part: str) -> None:
-    assert mask(part * 20_000, an_endpoint(api_key=Secret(part * 20 + "end")), 100) == " ".join([part * 100])[:100]
+    text = mask(f"<{part * 20_000}>", an_endpoint(api_key=Secret(part * 40 + "end")), 100)
+    assert re.sub(r"[\s\\]", "", text) == f"<{MASK}"
+
+
+@pytest.mark.parametrize("part", ["\\", "\t ", "+"])
+def test_a_text_of_what_may_be_missing_is_left_alone(part: str) -> None:
+    assert mask(part * 20_000, an_endpoint(api_key=Secret(part * 40 + "end")), 100) == part * (100 // len(part))
+
+
+def test_a_receiver_that_repeats_all_but_the_last_letter_of_many_is_searched_at_once() -> None:
+    assert mask("ä" * 39 + "o", an_endpoint(api_key=Secret("ä" * 40))) == f"{MASK}o"
+
+
+def test_a_secret_of_100_kb_is_masked_like_any_other() -> None:
+    secret = "".join(chr(0xE0 + number % 23) + chr(97 + number % 7) for number in range(50_000))
+    assert mask(f"you said {secret}, sorry", an_endpoint(secrets=[secret]), 30_000) == f"you said {MASK}, sorry"
+
+
+LONG = "my-long-signing-secret-2024"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (LONG[:-1], MASK),
+        (LONG[:8], MASK),
+        (LONG[:7], LONG[:7]),
+        (LONG[1:], MASK),
+        (LONG[-8:], MASK),
+        (LONG[-7:], LONG[-7:]),
+        (f"{LONG[:12]}...{LONG[-9:]}", f"{MASK}...{MASK}"),
+        (f"{LONG[:20]}X", f"{MASK}X"),
+        (LONG[:20].upper(), MASK),
+        (quote(LONG[:20]).replace("-", "%2D"), MASK),
+        (base64.b64encode(LONG[:20].encode()).decode().rstrip("="), MASK),
+    ],
+)
+def test_a_beginning_and_an_end_of_a_secret_are_masked(said: str, shown: str) -> None:
+    assert mask(f"key {said} unknown", an_endpoint(secrets=[LONG])) == f"key {shown} unknown"
+
+
+@pytest.mark.parametrize("whole", ["aaaaaaaab", "abcabcabcabcabcabX", "aaaaaaaaaaaaaaaab", "abababababababac"])
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "aaaa"])
+def test_a_secret_that_repeats_itself_is_masked_where_others_overlap(whole: str, before: str) -> None:
+    assert mask(f"<{before}{whole}>", an_endpoint(api_key=Secret(whole))).replace(before, "", 1) in (f"<{MASK}>", MASK)
+
+
+SLACK = "https://hooks.slack.test/services/T0123ABCD/B0123ABCD/XyZ0aB1cD2eF3gH4iJ5kL6mN"
+
+
+@pytest.mark.parametrize("part", ["XyZ0aB1cD2eF3gH4", "iJ5kL6mN", "T0123ABCD/B0123ABCD/XyZ0aB1c"])
+def test_a_part_of_a_token_in_a_path_is_masked(part: str) -> None:
+    assert mask(f"no {part}!", an_endpoint(url=SLACK)).endswith(f"{MASK}!")
+
+
+@pytest.mark.parametrize(
+    "path", ["services/of-the-security-team", "webhookReceiverOfTeam", "security-events-v2-2026", "short-id-0a1b2c"]
+)
+def test_words_of_a_path_stay_where_others_say_them(path: str) -> None:
+    text = "the security team has no webhook receiver of the team for security events, or services/of ids"
+    assert mask(text, an_endpoint(url=f"https://receiver.test/{path}")) == text
+
+
+def test_a_name_among_the_credentials_of_the_scanner_is_masked_only_whole() -> None:
+    assert masked_error("spiderfoot: no spiderfootuser", [], ["spiderfootuser"]) == f"spiderfoot: no {MASK}"
+    assert masked_error("no 0123456789abc", [], ["0123456789abcdef"]) == f"no {MASK}"
+
+
+@pytest.mark.parametrize(
+    "said", ["\\ud83d\\ude00 and more", "\\U0001f600 and more", "&#128512; and more", "%u00fcber-all", "\\xfcber-all"]
+)
+def test_characters_are_found_by_their_numbers(said: str) -> None:
+    endpoint = an_endpoint(secrets=["\U0001f600 and more", "über-all"])
+    assert mask(f"<{said}>", endpoint) == f"<{MASK}>"
+
+
+def test_a_secret_is_found_in_what_was_escaped_three_times_in_different_ways() -> None:
+    text = quote(html.escape(json.dumps(TOKEN)))
+    assert leaks(mask(f"you said {text}"), TOKEN) == []
+
+
+def test_a_secret_is_found_in_base64_behind_another_word() -> None:
+    text = base64.b64encode(LONG.encode()).decode().rstrip("=")
+    for before in ("", "k", "ke", "key", "key_"):
+        assert leaks(mask(before + text, an_endpoint(secrets=[LONG])), LONG) == []
 
 
 def test_no_more_than_the_limit_is_returned() -> None:

@@ -6,11 +6,12 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import pytest
 
@@ -128,16 +129,97 @@ def test_an_endpoint_added_later_gets_an_event_accepted_again(outbox: Outbox) ->
     assert put(outbox, an_event(), wanted=(*TEAM, ("siem", "all"))) == 1
 
 
+def failing(*events: WebhookEvent) -> Iterator[tuple[WebhookEvent, Sequence[tuple[str, str]]]]:
+    """Yield events to be accepted, then fail as a database does from which they are read."""
+    yield from ((event, TEAM) for event in events)
+    raise sqlite3.OperationalError("no such column")
+
+
 def test_nothing_stays_of_an_accept_that_fails(outbox: Outbox) -> None:
-    with pytest.raises(TypeError):
-        put(outbox, an_event(1), an_event(2, data={"no JSON": object()}))
+    with pytest.raises(OutboxError):
+        outbox.accept(failing(an_event(1)), NOW)
     assert outbox.tallies()["waiting"] == 0
 
 
 def test_an_accept_that_failed_leaves_the_outbox_usable(outbox: Outbox) -> None:
-    with pytest.raises(TypeError):
-        put(outbox, an_event(data={"no JSON": object()}))
+    with pytest.raises(OutboxError):
+        outbox.accept(failing(an_event()), NOW)
     assert put(outbox, an_event()) == 1
+
+
+# --- what cannot be written
+
+
+def circle() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["self"] = made
+    return made
+
+
+def deep() -> list[Any]:
+    made: list[Any] = []
+    for _ in range(100_000):
+        made = [made]
+    return made
+
+
+UNWRITABLE: dict[str, dict[str, Any]] = {
+    "an object": {"data": {"no JSON": object()}},
+    "bytes": {"data": {"data": b"x"}},
+    "a set": {"data": {"data": {1}}},
+    "a key that is none": {"data": {(1, 2): 3}},
+    "a circle": {"data": circle()},
+    "a very deep list": {"data": {"data": deep()}},
+    "no mapping": {"data": object()},
+    "half a character in a name": {"special": "\ud800"},
+    "half a character in an id": {"id": "\ud800"},
+    "an id that is none": {"id": None},
+    "no time": {"at": float("nan")},
+    "a text for the time": {"at": "now"},
+    "a number of 20,000 digits": {"data": {"data": 10**20_000}},
+    "a problem": {"problem": "it has no hash"},
+}
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_what_cannot_be_written_is_counted_alone(outbox: Outbox, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    odd = an_event(2, **UNWRITABLE[name])
+    assert put(outbox, an_event(1), odd, an_event(3)) == 2
+    assert numbers(outbox, "team", "5C4A0001") == [1, 2]
+    assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
+    assert len(caplog.messages) == 1 and "cannot be written" in caplog.messages[0]
+
+
+def test_many_with_the_same_problem_are_one_line_in_the_log(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    put(outbox, *(an_event(number, data={"no JSON": object()}) for number in range(100)))
+    assert (len(caplog.messages), outbox.withheld("5C4A0001")) == (1, {"team": {"unwritable": 100}})
+
+
+def test_one_that_is_offered_again_is_counted_once(outbox: Outbox) -> None:
+    for _ in range(3):
+        put(outbox, an_event(data={"no JSON": object()}))
+    assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
+
+
+def test_one_that_came_in_another_form_is_no_longer_counted(outbox: Outbox) -> None:
+    put(outbox, *(an_event(number, data={"no JSON": object()}) for number in (1, 2)))
+    outbox.forget_withheld("5C4A0001", ["team"])
+    put(outbox, an_event(1))
+    outbox.recount_unwritable("5C4A0001")
+    assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
+    put(outbox, an_event(2))
+    outbox.recount_unwritable("5C4A0001")
+    assert outbox.withheld("5C4A0001") == {}
+
+
+def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:
+    class Large(dict[str, Any]):
+        def values(self) -> Any:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        put(outbox, an_event(data=Large()))
+    assert outbox.withheld("5C4A0001") == {}
 
 
 # --- sequence numbers
@@ -172,8 +254,8 @@ def test_each_scan_has_numbers_of_its_own(outbox: Outbox) -> None:
 
 
 def test_an_accept_that_failed_takes_no_number(outbox: Outbox) -> None:
-    with pytest.raises(TypeError):
-        put(outbox, an_event(1), an_event(2, data={"no JSON": object()}))
+    with pytest.raises(OutboxError):
+        outbox.accept(failing(an_event(1)), NOW)
     put(outbox, an_event(3))
     assert numbers(outbox, "team", "5C4A0001") == [1]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from sfwebhooks.pending import EVENTS_MAX, SIZE_MAX, Pending
 from tests.builders import an_event
 
@@ -42,3 +44,10 @@ def test_what_is_dropped_makes_room() -> None:
     pending.drop(1)
     pending.add(large)
     assert (len(pending), pending.missed) == (1, 1)
+
+
+@pytest.mark.parametrize("data", [{}, {"data": None}, {"data": 5}, {"data": b"x", "sources": 3}, {"sources": [None]}])
+def test_data_of_any_shape_have_room(data: dict[str, object]) -> None:
+    pending = Pending()
+    pending.add(an_event(data=data))
+    assert len(pending) == 1

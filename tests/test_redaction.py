@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.redaction import MASK, SECRETS, WITHHELD, for_chat
+from sfwebhooks.redaction import MASK, QUOTED_MAX, SECRETS, TEXT_MAX, WITHHELD, about_for_chat, for_chat
 from sfwebhooks.severity import SEVERITY_OF_TYPE
 
 MD5 = "5f4dcc3b5aa765d61d8327deb882cf99"
@@ -98,3 +98,48 @@ def test_masked_types_are_types_of_the_host() -> None:
 def test_a_long_text_that_is_no_login_is_masked_in_reasonable_time() -> None:
     assert for_chat("PASSWORD_COMPROMISED", "a@" * 500_000) == f"a{MASK}@"
     assert for_chat("PASSWORD_COMPROMISED", "a@b:" + " [" * 500_000).startswith("a@b:")
+
+
+LEAKED = "jane@acme.example:hunter22!"
+
+
+def evidence(*data: str, host_type: str = "PASSWORD_COMPROMISED") -> list[dict[str, str]]:
+    return [{"event_type": host_type, "data": one} for one in data]
+
+
+def test_what_is_quoted_is_shown_as_it_would_be_alone() -> None:
+    text = f"Leaked: {LEAKED} and {LEAKED}."
+    assert about_for_chat(text, evidence(LEAKED)) == "Leaked: jane@acme.example:h••••! and jane@acme.example:h••••!."
+
+
+def test_a_replacement_is_not_replaced_again() -> None:
+    pieces = ["raw content", "content", "(raw", "shown here)", "••••••••"]
+    assert about_for_chat("see raw content", evidence(*pieces, host_type="RAW_RIR_DATA")) == f"see {WITHHELD}"
+
+
+@pytest.mark.parametrize("data", ["n", "no", "the"])
+def test_what_is_very_short_is_no_quotation(data: str) -> None:
+    assert about_for_chat("not the n", evidence(data, host_type="RAW_RIR_DATA") * 32) == "not the n"
+
+
+def test_a_quotation_that_was_cut_at_the_end_is_not_shown() -> None:
+    assert about_for_chat(f"Leaked: {LEAKED[:-3]}", evidence(LEAKED)) == f"Leaked: {MASK}"
+    page = "password = correct horse"
+    assert about_for_chat(f"Page: {page[:-4]}", evidence(page, host_type="RAW_RIR_DATA")) == f"Page: {WITHHELD}"
+
+
+def test_of_quotations_that_overlap_nothing_is_left() -> None:
+    text = about_for_chat("<abcdefghij>", evidence("abcdefg", "efghij", "abcd", host_type="RAW_RIR_DATA"))
+    assert text == f"<{WITHHELD}{MASK}>"
+
+
+def test_with_more_quotations_than_a_correlation_has_nothing_is_shown() -> None:
+    many = evidence(*(f"{number:04d}@acme.example:x" for number in range(QUOTED_MAX + 1)))
+    assert about_for_chat("see 0001@acme.example:x", many) == WITHHELD
+    assert about_for_chat("see", evidence(*(f"{number:04d}" for number in range(999)), host_type="URL")) == "see"
+
+
+def test_a_text_longer_than_a_chat_takes_is_cut() -> None:
+    shown = about_for_chat("a" * 1_000_000, evidence("a" * 500_000 + "b", host_type="RAW_RIR_DATA"))
+    assert shown == f"{WITHHELD}…"
+    assert about_for_chat("x" * (TEXT_MAX + 1), []) == "x" * TEXT_MAX + "…"

@@ -18,6 +18,7 @@ from sfwebhooks.config import load_mapping
 from sfwebhooks.database import BUSY_SECONDS, FILE
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
+from sfwebhooks.findings import Source
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.options import GENERAL_OPTIONS
 from sfwebhooks.outbox import Outbox
@@ -444,6 +445,45 @@ def test_what_a_full_outbox_refused_is_counted_once_and_said(
     assert f"; {refused} withheld by the sender ({refused} outbox_full)" in str(account)
     warnings = [one.message["data"] for one in team.got if one.message["event_type"] == "resource_warning"]
     assert {warning["resource"] for warning in warnings} <= {"outbox_size"}
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "bytes": {"data": b"\xff"},
+    "no data": {"data": None},
+    "an object for a number": {"confidence": object()},
+    "a text for the risk": {"risk": "high"},
+    "a text for the time": {"generated": "now"},
+    "bytes for the module": {"module": b"sfp_x"},
+    "bytes of a source": {"sources": (Source("URL", "https://acme.example", b"m", "h"),)},  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_finding_that_cannot_be_written_is_counted_and_holds_nobody_up(
+    host: Callable[..., Host], team: Team, said: Said, name: str
+) -> None:
+    scan = host()
+    scan.find(2)
+    scan.run.accept(a_finding(hash="odd", **ODD[name]))
+    scan.find(2)
+    scan.finish()
+    assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
+    assert_proven(team)
+    assert receipt_of(team)["withheld_by_reason"] == {"unwritable": 1}
+    assert len(said.of("cannot be written: ")) == 1
+    assert said.of("delivered, ") == [
+        "webhooks: 6 delivered, 0 waiting, 0 dead, 1 not taken since they cannot be written"
+    ]
+
+
+def test_one_that_the_host_has_in_a_form_that_can_be_written_comes_from_there(
+    host: Callable[..., Host], team: Team
+) -> None:
+    scan = host()
+    scan.find(1, told=False)
+    scan.run.accept(a_finding(hash=scan.hashes[0], data=b"d"))
+    scan.finish()
+    assert (found(team), receipt_of(team)["withheld"]) == (expected(scan), 0)
 
 
 def test_a_scan_whose_outbox_stays_locked_is_told_by_the_next_process(

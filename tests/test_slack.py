@@ -107,7 +107,10 @@ def block(message: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def fields_of(message: dict[str, Any]) -> dict[str, str]:
-    return dict(field["text"][1:].split("*\n", 1) for field in block(message, "fields")["fields"])
+    """Return label -> value of all facts."""
+    found = [field for block in message["attachments"][0]["blocks"] for field in block.get("fields", ())]
+    assert [field["type"] for field in found] == ["mrkdwn", "plain_text"] * (len(found) // 2)
+    return {label["text"].strip("*"): value["text"] for label, value in zip(found[::2], found[1::2])}
 
 
 def accepted(message: dict[str, Any]) -> None:
@@ -127,7 +130,7 @@ def accepted(message: dict[str, Any]) -> None:
         assert len(item.get("fields", ())) <= 10
         assert all(len(field["text"]) <= 2000 for field in item.get("fields", ()))
         assert len(item.get("elements", ())) <= 10
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown(message))
+    assert all(char.isprintable() or char in "\n\t" for char in shown(message))
     no_mentions(message)
 
 
@@ -367,18 +370,42 @@ def test_the_trail_is_cut_beyond_3000() -> None:
         assert block(message, "elements")["elements"][0]["text"] == f"Found via {expected}"
 
 
-def test_a_field_is_cut_beyond_2000_with_its_label() -> None:
-    room = 2000 - len("*Label*\n")
-    for length, expected in ((room, "v" * room), (room + 1, "v" * (room - 1) + "…")):
-        message = slack.message(a_told(facts=(("Label", "v" * length),)))
-        assert block(message, "fields")["fields"][0]["text"] == f"*Label*\n{expected}"
+def test_a_value_is_cut_beyond_2000_and_a_label_beyond_500() -> None:
+    for length, expected in ((2000, "v" * 2000), (2001, "v" * 1999 + "…")):
+        assert fields_of(slack.message(a_told(facts=(("Label", "v" * length),)))) == {"Label": expected}
+    for length, expected in ((498, "l" * 498), (499, "l" * 497 + "…")):
+        assert fields_of(slack.message(a_told(facts=(("l" * length, "v"),)))) == {expected: "v"}
+
+
+@pytest.mark.parametrize("text", ["x\n*Severity*\nlow", "*bold* _i_ ~s~ `c` ```f```", "> quote\n>>> all", "• *a*"])
+def test_no_text_from_outside_can_be_markup_or_imitate_a_label(text: str) -> None:
+    message = sent(an_event(type="system_alert", data={"message": text, "finding": text, text: text}))
+    marked = [one["text"] for one in texts_of(message) if one["type"] == "mrkdwn"]
+    assert "*Finding*" in marked and fields_of(message)["Finding"] == text
+    assert all(re.fullmatch(r"\*[^*_~`\n]+\*|<.*\|Open scan>", one) for one in marked)
+
+
+INVISIBLE = (
+    "\u200b\u200c\u200d\u2060\ufeff\u00ad\u061c\u200e\u200f\u202e\u2066\U000e0041\U000e0101\u3164\u115f\uffa0"
+    "\u2800\u034f\u180e\ufe00\u2028\x1b"
+)
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+def test_what_nobody_sees_is_replaced_in_every_place_of_a_message(character: str) -> None:
+    text = f"a{character}b"
+    finding = a_finding_of("SIMILARDOMAIN", text, sources=(Source("URL", text, "m", "h"),), module=text)
+    named = replace(finding, scan=a_scan(name=text, target=text))
+    for message in (sent(named), sent(an_event(type="system_alert", data={"message": text, text: text}))):
+        assert character not in json.dumps(message, ensure_ascii=False)
+        assert "a\ufffdb" in shown(message)
 
 
 def test_of_more_than_ten_facts_the_last_field_says_how_many_are_missing() -> None:
     facts = tuple((f"L{number}", "v") for number in range(11))
     assert list(fields_of(slack.message(a_told(facts=facts[:10])))) == [f"L{number}" for number in range(10)]
     assert fields_of(slack.message(a_told(facts=facts)))["And"] == "2 more"
-    assert len(block(slack.message(a_told(facts=facts)), "fields")["fields"]) == 10
+    assert len(fields_of(slack.message(a_told(facts=facts)))) == 10
 
 
 def test_of_more_than_ten_elements_the_link_is_kept() -> None:
@@ -397,14 +424,14 @@ def test_the_notification_is_cut_beyond_4000() -> None:
 
 
 def test_a_message_of_12000_characters_is_left_as_it_is_and_a_longer_one_is_shortened_everywhere() -> None:
-    facts = tuple(("L", "v" * (1999 - len("*L*\n"))) for _ in range(4))  # 4 fields of 1999
+    facts = tuple((f"{number}", "v" * 1996) for number in range(4))  # with their labels 4 times 1999
     told = a_told(headline="h" * 150, body="b" * 3000, facts=facts, footer=("f",))
     spare = 12_000 - 150 - 3000 - 4 * 1999 - 1 - len("Found via ")
     full = slack.message(replace(told, trail=("t" * spare,)))
     assert sum(len(text["text"]) for text in texts_of(full)) == 12_000
     over = slack.message(replace(told, trail=("t" * (spare + 1),)))
     assert block(over, "text")["text"]["text"] == "b" * 1499 + "…"
-    assert {len(field["text"]) for field in block(over, "fields")["fields"]} == {1500}
+    assert {len(value) for value in fields_of(over).values()} == {1500}
     assert sum(len(text["text"]) for text in texts_of(over)) <= 12_000
 
 

@@ -60,7 +60,8 @@ def test_what_nobody_can_see_and_what_reverses_the_reading_order_is_replaced() -
 
 
 def test_lines_tabs_and_every_script_stay() -> None:
-    assert readable("a\tb\nc\r\nd\re شركة 🎉 \u200d") == "a\tb\nc\nd\ne شركة 🎉 \u200d"
+    assert readable("a\tb\nc\r\nd\re شركة नमस्ते ❤\ufe0f 🎉") == "a\tb\nc\nd\ne شركة नमस्ते ❤\ufe0f 🎉"
+    assert readable("no\u00a0break\u3000here") == "no break here"
 
 
 def test_lone_surrogates_are_replaced() -> None:

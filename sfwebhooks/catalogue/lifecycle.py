@@ -131,7 +131,7 @@ RECEIPT = Field(
         Field("last_sequence", "integer", "The number of this message: who has all from the first to this has all."),
         Field("accepted", "integer", "How many messages were accepted for it, this one included."),
         Field("withheld", "integer", "How many findings it asked for are not sent."),
-        Field("withheld_by_reason", "object", "The same for each reason, such as outbox_full.", of="integer"),
+        Field("withheld_by_reason", "object", "The same for each reason, outbox_full or unwritable.", of="integer"),
         Field("not_wanted", "integer", "How many findings of the scan it did not ask for."),
         Field("dead", "integer", "How many of the accepted messages were given up by then."),
     ),

@@ -33,6 +33,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
+from sfwebhooks.intake import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import REPLAY_CHUNK, tell_orphans
@@ -204,8 +205,11 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
     """Say what came of it; return the exit code."""
     outbox, name, scan_id = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id
     waiting, dead = work.count(State.WAITING), work.count(State.DEAD)
-    refused = sum(outbox.withheld(scan_id).get(name, {}).values())
+    withheld = outbox.withheld(scan_id).get(name, {})
+    refused = withheld.get(OUTBOX_FULL, 0)
     out.print(f"{delivered} delivered, {waiting} waiting, {dead} dead.")
+    if UNWRITABLE in withheld:
+        out.print(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
     if waiting:
         why = why_waiting(name, outbox.health(name), outbox.orders(name), time.time())
         out.print(plain(f"{name}: {waiting} waiting: {why}"))

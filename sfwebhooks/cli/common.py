@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from sfwebhooks import config
+from sfwebhooks import config, files
 from sfwebhooks.assembly import resolved
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
@@ -171,6 +173,22 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     return endpoints[name]
 
 
+def named_content(name: str, most: int) -> bytes:
+    """Return the content of a file, a pipe, or standard input (-) that the command line names.
+
+    Args:
+        most: bytes that are read.
+
+    Raises:
+        OSError: it cannot be read, or has more.
+    """
+    if name != "-":
+        return files.content(Path(name), most, pipes=True)
+    if sys.stdin is None:  # it was closed
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return files.read(sys.stdin.buffer, most)
+
+
 def known_secrets(texts: Sequence[str]) -> list[str]:
     """Return what a receiver verifies with, of --secret arguments: text, env:NAME or file:PATH.
 
@@ -178,7 +196,7 @@ def known_secrets(texts: Sequence[str]) -> list[str]:
         ConfigError: one of them cannot be had, or is malformed.
     """
     try:
-        known = [resolved(text, Path()) for text in texts]
+        known = [resolved(text, Path(), pipes=True) for text in texts]
         if any(clean_text(text) != text for text in known):
             raise ValueError("accepted: text that UTF-8 can write")
         return [secret.reveal() for text in known for secret in receiver_secrets(text)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 from typing import Any
 
-from sfwebhooks.cli.common import console, plain
+from sfwebhooks.cli.common import console, named_content, plain
 from sfwebhooks.emission import DATA_MAX, Receipt, keep
 from sfwebhooks.errors import EmitError
 from sfwebhooks.jsonvalues import parsed
@@ -39,14 +40,10 @@ def _emit(given: argparse.Namespace) -> int:
 def _data(name: str) -> Any:
     place = "standard input" if name == "-" else name
     try:
-        with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:  # a Path is no number
-            text = file.read(DATA_MAX + 1)
+        return parsed(named_content(name, DATA_MAX))
     except OSError as error:
-        raise EmitError(f"--data: {place} cannot be read: {error.strerror}") from error
-    if len(text) > DATA_MAX:
-        raise EmitError(f"--data: {place} has more than {DATA_MAX:,} bytes; send a link to what is larger")
-    try:
-        return parsed(text)
+        hint = "; send a link to what is larger" if error.errno == errno.EFBIG else ""
+        raise EmitError(f"--data: {place} cannot be read: {error.strerror}{hint}") from error
     except EmitError as error:
         raise EmitError(f"--data: {place}: {error}") from error
 

@@ -23,6 +23,7 @@ from sfwebhooks.books import Account, Books
 from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import demand_regular
 from sfwebhooks.naming import naming_of
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 from sfwebhooks.values import number as whole_number
@@ -114,6 +115,8 @@ def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
             raise ConfigError("--key and --client-ca need --cert: without it this is plain http")
         return None
     try:
+        for path in filter(None, (given.cert, given.key, given.client_ca)):
+            demand_regular(path)
         return server_context(given.cert, given.key or given.cert, given.client_ca)
     except OSError as error:
         files = ", ".join(str(path) for path in (given.cert, given.key, given.client_ca) if path)
@@ -124,7 +127,7 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     """Return what to check and the port, as the arguments or the endpoint say."""
     known, port = known_secrets(given.secret), given.port
     try:
-        api_key = resolved(given.api_key, Path())
+        api_key = resolved(given.api_key, Path(), pipes=True)
     except ValueError as error:
         raise ConfigError(f"--api-key: {error}") from error
     if given.endpoint:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from sfwebhooks.captured import Captured, from_file, from_parts
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, named_content, plain, said
 from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
+from sfwebhooks.receiver import BODY_MAX
 
+#: bytes of a file that are read: as much as `receive` takes in one request
+CAPTURE_MAX = BODY_MAX
 COLOURS = {True: "green", False: "red", None: ""}
 
 
@@ -123,7 +124,7 @@ def _of(place: str) -> Iterator[None]:
 
 def _content(name: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return named_content(name, CAPTURE_MAX)
     except (OSError, ValueError) as error:
         raise CaptureError(f"cannot be read: {getattr(error, 'strerror', None) or 'there is no such name'}") from error
 

@@ -29,7 +29,8 @@ def _lines(block: dict[str, Any], width: int) -> Iterator[tuple[str, str]]:
         yield from _wrapped("  ".join(_shown(element) for element in block["elements"]), width, "dim")
     elif "text" in block:
         yield from _wrapped(_shown(block["text"]), width, "")
-    fields = [_field(_shown(field)) for field in block.get("fields", [])]
+    shown = [_shown(field) for field in block.get("fields", [])]
+    fields = [_field(*pair) for pair in zip(shown[::2], shown[1::2])]
     for pair in (fields[at : at + 2] for at in range(0, len(fields), 2)):
         if all(len(field) < width // 2 for field in pair):
             pair = ["".join(field.ljust(width // 2) for field in pair).rstrip()]
@@ -42,8 +43,7 @@ def _wrapped(text: str, width: int, style: str) -> Iterator[tuple[str, str]]:
         yield from ((part, style) for part in textwrap.wrap(line, width, drop_whitespace=False) or [""])
 
 
-def _field(text: str) -> str:
-    label, _, value = text.partition("\n")
+def _field(label: str, value: str) -> str:
     return f"{label.strip('*')}: {', '.join(value.splitlines())}"
 
 

@@ -6,11 +6,13 @@ attachment alone, and then say everything twice.
 
 What comes from outside stands in plain_text objects wherever Slack takes one: nothing in them is markup, a mention
 or a link, nothing must be escaped, and what is copied from them is what was found. (In a code fence back-ticks would
-have to be replaced, and URLs become links.)
+have to be replaced, and URLs become links.) So a fact is two fields: its label in bold, and beside it its value, which
+could imitate a label if it stood in the same text.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
@@ -25,7 +27,10 @@ HEADER_MAX = 150
 SECTION_MAX = 3000
 FIELD_MAX = 2000
 FIELDS_MAX = 10
+FACTS_MAX = 10
 ELEMENTS_MAX = 10
+#: what Slack reads as markup and has no escape for; and lines, of which a label is one
+MARKUP = re.compile(r"[\s*_~`]+")
 #: characters over all blocks; Slack refuses about 13,200 (msg_blocks_too_long), which no document says
 MESSAGE_MAX = 12_000
 #: how long a text may be, tried in turn until the message is short enough; with the last one it always is
@@ -83,8 +88,8 @@ def details(told: Notice, cap: int) -> list[Json]:
     blocks: list[Json] = []
     if told.body:
         blocks.append({"type": "section", "text": plain(told.body, min(SECTION_MAX, cap))})
-    if told.facts:
-        blocks.append({"type": "section", "fields": fields(told, min(FIELD_MAX, cap))})
+    facts = fields(told, min(FIELD_MAX, cap))
+    blocks += [{"type": "section", "fields": facts[at : at + FIELDS_MAX]} for at in range(0, len(facts), FIELDS_MAX)]
     if told.trail:
         blocks.append(context([plain("Found via " + " ← ".join(told.trail), min(SECTION_MAX, cap))]))
     open_scan = [mrkdwn(f"<{escape(told.link)}|Open scan>")] if told.link else []
@@ -93,17 +98,17 @@ def details(told: Notice, cap: int) -> list[Json]:
 
 
 def fields(told: Notice, limit: int) -> list[Json]:
-    """Return the facts as fields; of too many, the last one says how many are missing."""
+    """Return the facts as fields, a label and a value in turn; of too many, the last one says how many are missing."""
     facts = list(told.facts)
-    if len(facts) > FIELDS_MAX:
-        facts[FIELDS_MAX - 1 :] = [("And", f"{len(facts) - FIELDS_MAX + 1} more")]
-    return [mrkdwn(labelled(label, value, limit)) for label, value in facts]
+    if len(facts) > FACTS_MAX:
+        facts[FACTS_MAX - 1 :] = [("And", f"{len(facts) - FACTS_MAX + 1} more")]
+    return [field for name, value in facts for field in (label(name, limit // 4), plain(value, limit))]
 
 
-def labelled(label: str, value: str, limit: int) -> str:
-    """Return a label in bold above its value; fields have no other way to tell the two apart."""
-    above = f"*{fit(label, limit // 4, escape)}*\n"
-    return above + fit(value, limit - size(above), escape)
+def label(name: str, limit: int) -> Json:
+    """Return a label in bold. It may be a key that another tool chose: what is markup in it is left out."""
+    bare = MARKUP.sub(" ", name).strip() or "?"
+    return mrkdwn(f"*{fit(bare, limit - 2, escape)}*")
 
 
 def context(elements: list[Json]) -> Json:

@@ -1,0 +1,65 @@
+"""Where pieces of a text stand in another one, in linear time whatever either of them is: a receiver chooses what it
+says, and Python's own search (before 3.10) and regular expressions can be made to search for hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+#: a beginning or an end of a piece is found from so many characters on
+PART = 8
+
+
+def beginnings(piece: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield each place at which a piece stands in a text, or its beginning of PART characters or more, and how many.
+
+    It is the search with Z values (Gusfield 1997, section 1.3), which looks only where the first characters stand.
+    """
+    first, begin, end = piece[:PART], 0, 0
+    at = text.find(first) if first else -1
+    while at >= 0:
+        known = min(_repeats(piece)[at - begin], end - at) if at < end else 0
+        if at + known >= end:
+            begin, end = at, _end(piece, text, at, max(known, len(first)))
+            known = end - at
+        yield at, known
+        at = text.find(first, at + 1)
+
+
+def ends(piece: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield the same of the ends of a piece."""
+    for at, length in beginnings(piece[::-1], text[::-1]):
+        yield len(text) - at - length, length
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans (begin, end) in their order, as one where they overlap or touch."""
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _end(piece: str, text: str, at: int, known: int) -> int:
+    """Return where a piece that begins at a place, with so many characters that are known to fit, ends."""
+    length, most = known, min(len(piece), len(text) - at)
+    while length < most and text[at + length] == piece[length]:
+        length += 1
+    return at + length
+
+
+@lru_cache(maxsize=64)
+def _repeats(piece: str) -> list[int]:
+    """Return for each place of a piece how many characters from there on are as at its beginning."""
+    found, begin, end = [len(piece)], 0, 0
+    for at in range(1, len(piece)):
+        known = min(found[at - begin], end - at) if at < end else 0
+        if at + known >= end:
+            begin, end = at, _end(piece, piece, at, known)
+            known = end - at
+        found.append(known)
+    return found
