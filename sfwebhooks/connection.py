@@ -212,7 +212,6 @@ class Pool:
     def _open(self, budget: Budget) -> Connection:
         """Open a connection to the receiver: through the proxy if there is one, with TLS if it speaks that."""
         route, proxy = self.route, self.route.proxy
-        budget.phase = Phase.PROXY if proxy else Phase.CONNECT
         sock, self._place = route.open(budget, self._place)
         connection = Connection(Stream(sock, budget), self._clock())
         try:

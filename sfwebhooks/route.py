@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sfwebhooks.addresses import literal, refusal
-from sfwebhooks.budget import Budget
+from sfwebhooks.budget import Budget, Phase
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import AddressError
 from sfwebhooks.proxies import Proxy
@@ -101,6 +101,7 @@ class Route:
         why = refusal(address, self.allow_private) if address else ""
         if why:
             raise AddressError(why)
+        budget.phase = Phase.PROXY
         return dial(self.proxy.host, self.proxy.port, budget, first)
 
 
@@ -113,7 +114,7 @@ def dial(
         AddressError: none is allowed.
         OSError: none that is allowed can be connected to, or the host has none.
     """
-    places = _places(host, port, budget)
+    places = addresses_of(host, port, budget)
     reasons = {place: refusal(place.address[0], allow_private) for place in places}
     allowed = [place for place in places if not reasons[place]]
     if not allowed:
@@ -173,9 +174,9 @@ def _begin(place: Place) -> tuple[socket.socket, Place]:
     return sock, place
 
 
-def _places(host: str, port: int, budget: Budget) -> list[Place]:
+def addresses_of(host: str, port: int, budget: Budget) -> list[Place]:
     """Return a host's addresses, those of the first one's family and the others in turn (RFC 8305 section 4)."""
-    found = [Place(family, address) for family, _, _, _, address in _addresses(host, port, budget)]
+    found = [Place(family, address) for family, _, _, _, address in _look_up(host, port, budget)]
     if not found:
         raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
     same = [place for place in found if place.family == found[0].family]
@@ -184,7 +185,7 @@ def _places(host: str, port: int, budget: Budget) -> list[Place]:
     return list(dict.fromkeys(place for place in mixed if place))
 
 
-def _addresses(host: str, port: int, budget: Budget) -> list[Any]:
+def _look_up(host: str, port: int, budget: Budget) -> list[Any]:
     """Return a host's addresses; a name is looked up in a thread of its own, since getaddrinfo knows no time limit."""
     found: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
