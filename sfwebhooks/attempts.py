@@ -75,7 +75,7 @@ class Reply:
         title = TITLE.search(text) if HTML.match(text) else None
         if not title:
             return text
-        return html.unescape(text[title.end() : title.end() + TITLE_MAX].partition("<")[0])
+        return html.unescape(text[title.end() : title.end() + TITLE_MAX].partition("<")[0]).strip() or text
 
 
 class NoReplyError(Exception):
