@@ -56,7 +56,7 @@ class Connection:
         return self._tcp.is_readable
 
     def begin_tls(self, context: ssl.SSLContext, host: str, budget: Budget) -> None:
-        """Speak TLS from here on, with whom is at the other end of what is open so far."""
+        """Speak TLS from here on with the peer that the connection has reached."""
         secured = TLSStream(self._stream, context, host)
         secured.shake_hands(budget.ends_at)
         self._stream = secured

@@ -139,9 +139,10 @@ def _seconds(text: str) -> float | None:
 
 def _moment(text: str) -> float | None:
     """Return the epoch seconds of a date of HTTP, or of ISO 8601."""
+    text = re.sub(r"Z$", "+00:00", text.strip())  # which fromisoformat takes from Python 3.11 on
     for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
         try:
-            moment = read(text.strip().replace("Z", "+00:00") if read is datetime.fromisoformat else text)
+            moment = read(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
         except (TypeError, ValueError, IndexError, OverflowError):
             pass

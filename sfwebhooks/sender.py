@@ -223,7 +223,7 @@ def _written(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
     """Return a request as it goes out (RFC 9112 section 3)."""
     to_proxy = route.proxy.headers if route.forwarded and route.proxy else {}
     fields = {"Host": route.authority, **to_proxy, **headers}
-    lines = [f"POST {route.target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    lines = [f"POST {route.target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()], "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
 
 
