@@ -16,7 +16,8 @@ certificates, and `alerts` tells of trouble.
     outbox -> queues -> times, claims, rows            scan, senders
     records -> changes, selection                      the same file for people
     times, changes -> chunks -> database, schema       many rows at once; the file
-    sender -> connection, route, proxies, addresses, budget, tls, certificates
+    sender -> connection, http_reader                  HTTP: a request out, a reply in
+    connection -> route, proxies, addresses, streams, budget, tls, certificates
     emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
 
 `catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+
+#: the begin of an HTML page, and of its title; nothing in it is unlimited, since a receiver writes the text
+HTML = re.compile(r"\s{0,100}<(?:!doctype html|\?xml|html|head|title)\b", re.IGNORECASE)
+TITLE = re.compile(r"<title[^>]{0,100}>", re.IGNORECASE)
+TITLE_MAX = 300
 
 
 class Failure(str, Enum):
@@ -64,6 +71,27 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: at most 64 KiB, decoded
     body: bytes = field(default=b"", repr=False)
+
+    @property
+    def words(self) -> str:
+        """What the body says to a person: of an HTML page the title, else all of it."""
+        text = self.body.decode("utf-8", "replace")
+        title = TITLE.search(text) if HTML.match(text) else None
+        if not title:
+            return text
+        return html.unescape(text[title.end() : title.end() + TITLE_MAX].partition("<")[0]).strip() or text
+
+
+class NoReplyError(Exception):
+    """An attempt ends without a reply of the receiver.
+
+    Args:
+        reply: the Failure, with its words.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.detail)
+        self.reply = reply
 
 
 @dataclass(frozen=True)

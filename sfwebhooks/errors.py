@@ -24,10 +24,6 @@ class AddressError(WebhooksError):
     """The network policy forbids the address that would be connected to; nothing is sent."""
 
 
-class ProxyRefusalError(WebhooksError):
-    """An endpoint's proxy wants a user name and password, or other ones; nothing is sent past it."""
-
-
 class OutboxError(WebhooksError):
     """The outbox file cannot be opened or written for good: wrong permissions, not a database, too new."""
 

@@ -182,5 +182,5 @@ def deliver(
 
 def excerpt(reply: Reply, endpoint: Endpoint) -> str:
     """Return the reply's first characters, or the failure in words, in one line, with the endpoint's secrets masked."""
-    text = clean_text(reply.detail or reply.body.decode("utf-8", "replace"))
+    text = clean_text(reply.detail or reply.words)
     return printable(masked(" ".join(text.split()), endpoint, EXCERPT))

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timezone
+from datetime import datetime, timezone
 from enum import Enum
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
@@ -23,6 +25,10 @@ from sfwebhooks.pacing import Change
 
 #: the longest wait that a receiver's Retry-After can ask for, in seconds
 RETRY_AFTER_MAX = 3600.0
+#: seconds to wait where a receiver asks for a wait in a way that cannot be read
+CAUTIOUS_WAIT = 60.0
+#: a number of seconds as receivers write it, in place of RFC 9110's whole one: 292.05, 120s, +120
+SECONDS = re.compile(r"\+?(\d{1,15}|\d{1,15}\.\d{0,15}|\.\d{1,15})[ \t]*(?:s|secs?|seconds?)?", re.I | re.A)
 #: of each wait, at most this part is added at random
 JITTER = 0.2
 #: refusals of a message that is at fault itself, before it is dead
@@ -102,7 +108,8 @@ def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict
     """
     if reply.failure:
         outcome = OUTCOME_OF_FAILURE[reply.failure]
-        return Verdict(outcome, reply.failure.value, SHORTAGE_SECONDS if outcome is Outcome.SHORTAGE else None)
+        wait = retry_after(reply.headers, now, longest)  # a proxy's
+        return Verdict(outcome, reply.failure.value, SHORTAGE_SECONDS if outcome is Outcome.SHORTAGE else wait)
     status = reply.status or 0
     reason = f"http_{status}"
     if 200 <= status < 300:
@@ -129,6 +136,8 @@ def _retry_after_in(body: bytes, longest: float) -> float | None:
     except (ValueError, RecursionError):
         return None
     wait = said.get("retry_after") if isinstance(said, dict) else None
+    if isinstance(wait, str):
+        wait = _seconds(wait)
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:  # nor is NaN
         return None
     return float(min(wait, longest))
@@ -137,24 +146,38 @@ def _retry_after_in(body: bytes, longest: float) -> float | None:
 def retry_after(headers: Mapping[str, str], now: float, longest: float = RETRY_AFTER_MAX) -> float | None:
     """Return the wait in seconds that Retry-After asks for (RFC 9110 section 10.2.3), at most `longest`.
 
-    The date form is read against the receiver's own clock (Date), where it sends one.
+    Of several the longest counts, of a fraction the next whole number. The date form is read against the receiver's own
+    clock (Date), where it sends one. A receiver whose form cannot be read asks for a wait all the same.
     """
-    text = headers.get("Retry-After", "").strip()
+    text = headers.get("Retry-After")
+    if text is None:
+        return None
+    wait = _seconds(text)
+    if wait is None:
+        until, there = _moment(text), _moment(headers.get("Date", ""))
+        wait = CAUTIOUS_WAIT if until is None else max(until - (now if there is None else there), 0.0)
+    return min(wait, longest)
+
+
+def _seconds(text: str) -> float | None:
+    """Return the longest of some numbers of seconds, rounded up, or None if it is not only them."""
     if text.isascii() and text.isdigit():
-        return min(float(text), longest)
-    until = _http_date(text)
-    if until is None:
-        return None
-    there = _http_date(headers.get("Date", ""))
-    return min(max(until - (now if there is None else there), 0.0), longest)
+        return float(text)
+    found = [SECONDS.fullmatch(part.strip()) for part in text.split(",")]
+    numbers = [float(match[1]) for match in found if match]
+    return float(math.ceil(max(numbers))) if len(numbers) == len(found) else None
 
 
-def _http_date(text: str) -> float | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
+def _moment(text: str) -> float | None:
+    """Return the epoch seconds of a date of HTTP, or of ISO 8601."""
+    text = re.sub(r"Z$", "+00:00", text.strip())  # which fromisoformat takes from Python 3.11 on
+    for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        except (TypeError, ValueError, IndexError, OverflowError):
+            pass
+    return None
 
 
 def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Change, now: float) -> list[Settlement]:

@@ -1,61 +1,63 @@
 """The only door to the network: a signed Request goes in, a Reply comes out, never an exception.
 
-It uses the adapter of `requests` without a Session: no redirects, no cookies, no netrc, no proxy from the
-environment, no REQUESTS_CA_BUNDLE. Connections are kept alive and reused by the adapter's pool, until a certificate
-file of the endpoint changes; `connection` says how they are opened, `budget` how long they may take.
+It goes through the adapter of `requests`, whose `send` the test library `responses` replaces, but without a Session: no
+redirects, no cookies, no netrc, no proxy from the environment, no REQUESTS_CA_BUNDLE; and below the adapter are our own
+connections (`connection`), reader (`http_reader`) and limits (`budget`). Connections are kept and used again, until a
+certificate file of the endpoint changes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
 import re
 import socket
 import ssl
 import threading
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Callable, cast
+from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3.exceptions
+from requests.adapters import HTTPAdapter
 
-from sfwebhooks.attempts import Failure, Reply
-from sfwebhooks.budget import BUDGET, Phase, ReplyTooLongError
-from sfwebhooks.connection import Adapter
+from sfwebhooks.attempts import Failure, NoReplyError, Reply
+from sfwebhooks.budget import Budget, Phase, ReplyTooLongError
+from sfwebhooks.connection import Contexts, Pool
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import AddressError, CertificateError, ProxyRefusalError, WebhooksError, is_shortage
+from sfwebhooks.errors import AddressError, CertificateError, is_shortage
+from sfwebhooks.http_reader import REPLY_BYTES, NotHTTPError, ReplyReader, decoded
+from sfwebhooks.proxies import is_proxys, proxys_refusal
+from sfwebhooks.route import Route
 from sfwebhooks.signing import Request
+from sfwebhooks.tls import context_for, credentials_for
 
-CONNECT_SECONDS = 5.0
-#: what is read of a reply's body, as it comes and decoded
-REPLY_BYTES = 64 * 1024
 #: alerts with which a receiver says that our certificate is missing or wrong (RFC 8446 section 6.2; the first one is
 #: TLS 1.2's for a missing one, and also that of a receiver with which we have no cipher in common)
 REFUSALS = ("HANDSHAKE_FAILURE", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED",
             "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA",
             "ACCESS_DENIED")  # fmt: skip
-#: our own reasons to go no further
-OWN_REASONS: dict[type[WebhooksError], Failure] = {
-    AddressError: Failure.ADDRESS,
-    ProxyRefusalError: Failure.PROXY_REFUSED,
-}
-#: a header's value as it may stand in a message: one line (RFC 9110 section 5.5), in what http.client encodes
+#: a header's value as it may stand in a message: one line (RFC 9110 section 5.5), in Latin-1
 FIELD_VALUE = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
 
 
 class Sender:
     """Sends to one endpoint. Safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         #: monotonic seconds at which every attempt is over, whatever the endpoint's `timeout`
         self.until = float("inf")
         self._endpoint = endpoint
         #: epoch seconds, by which our certificate is valid or not
         self._clock = clock
+        #: monotonic seconds, by which connections grow old
+        self._monotonic = monotonic
         self._adapter: Adapter | None = None
         #: held while it is changed which adapter is in use, and by how many
         self._guard = threading.Lock()
@@ -92,7 +94,7 @@ class Sender:
             if self._adapter and self._adapter.credentials.outdated:
                 self._retire()
             if not self._adapter:
-                self._adapter = Adapter(self._endpoint, now)
+                self._adapter = Adapter(self._endpoint, now, self._monotonic)
             self._adapter.credentials.check(now)
             self._adapter.users += 1
             return self._adapter
@@ -109,37 +111,143 @@ class Sender:
         if adapter and not adapter.users:
             adapter.close()
 
-    def _attempt(self, adapter: Adapter, prepared: requests.PreparedRequest) -> Reply:
+    def _attempt(self, adapter: Adapter, prepared: Prepared) -> Reply:
         ends_at = min(time.monotonic() + self._endpoint.timeout, self.until)
-        reply = self._try(adapter, prepared, ends_at)
-        # A receiver may close a kept connection just when we use it again. No answer then says nothing about the
-        # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): it goes over the next one.
-        while BUDGET.reused and not BUDGET.received and reply.failure in (Failure.CONNECTION, Failure.TLS):
-            reply = self._try(adapter, prepared, ends_at)
-        return reply
+        while True:
+            prepared.exchange = exchange = Exchange(adapter.pool, Budget(ends_at))
+            try:
+                answer = adapter.send(prepared)
+                reply = answer if isinstance(answer, Reply) else _made_by_others(answer)
+            except AddressError as error:
+                return Reply(failure=Failure.ADDRESS, detail=str(error))
+            except OSError as error:  # by `responses`
+                return failed(error, Phase.REPLY)
+            # A receiver may close a kept connection just when we use it again. No answer then says nothing about the
+            # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): it goes over the next one.
+            if not exchange.was_lost(reply):
+                return reply
 
-    def _try(self, adapter: Adapter, prepared: requests.PreparedRequest, ends_at: float) -> Reply:
-        """Send once, over a kept connection or a new one, until `ends_at` (monotonic seconds)."""
-        BUDGET.begin(ends_at)
-        try:
-            return self._exchange(adapter, prepared)
-        except tuple(OWN_REASONS) as error:
-            return Reply(failure=OWN_REASONS[type(error)], detail=str(error))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as error:
-            return failed(error, BUDGET.phase)
 
-    def _exchange(self, adapter: Adapter, prepared: requests.PreparedRequest) -> Reply:
-        timeout = (min(CONNECT_SECONDS, self._endpoint.timeout), self._endpoint.timeout)
-        verify, proxies = self._endpoint.verify_tls, adapter.proxies
-        response = adapter.send(prepared, stream=True, timeout=timeout, verify=verify, proxies=proxies)
+class Exchange:
+    """One attempt's request and its reply; the adapter takes it for a connection pool of urllib3."""
+
+    def __init__(self, pool: Pool, budget: Budget) -> None:
+        self._pool = pool
+        self._budget = budget
+
+    def urlopen(self, *, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
+        """Send the request and return what came back, or why nothing did."""
+        pool, budget, reader = self._pool, self._budget, ReplyReader()
         try:
-            body = _decoded(_read(response), response.headers.get("Content-Encoding", ""))
+            connection = pool.take(budget)
+        except NoReplyError as error:
+            return error.reply
+        except AddressError as error:
+            return Reply(failure=Failure.ADDRESS, detail=str(error))
+        except (OSError, NotHTTPError, ReplyTooLongError) as error:
+            return failed(error, budget.phase)
+        budget.phase, kept = Phase.REQUEST, False
+        try:
+            kept = connection.exchange(_written(pool.route, headers, body), budget, reader)
+        except (OSError, NotHTTPError, ReplyTooLongError) as error:
+            return failed(error, budget.phase)
         finally:
-            response.close()
-        return Reply(status=response.status_code, headers=response.headers, body=body)
+            pool.keep(connection) if kept else connection.close()
+        reply = Reply(reader.status, None, _redirect(pool.route, reader), reader.headers, reader.body)
+        return proxys_refusal(reply, reader.reason) if pool.route.forwarded and is_proxys(reply) else reply
+
+    def was_lost(self, reply: Reply) -> bool:
+        """Say whether the request went over a kept connection that was closed meanwhile, and nothing came back."""
+        lost = reply.failure in (Failure.CONNECTION, Failure.TLS)
+        return lost and self._budget.reused and not self._budget.answered
 
 
-def _prepared(request: Request) -> requests.PreparedRequest:
+class Prepared(requests.PreparedRequest):
+    """A request as the adapter takes it, and how it is sent."""
+
+    exchange: Exchange
+
+
+class Adapter(HTTPAdapter):
+    """The adapter of requests for one endpoint, over connections of ours alone.
+
+    `send` is left as it is: the test library `responses` replaces it.
+    """
+
+    def __init__(self, endpoint: Endpoint, now: float, monotonic: Callable[[], float]) -> None:
+        self.credentials = credentials_for(endpoint, now)
+        #: attempts in flight
+        self.users = 0
+        route, context = Route.to(endpoint), self.credentials.context
+        contexts = Contexts(context, context)
+        if route.proxy and route.proxy.scheme == "https":
+            # a proxy is always verified, and never shown the certificate that is for the receiver
+            for_proxy = replace(endpoint, verify_tls=True, client_cert=None, client_key=None)
+            contexts = Contexts(context, context_for(for_proxy))
+        self.pool = Pool(route, contexts, endpoint.concurrency, monotonic)
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make no pool of urllib3: its connections know nothing of the network policy, and none may be used."""
+        self.poolmanager = cast(Any, NoPool())
+
+    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return what sends a request."""
+        return request.exchange
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Leave TLS alone; requests would trust the public CAs beside an endpoint's own ones here."""
+
+    def request_url(self, *args: Any, **kwargs: Any) -> str:
+        """Return nothing; the route has the target."""
+        return ""
+
+    def build_response(self, req: Any, resp: Any) -> Any:
+        """Return our own Reply as it is; others are those of `responses`."""
+        return resp if isinstance(resp, Reply) else super().build_response(req, resp)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.pool.close()
+
+
+class NoPool:
+    """Stands where requests would find connections that are not ours, and refuses to hand out any."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AddressError(
+            f"requests {requests.__version__} would use connections that pass by the network policy; nothing is sent."
+            " Install a version that sfwebhooks asks for: pip install --upgrade sfwebhooks"
+        )
+
+
+def _written(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a request as it goes out (RFC 9112 section 3)."""
+    to_proxy = route.proxy.headers if route.forwarded and route.proxy else {}
+    fields = {"Host": route.authority, **to_proxy, **headers}
+    lines = [f"POST {route.target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()], "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def _redirect(route: Route, reader: ReplyReader) -> str:
+    """Return where a redirect points: the place only, since path and query may hold what nobody else may see."""
+    location = reader.headers.get("Location", "") if 300 <= reader.status < 400 else ""
+    if not location:
+        return ""
+    try:
+        parts = urlsplit(urljoin(f"{'https' if route.secure else 'http'}://{route.authority}/", location))
+        return f"Location: {parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    except ValueError:
+        return ""
+
+
+def _made_by_others(response: requests.Response) -> Reply:
+    """Return the Reply of a response that `responses` made."""
+    body = decoded(response.raw.read(REPLY_BYTES, decode_content=False), response.headers.get("Content-Encoding", ""))
+    return Reply(status=response.status_code, headers=response.headers, body=body)
+
+
+def _prepared(request: Request) -> Prepared:
     """Return the request for the adapter, with the URL untouched (requests would re-encode it).
 
     Raises:
@@ -148,7 +256,7 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     for name, value in request.headers.items():
         if not FIELD_VALUE.fullmatch(value):
             raise ValueError(f"the header {name} has a value of more than one line, or not in Latin-1")
-    prepared = requests.PreparedRequest()
+    prepared = Prepared()
     prepared.method = "POST"
     prepared.url = request.url.reveal()
     headers = {**request.headers, "Content-Length": str(len(request.body))}
@@ -158,68 +266,32 @@ def _prepared(request: Request) -> requests.PreparedRequest:
     return prepared
 
 
-def _read(response: requests.Response) -> bytes:
-    """Return the reply's body as it came, as far as REPLY_BYTES, the budget and the receiver allow."""
-    body = b""
-    with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError, OSError):  # the status has come
-        while len(body) < REPLY_BYTES:
-            part = response.raw.read(1024, decode_content=False)  # of a read that fails nothing is left, so little
-            body += part
-            if not part or response.raw.length_remaining == 0:  # it could be asked once more, for nothing
-                break
-    return body[:REPLY_BYTES]
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """Return at most REPLY_BYTES of a body that was compressed, although we asked for none of it, or the body itself.
-
-    By zlib itself: urllib3 before 2.6 puts no limit to what a read can grow to, and a list of encodings multiplies it.
-    """
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return body
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, REPLY_BYTES)  # 32: gzip or zlib, as it says
-    except zlib.error:
-        return body
-
-
-def failed(error: BaseException, phase: Phase) -> Reply:
+def failed(error: Exception, phase: Phase) -> Reply:
     """Return the reply for an exception of the network; its text tells what happened, but never the URL."""
-    reply = _failure(list(_causes(error)), phase)
+    reply = _failure(error, phase)
     if phase is not Phase.PROXY or reply.failure is Failure.SHORTAGE:
         return reply
     failure = Failure.TLS_UNVERIFIED if reply.failure is Failure.TLS_UNVERIFIED else Failure.PROXY
     return replace(reply, failure=failure, detail=f"the proxy: {reply.detail}")
 
 
-def _failure(causes: Sequence[BaseException], phase: Phase) -> Reply:
-    shortage = next((cause for cause in causes if is_shortage(cause)), None)
-    if shortage or (any(isinstance(cause, socket.gaierror) for cause in causes) and _lacks_descriptors()):
-        return Reply(failure=Failure.SHORTAGE, detail=getattr(shortage, "strerror", "") or "too many open files")
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Reply(failure=Failure.TLS_UNVERIFIED, detail=cause.verify_message)
-        if isinstance(cause, ssl.SSLError):
-            refused = "ALERT" in (cause.reason or "") and any(word in cause.reason for word in REFUSALS)
-            return Reply(failure=Failure.TLS_REFUSED if refused else Failure.TLS, detail=cause.reason or "")
-        if isinstance(cause, socket.gaierror):
-            return Reply(failure=Failure.DNS, detail=cause.strerror or "name not known")
-        if isinstance(cause, urllib3.exceptions.LocationParseError):
-            return Reply(failure=Failure.DNS, detail="no host can have this name")
-    timeouts = (TimeoutError, socket.timeout, requests.Timeout, urllib3.exceptions.TimeoutError)
-    other = urllib3.exceptions.NewConnectionError  # a refused connection, although urllib3 derives it from a timeout
-    if any(isinstance(cause, timeouts) and not isinstance(cause, other) for cause in causes):
+def _failure(error: Exception, phase: Phase) -> Reply:
+    if is_shortage(error) or (isinstance(error, socket.gaierror) and _lacks_descriptors()):
+        return Reply(failure=Failure.SHORTAGE, detail=getattr(error, "strerror", None) or "too many open files")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Reply(failure=Failure.TLS_UNVERIFIED, detail=error.verify_message)
+    if isinstance(error, ssl.SSLError):
+        refused = "ALERT" in (error.reason or "") and any(word in error.reason for word in REFUSALS)
+        return Reply(failure=Failure.TLS_REFUSED if refused else Failure.TLS, detail=error.reason or "")
+    if isinstance(error, socket.gaierror):
+        return Reply(failure=Failure.DNS, detail=error.strerror or "name not known")
+    if isinstance(error, (TimeoutError, socket.timeout, requests.Timeout)):
         return Reply(failure=Failure.TIMEOUT, detail=f"no answer in time ({phase.value})")
-    for cause in causes:
-        if isinstance(cause, OSError) and cause.strerror:
-            return Reply(failure=Failure.CONNECTION, detail=cause.strerror)
-        if isinstance(cause, http.client.RemoteDisconnected):
-            return Reply(failure=Failure.CONNECTION, detail="closed without an answer")
-        if isinstance(cause, ReplyTooLongError):
-            return Reply(failure=Failure.PROTOCOL, detail=str(cause))
-        if isinstance(cause, (http.client.HTTPException, UnicodeError, ValueError)):
-            return Reply(failure=Failure.PROTOCOL, detail=f"the answer is no HTTP ({type(cause).__name__})")
-    return Reply(failure=Failure.CONNECTION, detail=type(causes[0]).__name__)
+    if isinstance(error, (NotHTTPError, ReplyTooLongError)):
+        return Reply(failure=Failure.PROTOCOL, detail=str(error))
+    if isinstance(error, requests.RequestException):
+        return Reply(failure=Failure.CONNECTION, detail=type(error).__name__)
+    return Reply(failure=Failure.CONNECTION, detail=getattr(error, "strerror", None) or str(error))
 
 
 def _lacks_descriptors() -> bool:
@@ -229,15 +301,3 @@ def _lacks_descriptors() -> bool:
     except OSError as error:
         return is_shortage(error)
     return False
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all that it wraps: requests and urllib3 keep the cause in args, reason or __context__."""
-    seen: set[int] = set()
-    stack: list[Any] = [error]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, BaseException) and id(item) not in seen:
-            seen.add(id(item))
-            yield item
-            stack += [item.__context__, item.__cause__, getattr(item, "reason", None), *item.args]

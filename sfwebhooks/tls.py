@@ -18,7 +18,6 @@ from pathlib import Path
 import certifi
 
 from sfwebhooks import files
-from sfwebhooks.budget import TLSContext
 from sfwebhooks.certificates import ClientCertificate, certificates_of, check_identity, reading, utc, validity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError
@@ -109,8 +108,11 @@ def credentials_for(endpoint: Endpoint, now: float) -> Credentials:
 
 
 def _load(endpoint: Endpoint, states: States, now: float) -> Credentials:
-    context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # a receiver may ask for our certificate only once it knows the path (Apache: SSLVerifyClient in a Location);
+    # TLS 1.3 allows that only with a client that has offered it in its hello (RFC 8446 section 4.2.6)
+    context.post_handshake_auth = endpoint.client_cert is not None
     _trust(context, endpoint)
     return Credentials(context, _identify(context, endpoint, now), states)
 

@@ -14,6 +14,7 @@ import ssl
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from itertools import count
 from typing import Callable, TypeVar
 
@@ -37,12 +38,29 @@ class Visit:
 
     def request(self) -> bytes:
         """Read a whole request; nothing if the sender has closed."""
-        data = b""
-        while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < _content_length(data):
+        begun = self.head()
+        return begun and self.rest(begun)
+
+    def head(self) -> bytes:
+        """Read the head of a request, and maybe more of it; nothing if the sender has closed."""
+        begun = b""
+        while b"\r\n\r\n" not in begun:
             got = self.connection.recv(65536)
             if not got:
                 return b""
-            data += got
+            begun += got
+        return begun
+
+    def rest(self, begun: bytes) -> bytes:
+        """Read the rest of a request, and return all of it; nothing if the sender has closed."""
+        head, _, body = begun.partition(b"\r\n\r\n")
+        parts, missing = [begun], _content_length(head) - len(body)
+        while missing > 0:
+            parts.append(self.connection.recv(65536))
+            if not parts[-1]:
+                return b""
+            missing -= len(parts[-1])
+        data = b"".join(parts)
         self.host.requests.append(data)
         return data
 
@@ -146,6 +164,18 @@ def held_port() -> socket.socket:
     return holder
 
 
+@contextlib.contextmanager
+def full_queue(host: str, port: int = 0) -> Iterator[int]:
+    """Listen at a port, and let the kernel drop what comes, as a firewall does; return the port."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((host, port), backlog=0))
+        for _ in range(8):  # until the kernel answers no more of them
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
+
+
 def in_time(act: Callable[[], T]) -> T:
     """Return what `act` does, in a thread of its own; a hostile receiver goes on for as long as we wait for that."""
     done: list[T] = []
@@ -239,6 +269,20 @@ def flooding(data: bytes, begin: bytes = b"") -> Way:
         visit.request()
         visit.say(begin)
         visit.flood(data)
+
+    return way
+
+
+def answering_early(data: bytes, reads_on: bool = False) -> Way:
+    """Answer as soon as the head of a request is there; then read the rest of it, or nothing more."""
+
+    def way(visit: Visit) -> None:
+        begun = visit.head()
+        visit.say(data)
+        if reads_on:
+            visit.rest(begun)
+            visit.host.ended.release()
+        visit.hold()
 
     return way
 

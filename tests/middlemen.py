@@ -19,15 +19,26 @@ class Middleman:
 
     Args:
         refusal: the status line's words with which an HTTP proxy answers in place of connecting.
+        headers: lines that it adds.
+        page: and the body.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None, credentials: str = "", refusal: str = "") -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        credentials: str = "",
+        refusal: str = "",
+        headers: tuple[str, ...] = (),
+        page: str = "",
+    ) -> None:
         #: heads of the requests that it got
         self.heads: list[bytes] = []
         #: where it was asked to connect to
         self.goals: list[tuple[str, int]] = []
         self.credentials = credentials
         self.refusal = refusal
+        self.lines = "".join(f"{line}\r\n" for line in headers)
+        self.page = page
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -64,7 +75,8 @@ class Middleman:
         self.heads.append(head)
         method, target, _ = head.split(b"\r\n")[0].decode().split()
         if self.refusal or not self._knows(head):
-            connection.sendall(f"HTTP/1.1 {self.refusal or '407 Who'}\r\nContent-Length: 0\r\n\r\n".encode())
+            head = f"HTTP/1.1 {self.refusal or '407 Who'}\r\n{self.lines}Content-Length: {len(self.page)}\r\n\r\n"
+            connection.sendall((head + self.page).encode())
         elif method == "CONNECT":
             host, _, port = target.rpartition(":")
             self._join(connection, (host.strip("[]"), int(port)), b"HTTP/1.1 200 Connected\r\n\r\n", b"")

@@ -33,6 +33,7 @@ from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, sign
 from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, Team, put
+from tests.hostile import Hostile, answering, reply
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "the secret of the team"
@@ -963,6 +964,26 @@ def test_a_test_message_that_is_not_taken_says_why(
     configure(section("team", team.url))
     result = cli("test")
     assert (result.code, "not taken, http_404" in result.out) == (1, True)
+
+
+def test_a_test_says_where_a_redirect_points(
+    cli: Callable[..., Result], configure: Callable[..., Path], hostile: Callable[..., Hostile]
+) -> None:
+    receiver = hostile(answering(reply(302, "Location: https://login.example.test/sso?token=hidden")))
+    configure(section("team", receiver.url))
+    result = cli("test")
+    assert (result.code, "hidden" in result.out) == (1, False)
+    assert 'not taken, http_302, it said "Location: https://login.example.test" (redirects' in " ".join(
+        result.out.split()
+    )
+
+
+def test_a_test_shows_the_title_of_a_page(
+    cli: Callable[..., Result], configure: Callable[..., Path], hostile: Callable[..., Hostile]
+) -> None:
+    page = b"<html>\n<head><title>502 Bad\n Gateway</title></head><body>...</body></html>"
+    configure(section("team", hostile(answering(reply(502, body=page))).url))
+    assert 'not taken, http_502, it said "502 Bad Gateway", ' in " ".join(cli("test").out.split())
 
 
 def test_a_test_message_leaves_no_trace_in_the_outbox(

@@ -17,29 +17,33 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.connection import IDLE_SECONDS, LIFE_SECONDS
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS
+from sfwebhooks.http_reader import REPLY_BYTES
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.receiver import server_context
-from sfwebhooks.retry import RETRY_AFTER_MAX, judge
-from sfwebhooks.sender import REPLY_BYTES, Sender
+from sfwebhooks.retry import CAUTIOUS_WAIT, RETRY_AFTER_MAX, judge
+from sfwebhooks.sender import Sender
 from sfwebhooks.signing import Request
 from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Team, put, soon, sql
+from tests.conftest import PATIENCE, Clock, Team, put, soon, sql
 from tests.hostile import (
     METADATA,
     OK,
     Hostile,
     Way,
     answering,
+    answering_early,
     breaking_off,
     closing,
     closing_when_idle,
     dripping,
     dripping_handshake,
     flooding,
+    full_queue,
     hanging_up,
     hanging_up_with,
     in_time,
@@ -282,15 +286,115 @@ def test_an_attempt_is_over_in_time_although_nothing_of_the_request_is_taken(
 
 
 def test_a_receiver_that_does_not_take_connections_is_a_timeout(sender: Callable[[Endpoint], Sender]) -> None:
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(8):  # until the kernel answers no more of them
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        endpoint = an_endpoint(url=f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=TIMEOUT)
+    with full_queue("127.0.0.1") as port:
+        endpoint = an_endpoint(url=f"http://127.0.0.1:{port}/", timeout=TIMEOUT)
         got = in_time(lambda: sender(endpoint).send(request_for(endpoint)))
     assert (got.failure, got.detail) == (Failure.TIMEOUT, "no answer in time (connect)")
+
+
+# --- a reply without an end, or before its time
+
+#: seconds for an attempt that must be over long before
+LONG = 100 * PATIENCE
+#: what no buffer on the way holds
+LARGE = bytes(30_000_000)
+#: how a receiver can leave a reply open
+OPEN = {
+    "no length": b"\r\nok",
+    "a longer body": b"Content-Length: 5000\r\n\r\nok",
+    "no last chunk": b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+    "half a chunk": b"Transfer-Encoding: chunked\r\n\r\n9\r\nok",
+    "two lengths": b"Content-Length: 2, 3\r\n\r\nok",
+}
+
+
+@pytest.fixture(params=["", "good"], ids=["http", "https"])
+def tls(request: pytest.FixtureRequest, contexts: dict[str, ssl.SSLContext | None]) -> ssl.SSLContext | None:
+    return contexts[request.param]
+
+
+@pytest.mark.parametrize("way", OPEN)
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_reply_without_an_end_holds_nobody_for_the_whole_timeout(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+    way: str,
+    status: int,
+) -> None:
+    receiver = hostile(answering(b"HTTP/1.1 %d Words\r\n" % status + OPEN[way]), tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=LONG, ca_bundle=authority.cert)
+    one = sender(endpoint)
+    got = [in_time(lambda: one.send(request_for(endpoint))) for _ in range(2)]
+    assert [(reply.status, reply.body) for reply in got] == [(status, b"ok")] * 2
+    assert receiver.connections == 2, "it was not complete"
+
+
+@pytest.mark.parametrize("status", [302, 401, 413, 503])
+@pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nno", b"\r\nno"], ids=["complete", "without an end"])
+def test_a_refusal_before_the_request_was_read_counts(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+    status: int,
+    body: bytes,
+) -> None:
+    receiver = hostile(answering_early(b"HTTP/1.1 %d No\r\n" % status + body), tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=LONG, ca_bundle=authority.cert)
+    one = sender(endpoint)
+    got = [in_time(lambda: one.send(request_for(endpoint, LARGE))) for _ in range(2)]
+    assert [(reply.status, reply.body) for reply in got] == [(status, b"no")] * 2
+    assert receiver.connections == 2, "half a request is on the first one"
+
+
+def test_a_receiver_that_agrees_before_it_has_read_the_request_gets_all_of_it(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+) -> None:
+    receiver = hostile(answering_early(OK, reads_on=True), tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=LONG, ca_bundle=authority.cert)
+    assert in_time(lambda: sender(endpoint).send(request_for(endpoint, LARGE))).status == 200
+    assert receiver.ended.acquire(timeout=PATIENCE)
+    assert receiver.requests[0].endswith(b"\r\n\r\n" + LARGE)
+
+
+def test_a_receiver_that_agrees_and_reads_no_further_has_agreed(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    tls: ssl.SSLContext | None,
+) -> None:
+    receiver = hostile(answering_early(OK), tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=LONG, ca_bundle=authority.cert)
+    assert in_time(lambda: sender(endpoint).send(request_for(endpoint, LARGE))).status == 200
+
+
+def test_an_interim_reply_does_not_end_the_sending(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender], tls: ssl.SSLContext | None
+) -> None:
+    def way(visit: Any) -> None:
+        visit.connection.recv(1)
+        visit.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+        visit.request()
+        visit.say(OK)
+
+    receiver = hostile(way, tls)
+    endpoint = an_endpoint(url=receiver.url, timeout=LONG, verify_tls=False)
+    assert in_time(lambda: sender(endpoint).send(request_for(endpoint, LARGE))).status == 200
+
+
+def test_what_follows_a_reply_is_not_taken_for_the_next_one(
+    hostile: Callable[..., Hostile], sender: Callable[[Endpoint], Sender]
+) -> None:
+    receiver = hostile(answering(OK + reply(410)))
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    one = sender(endpoint)
+    statuses = [one.send(request_for(endpoint)).status for _ in range(3)]
+    assert (statuses, receiver.connections) == ([200] * 3, 3)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -325,11 +429,11 @@ def test_a_bomb_costs_no_memory(
     [
         ("0", 0.0),
         ("120", 120.0),
-        ("-5", None),
-        ("soon", None),
-        ("1.5", None),
-        ("", None),
-        ("5, 7", None),
+        ("-5", CAUTIOUS_WAIT),
+        ("soon", CAUTIOUS_WAIT),
+        ("1.5", 2.0),
+        ("", CAUTIOUS_WAIT),
+        ("5, 7", 7.0),
         ("9" * 60_000, RETRY_AFTER_MAX),
         ("315360000", RETRY_AFTER_MAX),  # ten years
         ("Sat, 21 Nov 2026 09:00:00 GMT", 0.0),  # an hour ago
@@ -340,7 +444,7 @@ def test_a_bomb_costs_no_memory(
         ("Sat Nov 21 10:10:00 2026", 600.0),  # asctime
         ("Sat Nov 21 09:00:00 2026", 0.0),
         ("Sat Nov 21 10:00:00 2036", RETRY_AFTER_MAX),
-        ("Sat, 99 Nov 2026 10:00:00 GMT", None),
+        ("Sat, 99 Nov 2026 10:00:00 GMT", CAUTIOUS_WAIT),
     ],
 )
 def test_every_form_of_retry_after_gives_a_wait_within_an_hour(
@@ -358,7 +462,7 @@ def test_every_form_of_retry_after_gives_a_wait_within_an_hour(
         ("Retry-After: 1", b'{"message": "slow down", "retry_after": 64.57, "global": false}', 64.57),
         ("Retry-After: 120", b'{"retry_after": 64.57}', 120.0),
         ("X-RateLimit-Global: true", b'{"retry_after": 1e999}', RETRY_AFTER_MAX),
-        ("Retry-After: soon", b'{"retry_after": -1}', None),
+        ("Retry-After: soon", b'{"retry_after": -1}', CAUTIOUS_WAIT),
         ("Retry-After: 1", b"[" * REPLY_BYTES, 1.0),
         ("Retry-After: 1", b'{"retry_after": ' + b"9" * REPLY_BYTES, 1.0),  # cut off
         ("Content-Encoding: gzip", BOMB, None),
@@ -381,9 +485,29 @@ def test_a_wait_in_the_body_is_harmless_too(
 # --- kept connections
 
 
-@pytest.fixture(params=["", "good"], ids=["http", "https"])
-def tls(request: pytest.FixtureRequest, contexts: dict[str, ssl.SSLContext | None]) -> ssl.SSLContext | None:
-    return contexts[request.param]
+@pytest.mark.parametrize("seconds", [IDLE_SECONDS - 1, IDLE_SECONDS + 1])
+def test_a_connection_that_was_idle_for_a_minute_is_not_used_again(
+    hostile: Callable[..., Hostile], seconds: float
+) -> None:
+    receiver, clock = hostile(answering(OK)), Clock()
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    one = Sender(endpoint, monotonic=clock)
+    for _ in range(3):
+        assert one.send(request_for(endpoint)).status == 200
+        clock.now += seconds
+    one.close()
+    assert receiver.connections == (1 if seconds < IDLE_SECONDS else 3)
+
+
+def test_a_connection_in_use_ends_after_two_minutes(hostile: Callable[..., Hostile]) -> None:
+    receiver, clock = hostile(answering(OK)), Clock()
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE)
+    one = Sender(endpoint, monotonic=clock)
+    for _ in range(int(LIFE_SECONDS) // 10 * 2):  # one every ten seconds, for twice as long
+        assert one.send(request_for(endpoint)).status == 200
+        clock.now += 10.0
+    one.close()
+    assert receiver.connections == 2
 
 
 def test_the_deadline_of_an_attempt_does_not_end_its_connection(

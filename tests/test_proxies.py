@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Outcome, Reply
+from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
 from sfwebhooks.config import load_mapping
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
@@ -253,7 +253,30 @@ def test_a_proxy_that_forwards_and_wants_other_credentials_holds_the_endpoint(
     kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply]
 ) -> None:
     reply = send(receive().url, kinds.make("http", credentials="known:password").url)
-    assert (reply.status, judge(reply, NOW).outcome) == (407, Outcome.HOLD)
+    assert (reply.failure, judge(reply, NOW).outcome) == (Failure.PROXY_REFUSED, Outcome.HOLD)
+    assert "USER:PASSWORD@HOST" in reply.detail
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        (("Proxy-Authenticate: NTLM",), "wants NTLM authentication"),
+        (("Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM"), "wants Negotiate or NTLM authentication"),
+        (("Proxy-Authenticate: Negotiate,NTLM",), "wants Negotiate or NTLM authentication"),
+        (('Proxy-Authenticate: Digest realm="a, b", nonce="c", qop="auth"',), "wants Digest authentication"),
+        (("Proxy-Authenticate: NTLM", 'Proxy-Authenticate: BASIC realm="x"'), "USER:PASSWORD@HOST"),
+        ((), "USER:PASSWORD@HOST"),
+    ],
+)
+def test_a_proxy_that_wants_more_than_a_password_is_reported_as_that(
+    kinds: Kinds, send: Callable[..., Reply], scheme: str, headers: tuple[str, ...], words: str
+) -> None:
+    middleman = kinds.make("http", refusal="407 Who", headers=headers)
+    reply = send(f"{scheme}://receiver.test/{TOKEN}", middleman.url)
+    assert (reply.failure, judge(reply, NOW).outcome) == (Failure.PROXY_REFUSED, Outcome.HOLD)
+    assert words in reply.detail
+    assert ("USER:PASSWORD" in reply.detail) == ("USER:PASSWORD" in words)
 
 
 @pytest.mark.parametrize("refusal", ["403 Not there", "502 Bad Gateway", "503 Busy", "504 Late", "200OK"])
@@ -262,10 +285,84 @@ def test_a_proxy_that_does_not_connect_is_a_failed_proxy(
 ) -> None:
     reply = send(receive(tls=https).url, kinds.make("http", refusal=refusal).url)
     assert (reply.failure, judge(reply, NOW).outcome) == (Failure.PROXY, Outcome.RETRY)
-    assert refusal in reply.detail or "no HTTP" in reply.detail
+    assert refusal in reply.detail or "no status line of HTTP" in reply.detail
 
 
-@pytest.mark.parametrize(("refusal", "words"), [("2", "not allowed by ruleset"), ("5", "refused"), ("99", "Unknown")])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_retry_after_of_a_proxy_is_obeyed(kinds: Kinds, send: Callable[..., Reply], scheme: str) -> None:
+    middleman = kinds.make("http", refusal="503 Busy", headers=("Retry-After: 120", "Server: squid"))
+    verdict = judge(send(f"{scheme}://receiver.test/", middleman.url), NOW)
+    assert verdict == Verdict(Outcome.RETRY, "proxy_failed", 120.0)
+
+
+#: how the page of a proxy begins, and where its title is
+PAGE = "<!DOCTYPE html PUBLIC>\n<html><head>\n<meta charset=utf-8>\n<TITLE>ERROR: &lt;that&gt;</TITLE></head>"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("refusal", "headers", "page", "failure"),
+    [
+        ("400 Bad Request", ("X-Squid-Error: ERR_INVALID_URL 0",), PAGE, Failure.PROXY),
+        ("403 Forbidden", ("X-Squid-Error: ERR_ACCESS_DENIED 0",), PAGE, Failure.PROXY),
+        ("503 Service Unavailable", ("X-Squid-Error: ERR_CONNECT_FAIL 111",), PAGE, Failure.CONNECTION),
+        ("503 Service Unavailable", ("X-Squid-Error: ERR_DNS_FAIL 0",), PAGE, Failure.DNS),
+        ("504 Gateway Timeout", ("X-Squid-Error: ERR_READ_TIMEOUT 0",), PAGE, Failure.TIMEOUT),
+        ("502 Bad Gateway", ("Proxy-Status: lab; error=connection_refused",), "", Failure.CONNECTION),
+        ("502 Bad Gateway", ('Proxy-Status: "a, b"; error="dns_error"; rcode=NXDOMAIN',), "", Failure.DNS),
+        ("500 Oops", ("Proxy-Status: lab; error=proxy_internal_error",), "", Failure.PROXY),
+        ("403 No", ("Server: squid/5.7", "Via: 1.1 lab (squid/5.7)"), PAGE, Failure.PROXY),
+        ("503 No", ("Server: Own-Proxy/1", "Via: 1.0 other, 1.1 lab (Own-Proxy/1)"), "", Failure.PROXY),
+        ("500 Unable to connect", ("Server: tinyproxy/1.11.0",), "", Failure.PROXY),
+        ("403 No", ('Proxy-Authenticate: Basic realm="x"',), "", Failure.PROXY),
+        ("503 Service Unavailable", ("Server: mitmproxy",), "Connection refused", Failure.CONNECTION),
+        ("502 Bad Gateway", ("Server: tinyproxy",), "<html><title>Host not found</title>", Failure.CONNECTION),
+        ("502 Could not resolve it", ("Server: tinyproxy",), "", Failure.CONNECTION),
+        ("307 Login", ("X-Squid-Error: 403 Access Denied", "Location: http://login.test/"), "", Failure.PROXY),
+    ],
+)
+def test_a_proxys_own_page_is_the_proxys_failure_or_what_it_says_of_the_receiver(
+    kinds: Kinds,
+    send: Callable[..., Reply],
+    scheme: str,
+    refusal: str,
+    headers: tuple[str, ...],
+    page: str,
+    failure: Failure,
+) -> None:
+    middleman = kinds.make("http", refusal=refusal, headers=headers, page=page)
+    reply = send(f"{scheme}://receiver.test/{TOKEN}", middleman.url)
+    assert (reply.status, reply.failure, judge(reply, NOW).outcome) == (None, failure, Outcome.RETRY)
+    assert reply.detail.startswith("the proxy")
+    assert refusal in reply.detail
+    assert "ERROR: <that>" in reply.detail if page is PAGE else "<html>" not in reply.detail
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Via: 1.1 lab (squid/5.7)", "Server: nginx/1.22"),
+        ("Via: 1.1 lab (squid/5.7)", "X-Cache: MISS from lab"),
+        ("Proxy-Status: lab; received-status=400", "Server: Apache"),
+        ("Via: 1.1 front (Apache/2.4), 1.1 lab (squid/5.7)", "Server: Apache/2.4"),
+    ],
+)
+def test_a_reply_that_a_proxy_passes_on_is_the_receivers(
+    kinds: Kinds, send: Callable[..., Reply], headers: tuple[str, ...]
+) -> None:
+    middleman = kinds.make("http", refusal="400 Bad Request", headers=headers, page="no")
+    reply = send("http://receiver.test/", middleman.url)
+    assert (reply.status, reply.failure, reply.body) == (400, None, b"no")
+
+
+def test_a_receiver_behind_a_tunnel_may_be_a_squid_itself(
+    hostile: Callable[..., Hostile], kinds: Kinds, send: Callable[..., Reply], https: ssl.SSLContext
+) -> None:
+    answer = b"HTTP/1.1 400 No\r\nX-Squid-Error: ERR_INVALID_REQ 0\r\nContent-Length: 0\r\n\r\n"
+    assert send(hostile(answering(answer), https).url, kinds.make("http").url).status == 400
+
+
+@pytest.mark.parametrize(("refusal", "words"), [("2", "not allowed by ruleset"), ("1", "general"), ("99", "unknown")])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_socks_proxy_that_does_not_connect_is_a_failed_proxy(
     kinds: Kinds,
@@ -279,6 +376,38 @@ def test_a_socks_proxy_that_does_not_connect_is_a_failed_proxy(
     team = receive(tls=https if scheme == "https" else None)
     reply = send(team.url, kinds.make("socks5h", refusal=refusal).url)
     assert (reply.failure, words in reply.detail) == (Failure.PROXY, True)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [("3", "network unreachable"), ("4", "host unreachable"), ("5", "connection refused"), ("6", "TTL expired")],
+)
+def test_a_receiver_that_a_socks_proxy_does_not_reach_is_a_failed_connection(
+    kinds: Kinds, send: Callable[..., Reply], refusal: str, words: str
+) -> None:
+    reply = send("https://receiver.test/", kinds.make("socks5h", refusal=refusal).url)
+    assert (reply.failure, judge(reply, NOW).outcome) == (Failure.CONNECTION, Outcome.RETRY)
+    assert reply.detail == f"the proxy did not reach the receiver: {words}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "receiver.test"])
+def test_a_socks_proxy_is_given_addresses_as_such_and_names_to_look_up(
+    kinds: Kinds, receive: Callable[..., Team], send: Callable[..., Reply], host: str
+) -> None:
+    team, middleman = receive(), kinds.make("socks5h")
+    assert send(team.url.replace("127.0.0.1", host), middleman.url).status == 200
+    assert middleman.goals == [(host, team.receiver.server_address[1])]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("host", ["a" * 70 + ".test", "a..test", "a." * 130 + "test"])
+def test_a_name_that_no_host_can_have_is_not_asked_of_a_proxy(
+    kinds: Kinds, send: Callable[..., Reply], kind: str, host: str
+) -> None:
+    middleman = kinds.make(kind)
+    reply = send(f"https://{host}/", middleman.url)
+    assert (reply.failure, reply.detail) == (Failure.DNS, "no host can have this name")
+    assert (middleman.goals, middleman.heads) == ([], [])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -445,10 +574,10 @@ def test_what_is_no_proxy_is_not_taken(text: str) -> None:
     assert "user" not in str(caught.value)
 
 
-def test_a_socks_proxy_needs_pysocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfwebhooks.proxies.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install PySocks"):
-        proxy_url("socks5h://proxy.example")
+def test_a_login_that_socks_cannot_carry_is_not_taken() -> None:
+    assert proxy_url("http://user:" + "x" * 256 + "@proxy.example")
+    with pytest.raises(ValueError, match="at most 255 bytes"):
+        proxy_url("socks5h://user:" + "x" * 256 + "@proxy.example")
 
 
 def test_proxy_and_allow_private_are_read_from_the_configuration(tmp_path: Path) -> None:
@@ -503,7 +632,7 @@ def test_no_failure_of_a_proxy_shows_a_secret(
     proxy = f"{kind}://user:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{port}"
     with caplog.at_level(logging.DEBUG):
         reply = send(f"{scheme}://receiver.test/{TOKEN}", proxy, timeout=0.3, **values)
-    assert reply.failure or reply.status == 407
+    assert reply.failure
     assert leaks(caplog.text + repr(reply), PASSWORD, TOKEN) == []
 
 

@@ -10,6 +10,7 @@ from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
 from sfwebhooks.events import Batch
 from sfwebhooks.pacing import Change, Condition, Health
 from sfwebhooks.retry import (
+    CAUTIOUS_WAIT,
     JITTER,
     REFUSED_WAITS,
     SHORTAGE_SECONDS,
@@ -111,26 +112,47 @@ def test_a_final_verdict_carries_no_wait(status: int) -> None:
         ("Sat, 21 Nov 2026 09:00:00 GMT", 0.0),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
         ("Fri, 21 Nov 2036 10:00:00 GMT", 3600.0),
-        # what says nothing
-        ("", None),
-        ("-5", None),
-        ("+5", None),
-        ("1.5", None),
-        ("1e3", None),
-        ("120 s", None),
-        ("²", None),
-        ("١٢٠", None),
-        ("soon", None),
-        ("2026-11-21T10:02:00Z", None),
-        ("Sat, 31 Feb 2026 10:02:00 GMT", None),
-        ("Sat, 21 Nov 99999 10:02:00 GMT", None),
-        ("Sat, 21 Nov 2026 25:61:61 GMT", None),
-        ("\0", None),
-        (",", None),
+        ("2026-11-21T10:02:00Z", 120.0),
+        ("2026-11-21T12:02:00+02:00", 120.0),
+        # numbers that are not whole, have a sign, a unit, or company
+        ("292.052427053", 293.0),
+        ("2.0", 2.0),
+        ("0.2", 1.0),
+        (".5", 1.0),
+        ("120s", 120.0),
+        ("120 s", 120.0),
+        ("90 seconds", 90.0),
+        ("+120", 120.0),
+        ("60, 120", 120.0),
+        ("120,60", 120.0),
+        ("1.5, 2.5s", 3.0),
+        # what cannot be read asks for a wait all the same
+        ("", CAUTIOUS_WAIT),
+        ("-5", CAUTIOUS_WAIT),
+        ("1e3", CAUTIOUS_WAIT),
+        ("²", CAUTIOUS_WAIT),
+        ("١٢٠", CAUTIOUS_WAIT),
+        ("soon", CAUTIOUS_WAIT),
+        ("60, soon", CAUTIOUS_WAIT),
+        ("Sat, 31 Feb 2026 10:02:00 GMT", CAUTIOUS_WAIT),
+        ("Sat, 21 Nov 99999 10:02:00 GMT", CAUTIOUS_WAIT),
+        ("Sat, 21 Nov 2026 25:61:61 GMT", CAUTIOUS_WAIT),
+        ("\0", CAUTIOUS_WAIT),
+        (",", CAUTIOUS_WAIT),
+        ("1" * 16 + ".5", CAUTIOUS_WAIT),
     ],
 )
 def test_retry_after_is_read(text: str, wait: float | None) -> None:
     assert retry_after({"Retry-After": text}, NOW) == wait
+
+
+def test_the_wait_for_what_cannot_be_read_is_capped_too() -> None:
+    assert retry_after({"Retry-After": "soon"}, NOW, longest=30.0) == 30.0
+
+
+def test_the_wait_that_a_proxy_asks_for_is_obeyed() -> None:
+    reply = Reply(failure=Failure.PROXY, headers={"Retry-After": "120"})
+    assert judge(reply, NOW) == Verdict(Outcome.RETRY, "proxy_failed", 120.0)
 
 
 def test_without_retry_after_nothing_was_asked_for() -> None:
@@ -189,7 +211,8 @@ def limited(body: bytes, status: int = 429, header: str = "") -> Reply:
         (b'{"retry_after": NaN}', None),
         (b'{"retry_after": true}', None),
         (b'{"retry_after": null}', None),
-        (b'{"retry_after": "30"}', None),
+        (b'{"retry_after": "30"}', 30.0),
+        (b'{"retry_after": "soon"}', None),
         (b'{"retry_after": [30]}', None),
         (b'{"retry_after": {"seconds": 30}}', None),
         (b'{"error": {"retry_after": 30}}', None),

@@ -1,30 +1,41 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, Callable
+from urllib.parse import urlsplit
 
 import pytest
 
 from sfwebhooks.attempts import Failure, Outcome, Reply
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.budget import Budget
+from sfwebhooks.connection import LIFE_SECONDS
+from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.retry import judge
-from sfwebhooks.route import Route
-from sfwebhooks.sender import Sender
+from sfwebhooks.route import Route, addresses_of
+from sfwebhooks.sender import Adapter, Sender
 from sfwebhooks.signing import Request
 from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Team
+from tests.conftest import PATIENCE, Clock, Team, soon
+from tests.hostile import OK, Hostile, answering, full_queue, in_time
 
 TOKEN = "path-token-of-a-receiver"
+#: seconds for an attempt that must be over long before
+LONG = 100 * PATIENCE
 METADATA = "169.254.169.254"
+
+
+def a_request(endpoint: Endpoint) -> Request:
+    return Request(endpoint.url, {"Content-Type": "application/json"}, b"{}")
 
 
 def send(url: str, **values: Any) -> Reply:
     endpoint = an_endpoint(url=url, **{"timeout": PATIENCE, **values})
     sender = Sender(endpoint)
     try:
-        return sender.send(Request(endpoint.url, {"Content-Type": "application/json"}, b"{}"))
+        return sender.send(a_request(endpoint))
     finally:
         sender.close()
 
@@ -118,6 +129,92 @@ def test_the_next_address_is_tried_when_one_refuses(names: dict[str, list[str]],
     assert send(receive().url.replace("127.0.0.1", "receiver.example")).status == 200
 
 
+# --- several addresses
+
+
+def test_silent_addresses_do_not_keep_from_the_one_that_answers(
+    names: dict[str, list[str]], receive: Callable[..., Team]
+) -> None:
+    url, silent = receive().url, [f"127.0.0.{number}" for number in range(2, 8)]
+    port = urlsplit(url).port or 0
+    names["receiver.example"] = [*silent, "127.0.0.1"]
+    with contextlib.ExitStack() as stack:
+        for address in silent:
+            stack.enter_context(full_queue(address, port))
+        endpoint = an_endpoint(url=url.replace("127.0.0.1", "receiver.example"), timeout=LONG)
+        sender = Sender(endpoint)
+        assert in_time(lambda: sender.send(a_request(endpoint))).status == 200
+        sender.close()
+
+
+def test_addresses_that_are_all_silent_are_a_timeout(names: dict[str, list[str]]) -> None:
+    names["receiver.example"] = ["127.0.0.2", "127.0.0.3"]
+    with full_queue("127.0.0.2") as port, full_queue("127.0.0.3", port):
+        reply = send(f"http://receiver.example:{port}/", timeout=0.5)
+    assert (reply.failure, reply.detail) == (Failure.TIMEOUT, "no answer in time (connect)")
+
+
+def test_the_address_that_answered_is_tried_first_from_then_on(
+    names: dict[str, list[str]], receive: Callable[..., Team]
+) -> None:
+    team, clock = receive(), Clock()
+    port = urlsplit(team.url).port or 0
+    names["receiver.example"] = ["127.0.0.2", "127.0.0.1"]  # nobody is at the first one yet
+    endpoint = an_endpoint(url=team.url.replace("127.0.0.1", "receiver.example"), timeout=PATIENCE)
+    sender = Sender(endpoint, monotonic=clock)
+    assert sender.send(a_request(endpoint)).status == 200
+    with socket.create_server(("127.0.0.2", port)) as other:
+        other.settimeout(0)
+        clock.now += 2 * LIFE_SECONDS
+        assert sender.send(a_request(endpoint)).status == 200
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    sender.close()
+
+
+def test_an_address_that_the_name_has_no_longer_is_forgotten(
+    names: dict[str, list[str]], receive: Callable[..., Team], hostile: Callable[..., Hostile]
+) -> None:
+    old, clock = receive(), Clock()
+    port = urlsplit(old.url).port or 0
+    names["receiver.example"] = ["127.0.0.1"]
+    endpoint = an_endpoint(url=old.url.replace("127.0.0.1", "receiver.example"), timeout=PATIENCE)
+    sender = Sender(endpoint, monotonic=clock)
+    assert sender.send(a_request(endpoint)).status == 200
+    names["receiver.example"] = ["127.0.0.2"]
+    clock.now += 2 * LIFE_SECONDS
+    with socket.create_server(("127.0.0.2", port)) as new:
+        new.settimeout(PATIENCE)
+        thread = threading.Thread(target=lambda: sender.send(a_request(endpoint)))
+        thread.start()
+        connection, _ = new.accept()
+        connection.close()
+        thread.join(PATIENCE)
+    sender.close()
+    assert len(old.got) == 1
+
+
+def test_both_families_are_tried_in_turn(names: dict[str, list[str]]) -> None:
+    names["receiver.example"] = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2", "192.0.2.1"]
+    found = addresses_of("receiver.example", 443, Budget(soon()))
+    assert [place.address[0] for place in found] == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"]
+
+
+# --- connections of others
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("proxy", [None, Secret("http://127.0.0.1:1"), Secret("socks5h://127.0.0.1:1")])
+def test_nothing_is_sent_where_requests_would_use_connections_of_its_own(
+    hostile: Callable[..., Hostile], monkeypatch: pytest.MonkeyPatch, scheme: str, proxy: Secret | None
+) -> None:
+    receiver = hostile(answering(OK))
+    monkeypatch.delattr(Adapter, "get_connection_with_tls_context")  # as in a version that calls another one
+    reply = send(receiver.url.replace("http:", f"{scheme}:"), proxy=proxy)
+    assert (reply.failure, receiver.connections) == (Failure.ADDRESS, 0)
+    assert "requests" in reply.detail
+
+
 # --- names
 
 
@@ -175,13 +272,28 @@ def test_the_name_server_of_a_scan_is_not_asked(monkeypatch: pytest.MonkeyPatch,
         ("https://receiver.example", "receiver.example", "/"),
         ("https://receiver.example:8443/a?b=%2f", "receiver.example", "/a?b=%2f"),
         ("https://receiver.example?token=x/y", "receiver.example", "/?token=x/y"),
-        ("HTTPS://[::1]:8443/a", "[::1]", "/a"),
-        ("https://[::1]/a:b", "[::1]", "/a:b"),
+        ("HTTPS://[::1]:8443/a", "::1", "/a"),
+        ("https://[::1]/a:b", "::1", "/a:b"),
     ],
 )
 def test_a_route_has_host_and_target(url: str, host: str, target: str) -> None:
     route = Route.to(an_endpoint(url=url))
     assert (route.host, route.target, route.forwarded) == (host, target, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("https://receiver.example/a", "receiver.example"),
+        ("https://receiver.example:443/a", "receiver.example"),
+        ("http://receiver.example:80/a", "receiver.example"),
+        ("https://receiver.example:80/a", "receiver.example:80"),
+        ("https://Receiver.Example./a", "receiver.example"),
+        ("http://[::1]:8080/a", "[::1]:8080"),
+    ],
+)
+def test_a_request_names_the_host_and_only_a_port_that_is_not_the_schemes_own(url: str, authority: str) -> None:
+    assert Route.to(an_endpoint(url=url)).authority == authority
 
 
 def test_the_policy_is_part_of_the_settings_that_health_belongs_to() -> None:

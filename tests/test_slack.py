@@ -458,13 +458,35 @@ def test_an_emoji_counts_as_two_in_case_slack_counts_so() -> None:
     assert slack.fit("🎉" * 6, 11) == "🎉" * 5 + "…"
 
 
-@pytest.mark.parametrize("body", [b"ok", b"ok\n", b" ok "])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"ok",
+        b"ok\n",
+        b" ok ",
+        # receivers that take Slack's messages
+        b"OK",
+        b'{"ok":true}',
+        b'{"ok": true, "ts": "1.2"}',
+        b'{"success":true}',
+        b'{"result":"success","msg":""}',
+    ],
+)
 def test_ok_is_left_to_the_table_which_calls_it_delivered(body: bytes) -> None:
     assert slack.read(Reply(200, body=body)) is None
     assert judge(Reply(200, body=body), NOW).outcome is Outcome.DELIVERED
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>Sign in</html>", b'{"ok":true}', b"OK", b"not ok", b"\xff", b"ok" * 99])
+HELD = [b"", b"<html>Sign in</html>", b"not ok", b"\xff", b"ok" * 99, b"[" * 65536, b'["ok"]', b'{"ok":"true"}',
+        b'{"ok":false}', b'{"success":false}', b'{"success":1}', b'{"result":"error"}', b"true", b"{}"]  # fmt: skip
+
+
+def test_an_empty_204_is_left_to_the_table_which_calls_it_delivered() -> None:
+    assert slack.read(Reply(204)) is None
+    assert judge(Reply(204), NOW).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("body", HELD)
 def test_a_200_without_ok_holds_the_endpoint_and_loses_nothing(body: bytes) -> None:
     verdict = slack.read(Reply(200, body=body))
     assert verdict is not None

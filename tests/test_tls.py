@@ -13,13 +13,12 @@ from typing import Any
 import certifi
 import pytest
 
-from sfwebhooks.budget import BUDGET
 from sfwebhooks.certificates import certificates_of, utc, validity
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import CertificateError
 from sfwebhooks.tls import EXPIRY_WARNING_SECONDS, OWN_BUNDLE_MAX, context_for, credentials_for, expiring
-from tests.builders import PATIENCE, an_endpoint
+from tests.builders import an_endpoint
 
 
 def problem(**values: Any) -> str:
@@ -220,7 +219,6 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    BUDGET.begin(time.monotonic() + PATIENCE)
     try:
         with client.wrap_socket(ours, server_hostname="localhost") as tls:
             tls.sendall(b"x")

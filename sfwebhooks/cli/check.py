@@ -14,6 +14,7 @@ from rich.text import Text
 from sfwebhooks.cli.common import add_config, console, folder, plain, settings, stacked, table
 from sfwebhooks.config import Settings, disabled
 from sfwebhooks.database import FILE
+from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError
 from sfwebhooks.formats import CHATS
@@ -55,7 +56,7 @@ def _check(given: argparse.Namespace) -> int:
     if given.show_secrets:
         _print_secrets(found, out)
     missing = ["the module is not in SpiderFoot: sfwebhooks install"] if module and not module.exists() else []
-    warnings = [*missing, *found.warnings, *(text for one in found.endpoints for text in _warnings(one))]
+    warnings = [*missing, *outdated(), *found.warnings, *(text for one in found.endpoints for text in _warnings(one))]
     for warning in warnings:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:

@@ -55,6 +55,8 @@ def _test(given: argparse.Namespace) -> int:
         failed += not well
         taken = "taken" if well else "not taken"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
+        if 300 <= (attempt.status or 0) < 400:
+            words += " (redirects are not followed: url must be that of the receiver itself)"
         out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
     return 1 if failed else 0
 

@@ -12,6 +12,7 @@ could imitate a label if it stood in the same text.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Callable
 
@@ -52,16 +53,29 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
 def read(reply: Reply) -> Verdict | None:
     """Return the verdict of Slack's own words (they are plain text), or None: the status says enough.
 
-    A 200 that does not say "ok" is not from Slack: a proxy, a login page, another service. So it is the endpoint that
-    is wrong. Its messages are kept, none is repeated but by a rare probe, and the operator is told; as failed
-    deliveries they would be lost or, if that something did post them, posted several times.
+    A 200 that says neither what Slack says nor what its compatible receivers do is from something else: a proxy, a
+    login page, another service. So it is the endpoint that is wrong. Its messages are kept, none is repeated but by a
+    rare probe, and the operator is alerted; as failed deliveries they would be lost or, if that something did post
+    them, posted several times.
     """
     said = reply.body[:100].strip().decode("utf-8", "replace")
-    if reply.status == 200 and said != "ok":
+    if reply.status == 200 and said.lower() != "ok" and not _says_success(reply.body):
         return Verdict(Outcome.HOLD, "http_200_but_not_ok")
     if reply.status == 400 and said in WEBHOOK_IS_WRONG:
         return Verdict(Outcome.HOLD, said)
     return None
+
+
+def _says_success(body: bytes) -> bool:
+    """Say whether it is the success of a compatible receiver: {"ok": true}, {"success": true} (Rocket.Chat),
+    {"result": "success"} (Zulip)."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(said, dict):
+        return False
+    return said.get("ok") is True or said.get("success") is True or said.get("result") == "success"
 
 
 def message(told: Notice) -> Json:

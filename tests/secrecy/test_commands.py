@@ -6,11 +6,13 @@ import json
 import shlex
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sfwebhooks.config import Settings
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.signing import Request
 from tests.conftest import put, sql
@@ -96,8 +98,8 @@ def test_what_receive_shows(plant: Callable[..., Settings], settings_folder: Pat
     replies = [listening.send(body, secrets=[SIGNING]) for body in bodies]
     headers = {name: value.reveal() for name, value in endpoint.headers.items()}
     for url in (endpoint.url.reveal(), f"http://127.0.0.1:1{PATH}"):
-        at = url.replace("http://127.0.0.1:1", listening.url)
-        replies.append(exchange(endpoint, Request(type(endpoint.url)(at), headers, b"{}")))
+        there = replace(endpoint, url=Secret(url.replace("http://127.0.0.1:1", listening.url)))
+        replies.append(exchange(there, Request(there.url, headers, b"{}")))
     witness.see("arguments", arguments_of(listening.process.pid))
     witness.see("receive", listening.first, *listening.end())
     assert [reply.status for reply in replies] == [401] * 6

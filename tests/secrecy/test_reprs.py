@@ -20,7 +20,6 @@ from sfwebhooks.captured import from_file
 from sfwebhooks.cli.backfill import Work
 from sfwebhooks.config import Settings
 from sfwebhooks.configfile import Draft, read
-from sfwebhooks.connection import Adapter
 from sfwebhooks.database import FILE
 from sfwebhooks.demo.teams import Teams
 from sfwebhooks.dispatcher import Dispatcher
@@ -36,7 +35,7 @@ from sfwebhooks.receiver import Checks, Received
 from sfwebhooks.records import Records
 from sfwebhooks.route import Route
 from sfwebhooks.scans import ScanRun
-from sfwebhooks.sender import Sender
+from sfwebhooks.sender import Adapter, Sender
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
 from sfwebhooks.upkeep import Upkeep
@@ -81,7 +80,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Proxy": lambda found, folder: Proxy.of(Secret(proxy_at("http://127.0.0.1:1"))),
     "Route": lambda found, folder: [Route.to(dataclasses.replace(found.endpoints[0], proxy=proxy))
                                     for proxy in (None, Secret(proxy_at("http://127.0.0.1:1")))],
-    "Adapter": lambda found, folder: Adapter(found.endpoints[0], NOW),
+    "Adapter": lambda found, folder: Adapter(found.endpoints[0], NOW, lambda: NOW),
     "Sender": lambda found, folder: Sender(found.endpoints[0]),
     "Line": lambda found, folder: line(found),
     "Lane": lambda found, folder: Lane(found.endpoints[:1], Outbox(folder / FILE), lambda: NOW).lines,

@@ -167,7 +167,11 @@ SITUATIONS: dict[str, tuple[Failure, Callable[[Stage], dict[str, Any]]]] = {
         Failure.PROXY_REFUSED,
         lambda stage: stage.proxy(Middleman, credentials="else:else"),
     ),
-    "a SOCKS proxy that fails": (Failure.PROXY, lambda stage: stage.proxy(SocksMiddleman, refusal="4")),
+    "a SOCKS proxy that fails": (Failure.PROXY, lambda stage: stage.proxy(SocksMiddleman, refusal="1")),
+    "a SOCKS proxy that reaches nobody": (
+        Failure.CONNECTION,
+        lambda stage: stage.proxy(SocksMiddleman, refusal="4"),
+    ),
     "a SOCKS proxy that knows somebody else": (
         Failure.PROXY_REFUSED,
         lambda stage: stage.proxy(SocksMiddleman, credentials="else:else"),

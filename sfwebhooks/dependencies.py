@@ -1,0 +1,64 @@
+"""Which of the installed packages that we need have a known hole, where a newer version is to be had.
+
+The same bounds stand in setup.cfg; but the scanner, or whoever installs without dependencies, may have older ones.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Callable, NamedTuple
+
+
+class Hole(NamedTuple):
+    """A hole in a package that a newer version has not."""
+
+    package: str
+    #: the first version without it
+    fixed: str
+    #: the first version of Python for which that is to be had
+    python: tuple[int, int]
+    #: as it is known
+    name: str
+
+
+#: cryptography is not among them: the scanner pins an old one, and whoever uses that has no choice
+HOLES = (
+    Hole("filelock", "3.20.3", (3, 10), "CVE-2025-68146, CVE-2026-22701"),
+    Hole("requests", "2.33.0", (3, 10), "CVE-2026-25645"),
+    Hole("requests", "2.32.4", (3, 9), "CVE-2024-47081"),
+    Hole("urllib3", "2.8.0", (3, 10), "CVE-2026-97687, CVE-2026-97689"),
+    Hole("urllib3", "2.6.3", (3, 9), "CVE-2026-21441"),
+)
+
+
+def outdated(
+    installed: Callable[[str], str] = version, python: tuple[int, ...] = tuple(sys.version_info[:2])
+) -> list[str]:
+    """Return a warning for each installed package that has a known hole.
+
+    Args:
+        installed: package -> its version; raises PackageNotFoundError.
+        python: the version for which a newer one must be to be had.
+    """
+    worst: dict[str, Hole] = {}
+    for hole in HOLES:
+        if python >= hole.python and _parts(_installed(hole.package, installed) or hole.fixed) < _parts(hole.fixed):
+            worst.setdefault(hole.package, hole)
+    return [
+        f"{hole.package} {_installed(hole.package, installed)} has a known hole ({hole.name}):"
+        f" pip install --upgrade '{hole.package}>={hole.fixed}'"
+        for hole in worst.values()
+    ]
+
+
+def _installed(package: str, installed: Callable[[str], str]) -> str:
+    try:
+        return installed(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _parts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
