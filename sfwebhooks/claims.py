@@ -14,6 +14,8 @@ from sfwebhooks.rows import FRESH, LATE, deliveries
 
 #: what is an endpoint's and not in flight
 FREE = "d.endpoint = ? AND d.id NOT IN (SELECT value FROM json_each(?))"
+#: is sent again, or late, and says so; what is live does not go in one request with it
+MARKED = "(replays > 0 OR backfilled > 0)"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
     """
     if queue.size == 1:
         return _next_alone(sql, queue, busy, now)
-    free = f"SELECT number, batch, crashes, accepted_at, replays > 0 FROM delivery d WHERE {FREE}"
+    free = f"SELECT number, batch, crashes, accepted_at, {MARKED} FROM delivery d WHERE {FREE}"
     given = (queue.endpoint, json.dumps([*busy]))
     fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?", (*given, queue.size)).fetchall()
     if fresh and (len(fresh) == queue.size or not now - queue.wait < fresh[0][3] <= now):
@@ -44,7 +46,7 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
     if not first:
         return []
     if first[1] is None:
-        alike = f"{free} AND {LATE} AND batch IS NULL AND (replays > 0) = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+        alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
         return _rows(sql, _together(sql.execute(alike, (*given, first[4], now, queue.size)).fetchall()))
     members = "SELECT number FROM delivery WHERE state = 'waiting' AND batch = ? AND endpoint = ?"
     return _rows(sql, sql.execute(members, (first[1], queue.endpoint)).fetchall())
@@ -58,8 +60,9 @@ def _next_alone(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], no
 
 
 def _together(found: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-    """Return what goes in one request: one whose making killed its process before goes alone."""
-    return found[:1] if found[0][2] else list(takewhile(lambda row: not row[2], found))
+    """Return what goes in one request: one whose making killed its process before goes alone, and all are live or
+    none is."""
+    return found[:1] if found[0][2] else list(takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
 
 
 def _rows(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]]) -> list[Delivery]:

@@ -21,7 +21,7 @@ FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL"
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL)"
 #: with a WHERE about `delivery` behind it
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.number,
+    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.backfilled, d.number,
            e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
     FROM delivery d JOIN event e ON e.id = d.event_id
 """
@@ -43,17 +43,23 @@ def _scan(sql: sqlite3.Connection, scan_id: str) -> Scan | None:
 
 
 def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
-    identity, endpoint, name, sequence, attempts, replays, number = row[:7]
-    event_id, event_type, severity, at, data, special = row[7:13]
+    identity, endpoint, name, sequence, attempts, replays, backfilled, number = row[:8]
+    event_id, event_type, severity, at, data, special = row[8:14]
     told: Mapping[str, Any] = Stored(data)
     if scan and STORED in data:
         with suppress(ValueError):  # rubbish is told as such where a message is made of it
             told = own(told, endpoint)
     event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
-    return Delivery(identity, event, endpoint, name, sequence, attempts, replays > 0, number)
+    return Delivery(identity, event, endpoint, name, sequence, attempts, replays > 0, backfilled > 0, number)
 
 
-def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> int:
+def insert(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    now: float,
+    backfilled: bool = False,
+) -> int:
     """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number."""
     if not wanted:
         return 0
@@ -71,9 +77,12 @@ def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[
         [(scan_id, endpoint) for _, endpoint, _ in new],
     )
     sql.executemany(
-        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at)"
-        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
-        [(identity, event.id, endpoint, name, now, now, scan_id, endpoint) for identity, endpoint, name in new],
+        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at, backfilled)"
+        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
+        [
+            (identity, event.id, endpoint, name, now, now, backfilled, scan_id, endpoint)
+            for identity, endpoint, name in new
+        ],
     )
     return len(new)
 

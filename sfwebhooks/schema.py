@@ -131,6 +131,8 @@ STEPS = (
         FROM attempt a JOIN delivery d ON d.id = a.delivery_id ORDER BY a.rowid;
     DELETE FROM attempt;
     CREATE INDEX delivery_attempt_number ON delivery_attempt (number);
+    -- accepted by `backfill`, after its scan was over
+    ALTER TABLE delivery ADD COLUMN backfilled INTEGER NOT NULL DEFAULT 0;
     """,
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery, timestamp
+from sfwebhooks.events import Delivery, timestamp, whole_seconds
 from sfwebhooks.formats import security_audit
 from sfwebhooks.formats.content import Content, data_of
 from sfwebhooks.jsontext import HOLE, kept, written_around
@@ -64,10 +64,13 @@ def envelope(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         endpoint=endpoint.name,
         sequence=delivery.sequence,
         severity=event.severity.label,
+        time=timestamp(event.at),
     )
+    if delivery.backfilled:
+        metadata["backfilled"] = True
     return {
         "event_type": delivery.name,
-        "timestamp": timestamp(event.at),
+        "timestamp": whole_seconds(event.at),
         "source": "spiderfoot",
         "version": scan.version if scan else "",
         "data": data_of(event, endpoint),

@@ -62,6 +62,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "delivery_id": delivery.id,
         "sequence": delivery.sequence,
         "endpoint": endpoint.name,
+        "backfilled": delivery.backfilled or None,
         "severity_exact": event.severity.label,
         "severity_level": int(event.severity),
         "finding_type": event.data.get("event_type"),
