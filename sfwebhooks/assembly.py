@@ -25,7 +25,7 @@ from sfwebhooks.values import path as file_name
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats that it makes sense with
-ONLY_WITH = {"batch_size": tuple(BATCHES), "headers": ("generic",)}
+ONLY_WITH = {"batch_size": tuple(BATCHES), "max_body": tuple(BATCHES), "headers": ("generic",)}
 #: the other way to say what retry_schedule says
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
 #: seconds between two messages in a chat: Slack, for one, takes no more
@@ -121,6 +121,8 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield "retry_schedule says it all: leave max_retries and retry_delay away"
     if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
         yield f"batch_size needs one of the formats {', '.join(BATCHES)}"
+    if "max_body" in values and values.get("format", "generic") not in BATCHES:
+        yield f"max_body needs one of the formats {', '.join(BATCHES)}; the others have limits of their own"
     if NAMINGS[values.get("headers", Endpoint.naming)].dotted and values.get("format", "generic") != "generic":
         yield f"headers = {values['headers']} has an envelope of its own, and needs format = generic"
     fallback = values.get("fallback")

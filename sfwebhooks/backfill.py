@@ -155,7 +155,8 @@ def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> b
         OutboxError: the outbox cannot be written.
     """
     only = (endpoint,)
-    pipeline.accept([event for event in events if event.type not in SEVERITY_OF_END], only, outbox, time.time())
+    found = [event for event in events if event.type not in SEVERITY_OF_END]
+    pipeline.accept(found, only, outbox, time.time(), backfilled=True)
     for event in events:
         if event.type in SEVERITY_OF_END:
             if event.scan and OUTBOX_FULL in outbox.withheld(event.scan.id).get(endpoint.name, {}):

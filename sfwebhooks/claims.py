@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.events import Delivery
@@ -20,6 +21,8 @@ FREE = """
         SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
         AND o.number < d.number))
 """
+#: is sent again, or late, and says so; what is live does not go in one request with it
+MARKED = "(d.replays > 0 OR d.backfilled > 0)"
 #: a delivery of these is not tried out of turn while other messages of its scan wait
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 #: deliveries from either end of the queue among which the smallest is looked for
@@ -55,7 +58,7 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
     given = (queue.endpoint, json.dumps([*busy]))
     if queue.size == 1:
         return _next_alone(sql, given, now)
-    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, d.replays > 0 FROM delivery d WHERE {FREE}"
+    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED} FROM delivery d WHERE {FREE}"
     fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, queue.size)).fetchall()
     if fresh and (len(fresh) == queue.size or not now - queue.wait < fresh[0][3] <= now):
         return _together(sql, fresh, queue)
@@ -64,7 +67,7 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
     if not first:
         return []
     if first[1] is None:
-        alike = f"{free} AND {LATE} AND batch IS NULL AND (replays > 0) = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
+        alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
         return _together(sql, sql.execute(alike, (*given, first[4], now, queue.size)).fetchall(), queue)
     return _members(sql, queue.endpoint, first[1])
 
@@ -115,10 +118,11 @@ def _next_alone(sql: sqlite3.Connection, given: tuple[str, str], now: float) -> 
 
 
 def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: Queue) -> list[Delivery]:
-    """Return what goes in one request: as much as fits; one whose rendering killed its process before goes alone."""
+    """Return what goes in one request: as much as fits, and all of it live or none; one whose rendering killed its
+    process before goes alone."""
     if found[0][2]:
         return _rows(sql, [found[0][0]])
-    members = _rows(sql, [row[0] for row in found if not row[2]])
+    members = _rows(sql, [row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found)])
     return members[: fitting((data_size(delivery) for delivery in members), queue.max_size)]
 
 

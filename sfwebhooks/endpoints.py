@@ -86,6 +86,8 @@ class Endpoint:
     retry_after_max: float = 3600.0
     #: seconds between the begins of two attempts at the URL; 0: as fast as it goes
     interval: float = 0.0
+    #: bytes of a message; what is longer is cut. Express refuses more than 102,400 by default
+    max_body: int = 100_000
     #: deliveries in one request; 1: each one goes alone
     batch_size: int = 1
     #: seconds that the first of a batch waits for the others

@@ -94,12 +94,19 @@ class Delivery:
     attempts: int = 0
     #: whether an operator had it sent again
     replayed: bool = False
+    #: whether it was accepted by `backfill`, after its scan was over
+    backfilled: bool = False
     #: of its row in the outbox, 0 if it has none
     number: int = 0
     #: refusals that counted so far
     refusals: int = 0
     #: the endpoint's era (`Health.era`) in which it was refused first; None: never
     refused_in: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it reports something new; else nobody needs to be woken for it."""
+        return not (self.replayed or self.backfilled)
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,11 @@ class Batch:
     def replayed(self) -> bool:
         """Whether an operator had one of them sent again."""
         return any(delivery.replayed for delivery in self.deliveries)
+
+    @property
+    def live(self) -> bool:
+        """Whether all of them report something new."""
+        return all(delivery.live for delivery in self.deliveries)
 
     @property
     def halves(self) -> tuple[Batch, Batch]:
@@ -185,6 +197,11 @@ def timestamp(at: float) -> str:
     if micros == 1_000_000:
         second, micros = second + 1, 0
     return f"{_second(second)}.{micros // 1000:03d}Z"
+
+
+def whole_seconds(at: float) -> str:
+    """Return epoch seconds as the guides write them, without a fraction: 2026-11-21T10:00:00Z."""
+    return timestamp(at)[: -len(".000Z")] + "Z"
 
 
 @lru_cache(maxsize=256)

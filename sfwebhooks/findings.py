@@ -112,5 +112,5 @@ def _data(text: str) -> dict[str, Any]:
 
 def source_data(source: Source) -> dict[str, str]:
     """Return what is told of an event that led to something."""
-    data = clean_text(source.data[:SOURCE_MAX])
+    data = clean_text(source.data[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # of a pair of surrogates clean text has one
     return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+SECOND = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
 METADATA: dict[str, Json] = {
     "schema": {"type": "integer", "minimum": SCHEMA, "description": "Grows when messages get more than this says."},
     "event_id": {"type": "string", "pattern": UUID, "description": "The same for all endpoints."},
@@ -29,13 +29,19 @@ METADATA: dict[str, Json] = {
         "description": "1, 2, 3 ... without gaps per scan and endpoint; if all was numbered anew, 100000001 ...",
     },
     "severity": {"enum": [*SEVERITIES], "description": "The event's severity."},
+    "time": {"type": "string", "pattern": SECOND + r"\.[0-9]{3}Z$", "description": "When it happened, exactly."},
 }
+BACKFILLED: Json = {"const": True, "description": "Of a scan that was over; what is live does not have it."}
 ENVELOPE: dict[str, Json] = {
-    "timestamp": {"type": "string", "format": "date-time", "pattern": MOMENT, "description": "When it happened."},
+    "timestamp": {"type": "string", "pattern": SECOND + "Z$", "description": "When it happened, in whole seconds."},
     "source": {"const": "spiderfoot"},
     "version": {"type": "string", "description": "SpiderFoot's; empty if it is not about one of its scans."},
     "data": {"type": "object"},
-    "metadata": {"type": "object", "properties": METADATA, "required": [*METADATA]},
+    "metadata": {
+        "type": "object",
+        "properties": {**METADATA, "backfilled": BACKFILLED},
+        "required": [*METADATA],
+    },
 }
 
 

@@ -207,7 +207,8 @@ def footer(told: Told) -> tuple[str, ...]:
     event = told.delivery.event
     time = datetime.fromtimestamp(event.at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     name = readable(event.scan.name).strip() if event.scan else ""
-    return (*([name] if name else []), time, f"#{told.delivery.sequence}")
+    late = ["backfilled"] if told.delivery.backfilled else []
+    return (*([name] if name else []), time, f"#{told.delivery.sequence}", *late)
 
 
 def totals(data: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from sfwebhooks.values import (
     seconds_or_never,
     secret,
     secrets,
+    size,
     url,
 )
 
@@ -39,7 +40,18 @@ RESERVED_HEADERS = re.compile(
     r"|transfer-encoding|connection|expect|keep-alive|proxy-.*|te|trailer|upgrade"
 )
 #: what `formats.generic` itself has in the metadata of a message
-RESERVED_METADATA = ("schema", "event_id", "delivery_id", "endpoint", "scan_name", "sequence", "severity")
+RESERVED_METADATA = (
+    "schema",
+    "event_id",
+    "delivery_id",
+    "endpoint",
+    "scan_name",
+    "sequence",
+    "severity",
+    "time",
+    "series",
+    "backfilled",
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ ENDPOINT_OPTIONS = {
         Option("retry_delay", seconds, "with max_retries: wait before the first one, doubled for each further one"),
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
         Option("max_age", seconds, "a delivery that waits longer is given up (7d)"),
+        Option("max_body", size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
         Option("batch_size", number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
         Option("batch_wait", at_most("1h"), "how long the first of a batch waits for the others (2s)"),
         Option("fallback", plain, "endpoint that is alerted when this one cannot be reached, whatever its events"),
@@ -137,8 +150,17 @@ def name_problem(key: str) -> str:
     stem, dot, name = key.partition(".")
     if stem + dot == "header.":
         return _header_problem(name)
-    if stem + dot == "metadata." and name in RESERVED_METADATA:
+    return _metadata_problem(name) if stem + dot == "metadata." else ""
+
+
+def _metadata_problem(name: str) -> str:
+    if name in RESERVED_METADATA:
         return f"sfwebhooks itself sets {', '.join(RESERVED_METADATA)}: take another name"
+    if name.isascii() and name.isdigit():  # ECMAScript, OrdinaryOwnPropertyKeys: array indexes come first
+        return (
+            "a name that is a number would be moved by JSON.stringify, and the signature would not fit: put a letter"
+            " before it"
+        )
     return ""
 
 

@@ -35,10 +35,11 @@ class Outbox(Queues):
         super().__init__(path, accepting, storage)
         self._unwritable = Unwritable()
 
-    def accept(self, items: Iterable[Accepted], now: float) -> int:
+    def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:
         """Commit the deliveries of some events, each event once; return how many deliveries are new.
 
-        What an outbox that is nearly full does not take is counted, and what cannot be written.
+        What an outbox that is nearly full does not take is counted, and what cannot be written. What is `backfilled`
+        says so where it is sent.
         """
         new, problems = 0, []
         with self._writing() as sql:
@@ -48,7 +49,7 @@ class Outbox(Queues):
                     _withhold(sql, event, wanted, OUTBOX_FULL)
                     continue
                 try:
-                    new += insert(sql, event, wanted, now)
+                    new += insert(sql, event, wanted, now, backfilled)
                 except UnwritableError as error:
                     problems.append((event, wanted, str(error)))
                     if event not in self._unwritable:
@@ -68,11 +69,12 @@ class Outbox(Queues):
         """Commit a scan and the event that tells its beginning, unless they are there.
 
         Args:
-            ended: name of the event that tells the end, if whoever calls this tells it, and nobody else is to do so.
+            ended: name of the event that tells the end, if whoever calls this tells it, and nobody else is to do so:
+                a backfill of a scan that is over.
         """
         with self._writing() as sql:
             sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
-            insert(sql, event, wanted, now)
+            insert(sql, event, wanted, now, backfilled=ended is not None)
 
     def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
         """Commit the event that tells a scan's end; return False if another teller was first.
@@ -88,14 +90,15 @@ class Outbox(Queues):
                 )
             changed = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", (event.type, scan_id))
             if changed.rowcount:
-                _insert_end(sql, event, wanted, now, counted)
+                insert(sql, *_with_receipts(sql, event, wanted, counted), now)
             return bool(changed.rowcount)
 
     def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
-        """Commit deliveries of the event that told a scan's end to endpoints that have none; each gets its receipt."""
+        """Commit deliveries of the event that told a scan's end to endpoints that have none, as a backfill does; each
+        gets its receipt."""
         counted = self._count(event.scan.id if event.scan else "")
         with self._writing() as sql:
-            _insert_end(sql, event, wanted, now, counted)
+            insert(sql, *_with_receipts(sql, event, wanted, counted), now, backfilled=True)
 
     def _count(self, scan_id: str) -> dict[str, tuple[int, int]]:
         """Return endpoint -> how many of a scan's deliveries tell a finding, and how many are dead.
@@ -219,14 +222,13 @@ def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tup
     )
 
 
-def _insert_end(
+def _with_receipts(
     sql: sqlite3.Connection,
     event: WebhookEvent,
     wanted: Sequence[tuple[str, str]],
-    now: float,
     counted: Mapping[str, tuple[int, int]],
-) -> None:
-    """Insert the event that tells a scan's end, with a receipt for each endpoint that it goes to for the first time.
+) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+    """Return the event that tells a scan's end with the receipts of all endpoints, and those that it is new for.
 
     Args:
         counted: as `Outbox._count` returns it.
@@ -239,7 +241,7 @@ def _insert_end(
     receipts = {name: _receipt(sql, scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
     data[STORED] = {**data.get(STORED, {}), **receipts}
     sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
-    insert(sql, replace(event, data=data), new, now)
+    return replace(event, data=data), new
 
 
 def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, told: int, dead: int) -> dict[str, Any]:

@@ -136,15 +136,24 @@ class Line:
             self.health = self.health.shifted(seconds)
 
 
-def accept(events: Iterable[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Outbox, now: float) -> int:
+def accept(
+    events: Iterable[WebhookEvent],
+    endpoints: tuple[Endpoint, ...],
+    outbox: Outbox,
+    now: float,
+    backfilled: bool = False,
+) -> int:
     """Commit the deliveries that some events cause; return how many are new.
+
+    Args:
+        backfilled: the events are of a scan that is over, and are marked so.
 
     Raises:
         OutboxError: nothing was committed.
     """
     items = [(event, wanted_by(event, endpoints)) for event in events]
     kept = [item for item in items if item[1]]
-    return outbox.accept(kept, now) if kept else 0
+    return outbox.accept(kept, now, backfilled) if kept else 0
 
 
 def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tuple[str, str]]:

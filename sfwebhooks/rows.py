@@ -23,7 +23,8 @@ FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AN
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0)"
 #: with a WHERE about `delivery` behind it
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.number, d.refusals, d.refused_in,
+    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.backfilled, d.number, d.refusals,
+           d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
     FROM delivery d JOIN event e ON e.id = d.event_id
 """
@@ -45,14 +46,17 @@ def _scan(sql: sqlite3.Connection, scan_id: str) -> Scan | None:
 
 
 def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
-    identity, endpoint, name, sequence, attempts, replays, number, refusals, refused_in = row[:9]
-    event_id, event_type, severity, at, data, special = row[9:15]
+    identity, endpoint, name, sequence, attempts, replays, backfilled, number, refusals, refused_in = row[:10]
+    event_id, event_type, severity, at, data, special = row[10:16]
     told: Mapping[str, Any] = Stored(data)
     if scan and STORED in data:
         with suppress(ValueError):  # rubbish is told as such where a message is made of it
             told = own(told, endpoint)
     event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
-    return Delivery(identity, event, endpoint, name, sequence, attempts, replays > 0, number, refusals, refused_in)
+    return Delivery(
+        *(identity, event, endpoint, name, sequence, attempts, replays > 0, backfilled > 0, number),
+        *(refusals, refused_in),
+    )
 
 
 def row_of(event: WebhookEvent) -> tuple[Any, ...]:
@@ -77,7 +81,13 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
     return (event.id, scan_id, event.type, int(event.severity), event.special, event.at, texts[-1])
 
 
-def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> int:
+def insert(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    now: float,
+    backfilled: bool = False,
+) -> int:
     """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number.
 
     Raises:
@@ -99,10 +109,10 @@ def insert(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[
         [(scan_id, endpoint) for _, endpoint, _ in new],
     )
     sql.executemany(
-        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at, subject)"
-        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
+        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at, subject, backfilled)"
+        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
         [
-            (identity, event.id, endpoint, name, now, now, event.subject, scan_id, endpoint)
+            (identity, event.id, endpoint, name, now, now, event.subject, backfilled, scan_id, endpoint)
             for identity, endpoint, name in new
         ],
     )

@@ -51,7 +51,8 @@ TABLES = """
         batch       TEXT,                       -- id of the batch that it goes out in
         refusals    INTEGER NOT NULL DEFAULT 0, -- how often the endpoint refused it so far
         refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
-        subject     TEXT                        -- deliveries about the same subject go one after the other
+        subject     TEXT,                       -- deliveries about the same subject go one after the other
+        backfilled  INTEGER NOT NULL DEFAULT 0  -- whether a backfill accepted it, after its scan
     );
     CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0;

@@ -57,7 +57,7 @@ def sign(content: Content, sent: Delivery | Batch, endpoint: Endpoint, now: floa
             "webhook-timestamp": stamp,
         }
     )
-    if sent.replayed:
+    if not sent.live:
         headers[naming.replay] = "true"
     secrets = [secret.reveal() for secret in endpoint.secrets]
     headers.update(_signatures(naming.signature, secrets, sent.id, stamp, content.body))

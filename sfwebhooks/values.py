@@ -16,6 +16,7 @@ from sfwebhooks.keys import problem
 from sfwebhooks.masking import shown
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
 EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
 
@@ -124,6 +125,23 @@ def number(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def size(low: str, high: str) -> Callable[[str], int]:
+    """Return a parser for sizes of a range such as 100kB, in bytes."""
+
+    def parse(text: str) -> int:
+        found = _bytes(text)
+        if found is None or not (_bytes(low) or 0) <= found <= (_bytes(high) or 0):
+            raise ValueError(f"accepted: a size from {low} to {high} such as 100kB, 1MB or 100000 (bytes)")
+        return found
+
+    return parse
+
+
+def _bytes(text: str) -> int | None:
+    match = re.fullmatch(r"(?i)(\d{1,9})\s*(|b|kb|mb)", text.strip(), re.ASCII)
+    return int(match[1]) * BYTES[match[2].lower()] if match else None
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from sfwebhooks.lane import Lane
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition
+from sfwebhooks.pipeline import accept
 from sfwebhooks.receiver import Received
 from sfwebhooks.records import Records, Selection
 from sfwebhooks.retry import DeadReason
@@ -117,6 +118,27 @@ def test_a_batch_has_what_the_single_messages_have(name: str, naming: str) -> No
     deliveries = tuple(a_delivery(an_event(number)) for number in (1, 2))
     bodies = [render(Batch((delivery,)), single).body for delivery in deliveries]
     assert render(Batch(deliveries), together).body == b"[" + b",".join(bodies) + b"]"
+
+
+def test_what_is_backfilled_does_not_go_in_one_request_with_what_is_live(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    accept([an_event(number) for number in (1, 2)], (endpoint,), outbox, NOW, backfilled=True)
+    put(outbox, endpoint, start=3)
+    lane.hurry()
+    while lane.step():
+        pass
+    marked = [("X-SpiderFoot-Replay" in received.headers, numbers(received)) for received in team.got]
+    assert marked == [(True, [1, 2]), (False, [3])]
+
+
+def test_nor_does_it_at_a_retry(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock) -> None:
+    accept([an_event(1)], (endpoint,), outbox, NOW, backfilled=True)
+    put(outbox, endpoint, start=2)
+    sql(outbox, f"UPDATE delivery SET attempts = 1, due_at = {NOW}")
+    lane.step()
+    lane.step()
+    assert [numbers(received) for received in team.got] == [[1], [2]]
 
 
 # --- retries

@@ -123,7 +123,7 @@ def test_a_finding_happened_when_its_data_says() -> None:
     entry = find("finding.critical")
     assert entry is not None
     sent = json.loads(pretty(entry, entry.name))
-    assert sent["timestamp"] == sent["data"]["generated"]
+    assert sent["metadata"]["time"] == sent["data"]["generated"]
     assert sent["metadata"]["severity"] == sent["data"]["severity"] == "critical"
 
 

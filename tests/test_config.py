@@ -647,13 +647,25 @@ def test_metadata_of_ours_cannot_be_replaced(tmp_path: Path, name: str) -> None:
     found = settings(tmp_path, f"{TEAM}metadata.{name} = 7\n")
     assert (names(found), mistake(found).key) == ([], f"metadata.{name}")
     assert mistake(found).problem == (
-        "sfwebhooks itself sets schema, event_id, delivery_id, endpoint, scan_name, sequence, severity: "
-        "take another name"
+        "sfwebhooks itself sets schema, event_id, delivery_id, endpoint, scan_name, sequence, severity, time, series, "
+        "backfilled: take another name"
     )
 
 
 def test_the_metadata_that_cannot_be_replaced_are_those_of_a_message() -> None:
-    assert set(envelope(a_delivery(), an_endpoint())["metadata"]) == set(RESERVED_METADATA)
+    assert {"series", *envelope(a_delivery(backfilled=True), an_endpoint())["metadata"]} == set(RESERVED_METADATA)
+
+
+@pytest.mark.parametrize("name", ["0", "7", "007", "4294967295", "1" * 20])
+def test_metadata_whose_name_is_a_number_is_refused_since_javascript_moves_it(tmp_path: Path, name: str) -> None:
+    found = mistake(settings(tmp_path, f"{TEAM}metadata.{name} = x\n"))
+    assert found.key == f"metadata.{name}"
+    assert found.problem.startswith("a name that is a number would be moved by JSON.stringify")
+
+
+@pytest.mark.parametrize("name", ["v1", "1st", "-1", "1.5", "\u0661"])
+def test_metadata_whose_name_has_digits_in_it_is_fine(tmp_path: Path, name: str) -> None:
+    assert only(settings(tmp_path, f"{TEAM}metadata.{name} = x\n")).metadata == {name: "x"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sfwebhooks import config
 from sfwebhooks.cli import parser
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
-from sfwebhooks.findings import to_event
+from sfwebhooks.findings import DATA_MAX, to_event
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.security_audit import guides_data
@@ -126,6 +126,11 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert f"({len(Endpoint.retry_schedule)})" in README
     assert (Endpoint.retry_after_max, Endpoint.max_age, Endpoint.batch_wait) == (seconds("1h"), seconds("7d"), 2)
     assert all(words in README for words in ("`Retry-After` (1h, at most 2h)", "dead letter (7d)", "others (2s)"))
+    assert (Endpoint.max_body, "number of bytes (100kB)" in README, f"up to {DATA_MAX:,} char" in README) == (
+        100_000,
+        True,
+        True,
+    )
     assert (Storage.max_bytes / 1e6, config.Settings.keep_delivered) == (512, seconds("7d"))
     assert config.Settings.keep_dead == seconds("90d")
     assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in README) == ((5, 60, 300, 900, 3600, 21600), True)

@@ -177,7 +177,7 @@ def test_the_envelope_says_what_it_is_as_the_guide_does() -> None:
     told = envelope()
     assert {key: told[key] for key in ("event_type", "timestamp", "source", "version")} == {
         "event_type": "high_risk_event",
-        "timestamp": "2026-11-21T10:00:00.000Z",
+        "timestamp": "2026-11-21T10:00:00Z",
         "source": "spiderfoot",
         "version": "4.4.0",
     }
@@ -213,6 +213,7 @@ def test_metadata_says_which_message_of_which_scan_it_is() -> None:
         "endpoint": "team",
         "sequence": 7,
         "severity": "high",
+        "time": "2026-11-21T10:00:00.000Z",
     }
 
 
@@ -221,7 +222,21 @@ def test_the_guides_metadata_comes_from_the_configuration() -> None:
     assert (told["workspace_id"], told["user"]) == ("ws_abc123", "admin")
 
 
-@pytest.mark.parametrize("key", ["schema", "event_id", "delivery_id", "endpoint", "sequence", "severity", "scan_name"])
+@pytest.mark.parametrize("name", ["generic", "security-audit"])
+def test_the_timestamp_has_whole_seconds_as_in_the_guides_and_the_metadata_the_exact_time(name: str) -> None:
+    told = json.loads(render(name, a_delivery(an_event(at=NOW + 59.9996))))
+    assert told["timestamp"] == "2026-11-21T10:00:59Z"
+    assert told["metadata"]["time"] == "2026-11-21T10:00:59.999Z"
+
+
+def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
+    assert envelope(a_delivery(backfilled=True))["metadata"]["backfilled"] is True
+    assert "backfilled" not in envelope()["metadata"]
+
+
+@pytest.mark.parametrize(
+    "key", ["schema", "event_id", "delivery_id", "endpoint", "sequence", "severity", "scan_name", "time"]
+)
 def test_the_configuration_cannot_replace_what_receivers_rely_on(key: str) -> None:
     assert envelope(metadata={key: "other"})["metadata"][key] != "other"
 

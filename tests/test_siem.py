@@ -125,6 +125,11 @@ def test_what_there_is_not_is_left_out() -> None:
     assert told["raw_data"] == {}
 
 
+def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
+    assert rendered(a_delivery(backfilled=True))["backfilled"] is True
+    assert "backfilled" not in rendered(a_delivery())
+
+
 @pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
 def test_every_event_of_the_catalogue_can_be_told(entry: Any) -> None:
     assert sent(an_event(type=entry.name, data=entry.example)).keys() >= GUIDES_KEYS

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import WebhookEvent
+
+#: bytes of a JSON array around its items
+BRACKETS = len("[]")
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,11 @@ class Content:
     body: bytes
     #: header name -> value, Content-Type among them
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+def array(items: Iterable[bytes]) -> bytes:
+    """Return JSON texts as one JSON array."""
+    return b"[" + b",".join(items) + b"]"
 
 
 def data_of(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery, timestamp
+from sfwebhooks.events import Delivery, timestamp, whole_seconds
 from sfwebhooks.formats import security_audit
-from sfwebhooks.formats.content import Content, data_of
-from sfwebhooks.jsontext import HOLE, kept, written_around
+from sfwebhooks.formats.content import BRACKETS, Content, array, data_of
+from sfwebhooks.formats.cutting import fitted
+from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 from sfwebhooks.naming import NAMINGS
 
 SCHEMA = 1
@@ -21,14 +22,12 @@ SCHEMA = 1
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the message of a delivery."""
-    told = message(delivery, endpoint)
-    return Content(_json(told, [told]))
+    return Content(_json(delivery, endpoint, endpoint.max_body))
 
 
 def render_batch(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
     """Return a JSON array with one such object for each delivery."""
-    told = [message(delivery, endpoint) for delivery in deliveries]
-    return Content(_json(told, told))
+    return Content(array([_json(delivery, endpoint, endpoint.max_body - BRACKETS) for delivery in deliveries]))
 
 
 def read(reply: Reply) -> Verdict | None:
@@ -42,12 +41,14 @@ def message(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
     return security_audit.translated(told, delivery, endpoint) if NAMINGS[endpoint.naming].dotted else told
 
 
-def _json(value: object, messages: Sequence[dict[str, Any]]) -> bytes:
-    """Return JSON; the data of the messages that are in it go out as the outbox has them, and are gone from these."""
-    texts = [kept(one["data"]) for one in messages]
-    for one in messages:
-        one["data"] = HOLE
-    return written_around(value, texts).encode()
+def _json(delivery: Delivery, endpoint: Endpoint, limit: int) -> bytes:
+    """Return a delivery's message; its data go out as the outbox has them, unless it would exceed `limit` bytes."""
+    told = message(delivery, endpoint)
+    data = kept(told["data"])
+    body = written_around({**told, "data": HOLE}, [data]).encode()
+    if len(body) <= limit:
+        return body
+    return written(fitted({**told, "data": dict(Stored(data))}, "data", limit)).encode()
 
 
 def envelope(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
@@ -64,10 +65,13 @@ def envelope(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         endpoint=endpoint.name,
         sequence=delivery.sequence,
         severity=event.severity.label,
+        time=timestamp(event.at),
     )
+    if delivery.backfilled:
+        metadata["backfilled"] = True
     return {
         "event_type": delivery.name,
-        "timestamp": timestamp(event.at),
+        "timestamp": whole_seconds(event.at),
         "source": "spiderfoot",
         "version": scan.version if scan else "",
         "data": data_of(event, endpoint),

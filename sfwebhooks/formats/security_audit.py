@@ -28,11 +28,10 @@ SCORE = re.compile(r"^Score: (\d{1,2}(?:\.\d+)?)$", re.MULTILINE)
 
 
 def translated(message: Mapping[str, Any], delivery: Delivery, endpoint: Endpoint) -> Data:
-    """Return a generic message with the guide's event name, time and data."""
+    """Return a generic message with the guide's event name and data."""
     name = event_name(delivery, SECURITY_AUDIT)
-    whole_seconds = message["timestamp"][: len("2026-11-21T10:00:00")] + "Z"
     data = guides_data(name, delivery, message["data"], endpoint.link(delivery.event.scan))
-    return {**message, "event_type": name, "timestamp": whole_seconds, "data": data}
+    return {**message, "event_type": name, "data": data}
 
 
 def guides_data(name: str, delivery: Delivery, given: Data, report_url: str) -> Data:

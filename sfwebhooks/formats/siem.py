@@ -12,7 +12,8 @@ from typing import Any
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import Content, data_of
+from sfwebhooks.formats.content import BRACKETS, Content, array, data_of
+from sfwebhooks.formats.cutting import fitted
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
 
@@ -34,17 +35,21 @@ WORD_OF_SEVERITY = {
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the SIEM event of a delivery."""
-    return Content(written(siem_event(delivery, endpoint)).encode())
+    return Content(_json(delivery, endpoint, endpoint.max_body))
 
 
 def render_batch(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
     """Return a JSON array with one such object for each delivery."""
-    return Content(written([siem_event(delivery, endpoint) for delivery in deliveries]).encode())
+    return Content(array([_json(delivery, endpoint, endpoint.max_body - BRACKETS) for delivery in deliveries]))
 
 
 def read(reply: Reply) -> Verdict | None:
     """Return no opinion: the status says it all."""
     return None
+
+
+def _json(delivery: Delivery, endpoint: Endpoint, limit: int) -> bytes:
+    return written(fitted(siem_event(delivery, endpoint), "raw_data", limit)).encode()
 
 
 def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
@@ -62,6 +67,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "delivery_id": delivery.id,
         "sequence": delivery.sequence,
         "endpoint": endpoint.name,
+        "backfilled": delivery.backfilled or None,
         "severity_exact": event.severity.label,
         "severity_level": int(event.severity),
         "finding_type": event.data.get("event_type"),
