@@ -159,11 +159,11 @@ class Outbox(Queues):
         with self._reading() as sql:
             return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
 
-    def open_scans(self) -> list[tuple[Scan, float]]:
-        """Return the scans whose end was not told, each with the time at which it was begun."""
+    def open_scans(self) -> list[Scan]:
+        """Return the scans whose end was not told."""
         with self._reading() as sql:
             rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
-        return [(Scan(*row[:6]), row[6]) for row in rows]
+        return [Scan(*row[:6]) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return how many deliveries are in each state, of one scan or of all. Counts the rows: not for a hot path."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -101,16 +101,16 @@ def _begun_as_told(end: WebhookEvent, outbox: Outbox) -> WebhookEvent:
     return replace(end, data={**end.data, "started": told}) if told and "started" in end.data else end
 
 
-def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:
+def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
     """Recover scans whose process died and tell their ends; return how many.
 
     While the configuration has a mistake nothing is told: an endpoint that it leaves out would never hear of it.
 
     Args:
-        own_since: epoch seconds; scans begun later were stopped together with the calling host process.
+        stopped: marks of processes that were stopped together with the calling one, their host.
     """
     told = 0
-    for scan, begun_at in outbox.open_scans():
+    for scan in outbox.open_scans():
         lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
             continue
@@ -119,7 +119,7 @@ def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("i
                 log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
                 continue
             replay_scan(outbox, settings.endpoints, scan)
-            late = "host_stopped" if begun_at >= own_since else "process_died"
+            late = "host_stopped" if lock.noted() in stopped else "process_died"
             told += tell_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:

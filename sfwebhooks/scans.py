@@ -27,6 +27,7 @@ from sfwebhooks.hostlog import to_event as error_event
 from sfwebhooks.lifecycle import started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.parentage import own_mark
 from sfwebhooks.pending import Pending
 from sfwebhooks.progress import progress_of
 from sfwebhooks.recovery import NotYetError, replay_scan, tell_end, tell_orphans
@@ -193,6 +194,7 @@ class ScanRun:
         if self._begun_in and self._begun_in == self._outbox.generation():
             return
         self._lock.take()
+        self._lock.note(own_mark())
         event = started(self.scan, self._modules)
         wanted = pipeline.wanted_by(event, self.settings.endpoints)
         if self._begun_in:

@@ -89,17 +89,34 @@ def test_the_host_knows_better_how_a_scan_ended(
     status: str, name: str, outbox: Outbox, scan: Scan, database: Path
 ) -> None:
     change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
-    tell_orphans(outbox, SETTINGS, own_since=0)
+    leave_mark(outbox, scan, "its process")
+    tell_orphans(outbox, SETTINGS, stopped={"its process"})
     assert (told(outbox)[-1], end(outbox, "reason")) == (name, "told_late")
 
 
+def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
+    """Do as the process of a scan that then is gone."""
+    lock = scan_lock(outbox.path, scan.id)
+    assert lock.take()
+    lock.note(mark)
+    lock.release()
+
+
 def test_a_scan_that_was_stopped_with_its_host_was_aborted(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS, own_since=NOW)
+    leave_mark(outbox, scan, "its process")
+    tell_orphans(outbox, SETTINGS, stopped={"its process", "another one"})
     assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
 
 
-def test_a_scan_of_an_earlier_host_was_not_stopped_with_this_one(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS, own_since=NOW + 1)
+@pytest.mark.parametrize("mark", ["its process", ""])
+def test_a_scan_of_another_host_was_not_stopped_with_this_one(mark: str, outbox: Outbox, scan: Scan) -> None:
+    leave_mark(outbox, scan, mark)
+    tell_orphans(outbox, SETTINGS, stopped={"another one"})
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+
+
+def test_a_scan_that_left_no_mark_was_not_stopped_with_any_host(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS, stopped={"another one"})
     assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
 
 

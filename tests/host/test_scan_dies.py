@@ -168,6 +168,22 @@ def test_a_scan_that_died_before_the_web_ui_was_stopped_was_not_stopped_with_it(
     assert end_of(team)["reason"] == "process_died"
 
 
+def test_a_scan_killed_under_one_web_ui_has_failed_also_for_another_one_that_began_earlier_and_is_stopped(
+    scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    earlier, ui = web_ui(), web_ui()
+    killed = kill_in_mid_scan(ui, team)
+
+    os.kill(earlier.process.pid, signal.SIGTERM)
+    earlier.process.wait(60)
+
+    assert team.ends() == ["scan_failed"]
+    end = end_of(team)
+    assert (end["scan_id"], end["reason"], end["detected_late"]) == (killed, "process_died", True)
+
+
 def kill_in_mid_scan(ui: WebUi, team: Team) -> str:
     """Start a scan, kill its process once it has told something, and return its id."""
     scan_id = ui.start_scan()
