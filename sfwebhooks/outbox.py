@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
+from sfwebhooks.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.changes import send_again
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.intake import FINDINGS, OUTBOX_FULL, is_refused
@@ -105,6 +106,11 @@ class Outbox(Queues):
             return None
         event = found[0].event
         return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
+
+    def accepted(self, scan_id: str) -> AcceptedScan:
+        """Return what was accepted of a scan. Reads all its events: not for a hot path."""
+        with self._reading() as sql:
+            return accepted_scan(sql, scan_id)
 
     def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
         """Return a scan with the name of the event that told its end (None: not yet); None if it is not known."""

@@ -1,7 +1,8 @@
 """What a scan's own process could not do: accept what the host's database has and the outbox has not, tell an end.
 
 replay_scan   the one recovery (ids make repeats harmless)
-tell_end      exactly once, whoever tells it; before it the correlations, which the host looks for after a scan
+tell_end      exactly once, whoever tells it; before it what only the whole scan shows: modules that were not set up,
+              and the correlations, which the host looks for after a scan
 tell_orphans  the ends of scans whose process is gone: their lock is free
 """
 
@@ -11,15 +12,15 @@ import logging
 import sqlite3
 import time
 from collections.abc import Container, Iterator
-from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from sfwebhooks import pipeline, results
 from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
+from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.hostdb import database_of
+from sfwebhooks.hostlog import modules_unset, unset_event
 from sfwebhooks.lifecycle import ended
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
@@ -76,8 +77,8 @@ def tell_end(
     late: str = "",
     deadline: float = float("inf"),
 ) -> str | None:
-    """Tell a scan's correlations, then its end as `lifecycle.ended` has it; return the name of the event that tells
-    the end, None if it was told before.
+    """Tell what only the whole scan shows, then its end as `lifecycle.ended` has it; return the name of the event that
+    tells the end, None if it was told before.
 
     Args:
         deadline: monotonic seconds.
@@ -88,17 +89,13 @@ def tell_end(
         OutboxError: the outbox cannot be written.
     """
     database = database_of(scan.database, outbox.path.parent)
-    event = _begun_as_told(ended(scan, database, error, late, endpoints), outbox)
-    _accept_all(results.correlated(database, scan, endpoints), endpoints, outbox, deadline)
+    result = results.result_of(scan, database, outbox.accepted(scan.id))
+    event = ended(scan, result, error, late, endpoints)
+    unset = modules_unset(scan.id, database)
+    errors = [unset_event(unset, scan)] if unset else []
+    _accept_all(chain(errors, results.correlated(database, scan, endpoints)), endpoints, outbox, deadline)
     told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if told else None
-
-
-def _begun_as_told(end: WebhookEvent, outbox: Outbox) -> WebhookEvent:
-    """Return the event of an end with the beginning that was told: the host writes its own a moment later."""
-    begin = outbox.event(lifecycle_id(end.scan.id if end.scan else "", "started"))
-    told = begin.data.get("started") if begin else None
-    return replace(end, data={**end.data, "started": told}) if told and "started" in end.data else end
 
 
 def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
