@@ -131,6 +131,9 @@ STEPS = (
         FROM attempt a JOIN delivery d ON d.id = a.delivery_id ORDER BY a.rowid;
     DELETE FROM attempt;
     CREATE INDEX delivery_attempt_number ON delivery_attempt (number);
+    -- those that came to a probe: few, which a scan's end has to find among many
+    CREATE INDEX delivery_probed ON delivery (endpoint, number)
+        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND due_at > accepted_at;
     """,
 )
 

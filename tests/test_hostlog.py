@@ -149,7 +149,9 @@ def test_an_error_that_a_module_logs_where_it_catches_has_the_exception(heard: E
         "Warning: You enabled sfp_x but did not set an API key! Queries will be rate limited.",
     ],
 )
-def test_modules_that_lack_a_setting_have_failed_and_are_not_reported_one_by_one(text: str, heard: ErrorListener) -> None:
+def test_modules_that_lack_a_setting_have_failed_and_are_not_reported_one_by_one(
+    text: str, heard: ErrorListener
+) -> None:
     module_logs(text)
     module_logs("and now it does not work")
     module_logs(text, "sfp_y")
