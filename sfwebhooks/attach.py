@@ -22,6 +22,7 @@ from sfwebhooks import config
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
+from sfwebhooks.escapes import as_typed
 from sfwebhooks.hostdb import MODULE, data_folder, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.parentage import children, has_crashed, stopped
@@ -87,6 +88,7 @@ def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
             # the host adds its handler only if there is none, and would be mute
             importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
             listen(scan_id, options)
+            name, target = as_typed(name, modules), as_typed(target, modules)
             begin_run(scan_id, name, target, target_type, _options(options), modules)
     except Exception:  # the scan must start
         log.exception("webhooks: a bug at the scan's beginning")

@@ -13,6 +13,7 @@ from typing import Any
 
 from sfwebhooks.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.escapes import as_typed
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.tally import Tally, TopFinding
@@ -39,6 +40,7 @@ STEPS = 10_000
 class ScanRow:
     """A scan as the host's database has it."""
 
+    #: both as they were typed
     name: str
     target: str
     #: epoch seconds, 0 if it has not begun or ended
@@ -113,7 +115,11 @@ class HostDatabase:
             "SELECT name, seed_target, started / 1000.0, ended / 1000.0, status FROM tbl_scan_instance WHERE guid = ?",
             scan_id,
         )
-        return ScanRow(*rows[0]) if rows else None
+        if not rows:
+            return None
+        name, target, *rest = rows[0]
+        modules = self._all_modules(scan_id)
+        return ScanRow(as_typed(name, modules), as_typed(target, modules), *rest)
 
     def scan_ids(self) -> list[str]:
         """Return the ids of all scans, the newest first."""
@@ -144,8 +150,11 @@ class HostDatabase:
 
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, output modules left out."""
+        return not_output(self._all_modules(scan_id))
+
+    def _all_modules(self, scan_id: str) -> list[str]:
         query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
-        return not_output(name for row in self._rows(query, scan_id) for name in str(row[0]).split(","))
+        return [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
 
     def standing(self, scan_id: str) -> tuple[str, float, Tally] | None:
         """Return a scan's status, beginning (epoch seconds) and numbers, in one read; None if it is not there."""

@@ -80,7 +80,7 @@ def test_modules_that_fail_are_told_once_and_the_scan_is_as_without_us(
 
 
 #: three that want an API key, and look for it at their first event
-KEYLESS = ("sfp_hunter", "sfp_securitytrails", "sfp_viewdns")
+KEYLESS = ("sfp_hunter", "sfp_securitytrails", "sfp_fullhunt")
 
 
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
