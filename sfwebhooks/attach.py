@@ -145,10 +145,13 @@ def tell_crashed() -> None:
     """Tell the ends of scans whose process had died by itself before this one, the host, is stopped; learn which are
     stopped with it."""
     global _stopped
-    own = children()
-    _stopped = stopped(own)
-    if any(map(has_crashed, own)):
-        _tell_at_exit(_stopped)
+    try:
+        own = children()
+        _stopped = stopped(own)
+        if any(map(has_crashed, own)):
+            _tell_at_exit(_stopped)
+    except Exception:  # an exit must not fail
+        log.exception("webhooks: a bug while the scanner ends")
 
 
 def tell_stopped() -> None:
