@@ -12,7 +12,6 @@ import atexit
 import importlib
 import logging
 import multiprocessing
-import multiprocessing.process
 import multiprocessing.util
 import sys
 import threading
@@ -23,8 +22,10 @@ from sfwebhooks import config
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
+from sfwebhooks.escapes import as_typed
 from sfwebhooks.hostdb import MODULE, data_folder, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
+from sfwebhooks.parentage import children, has_crashed, stopped
 from sfwebhooks.plugin import begin_run, settings_of
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.scans import RUNS
@@ -35,21 +36,20 @@ log = logging.getLogger("spiderfoot.webhooks")
 JOIN_SECONDS = 10.0
 #: seconds that a host that is being stopped goes on sending
 EXIT_SECONDS = 3.0
-#: SIGHUP, SIGINT and SIGTERM: a terminal or a service manager that stops a host stops its scans too
-STOPS = (1, 2, 15)
 FUNCTION = "startSpiderFootScanner"
 
 _original: Callable[..., Any] | None = None
-_attached_at = 0.0
+#: marks of the scans' processes that are stopped with this one, the host
+_stopped: frozenset[str] = frozenset()
 
 
 def attach() -> None:
     """Put `start_scan` in the place of the host's function, in every loaded module that has it."""
-    global _original, _attached_at
+    global _original
     host = sys.modules.get("sfscan")
     if host is None or getattr(host, FUNCTION) is start_scan:
         return
-    _original, _attached_at = getattr(host, FUNCTION), time.time()
+    _original = getattr(host, FUNCTION)
     for module in list(sys.modules.values()):
         if getattr(module, "__dict__", {}).get(FUNCTION) is _original:
             setattr(module, FUNCTION, start_scan)
@@ -88,6 +88,7 @@ def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
             # the host adds its handler only if there is none, and would be mute
             importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
             listen(scan_id, options)
+            name, target = as_typed(name, modules), as_typed(target, modules)
             begin_run(scan_id, name, target, target_type, _options(options), modules)
     except Exception:  # the scan must start
         log.exception("webhooks: a bug at the scan's beginning")
@@ -141,19 +142,24 @@ def _late_threads(scanner: Any) -> list[threading.Thread]:
 
 
 def tell_crashed() -> None:
-    """Tell the ends of scans whose process had died by itself before this one, the host, is stopped."""
-    # only `_children` has those that ended and were not waited for
-    exits = [child.exitcode or 0 for child in getattr(multiprocessing.process, "_children", ())]
-    if any(code < 0 and -code not in STOPS for code in exits):
-        _tell_at_exit(float("inf"))
+    """Tell the ends of scans whose process had died by itself before this one, the host, is stopped; learn which are
+    stopped with it."""
+    global _stopped
+    try:
+        own = children()
+        _stopped = stopped(own)
+        if any(map(has_crashed, own)):
+            _tell_at_exit(_stopped)
+    except Exception:  # an exit must not fail
+        log.exception("webhooks: a bug while the scanner ends")
 
 
 def tell_stopped() -> None:
-    """Tell the ends of scans that were stopped with their host."""
-    _tell_at_exit(_attached_at)
+    """Tell the ends of scans that were stopped with their host, and of any others whose process is gone."""
+    _tell_at_exit(_stopped)
 
 
-def _tell_at_exit(own_since: float) -> None:
+def _tell_at_exit(stopped: frozenset[str]) -> None:
     """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder()
@@ -161,7 +167,7 @@ def _tell_at_exit(own_since: float) -> None:
         if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)
-        if tell_orphans(dispatcher.outbox, settings, own_since):
+        if tell_orphans(dispatcher.outbox, settings, stopped):
             dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
         dispatcher.stop(0.0)
     except WebhooksError as error:

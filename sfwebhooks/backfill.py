@@ -171,4 +171,5 @@ def _end(outbox: Outbox, past: Past) -> WebhookEvent:
     if told:
         return told
     late = "host_stopped" if past.told == "scan_aborted" else "process_died"
-    return ended(past.scan, past.database, late="" if past.row.status in OVER else late)
+    result = results.result_of(past.scan, past.database, outbox.accepted(past.scan.id))
+    return ended(past.scan, result, late="" if past.row.status in OVER else late)

@@ -1,4 +1,8 @@
-"""What goes out next to an endpoint: a Queue comes in, the deliveries of the next request go out."""
+"""What goes out next to an endpoint: a Queue comes in, the deliveries of the next request go out.
+
+A scan's end waits for what was accepted before it and never tried: several attempts are under way at once, and a
+message that came to a probe has gone to the end of the queue. What waits for its retry does not hold it up.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from enum import Enum
 from itertools import takewhile
 from typing import Any
 
+from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
 from sfwebhooks.jsontext import Stored
 from sfwebhooks.retry import SPLIT
@@ -23,8 +28,22 @@ FREE = """
 """
 #: is sent again, or late, and says so; what is live does not go in one request with it
 MARKED = "(d.replays > 0 OR d.backfilled > 0)"
-#: a delivery of these is not tried out of turn while other messages of its scan wait
-ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+#: names of events that are the last ones of their scan, and are not tried while other messages of it wait
+ENDS = frozenset(
+    name
+    for entry in EVENT_TYPES
+    if entry.name in ("scan_completed", "scan_failed", "scan_aborted")
+    for name in (entry.name, entry.alias)
+)
+#: seconds that an end waits at most for what is in flight, so that the scan's process, which lingers for longer, can
+#: still send it
+END_SECONDS = 5.0
+#: one of an endpoint and a scan, before a number, that was never tried
+UNTRIED = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {FRESH} LIMIT 1"
+#: of those that came to a probe; of those in flight
+PROBED = f"SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id WHERE due_at > accepted_at AND {UNTRIED}"
+FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
+    WHERE {UNTRIED}"""
 #: deliveries from either end of the queue among which the smallest is looked for
 SMALLEST_OF = 50
 
@@ -57,9 +76,10 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
     """
     given = (queue.endpoint, json.dumps([*busy]))
     if queue.size == 1:
-        return _next_alone(sql, given, now)
-    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED} FROM delivery d WHERE {FREE}"
+        return _next_alone(sql, queue.endpoint, busy, now)
+    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
     fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, queue.size)).fetchall()
+    fresh = [row for row in fresh if row[5] not in ENDS or not _waits(sql, row[0], busy, now)]
     if fresh and (len(fresh) == queue.size or not now - queue.wait < fresh[0][3] <= now):
         return _together(sql, fresh, queue)
     late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
@@ -111,10 +131,30 @@ def _from_the_ends(
     return [row for direction in directions for row in sql.execute(query.format(direction), given)]
 
 
-def _next_alone(sql: sqlite3.Connection, given: tuple[str, str], now: float) -> list[Delivery]:
+def _next_alone(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float) -> list[Delivery]:
     """Return the next delivery, where each goes alone."""
-    fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
+    passed = {*busy}
+    while True:
+        given = (endpoint, json.dumps([*passed]))
+        fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
+        if not fresh or fresh[0].name not in ENDS or not _waits(sql, fresh[0].number, busy, now):
+            break
+        passed.add(fresh[0].id)  # of another scan there may be something: as many scans wait as are in flight at most
     return fresh or deliveries(sql, f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now))
+
+
+def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
+    """Say whether the end of a scan, which nothing fresh goes before, has to wait for others of its scan.
+
+    These are the ones in flight, and those that were tried while the endpoint was not healthy, and are due after it.
+    """
+    its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.id = d.event_id"
+    endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
+    given = (endpoint, number, scan_id)
+    if not scan_id or sql.execute(PROBED, given).fetchone():  # another tool's end is of no scan of ours
+        return bool(scan_id)
+    is_new = now - END_SECONDS < accepted_at <= now
+    return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
 def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: Queue) -> list[Delivery]:

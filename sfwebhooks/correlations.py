@@ -71,7 +71,7 @@ def to_event(correlation: Correlation, evidence: Sequence[Source], scan: Scan, a
         "rule_risk": correlation.rule_risk,
         "description": correlation.description,
         "event_count": correlation.event_count,
-        "evidence": [source_data(event) for event in evidence],
+        "evidence": [source_data(event, scan) for event in evidence],
     }
     event_id = correlation_id(scan.id, correlation.rule_id, correlation.title)
     return WebhookEvent(event_id, FOUND, correlation.severity, at, data, scan)

@@ -24,6 +24,8 @@ RISK_NAMES = {
     Severity.LOW: "low_risk_event",
     Severity.INFO: "info_event",
 }
+#: subscriptions that ask for no name in particular
+EVERYTHING = ("all", "*")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
 
 
@@ -147,12 +149,16 @@ def _settled(value: object) -> str:
 def subscribed_name(
     subscriptions: tuple[str, ...], event_type: str, severity: Severity, special: str | None
 ) -> str | None:
-    """Return the most special subscribed name of an event; its own name where only `all` or a pattern takes it."""
+    """Return the first of an event's names that is subscribed to; its own name where only `all` or a pattern takes
+    it."""
     names = names_of(event_type, severity, special)
     refused = [word[1:] for word in subscriptions if word.startswith("!")]
     if any(matches(word, name) for word in refused for name in names):
         return None
     wanted = [word for word in subscriptions if not word.startswith("!")]
+    patterns = [word for word in wanted if word not in EVENT_NAMES and word not in EVERYTHING]
+    if any(matches(word, name) for word in patterns for name in _risk_names(event_type, severity)):
+        wanted.append(event_type)
     for name in names:
         if name in wanted:
             return name
@@ -162,14 +168,20 @@ def subscribed_name(
 
 
 def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[str, ...]:
-    """Return all names under which an event can be subscribed to, the most special one first."""
-    names: list[str] = []
-    if special:
-        names += [special, ALIASES[special]]
-    if event_type == RISK_NAMES[severity]:
-        names.append(f"finding.{severity.label}")
-    names += [event_type, ALIASES.get(event_type, event_type)]
-    return tuple(dict.fromkeys(names))
+    """Return all names under which an event can be subscribed to, in the order in which they are chosen.
+
+    A high or critical finding goes by its risk, on which receivers decide how urgent it is, before its kind; any other
+    one by its kind first.
+    """
+    risk = _risk_names(event_type, severity)
+    kind = (special, ALIASES[special]) if special else ()
+    return tuple(dict.fromkeys((*risk, *kind) if severity >= Severity.HIGH else (*kind, *risk)))
+
+
+def _risk_names(event_type: str, severity: Severity) -> tuple[str, ...]:
+    """Return the names of an event that say nothing of its kind, the most exact one first."""
+    exact = (f"finding.{severity.label}",) if event_type == RISK_NAMES[severity] else ()
+    return (*exact, event_type, ALIASES.get(event_type, event_type))
 
 
 def matches(word: str, name: str) -> bool:

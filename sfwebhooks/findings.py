@@ -7,9 +7,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from sfwebhooks import escapes
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
-from sfwebhooks.severity import severity_of, special_of
+from sfwebhooks.severity import Severity, severity_of, special_of
 
 #: characters of a finding's data that are sent; what is longer is cut, with its length and SHA-256 beside it
 DATA_MAX = 65536
@@ -76,14 +77,14 @@ def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
         "event_type": finding.type,
         "description": description,
         "severity": severity.label,
-        **_data(finding.data),
+        **_data(escapes.data_of(finding.data, finding.module, scan.target)),
         "module": finding.module,
         "confidence": finding.confidence,
         "visibility": finding.visibility,
         "risk": finding.risk,
         "hash": finding.hash,
         "generated": timestamp(finding.generated),
-        "sources": [source_data(source) for source in finding.sources[:SOURCES_MAX]],
+        "sources": [source_data(source, scan) for source in finding.sources[:SOURCES_MAX]],
     }
     if special:
         data["special"] = special
@@ -97,7 +98,16 @@ def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
 
 def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
     """Say whether some endpoint wants findings of a type; as `to_event` and `Endpoint.name_for` would, made without."""
-    severity, special = severity_of(host_type, risk), special_of(host_type)
+    return _is_wanted(host_type, severity_of(host_type, risk), endpoints)
+
+
+def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...]) -> bool:
+    """Say whether some endpoint wants findings of a type, if their module gives them a risk that is high enough."""
+    return any(_is_wanted(host_type, one, endpoints) for one in Severity if one >= severity_of(host_type))
+
+
+def _is_wanted(host_type: str, severity: Severity, endpoints: tuple[Endpoint, ...]) -> bool:
+    special = special_of(host_type)
     return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
 
 
@@ -110,7 +120,8 @@ def _data(text: str) -> dict[str, Any]:
     return {"data": cleaned[:DATA_MAX], "data_length": len(cleaned), "data_sha256": digest}
 
 
-def source_data(source: Source) -> dict[str, str]:
+def source_data(source: Source, scan: Scan) -> dict[str, str]:
     """Return what is told of an event that led to something."""
-    data = clean_text(source.data[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # of a pair of surrogates clean text has one
+    text = escapes.data_of(source.data, source.module, scan.target)
+    data = clean_text(text[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # of a pair of surrogates clean text has one
     return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

@@ -13,7 +13,10 @@ from typing import Any
 
 from sfwebhooks.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.escapes import as_typed
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source
+from sfwebhooks.severity import Severity, severity_of
+from sfwebhooks.tally import Tally, TopFinding
 
 #: the host's pseudo event above the target; no finding, and left out by the host's own exports too
 ROOT = "ROOT"
@@ -24,6 +27,8 @@ MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
 #: a result's data, which the host's tables let be NULL, or bytes
 DATA = "ifnull(CAST(data AS TEXT), '')"
+#: its risk, which could be anything too
+RISK = "ifnull(CAST(risk AS INTEGER), 0)"
 COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
 #: seconds that it is asked for at most while a scan runs, which cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
@@ -35,6 +40,7 @@ STEPS = 10_000
 class ScanRow:
     """A scan as the host's database has it."""
 
+    #: both as they were typed
     name: str
     target: str
     #: epoch seconds, 0 if it has not begun or ended
@@ -109,7 +115,11 @@ class HostDatabase:
             "SELECT name, seed_target, started / 1000.0, ended / 1000.0, status FROM tbl_scan_instance WHERE guid = ?",
             scan_id,
         )
-        return ScanRow(*rows[0]) if rows else None
+        if not rows:
+            return None
+        name, target, *rest = rows[0]
+        modules = self._all_modules(scan_id)
+        return ScanRow(as_typed(name, modules), as_typed(target, modules), *rest)
 
     def scan_ids(self) -> list[str]:
         """Return the ids of all scans, the newest first."""
@@ -129,42 +139,47 @@ class HostDatabase:
         """Return event type -> the host's words for it."""
         return dict(self._rows("SELECT event, event_descr FROM tbl_event_types"))
 
-    def counts(self, scan_id: str) -> dict[str, int]:
-        """Return event type -> how many events of it a scan has."""
-        query = "SELECT type, count(*) FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? GROUP BY type"
-        return dict(self._rows(query, scan_id, ROOT))
+    def tally(self, scan_id: str) -> Tally:
+        """Return how many findings of each type and severity a scan has."""
+        rows = self._rows(
+            f"SELECT type, {RISK}, count(*) FROM tbl_scan_results"  # noqa: S608
+            " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2",
+            *(scan_id, ROOT),
+        )
+        return _tally(rows)
 
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, output modules left out."""
-        query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
-        return not_output(name for row in self._rows(query, scan_id) for name in str(row[0]).split(","))
+        return not_output(self._all_modules(scan_id))
 
-    def standing(self, scan_id: str) -> tuple[str, float, dict[str, int]] | None:
-        """Return a scan's status, beginning (epoch seconds) and counts, in one read; None if it is not there."""
+    def _all_modules(self, scan_id: str) -> list[str]:
+        query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
+        return [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
+
+    def standing(self, scan_id: str) -> tuple[str, float, Tally] | None:
+        """Return a scan's status, beginning (epoch seconds) and numbers, in one read; None if it is not there."""
         rows = self._rows(
-            "SELECT i.status, i.started / 1000.0, r.type, count(r.type) FROM tbl_scan_instance i"
+            f"SELECT i.status, i.started / 1000.0, r.type, {RISK}, count(r.type) FROM tbl_scan_instance i"  # noqa: S608
             " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
-            " WHERE i.guid = ? GROUP BY r.type",
+            " WHERE i.guid = ? GROUP BY 3, 4",
             *(ROOT, scan_id),
         )
-        return (*rows[0][:2], {row[2]: row[3] for row in rows if row[3]}) if rows else None
+        return (*rows[0][:2], _tally(row[2:] for row in rows if row[2])) if rows else None
 
-    def worst(self, scan_id: str, rank: Callable[[str, int], int], number: int) -> list[tuple[str, str, str, int, str]]:
-        """Return hash, type, data, risk and module of a scan's worst findings, of equally bad ones the newest first.
-
-        Args:
-            rank: says how bad a type is with a risk; what has no rank (0) is left out.
-        """
+    def worst(self, scan_id: str, number: int) -> list[TopFinding]:
+        """Return a scan's worst findings, of equally bad ones the newest first; no plain facts."""
         with closing(self._open()) as connection:
-            connection.create_function("rank_of", 2, rank, deterministic=True)
-            return connection.execute(
-                f"SELECT hash, type, {DATA}, risk, module FROM tbl_scan_results"  # noqa: S608
-                " WHERE rowid IN ("
-                "SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2 AND rank_of(type, risk)"
-                " ORDER BY rank_of(type, risk) DESC, generated DESC, rowid DESC LIMIT ?3)"
-                " ORDER BY rank_of(type, risk) DESC, generated DESC, rowid DESC",
+            connection.create_function("severity_of", 2, severity_of, deterministic=True)
+            rows = connection.execute(
+                f"SELECT type, {DATA}, severity_of(type, {RISK}), generated, module, hash"  # noqa: S608
+                " FROM tbl_scan_results WHERE rowid IN ("
+                f"SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2"
+                f" AND severity_of(type, {RISK}) > 0"
+                f" ORDER BY severity_of(type, {RISK}) DESC, generated DESC, rowid DESC LIMIT ?3)"
+                " ORDER BY 3 DESC, generated DESC, rowid DESC",
                 (scan_id, ROOT, number),
             ).fetchall()
+        return [TopFinding(row[0], row[1], Severity(row[2]), *row[3:6]) for row in rows]
 
     def correlations_by_risk(self, scan_id: str) -> dict[str, int]:
         """Return the risk of correlation rules, such as HIGH -> how many correlations of a scan have it, each counted
@@ -183,6 +198,11 @@ class HostDatabase:
             "SELECT DISTINCT substr(message, 1, 200) FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
         )
         return [row[0] for word in words for row in self._rows(f"{query} AND message LIKE ? || '%'", scan_id, word)]
+
+    def failing_modules(self, scan_id: str) -> list[str]:
+        """Return the modules that have logged an error in a scan themselves."""
+        query = "SELECT DISTINCT component FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
+        return [row[0] for row in self._rows(f"{query} AND component GLOB 'sfp_*'", scan_id)]
 
     def last_failure(self, scan_id: str) -> str:
         """Return why the host says that a scan failed, or nothing."""
@@ -263,12 +283,16 @@ class DeletedDatabase(HostDatabase):
         """Yield nothing."""
         return iter(())
 
-    def worst(self, scan_id: str, rank: Callable[[str, int], int], number: int) -> list[tuple[str, str, str, int, str]]:
+    def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return nothing."""
         return []
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         return []
+
+
+def _tally(rows: Iterable[tuple[str, int, int]]) -> Tally:
+    return Tally((host_type, severity_of(host_type, risk), number) for host_type, risk, number in rows)
 
 
 def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:

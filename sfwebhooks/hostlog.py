@@ -1,5 +1,6 @@
 """The scanner's log as far as it tells that a module failed: log records come in, one ModuleError for each module and
-exception goes out; `scans` asks for them and tells them.
+exception goes out, which `scans` reports; modules that only lack a setting are reported together, by `recovery`, at the
+scan's end, since they notice it as late as their first event.
 
 What is done inside the host's logging is little and bounded: a module may log a million errors. Nothing there touches
 the outbox, and nothing there may raise.
@@ -11,6 +12,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,6 +45,9 @@ FAILED = re.compile(
 #: how such words begin, and characters of them that are looked at
 BEGINNINGS = ("Failed to load module: ", "Module ", "Exception (")
 FAILED_MAX = 200
+#: how a module says that a setting is missing without which it does nothing, or little: mostly an API key
+UNSET = re.compile(r"(?:Warning: )?You enabled (\w+),? but did not set\b")
+UNSET_BEGINNINGS = ("You enabled ", "Warning: You enabled ")
 POOL = "Error in thread worker "
 FILE = re.compile(r"[/\\]modules[/\\](sfp_\w+)\.py$")
 #: options of the host's modules that hold credentials, and from how many characters on one is looked for
@@ -73,6 +78,8 @@ class ErrorListener(logging.Handler):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(logging.ERROR)
         self.credentials = frozenset(_credentials(options))
+        #: modules that lack a setting
+        self.unset: set[str] = set()
         #: module -> the exceptions that were heard
         self._known: dict[str, set[str]] = {}
         self._count = 0
@@ -84,11 +91,20 @@ class ErrorListener(logging.Handler):
             error = (record.exc_info or sys.exc_info())[1]  # the host logs where it catches
             module = _module(record, error)
             exception = type(error).__name__ if error else ""
-            if module and module != MODULE and self._is_new(module, exception):
+            if module in (MODULE, ""):
+                return
+            if _is_unset(record):
+                self.unset.add(module)
+            elif self._is_new(module, exception):
                 text = str(error) if error and not LOGGER.fullmatch(record.name) else record.getMessage()
                 self._heard.append(ModuleError(module, exception, text[:KEPT_MAX], record.created))
         except Exception:  # noqa: S110  # would go into the module that logs; and to log it would come back here
             pass
+
+    @property
+    def failed(self) -> set[str]:
+        """The modules of which an error was heard."""
+        return {*self._known, *self.unset}
 
     def heard(self) -> list[ModuleError]:
         """Return what was heard and not dropped since."""
@@ -134,7 +150,7 @@ def stop_listening(scan_id: str = "") -> None:
 def to_event(error: ModuleError, scan: Scan, endpoints: Iterable[Endpoint], credentials: Iterable[str]) -> WebhookEvent:
     """Return the event that tells an error, with no secret of an endpoint, nor any of `credentials`, in its text."""
     text = masked_error(clean_text(error.text), endpoints, credentials)
-    data: dict[str, Any] = {**scan.about, "module": error.module}
+    data: dict[str, Any] = {**scan.about, "module": error.module, "modules": [error.module]}
     if error.exception:
         data["exception"] = clean_text(error.exception)
     data["error"] = text.strip()
@@ -142,13 +158,40 @@ def to_event(error: ModuleError, scan: Scan, endpoints: Iterable[Endpoint], cred
     return WebhookEvent(id_of(identity), "module_error", Severity.LOW, error.at, data, scan)
 
 
-def modules_failed(scan_id: str, database: HostDatabase) -> list[str]:
-    """Return the modules that the log of a scan in the host's database says have failed, but for our own.
+def unset_event(modules: Iterable[str], scan: Scan) -> WebhookEvent:
+    """Return the event that reports the modules of a scan that lack a setting."""
+    names = sorted(modules)
+    words = f"Enabled without an API key, or another setting that they need: {', '.join(names)}"
+    data = {**scan.about, "modules": names, "error": words}
+    return WebhookEvent(id_of(f"modules not set up/{scan.id}"), "module_error", Severity.LOW, time.time(), data, scan)
+
+
+def modules_failed(scan_id: str, database: HostDatabase) -> set[str]:
+    """Return the modules of a scan, but for our own, of which an error was heard, or is in the host's log.
 
     Raises:
         sqlite3.Error: the host's database cannot be read.
     """
-    return sorted({_failed(text) for text in database.errors(scan_id, BEGINNINGS)} - {MODULE, ""})
+    listener = LISTENERS.get(scan_id)
+    heard = listener.failed if listener else set()
+    said = {_failed(text) for text in database.errors(scan_id, BEGINNINGS)}
+    return (heard | said | {*database.failing_modules(scan_id)} | modules_unset(scan_id, database)) - {MODULE, ""}
+
+
+def modules_unset(scan_id: str, database: HostDatabase) -> set[str]:
+    """Return the modules of a scan that say that a setting of theirs is missing.
+
+    Raises:
+        sqlite3.Error: the host's database cannot be read.
+    """
+    listener = LISTENERS.get(scan_id)
+    found = map(UNSET.match, database.errors(scan_id, UNSET_BEGINNINGS))
+    return {match[1] for match in found if match} | (listener.unset if listener else set())
+
+
+def _is_unset(record: logging.LogRecord) -> bool:
+    """Say whether a module logs that it lacks a setting."""
+    return isinstance(record.msg, str) and bool(UNSET.match(record.msg)) and bool(LOGGER.fullmatch(record.name))
 
 
 def _failed(text: str) -> str:

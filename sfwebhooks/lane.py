@@ -79,7 +79,7 @@ class Lane:
         return self._tenure.held and not self._tenure.pace.wait(now) and any(line.may_send(now) for line in self.lines)
 
     def step(self, grouped: bool = False) -> bool:
-        """Make one attempt, if one may be made now; return whether one was.
+        """Make one attempt, if one may be made now; return whether there may be more to do.
 
         Args:
             grouped: it may be written down together with others, in a moment.
@@ -89,8 +89,7 @@ class Lane:
         """
         claimed = self._claim()
         if not claimed:
-            self._ledger.flush()
-            return False
+            return self._ledger.flush()  # what waited for it can go now
         line, batch = claimed
         try:
             attempt, settlements, change = deliver(batch, line, self._time, self._tenure.naming(batch))

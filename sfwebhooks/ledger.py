@@ -65,11 +65,13 @@ class Ledger:
             if (full and not self._trouble) or time.monotonic() - self._written_at >= patience:
                 self._write_down()
 
-    def flush(self) -> None:
-        """Write down what waits for others, or for the outbox; after trouble not too often."""
-        if self._unsettled and not (self._trouble and time.monotonic() - self._written_at < AGAIN_SECONDS):
-            with self._guard:
-                self._write_down()
+    def flush(self) -> bool:
+        """Write down what waits for others, or for the outbox; after trouble not too often. Return whether it was."""
+        if not self._unsettled or (self._trouble and time.monotonic() - self._written_at < AGAIN_SECONDS):
+            return False
+        with self._guard:
+            self._write_down()
+        return not self._unsettled
 
     def close(self) -> bool:
         """Write down what is kept, for the last time; return whether all is."""

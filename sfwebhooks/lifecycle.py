@@ -1,13 +1,12 @@
-"""The events of a scan's life: its beginning, its progress, and its end with the numbers of the host's database.
+"""The events of a scan's life: its beginning and its end.
 
-A scan and what is known of its end come in, a WebhookEvent goes out; `scans` tells it.
+A scan and what is known of its end come in, a WebhookEvent goes out; `scans` and `recovery` tell it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -15,25 +14,20 @@ from typing import Any
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, timestamp
 from sfwebhooks.hostdb import READ_SECONDS, HostDatabase, not_output
-from sfwebhooks.hostlog import credentials_of, modules_failed
+from sfwebhooks.hostlog import credentials_of
 from sfwebhooks.masking import masked_error
 from sfwebhooks.redaction import for_chat
-from sfwebhooks.severity import Severity, severity_of
+from sfwebhooks.results import Result
+from sfwebhooks.severity import Severity
+from sfwebhooks.tally import TopFinding
 from sfwebhooks.words import in_line
 
 #: the host's status -> the event that tells the end
 END_OF_STATUS = {"FINISHED": "scan_completed", "ABORTED": "scan_aborted", "ABORT-REQUESTED": "scan_aborted"}
 SEVERITY_OF_END = {"scan_completed": Severity.INFO, "scan_aborted": Severity.LOW, "scan_failed": Severity.MEDIUM}
-EVENTS_OF_SEVERITY = {
-    "high_risk_events": (Severity.HIGH, Severity.CRITICAL),
-    "medium_risk_events": (Severity.MEDIUM,),
-    "low_risk_events": (Severity.LOW,),
-    "info_events": (Severity.INFO,),
-}
 #: the host's words for the risk of a correlation rule
 RISKS = ("HIGH", "MEDIUM", "LOW", "INFO")
-#: findings that a scan's end tells, and characters of their data
-TOP_MAX = 10
+#: characters of the data of a finding that a scan's end tells
 TOP_DATA_MAX = 200
 
 
@@ -54,34 +48,45 @@ def started(scan: Scan, modules: Iterable[str] = ()) -> WebhookEvent:
 
 
 def ended(
-    scan: Scan, database: HostDatabase, error: str = "", late: str = "", endpoints: Iterable[Endpoint] = ()
+    scan: Scan, result: Result, error: str = "", late: str = "", endpoints: Iterable[Endpoint] = ()
 ) -> WebhookEvent:
-    """Return the event that tells a scan's end as the host's database has it, with its counts.
+    """Return the event that tells a scan's end.
 
     Args:
         error: what made the scan fail, where the caller knows it.
         late: why somebody else than the scan's own process tells it: process_died or host_stopped.
         endpoints: their secrets are masked in the error, and the credentials of a scan of this process.
-
-    Raises:
-        sqlite3.Error: the host's database cannot be read now; what it would say must not be guessed.
     """
-    row, now = database.scan(scan.id), time.time()
-    name, at = "scan_failed", now
+    row, at = result.row, time.time()
     data: dict[str, Any] = {**scan.about}
     if row:
-        late = "told_late" if late and is_over(row.status) else late
-        name = "scan_aborted" if late == "host_stopped" else END_OF_STATUS.get(row.status, "scan_failed")
-        at = row.ended or now
-        data |= {"status": row.status, "started": timestamp(row.started or at), "ended": timestamp(at)}
+        late, at = "told_late" if late and is_over(row.status) else late, row.ended or at
+        begun = result.begun or timestamp(row.started or at)  # the host writes its own a moment after it was told
+        data |= {"status": row.status, "started": begun, "ended": timestamp(at)}
         data |= {"duration": max(0, round(at - (row.started or at)))}
-    data |= counts(database.counts(scan.id)) | result(scan.id, database)
-    error = error or database.last_failure(scan.id)
-    if name == "scan_failed" and (error or late):
-        data["error"] = masked_error(clean_text(error or late), endpoints, credentials_of(scan.id))
+    name = _name_of_end(result, error, late)
+    data |= {**result.tally.data, "top_findings": [_top(finding) for finding in result.top]}
+    data["correlations_by_risk"] = {risk: result.correlations.get(risk, 0) for risk in RISKS}
+    data |= {"modules_used": result.modules_used, "modules_failed": result.modules_failed}
+    error = error or result.failure or late
+    if name == "scan_failed" and error:
+        data["error"] = masked_error(clean_text(error), endpoints, credentials_of(scan.id))
     if late:
         data |= {"detected_late": True, "reason": late}
     return WebhookEvent(lifecycle_id(scan.id, "ended"), name, SEVERITY_OF_END[name], at, data, scan)
+
+
+def _name_of_end(result: Result, error: str, late: str) -> str:
+    """Return the name of the event that tells an end.
+
+    A scan that the host has no more was deleted by somebody, who has to stop it first; one that died before it was
+    there has found nothing.
+    """
+    if late == "host_stopped":
+        return "scan_aborted"
+    if result.row:
+        return END_OF_STATUS.get(result.row.status, "scan_failed")
+    return "scan_failed" if error or (late and not result.has_findings) else "scan_aborted"
 
 
 def is_over(status: str) -> bool:
@@ -89,40 +94,12 @@ def is_over(status: str) -> bool:
     return status in END_OF_STATUS or status == "ERROR-FAILED"
 
 
-def result(scan_id: str, database: HostDatabase) -> dict[str, Any]:
-    """Return what a scan's end says of its result beside the numbers of events.
-
-    Raises:
-        sqlite3.Error: the host's database cannot be read.
-    """
-    by_risk = database.correlations_by_risk(scan_id)
-    return {
-        "top_findings": [_top(*row) for row in database.worst(scan_id, severity_of, TOP_MAX)],
-        "correlations_by_risk": {risk: by_risk.get(risk, 0) for risk in RISKS},
-        "modules_used": database.modules(scan_id),
-        "modules_failed": modules_failed(scan_id, database),
-    }
-
-
-def _top(event_hash: str, event_type: str, data: str, risk: int, module: str) -> dict[str, str]:
+def _top(finding: TopFinding) -> dict[str, str]:
     """Return a finding in short. Whoever asks for a scan's end may not have asked for findings: secrets are masked."""
     return {
-        "event_type": event_type,
-        "data": in_line(clean_text(for_chat(event_type, data)), TOP_DATA_MAX),
-        "severity": severity_of(event_type, risk).label,
-        "module": module,
-        "hash": event_hash,
-    }
-
-
-def counts(by_type: dict[str, int]) -> dict[str, Any]:
-    """Return the numbers of the guide's scan_completed, from the events of each type."""
-    by_severity: Counter[Severity] = Counter()
-    for event_type, number in by_type.items():
-        by_severity[severity_of(event_type)] += number
-    return {
-        "events_found": sum(by_type.values()),
-        **{name: sum(by_severity[severity] for severity in group) for name, group in EVENTS_OF_SEVERITY.items()},
-        "events_by_severity": {severity.label: by_severity[severity] for severity in sorted(Severity, reverse=True)},
-        "events_by_type": dict(sorted(by_type.items())),
+        "event_type": finding.type,
+        "data": in_line(clean_text(for_chat(finding.type, finding.data)), TOP_DATA_MAX),
+        "severity": finding.severity.label,
+        "module": finding.module,
+        "hash": finding.hash,
     }

@@ -69,13 +69,14 @@ class Lock:
         return ""
 
     def release(self, remove: bool = False) -> None:
-        """Let go of it. `remove` deletes the file too: only for a name that nobody will ask for again."""
+        """Let go of it. `remove` deletes its files too: only for a name that nobody will ask for again."""
         with self._guard:
-            if remove and self.held:
-                self._path.unlink(missing_ok=True)
             if self._note is not None:
                 os.close(self._note)
                 self._note = None
+            if remove and self.held:
+                for path in (self._path.with_suffix(".note"), self._path):
+                    path.unlink(missing_ok=True)
             self._lock.release(force=True)
 
 

@@ -28,7 +28,8 @@ SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
 #: keys of other events that say what happened, the most telling one first
 TELLING = ("title", "message", "summary", "error", "description", "reason")
 #: keys that a person does not need beside the rest
-SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data")
+SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
+          "modules")  # fmt: skip
 #: keys of which the body makes one line
 COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
           "events_by_severity", "events_by_type")  # fmt: skip

@@ -15,6 +15,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.changes import send_again
 from sfwebhooks.database import Storage
 from sfwebhooks.errors import UnwritableError
@@ -129,6 +130,11 @@ class Outbox(Queues):
         event = found[0].event
         return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
 
+    def accepted(self, scan_id: str) -> AcceptedScan:
+        """Return what was accepted of a scan. Reads all its events: not for a hot path."""
+        with self._reading() as sql:
+            return accepted_scan(sql, scan_id)
+
     def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
         """Return a scan with the name of the event that told its end (None: not yet); None if it is not known."""
         with self._reading() as sql:
@@ -182,11 +188,11 @@ class Outbox(Queues):
         with self._reading() as sql:
             return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
 
-    def open_scans(self) -> list[tuple[Scan, float]]:
-        """Return the scans whose end was not told, each with the time at which it was begun."""
+    def open_scans(self) -> list[Scan]:
+        """Return the scans whose end was not told."""
         with self._reading() as sql:
             rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
-        return [(Scan(*row[:6]), row[6]) for row in rows]
+        return [Scan(*row[:6]) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return how many deliveries are in each state, of one scan or of all. Counts the rows: not for a hot path."""

@@ -11,18 +11,19 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 from spiderfoot import SpiderFootPlugin, __version__
 
-from sfwebhooks import config
+from sfwebhooks import config, risks
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
-from sfwebhooks.findings import SOURCES_MAX, Finding, Source, is_wanted
+from sfwebhooks.findings import SOURCES_MAX, Finding, Source, can_be_wanted, is_wanted
 from sfwebhooks.hostdb import READ_SECONDS, ROOT, HostDatabase
+from sfwebhooks.risks import Watched
 from sfwebhooks.scans import RUNS, ScanRun
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -80,26 +81,26 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     @door
     def handleEvent(self, event: Any) -> None:
         """Keep an event for the endpoints that want it."""
-        if self._run and event.eventType != ROOT:
-            self._run.accept(finding_of(event))
+        run = self._run
+        if run and event.eventType != ROOT and is_wanted(event.eventType, event.risk, run.settings.endpoints):
+            run.accept(finding_of(event))
 
     @door
     def _begin(self, target: Any) -> None:
         self._watched = frozenset()
-        self._run = RUNS.get(self.getScanId()) or begin_run(
-            self.getScanId(), self._scan_name(), target.targetValue, target.targetType, self.opts
-        )
+        self._run = RUNS.get(self.getScanId()) or self._begun(target)
         if self._run:
-            self._watched = watched_types(self._run.settings.endpoints, self._run.descriptions)
+            self._watched = watched_types(self._run.settings.endpoints, self._run.descriptions, risks.raised())
         else:
             log.info("webhooks: off: by this module's option, by enabled = false, or by SFWEBHOOKS_DISABLED")
 
-    def _scan_name(self) -> str:
-        """Return what the host knows of the scan and does not tell its modules."""
+    def _begun(self, target: Any) -> ScanRun | None:
+        """Begin the scan by what the host's database has, and does not tell its modules."""
+        row = None
         with suppress(sqlite3.Error):
             row = HostDatabase(self.opts["__database"], READ_SECONDS).scan(self.getScanId())
-            return row.name if row else ""
-        return ""
+        name, value = (row.name, row.target) if row else ("", target.targetValue)
+        return begin_run(self.getScanId(), name, value, target.targetType, self.opts)
 
 
 def begin_run(
@@ -130,11 +131,20 @@ def folder_of(opts: dict[str, Any]) -> Path:
     return Path(opts["__database"]).absolute().parent
 
 
-def watched_types(endpoints: tuple[Endpoint, ...], types: dict[str, str]) -> frozenset[str]:
-    """Return the event types that some endpoint can want: of all that there are, if the host could not say which."""
+def watched_types(
+    endpoints: tuple[Endpoint, ...], types: Iterable[str], raised: Container[str] | None
+) -> frozenset[str] | Watched:
+    """Return the event types that some endpoint can want: of all that there are, if the host could not say which.
+
+    Args:
+        raised: types of events that a module has given a risk, at any time; None: that cannot be known here.
+    """
     if not types:
         return frozenset("*")
-    return frozenset(name for name in types if name != ROOT and is_wanted(name, 0, endpoints))
+    possible = frozenset(name for name in types if name != ROOT and can_be_wanted(name, endpoints))
+    if raised is None:
+        return possible
+    return Watched(frozenset(name for name in possible if is_wanted(name, 0, endpoints)), possible, raised)
 
 
 def finding_of(event: Any) -> Finding:

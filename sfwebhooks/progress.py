@@ -10,8 +10,8 @@ from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
 from sfwebhooks.hostdb import READ_SECONDS, HostDatabase
-from sfwebhooks.lifecycle import counts
 from sfwebhooks.severity import Severity
+from sfwebhooks.tally import Tally
 
 NAME = "scan_progress"
 
@@ -22,11 +22,13 @@ class Progress:
     Args:
         interval: seconds between two events.
         begun_at: epoch seconds.
+        accepted: what this process has accepted of the scan so far.
     """
 
-    def __init__(self, scan: Scan, interval: float, begun_at: float) -> None:
+    def __init__(self, scan: Scan, interval: float, begun_at: float, accepted: Tally) -> None:
         self._scan = scan
         self._interval = interval
+        self._accepted = accepted
         self._database = HostDatabase(scan.database, READ_SECONDS)
         self._looked_at = self._told_at = begun_at
         self._number = 0
@@ -46,8 +48,8 @@ class Progress:
             return None
         return self._event(*standing, now) if standing else None
 
-    def _event(self, status: str, started: float, by_type: dict[str, int], now: float) -> WebhookEvent:
-        scan, numbers = self._scan, counts(by_type)
+    def _event(self, status: str, started: float, tally: Tally, now: float) -> WebhookEvent:
+        scan, numbers = self._scan, tally.fuller(self._accepted).data
         found, seconds = numbers["events_found"], now - self._told_at
         rate = (found - self._found) * 60 / seconds if seconds > 0 else 0
         self._number, self._found, self._told_at = self._number + 1, found, now
@@ -64,7 +66,8 @@ class Progress:
         return WebhookEvent(id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
 
 
-def progress_of(scan: Scan, settings: Settings, begun_at: float) -> Progress | None:
+def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: Tally) -> Progress | None:
     """Return what tells a scan's progress, if somebody wants to know it."""
     asked = any(subscribed_name(endpoint.events, NAME, Severity.INFO, None) for endpoint in settings.endpoints)
-    return Progress(scan, settings.progress_interval, begun_at) if asked and settings.progress_interval else None
+    interval = settings.progress_interval
+    return Progress(scan, interval, begun_at, accepted) if asked and interval else None

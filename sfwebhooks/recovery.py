@@ -1,7 +1,8 @@
 """What a scan's own process could not do: accept what the host's database has and the outbox has not, tell an end.
 
 replay_scan   the one recovery (ids make repeats harmless)
-tell_end      exactly once, whoever tells it; before it the correlations, which the host looks for after a scan
+tell_end      exactly once, whoever tells it; before it what only the whole scan shows: modules that were not set up,
+              and the correlations, which the host looks for after a scan
 tell_orphans  the ends of scans whose process is gone: their lock is free
 """
 
@@ -10,16 +11,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Container, Iterator
+from itertools import chain, islice
 
 from sfwebhooks import pipeline, results
 from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
+from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.hostdb import database_of
+from sfwebhooks.hostlog import modules_unset, unset_event
 from sfwebhooks.lifecycle import ended
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
@@ -78,8 +79,8 @@ def tell_end(
     late: str = "",
     deadline: float = float("inf"),
 ) -> str | None:
-    """Tell a scan's correlations, then its end as `lifecycle.ended` has it; return the name of the event that tells
-    the end, None if it was told before.
+    """Tell what only the whole scan shows, then its end as `lifecycle.ended` has it; return the name of the event that
+    tells the end, None if it was told before.
 
     Args:
         deadline: monotonic seconds.
@@ -90,29 +91,25 @@ def tell_end(
         OutboxError: the outbox cannot be written.
     """
     database = database_of(scan.database, outbox.path.parent)
-    event = _begun_as_told(ended(scan, database, error, late, endpoints), outbox)
-    _accept_all(results.correlated(database, scan, endpoints), endpoints, outbox, deadline)
+    result = results.result_of(scan, database, outbox.accepted(scan.id))
+    event = ended(scan, result, error, late, endpoints)
+    unset = modules_unset(scan.id, database)
+    errors = [unset_event(unset, scan)] if unset else []
+    _accept_all(chain(errors, results.correlated(database, scan, endpoints)), endpoints, outbox, deadline)
     told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if told else None
 
 
-def _begun_as_told(end: WebhookEvent, outbox: Outbox) -> WebhookEvent:
-    """Return the event of an end with the beginning that was told: the host writes its own a moment later."""
-    begin = outbox.event(lifecycle_id(end.scan.id if end.scan else "", "started"))
-    told = begin.data.get("started") if begin else None
-    return replace(end, data={**end.data, "started": told}) if told and "started" in end.data else end
-
-
-def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:
+def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
     """Recover scans whose process died and tell their ends; return how many.
 
     While the configuration has a mistake nothing is told: an endpoint that it leaves out would never hear of it.
 
     Args:
-        own_since: epoch seconds; scans begun later were stopped together with the calling host process.
+        stopped: marks of processes that were stopped together with the calling one, their host.
     """
     told = 0
-    for scan, begun_at in outbox.open_scans():
+    for scan in outbox.open_scans():
         lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
             continue
@@ -121,7 +118,7 @@ def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("i
                 log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
                 continue
             replay_scan(outbox, settings.endpoints, scan)
-            late = "host_stopped" if begun_at >= own_since else "process_died"
+            late = "host_stopped" if lock.noted() in stopped else "process_died"
             told += tell_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:

@@ -27,9 +27,11 @@ from sfwebhooks.hostlog import to_event as error_event
 from sfwebhooks.lifecycle import started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.parentage import own_mark
 from sfwebhooks.pending import Pending
 from sfwebhooks.progress import progress_of
 from sfwebhooks.recovery import NotYetError, replay_scan, tell_end, tell_orphans
+from sfwebhooks.tally import Tally
 from sfwebhooks.upkeep import Upkeep
 from sfwebhooks.waiting import summary
 
@@ -58,7 +60,8 @@ class ScanRun:
         self._lock = scan_lock(path, scan.id)
         self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
         self._upkeep = Upkeep(settings, path, scan)
-        self._progress = progress_of(scan, settings, time.time())
+        self._accepted = Tally()
+        self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
         #: event type -> the host's words for it; none if its database could not be read
         self.descriptions: dict[str, str] = {}
@@ -86,7 +89,9 @@ class ScanRun:
 
     def accept(self, finding: Finding) -> None:
         """Commit a finding; while the outbox cannot be written, keep it in memory without waiting."""
-        self._pending.add(to_event(finding, self.scan, self.descriptions.get(finding.type, finding.type)))
+        event = to_event(finding, self.scan, self.descriptions.get(finding.type, finding.type))
+        self._accepted.add(finding.type, event.severity)
+        self._pending.add(event)
         if not self._trouble:
             self._flush()
 
@@ -193,6 +198,7 @@ class ScanRun:
         if self._begun_in and self._begun_in == self._outbox.generation():
             return
         self._lock.take()
+        self._lock.note(own_mark())
         event = started(self.scan, self._modules)
         wanted = pipeline.wanted_by(event, self.settings.endpoints)
         if self._begun_in:

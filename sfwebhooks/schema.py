@@ -61,6 +61,10 @@ TABLES = """
             AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0);
     CREATE INDEX delivery_subject ON delivery (endpoint, subject, number)
         WHERE state = 'waiting' AND subject IS NOT NULL;
+    -- those that came to a probe: few, which a scan's end has to find among many
+    CREATE INDEX delivery_probed ON delivery (endpoint, number)
+        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0
+            AND due_at > accepted_at;
     CREATE INDEX delivery_event ON delivery (event_id);
     CREATE INDEX delivery_age ON delivery (endpoint, accepted_at) WHERE state = 'waiting';
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';

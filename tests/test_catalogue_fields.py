@@ -18,6 +18,7 @@ import pytest
 
 from sfwebhooks import alerts, correlations, progress
 from sfwebhooks import lifecycle as scan_life
+from sfwebhooks.accepted import AcceptedScan
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, Sender, find
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.claims import Queue
@@ -26,12 +27,14 @@ from sfwebhooks.events import Scan, WebhookEvent, delivery_id
 from sfwebhooks.findings import DATA_MAX, Finding, Source, to_event
 from sfwebhooks.formats.content import data_of
 from sfwebhooks.hostdb import HostDatabase
-from sfwebhooks.hostlog import ModuleError
+from sfwebhooks.hostlog import ModuleError, unset_event
 from sfwebhooks.hostlog import to_event as error_event
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.progress import Progress
-from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
+from sfwebhooks.results import Result, result_of
+from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
+from sfwebhooks.tally import Tally
 from sfwebhooks.tls import Expiry
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event
 
@@ -115,19 +118,34 @@ def told(name: str, folder: Path) -> list[WebhookEvent]:
     if name == "scan_progress":
         return [linked(a_progress(whole, data)), a_progress(whole, data)]
     database = HostDatabase(whole.database)
-    events = [scan_life.ended(whole, database), scan_life.ended(whole, database, late="process_died")]
+    events = [
+        scan_life.ended(whole, known(whole, database)),
+        scan_life.ended(whole, known(whole, database), late="process_died"),
+    ]
     if name == "scan_failed":  # of an unknown reason; of a scan that the host has forgotten
         unknown = host_database(folder / "unknown.db", {key: data[key] for key in data if key != "error"})
-        events.append(scan_life.ended(whole, HostDatabase(unknown)))
-        events.append(scan_life.ended(replace(whole, id="FORGOTTEN"), database))
+        events.append(scan_life.ended(whole, known(whole, HostDatabase(unknown))))
+        events.append(forgotten(whole, database, late="process_died"))
+    if name == "scan_aborted":
+        events.append(forgotten(whole, database))
     outbox = Outbox(folder / "webhooks.db", accepting=True)
     return [linked(receipted(outbox, events[0], data["receipt"])), *events[1:]]
+
+
+def known(scan: Scan, database: HostDatabase) -> Result:
+    return result_of(scan, database, AcceptedScan())
+
+
+def forgotten(scan: Scan, database: HostDatabase, late: str = "") -> WebhookEvent:
+    """Return the end of a scan that the host has forgotten."""
+    other = replace(scan, id="FORGOTTEN")
+    return scan_life.ended(other, known(other, database), late=late)
 
 
 def a_progress(scan: Scan, data: dict[str, Any]) -> WebhookEvent:
     """Return the first event of a scan's progress as an example says it."""
     began = seconds(data["started"])
-    event = Progress(scan, 1.0, began).look(began + data["elapsed"])
+    event = Progress(scan, 1.0, began, Tally()).look(began + data["elapsed"])
     assert event
     return event
 
@@ -188,9 +206,9 @@ def warnings_of_resources() -> list[WebhookEvent]:
 
 
 def module_errors() -> list[WebhookEvent]:
-    """Return an error that an exception caused, and one that a module logged by itself."""
+    """Return an error that an exception caused, one that a module logged by itself, and modules that lack settings."""
     found = [ModuleError("sfp_x", exception, "text", NOW) for exception in ("KeyError", "")]
-    return [error_event(error, a_scan(), (), ()) for error in found]
+    return [*(error_event(error, a_scan(), (), ()) for error in found), unset_event(["sfp_x", "sfp_y"], a_scan())]
 
 
 def all_correlations() -> list[WebhookEvent]:
@@ -363,7 +381,8 @@ def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_tell() -
 
 def test_the_counts_of_an_example_are_those_of_its_types() -> None:
     data = the("scan_completed").example
-    assert scan_life.counts(data["events_by_type"]).items() <= data.items()
+    tally = Tally((name, severity_of(name), number) for name, number in data["events_by_type"].items())
+    assert tally.data.items() <= data.items()
 
 
 def test_scan_completed_has_all_that_the_guide_promises() -> None:

@@ -54,8 +54,16 @@ Event = tuple[str, Severity, "str | None"]
         ("finding.high_risk", CRITICAL, "finding.high_risk"),
         ("finding.medium", MEDIUM, "finding.medium"),
         ("finding.vulnerability", VULNERABILITY, "finding.vulnerability"),
-        # one delivery, under the most special of the names
-        ("high_risk_event finding.critical vulnerability_found", VULNERABILITY, "vulnerability_found"),
+        # one delivery: high and critical by the risk, the others by the kind
+        ("high_risk_event vulnerability_found", VULNERABILITY, "high_risk_event"),
+        ("vulnerability_found malware_detected high_risk_event", MALWARE, "high_risk_event"),
+        ("vulnerability_found high_risk_event", MEDIUM_VULNERABILITY, "vulnerability_found"),
+        ("vulnerability_found medium_risk_event", MEDIUM_VULNERABILITY, "vulnerability_found"),
+        ("finding.high vulnerability_found", VULNERABILITY, "vulnerability_found"),
+        ("finding.high_risk finding.vulnerability", VULNERABILITY, "finding.high_risk"),
+        ("[hm]*_risk_event vulnerability_found", VULNERABILITY, "high_risk_event"),
+        ("scan_* vuln* malware_detected", MALWARE, "malware_detected"),
+        ("high_risk_event finding.critical vulnerability_found", VULNERABILITY, "finding.critical"),
         ("high_risk_event finding.critical", VULNERABILITY, "finding.critical"),
         ("high_risk_event finding.high", HIGH, "finding.high"),
         ("all vulnerability_found", VULNERABILITY, "vulnerability_found"),

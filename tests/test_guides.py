@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -154,6 +155,31 @@ def test_a_finding_goes_by_the_name_that_was_asked_for(
     receiver.handlers[name] = receiver.guide.any_event
     send(receiver, naming, [to_event(a_finding(), a_scan(), "a CVE")], events=(name,))
     assert receiver.told == [("finding.vulnerability" if NAMINGS[naming].dotted else name, 200)]
+
+
+#: high or critical, each with the name that the other guide has for it
+URGENT = {
+    "VULNERABILITY_CVE_CRITICAL": "finding.critical",
+    "VULNERABILITY_CVE_HIGH": "finding.high",
+    "DEFACED_INTERNET_NAME": "finding.critical",
+    "MALICIOUS_INTERNET_NAME": "finding.high",
+    "PASSWORD_COMPROMISED": "finding.high",
+    "CLOUD_STORAGE_BUCKET_OPEN": "finding.high",
+}
+
+
+@GUIDE
+def test_each_high_or_critical_finding_becomes_a_ticket_whatever_kinds_were_asked_for_too(
+    serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str
+) -> None:
+    receiver = serve(naming)
+    found = [a_finding(f"{host_type}-{number}", type=host_type) for host_type in URGENT for number in (1, 2)]
+    asked = ("high_risk_event", "vulnerability_found", "malware_detected")
+    send(receiver, naming, [to_event(one, a_scan(), one.type) for one in found], events=asked)
+    names = [dict(zip(GUIDES, ("high_risk_event", URGENT[one.type])))[naming] for one in found]
+    assert sorted(receiver.told) == sorted((name, 200) for name in names)
+    specials = [json.loads(body)["data"].get("special", "") for body in receiver.bodies]
+    assert Counter(specials) == {"vulnerability_found": 4, "malware_detected": 4, "": 4}
 
 
 VERIFY = """

@@ -22,6 +22,7 @@ from sfwebhooks.hostlog import (
     listen,
     stop_listening,
     to_event,
+    unset_event,
 )
 from sfwebhooks.masking import ERROR_MAX
 from sfwebhooks.severity import Severity
@@ -134,6 +135,46 @@ def test_an_error_that_a_module_logs_where_it_catches_has_the_exception(heard: E
     assert kinds(heard) == [("sfp_x", "KeyError", "strange reply: 'data'")]
 
 
+# as the modules of SpiderFoot 4.0 write it, but for their names
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You enabled sfp_x but did not set an API key!",
+        "You enabled sfp_x, but did not set an API key!",
+        "You enabled sfp_x but did not set a Google or Bing API key!",
+        "You enabled sfp_x but did not set an API uid/secret!",
+        "You enabled sfp_x but did not set account sid/auth token",
+        "You enabled sfp_x but did not set any API keys!",
+        "You enabled sfp_x but did not set a path to the tool!",
+        "Warning: You enabled sfp_x but did not set an API key! Queries will be rate limited.",
+    ],
+)
+def test_modules_that_lack_a_setting_have_failed_and_are_not_reported_one_by_one(
+    text: str, heard: ErrorListener
+) -> None:
+    module_logs(text)
+    module_logs("and now it does not work")
+    module_logs(text, "sfp_y")
+    assert (heard.unset, heard.failed) == ({"sfp_x", "sfp_y"}, {"sfp_x", "sfp_y"})
+    assert kinds(heard) == [("sfp_x", "", "and now it does not work")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Invalid API key.", "Failed to obtain API key", "You are being rate-limited; you did not set an API key"],
+)
+def test_a_setting_that_is_refused_is_an_error_of_its_own(text: str, heard: ErrorListener) -> None:
+    module_logs(text)
+    assert (heard.unset, heard.failed, len(heard.heard())) == (set(), {"sfp_x"}, 1)
+
+
+def test_all_modules_that_lack_a_setting_are_one_event() -> None:
+    event = unset_event({"sfp_b", "sfp_a"}, SCAN)
+    assert (event.type, event.severity, event.data["modules"]) == ("module_error", Severity.LOW, ["sfp_a", "sfp_b"])
+    assert event.data["error"].endswith("they need: sfp_a, sfp_b")
+    assert event.id == unset_event({"sfp_c"}, SCAN).id
+
+
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING])
 def test_what_is_no_error_is_not_heard(level: int, heard: ErrorListener) -> None:
     logging.getLogger("spiderfoot.sfp_x").log(level, "Module sfp_x initialization failed")
@@ -205,7 +246,13 @@ def test_the_event_says_which_module_and_what(heard: ErrorListener) -> None:
     event = to_event(error, SCAN, (), ())
     assert (event.type, event.severity, event.at, event.scan) == ("module_error", Severity.LOW, error.at, SCAN)
     about = {"scan_id": SCAN.id, "target": SCAN.target, "target_type": SCAN.target_type}
-    assert event.data == {**about, "module": "sfp_a", "exception": "KeyError", "error": "'x\\ud800'"}
+    assert event.data == {
+        **about,
+        "module": "sfp_a",
+        "modules": ["sfp_a"],
+        "exception": "KeyError",
+        "error": "'x\\ud800'",
+    }
 
 
 def test_no_secret_of_an_endpoint_nor_credential_of_the_scanner_is_told(heard: ErrorListener) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from sfwebhooks.accepted import AcceptedScan
 from sfwebhooks.events import Scan
 from sfwebhooks.hostdb import HostDatabase
 from sfwebhooks.hostlog import listen, stop_listening
-from sfwebhooks.lifecycle import TOP_DATA_MAX, TOP_MAX, ended
+from sfwebhooks.lifecycle import TOP_DATA_MAX, ended
 from sfwebhooks.masking import ERROR_MAX
+from sfwebhooks.results import Result, result_of
+from sfwebhooks.severity import Severity
+from sfwebhooks.tally import TOP_MAX, Tally, TopFinding
 from tests.builders import NOW, a_host_database, a_scan, an_endpoint
 
 
@@ -36,8 +40,13 @@ def find(scan: Scan, host_type: str, data: str = "d", at: float = NOW, risk: int
     write(scan, "tbl_scan_results", module="m", **values)
 
 
+def result(scan: Scan) -> Result:
+    """What is known of a scan of which nothing was accepted."""
+    return result_of(scan, HostDatabase(scan.database), AcceptedScan())
+
+
 def told(scan: Scan) -> dict[str, Any]:
-    return dict(ended(scan, HostDatabase(scan.database)).data)
+    return dict(ended(scan, result(scan)).data)
 
 
 def top(scan: Scan) -> list[str]:
@@ -96,6 +105,72 @@ def test_no_secret_is_told_with_the_end(scan: Scan, host_type: str, data: str, s
     assert secret not in str(data_told)
 
 
+def test_a_finding_that_only_was_accepted_is_among_the_worst_and_each_is_there_once(scan: Scan) -> None:
+    find(scan, "VULNERABILITY_CVE_HIGH", "both", NOW)
+    find(scan, "TCP_PORT_OPEN", "low", NOW + 9)
+    rows = [("VULNERABILITY_CVE_CRITICAL", "accepted", 4, NOW + 1), ("VULNERABILITY_CVE_HIGH", "both", 3, NOW)]
+    top = tuple(TopFinding(kind, data, Severity(rank), at, "m", f"hash-{at}") for kind, data, rank, at in rows)
+    event = ended(scan, result_of(scan, HostDatabase(scan.database), AcceptedScan(top=top)))
+    assert [finding["data"] for finding in event.data["top_findings"]] == ["accepted", "both", "low"]
+
+
+# --- counts
+
+
+def test_of_each_type_the_numbers_are_those_of_whoever_knows_more(scan: Scan) -> None:
+    for number in range(3):
+        find(scan, "IP_ADDRESS", at=NOW + number)
+    find(scan, "VULNERABILITY_CVE_HIGH", at=NOW + 9)
+    accepted = AcceptedScan(Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 2), ("IP_ADDRESS", Severity.INFO, 1)]))
+    data = ended(scan, result_of(scan, HostDatabase(scan.database), accepted)).data
+    assert data["events_by_type"] == {"IP_ADDRESS": 3, "VULNERABILITY_CVE_HIGH": 2}
+    assert (data["events_found"], data["high_risk_events"], data["info_events"]) == (5, 2, 3)
+
+
+def test_a_finding_counts_with_the_severity_that_its_module_gave_it(scan: Scan) -> None:
+    find(scan, "IP_ADDRESS", risk=95)
+    find(scan, "IP_ADDRESS", at=NOW + 1)
+    data = told(scan)
+    assert (data["high_risk_events"], data["events_by_severity"]["critical"], data["info_events"]) == (1, 1, 1)
+
+
+# --- a scan that the host has no more
+
+
+@pytest.fixture
+def deleted(scan: Scan) -> Scan:
+    """Return a scan of which the host knows nothing."""
+    with closing(sqlite3.connect(scan.database)) as connection, connection:
+        connection.execute("DELETE FROM tbl_scan_instance")
+    return scan
+
+
+FOUND = AcceptedScan(Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 230)]), begun={"modules_used": ["sfp_x"]})
+
+
+@pytest.mark.parametrize(
+    ("accepted", "error", "late", "name"),
+    [
+        (AcceptedScan(), "", "", "scan_aborted"),
+        (FOUND, "", "", "scan_aborted"),
+        (FOUND, "", "process_died", "scan_aborted"),
+        (AcceptedScan(), "", "host_stopped", "scan_aborted"),
+        (AcceptedScan(), "", "process_died", "scan_failed"),  # before the host had it
+        (AcceptedScan(), "no database", "", "scan_failed"),
+    ],
+)
+def test_a_scan_that_somebody_deleted_was_aborted(
+    accepted: AcceptedScan, error: str, late: str, name: str, deleted: Scan
+) -> None:
+    event = ended(deleted, result_of(deleted, HostDatabase(deleted.database), accepted), error, late)
+    assert (event.type, event.data.get("reason", "")) == (name, late)
+
+
+def test_of_a_scan_that_somebody_deleted_counts_what_was_accepted(deleted: Scan) -> None:
+    data = ended(deleted, result_of(deleted, HostDatabase(deleted.database), FOUND)).data
+    assert (data["events_found"], data["high_risk_events"], data["modules_used"]) == (230, 230, ["sfp_x"])
+
+
 # --- correlations, modules
 
 
@@ -133,10 +208,29 @@ def test_a_module_that_failed_is_named(scan: Scan, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("component", "message"),
+    [
+        ("sfp_x", "You enabled sfp_x but did not set an API key!"),
+        ("sfp_x", "Error retrieving search results, code 500"),
+        ("plugin", "Warning: You enabled sfp_x but did not set an API key! Queries will be rate limited."),
+    ],
+)
+def test_a_module_that_has_logged_an_error_is_named(scan: Scan, component: str, message: str) -> None:
+    for _ in range(2):
+        write(scan, "tbl_scan_log", type="ERROR", component=component, message=message)
+    assert told(scan)["modules_failed"] == ["sfp_x"]
+
+
+def test_a_module_of_which_an_error_was_reported_is_named(scan: Scan) -> None:
+    write(scan, "tbl_scan_log", type="ERROR", component="sfp_x", message="no")
+    accepted = AcceptedScan(modules_failed=frozenset({"sfp_a", "sfp_x"}))
+    assert result_of(scan, HostDatabase(scan.database), accepted).modules_failed == ["sfp_a", "sfp_x"]
+
+
+@pytest.mark.parametrize(
     ("level", "message"),
     [
         ("STATUS", "sfp_x module loaded."),
-        ("ERROR", "You enabled sfp_x but did not set an API key!"),
         ("STATUS", "Module sfp_x initialization failed"),
         ("ERROR", "Module sfp__stor_webhooks initialization failed"),
         ("ERROR", "Module sfp_x says nothing of note"),
@@ -161,7 +255,7 @@ def test_an_error_has_no_credential_of_the_scans_options(tmp_path: Path) -> None
     a_host_database(Path(scan.database), scan, "ERROR-FAILED")
     listen(scan.id, {"_socks5pwd": "a-long-password", "__modules__": {}})
     try:
-        data = ended(scan, HostDatabase(scan.database), "proxy http://x:a-long-password@y is mute").data
+        data = ended(scan, result(scan), "proxy http://x:a-long-password@y is mute").data
     finally:
         stop_listening(scan.id)
     assert data["error"] == "proxy http://x:***@y is mute"
@@ -172,5 +266,5 @@ def test_an_error_is_cut_and_has_no_secret_of_an_endpoint(tmp_path: Path) -> Non
     a_host_database(Path(scan.database), scan, "ERROR-FAILED")
     endpoint = an_endpoint(secrets=["a-long-secret-text"])
     error = "cannot reach a-long-secret-text " + "x" * 5000
-    said = ended(scan, HostDatabase(scan.database), error, endpoints=[endpoint]).data["error"]
+    said = ended(scan, result(scan), error, endpoints=[endpoint]).data["error"]
     assert (said.startswith("cannot reach *** x"), len(said) <= ERROR_MAX + 3) == (True, True)

@@ -12,12 +12,13 @@ import pytest
 from sfwebhooks.config import Settings
 from sfwebhooks.configfile import Mistake
 from sfwebhooks.events import Scan
+from sfwebhooks.findings import to_event
 from sfwebhooks.lifecycle import started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pipeline import wanted_by
+from sfwebhooks.pipeline import accept, wanted_by
 from sfwebhooks.recovery import replay_scan, tell_orphans
-from tests.builders import NOW, a_host_database, a_scan, an_endpoint
+from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
 TEAM = an_endpoint(events=("all",))
@@ -89,17 +90,34 @@ def test_the_host_knows_better_how_a_scan_ended(
     status: str, name: str, outbox: Outbox, scan: Scan, database: Path
 ) -> None:
     change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
-    tell_orphans(outbox, SETTINGS, own_since=0)
+    leave_mark(outbox, scan, "its process")
+    tell_orphans(outbox, SETTINGS, stopped={"its process"})
     assert (told(outbox)[-1], end(outbox, "reason")) == (name, "told_late")
 
 
+def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
+    """Do as the process of a scan that then is gone."""
+    lock = scan_lock(outbox.path, scan.id)
+    assert lock.take()
+    lock.note(mark)
+    lock.release()
+
+
 def test_a_scan_that_was_stopped_with_its_host_was_aborted(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS, own_since=NOW)
+    leave_mark(outbox, scan, "its process")
+    tell_orphans(outbox, SETTINGS, stopped={"its process", "another one"})
     assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
 
 
-def test_a_scan_of_an_earlier_host_was_not_stopped_with_this_one(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS, own_since=NOW + 1)
+@pytest.mark.parametrize("mark", ["its process", ""])
+def test_a_scan_of_another_host_was_not_stopped_with_this_one(mark: str, outbox: Outbox, scan: Scan) -> None:
+    leave_mark(outbox, scan, mark)
+    tell_orphans(outbox, SETTINGS, stopped={"another one"})
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+
+
+def test_a_scan_that_left_no_mark_was_not_stopped_with_any_host(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS, stopped={"another one"})
     assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
 
 
@@ -134,6 +152,54 @@ def test_a_scan_whose_database_was_deleted_is_told_by_what_is_known(outbox: Outb
     database.unlink()
     assert tell_orphans(outbox, SETTINGS) == 1
     assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+
+
+def accept_some(outbox: Outbox, scan: Scan, count: int) -> None:
+    """Accept findings that the host has not stored yet."""
+    found = [to_event(a_finding(f"f-{number}"), scan, "a CVE") for number in range(count)]
+    accept(found, SETTINGS.endpoints, outbox, NOW)
+
+
+def test_what_was_accepted_counts_where_the_host_has_less(outbox: Outbox, scan: Scan) -> None:
+    accept_some(outbox, scan, 12)
+    tell_orphans(outbox, SETTINGS)
+    assert [end(outbox, key) for key in ("events_found", "high_risk_events")] == [13, 13]
+    assert end(outbox, "events_by_type.VULNERABILITY_CVE_HIGH") == 13
+    assert len(json.loads(str(end(outbox, "top_findings")))) == 10
+
+
+def test_a_scan_that_was_deleted_after_it_had_found_something_was_aborted(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    accept_some(outbox, scan, 230)
+    for table in ("tbl_scan_instance", "tbl_scan_results", "tbl_scan_config", "tbl_scan_log"):
+        change(database, f"DELETE FROM {table}")
+    tell_orphans(outbox, SETTINGS)
+    assert (told(outbox)[-1], end(outbox, "events_found"), end(outbox, "high_risk_events")) == (
+        "scan_aborted",
+        230,
+        230,
+    )
+
+
+def test_what_was_accepted_and_cannot_be_read_any_more_holds_up_no_end(outbox: Outbox, scan: Scan) -> None:
+    accept_some(outbox, scan, 2)
+    sql(outbox, "UPDATE event SET data = 'rubbish' WHERE id = (SELECT min(id) FROM event WHERE type <> 'scan_started')")
+    assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_modules_that_lack_a_setting_are_one_error_before_the_end_which_names_them_too(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    for number in range(49):
+        words = f"You enabled sfp_{number:02} but did not set an API key!"
+        row = f"'{scan.id}', {NOW}, 'sfp_{number:02}', 'ERROR', '{words}'"
+        change(database, f"INSERT INTO tbl_scan_log VALUES ({row})")
+    tell_orphans(outbox, SETTINGS)
+    assert told(outbox) == ["scan_started", "high_risk_event", "module_error", "scan_failed"]
+    ((data,),) = sql(outbox, "SELECT data FROM event WHERE type = 'module_error'")
+    modules = [f"sfp_{number:02}" for number in range(49)]
+    assert json.loads(data)["modules"] == json.loads(str(end(outbox, "modules_failed"))) == modules
 
 
 def test_a_scan_whose_database_cannot_be_read_waits_and_the_others_do_not(

@@ -303,7 +303,7 @@ def begin(outbox: Outbox) -> None:
 
 def test_a_scan_that_began_is_open(outbox: Outbox) -> None:
     begin(outbox)
-    assert outbox.open_scans() == [(a_scan(), NOW)]
+    assert outbox.open_scans() == [a_scan()]
 
 
 def test_a_scan_begun_again_tells_its_beginning_once(outbox: Outbox) -> None:

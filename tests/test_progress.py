@@ -11,6 +11,8 @@ import pytest
 
 from sfwebhooks.events import Scan, id_of
 from sfwebhooks.progress import Progress
+from sfwebhooks.severity import Severity
+from sfwebhooks.tally import Tally
 from tests.builders import NOW, a_host_database, a_scan
 
 
@@ -42,7 +44,7 @@ def told(progress: Progress, after: float) -> dict[str, object] | None:
 
 
 def test_it_is_told_once_each_interval(scan: Scan) -> None:
-    progress = Progress(scan, 60.0, NOW)
+    progress = Progress(scan, 60.0, NOW, Tally())
     assert [told(progress, after) is not None for after in (1, 59, 60, 61, 119, 120)] == [
         *(False, False, True),
         *(False, False, True),
@@ -50,7 +52,7 @@ def test_it_is_told_once_each_interval(scan: Scan) -> None:
 
 
 def test_each_has_its_number_and_the_id_that_this_number_gives(scan: Scan) -> None:
-    progress = Progress(scan, 60.0, NOW)
+    progress = Progress(scan, 60.0, NOW, Tally())
     events = [progress.look(NOW + after) for after in (60, 120)]
     assert [event and (event.id, event.data["number"]) for event in events] == [
         (id_of(f"progress/{scan.id}/1"), 1),
@@ -61,14 +63,23 @@ def test_each_has_its_number_and_the_id_that_this_number_gives(scan: Scan) -> No
 def test_it_counts_what_the_host_has_and_the_target_is_no_finding(scan: Scan) -> None:
     find(scan, "ROOT", 1)
     find(scan, "VULNERABILITY_CVE_HIGH", 2)
-    data = told(Progress(scan, 60.0, NOW), 60)
+    data = told(Progress(scan, 60.0, NOW, Tally()), 60)
     assert data
     assert (data["events_found"], data["high_risk_events"]) == (2, 2)
     assert (data["events_by_type"], data["elapsed"]) == ({"VULNERABILITY_CVE_HIGH": 2}, 60)
 
 
+def test_it_counts_what_was_accepted_where_that_is_more(scan: Scan) -> None:
+    find(scan, "IP_ADDRESS", 3)
+    accepted = Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 1)])
+    progress = Progress(scan, 60.0, NOW, accepted)
+    accepted.add("VULNERABILITY_CVE_HIGH", Severity.HIGH)
+    data = told(progress, 60)
+    assert data and data["events_by_type"] == {"IP_ADDRESS": 3, "VULNERABILITY_CVE_HIGH": 2}
+
+
 def test_the_rate_is_that_since_the_last_one(scan: Scan) -> None:
-    progress, rates = Progress(scan, 60.0, NOW), []
+    progress, rates = Progress(scan, 60.0, NOW, Tally()), []
     for after, count in ((60, 30), (180, 10), (240, 0)):
         find(scan, "IP_ADDRESS", count)
         data = told(progress, after)
@@ -78,7 +89,7 @@ def test_the_rate_is_that_since_the_last_one(scan: Scan) -> None:
 
 @pytest.mark.parametrize("after", [-3600.0, 3600.0])
 def test_a_clock_that_is_set_neither_silences_it_nor_makes_nonsense_of_it(scan: Scan, after: float) -> None:
-    progress = Progress(scan, 60.0, NOW)
+    progress = Progress(scan, 60.0, NOW, Tally())
     find(scan, "IP_ADDRESS", 5)
     assert told(progress, 60)
     data = told(progress, after)
@@ -87,7 +98,7 @@ def test_a_clock_that_is_set_neither_silences_it_nor_makes_nonsense_of_it(scan: 
 
 
 def test_while_the_hosts_database_is_locked_one_is_left_out_and_no_number_is_lost(scan: Scan) -> None:
-    progress = Progress(scan, 60.0, NOW)
+    progress = Progress(scan, 60.0, NOW, Tally())
     assert told(progress, 60)
     with locked(scan):
         assert told(progress, 120) is None
@@ -97,9 +108,9 @@ def test_while_the_hosts_database_is_locked_one_is_left_out_and_no_number_is_los
 
 
 def test_a_database_that_is_not_there_is_no_trouble() -> None:
-    assert told(Progress(a_scan(), 60.0, NOW), 60) is None
+    assert told(Progress(a_scan(), 60.0, NOW, Tally()), 60) is None
 
 
 def test_a_scan_that_the_host_does_not_know_is_not_told(scan: Scan) -> None:
     other = a_scan("OTHER", database=scan.database)
-    assert told(Progress(other, 60.0, NOW), 60) is None
+    assert told(Progress(other, 60.0, NOW, Tally()), 60) is None

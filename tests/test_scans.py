@@ -194,6 +194,34 @@ def test_a_module_that_fails_is_told(host: Callable[..., Host], team: Team, fail
     assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
 
 
+def test_modules_that_lack_a_setting_are_told_once_with_the_end(
+    host: Callable[..., Host], team: Team, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    for name in ("sfp_x", "sfp_y"):
+        logging.getLogger(f"spiderfoot.{name}").error(f"You enabled {name} but did not set an API key!")
+    scan.finish()
+    assert names(team) == ["scan_started", "module_error", "scan_completed"]
+    error, end = (next(one.message["data"] for one in team.got if one.message["event_type"] == name)
+                  for name in ("module_error", "scan_completed"))  # fmt: skip
+    assert error["modules"] == end["modules_failed"] == ["sfp_x", "sfp_y"]
+
+
+def test_a_scan_that_is_deleted_while_it_runs_was_aborted_and_what_was_accepted_counts(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> None:
+    scan = host()
+    scan.find(5)
+    with closing(sqlite3.connect(tmp_path / "spiderfoot.db")) as connection, connection:
+        for table in ("tbl_scan_instance", "tbl_scan_results"):
+            connection.execute(f"DELETE FROM {table}")
+    scan.finish()
+    assert names(team)[-1] == "scan_aborted"
+    end = next(one.message["data"] for one in team.got if one.message["event_type"] == "scan_aborted")
+    assert (end["events_found"], end["high_risk_events"], "detected_late" in end) == (5, 5, False)
+    assert end["receipt"]["not_wanted"] == 0
+
+
 def test_a_module_that_fails_while_the_outbox_is_locked_is_told_later(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, fail: Callable[[], None]
 ) -> None:

@@ -18,7 +18,7 @@ MODULES = Field(
     of="string",
 )
 COUNTS = (
-    Field("events_found", "integer", "How many events the scanner has.", 12),
+    Field("events_found", "integer", "How many events the scanner has, or were accepted, whichever is more.", 12),
     Field("high_risk_events", "integer", "How many of them are high or critical.", 1),
     Field("medium_risk_events", "integer", "How many are medium.", 2),
     Field("low_risk_events", "integer", "How many are low.", 1),
@@ -108,7 +108,7 @@ TOP = (
 BROKEN = Field(
     "modules_failed",
     "array",
-    "The modules that could not be used, or not to the end, says the scanner's log.",
+    "The modules of which an error was logged or reported, as module_error has them.",
     ["sfp_shodan"],
     of="string",
 )
@@ -146,7 +146,12 @@ LINK = Field(
 
 STARTED = (*SCAN, replace(STATUS, example="STARTED"), BEGINNING, MODULES, LINK)
 COMPLETED = (*SCAN, *SPAN, *COUNTS, *TOP, MODULES, BROKEN, *LATE, RECEIPT, LINK)
-ABORTED = vary(COMPLETED, status="ABORTED", ended="2026-11-20T09:36:40.000Z", duration=400)
+ABORTED = vary(
+    (*SCAN, *only(SPAN, KNOWN), *COUNTS, *TOP, MODULES, BROKEN, *LATE, RECEIPT, LINK),
+    status="ABORTED",
+    ended="2026-11-20T09:36:40.000Z",
+    duration=400,
+)
 FAILED = vary(
     (*SCAN, *only(SPAN, KNOWN), *COUNTS, *TOP, MODULES, BROKEN, ERROR, *LATE, RECEIPT, LINK),
     status="ERROR-FAILED",

@@ -58,7 +58,19 @@ RESOURCE = (
 )
 MODULE_ERROR = (
     *SCAN,
-    Field("module", "string", "The module that failed.", "sfp_shodan"),
+    Field("module", "string", "The module that failed.", "sfp_shodan", when="it is about a single error"),
+    Field(
+        "modules",
+        "array",
+        "The same as a list; or, in one event at the scan's end, all modules without a setting that they need.",
+        ["sfp_shodan"],
+        of="string",
+    ),
     Field("exception", "string", "The exception's class.", "KeyError", when="there was one"),
-    Field("error", "string", "The exception's text, or what the module logged, without secrets.", "'data'"),
+    Field(
+        "error",
+        "string",
+        "The exception's text, or what the module logged, without secrets; or what is missing.",
+        "'data'",
+    ),
 )

@@ -252,11 +252,11 @@ class WebUi:
         except (OSError, http.client.HTTPException):
             return False
 
-    def start_scan(self, modules: Sequence[str] = QUICK, target: str = "www.acme.test") -> str:
+    def start_scan(
+        self, modules: Sequence[str] = QUICK, target: str = "www.acme.test", name: str = "From the web UI"
+    ) -> str:
         chosen = ",".join(f"module_{name}" for name in modules)
-        answer = self.ask(
-            "/startscan", scanname="From the web UI", scantarget=target, modulelist=chosen, typelist="", usecase=""
-        )
+        answer = self.ask("/startscan", scanname=name, scantarget=target, modulelist=chosen, typelist="", usecase="")
         assert answer[0] == "SUCCESS", answer
         return str(answer[1])
 

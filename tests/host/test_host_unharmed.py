@@ -92,7 +92,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
     "fault",
     [
         *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
-        *("recovery", "results", "correlations"),
+        *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
         *("outbox", "queues", "database", "rows", "dispatcher", "lane", "crew", "ledger", "sender"),
     ],
 )

@@ -79,6 +79,24 @@ def test_modules_that_fail_are_told_once_and_the_scan_is_as_without_us(
     assert re.findall(r"flood line (\d+)", logs[1]) == [str(number) for number in range(LINES)]
 
 
+#: three that want an API key, and look for it at their first event
+KEYLESS = ("sfp_hunter", "sfp_securitytrails", "sfp_fullhunt")
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_modules_without_an_api_key_are_one_message_and_the_end_names_them_too(
+    quiet: tuple[str, ...], scanner: Scanner, new_team: Callable[..., Team]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team)
+    code, log = scanner.scan(modules=(*KEYLESS, "sfp_pageinfo"), target="acme.test", more=quiet)
+    assert code == 0, log
+    (error,) = (message["data"] for message in team.messages if message["event_type"] == "module_error")
+    (end,) = (message["data"] for message in team.messages if message["event_type"] == "scan_completed")
+    assert error["modules"] == end["modules_failed"] == sorted(KEYLESS)
+    assert team.names()[-1] == "scan_completed"
+
+
 def test_a_scan_whose_output_is_quiet_tells_what_is_logged_all_the_same(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:

@@ -82,8 +82,31 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
     assert team.ends() == ["scan_failed"]
     end = end_of(team)
     assert (end["reason"], end["detected_late"], end["status"]) == ("process_died", True, "RUNNING")
+    assert (end["events_found"], end["receipt"]["not_wanted"]) == (len(team.hashes()), 0), (
+        "whatever the host has stored"
+    )
     assert scanner.command("drain").stdout.startswith("0 delivered, 0 waiting")
     assert len(team.ends()) == 1
+
+
+def test_a_scan_that_is_stopped_and_deleted_in_the_web_ui_at_once_was_aborted(
+    scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    ui = web_ui()
+    scan_id = ui.start_scan()
+    until(lambda: len(team.hashes()) > 40)
+
+    ui.ask(f"/stopscan?id={scan_id}")
+    ui.ask(f"/scandelete?id={scan_id}")
+
+    until(team.ends, 120)
+    assert team.ends() == ["scan_aborted"]
+    assert scanner.rows("SELECT count(*) FROM tbl_scan_instance") == [(0,)]
+    end = end_of(team)
+    assert end["events_found"] == sum(end["events_by_type"].values()) >= len(team.hashes()) > 40
+    assert end["high_risk_events"] == team.names().count("high_risk_event")
 
 
 def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
@@ -166,6 +189,22 @@ def test_a_scan_that_died_before_the_web_ui_was_stopped_was_not_stopped_with_it(
 
     assert team.ends() == ["scan_failed"]
     assert end_of(team)["reason"] == "process_died"
+
+
+def test_a_scan_killed_under_one_web_ui_has_failed_also_for_another_one_that_began_earlier_and_is_stopped(
+    scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
+) -> None:
+    team = new_team(tls=False)
+    configure(scanner, team.receiver.url)
+    earlier, ui = web_ui(), web_ui()
+    killed = kill_in_mid_scan(ui, team)
+
+    os.kill(earlier.process.pid, signal.SIGTERM)
+    earlier.process.wait(60)
+
+    assert team.ends() == ["scan_failed"]
+    end = end_of(team)
+    assert (end["scan_id"], end["reason"], end["detected_late"]) == (killed, "process_died", True)
 
 
 def kill_in_mid_scan(ui: WebUi, team: Team) -> str:

@@ -1,0 +1,96 @@
+"""What a scan has found, as one source knows it: a Tally counts it, a TopFinding is one of the worst.
+
+The host's database lags behind what was accepted, and loses its last findings in a kill; what was accepted is only what
+some endpoint wants. So the two are compared, type by type.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sfwebhooks.severity import Severity
+
+#: findings that a scan's end tells
+TOP_MAX = 10
+EVENTS_OF_SEVERITY = {
+    "high_risk_events": (Severity.HIGH, Severity.CRITICAL),
+    "medium_risk_events": (Severity.MEDIUM,),
+    "low_risk_events": (Severity.LOW,),
+    "info_events": (Severity.INFO,),
+}
+
+
+class Tally:
+    """Numbers of findings. One thread may add while others read.
+
+    Args:
+        rows: the host's event type, severity and number, in any order.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, Severity, int]] = ()) -> None:
+        self._numbers: dict[tuple[str, Severity], int] = {}
+        for row in rows:
+            self.add(*row)
+
+    def add(self, host_type: str, severity: Severity, number: int = 1) -> None:
+        """Count findings."""
+        key = (host_type, severity)
+        self._numbers[key] = self._numbers.get(key, 0) + number
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(list(self._numbers.values()))
+
+    def fuller(self, other: Tally) -> Tally:
+        """Return of each type the numbers of whichever of the two has more."""
+        mine, its = self._by_type(), other._by_type()
+        best = {name: max(mine.get(name, []), its.get(name, []), key=_sum) for name in {*mine, *its}}
+        return Tally((name, *row) for name, rows in best.items() for row in rows)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The numbers as a scan's events have them; events_found is a word of the guide."""
+        by_severity: Counter[Severity] = Counter()
+        for rows in self._by_type().values():
+            by_severity.update(dict(rows))
+        return {
+            "events_found": self.total,
+            **{name: sum(by_severity[severity] for severity in group) for name, group in EVENTS_OF_SEVERITY.items()},
+            "events_by_severity": {one.label: by_severity[one] for one in sorted(Severity, reverse=True)},
+            "events_by_type": {name: _sum(rows) for name, rows in sorted(self._by_type().items())},
+        }
+
+    def _by_type(self) -> dict[str, list[tuple[Severity, int]]]:
+        found: dict[str, list[tuple[Severity, int]]] = {}
+        for (host_type, severity), number in list(self._numbers.items()):
+            found.setdefault(host_type, []).append((severity, number))
+        return found
+
+
+def _sum(rows: Iterable[tuple[Severity, int]]) -> int:
+    return sum(number for _, number in rows)
+
+
+@dataclass(frozen=True)
+class TopFinding:
+    """One of the worst findings of a scan."""
+
+    #: the host's event type
+    type: str
+    data: str
+    severity: Severity
+    #: epoch seconds
+    at: float
+    module: str
+    #: the host's id of it
+    hash: str
+
+
+def worst(found: Iterable[TopFinding]) -> list[TopFinding]:
+    """Return the worst of some findings, each once, of equally bad ones the newest first."""
+    each = {one.hash: one for one in found}.values()
+    return sorted(each, key=lambda one: (one.severity, one.at), reverse=True)[:TOP_MAX]
