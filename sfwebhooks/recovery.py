@@ -104,7 +104,7 @@ def _begun_as_told(end: WebhookEvent, outbox: Outbox) -> WebhookEvent:
 def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("inf")) -> int:
     """Recover scans whose process died and tell their ends; return how many.
 
-    While the configuration has a mistake nothing is told: an endpoint that it leaves out would never hear of it.
+    While there may be an endpoint whose name or events are not known nothing is told: it would never hear of it.
 
     Args:
         own_since: epoch seconds; scans begun later were stopped together with the calling host process.
@@ -115,8 +115,8 @@ def tell_orphans(outbox: Outbox, settings: Settings, own_since: float = float("i
         if not lock.take():
             continue
         try:
-            if settings.mistakes:
-                log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
+            if not settings.is_complete:
+                log.warning("webhooks: the end of scan %s waits until the events of all endpoints are known", scan.id)
                 continue
             replay_scan(outbox, settings.endpoints, scan)
             late = "host_stopped" if begun_at >= own_since else "process_died"

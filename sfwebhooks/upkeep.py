@@ -99,9 +99,9 @@ class Upkeep:
 
     def _age(self, now: float) -> None:
         ages = {endpoint.name: endpoint.max_age for endpoint in self._settings.endpoints}
-        if ages and not self._settings.mistakes:  # an endpoint that has one is not removed, nor are all at once
-            unused = dict.fromkeys(self._settings.unused, float("inf"))
-            self._records.age({**unused, **ages}, max(ages.values()), now)
+        if ages and self._settings.is_complete:  # an endpoint that is not known is not removed, nor are all at once
+            kept = dict.fromkeys([*self._settings.unused, *self._settings.held], float("inf"))
+            self._records.age({**ages, **kept}, max(ages.values()), now)
 
     def _warn_of_certificates(self, now: float) -> None:
         endpoints = self._settings.endpoints

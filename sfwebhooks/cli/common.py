@@ -171,6 +171,22 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     return endpoints[name]
 
 
+def without_mistake(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint whose settings are all known.
+
+    Raises:
+        ConfigError: they have a mistake.
+    """
+    if endpoint.mistake:
+        raise ConfigError(f'endpoint "{endpoint.name}" has a mistake in its settings: {endpoint.mistake}')
+    return endpoint
+
+
+def held_in(folder: Path) -> dict[str, str]:
+    """Return the endpoints that a data folder's settings hold: name -> mistake; none where there are no settings."""
+    return config.load(config.find(saved_options(folder).get("config", ""), folder)).held
+
+
 def known_secrets(texts: Sequence[str]) -> list[str]:
     """Return what a receiver verifies with, of --secret arguments: text, env:NAME or file:PATH.
 

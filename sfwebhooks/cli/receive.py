@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sfwebhooks.assembly import resolved
 from sfwebhooks.books import Account, Books
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said, without_mistake
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.naming import naming_of
@@ -128,7 +128,7 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     except ValueError as error:
         raise ConfigError(f"--api-key: {error}") from error
     if given.endpoint:
-        endpoint = endpoint_named(given, given.endpoint)
+        endpoint = without_mistake(endpoint_named(given, given.endpoint))
         _demand_tls(endpoint, given.cert)
         known += [secret.reveal() for secret in endpoint.secrets]
         api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")

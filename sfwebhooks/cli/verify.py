@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.captured import Captured, from_file, from_parts
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
+from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said, without_mistake
 from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
 
@@ -72,7 +72,7 @@ def line_number(text: str) -> int:
 def _verify(given: argparse.Namespace) -> int:
     messages, secrets = _messages(given), known_secrets(given.secret)
     if given.endpoint:
-        secrets += [secret.reveal() for secret in endpoint_named(given, given.endpoint).secrets]
+        secrets += [secret.reveal() for secret in without_mistake(endpoint_named(given, given.endpoint)).secrets]
     if not secrets:
         lacking = f'endpoint "{given.endpoint}" has no secret' if given.endpoint else "--secret or --endpoint is needed"
         raise ConfigError(f"{lacking}: there is nothing to verify with")
