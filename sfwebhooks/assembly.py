@@ -213,7 +213,8 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
-        yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}"
+        without = f"; {TO_GO_WITHOUT}" if is_nothing(fallback) else ""
+        yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}{without}"
     if values.get("client_key") and not values.get("client_cert"):
         yield "client_key needs client_cert beside it"
     if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":

@@ -497,7 +497,6 @@ def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
     }
 
 
-
 def test_a_wrong_endpoint_is_out_and_the_right_ones_work(tmp_path: Path) -> None:
     assert names(settings(tmp_path, TEAM + "[webhooks.wrong]\nurl = nowhere\n")) == ["team"]
 

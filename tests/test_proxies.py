@@ -452,13 +452,13 @@ def test_a_socks_proxy_needs_pysocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_proxy_and_allow_private_are_read_from_the_configuration(tmp_path: Path) -> None:
-    (tmp_path / "proxy").write_text("http://user:password@proxy.example:3128\n")
+    (tmp_path / "proxy").write_text("http://user:pass-4711@proxy.example:3128\n")
     found = load_mapping(
         {"proxy": "file:proxy", "allow_private": "no", "team": {"url": "https://receiver.example/"}}, folder=tmp_path
     )
     assert found.mistakes == ()
     endpoint = found.endpoints[0]
-    assert endpoint.proxy and Proxy.of(endpoint.proxy) == Proxy("http", "proxy.example", 3128, "user", "password")
+    assert endpoint.proxy and Proxy.of(endpoint.proxy) == Proxy("http", "proxy.example", 3128, "user", "pass-4711")
     assert endpoint.allow_private is False
 
 

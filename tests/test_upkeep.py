@@ -86,10 +86,28 @@ def test_what_waits_for_an_endpoint_that_was_removed_dies_of_age(outbox: Outbox,
     assert states(outbox) == [("dead", "endpoint_removed")]
 
 
-def test_nothing_dies_of_age_while_the_settings_have_a_mistake(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_nothing_dies_of_age_while_an_endpoint_may_be_unknown(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
     put(outbox, an_endpoint("left-out"))
-    upkeep(an_endpoint(), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)).look(NOW + 30 * DAY)
+    upkeep(an_endpoint(), is_complete=False).look(NOW + 30 * DAY)
     assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_dies_of_age_while_its_endpoint_must_not_be_sent_to(
+    outbox: Outbox, upkeep: Callable[..., Upkeep]
+) -> None:
+    held = an_endpoint("held", mistake="secret: it is a sample", max_age=DAY)
+    put(outbox, held)
+    upkeep(an_endpoint(), held, mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)).look(NOW + 30 * DAY)
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_what_is_over_dies_of_age_though_another_endpoint_has_a_mistake(
+    outbox: Outbox, upkeep: Callable[..., Upkeep]
+) -> None:
+    put(outbox, an_endpoint("gone"))
+    held = an_endpoint("held", mistake="secret: it is a sample")
+    upkeep(an_endpoint(), held, mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)).look(NOW + 8 * DAY)
+    assert states(outbox) == [("dead", "endpoint_removed")]
 
 
 def test_nothing_dies_of_age_for_an_endpoint_that_is_only_switched_off(
