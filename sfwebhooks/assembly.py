@@ -64,7 +64,13 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
 
 
 def resolved(text: str, folder: Path, files: set[Path] | None = None) -> str:
-    """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it.
+    """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it; for the
+    arguments and errors see `sourced`."""
+    return sourced(text, folder, files).strip()
+
+
+def sourced(text: str, folder: Path, files: set[Path] | None = None) -> str:
+    """Return what env:NAME or file:PATH stands for, as it is, or the text itself.
 
     Args:
         files: gets the file that it stands in.
@@ -75,8 +81,8 @@ def resolved(text: str, folder: Path, files: set[Path] | None = None) -> str:
     kind, _, name = text.strip().partition(":")
     name = name.strip()
     if kind == "env" and name:
-        found = os.environ.get(name, "").strip()
-        if not found:
+        found = os.environ.get(name, "")
+        if not found.strip():
             raise ValueError(f"the environment variable {shown_name(name)} is not set")
         return found
     if kind == "file" and name:
@@ -84,7 +90,7 @@ def resolved(text: str, folder: Path, files: set[Path] | None = None) -> str:
         if files is not None:
             files.add(path)
         try:
-            return text_of(settled(path)).strip()
+            return text_of(settled(path))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"{folder / file_name(shown_name(name))} cannot be read: {why}") from error

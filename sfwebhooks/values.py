@@ -19,6 +19,8 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
 #: likeness from which on a word is a typo of another one: two letters of four that changed places
 TYPO = 0.75
+#: characters of what may be a name
+NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
 
 
@@ -38,15 +40,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def alike(word: str, names: Iterable[str]) -> list[str]:
-    """Return the names of which a word may be a typo, or the beginning, or which may be its own beginning."""
-    lower = word.lower()
-    return [
-        name
-        for name in names
-        if difflib.SequenceMatcher(None, lower, name.lower()).ratio() >= TYPO
-        or re.match(r"[_-]", name.lower()[len(lower) :] if name.lower().startswith(lower) else "")
-        or re.match(r"[_-]", lower[len(name) :] if lower.startswith(name.lower()) else "")
-    ]
+    """Return the names of which a word may be a typo, also those that begin with the whole word, or it with them."""
+    return [name for name in names if len(word) <= NAME_MAX and _are_alike(word.lower(), name.lower())]
+
+
+def _are_alike(one: str, other: str) -> bool:
+    matcher = difflib.SequenceMatcher(None, one, other)
+    if matcher.real_quick_ratio() >= TYPO and matcher.ratio() >= TYPO:
+        return True
+    short, long = sorted((one, other), key=len)
+    return bool(short) and long.startswith((f"{short}_", f"{short}-"))
 
 
 def comment_in(text: str) -> str:
@@ -57,7 +60,7 @@ def comment_in(text: str) -> str:
 
 def pasted_in(url: str) -> str:
     """Return what to say if a URL came with what a page or a shell had put into it."""
-    if re.search(r"&(?:amp|quot|lt|gt|#\d{1,7}|#x[0-9a-f]{1,6});", url, re.IGNORECASE):
+    if re.search("&(?:amp|quot|lt|gt);", url, re.IGNORECASE):
         return "&amp; in it is how a web page writes &: it looks copied from the page's source"
     return r"there is a backslash in it, as a shell wants before ? and &" if "\\" in url else ""
 

@@ -201,6 +201,16 @@ def test_a_proxy_over_tls_is_verified(
     assert reply.detail == "the proxy: unable to get local issuer certificate"
 
 
+def test_a_proxy_over_tls_is_not_verified_by_its_common_name(
+    receive: Callable[..., Team], send: Callable[..., Reply], authority: Authority
+) -> None:
+    nameless = authority.issue("localhost", hosts=["127.0.0.2"])
+    middleman, team = Middleman(server_context(nameless.cert, nameless.key)), receive()
+    reply = send(team.url, middleman.url.replace("127.0.0.1", "localhost"))
+    middleman.close()
+    assert (reply.failure, middleman.heads, team.got) == (Failure.TLS_UNVERIFIED, [], [])
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_over_tls_is_verified_even_where_the_receiver_is_not(
     receive: Callable[..., Team],

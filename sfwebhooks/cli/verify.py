@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sfwebhooks.assembly import resolved, sourced
 from sfwebhooks.captured import Captured, from_file, from_parts
 from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said, without_mistake
 from sfwebhooks.diagnosis import Diagnosis, diagnose
@@ -82,6 +83,10 @@ def _verify(given: argparse.Namespace) -> int:
         _print(message, diagnosis, len(done) > 1, out)
     if given.now is not None and any(message.at is not None for message in messages):
         out.print("--now decides nothing about requests of receive --save, which wrote down when they came.")
+    for number, text in enumerate(given.secret, 1):
+        if sourced(text, Path()) != resolved(text, Path()):
+            cut = f"--secret {number}: the newline or blank around it was removed"
+            out.print(plain(f"{cut}; a receiver that keeps it verifies nothing"), soft_wrap=True)
     verified = sum(diagnosis.verified for _, diagnosis in done)
     if len(done) > 1:
         out.print(plain(f"{verified} of {len(done)} verified.", COLOURS[verified == len(done)]))
