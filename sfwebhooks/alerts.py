@@ -122,6 +122,7 @@ def age_warning(endpoint: Endpoint, oldest_at: float, limit: float, scan: Scan |
         limit: seconds.
     """
     age = now - oldest_at
+    later = f"nothing is sent to it: {endpoint.mistake}" if endpoint.mistake else ""
     data: dict[str, Any] = {
         **(scan.about if scan else {}),
         "resource": "queue_age",
@@ -130,7 +131,7 @@ def age_warning(endpoint: Endpoint, oldest_at: float, limit: float, scan: Scan |
         "limit": round(limit, 1),
         "unit": "s",
         "message": f"The oldest delivery to endpoint {endpoint.name} ({endpoint.place}) has waited for {duration(age)};"
-        f" what waits for {duration(endpoint.max_age)} is given up.",
+        f" {later or f'what waits for {duration(endpoint.max_age)} is given up'}.",
     }
     return _event(WARNING, f"queue_age/{endpoint.name}/{oldest_at!r}", Severity.MEDIUM, now, data, scan)
 

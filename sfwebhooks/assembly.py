@@ -1,4 +1,4 @@
-"""An endpoint is put together: its own keys and inherited ones come in; an Endpoint goes out, or its mistakes."""
+"""An endpoint is put together: its own keys and inherited ones come in; an Endpoint goes out, with its mistake."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from urllib.parse import urlsplit
 
 from sfwebhooks import files
 from sfwebhooks.addresses import literal, refusal
-from sfwebhooks.configfile import SECTION, Draft, Entry
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.configfile import Draft, Entry
+from sfwebhooks.doubts import doubts_of
+from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import BATCHES, CHATS
-from sfwebhooks.masking import shown_name
+from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
-from sfwebhooks.values import WrongWordsError, comment_in, nearest, quotes_in, words
+from sfwebhooks.samples import TO_GO_WITHOUT, is_nothing, unfilled
+from sfwebhooks.sections import SECTION
+from sfwebhooks.textfile import settled, text_of
+from sfwebhooks.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -35,26 +39,40 @@ STEMS = {name.rstrip(".") for name in INHERITED}
 
 def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any]:
     """Return {key: value}, or nothing and a mistake."""
-    problem = name_problem(key)
+    problem, text = name_problem(key), entry.text
     try:
-        text = resolved(entry.text, draft.folder) if option.secret else entry.text
+        if option.secret:
+            draft.files.update(source_files(entry.text, draft.folder))
+            text = resolved(entry.text, draft.folder)
+            problem = problem or unfilled(key, text)
+        elif option.parse is file_name and is_nothing(text):
+            problem = f"accepted: the name of a file; {TO_GO_WITHOUT}"
         if clean_text(text) != text:
             problem = "accepted: text that UTF-8 can write"
         if problem:
             raise ValueError(problem)
         value = option.parse(text)
     except ValueError as error:
-        quotes = quotes_in([entry.text, *words(entry.text)])
-        said = filter(None, (quotes, str(error), comment_in(entry.text)))
+        quotes = quotes_in([text, *words(text)])
+        without = TO_GO_WITHOUT if option.inherited and is_nothing(text) and TO_GO_WITHOUT not in str(error) else ""
+        said = filter(None, (quotes, str(error), comment_in(text), without))
         if isinstance(error, WrongWordsError):
             entry = replace(entry, text=", ".join(error.words))
         draft.wrong(entry, "; ".join(said), show=not option.secret)
         return {}
+    for doubt in doubts_of(option, key, text):
+        draft.doubt(entry, doubt)
     return {key: draft.folder / value if isinstance(value, Path) else value}
 
 
 def resolved(text: str, folder: Path, pipes: bool = False) -> str:
-    """Return the secret that env:NAME or file:PATH stands for, or the text itself.
+    """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it; for the
+    arguments and errors see `sourced`."""
+    return sourced(text, folder, pipes).strip()
+
+
+def sourced(text: str, folder: Path, pipes: bool = False) -> str:
+    """Return what env:NAME or file:PATH stands for, as it is, or the text itself.
 
     Args:
         pipes: whether the file may be a pipe, as on a command line.
@@ -63,33 +81,95 @@ def resolved(text: str, folder: Path, pipes: bool = False) -> str:
         ValueError: the variable is not set, or the file cannot be read.
     """
     kind, _, name = text.strip().partition(":")
+    name = name.strip()
     if kind == "env" and name:
-        if not os.environ.get(name):
+        found = os.environ.get(name, "")
+        if not found.strip():
             raise ValueError(f"the environment variable {shown_name(name)} is not set")
-        return os.environ[name]
-    if kind == "file" and name:
-        path = folder / file_name(name)
+        return found
+    for path in source_files(text, folder):
         try:
-            return files.text(path, files.SETTINGS_MAX, pipes).rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", "not UTF-8")
+            return text_of(files.content(path, files.SETTINGS_MAX, pipes) if pipes else settled(path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"{folder / file_name(shown_name(name))} cannot be read: {why}") from error
     return text
 
 
+def source_files(text: str, folder: Path) -> list[Path]:
+    """Return the file that file:PATH names, or none."""
+    kind, _, name = text.strip().partition(":")
+    return [folder / file_name(name.strip())] if kind == "file" and name.strip() else []
+
+
+def take_strays(draft: Draft) -> None:
+    """Let dotted keys and sections without a url hold the endpoint whose name was probably meant.
+
+    What has only dotted keys, and a name like that of another endpoint or of a key, is not an endpoint.
+    """
+    complete = {name for name, keys in draft.endpoints.items() if "url" in keys or "url" in draft.broken[name]}
+    for name, keys in list(draft.endpoints.items()):
+        if name in complete or any(alike(key, ["url"]) for key in keys):
+            continue
+        dotted = all(entry.place[1] != entry.key for entry in keys.values()) and f"{SECTION}.{name}" not in draft.where
+        near = [*alike(name, complete), *(complete & keys.keys())]
+        for other in near:
+            if dotted or keys.keys() - draft.endpoints[other].keys():
+                draft.wrong(
+                    _place(other), f"what stands under the name {shown(name)}, which has no url, may be meant for it"
+                )
+        stems = [] if near else alike(name, STEMS)
+        for stem in stems if dotted else ():
+            draft.broken[""].setdefault(f"{stem}.", f"{shown(name)} may be meant to be {stem}")
+        if dotted and (near or stems):
+            draft.note(_place(name), _no_url(name, draft))
+            del draft.endpoints[name]
+
+
 def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> Endpoint | None:
-    """Return the endpoint, or None if it is switched off or has a mistake, its own or an inherited one."""
-    place = Entry(f"{SECTION}.{name}", "", "")
-    if not NAME.fullmatch(name) or f"{name}." in OPEN_OPTIONS:
-        draft.wrong(place, "an endpoint's name has letters, digits, _ and -, and is not header or metadata")
+    """Return the endpoint, or None if it is switched off, or if its name or its events cannot be known.
+
+    One that has a mistake, its own or an inherited one, accepts its events and is not sent to (`Endpoint.mistake`).
+    """
+    is_named = bool(NAME.fullmatch(name)) and f"{name}." not in OPEN_OPTIONS
+    if not is_named:
+        draft.wrong(_place(name), "an endpoint's name has letters, digits, _ and -, and is not header or metadata")
     if "url" not in own:
-        others = [*(other for other in draft.endpoints if other != name), "header", "metadata"]
-        draft.wrong(place, f"this endpoint has no url.{nearest(name, others)}")
-    for key in sorted(draft.broken[""]):
-        if key in ("", "enabled") or (key not in own and key.partition(".")[0] in STEMS):
-            shown = Entry(SECTION, key, "").shown_key
-            draft.wrong(place, f"left out, since {shown or 'something'} is wrong in [{SECTION}]")
-    values = {key: value for key, value in inherited.items() if not _is_overruled(key, value, name, own)}
+        draft.wrong(_place(name), _no_url(name, draft))
+    values = _values(name, own, inherited, draft)
+    for problem in _contradictions(name, values, draft):
+        draft.wrong(_place(name), problem)
+    reasons = [*draft.broken[name].values(), *_inherited_reasons(name, own, draft)]
+    if values.pop("enabled", True) is False:
+        return None
+    if not is_named or not _are_events_known(name, own, draft):
+        draft.incomplete = True
+        return None
+    return _made(name, values, reasons[0] if reasons else "")
+
+
+def _place(name: str) -> Entry:
+    """Return what a mistake of an endpoint as a whole is about."""
+    return Entry(f"{SECTION}.{name}", "", "")
+
+
+def _no_url(name: str, draft: Draft) -> str:
+    others = [*(other for other in draft.endpoints if other != name), "header", "metadata"]
+    return f"this endpoint has no url.{nearest(name, others)}"
+
+
+def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+    """Return what is right of an endpoint's keys and of those that it inherits; the rest is a mistake.
+
+    An empty value takes an inherited one away.
+    """
+    removed = {key for key, entry in own.items() if not entry.text.strip() and _is_inherited(key, draft)}
+    own = {key: entry for key, entry in own.items() if key not in removed}
+    values = {
+        key: value
+        for key, value in inherited.items()
+        if key not in removed and not _is_overruled(key, value, name, own)
+    }
     for key, entry in own.items():
         option = option_for(key)
         if option:
@@ -99,9 +179,27 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
     for key, formats in ONLY_WITH.items():
         if key not in own and values.get("format", "generic") not in formats:
             values.pop(key, None)  # it was meant for the others
-    for problem in _contradictions(name, values, draft):
-        draft.wrong(place, problem)
-    return None if draft.broken[name] or values.pop("enabled", True) is False else _made(name, values)
+    return values
+
+
+def _is_inherited(key: str, draft: Draft) -> bool:
+    option = option_for(key)
+    return bool(option and option.inherited) and key in draft.general
+
+
+def _inherited_reasons(name: str, own: Mapping[str, Entry], draft: Draft) -> Iterator[str]:
+    """Yield what is wrong with what an endpoint would inherit."""
+    for key, reason in sorted({**draft.doubtful, **draft.broken[""]}.items()):
+        if key in ("", "enabled") or (key not in own and key.partition(".")[0] in STEMS):
+            shown_key = Entry(SECTION, key, "").shown_key
+            draft.note(_place(name), f"held, since {shown_key or 'something'} is wrong in [{SECTION}]")
+            yield reason
+
+
+def _are_events_known(name: str, own: Mapping[str, Entry], draft: Draft) -> bool:
+    """Say whether no mistake is about which events an endpoint gets."""
+    unsure = (key == "events" or (not option_for(key) and nearest(key, ["events"])) for key in draft.broken[name])
+    return not any(unsure) and ("events" in own or "events" not in draft.broken[""])
 
 
 def _hint(key: str) -> str:
@@ -128,7 +226,8 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
-        yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}"
+        without = f"; {TO_GO_WITHOUT}" if is_nothing(fallback) else ""
+        yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}{without}"
     if values.get("client_key") and not values.get("client_cert"):
         yield "client_key needs client_cert beside it"
     if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":
@@ -144,9 +243,9 @@ def _refused(values: Mapping[str, Any]) -> str:
     return refusal(address, values.get("allow_private", Endpoint.allow_private)) if address else ""
 
 
-def _made(name: str, values: dict[str, Any]) -> Endpoint:
+def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
     """Return the endpoint of values that are right: key -> value, with header.NAME and metadata.NAME."""
-    fields: dict[str, Any] = {"name": name, "headers": {}, "metadata": {}}
+    fields: dict[str, Any] = {"name": name, "url": Secret(""), "headers": {}, "metadata": {}, "mistake": mistake}
     if values.get("format") in CHATS:
         fields |= {"concurrency": 1, "interval": CHAT_SECONDS}
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))

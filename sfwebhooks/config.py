@@ -1,8 +1,8 @@
 """The configuration: a Draft of what was written comes in, Settings with their Mistakes go out.
 
-Nothing raises for a wrong value: every mistake is collected with its place, an endpoint with a mistake is left
-out, and the right ones work. A mistake in [webhooks] leaves out the endpoints that would inherit it, since going
-on without a secret or a client certificate that was meant to be there would be worse than not sending.
+Nothing raises for a wrong value: every mistake is collected with its place. An endpoint with a mistake accepts its
+events and is held (`Endpoint.mistake`), and the right ones work. A mistake in [webhooks] holds the endpoints that would
+inherit it: to go on without a secret or a client certificate that was meant to be there is worse than to wait.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ from __future__ import annotations
 import html
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks import files
-from sfwebhooks.assembly import INHERITED, endpoint_of, value
-from sfwebhooks.configfile import SECTION, Draft, Entry, Mistake, read, read_mapping
+from sfwebhooks.assembly import INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.configfile import Draft, Entry, Mistake, read, read_mapping
 from sfwebhooks.database import Storage
+from sfwebhooks.doubts import doubts_about, open_to_others
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import printable
 from sfwebhooks.hostdb import is_deleted
-from sfwebhooks.options import (
-    GENERAL_OPTIONS,
-    option_for,
-)
-from sfwebhooks.values import comment_in, nearest, quotes_in
+from sfwebhooks.options import GENERAL_OPTIONS, option_for
+from sfwebhooks.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
+from sfwebhooks.textfile import settled
+from sfwebhooks.values import alike, nearest
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,21 @@ class Settings:
     #: seconds that delivered messages are kept, and dead letters
     keep_delivered: float = 7 * 86400.0
     keep_dead: float = 90 * 86400.0
-    #: names of endpoints that are there and not used: switched off, or wrong
+    #: names of endpoints that are there and not used: switched off, or their events cannot be known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
+    #: what values stand in (file:PATH), also those that are not there
+    files: frozenset[Path] = frozenset()
     mistakes: tuple[Mistake, ...] = ()
+    #: False: there may be an endpoint whose name or events cannot be known, and which accepts nothing
+    is_complete: bool = True
     #: usable, but worth a look
     warnings: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The endpoints that accept and are not sent to: name -> why."""
+        return {endpoint.name: endpoint.mistake for endpoint in self.endpoints if endpoint.mistake}
 
 
 def find(option: str, data_folder: Path) -> Path | None:
@@ -59,10 +67,13 @@ def find(option: str, data_folder: Path) -> Path | None:
     for given in (html.unescape(option), os.environ.get("SFWEBHOOKS_CONFIG", "")):
         if given:
             return Path(os.path.expanduser(given))  # noqa: PTH111  # Path's own raises for an unknown user
-    for path in (data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"):
-        if not is_deleted(path) and (path.name == "webhooks.ini" or _mentions_us(path)):
-            return path
-    return None
+    shared, own = data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"
+    sections = [] if is_deleted(shared) else _sections(shared)
+    if any(map(is_ours, sections)) or NAMELESS in sections:
+        return shared
+    if not is_deleted(own):
+        return own
+    return shared if any(map(is_nearly_ours, sections)) else None
 
 
 def missing(data_folder: Path) -> ConfigError:
@@ -73,11 +84,13 @@ def missing(data_folder: Path) -> ConfigError:
     )
 
 
-def _mentions_us(path: Path) -> bool:
+def _sections(path: Path) -> list[str]:
+    """Return the names of a file's sections."""
     try:
-        return re.search(rb"(?m)^[^\S\n]*\[webhooks[\].]", files.content(path, files.SETTINGS_MAX)) is not None
-    except OSError:
-        return True  # unreadable: say so rather than look elsewhere
+        found = re.findall(rb"(?m)^\s*\[([^\]\n]+)\]", settled(path).replace(b"\0", b""))
+    except (OSError, ValueError):
+        return [SECTION]  # unreadable: say so rather than look elsewhere
+    return [name.decode("utf-8", "replace") for name in found]
 
 
 def disabled() -> bool:
@@ -106,6 +119,7 @@ def load(path: Path | None) -> Settings:
         read(path, draft)
     except ConfigError as error:
         draft.mistakes.append(Mistake(str(path), "", "", "", str(error)))
+        draft.incomplete = True
     return _settle(draft, path)
 
 
@@ -118,6 +132,7 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
+    take_strays(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint)
     own = ("enabled", "drain_timeout", "progress_interval", "keep_delivered", "keep_dead")
@@ -129,8 +144,10 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         storage=storage,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
+        files=frozenset(draft.files),
         mistakes=tuple(draft.mistakes),
-        warnings=(*_warnings(draft, file), *_unverified(endpoints)),
+        is_complete=not draft.incomplete,
+        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints))),
         **values,
     )
 
@@ -146,47 +163,43 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
         elif option and option.inherited:
             inherited.update(value(option, key, entry, draft))
         else:
-            hint = nearest(key, [*GENERAL_OPTIONS, *INHERITED])
-            draft.wrong(entry, f"there is no such key in [{SECTION}].{hint}")
-            draft.broken[""].update(name for name in ("enabled", *INHERITED) if f'"{name}"' in hint)
+            _note_unknown(entry, key, draft)
     return values, inherited
 
 
-def _warnings(draft: Draft, file: Path | None) -> Iterator[str]:
+def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
+    """Note a key of [webhooks] that is none; it holds the endpoints that would inherit what was meant.
+
+    Where it resembles no key that closely it may be meant to protect any of them.
+    """
+    known = [*GENERAL_OPTIONS, *INHERITED]
+    problem = f"there is no such key in [{SECTION}].{nearest(key, known)}"
+    draft.note(entry, problem)
+    near = alike(key, known)
+    words = printable(f"{entry.shown_key}: {problem}")
+    for name in near or [""]:
+        if name not in GENERAL_OPTIONS or name == "enabled":
+            draft.broken[""].setdefault(name, words)
+    if nearest(key, ["events"]):
+        draft.broken[""].setdefault("events", words)
+    if "default_url" in near:
+        draft.endpoints.setdefault("default", {})
+
+
+def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) -> Iterator[str]:
+    """Yield what is usable, but worth a look."""
+    yield from draft.doubts
     entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
-    for entry in entries:
-        name, key = entry.place
-        if key not in draft.broken[name]:
-            yield from (f"[{draft.section_of(entry)}] {entry.shown_key}: {text}" for text in _doubts(entry))
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
-    written = any(map(_is_written_secret, entries))
-    if file and os.name == "posix" and written and _mode(file) & (stat.S_IRGRP | stat.S_IROTH):
-        yield f"{file} holds secrets and can be read by others: chmod 600 {file}"
-
-
-def _mode(file: Path) -> int:
-    """Return who may do what with a file; nobody anything with one that was taken away since it was read."""
-    try:
-        return file.stat().st_mode
-    except OSError:
-        return 0
-
-
-def _unverified(endpoints: tuple[Endpoint, ...]) -> Iterator[str]:
     for endpoint in endpoints:
-        if not endpoint.verify_tls:
-            yield f"{endpoint.name} has verify_tls = false: anybody on the way can read and change its messages"
-
-
-def _doubts(entry: Entry) -> Iterator[str]:
-    """Yield what a right value seems to have in it by mistake."""
-    comment = comment_in(entry.text) if _is_written_secret(entry) else ""
-    if comment:
-        yield f"{comment}; so far it is a part of the value"
-    quotes = quotes_in(entry.text.splitlines())
-    if quotes:
-        yield f"{quotes}; so far they are a part of it"
+        yield from () if endpoint.mistake else doubts_about(endpoint)
+    secret_files = {*draft.files, *(one.client_key or one.client_cert for one in endpoints)}
+    written = {file: any(map(_is_written_secret, entries))}
+    for path in (file, *sorted(draft.files), *(path for one in endpoints for path in one.files)):
+        words = open_to_others(path, written.get(path, path in secret_files)) if path else ""
+        if words:
+            yield words
 
 
 def _is_written_secret(entry: Entry) -> bool:

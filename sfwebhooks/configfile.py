@@ -1,7 +1,7 @@
 """Read what was written: a file or a mapping comes in, a Draft goes out: each key with its text and its place.
 
-`config` gives the texts their meaning. A line that is wrong is a Mistake, and the rest is still read; sections of
-other programs, and what is wrong in them, are not looked at.
+`config` gives the texts their meaning. A line that is wrong is a Mistake, and the rest is still read. So is a section
+whose name is wrong; it is read as what it was meant to be (`sections`), so that it is known whom it concerns.
 """
 
 from __future__ import annotations
@@ -12,23 +12,20 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks import files
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
 from sfwebhooks.masking import MASK, shown
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
+from sfwebhooks.sections import NAMELESS, SECTION, is_default, is_nearly_ours, is_ours, is_shared, meant
+from sfwebhooks.textfile import settled, text_of
 from sfwebhooks.values import nearest
 
-SECTION = "webhooks"
-NAMELESS = f"{SECTION}."
 #: a section's name begins its line; ours are found indented too
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
-#: what somebody wrote who meant our section
-NEARLY = re.compile(r"(?i)\s*web[-_ ]?hooks?\b[\W_]*")
 #: what begins a dotted key: an endpoint's name
 STEM = re.compile(r"(?!whsec_|whsk_)[\w-]{1,64}")
 #: what may be a key, as a whole, and what surely is no secret though nobody knows it
@@ -36,6 +33,8 @@ SHOWN_KEY = re.compile(r"(?!whsec_|whsk_)[\w-]{0,32}(\.[\w-]{1,64})*")
 PLAIN_KEY = re.compile(r"[a-z_]*")
 #: what a section may be called, nearly
 SHOWN_SECTION = re.compile(r"[\w-]{1,32}(\.(?!whsec_|whsk_)[\w-]{1,64})?")
+#: what may be the key of a line, right or not
+KEY = re.compile(r"\s*([^\s=:#;\[]+)")
 #: characters of a wrong value that are shown
 VALUE_MAX = 80
 
@@ -65,11 +64,13 @@ class Entry:
     section: str
     key: str
     text: str = field(repr=False)
+    #: what the section should be called; empty: as it is
+    meant: str = ""
 
     @property
     def place(self) -> tuple[str, str]:
         """The endpoint that section or dotted key name ("" for [webhooks] itself), and the key there."""
-        _, named, name = self.section.partition(".")
+        _, named, name = (self.meant or self.section).partition(".")
         stem, dotted, rest = self.key.partition(".")
         if not named and self.key == "default_url":
             return "default", "url"
@@ -85,9 +86,30 @@ class Entry:
         return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}{MASK}"
 
     @property
+    def is_showable(self) -> bool:
+        """Whether the section's name is surely not a secret."""
+        return self.shown_section == self.section
+
+    @property
     def shown_section(self) -> str:
         """The section, without what can be no endpoint's name: it may be its URL."""
         return self.section if SHOWN_SECTION.fullmatch(self.section) else shown(self.section)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A section as it stands in a file."""
+
+    section: str
+    #: number of the line that its name stands in, and the lines after it
+    line: int
+    lines: list[str] = field(repr=False)
+    #: what the section should be called; empty: as it is
+    meant: str = ""
+
+    def entry(self, key: str = "", text: str = "") -> Entry:
+        """Return an entry of the section; without a key it is about the section itself."""
+        return Entry(self.section, key, text, self.meant)
 
 
 @dataclass
@@ -101,18 +123,35 @@ class Draft:
     #: endpoint name -> key -> entry
     endpoints: dict[str, dict[str, Entry]] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
-    #: endpoint name, or "" for [webhooks] itself -> keys with a mistake, "" for the whole section
-    broken: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    #: endpoint name, or "" for [webhooks] itself -> key with a mistake ("" for the whole section) -> what is wrong
+    broken: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    #: key of all endpoints whose value is read, but from a section of another name -> what is wrong with that
+    doubtful: dict[str, str] = field(default_factory=dict)
     #: section -> where it stands, which finds it if its name may not be shown
     where: dict[str, str] = field(default_factory=dict)
+    #: whether there may be an endpoint of which neither name nor events are known
+    incomplete: bool = False
+    #: usable, but worth a look
+    doubts: list[str] = field(default_factory=list)
+    #: files that values stand in (file:PATH), those too that are not there
+    files: set[Path] = field(default_factory=set)
 
     def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
-        """Note a mistake; the value is shown only where it cannot be a secret."""
+        """Note a mistake of an endpoint, or of all; the value is shown only where it cannot be a secret."""
         name, key = entry.place
-        self.broken[name].add(key)
+        self.note(entry, problem, show)
+        words = f"{entry.shown_key}: {problem}" if key else problem
+        self.broken[name].setdefault(key, printable(f"{words} ([{self.section_of(entry)}])" if not name else words))
+
+    def note(self, entry: Entry, problem: str, show: bool = False) -> None:
+        """Note a mistake that is about no endpoint."""
         value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
         words = (self.section_of(entry), entry.shown_key, value, problem)
         self.mistakes.append(Mistake(self.file, *map(printable, words)))
+
+    def doubt(self, entry: Entry, words: str) -> None:
+        """Note what is usable, but worth a look."""
+        self.doubts.append(printable(f"[{self.section_of(entry)}] {entry.shown_key}: {words}"))
 
     def section_of(self, entry: Entry) -> str:
         """Return an entry's section as it may be shown; instead of a name that may not be, where it stands."""
@@ -144,28 +183,75 @@ def read(path: Path, draft: Draft) -> None:
         ConfigError: nothing of it can be used.
     """
     try:
-        text = files.text(path, files.SETTINGS_MAX)
-        if path.suffix == ".json":
-            read_mapping(json.loads(text, object_pairs_hook=_unique), draft)
-            return
+        text = text_of(settled(path))
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"is not a text in UTF-8 (byte {error.start})") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"is not JSON: {error}") from error
-    seen: set[str] = set()
-    for section, begin, lines in _sections(text, draft):
-        if section == NAMELESS:
-            right = f"[{SECTION}.NAME], or [{SECTION}] for what all endpoints inherit"
-            draft.wrong(Entry(section, "", ""), f"the endpoint's name is missing in line {begin}: {right}")
-            continue
-        if section in seen:
-            draft.wrong(Entry(section, "", ""), f"given twice, the second time in line {begin}")
-        seen.add(section)
-        draft.open(section, f"line {begin}")
-        for entry in _entries(section, begin, lines, draft):
-            draft.add(entry)
+    except ValueError as error:
+        raise ConfigError(f"cannot be read: {error}") from error
+    if path.suffix == ".json":
+        try:
+            mapping = json.loads(text, object_pairs_hook=_unique)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"is not JSON: {error}") from error
+        read_mapping(mapping, draft)
+        return
+    blocks = _blocks(text)
+    for block in blocks:
+        if is_ours(block.section):
+            _read_ours(block, draft)
+    for block in blocks:
+        if not is_ours(block.section):
+            _read_strange(block, is_shared(path), draft)
+
+
+def _read_ours(block: Block, draft: Draft) -> None:
+    if block.section in draft.where:
+        draft.wrong(block.entry(), f"given twice, the second time in line {block.line}")
+    draft.open(block.section, f"line {block.line}")
+    for entry in _entries(block, draft):
+        draft.add(entry)
+
+
+def _read_strange(block: Block, shared: bool, draft: Draft) -> None:
+    """Read a section that has no name of ours as what it was meant to be: so it holds those that it concerns."""
+    keys = [match[1] for line in block.lines if (match := KEY.match(line))]
+    block = replace(block, meant=meant(block.section, keys, shared, draft.endpoints))
+    if not block.meant:
+        return
+    if block.entry().place[0] not in draft.endpoints and not block.entry().is_showable:
+        block = replace(block, meant=NAMELESS if "." in block.meant else SECTION)  # its name may be a secret
+    draft.where.setdefault(block.section, f"line {block.line}")
+    problem = _hint(block)
+    draft.note(block.entry(), problem)
+    if block.meant == NAMELESS:
+        draft.incomplete = True
+        return
+    name, _ = block.entry().place
+    if name:
+        draft.endpoints.setdefault(name, {})
+        draft.broken[name].setdefault("", problem)
+    for entry in _entries(block, draft):
+        if shared and is_default(block.section) and not option_for(entry.key):
+            continue  # another program's
+        draft.add(entry)
+        place, key = entry.place
+        if place:
+            draft.broken[place].setdefault("", problem)
+        else:
+            draft.doubtful.setdefault(key, problem)
+
+
+def _hint(block: Block) -> str:
+    """Return what is wrong with a section's name, and what would be right."""
+    where = f"in line {block.line}"
+    if block.section == NAMELESS:
+        return (
+            f"the endpoint's name is missing {where}: [{SECTION}.NAME], or [{SECTION}] for what all endpoints inherit"
+        )
+    if block.meant == SECTION and not is_nearly_ours(block.section) and not is_default(block.section):
+        return f"the section {where} is not known; accepted: [{SECTION}] and [{SECTION}.NAME]"
+    right = f"{NAMELESS}NAME" if block.meant == NAMELESS or not block.entry().is_showable else block.meant
+    return f'the section {where} is not known. Did you mean "[{right}]"?'
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -177,50 +263,58 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _sections(text: str, draft: Draft) -> list[tuple[str, int, list[str]]]:
-    """Return our sections: name, number of the line that it stands in, lines after it."""
-    found: list[tuple[str, int, list[str]]] = [("", 0, [])]
+def _blocks(text: str) -> list[Block]:
+    """Return all sections of a file.
+
+    Raises:
+        ConfigError: something stands before the first one.
+    """
+    found = [Block("", 0, [])]
     for number, line in enumerate(text.split("\n"), 1):
         header = HEADER.match(line)
         if header:
-            found.append((header[1], number, []))
+            found.append(Block(header[1], number, []))
         else:
-            found[-1][2].append(line)
-    for number, line in enumerate(found[0][2], 1):
+            found[-1].lines.append(line)
+    for number, line in enumerate(found[0].lines, 1):
         if line.strip() and line.strip()[0] not in "#;":
             raise ConfigError(f"line {number} stands before the first [section]; is this an INI file?")
-    for section, number, _ in found:
-        if NEARLY.match(section) and not _ours(section):
-            entry = Entry(section, "", "")
-            name = NEARLY.sub(".", section, count=1).rstrip(".") if entry.shown_section == section else ".NAME"
-            draft.wrong(entry, f'line {number} is not read. Did you mean "[{SECTION}{name}]"?')
-    return [block for block in found if _ours(block[0])]
+    return found[1:]
 
 
-def _ours(section: str) -> bool:
-    return section == SECTION or section.startswith(f"{SECTION}.")
-
-
-def _entries(section: str, begin: int, lines: list[str], draft: Draft) -> Iterator[Entry]:
+def _entries(block: Block, draft: Draft) -> Iterator[Entry]:
     """Yield the entries of a section; a line that is wrong is a mistake, and the rest is still read."""
+    lines = list(block.lines)
     while True:
         parser = configparser.ConfigParser(interpolation=None, default_section="\0none")
         parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
-        parser.SECTCRE = re.compile(rf"\[(?P<header>{re.escape(section)})\]")  # no line below is taken for a section
+        parser.SECTCRE = re.compile(rf"\[(?P<header>{re.escape(block.section)})\]")  # no line below is one
         try:
-            parser.read_string("\n".join([f"[{section}]", *lines]))
+            parser.read_string("\n".join([f"[{block.section}]", *lines]))
         except configparser.DuplicateOptionError as error:
             number = error.lineno or 0
-            draft.wrong(Entry(section, error.option, ""), f"given twice, the second time in line {begin + number - 1}")
+            draft.wrong(block.entry(error.option), f"given twice, the second time in line {block.line + number - 1}")
             lines[number - 2] = re.sub(r"\S.*", f"\0{number} =", lines[number - 2])  # out of the way, for the next look
             continue
         except configparser.ParsingError as error:
             for number, _ in error.errors:
-                draft.wrong(Entry(section, "", ""), f'line {begin + number - 1} is not "key = value"')
+                draft.wrong(_begun(block, lines[number - 2]), f'line {block.line + number - 1} is not "key = value"')
         break
-    for key, text in parser[section].items():
+    for key, text in parser[block.section].items():
         if not key.startswith("\0"):
-            yield _without_swallowed(Entry(section, key, text), draft)
+            yield _without_swallowed(block.entry(key, text), draft)
+
+
+def _begun(block: Block, line: str) -> Entry:
+    """Return the entry that a line was meant to be, if its first word is a key, else one that is about the section."""
+    match = KEY.match(line)
+    entry = block.entry(match[1] if match else "")
+    return entry if _is_key(entry) else block.entry()
+
+
+def _is_key(entry: Entry) -> bool:
+    key = entry.place[1]
+    return key in GENERAL_OPTIONS or option_for(key) is not None
 
 
 def _without_swallowed(entry: Entry, draft: Draft) -> Entry:
@@ -228,10 +322,13 @@ def _without_swallowed(entry: Entry, draft: Draft) -> Entry:
     lines = entry.text.split("\n")
     for number, line in enumerate(lines[1:], 1):
         match = re.match(r"([^\s=:]+)\s*[=:]", line)
-        key = Entry(entry.section, match[1], "").place[1] if match else ""
-        if match and (key in GENERAL_OPTIONS or option_for(key)):
-            draft.wrong(entry, f'the line "{match[1]} = ..." below it is indented and so a part of its value')
-            return Entry(entry.section, entry.key, "\n".join(lines[:number]))
+        swallowed = replace(entry, key=match[1], text="") if match else None
+        if swallowed and _is_key(swallowed):
+            problem = f'the line "{swallowed.key} = ..." below it is indented and so a part of its value'
+            draft.wrong(entry, problem)
+            name, key = swallowed.place
+            draft.broken[name].setdefault(key, problem)
+            return replace(entry, text="\n".join(lines[:number]))
     return entry
 
 
@@ -244,7 +341,8 @@ def read_mapping(mapping: object, draft: Draft) -> None:
     for number, (key, value) in enumerate(mapping.items(), 1):
         section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
         if section == NAMELESS:
-            draft.wrong(Entry(section, "", ""), f"the endpoint's name is missing: key {number} is empty")
+            draft.note(Entry(section, "", ""), f"the endpoint's name is missing: key {number} is empty")
+            draft.incomplete = True
             continue
         draft.open(section, f"key {number}")
         for name, inner in _flat(value) if isinstance(value, Mapping) else [(str(key), value)]:

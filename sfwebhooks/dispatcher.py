@@ -26,14 +26,21 @@ SHORTAGE_SECONDS = 30.0
 
 
 class Dispatcher:
-    """All lanes of a process, with the outbox that they share."""
+    """All lanes of a process, with the outbox that they share.
+
+    Args:
+        endpoints: all of the settings; to those with a mistake (`Endpoint.mistake`) nothing is sent.
+    """
 
     def __init__(
         self, endpoints: Iterable[Endpoint], path: Path, clock: Clock = time.time, storage: Storage | None = None
     ) -> None:
         self.outbox = Outbox(path, storage=storage)
         self._clock = clock
-        by_url = sorted(endpoints, key=lambda endpoint: endpoint.url_id)
+        everyone = tuple(endpoints)
+        # what waits for one with a mistake in its settings is for a process with the right ones
+        sent_to = (endpoint for endpoint in everyone if not endpoint.mistake)
+        by_url = sorted(sent_to, key=lambda endpoint: endpoint.url_id)
         self.lanes = [
             Lane(group, self.outbox, clock, uptime if clock is time.time else None)
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
@@ -41,7 +48,7 @@ class Dispatcher:
         #: monotonic seconds at which this process was last short of a resource
         self._short_at = float("-inf")
         self._shortage = Trouble(over="this process has descriptors and memory again")
-        self._alerting = Alerting(by_url, self.outbox, clock)
+        self._alerting = Alerting(everyone, self.outbox, clock)
         self._trouble = {lane: Trouble(f"endpoint {lane.lines[0].endpoint.name}: ") for lane in self.lanes}
 
     def tick(self, last: bool = False) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +27,8 @@ RISK_NAMES = {
 }
 #: subscriptions that ask for no name in particular
 EVERYTHING = ("all", "*")
+#: names that a finding can have besides that of its severity, if any
+SPECIALS = (None, "vulnerability_found", "malware_detected")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
 
 
@@ -102,12 +105,21 @@ class Endpoint:
     ui_url: str = ""
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
+    #: why it must not be sent to (`config_mistake`), without a secret: it accepts its events, and they wait
+    mistake: str = ""
 
     @property
     def place(self) -> str:
         """Scheme and host of the URL, which may be shown."""
+        if not self.url.reveal():
+            return "no usable url"
         parts = urlsplit(self.url.reveal())
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The certificate files that it names."""
+        return tuple(path for path in (self.ca_bundle, self.client_cert, self.client_key) if path)
 
     @property
     def url_id(self) -> str:
@@ -165,6 +177,13 @@ def subscribed_name(
     if not wanted or any(matches(word, name) for word in wanted for name in names):
         return event_type
     return None
+
+
+def takes_anything(subscriptions: tuple[str, ...]) -> bool:
+    """Say whether there is an event that these subscriptions take."""
+    findings = ((name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS)
+    others = ((entry.name, Severity.INFO, None) for entry in EVENT_TYPES if entry.name not in RISK_NAMES.values())
+    return any(subscribed_name(subscriptions, *event) for event in chain(findings, others))
 
 
 def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[str, ...]:

@@ -23,6 +23,16 @@ LAYOUTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("indented by 2", {"indent": 2}),
     ("indented by 4", {"indent": 4}),
 )
+#: what one side may have left around a secret that the other one takes away: words, before it, after it
+BLANKS = (
+    ("a newline at the end", "", "\n"),
+    ("a newline (CRLF) at the end", "", "\r\n"),
+    ("a blank at the end", "", " "),
+    ("a tab at the end", "", "\t"),
+    ("a blank and a newline at the end", "", " \n"),
+    ("a blank at the beginning", " ", ""),
+    ("a byte order mark at the beginning", "\ufeff", ""),
+)
 
 
 def first_fit(parts: Sequence[Sequence[Reading]], fits: Callable[..., bool]) -> list[str] | None:
@@ -105,7 +115,8 @@ def _other_keys(secret: str) -> Iterator[Reading]:
         yield "if the text after whsec_ were the key, not decoded", bare.encode()
     else:
         yield from _decoded(secret)
-    yield "with a newline at the end of the secret", secret.encode() + b"\n"
+    for words, before, after in BLANKS:
+        yield f"with {words} of the secret", f"{before}{secret}{after}".encode()
     for quote in ('"', "'"):
         yield "with quotes around the secret", f"{quote}{secret}{quote}".encode()
         if len(secret) > 2 and secret[0] == secret[-1] == quote:

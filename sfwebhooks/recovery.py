@@ -103,7 +103,7 @@ def tell_end(
 def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
     """Recover scans whose process died and tell their ends; return how many.
 
-    While the configuration has a mistake nothing is told: an endpoint that it leaves out would never hear of it.
+    While there may be an endpoint whose name or events are not known nothing is told: it would never hear of it.
 
     Args:
         stopped: marks of processes that were stopped together with the calling one, their host.
@@ -114,8 +114,8 @@ def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = (
         if not lock.take():
             continue
         try:
-            if settings.mistakes:
-                log.warning("webhooks: the end of scan %s waits until the configuration has no mistakes", scan.id)
+            if not settings.is_complete:
+                log.warning("webhooks: the end of scan %s waits until the events of all endpoints are known", scan.id)
                 continue
             replay_scan(outbox, settings.endpoints, scan)
             late = "host_stopped" if lock.noted() in stopped else "process_died"

@@ -18,6 +18,7 @@ from sfwebhooks.alerts import trouble_warning
 from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.doubts import open_to_others
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan
 from sfwebhooks.findings import Finding, to_event
@@ -77,7 +78,8 @@ class ScanRun:
 
     def begin(self) -> None:
         """Tell the scan's beginning and start sending."""
-        for text in (*self.settings.mistakes, *self.settings.warnings):
+        exposed = open_to_others(self._outbox.path, is_secret=True)
+        for text in (*self.settings.mistakes, *self.settings.warnings, *([exposed] if exposed else [])):
             self._log.warning("webhooks: %s", text)
         if not self.settings.endpoints:
             self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
@@ -111,7 +113,7 @@ class ScanRun:
             self._lock.release(remove=True)
             self._dispatcher.wake()
             self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
-            self._log.info("webhooks: %s", summary(self._outbox, self.scan.id, time.time()))
+            self._log.info("webhooks: %s", summary(self._outbox, self.scan.id, time.time(), self.settings.held))
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
             waiting = len(self._pending) + self._pending.missed
             how = "later" if self._begun_in else f"by sfwebhooks backfill {self.scan.id} --endpoint NAME"

@@ -8,18 +8,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.config import Settings
 from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.retry import State
+from sfwebhooks.textfile import FileState, state_of
 from sfwebhooks.trouble import Trouble
 from sfwebhooks.upkeep import Upkeep
+from sfwebhooks.waiting import CONFIG_MISTAKE
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks at the configuration and the outbox, and at scans that may have died
@@ -41,7 +45,10 @@ class Service:
         self._load = load
         self._path = path
         self._settings = load()
-        self._seen = _stamp(self._settings.file)
+        #: the files of the settings that were read last, whether they are used or not
+        self._files = _files(self._settings)
+        #: how they were then, and at the last look
+        self._seen = self._looked = _states(self._files)
         self._orphans_at = float("-inf")
         self._trouble = Trouble(over="the outbox can be used again")
         self._begin()
@@ -84,9 +91,8 @@ class Service:
 
     def _look(self, stop: threading.Event, reload: threading.Event) -> None:
         try:
-            stamp = _stamp(self._settings.file)
-            if reload.is_set() or stamp != self._seen:
-                self._seen = stamp
+            before, self._looked = self._looked, _states(self._files)
+            if reload.is_set() or (self._looked != self._seen and self._looked == before):  # nobody writes them now
                 reload.clear()
                 self._reread(stop)
             if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
@@ -102,17 +108,23 @@ class Service:
             log.exception("webhooks: a bug in the service; it goes on")
 
     def _reread(self, stop: threading.Event) -> None:
-        """Use the settings as they are now, if they are right; else go on as before."""
+        """Use the settings as they are now, if they have no new mistake; else go on as before."""
+        self._seen = _states(self._files)  # before they are read: what changes from now on is read again
         try:
             new = self._load()
         except ConfigError as error:
             log.warning("webhooks: %s; the configuration before is still used", error)
             return
+        if _files(new) != self._files:
+            self._files = _files(new)
+            self._seen = _states(self._files)
         for text in (*new.mistakes, *new.warnings):
             log.warning("webhooks: %s", text)
-        if new.mistakes or not (new.endpoints or new.enabled is False):
+        if set(new.mistakes) - set(self._settings.mistakes) or not (new.endpoints or new.enabled is False):
             log.warning("webhooks: the changed configuration has mistakes or no endpoint; the one before is still used")
             return
+        for words in _moves(self._settings, new):
+            log.warning("webhooks: %s", words)
         self._end()
         self._settings = new
         self._begin()
@@ -132,7 +144,7 @@ class Service:
         return self._dispatcher.stop(longest + GRACE_SECONDS)
 
     def _tell(self, what: str) -> None:
-        names = ", ".join(endpoint.name for endpoint in self._settings.endpoints) or "none"
+        names = ", ".join(_shown(endpoint) for endpoint in self._settings.endpoints) or "none"
         if self._settings.enabled is False:
             names = "none, since enabled = false"
         with closing(Outbox(self._path)) as outbox:
@@ -143,10 +155,25 @@ class Service:
         log.info("webhooks: %s; endpoints: %s; %s", what, names, waiting)
 
 
-def _stamp(file: Path | None) -> tuple[int, int, int] | None:
-    """Return what differs once a file was written or replaced."""
-    try:
-        found = file.stat() if file else None
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
+def _shown(endpoint: Endpoint) -> str:
+    """Return an endpoint's name, and why nothing is sent to it, if nothing is."""
+    return f"{endpoint.name} ({CONFIG_MISTAKE}, {endpoint.mistake})" if endpoint.mistake else endpoint.name
+
+
+def _files(settings: Settings) -> tuple[Path, ...]:
+    """Return what settings were read from: their own file, and those that values stand in."""
+    return (*([settings.file] if settings.file else []), *sorted(settings.files))
+
+
+def _states(files: tuple[Path, ...]) -> dict[Path, FileState]:
+    return {path: state_of(path) for path in files}
+
+
+def _moves(old: Settings, new: Settings) -> Iterator[str]:
+    """Yield in words which endpoints have another URL; of the URLs only what may be shown."""
+    before = {endpoint.name: endpoint for endpoint in old.endpoints}
+    for endpoint in new.endpoints:
+        was = before.get(endpoint.name, endpoint)
+        if was.url != endpoint.url:
+            same = " (its path changed)" if was.place == endpoint.place else f", and no more to {was.place}"
+            yield f"endpoint {endpoint.name} is sent to {endpoint.place} from now on{same}"

@@ -22,6 +22,7 @@ from sfwebhooks.certificates import ClientCertificate, certificates_of, check_id
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError
 from sfwebhooks.events import printable
+from sfwebhooks.textfile import FileState, state_of
 
 #: the only names of files that OpenSSL looks for in a folder of CAs
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
@@ -30,8 +31,8 @@ DAY = 86400
 EXPIRY_WARNING_SECONDS = 30.0 * DAY
 #: a bundle of more certificates holds public CAs: of these one ends now and then, and nobody has to act
 OWN_BUNDLE_MAX = 16
-#: file, or folder of CAs -> time of its last change in nanoseconds, size, inode; nothing where it is missing
-States = Mapping[Path, tuple[int, ...]]
+#: file, or folder of CAs -> what differs once it was changed
+States = Mapping[Path, FileState]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Credentials:
     @property
     def outdated(self) -> bool:
         """Whether one of the files has been changed since: a call of `stat` for each of them."""
-        return any(_state(path) != state for path, state in self.states.items())
+        return any(state_of(path) != state for path, state in self.states.items())
 
     def check(self, now: float) -> None:
         """Check that our client certificate, if there is one, is valid at `now` (epoch seconds).
@@ -113,6 +114,8 @@ def _load(endpoint: Endpoint, states: States, now: float) -> Credentials:
     # a receiver may ask for our certificate only once it knows the path (Apache: SSLVerifyClient in a Location);
     # TLS 1.3 allows that only with a client that has offered it in its hello (RFC 8446 section 4.2.6)
     context.post_handshake_auth = endpoint.client_cert is not None
+    if ssl.HAS_NEVER_CHECK_COMMON_NAME:
+        context.hostname_checks_common_name = False  # RFC 9525 section 2; requests and curl do not look at it either
     _trust(context, endpoint)
     return Credentials(context, _identify(context, endpoint, now), states)
 
@@ -145,17 +148,7 @@ def _ending(what: str, file: Path, now: float) -> list[Expiry]:
 
 
 def _states(endpoint: Endpoint) -> States:
-    paths = (endpoint.ca_bundle, endpoint.client_cert, endpoint.client_key)
-    return {path: _state(path) for path in paths if path}
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Return what differs once a file has been changed or replaced; a folder once a file came into it or left it."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return ()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return {path: state_of(path) for path in endpoint.files}
 
 
 def _trust(context: ssl.SSLContext, endpoint: Endpoint) -> None:

@@ -69,7 +69,8 @@ class Upkeep:
             for endpoint in self._settings.endpoints:
                 self._warn_of_age(endpoint, now)
         if self._is_due("tidy", TIDY_SECONDS, now):
-            dark = {one.name for one in self._settings.endpoints if self._outbox.health(one.name).is_dark}
+            right = (one for one in self._settings.endpoints if not one.mistake)
+            dark = {one.name for one in right if self._outbox.health(one.name).is_dark}
             long_here = self._steady() - self._began_at >= REMOVED_SECONDS
             expire(self._records, self._outbox, self._settings, dark, now, removed=long_here)
             self._records.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
@@ -143,7 +144,7 @@ def expire(
         known = endpoints.get(name)
         if known and name in dark:
             number = records.expire(name, DeadReason.EXPIRED, known.max_age, now)
-        elif removed and not (known or name in settings.unused or settings.mistakes or not endpoints):
+        elif removed and endpoints and settings.is_complete and not (known or name in settings.unused):
             number = records.expire(name, DeadReason.REMOVED, longest, now)
         else:
             continue

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches
+from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
 from sfwebhooks.keys import problem
 from sfwebhooks.masking import shown
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
 EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
+#: likeness from which on a word is a typo of another one: two letters of four that changed places
+TYPO = 0.75
+#: characters of what may be a name
+NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
 
 
@@ -36,10 +40,30 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
+def alike(word: str, names: Iterable[str]) -> list[str]:
+    """Return the names of which a word may be a typo, also those that begin with the whole word, or it with them."""
+    return [name for name in names if len(word) <= NAME_MAX and _are_alike(word.lower(), name.lower())]
+
+
+def _are_alike(one: str, other: str) -> bool:
+    matcher = difflib.SequenceMatcher(None, one, other)
+    if matcher.real_quick_ratio() >= TYPO and matcher.ratio() >= TYPO:
+        return True
+    short, long = sorted((one, other), key=len)
+    return bool(short) and long.startswith((f"{short}_", f"{short}-"))
+
+
 def comment_in(text: str) -> str:
     """Return what to say if a comment seems to stand behind a value, of which an INI file makes it a part."""
     match = re.search(r"\s([#;])", text)
     return f"what follows {match[1]} looks like a comment, which needs a line of its own" if match else ""
+
+
+def pasted_in(url: str) -> str:
+    """Return what to say if a URL came with what a page or a shell had put into it."""
+    if re.search("&(?:amp|quot|lt|gt);", url, re.IGNORECASE):
+        return "&amp; in it is how a web page writes &: it looks copied from the page's source"
+    return r"there is a backslash in it, as a shell wants before ? and &" if "\\" in url else ""
 
 
 def quotes_in(parts: Iterable[str]) -> str:
@@ -158,6 +182,8 @@ def event_words(text: str) -> tuple[str, ...]:
     if wrong:
         told = (f'"{shown(word)}" is no event.{nearest(_wanted(word), sorted(EVENT_NAMES))}' for word in wrong)
         raise WrongWordsError(f"{' '.join(told)} {EVENTS_ACCEPTED.capitalize()}", wrong)
+    if not takes_anything(found):
+        raise ValueError(f"no event is left: what is listed is taken away again by !; {EVENTS_ACCEPTED}")
     return found
 
 

@@ -16,6 +16,9 @@ from sfwebhooks.records import Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 
+#: why an endpoint is not sent to whose settings have a mistake: a state of a process, which is written nowhere
+CONFIG_MISTAKE = "config_mistake"
+
 
 def paused(orders: Orders) -> str:
     """Return in words until when an operator lets nothing be sent."""
@@ -26,8 +29,14 @@ def paused(orders: Orders) -> str:
     )
 
 
-def obstacle(health: Health, orders: Orders, now: float) -> str:
-    """Return in a few words why an endpoint is not sent all that waits for it, or nothing if it is."""
+def obstacle(health: Health, orders: Orders, now: float, mistake: str = "") -> str:
+    """Return in a few words why an endpoint is not sent all that waits for it, or nothing if it is.
+
+    Args:
+        mistake: in its settings, as this process has them.
+    """
+    if mistake:
+        return f"{CONFIG_MISTAKE}, {mistake}"
     if orders.paused_until > now:
         return paused(orders)
     if health.condition is Condition.DISABLED:
@@ -35,9 +44,11 @@ def obstacle(health: Health, orders: Orders, now: float) -> str:
     return "" if health.healthy else f"{health.condition.value}, {health.reason}"
 
 
-def why_waiting(name: str, health: Health, orders: Orders, now: float) -> str:
-    """Return in words why an endpoint has deliveries that wait, and what helps."""
-    words = obstacle(health, orders, now)
+def why_waiting(name: str, health: Health, orders: Orders, now: float, mistake: str = "") -> str:
+    """Return in words why an endpoint has deliveries that wait, and what helps; for the arguments see `obstacle`."""
+    words = obstacle(health, orders, now, mistake)
+    if mistake:
+        return f"{words}; sent once its settings are right, see sfwebhooks check"
     if orders.paused_until > now:
         return f"{words}; sfwebhooks resume {name}"
     if health.condition is Condition.DISABLED:
@@ -51,8 +62,11 @@ def why_waiting(name: str, health: Health, orders: Orders, now: float) -> str:
     return "for their next attempt"
 
 
-def summary(outbox: Outbox, scan_id: str, now: float) -> str:
+def summary(outbox: Outbox, scan_id: str, now: float, held: Mapping[str, str]) -> str:
     """Return in one line what became of a scan's deliveries.
+
+    Args:
+        held: endpoint -> the mistake in its settings, for those that have one.
 
     Raises:
         OutboxError: the outbox cannot be read.
@@ -61,7 +75,7 @@ def summary(outbox: Outbox, scan_id: str, now: float) -> str:
         counts = records.counts(Selection(scan=scan_id))
     numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
     waiting = {name: found["waiting"] for name, found in sorted(counts.items()) if "waiting" in found}
-    obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now) for name in waiting}
+    obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now, held.get(name, "")) for name in waiting}
     withheld: Counter[str] = Counter()
     for reasons in outbox.withheld(scan_id).values():
         withheld.update(reasons)

@@ -165,6 +165,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _nobody_writes_settings_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait until the file that it has just written is left alone."""
+    monkeypatch.setattr("sfwebhooks.textfile.QUIET_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """The CA of the receivers and of their clients."""

@@ -328,6 +328,12 @@ def by(key: bytes, body: bytes = BODY) -> dict[str, str]:
         (base64.b64decode(WHSEC[6:]), WHSEC[6:], "if the secret were decoded from base64 (as after whsec_)"),
         (b"\xab" * 16, "ab" * 16, "if the secret were decoded from hex"),
         (TEXT.encode() + b"\n", TEXT, "with a newline at the end of the secret"),
+        (TEXT.encode() + b"\r\n", TEXT, "with a newline (CRLF) at the end of the secret"),
+        (TEXT.encode() + b" ", TEXT, "with a blank at the end of the secret"),
+        (TEXT.encode() + b"\t", TEXT, "with a tab at the end of the secret"),
+        (b" " + TEXT.encode(), TEXT, "with a blank at the beginning of the secret"),
+        (b"\xef\xbb\xbf" + TEXT.encode(), TEXT, "with a byte order mark at the beginning of the secret"),
+        (TEXT.encode() + b"\n", TEXT + "\n", "with a newline at the end of the secret"),
         (f'"{TEXT}"'.encode(), TEXT, "with quotes around the secret"),
         (TEXT.encode(), f"'{TEXT}'", "without the quotes around the secret"),
     ],
@@ -337,6 +343,19 @@ def test_another_understanding_of_the_secret_is_found(
 ) -> None:
     code, text = verify(saved(by(key)), OTHER, known)
     assert (code, f"it would fit secret 2 {said}" in text) == (1, True)
+
+
+@pytest.mark.parametrize(("end", "told"), [("", False), ("\n", True), (" ", True)])
+@pytest.mark.parametrize("source", ["env:TEAM", "file:TEAM"])
+def test_a_newline_that_was_removed_from_a_secret_is_reported(
+    verify: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, end: str, told: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEAM", TEXT + end)
+    (tmp_path / "TEAM").write_text(TEXT + end)
+    code, text = verify(saved(signed(TEXT)), arguments=("--secret", source))
+    words = "--secret 1: the newline or blank around it was removed; a receiver that keeps it verifies nothing"
+    assert (code, words in text) == (0, told)
 
 
 def test_a_receiver_with_the_whsec_form_of_a_text_learns_what_differs(verify: Callable[..., Any]) -> None:

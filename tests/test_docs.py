@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks import config
-from sfwebhooks.cli import parser
+from sfwebhooks.cli import main, parser
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
 from sfwebhooks.findings import DATA_MAX, to_event
@@ -75,6 +75,8 @@ def test_the_five_lines_of_the_readme_are_right(tmp_path: Path) -> None:
     lines = re.search(r"```ini\n(.*?)```", README, re.S)
     assert lines
     (tmp_path / "webhooks.ini").write_text(lines[1])
+    assert main(["keygen", "--file", str(tmp_path / "webhooks.secret")]) == 0
+    assert "`sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret`" in README
     found = config.load(tmp_path / "webhooks.ini")
     assert (len(lines[1].splitlines()), found.mistakes, found.enabled) == (5, (), True)
     assert [one.name for one in found.endpoints] == ["default"]

@@ -209,6 +209,7 @@ CHANGES = {
     "batch_wait": 1.0,
     "max_age": 60.0,
     "fallback": "another",
+    "mistake": "secret: it is a sample",
 }
 
 

@@ -111,7 +111,7 @@ def test_ui_url_is_inherited() -> None:
 def test_a_wrong_ui_url_is_a_mistake(url: str) -> None:
     settings = load_mapping({"team": {"url": URL, "ui_url": url}})
     assert [mistake.key for mistake in settings.mistakes] == ["ui_url"]
-    assert not settings.endpoints
+    assert list(settings.held) == ["team"]
 
 
 def test_the_link_opens_the_scan() -> None:

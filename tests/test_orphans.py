@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,9 +238,15 @@ def test_a_scan_whose_database_is_full_of_rubbish_holds_up_no_other(
     assert sql(outbox, "SELECT ended FROM scan WHERE id = 'OTHER'") == [("scan_failed",)]
 
 
-def test_a_scan_waits_while_the_configuration_has_a_mistake(outbox: Outbox, scan: Scan) -> None:
-    assert tell_orphans(outbox, Settings((TEAM,), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),))) == 0
+def test_a_scan_waits_while_the_events_of_an_endpoint_are_not_known(outbox: Outbox, scan: Scan) -> None:
+    assert tell_orphans(outbox, Settings((TEAM,), is_complete=False)) == 0
     assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_a_scan_does_not_wait_for_an_endpoint_that_only_must_not_be_sent_to(outbox: Outbox, scan: Scan) -> None:
+    held = replace(TEAM, mistake="secret: it is a sample")
+    assert tell_orphans(outbox, Settings((held,), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),))) == 1
+    assert told(outbox)[-1] == "scan_failed"
 
 
 def test_a_scan_id_that_comes_again_is_the_same_scan(outbox: Outbox, scan: Scan) -> None:

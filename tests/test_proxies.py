@@ -201,6 +201,16 @@ def test_a_proxy_over_tls_is_verified(
     assert reply.detail == "the proxy: unable to get local issuer certificate"
 
 
+def test_a_proxy_over_tls_is_not_verified_by_its_common_name(
+    receive: Callable[..., Team], send: Callable[..., Reply], authority: Authority
+) -> None:
+    nameless = authority.issue("localhost", hosts=["127.0.0.2"])
+    middleman, team = Middleman(server_context(nameless.cert, nameless.key)), receive()
+    reply = send(team.url, middleman.url.replace("127.0.0.1", "localhost"))
+    middleman.close()
+    assert (reply.failure, middleman.heads, team.got) == (Failure.TLS_UNVERIFIED, [], [])
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_over_tls_is_verified_even_where_the_receiver_is_not(
     receive: Callable[..., Team],
@@ -581,13 +591,13 @@ def test_a_login_that_socks_cannot_carry_is_not_taken() -> None:
 
 
 def test_proxy_and_allow_private_are_read_from_the_configuration(tmp_path: Path) -> None:
-    (tmp_path / "proxy").write_text("http://user:password@proxy.example:3128\n")
+    (tmp_path / "proxy").write_text("http://user:pass-4711@proxy.example:3128\n")
     found = load_mapping(
         {"proxy": "file:proxy", "allow_private": "no", "team": {"url": "https://receiver.example/"}}, folder=tmp_path
     )
     assert found.mistakes == ()
     endpoint = found.endpoints[0]
-    assert endpoint.proxy and Proxy.of(endpoint.proxy) == Proxy("http", "proxy.example", 3128, "user", "password")
+    assert endpoint.proxy and Proxy.of(endpoint.proxy) == Proxy("http", "proxy.example", 3128, "user", "pass-4711")
     assert endpoint.allow_private is False
 
 

@@ -388,6 +388,15 @@ def test_a_certificate_for_another_host_is_not_verified(receive: Callable[..., T
     assert send(team.url, ca_bundle=authority.cert).failure is Failure.TLS_UNVERIFIED
 
 
+def test_a_certificate_without_a_dns_name_is_not_verified_by_its_common_name(
+    receive: Callable[..., Team], authority: Authority
+) -> None:
+    nameless = authority.issue("localhost", hosts=["127.0.0.2"])
+    team = receive(tls=server_context(nameless.cert, nameless.key))
+    reply = send(team.url.replace("127.0.0.1", "localhost"), ca_bundle=authority.cert)
+    assert (reply.failure, team.got) == (Failure.TLS_UNVERIFIED, [])
+
+
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_verify_tls_false_takes_any_certificate(receive: Callable[..., Team], https: ssl.SSLContext) -> None:
     assert send(receive(tls=https).url, verify_tls=False).status == 200

@@ -158,6 +158,93 @@ def test_it_keeps_the_configuration_that_works_if_the_new_one_is_wrong(
     assert any('timeout = "soon": accepted: a duration' in line for line in service.said)
 
 
+def test_it_follows_a_secret_that_changes_in_its_file(
+    run: Callable[[], Run], tmp_path: Path, receive: Callable[..., Team], outbox: Outbox
+) -> None:
+    changed = receive(["the new secret"])
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "webhooks.ini").write_text(f"[webhooks]\ndefault_url = {changed.url}\nsecret = file:secret\n")
+    service = run()
+    (tmp_path / "secret").write_text("the new secret\n")
+    service.wait_for("the configuration was read again")
+    put(outbox, an_endpoint("default", events=("all",)))
+    assert changed.wait_for(1)[0].problems == ()
+
+
+def test_it_sends_what_waits_once_a_file_that_was_away_is_there(
+    run: Callable[[], Run], tmp_path: Path, signed: Team, outbox: Outbox
+) -> None:
+    (tmp_path / "webhooks.ini").write_text(f"[webhooks]\ndefault_url = {signed.url}\nsecret = file:secret\n")
+    put(outbox, an_endpoint("default", events=("all",)))
+    service = run()
+    service.wait_for(f"default (config_mistake, secret: {tmp_path / 'secret'} cannot be read: No such file")
+    (tmp_path / "secret").write_text(SECRET)
+    assert signed.wait_for(1)[0].problems == ()
+
+
+def test_it_keeps_the_secret_that_works_while_its_file_is_away(
+    run: Callable[[], Run], tmp_path: Path, signed: Team, outbox: Outbox
+) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "webhooks.ini").write_text(f"[webhooks]\ndefault_url = {signed.url}\nsecret = file:secret\n")
+    service = run()
+    (tmp_path / "secret").unlink()
+    service.wait_for("the one before is still used")
+    put(outbox, an_endpoint("default", events=("all",)))
+    assert signed.wait_for(1)[0].problems == ()
+
+
+def test_it_takes_a_change_though_an_old_mistake_is_still_there(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    path = tmp_path / "webhooks.ini"
+    path.write_text(f"{path.read_text()}[webhooks.late]\nurl = {signed.url}\nsecret = env:NOT_SET_ANYWHERE\n")
+    service = run()
+    path.write_text(path.read_text().replace("events = all", "events = scan_*"))
+    service.wait_for("the configuration was read again")
+
+
+def test_a_url_that_changes_is_logged_without_its_path(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    service = run()
+    path, place = tmp_path / "webhooks.ini", signed.url.rpartition("/")[0]
+    path.write_text(path.read_text().replace(signed.url, f"{place}/hidden-path"))
+    service.wait_for(f"endpoint team is sent to {place} from now on (its path changed)")
+    path.write_text(path.read_text().replace(place, place.replace("127.0.0.1", "localhost")))
+    service.wait_for(f"{place.replace('127.0.0.1', 'localhost')} from now on, and no more to {place}")
+    assert not any("hidden" in line for line in service.said)
+
+
+def test_no_configuration_that_is_half_written_is_used(
+    run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
+) -> None:
+    configure(team=signed)
+    service = run()
+    path, text, over = tmp_path / "webhooks.ini", (tmp_path / "webhooks.ini").read_text(), threading.Event()
+    cut = text.index("/webhook") + 4
+
+    def write() -> None:
+        while not over.wait(0.01):
+            with path.open("w") as file:
+                file.write(text[:cut])
+                file.flush()
+                over.wait(0.05)
+                file.write(text[cut:])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for number in range(1, 41):
+        put(outbox, EVERYONE, start=number)
+        signed.wait_for(number)
+    over.set()
+    writer.join()
+    assert {received.path for received in signed.got} == {"/webhook"}
+    assert service.end(signal.SIGTERM) == 0
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 def test_it_reads_the_configuration_again_when_it_is_told_to(
     run: Callable[[], Run], tmp_path: Path, receive: Callable[..., Team], outbox: Outbox

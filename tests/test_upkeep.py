@@ -124,11 +124,19 @@ def test_what_waits_for_an_endpoint_that_was_removed_expires_in_a_process_that_s
     assert [found for found, _ in states(outbox)] == [state]
 
 
-def test_nothing_expires_for_an_endpoint_that_was_removed_while_the_settings_have_a_mistake(
+def test_nothing_expires_for_an_endpoint_that_was_removed_while_one_may_be_unknown(
     outbox: Outbox, upkeep: Callable[..., Upkeep]
 ) -> None:
     put(outbox, an_endpoint("left-out"))
-    later(upkeep(an_endpoint(), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)))
+    later(upkeep(an_endpoint(), is_complete=False))
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_expires_while_its_endpoint_must_not_be_sent_to(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    held = an_endpoint("held", mistake="secret: it is a sample", max_age=DAY)
+    put(outbox, held)
+    ill(outbox, "held")
+    later(upkeep(an_endpoint(), held, mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)))
     assert states(outbox) == [("waiting", "")]
 
 

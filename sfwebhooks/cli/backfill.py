@@ -211,7 +211,7 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
     if UNWRITABLE in withheld:
         out.print(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
     if waiting:
-        why = why_waiting(name, outbox.health(name), outbox.orders(name), time.time())
+        why = why_waiting(name, outbox.health(name), outbox.orders(name), time.time(), work.endpoint.mistake)
         out.print(plain(f"{name}: {waiting} waiting: {why}"))
     if dead:
         out.print(plain(f"The dead ones: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))

@@ -6,7 +6,6 @@ import argparse
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.text import Text
@@ -15,16 +14,15 @@ from sfwebhooks.cli.common import add_config, console, folder, plain, settings, 
 from sfwebhooks.config import Settings, disabled
 from sfwebhooks.database import FILE
 from sfwebhooks.dependencies import outdated
+from sfwebhooks.doubts import open_to_others
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError
-from sfwebhooks.formats import CHATS
 from sfwebhooks.hostdb import MODULE, saved_options
 from sfwebhooks.install import SHIM, modules_folder
-from sfwebhooks.keys import WHSEC, WHSK, is_asymmetric, receiver_form
-from sfwebhooks.naming import NAMINGS
+from sfwebhooks.keys import WHSEC, WHSK, receiver_form
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.tls import context_for, expiring
-from sfwebhooks.waiting import paused
+from sfwebhooks.waiting import CONFIG_MISTAKE, paused
 
 #: columns of a terminal from which on all of these stand side by side
 WIDE = 130
@@ -43,7 +41,8 @@ def add(commands: Any) -> None:
 
 def _check(given: argparse.Namespace) -> int:
     found, out = settings(given), console()
-    broken = {endpoint.name: problem for endpoint in found.endpoints if (problem := _tls_problem(endpoint))}
+    sent_to = [endpoint for endpoint in found.endpoints if not endpoint.mistake]
+    broken = {endpoint.name: problem for endpoint in sent_to if (problem := _tls_problem(endpoint))}
     mistakes = [str(mistake) for mistake in found.mistakes]
     mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
     if not (found.endpoints or mistakes):
@@ -56,8 +55,9 @@ def _check(given: argparse.Namespace) -> int:
     if given.show_secrets:
         _print_secrets(found, out)
     missing = ["the module is not in SpiderFoot: sfwebhooks install"] if module and not module.exists() else []
-    warnings = [*missing, *outdated(), *found.warnings, *(text for one in found.endpoints for text in _warnings(one))]
-    for warning in warnings:
+    ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
+    exposed = open_to_others(folder(given) / FILE, is_secret=True)
+    for warning in [*missing, *outdated(), *found.warnings, *ends, *([exposed] if exposed else [])]:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))
@@ -89,6 +89,7 @@ def _states(found: Settings, broken: dict[str, str], path: Path) -> dict[str, Te
             if orders.paused_until > time.time():
                 states[endpoint.name] = plain(paused(orders), "yellow")
         outbox.close()
+    states |= {name: plain(f"{CONFIG_MISTAKE}: see below", "red") for name in found.held}
     return states | {name: plain("held: see below", "red") for name in broken}
 
 
@@ -138,23 +139,6 @@ def _module() -> Path | None:
         return modules_folder() / SHIM
     except InstallError:
         return None  # a SpiderFoot that is not installed with pip; nobody said where it is
-
-
-def _warnings(endpoint: Endpoint) -> list[str]:
-    """Return what is usable, but worth a look."""
-    found = []
-    host = urlsplit(endpoint.place).hostname or ""
-    found += [f"{endpoint.name}: {expiry.words}" for expiry in expiring(endpoint, time.time())]
-    if not endpoint.secrets and not endpoint.api_key and endpoint.format not in CHATS:
-        found.append(f"{endpoint.name} has no secret: its receiver cannot tell who sent a message")
-    naming = NAMINGS[endpoint.naming]
-    if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
-        found.append(f"{endpoint.name} has whsk_ secrets only: its messages have no {naming.signature}")
-    if endpoint.place.startswith("http://") and host not in ("localhost", "::1") and not host.startswith("127."):
-        found.append(f"{endpoint.name} has an http:// url: anybody on the way can read its messages")
-    if host == "hooks.slack.com" and endpoint.format != "slack":
-        found.append(f"{endpoint.name} sends to Slack, which takes only format = slack")
-    return found
 
 
 def _print_secrets(found: Settings, out: Console) -> None:

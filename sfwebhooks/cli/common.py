@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sfwebhooks import config, files
-from sfwebhooks.assembly import resolved
+from sfwebhooks.assembly import sourced
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import clean_text, printable
@@ -189,16 +189,43 @@ def named_content(name: str, most: int) -> bytes:
     return files.read(sys.stdin.buffer, most)
 
 
-def known_secrets(texts: Sequence[str]) -> list[str]:
-    """Return what a receiver verifies with, of --secret arguments: text, env:NAME or file:PATH.
+def without_mistake(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint whose settings are all known.
 
     Raises:
-        ConfigError: one of them cannot be had, or is malformed.
+        ConfigError: they have a mistake.
+    """
+    if endpoint.mistake:
+        raise ConfigError(f'endpoint "{endpoint.name}" has a mistake in its settings: {endpoint.mistake}')
+    return endpoint
+
+
+def held_in(folder: Path) -> dict[str, str]:
+    """Return the endpoints that a data folder's settings hold: name -> mistake; none where there are no settings."""
+    return config.load(config.find(saved_options(folder).get("config", ""), folder)).held
+
+
+def named_secrets(texts: Sequence[str]) -> list[str]:
+    """Return what --secret arguments stand for, with the blanks around it: text, env:NAME or file:PATH.
+
+    Raises:
+        ConfigError: one of them cannot be had.
     """
     try:
-        known = [resolved(text, Path(), pipes=True) for text in texts]
-        if any(clean_text(text) != text for text in known):
+        return [sourced(text, Path(), pipes=True) for text in texts]
+    except ValueError as error:
+        raise ConfigError(f"--secret: {error}") from error
+
+
+def known_secrets(texts: Sequence[str]) -> list[str]:
+    """Return what a receiver verifies with, of the secrets that its arguments stand for.
+
+    Raises:
+        ConfigError: one of them is malformed.
+    """
+    try:
+        if any(clean_text(text) != text for text in texts):
             raise ValueError("accepted: text that UTF-8 can write")
-        return [secret.reveal() for text in known for secret in receiver_secrets(text)]
+        return [secret.reveal() for text in texts for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import plain, said
+from sfwebhooks.cli.common import held_in, plain, said
 from sfwebhooks.cli.listing import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
 from sfwebhooks.cli.selecting import add_filters, on_outbox, selection
 from sfwebhooks.errors import OutboxBusyError
@@ -80,11 +80,13 @@ def show(found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ..
 
 def _print_waiting(endpoints: Collection[str], path: Path, out: Console) -> None:
     """Say of each endpoint that takes nothing now why its deliveries wait."""
+    held = held_in(path.parent) if endpoints else {}
     with closing(Outbox(path)) as outbox:
         for name in sorted(endpoints):
             health, orders, now = outbox.health(name), outbox.orders(name), time.time()
-            if not health.healthy or health.failures or orders.paused_until > now:
-                out.print(plain(f"{name} has some waiting: {why_waiting(name, health, orders, now)}"))
+            mistake = held.get(name, "")
+            if mistake or not health.healthy or health.failures or orders.paused_until > now:
+                out.print(plain(f"{name} has some waiting: {why_waiting(name, health, orders, now, mistake)}"))
 
 
 def _follow(records: Records, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:

@@ -74,14 +74,14 @@ def _deliver(found: Settings, path: Path, timeout: float, out: Console) -> int:
 def _waiting(outbox: Outbox, found: Settings) -> list[str]:
     """Return for each endpoint with waiting deliveries how many, and why."""
     lines = []
-    names = {endpoint.name for endpoint in found.endpoints}
+    names, held = {endpoint.name for endpoint in found.endpoints}, found.held
     records = Records(outbox.path)
     for name, states in sorted(records.counts(Selection(states=(State.WAITING,))).items()):
         known = name in names
         why = (
-            why_waiting(name, outbox.health(name), outbox.orders(name), time.time())
+            why_waiting(name, outbox.health(name), outbox.orders(name), time.time(), held.get(name, ""))
             if known
-            else "it is not in the settings, or has a mistake there"
+            else "it is not in the settings, is switched off there, or its events cannot be known"
         )
         lines.append(f"{name}: {states[State.WAITING.value]} waiting: {why}")
     records.close()

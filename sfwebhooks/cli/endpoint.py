@@ -22,7 +22,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
 from sfwebhooks.values import seconds
-from sfwebhooks.waiting import paused
+from sfwebhooks.waiting import CONFIG_MISTAKE, paused
 
 FOREVER = float("inf")
 
@@ -47,6 +47,10 @@ def add(commands: Any) -> None:
 def _test(given: argparse.Namespace) -> int:
     out, failed = console(), 0
     for endpoint in _chosen(given):
+        if endpoint.mistake:
+            out.print(plain(f"{endpoint.name}: not sent, {CONFIG_MISTAKE}, {endpoint.mistake}", "red"))
+            failed += 1
+            continue
         orders, _ = _known(given, endpoint)
         if orders.paused_until > time.time():
             out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent nevertheless.", "yellow"))

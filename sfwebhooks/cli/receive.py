@@ -20,7 +20,16 @@ from rich.console import Console
 
 from sfwebhooks.assembly import resolved
 from sfwebhooks.books import Account, Books
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, plain, said
+from sfwebhooks.cli.common import (
+    add_config,
+    console,
+    endpoint_named,
+    known_secrets,
+    named_secrets,
+    plain,
+    said,
+    without_mistake,
+)
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_regular
@@ -125,13 +134,13 @@ def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
 
 def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     """Return what to check and the port, as the arguments or the endpoint say."""
-    known, port = known_secrets(given.secret), given.port
+    known, port = known_secrets(named_secrets(given.secret)), given.port
     try:
         api_key = resolved(given.api_key, Path(), pipes=True)
     except ValueError as error:
         raise ConfigError(f"--api-key: {error}") from error
     if given.endpoint:
-        endpoint = endpoint_named(given, given.endpoint)
+        endpoint = without_mistake(endpoint_named(given, given.endpoint))
         _demand_tls(endpoint, given.cert)
         known += [secret.reveal() for secret in endpoint.secrets]
         api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")

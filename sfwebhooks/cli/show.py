@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.cli.common import add_data, plain, table
+from sfwebhooks.cli.common import add_data, held_in, plain, table
 from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
 from sfwebhooks.cli.selecting import on_outbox
 from sfwebhooks.clocks import moment
@@ -82,8 +82,9 @@ def _why_waiting(record: Record, path: Path) -> str:
     """Return why a delivery waits though its time may have come, or nothing if it only waits for that."""
     with closing(Outbox(path)) as outbox:
         health, orders, now = outbox.health(record.endpoint), outbox.orders(record.endpoint), time.time()
-    stopped = obstacle(health, orders, now) or not health.may_send(now)
-    return why_waiting(record.endpoint, health, orders, now) if stopped else ""
+    mistake = held_in(path.parent).get(record.endpoint, "")
+    stopped = obstacle(health, orders, now, mistake) or not health.may_send(now)
+    return why_waiting(record.endpoint, health, orders, now, mistake) if stopped else ""
 
 
 def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,17 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.captured import Captured, from_file, from_parts
-from sfwebhooks.cli.common import add_config, console, endpoint_named, known_secrets, named_content, plain, said
+from sfwebhooks.cli.common import (
+    add_config,
+    console,
+    endpoint_named,
+    known_secrets,
+    named_content,
+    named_secrets,
+    plain,
+    said,
+    without_mistake,
+)
 from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
 from sfwebhooks.receiver import BODY_MAX
@@ -71,9 +81,10 @@ def line_number(text: str) -> int:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    messages, secrets = _messages(given), known_secrets(given.secret)
+    messages, named = _messages(given), named_secrets(given.secret)
+    secrets = known_secrets(named)
     if given.endpoint:
-        secrets += [secret.reveal() for secret in endpoint_named(given, given.endpoint).secrets]
+        secrets += [secret.reveal() for secret in without_mistake(endpoint_named(given, given.endpoint)).secrets]
     if not secrets:
         lacking = f'endpoint "{given.endpoint}" has no secret' if given.endpoint else "--secret or --endpoint is needed"
         raise ConfigError(f"{lacking}: there is nothing to verify with")
@@ -83,6 +94,10 @@ def _verify(given: argparse.Namespace) -> int:
         _print(message, diagnosis, len(done) > 1, out)
     if given.now is not None and any(message.at is not None for message in messages):
         out.print("--now decides nothing about requests of receive --save, which wrote down when they came.")
+    for number, text in enumerate(named, 1):
+        if text != text.strip():
+            cut = f"--secret {number}: the newline or blank around it was removed"
+            out.print(plain(f"{cut}; a receiver that keeps it verifies nothing"), soft_wrap=True)
     verified = sum(diagnosis.verified for _, diagnosis in done)
     if len(done) > 1:
         out.print(plain(f"{verified} of {len(done)} verified.", COLOURS[verified == len(done)]))

@@ -1,0 +1,95 @@
+"""Files that are written by hand or by a tool while we run: a path comes in; the whole content goes out, never a half.
+
+The INI file and what `file:` names are read here. Somebody may be writing them just now: a file that was changed a
+moment ago is read until two looks at it agree.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+from sfwebhooks.files import SETTINGS_MAX, content
+
+#: seconds for which a file has to be left alone
+QUIET_SECONDS = 0.3
+#: seconds after which a file that changes all the time is given up
+PATIENCE_SECONDS = 5.0
+#: time of the last change in nanoseconds, size, inode; nothing where there is no file
+FileState = tuple[int, ...]
+
+
+def state_of(path: Path) -> FileState:
+    """Return what differs once a file has been changed or replaced; a folder once a file came into it or left it."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def settled(path: Path) -> bytes:
+    """Return the content of a regular file that nobody is writing.
+
+    Raises:
+        OSError: it cannot be read, is too large, or changes all the time.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    look = _look(path)
+    while abs(time.time() - look[0][0] / 1e9) < QUIET_SECONDS:
+        time.sleep(QUIET_SECONDS)
+        before, look = look, _look(path)
+        if look == before:
+            break
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, "it is being written all the time")
+    return look[1]
+
+
+def text_of(data: bytes) -> str:
+    """Return a text in UTF-8, with or without a byte order mark, its lines ended by newlines.
+
+    Raises:
+        ValueError: it is in another encoding; the text says in which one it seems to be, and how to save it.
+    """
+    wide = _wide(data)
+    if wide:
+        raise ValueError(f"it is saved as {wide}; {_conversion(wide)}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8; {_guess(data)}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _look(path: Path) -> tuple[FileState, bytes]:
+    """Return the state of a regular file and its content."""
+    data = content(path, SETTINGS_MAX)
+    return state_of(path) or (0,), data
+
+
+def _wide(data: bytes) -> str:
+    """Return the name of an encoding of two or four bytes a character, or nothing: by its mark, or by the zeros."""
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    even, odd = data[:400:2].count(0), data[1:400:2].count(0)
+    share = len(data[:400]) // 4
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (share and (even > share or odd > share) and not (even and odd)):
+        return "UTF-16"
+    return ""
+
+
+def _guess(data: bytes) -> str:
+    if any(byte < 32 and byte not in b"\t\n\r\f" for byte in data[:4000]):
+        return "it is not a text"
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return "save it as UTF-8"
+    return f"it seems to be Windows-1252 (ANSI); {_conversion('WINDOWS-1252')}"
+
+
+def _conversion(name: str) -> str:
+    return f"save it as UTF-8 (in an editor: Save as, encoding UTF-8; else: iconv -f {name} -t UTF-8)"
