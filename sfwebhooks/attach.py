@@ -23,7 +23,7 @@ from sfwebhooks import config
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
-from sfwebhooks.hostdb import MODULE, data_folder, saved_options
+from sfwebhooks.hostdb import MODULE, data_folder, is_deleted, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.plugin import begin_run, settings_of
 from sfwebhooks.recovery import tell_orphans
@@ -157,7 +157,7 @@ def _tell_at_exit(own_since: float) -> None:
     """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder()
-        settings = config.active(saved_options(folder), folder) if (folder / FILE).exists() else None
+        settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
         if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)

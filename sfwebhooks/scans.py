@@ -27,6 +27,7 @@ from sfwebhooks.hostlog import to_event as error_event
 from sfwebhooks.lifecycle import started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.owners import doubts
 from sfwebhooks.pending import Pending
 from sfwebhooks.progress import progress_of
 from sfwebhooks.recovery import NotYetError, replay_scan, tell_end, tell_orphans
@@ -67,6 +68,8 @@ class ScanRun:
         #: the file, of those that this process has seen, in which the scan is begun
         self._begun_in = 0
         self._trouble = ""
+        #: whether it may be over in a moment
+        self._passes = False
         #: since when it cannot be written, and when it was last told that it could not be; monotonic seconds
         self._trouble_at, self._warned_at = 0.0, float("-inf")
         self._ended = threading.Event()
@@ -74,7 +77,7 @@ class ScanRun:
 
     def begin(self) -> None:
         """Tell the scan's beginning and start sending."""
-        for text in (*self.settings.mistakes, *self.settings.warnings):
+        for text in (*self.settings.mistakes, *self.settings.warnings, *doubts(self._outbox.path)):
             self._log.warning("webhooks: %s", text)
         if not self.settings.endpoints:
             self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
@@ -97,7 +100,7 @@ class ScanRun:
         deadline = self._deadline()
         try:
             self._flush()
-            while self._trouble and time.monotonic() < deadline:
+            while self._trouble and self._passes and time.monotonic() < deadline:
                 time.sleep(0.2)
                 self._flush()
             if self._trouble:
@@ -154,7 +157,7 @@ class ScanRun:
                 if not self._trouble:
                     self._log.warning("webhooks: %s; events wait in memory", error)
                     self._trouble_at = begin
-                self._trouble = str(error)
+                self._trouble, self._passes = str(error), isinstance(error, OutboxBusyError)
                 return
         self._dispatcher.wake()
 
@@ -209,11 +212,18 @@ class ScanRun:
                 break
             if self._pending or self._trouble:
                 self._try(self._flush)
+            self._try(self._hold)
             self._try(self._tell_errors)
             self._try(self._tell_progress)
             self._try(self._dispatcher.tick)
             self._try(self._dispatcher.outbox.checkpoint)
         self._upkeep.close()
+
+    def _hold(self) -> None:
+        """Take the scan's lock again if its file was removed: other processes would report this one as dead."""
+        with self._flushing:
+            if self._begun_in and not self._ended.is_set() and not self._lock.held and self._lock.take():
+                self._log.warning("webhooks: the file of this scan's lock was removed while the scan runs; made again")
 
     def _tell_progress(self) -> None:
         """Tell how far the scan is, if that is due; not after its end, and not while the outbox is in trouble."""
