@@ -23,7 +23,7 @@ from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.escapes import as_typed
-from sfwebhooks.hostdb import MODULE, data_folder, saved_options
+from sfwebhooks.hostdb import MODULE, data_folder, is_deleted, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.parentage import children, has_crashed, stopped
 from sfwebhooks.plugin import begin_run, settings_of
@@ -163,7 +163,7 @@ def _tell_at_exit(stopped: frozenset[str]) -> None:
     """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder()
-        settings = config.active(saved_options(folder), folder) if (folder / FILE).exists() else None
+        settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
         if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)

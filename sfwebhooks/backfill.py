@@ -17,7 +17,7 @@ from sfwebhooks import pipeline, results
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
-from sfwebhooks.hostdb import DATABASE, HostDatabase, ScanRow, database_of
+from sfwebhooks.hostdb import DATABASE, HostDatabase, ScanRow, database_of, is_deleted
 from sfwebhooks.intake import OUTBOX_FULL
 from sfwebhooks.lifecycle import SEVERITY_OF_END, ended, started
 from sfwebhooks.locks import scan_lock
@@ -64,7 +64,7 @@ def past(outbox: Outbox, scan_id: str, dead: bool) -> Past:
         OutboxError: the outbox cannot be read.
     """
     folder = outbox.path.parent
-    known = outbox.scan(scan_id) if outbox.path.exists() else None
+    known = None if is_deleted(outbox.path) else outbox.scan(scan_id)
     database = database_of(known[0].database if known else str(folder / DATABASE), folder)
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)

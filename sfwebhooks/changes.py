@@ -5,15 +5,22 @@ What was selected and is no longer so when its turn comes is left alone (`chunks
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.chunks import Chunked
+from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.retry import DeadReason, State
 from sfwebhooks.selection import CHUNK, Selection, marks, numbers_of
 
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds that a deletion waits for who reads or writes, and between two tries
+ERASE_SECONDS = 5.0
+PAUSE_SECONDS = 0.05
 SETTLED = "d.state <> 'waiting'"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: a scan whose end was not told knows by its rows what it need not recover: without them that is sent again
@@ -49,10 +56,13 @@ class Changes(Chunked):
 
     def drop(self, selection: Selection) -> int:
         """Delete dead letters, and what belongs to them alone; return how many. Those of a running scan stay."""
-        return self._change(
+        dropped = self._change(
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete, still=DEAD),
         )
+        if dropped:
+            self._erase()
+        return dropped
 
     def waiting_endpoints(self) -> list[str]:
         """Return the names of the endpoints for which deliveries are waiting."""
@@ -67,8 +77,31 @@ class Changes(Chunked):
             partial(_bury, reason=reason.value, now=now),
         )
 
+    def _erase(self) -> None:
+        """Rewrite the file without what was deleted, and empty the log: SQLite leaves copies of rows behind where it
+        moved them, which `secure_delete` does not find."""
+        deadline, is_rewritten = time.monotonic() + ERASE_SECONDS, False
+        while True:
+            try:
+                if not is_rewritten:
+                    with self._reading() as sql:
+                        sql.execute("VACUUM")
+                    is_rewritten = True
+                if self.empty_log():
+                    return
+                trouble = "another process reads it"
+            except OutboxBusyError as error:
+                trouble = str(error)
+            if time.monotonic() > deadline:
+                text = "webhooks: parts of what was deleted may still be in %s or %s-wal (%s); %s"
+                log.warning(text, self.path, self.path.name, trouble, "sfwebhooks run empties the log each minute")
+                return
+            time.sleep(PAUSE_SECONDS)
+
     def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
         """Delete what was settled long ago, the oldest first; return how many. What is of a running scan stays.
+
+        Empties the log too, also of what other processes deleted; if somebody reads it just now, the next call does.
 
         Args:
             now: epoch seconds.
@@ -81,6 +114,7 @@ class Changes(Chunked):
             old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
             pruned += self._change(partial(oldest, selection=Selection()), partial(_delete, still=old))
+        self.empty_log()
         return pruned
 
 

@@ -51,8 +51,18 @@ class ScanRow:
 
 
 def data_folder() -> Path:
-    """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot."""
-    return Path(os.environ.get("SPIDERFOOT_DATA") or Path.home() / ".spiderfoot")
+    """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot.
+
+    Raises:
+        ConfigError: there is neither, as for a container's user without a name.
+    """
+    named = os.environ.get("SPIDERFOOT_DATA")
+    try:
+        return Path(named) if named else Path.home() / ".spiderfoot"
+    except RuntimeError as error:
+        raise ConfigError(
+            f"uid {os.getuid()} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
+        ) from error
 
 
 def database_of(scan_database: str, folder: Path) -> HostDatabase:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from sfwebhooks.errors import InstallError
+from sfwebhooks.owners import make
 
 SHIM = "sfp__stor_webhooks.py"
 MARK = "sfwebhooks install"
@@ -43,7 +44,9 @@ def install(folder: Path) -> Path:
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         _check_ours(path)
-        draft.write_text(text, encoding="utf-8")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(make(draft, 0o644), "w", encoding="utf-8") as file:
+            file.write(text)
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

@@ -1,21 +1,23 @@
 """Locks between processes, held by the kernel: a process that dies, however it does, has let go of them.
 
 One lock a URL (who holds it is the only process that sends there), and one a scan (a free one means that the
-scan's process is dead). No process ids, no time-outs.
+scan's process is dead). No process ids, no time-outs. They are beside the outbox as it is really called (`owners`), so
+that whoever uses it by another name finds the same ones.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.owners import LOCKS, Identity, identity, make_folder, open_ours, refused, resolved
 
-from sfwebhooks.errors import OutboxError, ShortageError, is_shortage
-
-FOLDER = "webhooks.locks"
 #: characters of a note
 NOTE_MAX = 96
 
@@ -24,60 +26,126 @@ class Lock:
     """A lock of a name, beside the outbox."""
 
     def __init__(self, outbox: Path, name: str) -> None:
-        self._path = outbox.parent / FOLDER / f"{name}.lock"
+        self._outbox = outbox
+        self._name = name
+        #: where it was taken, as which file, and the descriptor that holds it
+        self._path = outbox
+        self._identity: Identity | None = None
+        self._descriptor: int | None = None
         self._note: int | None = None
-        #: held while the note is written, and the lock let go of
+        #: held while it is taken or let go of, and the note is written
         self._guard = threading.Lock()
-        self._lock = FileLock(str(self._path), timeout=0, thread_local=False)
+        _ALL.add(self)
 
     @property
     def held(self) -> bool:
-        """Whether we hold it."""
-        return self._lock.is_locked
+        """Whether we hold it, and others find it held: one whose file was removed keeps nobody out."""
+        return self._descriptor is not None and identity(self._path) == self._identity
 
     def take(self) -> bool:
         """Take the lock if it is free; return whether we hold it now.
 
         Raises:
-            OutboxError: the lock's file cannot be made.
+            OutboxError: the lock's file cannot be made, or is not ours.
         """
-        try:
+        with self._guard:
             if not self.held:
-                self._path.parent.mkdir(mode=0o700, exist_ok=True)
-                with contextlib.suppress(Timeout):
-                    self._lock.acquire()
-        except OSError as error:
-            kind = ShortageError if is_shortage(error) else OutboxError
-            raise kind(f"the lock {self._path} cannot be made: {error.strerror}") from error
+                self._close()
+                self._path = self._place
+                with _refusing(self._path):
+                    make_folder(self._path.parent)
+                    self._lock()
         return self.held
+
+    def check(self) -> None:
+        """Check that it could be taken, now or once it is free.
+
+        Raises:
+            OutboxError: as `take` does.
+        """
+        path = self._place
+        with _refusing(path):
+            make_folder(path.parent)
+            os.close(open_ours(path))
 
     def note(self, text: str) -> None:
         """Write a short text beside the lock; it is still there if this process dies now. On a full disk it may fail,
         and nothing says so."""
-        with self._guard, contextlib.suppress(OSError):
+        with self._guard, contextlib.suppress(OSError, OutboxError):
             if not self.held:  # a thread that is late must not write over what the next holder wrote
                 return
             if self._note is None:
-                self._note = os.open(self._path.with_suffix(".note"), os.O_RDWR | os.O_CREAT, 0o600)
+                self._note = open_ours(self._path.with_suffix(".note"))
             os.lseek(self._note, 0, os.SEEK_SET)
             os.write(self._note, text.ljust(NOTE_MAX).encode())
 
     def noted(self) -> str:
         """Return what the last holder of the lock wrote, or nothing."""
-        with contextlib.suppress(OSError):
-            return self._path.with_suffix(".note").read_text(encoding="utf-8", errors="replace").strip()
+        with contextlib.suppress(OSError, OutboxError):
+            note = self._place.with_suffix(".note")
+            if note.exists():
+                descriptor = open_ours(note)
+                try:
+                    return os.read(descriptor, NOTE_MAX).decode("utf-8", "replace").strip()
+                finally:
+                    os.close(descriptor)
         return ""
 
     def release(self, remove: bool = False) -> None:
         """Let go of it. `remove` deletes its files too: only for a name that nobody will ask for again."""
         with self._guard:
-            if self._note is not None:
-                os.close(self._note)
-                self._note = None
             if remove and self.held:
-                for path in (self._path.with_suffix(".note"), self._path):
-                    path.unlink(missing_ok=True)
-            self._lock.release(force=True)
+                self._path.unlink(missing_ok=True)
+            self._close()
+
+    @property
+    def _place(self) -> Path:
+        return resolved(self._outbox).with_suffix(LOCKS) / f"{self._name}.lock"
+
+    def _lock(self) -> None:
+        """Lock the file, if it is free; once more if it was removed while we did so."""
+        while self._descriptor is None or not self.held:
+            self._close()
+            descriptor = open_ours(self._path)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException as error:
+                os.close(descriptor)
+                if isinstance(error, BlockingIOError):  # another one holds it
+                    return
+                raise
+            found = os.fstat(descriptor)
+            self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+
+    def _close(self) -> None:
+        for descriptor in (self._descriptor, self._note):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._note = None
+
+    def _forget(self) -> None:
+        """Leave the lock to the process that forked this one, and that would hold it beyond its death otherwise."""
+        self._guard = threading.Lock()
+        self._close()
+
+
+_ALL: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise refused(f"the lock {path}", path, error) from error
+
+
+def _forget_all() -> None:
+    for lock in list(_ALL):
+        lock._forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def scan_lock(outbox: Path, scan_id: str) -> Lock:

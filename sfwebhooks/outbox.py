@@ -32,8 +32,10 @@ from sfwebhooks.unwritable import Unwritable
 class Outbox(Queues):
     """The file as scans and senders use it."""
 
-    def __init__(self, path: Path, accepting: bool = False, storage: Storage | None = None) -> None:
-        super().__init__(path, accepting, storage)
+    def __init__(
+        self, path: Path, accepting: bool = False, storage: Storage | None = None, listing: bool = False
+    ) -> None:
+        super().__init__(path, accepting, storage, listing)
         self._unwritable = Unwritable()
 
     def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:

@@ -18,7 +18,6 @@ from sfwebhooks.alerts import trouble_warning
 from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.doubts import open_to_others
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan
 from sfwebhooks.findings import Finding, to_event
@@ -28,6 +27,7 @@ from sfwebhooks.hostlog import to_event as error_event
 from sfwebhooks.lifecycle import started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.owners import doubts
 from sfwebhooks.parentage import own_mark
 from sfwebhooks.pending import Pending
 from sfwebhooks.progress import progress_of
@@ -71,6 +71,8 @@ class ScanRun:
         #: the file, of those that this process has seen, in which the scan is begun
         self._begun_in = 0
         self._trouble = ""
+        #: whether it may be over in a moment
+        self._passes = False
         #: since when it cannot be written, and when it was last told that it could not be; monotonic seconds
         self._trouble_at, self._warned_at = 0.0, float("-inf")
         self._ended = threading.Event()
@@ -78,8 +80,7 @@ class ScanRun:
 
     def begin(self) -> None:
         """Tell the scan's beginning and start sending."""
-        exposed = open_to_others(self._outbox.path, is_secret=True)
-        for text in (*self.settings.mistakes, *self.settings.warnings, *([exposed] if exposed else [])):
+        for text in (*self.settings.mistakes, *self.settings.warnings, *doubts(self._outbox.path)):
             self._log.warning("webhooks: %s", text)
         if not self.settings.endpoints:
             self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
@@ -104,7 +105,7 @@ class ScanRun:
         deadline = self._deadline()
         try:
             self._flush()
-            while self._trouble and time.monotonic() < deadline:
+            while self._trouble and self._passes and time.monotonic() < deadline:
                 time.sleep(0.2)
                 self._flush()
             if self._trouble:
@@ -161,7 +162,7 @@ class ScanRun:
                 if not self._trouble:
                     self._log.warning("webhooks: %s; events wait in memory", error)
                     self._trouble_at = begin
-                self._trouble = str(error)
+                self._trouble, self._passes = str(error), isinstance(error, OutboxBusyError)
                 return
         self._dispatcher.wake()
 
@@ -217,11 +218,18 @@ class ScanRun:
                 break
             if self._pending or self._trouble:
                 self._try(self._flush)
+            self._try(self._hold)
             self._try(self._tell_errors)
             self._try(self._tell_progress)
             self._try(self._dispatcher.tick)
             self._try(self._dispatcher.outbox.checkpoint)
         self._upkeep.close()
+
+    def _hold(self) -> None:
+        """Take the scan's lock again if its file was removed: other processes would report this one as dead."""
+        with self._flushing:
+            if self._begun_in and not self._ended.is_set() and not self._lock.held and self._lock.take():
+                self._log.warning("webhooks: the file of this scan's lock was removed while the scan runs; made again")
 
     def _tell_progress(self) -> None:
         """Tell how far the scan is, if that is due; not after its end, and not while the outbox is in trouble."""

@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_no_half_a_secret(tmp_path: Path, monkeypatch: pytest
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fchmod", full)
+    monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(ConfigError, match="No space left on device") as raised:
         _write(tmp_path / "team.secret", WHSEC)
     assert leaks(str(raised.value), WHSEC) == []

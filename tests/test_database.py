@@ -64,7 +64,8 @@ def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_pat
     with pytest.raises(OutboxBusyError) as caught:
         corrupt.tallies()
     assert str(caught.value) == (
-        f"outbox {corrupt.path} was corrupt: file is not a database; it was set aside as {aside(tmp_path)[0]}"
+        f"outbox {corrupt.path} was corrupt: file is not a database; it was set aside as {aside(tmp_path)[0]},"
+        " and a new one is begun"
     )
 
 

@@ -260,7 +260,7 @@ def test_an_outbox_that_cannot_be_used_is_told_once(
     assert told.wait(PATIENCE)
     logging.getLogger("spiderfoot.webhooks").removeHandler(handler)
     dispatcher.stop(PATIENCE)
-    assert caplog.text.count("unable to open database file") == 1
+    assert caplog.text.count("is not a regular file") == 1
 
 
 # --- stop

@@ -12,7 +12,8 @@ import pytest
 
 from sfwebhooks.database import FILE
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.locks import FOLDER, Lock, scan_lock, url_lock
+from sfwebhooks.locks import Lock, scan_lock, url_lock
+from sfwebhooks.owners import LOCKS
 
 HOLDER = """
 import sys
@@ -158,7 +159,7 @@ def test_a_lock_removed_with_its_release_leaves_no_file(outbox_path: Path) -> No
     lock = scan_lock(outbox_path, "1")
     lock.take()
     lock.release(remove=True)
-    assert list((outbox_path.parent / FOLDER).iterdir()) == []
+    assert list((outbox_path.with_suffix(LOCKS)).iterdir()) == []
 
 
 def test_a_lock_that_we_do_not_hold_is_not_removed(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
@@ -175,12 +176,12 @@ def test_releasing_a_lock_that_nobody_holds_is_harmless(outbox_path: Path) -> No
 
 def test_only_the_owner_can_look_into_the_folder_of_locks(outbox_path: Path) -> None:
     Lock(outbox_path, "url-1").take()
-    assert stat.S_IMODE((outbox_path.parent / FOLDER).stat().st_mode) == 0o700
+    assert stat.S_IMODE((outbox_path.with_suffix(LOCKS)).stat().st_mode) == 0o700
 
 
 def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / FOLDER).write_text("in the way")
-    with pytest.raises(OutboxError, match=f"the lock {tmp_path / FOLDER / 'url-1.lock'} cannot be made"):
+    (tmp_path / FILE).with_suffix(LOCKS).write_text("in the way")
+    with pytest.raises(OutboxError, match=f"{(tmp_path / FILE).with_suffix(LOCKS)} is not a folder: remove it"):
         Lock(tmp_path / FILE, "url-1").take()
 
 

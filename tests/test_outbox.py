@@ -611,7 +611,7 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / FILE
-    with pytest.raises(OutboxError, match=f"outbox {path} cannot be used: No such file or directory"):
+    with pytest.raises(OutboxError, match=f"outbox {path} cannot be used: there is no folder {path.parent}"):
         Outbox(path).tallies()
 
 

@@ -33,6 +33,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
+from sfwebhooks.hostdb import is_deleted
 from sfwebhooks.intake import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.records import Records, Selection
@@ -104,7 +105,7 @@ def _backfill(given: argparse.Namespace) -> int:
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     lock = scan_lock(path, given.scan)
     try:
-        if path.exists():
+        if not is_deleted(path):
             tell_orphans(dispatcher.outbox, found)
         past = backfill.past(dispatcher.outbox, given.scan, given.dead)
         if not lock.take():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from sfwebhooks.cli.common import add_config, console, folder, plain, settings, 
 from sfwebhooks.config import Settings, disabled
 from sfwebhooks.database import FILE
 from sfwebhooks.dependencies import outdated
-from sfwebhooks.doubts import open_to_others
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import CertificateError, InstallError
-from sfwebhooks.hostdb import MODULE, saved_options
+from sfwebhooks.errors import CertificateError, InstallError, OutboxError
+from sfwebhooks.hostdb import MODULE, is_deleted, saved_options
 from sfwebhooks.install import SHIM, modules_folder
 from sfwebhooks.keys import WHSEC, WHSK, receiver_form
+from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.owners import checked, doubts, obstacle, refused
 from sfwebhooks.tls import context_for, expiring
 from sfwebhooks.waiting import CONFIG_MISTAKE, paused
 
@@ -51,13 +54,14 @@ def _check(given: argparse.Namespace) -> int:
     module = _module()
     if module and module.exists():
         out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
-    _print_endpoints(found, _states(found, broken, folder(given) / FILE), out)
+    unusable = list(_unusable(found, folder(given) / FILE))
+    mistakes += unusable
+    _print_endpoints(found, _states(found, broken, None if unusable else folder(given) / FILE), out)
     if given.show_secrets:
         _print_secrets(found, out)
     missing = ["the module is not in SpiderFoot: sfwebhooks install"] if module and not module.exists() else []
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    exposed = open_to_others(folder(given) / FILE, is_secret=True)
-    for warning in [*missing, *outdated(), *found.warnings, *ends, *([exposed] if exposed else [])]:
+    for warning in [*missing, *outdated(), *found.warnings, *ends, *doubts(folder(given) / FILE)]:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))
@@ -76,11 +80,31 @@ def _switch(found: Settings, saved: dict[str, str]) -> str:
     return "webhooks are in every scan" if found.enabled else "webhooks are off (enabled = false)"
 
 
-def _states(found: Settings, broken: dict[str, str], path: Path) -> dict[str, Text]:
+def _unusable(found: Settings, path: Path) -> Iterator[str]:
+    """Yield why the outbox, or the lock of who sends to an endpoint, cannot be used by this user."""
+    try:
+        if is_deleted(path):
+            trouble = None if is_deleted(path.parent) else obstacle(checked(path))  # SpiderFoot makes its folder
+            if trouble:
+                yield f"outbox {path} cannot be made: {trouble}"
+            return
+        with closing(Outbox(path, listing=True)) as outbox:
+            outbox.check()
+        for endpoint in found.endpoints:
+            url_lock(path, endpoint.url_id).check()
+    except OutboxError as error:
+        yield str(error)
+    except OSError as error:
+        yield str(refused(f"outbox {path}", path, error))
+
+
+def _states(found: Settings, broken: dict[str, str], path: Path | None) -> dict[str, Text]:
     """Return for each endpoint whether it can be sent to: by its files, and by what its receiver said last."""
     states = {endpoint.name: plain("ready", "green") for endpoint in found.endpoints}
-    if path.exists():
-        outbox = Outbox(path)
+    if path is None:
+        states = {name: plain("held: see below", "red") for name in states}
+    elif not is_deleted(path):
+        outbox = Outbox(path, listing=True)
         for endpoint in found.endpoints:
             health = outbox.health(endpoint.name)
             if not health.healthy and health.fingerprint == endpoint.fingerprint:

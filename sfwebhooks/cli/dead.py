@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     listing = actions.add_parser("list", help="list them, the newest first", description="All times are UTC.")
     add_filters(listing)
     add_listing(listing)
-    listing.set_defaults(run=on_outbox(_list))
+    listing.set_defaults(run=on_outbox(_list, listing=True))
     add_show(actions, "show all about one of them, with every attempt", State.DEAD)
     again = actions.add_parser("replay", help="send them again, under the same ids")
     add_replay(again)

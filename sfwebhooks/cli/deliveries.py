@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     command.add_argument("--state", choices=[state.value for state in State], help="only in this state")
     add_listing(command)
     command.add_argument("--follow", action="store_true", help="then show each new attempt, until Ctrl-C")
-    command.set_defaults(run=on_outbox(_deliveries))
+    command.set_defaults(run=on_outbox(_deliveries, listing=True))
 
 
 def add_listing(command: argparse.ArgumentParser) -> None:
@@ -81,7 +81,7 @@ def show(found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ..
 def _print_waiting(endpoints: Collection[str], path: Path, out: Console) -> None:
     """Say of each endpoint that takes nothing now why its deliveries wait."""
     held = held_in(path.parent) if endpoints else {}
-    with closing(Outbox(path)) as outbox:
+    with closing(Outbox(path, listing=True)) as outbox:
         for name in sorted(endpoints):
             health, orders, now = outbox.health(name), outbox.orders(name), time.time()
             mistake = held.get(name, "")

@@ -15,6 +15,7 @@ from sfwebhooks.cli.common import add_config, console, demand_sending, folder, p
 from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.hostdb import is_deleted
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import tell_orphans
@@ -38,7 +39,7 @@ def _drain(given: argparse.Namespace) -> int:
     demand_sending()
     found, out, path = settings(given), console(), folder(given) / FILE
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    if not path.exists():
+    if is_deleted(path):
         out.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."))
         return 0
     for mistake in found.mistakes:

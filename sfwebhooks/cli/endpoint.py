@@ -14,6 +14,7 @@ from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
+from sfwebhooks.hostdb import is_deleted
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Health
 from sfwebhooks.pipeline import Line, deliver
@@ -99,7 +100,7 @@ def _pause(given: argparse.Namespace) -> int:
 def _resume(given: argparse.Namespace) -> int:
     endpoint, path = endpoint_named(given, given.name), folder(given) / FILE
     orders, health = _known(given, endpoint)
-    if path.exists():
+    if not is_deleted(path):
         with closing(Outbox(path)) as outbox:
             outbox.resume(endpoint.name, time.time())
     stopped = orders.paused_until > time.time() or not health.healthy
@@ -111,7 +112,7 @@ def _resume(given: argparse.Namespace) -> int:
 def _known(given: argparse.Namespace, endpoint: Endpoint) -> tuple[Orders, Health]:
     """Return what the outbox, if there is one, knows of an endpoint."""
     path = folder(given) / FILE
-    if not path.exists():
+    if is_deleted(path):
         return Orders(), Health()
     with closing(Outbox(path)) as outbox:
         return outbox.orders(endpoint.name), outbox.health(endpoint.name)

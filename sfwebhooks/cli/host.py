@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.errors import ConfigError
 from sfwebhooks.hostdb import data_folder
 from sfwebhooks.install import SHIM, install, modules_folder, uninstall
 
@@ -26,7 +27,10 @@ def _install(given: argparse.Namespace) -> int:
     path = install(modules_folder(given.spiderfoot))
     print(f"Installed {path}.")
     print(f"SpiderFoot must run with this Python, which has the package: {sys.executable}")
-    print(f"Settings are read from {data_folder() / 'spiderfoot.conf'} or {data_folder() / 'webhooks.ini'}.")
+    try:
+        print(f"Settings are read from {data_folder() / 'spiderfoot.conf'} or {data_folder() / 'webhooks.ini'}.")
+    except ConfigError as error:
+        print(f"Settings are read from spiderfoot.conf or webhooks.ini in the data folder. {error}")
     print("Next: write them, and look at them with: sfwebhooks check")
     return 0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.keys import new_whsec, new_whsk, receiver_form
+from sfwebhooks.owners import make
 
 
 def add(commands: Any) -> None:
@@ -45,7 +46,7 @@ def _write(path: Path, secret: str) -> None:
         ConfigError: there is something at that place, or it cannot be written.
     """
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # O_EXCL follows no link either
+        number = make(path)
     except FileExistsError as error:
         raise ConfigError(f"{path} is there already, and is left as it is") from error
     except OSError as error:
@@ -53,7 +54,6 @@ def _write(path: Path, secret: str) -> None:
     try:
         with os.fdopen(number, "w", encoding="ascii") as file:
             file.write(secret + "\n")
-            os.fchmod(number, 0o600)  # whatever the umask took away
     except OSError as error:
         path.unlink()  # it is ours, and holds half a secret at most
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

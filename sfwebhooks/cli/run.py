@@ -11,6 +11,7 @@ from typing import Any
 from sfwebhooks.cli.common import add_config, demand_sending, folder, settings
 from sfwebhooks.database import FILE
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.owners import doubts
 from sfwebhooks.service import Service
 
 
@@ -35,7 +36,7 @@ def _run(given: argparse.Namespace) -> int:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reload.set())
     found = settings(given)
-    for text in (*found.mistakes, *found.warnings):
+    for text in (*found.mistakes, *found.warnings, *doubts(folder(given) / FILE)):
         logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", text)
     if not found.endpoints and found.enabled is not False:
         raise ConfigError("there is no endpoint that can be used: sfwebhooks check says why")

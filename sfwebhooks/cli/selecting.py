@@ -18,6 +18,7 @@ from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
+from sfwebhooks.hostdb import is_deleted
 from sfwebhooks.records import Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
@@ -97,16 +98,20 @@ def choice(given: argparse.Namespace, records: Records, *states: State) -> Selec
     return chosen
 
 
-def on_outbox(work: Work) -> Callable[[argparse.Namespace], int]:
-    """Return the command that does this work on the outbox, if there is one."""
+def on_outbox(work: Work, listing: bool = False) -> Callable[[argparse.Namespace], int]:
+    """Return the command that does this work on the outbox, if there is one.
+
+    Args:
+        listing: it only looks, also at an outbox that cannot be written.
+    """
 
     def run(given: argparse.Namespace) -> int:
         path, out = folder(given) / FILE, console()
-        if not path.exists():
+        if is_deleted(path):
             there = Console(stderr=True, highlight=False) if getattr(given, "json", False) else out
             there.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."), soft_wrap=True)
             return 0
-        with closing(Records(path)) as records:
+        with closing(Records(path, listing=listing)) as records:
             for words in _unknown(given, records):
                 Console(stderr=True, highlight=False).print(plain(words), soft_wrap=True)
             return work(given, records, out)

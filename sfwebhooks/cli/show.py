@@ -49,7 +49,7 @@ def add_show(commands: Any, words: str, state: State | None) -> None:
     )
     command.add_argument("--json", action="store_true", help="print a JSON object, with all that the event tells")
     add_data(command)
-    command.set_defaults(run=on_outbox(_show), only=state)
+    command.set_defaults(run=on_outbox(_show, listing=True), only=state)
 
 
 def _show(given: argparse.Namespace, records: Records, out: Console) -> int:
@@ -80,7 +80,7 @@ def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | N
 
 def _why_waiting(record: Record, path: Path) -> str:
     """Return why a delivery waits though its time may have come, or nothing if it only waits for that."""
-    with closing(Outbox(path)) as outbox:
+    with closing(Outbox(path, listing=True)) as outbox:
         health, orders, now = outbox.health(record.endpoint), outbox.orders(record.endpoint), time.time()
     mistake = held_in(path.parent).get(record.endpoint, "")
     stopped = obstacle(health, orders, now, mistake) or not health.may_send(now)

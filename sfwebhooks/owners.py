@@ -1,0 +1,346 @@
+"""Whose the files of the data folder are: which of them may be used, and whose the files are that we make.
+
+A path comes in; it may be used, or an OutboxError names the users, the file and the command that helps. Whoever can
+write to the outbox decides what is sent, and whoever can put a link in its place decides which file root overwrites.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import re
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError, is_shortage
+
+#: what SQLite adds to the outbox's name: for the file itself, its write-ahead log, and the index of that
+SUFFIXES = ("", "-wal", "-shm")
+#: the folder of the locks has the outbox's name with this suffix
+LOCKS = ".locks"
+DATABASE = ".db"
+#: the same call may succeed in a moment: there is no room, no memory, no descriptor
+PASSING = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EBUSY, errno.EAGAIN)
+)
+#: how often a file is looked for that others make and remove at the same time
+TRIES = 10
+MOUNTS = Path("/proc/self/mountinfo")
+Identity = tuple[int, int]
+
+
+def identity(path: str | Path) -> Identity | None:
+    """Return which file there is at a path, by device and inode; None if there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # twice as fast, before each statement
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def resolved(path: Path) -> Path:
+    """Return where a file really is: SQLite and the locks must mean the same one, whatever it is called."""
+    return Path(os.path.realpath(path))
+
+
+# --- what we make
+
+
+def make(path: Path, mode: int = 0o600) -> int:
+    """Open a new file; made by root, it belongs to its folder's owner, whose processes could not use it otherwise.
+
+    Raises:
+        FileExistsError: there is something of that name, which may be a link.
+        OSError: it cannot be made, or not be given to that user.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        if os.fstat(descriptor).st_mode & mode != mode:  # the umask took something away
+            os.fchmod(descriptor, mode)
+        _give(descriptor, path.parent)
+    except BaseException:
+        os.close(descriptor)
+        path.unlink()
+        raise
+    return descriptor
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for our own files, unless it is there.
+
+    Raises:
+        OutboxError: there is something else, or others can write to it.
+        OSError: it cannot be made, or not be given to the owner of the folder that it is in.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _give(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise OutboxError(f"{path} is not a folder: remove it")
+    _demand_owner(path, found)
+
+
+def open_ours(path: Path) -> int:
+    """Open a file of ours to read and write it; it is made if it is not there, and a link is not followed.
+
+    Raises:
+        OutboxError: it belongs to somebody else, or others can write to it.
+        OSError: it cannot be opened.
+    """
+    for _ in range(TRIES):
+        with suppress(FileExistsError):
+            return make(path)
+        with suppress(FileNotFoundError):  # somebody has removed it in between
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                _demand_ours(path, os.fstat(descriptor))
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor
+    raise OutboxBusyError(f"{path} is made and removed again and again")
+
+
+def _give(descriptor: int, folder: Path) -> None:
+    """Give what root has just made to the owner of its folder. Never what was there before: its owner could have put
+    a file of root's there, to get it."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+# --- what may be used
+
+
+def checked(outbox: Path) -> Path:
+    """Return where the outbox really is, if nobody else can have put it there.
+
+    Raises:
+        OutboxError: somebody can have, or it has two names, by which SQLite and the locks would not know it as one.
+        OSError: it cannot be looked at.
+    """
+    path = resolved(outbox)
+    _check_folder(path.parent)
+    if outbox.is_symlink():
+        _check_folder(outbox.parent)
+        _check_link(outbox, path)
+    check_files(path)
+    if _is_mounted(path):
+        raise OutboxError(f"{path} is mounted as a single file, without its log {path.name}-wal: mount its folder")
+    return path
+
+
+def check_files(path: Path) -> None:
+    """Check that the outbox and what SQLite has beside it are ours, as far as they are there.
+
+    Raises:
+        OutboxError: one of them is not, or others can write to it.
+    """
+    for suffix in SUFFIXES:
+        file = path.with_name(path.name + suffix)
+        with suppress(FileNotFoundError):
+            _demand_ours(file, file.lstat())
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that not everybody can replace what is in a folder; in a sticky one, such as /tmp, only its owner can."""
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise OutboxError(
+            f"everybody can write to the folder {folder}, and so put another outbox there:"
+            f" chmod o-w {_quoted(folder)}, or set SPIDERFOOT_DATA to a folder of {_user(os.geteuid())}"
+        )
+
+
+def _check_link(link: Path, path: Path) -> None:
+    """Check whose link is in the place of the outbox: a user must not lead root to what is not that user's."""
+    owner = link.lstat().st_uid
+    if os.geteuid() == 0:
+        reached = {found.st_uid for found in map(_stat, (path.parent, path)) if found}
+        trusted = owner == 0 or reached == {owner}
+    else:
+        trusted = owner in (0, os.geteuid(), link.parent.stat().st_uid)
+    if not trusted:
+        raise OutboxError(f"{link} is a link to {path} by {_user(owner)}, which is not trusted: remove the link")
+
+
+def _demand_ours(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OutboxError(f"{path} is not a regular file: remove it")
+    if found.st_nlink > 1:
+        raise OutboxError(
+            f"{path} has a second name (a hard link), under which others use it past its log and its locks:"
+            f" find / -xdev -samefile {_quoted(path)} shows both; remove one"
+        )
+    _demand_owner(path, found)
+
+
+def _demand_owner(path: Path, found: os.stat_result) -> None:
+    me, owner = os.geteuid(), path.parent.stat().st_uid
+    if found.st_uid not in (0, me, owner if me == 0 else me):
+        raise _foreign(path)
+    if found.st_mode & stat.S_IWOTH:
+        raise OutboxError(f"everybody can write to {path}: chmod go-rwx {_quoted(path)}")
+
+
+def _is_mounted(path: Path) -> bool:
+    """Say whether a file is a mount of its own: then it is another file's second name (proc_pid_mountinfo(5))."""
+    place = re.sub(r"[\\ \t\n]", lambda found: f"\\{ord(found[0]):03o}", str(path))
+    with suppress(OSError):
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        return any(line.split(" ")[4:5] == [place] for line in lines)
+    return False
+
+
+def doubts(outbox: Path) -> Iterator[str]:
+    """Yield in words who else can read or write the outbox, or cannot though it may be meant to."""
+    path = resolved(outbox)
+    folder, found = _stat(path.parent), _stat(path)
+    if folder and folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_private(folder):
+        who = "everybody" if folder.st_mode & stat.S_IWOTH else f"the group {_group(folder.st_gid)}"
+        yield f"{who} can write to the folder {path.parent}, and so put files there: chmod go-w {_quoted(path.parent)}"
+    if folder and folder.st_uid not in (0, os.geteuid()) and os.geteuid():
+        yield f"the folder {path.parent} belongs to {_user(folder.st_uid)}, who can replace the outbox"
+    if found and found.st_mode & 0o077:
+        yield f"{path} can be read or written by others: chmod 600 {_quoted(path)}"
+    if folder and os.geteuid() == 0:
+        yield from (str(_foreign(one)) for one in _family(path) if one.lstat().st_uid != folder.st_uid)
+
+
+def _is_private(folder: os.stat_result) -> bool:
+    """Say whether only the owner of a folder can write to it; distributions make a group for each user alone."""
+    if folder.st_mode & stat.S_IWOTH:
+        return False
+    with suppress(KeyError):
+        group, owner = grp.getgrgid(folder.st_gid), pwd.getpwuid(folder.st_uid).pw_name
+        return group.gr_name == owner and set(group.gr_mem) <= {owner}
+    return False
+
+
+# --- why it cannot be used
+
+
+def refused(what: str, path: Path, error: OSError) -> OutboxError:
+    """Return the error of an operating system's call in words: which file, why, and what helps."""
+    kind = OutboxBusyError if error.errno in PASSING else OutboxError
+    kind = ShortageError if is_shortage(error) else kind
+    words = error.strerror
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOENT):
+        found = obstacle(path)
+        words = str(found) if found else words
+    elif error.errno == errno.ELOOP:
+        words = f"{path} is a link: remove it"
+    return kind(f"{what} cannot be used: {words}")
+
+
+def obstacle(path: Path) -> OutboxError | None:
+    """Return why the outbox, or another file, cannot be written; None if nothing is in the way.
+
+    Never opens the file: to close it again would drop the locks that SQLite has on it.
+    """
+    folder = path.parent
+    try:
+        found, space = folder.stat(), os.statvfs(folder)
+    except FileNotFoundError:
+        return OutboxError(f"there is no folder {folder}")
+    except OSError:
+        return OutboxError(f"{_user(os.geteuid())} may not look into the folder {folder}")
+    if space.f_flag & os.ST_RDONLY:
+        return OutboxError(f"the file system of {folder} is read-only")
+    for file in (*_family(path), *([path] if os.path.lexists(path) else [])):
+        if not _may(file, os.R_OK | os.W_OK):
+            return _foreign(file)
+    if not _may(folder, os.W_OK | os.X_OK):
+        owner = _user(found.st_uid)
+        return OutboxError(
+            f"{_user(os.geteuid())} may not write to the folder {folder}, which belongs to {owner}"
+            f" (mode {stat.S_IMODE(found.st_mode):o}): run this as {owner}"
+        )
+    return _shortage(folder, space)
+
+
+def _shortage(folder: Path, space: os.statvfs_result) -> OutboxError | None:
+    if space.f_files and not space.f_favail:
+        return OutboxBusyError(f"the file system of {folder} has no inodes left: delete files")
+    if not (space.f_bavail if os.geteuid() else space.f_bfree):
+        return OutboxBusyError(f"the file system of {folder} has no room left")
+    try:
+        os.close(os.open(folder, os.O_RDONLY))
+    except OSError as error:
+        return OutboxBusyError(error.strerror)
+    return None
+
+
+def _foreign(file: Path) -> OutboxError:
+    """Return the refusal of a file that this process may not use, with all users and the command that helps."""
+    top = _top(file)
+    folder, found, me = top.parent.stat(), file.lstat(), os.geteuid()
+    mine, owner = _user(me), _user(found.st_uid)
+    if found.st_uid == me != 0:
+        mode = f"{stat.S_IMODE(found.st_mode):o}"
+        return OutboxError(f"{mine} may not use {file}, which has the mode {mode}: chmod -R u+rwX {_quoted(top)}")
+    if found.st_uid == folder.st_uid:
+        return OutboxError(f"{file} belongs to {owner}, and this process runs as {mine}: run it as {owner}")
+    names = " ".join(_quoted(one) for one in _family(file) if one == top or one.lstat().st_uid != folder.st_uid)
+    return OutboxError(
+        f"{file} belongs to {owner}, its folder to {_user(folder.st_uid)}, and this process runs as {mine}:"
+        f" as root, chown -R {_name(folder.st_uid)}:{folder.st_gid} {names}"
+    )
+
+
+def _top(file: Path) -> Path:
+    """Return what stands in the data folder: the folder of a lock, else the file itself."""
+    return file.parent if file.parent.suffix == LOCKS else file
+
+
+def _family(file: Path) -> list[Path]:
+    """Return the outbox, what SQLite has beside it and the folder of its locks, as far as they are there, of one of
+    these or of a lock."""
+    top = _top(file)
+    ending = DATABASE if top.suffix == LOCKS else top.suffix.partition("-")[0]
+    names = [f"{top.stem}{ending}{suffix}" for suffix in SUFFIXES]
+    return [one for one in map(top.with_name, (*names, f"{top.stem}{LOCKS}")) if os.path.lexists(one)]
+
+
+def _may(path: Path, how: int) -> bool:
+    """Say whether this process may use a file so; by its effective user, where that can be asked for."""
+    return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _user(uid: int) -> str:
+    name = _name(uid)
+    return f"uid {uid}" if name == str(uid) else f"{name} (uid {uid})"
+
+
+def _group(gid: int) -> str:
+    with suppress(KeyError):
+        return grp.getgrgid(gid).gr_name
+    return str(gid)
