@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.locks import Lock
 from sfwebhooks.schema import make_tables
+from sfwebhooks.series import Mark, boot_id, check_series, reached
 
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
@@ -50,12 +51,19 @@ class Database:
     Args:
         path: the file; it is made, mode 0600, when first needed.
         accepting: for the scan's side: never spends time on a checkpoint (the sending side does that).
+        boot: what names this boot of the machine; empty: nobody knows.
     """
 
-    def __init__(self, path: Path, accepting: bool = False, storage: Storage | None = None) -> None:
+    def __init__(
+        self, path: Path, accepting: bool = False, storage: Storage | None = None, boot: Callable[[], str] = boot_id
+    ) -> None:
         self.path = path
         self._storage = storage or Storage()
         self._accepting = accepting
+        self._boot = boot
+        self._mark = Mark(path)
+        #: row number up to which the mark was raised
+        self._marked = 0
         self._connection: sqlite3.Connection | None = None
         #: which file it is, by device and inode
         self._identity: tuple[int, int] | None = None
@@ -93,6 +101,17 @@ class Database:
             if self._connection:
                 self._connection.close()
                 self._connection = None
+
+    def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
+        """Note, before a delivery is sent, that the file has come to its row."""
+        has = reached(sql) if number > self._marked else None
+        if has is None:
+            return
+        self._marked = has.row  # further than was asked for: most claims need not write
+        try:
+            self._mark.raise_to(has)
+        except OSError as error:
+            log.warning("webhooks: the mark of outbox %s cannot be written: %s", self.path, error.strerror)
 
     def _fullness(self, sql: sqlite3.Connection) -> float:
         if not self._page_size:
@@ -160,6 +179,7 @@ class Database:
         with suppress(FileExistsError):
             os.close(os.open(os.path.realpath(self.path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._identity = _identity(self.path)
+        closed, self._marked = _is_closed(self.path), 0
         connection = sqlite3.connect(
             str(self.path), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -169,6 +189,7 @@ class Database:
             if self._accepting:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
             make_tables(connection)
+            check_series(connection, self.path, self._boot(), closed)
         except OutboxError as error:
             connection.close()
             raise OutboxError(f"outbox {self.path} {error}") from error
@@ -184,6 +205,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_closed(path: Path) -> bool:
+    """Say whether no process has the file open, nor had when it or the machine died: the last one empties the log."""
+    try:
+        return os.stat(os.path.realpath(path) + "-wal").st_size == 0  # noqa: PTH116
+    except OSError:
+        return True
 
 
 def _use_log(connection: sqlite3.Connection) -> None:

@@ -39,7 +39,10 @@ RESERVED_HEADERS = re.compile(
     r"|transfer-encoding|connection|expect|keep-alive|proxy-.*|te|trailer|upgrade"
 )
 #: what `formats.generic` itself has in the metadata of a message
-RESERVED_METADATA = ("schema", "event_id", "delivery_id", "endpoint", "scan_name", "sequence", "severity")
+RESERVED_METADATA = (
+    *("schema", "event_id", "delivery_id", "endpoint", "scan_name", "series", "sequence", "severity"),
+    *("time", "backfilled"),
+)
 
 
 @dataclass(frozen=True)

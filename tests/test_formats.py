@@ -211,6 +211,7 @@ def test_metadata_says_which_message_of_which_scan_it_is() -> None:
         "event_id": delivery.event.id,
         "delivery_id": delivery.id,
         "endpoint": "team",
+        "series": delivery.series,
         "sequence": 7,
         "severity": "high",
     }
@@ -221,7 +222,9 @@ def test_the_guides_metadata_comes_from_the_configuration() -> None:
     assert (told["workspace_id"], told["user"]) == ("ws_abc123", "admin")
 
 
-@pytest.mark.parametrize("key", ["schema", "event_id", "delivery_id", "endpoint", "sequence", "severity", "scan_name"])
+@pytest.mark.parametrize(
+    "key", ["schema", "event_id", "delivery_id", "endpoint", "series", "sequence", "severity", "scan_name"]
+)
 def test_the_configuration_cannot_replace_what_receivers_rely_on(key: str) -> None:
     assert envelope(metadata={key: "other"})["metadata"][key] != "other"
 
