@@ -49,7 +49,7 @@ class Missing:
 
     number: int
     events: Iterator[WebhookEvent]
-    #: how many it was told once, that are sent again under new numbers
+    #: how many it was sent once, that are sent again with new numbers
     again: int
 
 
@@ -122,11 +122,11 @@ def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
         )
 
 
-def begin(outbox: Outbox, endpoint: Endpoint, past: Past, anew: bool = False, interval: float = 0.0) -> Missing:
+def begin(outbox: Outbox, endpoint: Endpoint, past: Past, renumber: bool = False, interval: float = 0.0) -> Missing:
     """Commit the scan as one whose end nobody else tells, with its beginning; return what else is missing.
 
     Args:
-        anew: all that the endpoint has is sent again, some of it without a trace of its number: number all anew.
+        renumber: all that the endpoint has is sent again, and of some of it the number is not known any more.
         interval: seconds between two of these.
 
     Raises:
@@ -135,7 +135,7 @@ def begin(outbox: Outbox, endpoint: Endpoint, past: Past, anew: bool = False, in
     """
     scan, database, only = past.scan, past.database, (endpoint,)
     first, last = started(scan), _end(outbox, past)
-    again = outbox.number_anew(scan.id, endpoint.name, last.id, time.time(), interval) if anew else 0
+    again = outbox.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
     outbox.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
     outbox.forget_withheld(scan.id, [endpoint.name])  # what was refused is offered once more
     known = outbox.known_events(scan.id, endpoint.name)

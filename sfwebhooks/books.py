@@ -1,27 +1,27 @@
 """The Books of a receiver: messages come in, and at each scan's end goes out whether all of them came.
 
-A scan's messages to an endpoint are numbered 1, 2, 3 ... without gaps, and the one that tells the end has the last
-number. They may come in any order and several times, so the account of a scan can become complete after its end came.
-If they are numbered anew, as `receipts` has it, all come once more, and only the last run of numbers counts.
+A scan's messages to an endpoint are numbered 1, 2, 3 ... without gaps within a series, and the one that reports the end
+has the last number. They may come in any order and several times, so the account of a scan can become complete after
+its end came. Which series count, and up to which number, the receipt in the end says; what came in others came again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sfwebhooks.catalogue import find
 from sfwebhooks.lifecycle import SEVERITY_OF_END
-from sfwebhooks.receipts import RUN, SENT, first_of_run
+from sfwebhooks.receipts import EARLIER, SENT
 from sfwebhooks.words import counted
 
-#: no scan is numbered anew so often; a greater number is rubbish
-NUMBER_MAX = 1000 * RUN
-#: gaps that are named
+#: no scan has so many messages; a greater number is rubbish
+NUMBER_MAX = 10**9
+#: gaps that are named in a series
 GAPS_MAX = 8
-#: numbers of a scan whose ids are remembered, to tell a message that came again from one that was numbered anew
+#: numbers of a series whose ids are remembered, to see that another message has the number of one that came
 RECENT_MAX = 1000
 #: accounts that are kept although they are complete: what comes again late does not open a new one
 COMPLETE_MAX = 1000
@@ -34,6 +34,7 @@ class Entry(NamedTuple):
     endpoint: str
     #: id of the delivery
     id: str
+    series: str
     number: int
     #: the receipt, if it is the scan's end; empty if it has none
     receipt: Mapping[str, Any] | None
@@ -70,21 +71,27 @@ class Numbers:
         """The greatest one; 0 if there is none."""
         return self._ends[-1] if self._ends else 0
 
-    def count(self, least: int = 1, most: int = NUMBER_MAX) -> int:
-        """Return how many there are between two numbers, both included."""
-        ranges = zip(self._begins, self._ends)
-        return sum(max(0, min(end, most) - max(begin, least) + 1) for begin, end in ranges)
+    def count(self, least: int = 1) -> int:
+        """Return how many there are from a number on."""
+        return sum(max(0, end - max(begin, least) + 1) for begin, end in zip(self._begins, self._ends))
 
-    def reach(self, first: int, last: int) -> bool:
-        """Say whether none is missing from `first` to `last`."""
-        place = bisect_left(self._ends, last)  # the range that holds it, if one does
-        return place < len(self._ends) and self._begins[place] <= first
+    def reach(self, last: int) -> bool:
+        """Say whether none is missing up to `last`."""
+        return last <= (self._ends[0] if self._begins[:1] == [1] else 0)
 
-    def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Return the first and the last number of each gap from `first` to `last`."""
-        after = [first, *(max(first, end + 1) for end in self._ends)]
+    def gaps(self, last: int) -> list[tuple[int, int]]:
+        """Return the first and the last number of each gap up to `last`."""
+        after = [1, *(end + 1 for end in self._ends)]
         before = [*(begin - 1 for begin in self._begins), last]
         return [(begin, min(end, last)) for begin, end in zip(after, before) if begin <= min(end, last)]
+
+
+class Series(NamedTuple):
+    """What came in a series."""
+
+    numbers: Numbers
+    #: number -> id of the last messages that came; nothing once all have come
+    recent: dict[int, str]
 
 
 @dataclass
@@ -93,74 +100,88 @@ class Account:
 
     scan: str
     endpoint: str
-    numbers: Numbers = field(default_factory=Numbers)
-    #: number -> id of the last messages that came; nothing once all have come
-    recent: dict[int, str] = field(default_factory=dict)
+    #: in the order in which the first message of each came
+    series: dict[str, Series] = field(default_factory=dict)
     #: messages that had come before
     repeats: int = 0
-    #: number of the end; 0: it has not come
-    last: int = 0
+    #: messages with the number of another one
+    clashes: int = 0
+    #: series and number of the end; nothing: it has not come
+    end: tuple[str, int] | None = None
     receipt: Mapping[str, Any] = field(default_factory=dict)
 
     def enter(self, entry: Entry) -> None:
         """Enter a message. One that came again long after it came is known by its number alone."""
-        is_new = self.numbers.add(entry.number)
-        if entry.receipt is not None and entry.number > self.last:
-            self.last, self.receipt = entry.number, entry.receipt
-        elif not is_new and self.recent.get(entry.number, entry.id) == entry.id:
+        numbers, recent = self.series.setdefault(entry.series, Series(Numbers(), {}))
+        is_new = numbers.add(entry.number)
+        if entry.receipt is not None and self._is_later(entry):
+            self.end, self.receipt = (entry.series, entry.number), entry.receipt
+        elif not is_new and recent.get(entry.number, entry.id) == entry.id:
             self.repeats += 1
-        self.recent[entry.number] = entry.id
+        if not is_new and recent.get(entry.number, entry.id) != entry.id:
+            self.clashes += 1
+        recent[entry.number] = entry.id
         if self.complete:
-            self.recent.clear()
-        elif len(self.recent) > RECENT_MAX:
-            del self.recent[next(iter(self.recent))]
+            for one in self.series.values():
+                one.recent.clear()
+        elif len(recent) > RECENT_MAX:
+            del recent[next(iter(recent))]
+
+    def _is_later(self, entry: Entry) -> bool:
+        """Say whether an end is later than the one that is known: in a series that came later, or the same one."""
+        order = [*self.series]
+        return self.end is None or (order.index(entry.series), entry.number) > (order.index(self.end[0]), self.end[1])
 
     @property
-    def first(self) -> int:
-        """The number with which the run begins that counts."""
-        return first_of_run(self.last or self.numbers.greatest or 1)
-
-    @property
-    def gaps(self) -> list[tuple[int, int]]:
-        """The first and the last number of each gap, up to the end as far as that is known."""
-        return self.numbers.gaps(self.first, self.last or self.numbers.greatest)
+    def due(self) -> dict[str, int]:
+        """Series -> the number up to which all must come; before the end came, up to which some did."""
+        if self.end is None:
+            return {name: came.numbers.greatest for name, came in self.series.items()}
+        return {**_earlier(self.receipt), self.end[0]: self.end[1]}
 
     @property
     def complete(self) -> bool:
         """Whether the end came, and all before it."""
-        return bool(self.last) and self.numbers.reach(self.first, self.last)
+        return self.end is not None and all(self._came(name).reach(last) for name, last in self.due.items())
+
+    def _came(self, series: str) -> Numbers:
+        return self.series[series].numbers if series in self.series else Numbers()
 
     def __str__(self) -> str:
         head = f"scan {self.scan} for {self.endpoint}:" if self.endpoint else f"scan {self.scan}:"
-        gaps = self.gaps
-        missing = sum(end - begin + 1 for begin, end in gaps)
-        holes = f"{missing:,} missing ({_named(gaps)})" if missing else "none missing"
-        if not self.last:
-            came = _messages(self.numbers.count(self.first))
-            return "; ".join((f"{head} its end has not come; {came}, {holes}", *self._rest()))
+        due = self.due
+        gaps = {name: found for name, last in due.items() if (found := self._came(name).gaps(last))}
+        missing = sum(end - begin + 1 for found in gaps.values() for begin, end in found)
+        named = ", ".join(
+            _named(found) + (f" of series {name}" if len(due) > 1 else "") for name, found in gaps.items()
+        )
+        holes = f"{missing:,} missing ({named})" if missing else "none missing"
+        number = sum(due.values())
+        if self.end is None:
+            return "; ".join((f"{head} its end has not come; {_messages(number - missing)}, {holes}", *self._rest()))
         state = "incomplete so far" if missing else "complete"
-        number = self.last - self.first + 1
-        came = f"{number - missing:,} of {_messages(number)}"
-        return "; ".join((f"{head} {state}, {came}, {holes}", *self._rest()))
+        return "; ".join((f"{head} {state}, {number - missing:,} of {_messages(number)}, {holes}", *self._rest()))
 
     def _rest(self) -> Iterator[str]:
         """Yield what else there is to say: repeats, and what the sender says it did not send."""
-        after = self.numbers.count(self.last + 1) if self.last else 0
-        if after:
-            yield f"{after:,} more after its end"
-        if self.first > 1:
-            yield f"numbered anew from #{self.first} on"
-        if self.repeats:
-            yield f"{self.repeats:,} came again"
+        others = sum(self._came(name).count() for name in self.series.keys() - self.due.keys())
+        for number, words in (
+            (self._came(self.end[0]).count(self.end[1] + 1) if self.end else 0, "more after its end"),
+            (others, "in series that no longer count"),
+            (self.repeats, "came again"),
+            (self.clashes, "with the number of another message"),
+        ):
+            if number:
+                yield f"{number:,} {words}"
         reasons = counted(self.receipt.get("withheld_by_reason"))
         for key, words in (
             ("withheld", f"withheld by the sender ({reasons})" if reasons else "withheld by the sender"),
             ("dead", "given up by the sender"),
             ("not_wanted", "not asked for"),
         ):
-            number = self.receipt.get(key)
-            if isinstance(number, int) and number > 0:
-                yield f"{number:,} {words}"
+            amount = self.receipt.get(key)
+            if isinstance(amount, int) and amount > 0:
+                yield f"{amount:,} {words}"
 
 
 class Books:
@@ -168,6 +189,8 @@ class Books:
 
     def __init__(self) -> None:
         self._accounts: dict[tuple[str, str], Account] = {}
+        #: which of them are complete, the oldest first
+        self._complete: dict[tuple[str, str], None] = {}
 
     def enter(self, message: Mapping[str, Any]) -> Account | None:
         """Enter a message; return its account where there is news: the end came, or what was still missing then."""
@@ -176,19 +199,17 @@ class Books:
             return None
         key = (entry.scan, entry.endpoint)
         account = self._accounts.setdefault(key, Account(*key))
-        before = (account.complete, account.last)
+        before = (account.complete, account.end)
         account.enter(entry)
-        if before == (account.complete, account.last):
+        if before == (account.complete, account.end):
             return None
+        self._complete.pop(key, None)
         if account.complete:
-            self._forget()
+            self._complete[key] = None
+        if len(self._complete) > COMPLETE_MAX:
+            oldest = next(iter(self._complete))
+            del self._complete[oldest], self._accounts[oldest]
         return account
-
-    def _forget(self) -> None:
-        """Forget the oldest of the accounts that are complete."""
-        complete = [key for key, account in self._accounts.items() if account.complete]
-        for key in complete[:-COMPLETE_MAX]:
-            del self._accounts[key]
 
     @property
     def open(self) -> list[Account]:
@@ -204,14 +225,20 @@ def entry_of(message: Mapping[str, Any]) -> Entry | None:
     else:
         data, about = _part(message, "data"), _part(message, "metadata")
         scan = data.get("scan_id") if "scan_name" in about else None  # else no scan told it, though it may name one
-    endpoint, delivery, number = (about.get(key) for key in ("endpoint", "delivery_id", "sequence"))
-    if not isinstance(scan, str) or not isinstance(delivery, str) or not isinstance(number, int):
+    endpoint, delivery, series, number = (about.get(key) for key in ("endpoint", "delivery_id", "series", "sequence"))
+    if not isinstance(scan, str) or not isinstance(delivery, str) or not isinstance(series, str):
         return None
-    if not 0 < number <= NUMBER_MAX:
+    if not isinstance(number, int) or not 0 < number <= NUMBER_MAX:
         return None
     told = find(str(message.get("event_type")))
     receipt = _part(data, SENT) if told and told.name in SEVERITY_OF_END else None
-    return Entry(scan, endpoint if isinstance(endpoint, str) else "", delivery, number, receipt)
+    return Entry(scan, endpoint if isinstance(endpoint, str) else "", delivery, series, number, receipt)
+
+
+def _earlier(receipt: Mapping[str, Any]) -> dict[str, int]:
+    """Return series -> last number of those that a receipt names beside that of its end."""
+    named = _part(receipt, EARLIER).items()
+    return {name: last for name, last in named if isinstance(last, int) and 0 < last <= NUMBER_MAX}
 
 
 def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -223,8 +250,8 @@ def _messages(number: int) -> str:
     return f"{number:,} message{'' if number == 1 else 's'}"
 
 
-def _named(gaps: Collection[tuple[int, int]]) -> str:
+def _named(gaps: Sequence[tuple[int, int]]) -> str:
     """Return gaps as #7, #12-13."""
-    named = [f"#{begin}" if begin == end else f"#{begin}-{end}" for begin, end in list(gaps)[:GAPS_MAX]]
+    named = [f"#{begin}" if begin == end else f"#{begin}-{end}" for begin, end in gaps[:GAPS_MAX]]
     more = len(gaps) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from sfwebhooks.locks import Lock
 from sfwebhooks.opening import BUSY_SECONDS, opened, opened_to_read, use_log, waiting_at_most
 from sfwebhooks.owners import SUFFIXES, Identity, check_files, checked, identity, make, obstacle, refused, resolved
 from sfwebhooks.schema import make_tables
+from sfwebhooks.series import Mark, boot_id, check_series, reached
 
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
@@ -56,15 +57,25 @@ class Database:
         path: the file; it is made, mode 0600, when first needed.
         accepting: for the scan's side: never spends time on a checkpoint (the sending side does that).
         listing: for who only looks: makes no file, sets none aside, and reads one that cannot be written.
+        boot: what names this boot of the machine; empty: nobody knows.
     """
 
     def __init__(
-        self, path: Path, accepting: bool = False, storage: Storage | None = None, listing: bool = False
+        self,
+        path: Path,
+        accepting: bool = False,
+        storage: Storage | None = None,
+        listing: bool = False,
+        boot: Callable[[], str] = boot_id,
     ) -> None:
         self.path = path
         self._storage = storage or Storage()
         self._accepting = accepting
         self._listing = listing
+        self._boot = boot
+        self._mark = Mark(path)
+        #: row number up to which the mark was raised
+        self._marked = 0
         self._connection: sqlite3.Connection | None = None
         #: which files they are: the outbox, its log, the index of that
         self._files: tuple[Identity | None, ...] = ()
@@ -124,6 +135,17 @@ class Database:
                 self._is_lost |= self._look_up()[:1] != self._files[:1]  # later its inode may be another file's
                 self._connection.close()
                 self._connection = None
+
+    def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
+        """Note, before a delivery is sent, that the file has come to its row."""
+        has = reached(sql) if number > self._marked else None
+        if has is None:
+            return
+        self._marked = has.row  # further than was asked for: most claims need not write
+        try:
+            self._mark.raise_to(has)
+        except OSError as error:
+            log.warning("webhooks: the mark of outbox %s cannot be written: %s", self.path, error.strerror)
 
     def _fullness(self, sql: sqlite3.Connection) -> float:
         if not self._page_size:
@@ -237,9 +259,11 @@ class Database:
                 os.close(make(path))
             connection = opened(path)
         self._files = (identity(path),)
+        closed, self._marked = _is_closed(path), 0
         try:
             if not self._listing or obstacle(path) is None:
                 self._set_up(connection)
+                check_series(connection, path, self._boot(), closed)
             check_files(path)  # once more: what SQLite has opened now may have been put there a moment ago
         except OutboxError as error:
             connection.close()
@@ -296,6 +320,14 @@ class Database:
         else:
             text = "webhooks: %s was deleted while it was in use, and others began a new one; %d deliveries are lost"
             log.error(text, log_path, max(waiting - now, 0))
+
+
+def _is_closed(path: Path) -> bool:
+    """Say whether no process has the file open, nor had when it or the machine died: the last one empties the log."""
+    try:
+        return os.stat(f"{path}-wal").st_size == 0  # noqa: PTH116
+    except OSError:
+        return True
 
 
 #: the databases of this process that were opened

@@ -88,7 +88,9 @@ class Delivery:
     endpoint: str
     #: the event name that the endpoint subscribed to
     name: str
-    #: 1, 2, 3 ... without gaps per scan and endpoint
+    #: of its number; opaque
+    series: str
+    #: 1, 2, 3 ... without gaps per scan, endpoint and series
     sequence: int
     #: attempts that counted so far
     attempts: int = 0

@@ -23,10 +23,15 @@ METADATA: dict[str, Json] = {
     "event_id": {"type": "string", "pattern": UUID, "description": "The same for all endpoints."},
     "delivery_id": {"type": "string", "pattern": UUID, "description": "The same each time that this message comes."},
     "endpoint": {"type": "string", "minLength": 1, "description": "The endpoint's name in the sender's settings."},
+    "series": {
+        "type": "string",
+        "minLength": 1,
+        "description": "Opaque. After a loss of the sender's outbox messages are numbered in another one.",
+    },
     "sequence": {
         "type": "integer",
         "minimum": 1,
-        "description": "1, 2, 3 ... without gaps per scan and endpoint; if all was numbered anew, 100000001 ...",
+        "description": "1, 2, 3 ... without gaps per scan, endpoint and series.",
     },
     "severity": {"enum": [*SEVERITIES], "description": "The event's severity."},
     "time": {"type": "string", "pattern": SECOND + r"\.[0-9]{3}Z$", "description": "When it happened, exactly."},

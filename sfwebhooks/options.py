@@ -41,16 +41,8 @@ RESERVED_HEADERS = re.compile(
 )
 #: what `formats.generic` itself has in the metadata of a message
 RESERVED_METADATA = (
-    "schema",
-    "event_id",
-    "delivery_id",
-    "endpoint",
-    "scan_name",
-    "sequence",
-    "severity",
-    "time",
-    "series",
-    "backfilled",
+    *("schema", "event_id", "delivery_id", "endpoint", "scan_name", "series", "sequence", "severity"),
+    *("time", "backfilled"),
 )
 
 

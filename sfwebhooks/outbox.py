@@ -10,7 +10,7 @@ Here is what a scan does with it: accept, begin, end. What senders do with it is
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.intake import FINDINGS, OUTBOX_FULL, UNWRITABLE, is_refused
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.queues import Accepted, Queues
-from sfwebhooks.receipts import RUN, SENT, STORED, first_of_run, receipt
+from sfwebhooks.receipts import SENT, STORED, receipt
 from sfwebhooks.retry import State
 from sfwebhooks.rows import deliveries, insert
+from sfwebhooks.series import CURRENT, begin_series, boot_id
 from sfwebhooks.unwritable import Unwritable
 
 
@@ -33,9 +34,14 @@ class Outbox(Queues):
     """The file as scans and senders use it."""
 
     def __init__(
-        self, path: Path, accepting: bool = False, storage: Storage | None = None, listing: bool = False
+        self,
+        path: Path,
+        accepting: bool = False,
+        storage: Storage | None = None,
+        listing: bool = False,
+        boot: Callable[[], str] = boot_id,
     ) -> None:
-        super().__init__(path, accepting, storage, listing)
+        super().__init__(path, accepting, storage, listing, boot)
         self._unwritable = Unwritable()
 
     def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:
@@ -145,25 +151,17 @@ class Outbox(Queues):
 
     def deleted(self, scan_id: str, endpoint: str) -> int:
         """Return how many deliveries of a scan to an endpoint there were that were deleted since, for their age or by
-        an operator, but for those before the numbers were begun anew."""
+        an operator, but for those before `renumber`."""
         query = (
-            "SELECT count(*) FROM event e JOIN delivery d ON d.event_id = e.id"
-            " WHERE e.scan_id = ? AND d.endpoint = ? AND d.sequence >= ?"
+            "SELECT (SELECT coalesce(sum(last), 0) FROM sequence WHERE scan_id = ?1 AND endpoint = ?2) - count(*)"
+            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
         )
         with self._reading() as sql:
-            last = _last(sql, scan_id, endpoint)
-            first = first_of_run(last + 1)
-            return last - first + 1 - int(sql.execute(query, (scan_id, endpoint, first)).fetchone()[0])
+            return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
 
-    def go_on(self, scan_id: str, endpoints: Iterable[str], run: int) -> None:
-        """Begin a run of numbers in a scan that had so many runs before, in files that are gone."""
-        with self._writing() as sql:
-            for endpoint in endpoints:
-                _go_on(sql, scan_id, endpoint, run * RUN)
-
-    def number_anew(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
-        """Give what is left of a scan's deliveries to an endpoint the numbers of a new run, and let those that are
-        settled be sent again, as `Changes.replay` does; return how many these are.
+    def renumber(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
+        """Number what is left of a scan's deliveries to an endpoint in a new series, and let those that are settled be
+        sent again, as `Changes.replay` does; return how many these are.
 
         Args:
             end: id of the event that tells the end; its delivery goes, to be made last and with a new receipt.
@@ -177,12 +175,13 @@ class Outbox(Queues):
             sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))  # noqa: S608
             sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))  # noqa: S608
             left = sql.execute(query, (scan_id, endpoint)).fetchall()
-            before = first_of_run(_last(sql, scan_id, endpoint) + 1) + RUN - 1
+            series = begin_series(sql)
             sql.executemany(
-                "UPDATE delivery SET sequence = ? WHERE number = ?",
-                [(before + place, number) for place, (number,) in enumerate(left, start=1)],
+                "UPDATE delivery SET series = ?, sequence = ? WHERE number = ?",
+                [(series, place, number) for place, (number,) in enumerate(left, start=1)],
             )
-            _go_on(sql, scan_id, endpoint, before + len(left))
+            sql.execute("DELETE FROM sequence WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint))
+            sql.execute("INSERT INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
             return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
 
     def endpoints_of(self, event_id: str) -> set[str]:
@@ -262,19 +261,14 @@ def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, t
     """
     given = (scan_id, endpoint)
     withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
-    return receipt(_last(sql, *given) + 1, withheld, found - sum(withheld.values()) - told, dead)
+    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - told, dead)
 
 
-def _last(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> int:
-    """Return the last number that was given to a scan's deliveries to an endpoint."""
-    row = sql.execute("SELECT last FROM sequence WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _go_on(sql: sqlite3.Connection, scan_id: str, endpoint: str, last: int) -> None:
-    """Give a scan's deliveries to an endpoint no number up to this one any more."""
-    sql.execute(
-        "INSERT INTO sequence VALUES (?, ?, ?)"
-        " ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = max(last, excluded.last)",
-        (scan_id, endpoint, last),
-    )
+def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
+    """Return series -> last number of a scan's deliveries to an endpoint, as they are with the next one."""
+    query = "SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2 ORDER BY series"
+    numbers: dict[int, int] = dict(sql.execute(query, (scan_id, endpoint)))
+    (current,) = sql.execute(CURRENT, (scan_id, endpoint)).fetchone()
+    numbers[current] = numbers.get(current, 0) + 1
+    name = "SELECT name FROM series WHERE number = ?"
+    return {sql.execute(name, (series,)).fetchone()[0]: last for series, last in numbers.items()}

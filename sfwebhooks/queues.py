@@ -26,7 +26,7 @@ from sfwebhooks.times import Times
 CRASHES_MAX = 3
 #: seconds before it is tried again the first time, and later
 CRASH_WAITS = (5.0, 60.0)
-#: what was delivered stays so, whatever a sender says that was there at the same time; of one that was numbered anew
+#: what was delivered stays so, whatever a sender says that was there at the same time; of one that got another series
 #: after it was claimed the receiver has to see the new number; and a row may have got the number of one that is gone
 SETTLE = """
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
@@ -34,7 +34,8 @@ SETTLE = """
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
     WHERE number IN (SELECT value FROM json_each(?9)) AND id IN (SELECT value FROM json_each(?10))
-          AND sequence IN (SELECT value FROM json_each(?11)) AND state <> 'delivered'
+          AND series IN (SELECT number FROM series WHERE name IN (SELECT value FROM json_each(?11)))
+          AND state <> 'delivered'
 """
 #: an event and who wants it: (endpoint, name under which)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
@@ -91,6 +92,7 @@ class Queues(Times):
         """
         with self._reading() as sql:
             members, file = next_of(sql, queue, busy, now), self._generation
+            self._raise_mark(sql, max((delivery.number for delivery in members), default=0))
         return self._claimed(members, file, queue)
 
     def pick(self, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
@@ -102,6 +104,7 @@ class Queues(Times):
         """
         with self._reading() as sql:
             members, file = picked(sql, queue, busy, pick, fresh), self._generation
+            self._raise_mark(sql, max((delivery.number for delivery in members), default=0))
         return self._claimed(members, file, queue)
 
     def _claimed(self, members: Sequence[Delivery], file: int, queue: Queue) -> Batch | None:
@@ -162,9 +165,9 @@ class Queues(Times):
             for outcome in outcomes:
                 if outcome.batch.file not in (0, self._generation):
                     continue  # its rows are gone, and others have their numbers
-                for *values, numbers, ids, sequences in outcome.rows:
+                for *values, numbers, ids, series in outcome.rows:
                     insert_attempts(sql, numbers, ids, outcome.attempt)
-                    sql.execute(SETTLE, (*values, numbers, ids, sequences))
+                    sql.execute(SETTLE, (*values, numbers, ids, series))
                 sql.execute("DELETE FROM frozen WHERE id = ?", (outcome.batch.id,))
             for endpoint, health in (healths or {}).items():
                 save_health(sql, endpoint, health)
@@ -215,11 +218,11 @@ class Queues(Times):
 
 
 def _which(deliveries: Sequence[Delivery]) -> tuple[str, str, str]:
-    """Return the numbers of the rows of some deliveries, their ids, and the numbers that receivers see, as JSON."""
+    """Return the numbers of the rows of some deliveries, their ids, and their series, as JSON."""
     return (
         json.dumps([delivery.number for delivery in deliveries]),
         json.dumps([delivery.id for delivery in deliveries]),
-        json.dumps([delivery.sequence for delivery in deliveries]),
+        json.dumps([*{delivery.series for delivery in deliveries}]),
     )
 
 

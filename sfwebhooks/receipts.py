@@ -3,8 +3,9 @@
 The outbox keeps the receipts of all endpoints with the event that tells the end, by name. An endpoint is told its own
 one only, and the same one at each retry. Whoever is sent the end later, by a backfill, gets that of then.
 
-A receipt names a run of numbers: whoever has all of it has all. A run that can no longer be completed, since the file
-or deliveries in it are gone, is left behind for a new one, of numbers that nothing of the scan had before.
+A receipt names each series in which the scan's messages to the endpoint are numbered, with its last number: a receiver
+that has all of these numbers has all. A series that can no longer be completed, since the file or deliveries in it are
+gone, is not named: all of its messages come again in another one.
 """
 
 from __future__ import annotations
@@ -16,31 +17,27 @@ from typing import Any
 STORED = "receipts"
 #: key of the data that an endpoint is sent
 SENT = "receipt"
-#: numbers of a run, more than any scan needs
-RUN = 100_000_000
+#: key of a receipt: the series before the last one
+EARLIER = "earlier_series"
 
 
-def first_of_run(number: int) -> int:
-    """Return the first number of the run that a number belongs to."""
-    return (number - 1) // RUN * RUN + 1
-
-
-def receipt(
-    last_sequence: int, withheld: Mapping[str, int], not_wanted: int, dead: int
-) -> dict[str, int | dict[str, int]]:
+def receipt(numbers: Mapping[str, int], withheld: Mapping[str, int], not_wanted: int, dead: int) -> dict[str, Any]:
     """Return the receipt of an endpoint.
 
     Args:
-        last_sequence: the number of the end itself; a run has no gaps, so it says how many messages were accepted.
+        numbers: series -> last number in it, the oldest one first; the last number of the last one is that of the end
+            itself. A series has no gaps, so they say how many messages were accepted.
         withheld: reason -> how many findings that the endpoint wants it is not sent.
         not_wanted: how many findings of the scan it did not ask for.
         dead: how many of the accepted messages were given up so far.
     """
-    first = first_of_run(last_sequence)
+    *earlier, (series, last) = numbers.items()
     return {
-        "first_sequence": first,
-        "last_sequence": last_sequence,
-        "accepted": last_sequence - first + 1,
+        "series": series,
+        "first_sequence": 1,
+        "last_sequence": last,
+        EARLIER: dict(earlier),
+        "accepted": sum(numbers.values()),
         "withheld": sum(withheld.values()),
         "withheld_by_reason": dict(withheld),
         "not_wanted": max(0, not_wanted),

@@ -26,7 +26,8 @@ ALIKE = 10
 #: with a WHERE about `delivery` behind it
 SELECT_RECORD = """
     SELECT d.id, d.event_id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
-           d.sequence, d.state, d.reason, d.attempts, d.accepted_at, d.due_at, d.settled_at, d.replays,
+           (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
+           d.due_at, d.settled_at, d.replays,
            coalesce(d.batch, ''), a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
     FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
@@ -49,6 +50,8 @@ class Record:
     #: empty: it is no scan's
     scan_id: str
     target: str
+    #: of its number
+    series: str
     sequence: int
     state: State
     #: why it is dead, or why it was not delivered so far
@@ -179,4 +182,4 @@ class Records(Changes):
 def _record(row: Sequence[Any]) -> Record:
     values = dict(zip((field.name for field in fields(Record)), row))
     values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
-    return Record(**{**values, "last": None if row[17] is None else Attempt(*row[17:])})
+    return Record(**{**values, "last": None if row[18] is None else Attempt(*row[18:])})

@@ -15,16 +15,26 @@ from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.receipts import STORED, own
+from sfwebhooks.series import CURRENT, LAST_ROW
 from sfwebhooks.severity import Severity
 
 #: never been in a request
 FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0"
 #: waits for its time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0)"
+#: gives a scan's next number to an endpoint
+COUNT = f"INSERT INTO sequence VALUES (?1, ?2, ({CURRENT}), 1) ON CONFLICT DO UPDATE SET last = last + 1"  # noqa: S608
+#: with the number that was given last
+INSERT = f"""
+    INSERT INTO delivery (number, id, event_id, endpoint, name, series, sequence, state, due_at, accepted_at, subject,
+                          backfilled)
+    SELECT {LAST_ROW} + 1, ?, ?, ?, ?, sequence.series, last, 'waiting', ?, ?, ?, ? FROM file, sequence
+    WHERE scan_id = ? AND endpoint = ? ORDER BY sequence.series DESC LIMIT 1
+"""  # noqa: S608
 #: with a WHERE about `delivery` behind it
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, d.sequence, d.attempts, d.replays, d.backfilled, d.number, d.refusals,
-           d.refused_in,
+    SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
+           d.replays, d.backfilled, d.number, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
     FROM delivery d JOIN event e ON e.id = d.event_id
 """
@@ -46,15 +56,15 @@ def _scan(sql: sqlite3.Connection, scan_id: str) -> Scan | None:
 
 
 def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
-    identity, endpoint, name, sequence, attempts, replays, backfilled, number, refusals, refused_in = row[:10]
-    event_id, event_type, severity, at, data, special = row[10:16]
+    identity, endpoint, name, series, sequence, attempts, replays, backfilled, number, refusals, refused_in = row[:11]
+    event_id, event_type, severity, at, data, special = row[11:17]
     told: Mapping[str, Any] = Stored(data)
     if scan and STORED in data:
         with suppress(ValueError):  # rubbish is told as such where a message is made of it
             told = own(told, endpoint)
     event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
     return Delivery(
-        *(identity, event, endpoint, name, sequence, attempts, replays > 0, backfilled > 0, number),
+        *(identity, event, endpoint, name, series, sequence, attempts, replays > 0, backfilled > 0, number),
         *(refusals, refused_in),
     )
 
@@ -105,12 +115,11 @@ def insert(
         known = "SELECT 1 FROM delivery WHERE id = ?"
         new = [one for one in new if not sql.execute(known, one[:1]).fetchone()]
     sql.executemany(
-        "INSERT INTO sequence VALUES (?, ?, 1) ON CONFLICT (scan_id, endpoint) DO UPDATE SET last = last + 1",
+        COUNT,
         [(scan_id, endpoint) for _, endpoint, _ in new],
     )
     sql.executemany(
-        "INSERT INTO delivery (id, event_id, endpoint, name, sequence, state, due_at, accepted_at, subject, backfilled)"
-        " SELECT ?, ?, ?, ?, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?",
+        INSERT,
         [
             (identity, event.id, endpoint, name, now, now, event.subject, backfilled, scan_id, endpoint)
             for identity, endpoint, name in new

@@ -196,16 +196,13 @@ class ScanRun:
             self._dispatcher.wake()
 
     def _begin_once(self) -> None:
-        """Commit the scan; again, if its file was set aside since. Then its numbers begin anew: what there was of them
-        in the file that is gone can no longer be completed."""
+        """Commit the scan; again, if its file was set aside since."""
         if self._begun_in and self._begun_in == self._outbox.generation():
             return
         self._lock.take()
         self._lock.note(own_mark())
         event = started(self.scan, self._modules)
         wanted = pipeline.wanted_by(event, self.settings.endpoints)
-        if self._begun_in:
-            self._outbox.go_on(self.scan.id, [one.name for one in self.settings.endpoints], self._begun_in)
         self._outbox.begin_scan(self.scan, event, wanted, time.time())
         self._begun_in = self._outbox.generation()
 

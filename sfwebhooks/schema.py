@@ -13,6 +13,17 @@ from sfwebhooks.errors import OutboxError
 
 VERSION = 1
 TABLES = """
+    CREATE TABLE file (                     -- one row, about the file itself (`series`)
+        id      INTEGER PRIMARY KEY,
+        series  INTEGER NOT NULL,           -- in which messages are numbered, unless their scan has a newer one
+        boot    TEXT NOT NULL,              -- of the machine where it was opened last
+        inode   INTEGER NOT NULL,
+        deleted INTEGER NOT NULL            -- the highest number of a row of `delivery` that was deleted
+    );
+    CREATE TABLE series (
+        number INTEGER PRIMARY KEY,         -- higher than those before it
+        name   TEXT NOT NULL                -- as receivers see it
+    );
     CREATE TABLE scan (
         id          TEXT PRIMARY KEY,
         name        TEXT NOT NULL,
@@ -34,11 +45,12 @@ TABLES = """
     );
     CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
-        number      INTEGER PRIMARY KEY,    -- order of acceptance
+        number      INTEGER PRIMARY KEY,    -- order of acceptance; never given twice
         id          TEXT NOT NULL UNIQUE,
         event_id    TEXT NOT NULL,
         endpoint    TEXT NOT NULL,
         name        TEXT NOT NULL,          -- the event name that the endpoint subscribed to
+        series      INTEGER NOT NULL,
         sequence    INTEGER NOT NULL,
         state       TEXT NOT NULL,          -- waiting, delivered, dead
         attempts    INTEGER NOT NULL DEFAULT 0,
@@ -69,6 +81,8 @@ TABLES = """
     CREATE INDEX delivery_age ON delivery (endpoint, accepted_at) WHERE state = 'waiting';
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
     CREATE INDEX delivery_batch ON delivery (batch) WHERE state = 'waiting' AND batch IS NOT NULL;
+    CREATE TRIGGER delivery_deleted AFTER DELETE ON delivery WHEN old.number > (SELECT deleted FROM file)
+        BEGIN UPDATE file SET deleted = old.number; END;
     CREATE TABLE delivery_attempt (
         number  INTEGER NOT NULL,           -- of the delivery
         at      REAL NOT NULL,
@@ -82,8 +96,9 @@ TABLES = """
     CREATE TABLE sequence (
         scan_id  TEXT NOT NULL,
         endpoint TEXT NOT NULL,
+        series   INTEGER NOT NULL,
         last     INTEGER NOT NULL,
-        PRIMARY KEY (scan_id, endpoint)
+        PRIMARY KEY (scan_id, endpoint, series)
     ) WITHOUT ROWID;
     CREATE TABLE withheld (
         scan_id  TEXT NOT NULL,

@@ -16,6 +16,8 @@ from sfwebhooks.severity import Severity
 
 #: 2026-11-21T10:00:00Z in epoch seconds: "now" in tests that do not care
 NOW = 1795255200.0
+#: of the numbers of a delivery that is in no outbox
+SERIES = "series-one"
 #: seconds after which a test gives up waiting; never reached when all is well
 PATIENCE = 20.0
 URL = "https://hooks.example.test/services/T000/B000/url-path-token"
@@ -83,7 +85,7 @@ def an_event(number: int = 1, **values: Any) -> WebhookEvent:
 def a_delivery(event: WebhookEvent | None = None, endpoint: str = "team", **values: Any) -> Delivery:
     """Return the delivery of an event to the endpoint of that name, under the event's own name."""
     event = event or an_event()
-    defaults = {"id": delivery_id(event.id, endpoint), "name": event.type, "sequence": 1}
+    defaults = {"id": delivery_id(event.id, endpoint), "name": event.type, "series": SERIES, "sequence": 1}
     return Delivery(event=event, endpoint=endpoint, **{**defaults, **values})
 
 

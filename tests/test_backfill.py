@@ -27,7 +27,6 @@ from sfwebhooks.locks import scan_lock
 from sfwebhooks.message_schema import document
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from sfwebhooks.receipts import RUN
 from sfwebhooks.receiver import Received
 from sfwebhooks.records import Records
 from sfwebhooks.recovery import tell_end
@@ -316,7 +315,7 @@ def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
     setup.team.got.clear()
     assert backfill("team", "--again").code == 0
     assert (set(told(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)), 15)
-    assert setup.sequences("team") == list(range(RUN + 1, RUN + 15 + 1))
+    assert setup.sequences("team") == list(range(1, 15 + 1))
     assert told(setup.team)[-1] == lifecycle_id(ID, "ended")
 
 
@@ -336,7 +335,7 @@ def test_and_after_that_all_is_known_again(setup: Setup, backfill: Callable[...,
 
 
 @pytest.mark.parametrize("kept", ["", "sequence BETWEEN 4 AND 8", "name = 'scan_completed'", "sequence % 2"])
-def test_what_was_deleted_and_is_sent_again_is_numbered_anew_and_complete(
+def test_what_was_deleted_and_is_sent_again_is_renumbered_and_complete(
     setup: Setup, backfill: Callable[..., Result], kept: str
 ) -> None:
     backfill("team")
@@ -345,7 +344,7 @@ def test_what_was_deleted_and_is_sent_again_is_numbered_anew_and_complete(
         sql(setup.outbox, f"UPDATE delivery SET settled_at = 9e9 WHERE {kept}")
     forget(setup)
     assert backfill("team", "--again").code == 0
-    numbers = {"first_sequence": RUN + 1, "last_sequence": RUN + 15}
+    numbers = {"first_sequence": 1, "last_sequence": 15}
     assert receipt(setup.team) == {**numbers, "withheld": 0, "not_wanted": 0}
     for messages in (setup.team.got, [*before, *setup.team.got]):  # of one that came new, and of one that knows all
         books = Books()
@@ -353,19 +352,19 @@ def test_what_was_deleted_and_is_sent_again_is_numbered_anew_and_complete(
         assert account.complete and "15 of 15 messages" in str(account)
 
 
-def test_one_that_was_stopped_after_the_numbers_were_begun_anew_goes_on_without_again(
+def test_one_that_was_stopped_after_the_renumbering_goes_on_without_again(
     setup: Setup, backfill: Callable[..., Result]
 ) -> None:
     backfill("team")
     sql(setup.outbox, "UPDATE delivery SET settled_at = 9e9 WHERE sequence BETWEEN 4 AND 8")
     forget(setup)
     setup.team.got.clear()
-    assert setup.outbox.number_anew(ID, "team", lifecycle_id(ID, "ended"), NOW, 0.0) > 0
+    assert setup.outbox.renumber(ID, "team", lifecycle_id(ID, "ended"), NOW, 0.0) > 0
     assert backfill("team").code == 0
     books = Books()
     *_, account = (account for one in setup.team.got if (account := books.enter(one.message)))
     assert account.complete and "15 of 15 messages" in str(account)
-    assert setup.sequences("team") == list(range(RUN + 1, RUN + 15 + 1))
+    assert setup.sequences("team") == list(range(1, 15 + 1))
 
 
 @pytest.mark.parametrize(("late", "name"), [("host_stopped", "scan_aborted"), ("process_died", "scan_failed")])

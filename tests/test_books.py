@@ -14,9 +14,9 @@ import pytest
 from sfwebhooks.books import COMPLETE_MAX, RECENT_MAX, Books, Numbers
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import FORMATS, render
-from sfwebhooks.receipts import RUN
-from tests.builders import a_delivery, a_scan, an_endpoint, an_event
+from tests.builders import SERIES, a_delivery, a_scan, an_endpoint, an_event
 
+LATER = "series-two"
 RECEIPT = {"last_sequence": 5, "accepted": 5, "withheld": 0, "withheld_by_reason": {}, "not_wanted": 0, "dead": 0}
 
 
@@ -86,40 +86,59 @@ def test_what_was_not_sent_is_told_as_the_receipt_says_it() -> None:
     ]
 
 
-def test_where_all_is_numbered_anew_only_the_new_numbers_count() -> None:
+def test_a_series_that_the_receipt_does_not_name_does_not_count() -> None:
     books = Books()
     before = [a_message(number) for number in (1, 2, 3)]
-    again = [a_message(place, number=RUN + number) for number, place in enumerate((1, 4, 2), start=1)]
-    (line,) = entered([*before, *again, a_message(5, "scan_completed", number=RUN + 5)], books)
+    again = [a_message(place, number=number, series=LATER) for number, place in enumerate((1, 4, 2), start=1)]
+    (line,) = entered([*before, *again, a_message(5, "scan_completed", series=LATER)], books)
     assert line == (
-        "scan 5C4A0001 for team: incomplete so far, 4 of 5 messages, 1 missing (#100000004);"
-        " numbered anew from #100000001 on"
+        "scan 5C4A0001 for team: incomplete so far, 4 of 5 messages, 1 missing (#4); 3 in series that no longer count"
     )
-    (line,) = entered([a_message(3, number=RUN + 4)], books)
+    (line,) = entered([a_message(3, number=4, series=LATER)], books)
     assert line.startswith("scan 5C4A0001 for team: complete, 5 of 5 messages, none missing;")
 
 
-def test_and_so_it_is_before_the_end_has_come() -> None:
+def test_a_series_that_the_receipt_names_must_have_come_too() -> None:
     books = Books()
-    entered([a_message(1), a_message(3), a_message(1, number=RUN + 1), a_message(4, number=RUN + 2)], books)
-    assert [str(account) for account in books.open] == [
-        "scan 5C4A0001 for team: its end has not come; 2 messages, none missing; numbered anew from #100000001 on"
+    receipt = {**RECEIPT, "series": LATER, "last_sequence": 2, "earlier_series": {SERIES: 3}}
+    end = a_message(5, "scan_completed", number=2, series=LATER, receipt=receipt)
+    (line,) = entered([a_message(1), a_message(3), end], books)
+    assert line == (
+        "scan 5C4A0001 for team: incomplete so far, 3 of 5 messages,"
+        " 2 missing (#2 of series series-one, #1 of series series-two)"
+    )
+    (line,) = entered([a_message(2), a_message(4, number=1, series=LATER)], books)
+    assert line == "scan 5C4A0001 for team: complete, 5 of 5 messages, none missing"
+
+
+def test_of_a_series_that_the_receipt_names_nothing_may_have_come() -> None:
+    end = a_message(1, "scan_completed", receipt={**RECEIPT, "last_sequence": 1, "earlier_series": {LATER: 2}})
+    assert entered([end]) == [
+        "scan 5C4A0001 for team: incomplete so far, 1 of 3 messages, 2 missing (#1-2 of series series-two)"
     ]
 
 
-def test_an_end_that_comes_again_with_a_new_number_is_the_last_one() -> None:
+def test_before_the_end_has_come_all_series_count() -> None:
+    books = Books()
+    entered([a_message(1), a_message(3), a_message(1, series=LATER), a_message(4, number=2, series=LATER)], books)
+    assert [str(account) for account in books.open] == [
+        "scan 5C4A0001 for team: its end has not come; 4 messages, 1 missing (#2 of series series-one)"
+    ]
+
+
+def test_an_end_in_a_series_that_came_later_is_the_last_one() -> None:
     books = Books()
     first = [a_message(1), a_message(2, "scan_completed")]
-    again = [a_message(2, "scan_completed", number=RUN + 3), *(a_message(n, number=RUN + n) for n in (1, 3))]
+    again = [a_message(2, "scan_completed", number=3, series=LATER), *(a_message(n, series=LATER) for n in (1, 3))]
     entered([a_message(3, number=3), *first], books)
-    lines = entered([*again[:1], first[1], *again[1:], a_message(3, number=RUN + 2)], books)
+    lines = entered([*again[:1], first[1], *again[1:], a_message(3, number=2, series=LATER)], books)
     assert [line.split(",")[0].rpartition(": ")[2] for line in lines] == ["incomplete so far", "complete"]
 
 
 def test_what_is_told_after_the_end_is_no_gap() -> None:
     books = Books()
     entered([a_message(1), a_message(2, "scan_completed"), a_message(5)], books)
-    (line,) = entered([a_message(6), a_message(6, "scan_completed", id="again")], books)
+    (line,) = entered([a_message(6), a_message(6, "scan_completed")], books)
     assert "incomplete so far, 4 of 6 messages, 2 missing (#3-4)" in line
 
 
@@ -132,9 +151,11 @@ def test_each_scan_and_each_endpoint_has_an_account_of_its_own() -> None:
     ]
 
 
-def test_messages_that_were_numbered_anew_are_no_repeats() -> None:
+def test_messages_with_the_number_of_another_one_are_counted() -> None:
     messages = [a_message(1), a_message(2), a_message(1, id="another"), a_message(3, "scan_completed")]
-    assert entered(messages) == ["scan 5C4A0001 for team: complete, 3 of 3 messages, none missing"]
+    assert entered(messages) == [
+        "scan 5C4A0001 for team: complete, 3 of 3 messages, none missing; 1 with the number of another message"
+    ]
 
 
 def test_a_scan_whose_end_has_not_come_is_open() -> None:
@@ -155,7 +176,8 @@ def test_what_belongs_to_no_scan_has_no_place_in_them() -> None:
     assert books.open == []
 
 
-GENERIC = {"event_type": "scan_completed", "data": {"scan_id": "X"}, "metadata": {"scan_name": "n", "sequence": 1}}
+ABOUT = {"scan_name": "n", "delivery_id": "d", "series": "s", "sequence": 1}
+GENERIC = {"event_type": "scan_completed", "data": {"scan_id": "X"}, "metadata": ABOUT}
 
 
 @pytest.mark.parametrize(
@@ -163,11 +185,12 @@ GENERIC = {"event_type": "scan_completed", "data": {"scan_id": "X"}, "metadata":
     [
         {},
         {"data": None, "metadata": "text"},
-        GENERIC,
-        {**GENERIC, "metadata": {"scan_name": "n", "delivery_id": "d", "sequence": 10**12}},
-        {**GENERIC, "metadata": {"scan_name": "n", "delivery_id": "d", "sequence": 0}},
-        {**GENERIC, "metadata": {"scan_name": "n", "delivery_id": "d", "sequence": "1"}},
-        {**GENERIC, "metadata": {"delivery_id": "d", "sequence": 1}},
+        {**GENERIC, "metadata": {**ABOUT, "delivery_id": None}},
+        {**GENERIC, "metadata": {**ABOUT, "series": 1}},
+        {**GENERIC, "metadata": {**ABOUT, "sequence": 10**12}},
+        {**GENERIC, "metadata": {**ABOUT, "sequence": 0}},
+        {**GENERIC, "metadata": {**ABOUT, "sequence": "1"}},
+        {**GENERIC, "metadata": {"delivery_id": "d", "series": "s", "sequence": 1}},
         {"event_type": ["x"], "scan": {"id": ["x"]}, "raw_data": {}, "sequence": 1, "delivery_id": "d"},
         json.loads(FORMATS["slack"].render(a_delivery(), an_endpoint()).body),
     ],
@@ -177,7 +200,13 @@ def test_any_message_can_be_entered_and_rubbish_changes_nothing(message: Any) ->
     assert (books.enter(message), books.open) == (None, [])
 
 
-@pytest.mark.parametrize("receipt", ["text", {"withheld": "many", "withheld_by_reason": 7, "dead": None}, {}])
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        *("text", {"withheld": "many", "withheld_by_reason": 7, "dead": None}, {}, {"earlier_series": "text"}),
+        {"earlier_series": {"a": "1", "b": 0, "c": 10**12, "d": None}},
+    ],
+)
 def test_a_receipt_of_another_shape_is_no_trouble(receipt: Any) -> None:
     end = a_message(1, "scan_completed")
     end["data"]["receipt"] = receipt
@@ -188,19 +217,18 @@ def test_a_great_number_takes_no_room() -> None:
     numbers = Numbers()
     numbers.add(1)
     numbers.add(10**9)
-    assert numbers.gaps(1, 10**9) == [(2, 10**9 - 1)]
+    assert numbers.gaps(10**9) == [(2, 10**9 - 1)]
 
 
-@pytest.mark.parametrize("first", [1, 20])
-def test_numbers_are_known_in_whatever_order_they_come(first: int) -> None:
+def test_numbers_are_known_in_whatever_order_they_come() -> None:
     order, numbers, known = random.Random(7), Numbers(), set[int]()
     for number in (order.randint(1, 60) for _ in range(300)):
         assert numbers.add(number) is (number not in known)
         known.add(number)
-        missing = [one for begin, end in numbers.gaps(first, 50) for one in range(begin, end + 1)]
-        assert missing == [one for one in range(first, 51) if one not in known]
-        assert (numbers.count(), numbers.count(40, 50)) == (len(known), len(known & set(range(40, 51))))
-        assert (numbers.greatest, numbers.reach(first, 50)) == (max(known), not missing)
+        missing = [one for begin, end in numbers.gaps(50) for one in range(begin, end + 1)]
+        assert missing == [one for one in range(1, 51) if one not in known]
+        assert (numbers.count(), numbers.count(40)) == (len(known), len(known & set(range(40, 61))))
+        assert (numbers.greatest, numbers.reach(50)) == (max(known), not missing)
 
 
 # --- how much is kept
@@ -208,8 +236,8 @@ def test_numbers_are_known_in_whatever_order_they_come(first: int) -> None:
 
 def bare(number: int, type: str = "high_risk_event", scan: str = "5C4A0001") -> dict[str, Any]:
     """Return as much of a message as the books look at."""
-    metadata = {"scan_name": "s", "endpoint": "team", "delivery_id": f"{scan}-{number:040}", "sequence": number}
-    return {"event_type": type, "data": {"scan_id": scan}, "metadata": metadata}
+    metadata = {"scan_name": "s", "endpoint": "team", "delivery_id": f"{scan}-{number:040}"}
+    return {"event_type": type, "data": {"scan_id": scan}, "metadata": {**metadata, "series": "s", "sequence": number}}
 
 
 def kept_bytes(messages: Iterable[Any]) -> int:

@@ -651,8 +651,8 @@ def test_metadata_of_ours_cannot_be_replaced(tmp_path: Path, name: str) -> None:
     found = settings(tmp_path, f"{TEAM}metadata.{name} = 7\n")
     assert (names(found), mistake(found).key) == ([], f"metadata.{name}")
     assert mistake(found).problem == (
-        "sfwebhooks itself sets schema, event_id, delivery_id, endpoint, scan_name, sequence, severity, time, series, "
-        "backfilled: take another name"
+        "sfwebhooks itself sets schema, event_id, delivery_id, endpoint, scan_name, series, sequence, severity, time,"
+        " backfilled: take another name"
     )
 
 

@@ -211,6 +211,7 @@ def test_metadata_says_which_message_of_which_scan_it_is() -> None:
         "event_id": delivery.event.id,
         "delivery_id": delivery.id,
         "endpoint": "team",
+        "series": delivery.series,
         "sequence": 7,
         "severity": "high",
         "time": "2026-11-21T10:00:00.000Z",

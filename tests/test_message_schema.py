@@ -135,8 +135,8 @@ def test_a_broken_envelope_is_not_valid(change: dict[str, Any], all_types: Draft
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": 0}, {"event_id": "7"}, {"delivery_id": ""}, {"endpoint": ""}, {"sequence": 0}, {"sequence": "1"},
-     {"severity": "urgent"}],
+    [{"schema": 0}, {"event_id": "7"}, {"delivery_id": ""}, {"endpoint": ""}, {"series": ""}, {"series": 1},
+     {"sequence": 0}, {"sequence": "1"}, {"severity": "urgent"}],
 )  # fmt: skip
 def test_broken_metadata_are_not_valid(change: dict[str, Any], all_types: Draft202012Validator) -> None:
     body = message("high_risk_event")

@@ -23,7 +23,6 @@ from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecy
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.queues import CRASH_WAITS, CRASHES_MAX, Outcome
-from sfwebhooks.receipts import RUN
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
@@ -82,8 +81,9 @@ def in_another_process(code: str, path: Path) -> str:
 def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     event = an_event(data={"text": "żółć \U0001f41b", "list": [1, None]}, special="malware_detected")
     put(outbox, event)
-    assert claim(outbox) == Delivery(
-        delivery_id(event.id, "team"), replace(event, scan=None), "team", "high_risk_event", sequence=1, number=1
+    claimed, told = claim(outbox), replace(event, scan=None)
+    assert claimed == Delivery(
+        delivery_id(event.id, "team"), told, "team", "high_risk_event", claimed.series, sequence=1, number=1
     )
 
 
@@ -644,40 +644,34 @@ def test_a_number_is_read_as_javascript_would_write_it(outbox: Outbox, stored: f
     assert json.dumps(dict(claim(outbox).event.data)) == f'{{"value": {read}}}'
 
 
-# --- numbers that begin anew
+# --- numbers in a new series
 
 
-def all_numbers(outbox: Outbox) -> list[int]:
-    return [int(str(number)) for (number,) in rows(outbox, "SELECT sequence FROM delivery ORDER BY number")]
+def all_numbers(outbox: Outbox) -> list[tuple[int, int]]:
+    """Return the series, in the order in which they were begun, and the number of each delivery."""
+    query = "SELECT series, sequence FROM delivery ORDER BY number"
+    return [(int(str(series)), int(str(number))) for series, number in rows(outbox, query)]
 
 
-def test_what_is_left_of_a_scan_is_numbered_anew_in_its_order_and_the_end_goes(outbox: Outbox) -> None:
+def test_what_is_left_of_a_scan_is_renumbered_in_its_order_and_the_end_goes(outbox: Outbox) -> None:
     put(outbox, *(an_event(number) for number in range(1, 7)), an_event(1, scan=a_scan("OTHER")))
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("DELETE FROM delivery WHERE sequence IN (2, 5)")
     assert outbox.deleted("5C4A0001", "team") == 2
-    outbox.number_anew("5C4A0001", "team", an_event(6).id, NOW, 0.0)
-    assert (all_numbers(outbox), outbox.deleted("5C4A0001", "team")) == ([RUN + 1, RUN + 2, RUN + 3, 1], 0)
-    put(outbox, an_event(7))
-    assert all_numbers(outbox)[-1] == RUN + 4
+    outbox.renumber("5C4A0001", "team", an_event(6).id, NOW, 0.0)
+    assert (all_numbers(outbox), outbox.deleted("5C4A0001", "team")) == ([(2, 1), (2, 2), (2, 3), (1, 1)], 0)
+    put(outbox, an_event(7), an_event(2, scan=a_scan("OTHER")))
+    assert all_numbers(outbox)[-2:] == [(2, 4), (1, 2)]
 
 
-def test_numbers_that_begin_anew_before_there_is_any_are_no_deleted_deliveries(outbox: Outbox) -> None:
-    outbox.go_on("5C4A0001", ["team"], 2)
-    assert outbox.deleted("5C4A0001", "team") == 0
-    put(outbox, an_event(1))
-    outbox.go_on("5C4A0001", ["team"], 2)
-    put(outbox, an_event(2))
-    assert (all_numbers(outbox), outbox.deleted("5C4A0001", "team")) == ([2 * RUN + 1, 2 * RUN + 2], 0)
-
-
-def test_what_was_numbered_anew_while_it_was_sent_is_sent_with_its_new_number_too(outbox: Outbox) -> None:
+def test_what_was_renumbered_while_it_was_sent_is_sent_with_its_new_number_too(outbox: Outbox) -> None:
     put(outbox, an_event(1))
     sent = claim(outbox)
-    outbox.number_anew("5C4A0001", "team", "", NOW, 0.0)
+    outbox.renumber("5C4A0001", "team", "", NOW, 0.0)
     settle(outbox, sent, State.DELIVERED)
     again = claim(outbox)
-    assert (again.id, again.sequence) == (sent.id, RUN + 1)
+    assert (again.id, again.sequence) == (sent.id, sent.sequence)
+    assert again.series != sent.series
     settle(outbox, again, State.DELIVERED)
     assert outbox.claim(QUEUE, (), NOW + 1e6) is None
 
@@ -703,12 +697,20 @@ def test_what_was_delivered_stays_so_whatever_another_sender_says(outbox: Outbox
     assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
 
 
-def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_place(outbox: Outbox) -> None:
+def test_no_row_gets_the_number_of_one_that_is_gone(outbox: Outbox) -> None:
+    put(outbox, an_event(1), an_event(2), an_event(3))
+    for numbers in ("3", "1, 2"):
+        sql(outbox, f"DELETE FROM delivery WHERE number IN ({numbers})")
+        put(outbox, an_event(4), an_event(5))
+    assert sorted(rows(outbox, "SELECT number FROM delivery")) == [(4,), (5,)]
+
+
+def test_what_was_sent_of_a_delivery_that_is_gone_settles_no_other_one(outbox: Outbox) -> None:
     put(outbox, an_event(1))
     sent = outbox.claim(Queue("team"), (), NOW)
     assert sent
     sql(outbox, "DELETE FROM delivery")
-    put(outbox, an_event(2, scan=a_scan("ANOTHER")))  # with the same number, and the first of its scan too
+    put(outbox, an_event(2, scan=a_scan("ANOTHER")))
     settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
     outbox.settle([Outcome(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
     assert outbox.tallies()["waiting"] == 1

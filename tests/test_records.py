@@ -73,7 +73,8 @@ def test_a_record_has_all_that_is_known(outbox: Outbox, records: Records) -> Non
     begin(outbox, scan)
     put_event(outbox, an_event(1), name="finding.high")
     send(outbox, State.DEAD, "retries_exhausted: http_503", "busy", at=NOW + 5)
-    assert records.deliveries(ALL, 1) == [
+    found = records.deliveries(ALL, 1)
+    assert found == [
         Record(
             id=an_id(1),
             event_id=an_event(1).id,
@@ -83,6 +84,7 @@ def test_a_record_has_all_that_is_known(outbox: Outbox, records: Records) -> Non
             severity=Severity.HIGH,
             scan_id=scan.id,
             target=scan.target,
+            series=found[0].series,
             sequence=1,
             state=State.DEAD,
             reason="retries_exhausted: http_503",

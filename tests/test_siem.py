@@ -54,6 +54,7 @@ def test_beside_them_stands_what_tells_one_event_from_another_and_where_it_belon
         "schema": 1,
         "event_id": delivery.event.id,
         "delivery_id": delivery.id,
+        "series": delivery.series,
         "sequence": 17,
         "endpoint": "soc",
         "severity_exact": "high",

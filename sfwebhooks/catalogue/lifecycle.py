@@ -112,13 +112,17 @@ BROKEN = Field(
     ["sfp_shodan"],
     of="string",
 )
+#: of the numbers in the examples
+SERIES = "c9tkq1xw84v0r7z2"
 RECEIPT = Field(
     "receipt",
     "object",
     "How much of the scan this endpoint was sent, and how much it was not.",
     {
+        "series": SERIES,
         "first_sequence": 1,
         "last_sequence": 5,
+        "earlier_series": {},
         "accepted": 5,
         "withheld": 1,
         "withheld_by_reason": {"outbox_full": 1},
@@ -127,8 +131,10 @@ RECEIPT = Field(
     },
     when="the endpoint was there when the end was told",
     parts=(
-        Field("first_sequence", "integer", "1, or a greater number if all was numbered anew and sent once more."),
-        Field("last_sequence", "integer", "The number of this message: who has all from the first to this has all."),
+        Field("series", "string", "The series of this message's number."),
+        Field("first_sequence", "integer", "Always 1."),
+        Field("last_sequence", "integer", "The number of this message, the last one of its series."),
+        Field("earlier_series", "object", "The last number in each other series of the scan's messages.", of="integer"),
         Field("accepted", "integer", "How many messages were accepted for it, this one included."),
         Field("withheld", "integer", "How many findings it asked for are not sent."),
         Field("withheld_by_reason", "object", "The same for each reason, outbox_full or unwritable.", of="integer"),
@@ -167,8 +173,10 @@ FAILED = vary(
     top_findings=[],
     correlations_by_risk=dict.fromkeys(("HIGH", "MEDIUM", "LOW", "INFO"), 0),
     receipt={
+        "series": SERIES,
         "first_sequence": 1,
         "last_sequence": 2,
+        "earlier_series": {},
         "accepted": 2,
         "withheld": 0,
         "withheld_by_reason": {},

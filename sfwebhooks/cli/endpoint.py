@@ -71,7 +71,9 @@ def _message(endpoint: Endpoint) -> Batch:
     words = "A test of this endpoint by sfwebhooks test."
     data = {"alert": "test", "endpoint": endpoint.name, "message": words}
     event = WebhookEvent(str(uuid.uuid4()), "system_alert", Severity.INFO, time.time(), data)
-    return Batch((Delivery(delivery_id(event.id, endpoint.name), event, endpoint.name, event.type, sequence=0),))
+    return Batch(
+        (Delivery(delivery_id(event.id, endpoint.name), event, endpoint.name, event.type, series="test", sequence=1),)
+    )
 
 
 def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.catalogue.lifecycle import SERIES
 from sfwebhooks.cli.common import console, plain, stacked, table
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint, Secret
 from sfwebhooks.errors import WebhooksError
@@ -135,7 +136,7 @@ def example(entry: EventType, name: str) -> Delivery:
         data=data,
         scan=scan,
     )
-    return Delivery(delivery_id(event.id, ENDPOINT.name), event, ENDPOINT.name, name, sequence=1)
+    return Delivery(delivery_id(event.id, ENDPOINT.name), event, ENDPOINT.name, name, series=SERIES, sequence=1)
 
 
 def _severity(entry: EventType, data: dict[str, Any]) -> Severity:

@@ -108,6 +108,7 @@ def fields_of(record: Record) -> dict[str, Any]:
         "severity": record.severity.label,
         "scan": record.scan_id,
         "target": record.target,
+        "series": record.series,
         "sequence": record.sequence,
         "state": record.state.value,
         "reason": record.reason,

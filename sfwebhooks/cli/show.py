@@ -106,7 +106,7 @@ def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str
         yield from _finding(event)
     if record.scan_id:
         yield "scan", f"{record.scan_id}{f' of {record.target}' if record.target else ''}"
-        yield "number", f"{record.sequence} of this scan and endpoint"
+        yield "number", f"{record.sequence} of this scan and endpoint, in series {record.series}"
 
 
 def _attempts(counted: int, made: int) -> str:

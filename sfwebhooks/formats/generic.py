@@ -63,6 +63,7 @@ def envelope(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         event_id=event.id,
         delivery_id=delivery.id,
         endpoint=endpoint.name,
+        series=delivery.series,
         sequence=delivery.sequence,
         severity=event.severity.label,
         time=timestamp(event.at),

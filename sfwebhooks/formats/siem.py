@@ -65,6 +65,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "schema": SCHEMA,
         "event_id": event.id,
         "delivery_id": delivery.id,
+        "series": delivery.series,
         "sequence": delivery.sequence,
         "endpoint": endpoint.name,
         "backfilled": delivery.backfilled or None,

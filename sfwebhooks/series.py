@@ -1,0 +1,211 @@
+"""The series of an outbox's numbers: which one new messages are numbered in, and when a new one is begun.
+
+Within a series no number is given twice. A file that lost commits would give the same numbers to other messages, so
+its numbers go on in a new series, from 1, where it is opened
+
+- after another boot, and was not closed: the machine lost power, and with it what was not on the disk yet;
+- older than the mark beside it, or in another series: it is a backup, or its mark is that of another file;
+- under another inode: it is a copy, and the original may go on too.
+
+The mark names the series, and the highest row from which on nothing was sent yet; it is raised before a message goes
+out. Not seen are: a file and its mark that were put back together, over the files that are there, after the outbox was
+closed or within the same boot, and a virtual machine that is resumed from a snapshot of its memory. A power failure is
+seen where the system names its boot, as Linux does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+log = logging.getLogger("spiderfoot.webhooks")
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+RANDOM_BITS = 40
+#: bytes of a mark; always as many, so that it is written over and not made longer
+MARK_SIZE = 64
+WRITTEN = re.compile(rb"([0-9a-z]+) ([0-9]+) *\n")
+POWER = "the machine stopped while it was open, and may have lost what was accepted last"
+BACK = "it does not have all that was sent from it before, as a backup that was put back"
+COPY = "it is a copy of the file that it was"
+#: the last row number that was given; a row that is deleted leaves its number to none
+LAST_ROW = "max(deleted, coalesce((SELECT max(number) FROM delivery), 0))"
+#: the number of the series in which a scan's (?1) next message to an endpoint (?2) is numbered
+CURRENT = """
+    SELECT max(series, coalesce((SELECT max(series) FROM sequence WHERE scan_id = ?1 AND endpoint = ?2), 0)) FROM file
+"""
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine; empty where the system does not say it."""
+    try:
+        return BOOT.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+class Reached(NamedTuple):
+    """How far a file, or a mark, has come."""
+
+    series: str
+    #: row number of the last delivery
+    row: int
+
+
+class Mark:
+    """The high-water mark beside an outbox."""
+
+    def __init__(self, outbox: Path) -> None:
+        self._path = Path(os.path.realpath(outbox)).with_suffix(".mark")
+
+    def read(self) -> Reached | None:
+        """Return what it says; None if it is not there, or says nothing."""
+        with contextlib.suppress(OSError), _opened(self._path, os.O_RDONLY) as file:
+            return _parsed(os.read(file, MARK_SIZE))
+        return None
+
+    def raise_to(self, reached: Reached) -> None:
+        """Write how far the file has come, unless it says so already, or has become that of another series.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        try:
+            with _opened(self._path, os.O_RDWR | os.O_CREAT) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # processes that send to different URLs raise it
+                before = _parsed(os.read(file, MARK_SIZE))
+                if before is None or (before.series == reached.series and before.row < reached.row):
+                    os.lseek(file, 0, os.SEEK_SET)
+                    os.write(file, _written(reached))
+        except OSError:  # it is another user's, or not a file
+            self.replace(reached)
+
+    def replace(self, reached: Reached) -> None:
+        """Write how far the file has come, whatever was there, and whoever it belongs to.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            with _opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
+                os.write(file, _written(reached))
+            new.replace(self._path)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def check_series(sql: sqlite3.Connection, outbox: Path, boot: str, closed: bool) -> None:
+    """Begin a new series if the numbers that the file would give next may have been given before.
+
+    Several processes may call this at once, each when it has opened the file.
+
+    Args:
+        boot: as `boot_id` returns it.
+        closed: whether the file was closed before it was opened now, or is open in another process.
+
+    Raises:
+        sqlite3.Error: the file cannot be written.
+        OSError: its mark cannot be written.
+    """
+    now = _Look(boot, outbox.stat().st_ino, closed, Mark(outbox))
+    if now.at(sql) is None:
+        return
+    sql.execute("BEGIN IMMEDIATE")
+    try:
+        why = now.at(sql)  # again, under the lock
+        if why is not None:
+            now.write(sql, why)
+        sql.execute("COMMIT")
+    except BaseException:
+        if sql.in_transaction:  # a full disk has ended it already
+            sql.execute("ROLLBACK")
+        raise
+    if why:
+        log.warning("webhooks: outbox %s: %s; messages are numbered from 1 again, in a new series", outbox, why)
+
+
+def begin_series(sql: sqlite3.Connection) -> int:
+    """Begin a series; return its number in the file, which is higher than those before it."""
+    return int(sql.execute("INSERT INTO series (name) VALUES (?)", (_new_name(),)).lastrowid or 0)
+
+
+def reached(sql: sqlite3.Connection) -> Reached | None:
+    """Return how far the file has come; None if it has no series yet."""
+    row = sql.execute(f"SELECT name, {LAST_ROW} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
+    return Reached(*row) if row else None
+
+
+class _Look(NamedTuple):
+    """What is known where a file was opened."""
+
+    boot: str
+    inode: int
+    closed: bool
+    mark: Mark
+
+    def at(self, sql: sqlite3.Connection) -> str | None:
+        """Return why the file needs a new series; empty if it needs none, but to be written; None if neither."""
+        has, mark = reached(sql), self.mark.read()
+        if has is None:
+            return ""
+        boot, inode = sql.execute("SELECT boot, inode FROM file").fetchone()
+        rebooted = bool(self.boot and boot) and self.boot != boot
+        if rebooted and not self.closed:
+            return POWER
+        if mark and (mark.series != has.series or mark.row > has.row):
+            return BACK
+        if inode != self.inode:
+            return COPY
+        return "" if self.boot and self.boot != boot else None
+
+    def write(self, sql: sqlite3.Connection, why: str) -> None:
+        """Write what is known into the file, and begin its first series, or a new one if there is a reason."""
+        if not why and reached(sql):
+            sql.execute("UPDATE file SET boot = ?, inode = ?", (self.boot, self.inode))
+            return
+        sql.execute(
+            "INSERT INTO file VALUES (1, ?, ?, ?, 0) ON CONFLICT (id) DO UPDATE"
+            " SET series = excluded.series, boot = excluded.boot, inode = excluded.inode",
+            (begin_series(sql), self.boot, self.inode),
+        )
+        has = reached(sql)
+        if has:
+            self.mark.replace(has)
+
+
+def _new_name() -> str:
+    """Return a name that no other series has: epoch milliseconds and random bits, in base 36."""
+    number, name = (time.time_ns() // 1_000_000 << RANDOM_BITS) | secrets.randbits(RANDOM_BITS), ""
+    while number:
+        number, digit = divmod(number, len(DIGITS))
+        name = DIGITS[digit] + name
+    return name
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    """Open a regular file of ours: nothing is awaited, and no link is followed."""
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _written(reached: Reached) -> bytes:
+    return f"{reached.series} {reached.row}".ljust(MARK_SIZE - 1).encode() + b"\n"
+
+
+def _parsed(text: bytes) -> Reached | None:
+    match = WRITTEN.fullmatch(text)
+    return Reached(match[1].decode(), int(match[2])) if match else None
