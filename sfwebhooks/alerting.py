@@ -87,7 +87,7 @@ class Alerting:
             endpoint = self._endpoints.get(name)
             event: WebhookEvent = died_alert(name, reason, number, now)
             about = [endpoint] if endpoint else []
-            wanted = told_to(event, about, self._endpoints.values(), itself=True)
+            wanted = told_to(event, about, self._endpoints.values())
             self._outbox.accept([(event, wanted)], now)
             del self._deaths[name, reason]
 
