@@ -6,12 +6,12 @@ The way of an event, one module a station:
     lane -> outbox.claim -> pipeline.deliver -> formats -> signing -> sender -> retry -> pacing  background threads
                -> outbox.settle
 
-Around it: `attach` puts the plugin into the scanner and wraps its scan start; `scans` tells beginning and end of a
-scan exactly once (`lifecycle` and `progress` say what is told, `results`, `accepted` and `tally` what a scan came to,
-`receipts` what of it an endpoint was sent, `recovery` does what a dead process could not, `parentage` says whose it
-was); `dispatcher` has the lanes, `crew`, `tenure` and `ledger` are a lane's threads, its time as the URL's only sender,
-and its book; `service` is `sfwebhooks run`; `upkeep` looks after age, size and certificates, and `alerts` tells of
-trouble.
+Around it: `attach` puts the plugin into the scanner and wraps its scan start (`risks` and `escapes` know habits of
+the scanner); `scans` tells beginning and end of a scan exactly once (`lifecycle` and `progress` say what is told,
+`results`, `accepted` and `tally` what a scan came to, `receipts` what of it an endpoint was sent, `recovery` does what
+a dead process could not, `parentage` says whose it was); `dispatcher` has the lanes, `crew`, `tenure` and `ledger` are
+a lane's threads, its time as the URL's only sender, and its book; `service` is `sfwebhooks run`; `upkeep` looks after
+age, size and certificates, and `alerts` tells of trouble.
 
     config -> configfile, assembly, options, values    the INI file
     outbox -> queues -> times, claims, rows            scan, senders
