@@ -7,7 +7,8 @@ If they are numbered anew, as `receipts` has it, all come once more, and only th
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ from sfwebhooks.words import counted
 
 #: no scan is numbered anew so often; a greater number is rubbish
 NUMBER_MAX = 1000 * RUN
+#: numbers whose bits are kept together; a part of a run
+BLOCK = 1000
+ONES = re.compile("1+")
 #: gaps that are named
 GAPS_MAX = 8
 #: numbers of a scan whose ids are remembered, to tell a message that came again from one that was numbered anew
@@ -40,51 +44,49 @@ class Entry(NamedTuple):
 
 
 class Numbers:
-    """Some of the numbers from 1 on, kept as the ranges that they make."""
+    """Some of the numbers from 1 on, in whatever order they come, a bit for each."""
 
     def __init__(self) -> None:
-        #: the first and the last number of each range, in order; between two of them there is a gap
-        self._begins: list[int] = []
-        self._ends: list[int] = []
+        #: number of a block -> its bits, the first one for its smallest number
+        self._blocks: dict[int, int] = {}
+        #: first number of a run -> how many of the run there are
+        self._counts: Counter[int] = Counter()
+        #: the greatest one; 0 if there is none
+        self.greatest = 0
 
     def add(self, number: int) -> bool:
         """Add a number; return whether it was not there."""
-        place = bisect_left(self._ends, number)  # the range that holds it, else the one after it
-        if place < len(self._ends) and self._begins[place] <= number:
+        block, place = divmod(number - 1, BLOCK)
+        bits = self._blocks.get(block, 0)
+        if bits >> place & 1:
             return False
-        joins_left = place > 0 and self._ends[place - 1] == number - 1
-        joins_right = place < len(self._ends) and self._begins[place] == number + 1
-        if joins_left and joins_right:
-            del self._ends[place - 1], self._begins[place]
-        elif joins_left:
-            self._ends[place - 1] = number
-        elif joins_right:
-            self._begins[place] = number
-        else:
-            self._begins.insert(place, number)
-            self._ends.insert(place, number)
+        self._blocks[block] = bits | 1 << place
+        self._counts[first_of_run(number)] += 1
+        self.greatest = max(self.greatest, number)
         return True
-
-    @property
-    def greatest(self) -> int:
-        """The greatest one; 0 if there is none."""
-        return self._ends[-1] if self._ends else 0
 
     def count(self, least: int = 1, most: int = NUMBER_MAX) -> int:
         """Return how many there are between two numbers, both included."""
-        ranges = zip(self._begins, self._ends)
-        return sum(max(0, min(end, most) - max(begin, least) + 1) for begin, end in ranges)
+        return sum(max(0, min(end, most) - max(begin, least) + 1) for begin, end in self._ranges())
 
     def reach(self, first: int, last: int) -> bool:
-        """Say whether none is missing from `first` to `last`."""
-        place = bisect_left(self._ends, last)  # the range that holds it, if one does
-        return place < len(self._ends) and self._begins[place] <= first
+        """Say whether none is missing from `first` to `last`, which are of a run."""
+        return self._counts[first_of_run(last)] > last - first and not self.gaps(first, last)
 
     def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the first and the last number of each gap from `first` to `last`."""
-        after = [first, *(max(first, end + 1) for end in self._ends)]
-        before = [*(begin - 1 for begin in self._begins), last]
-        return [(begin, min(end, last)) for begin, end in zip(after, before) if begin <= min(end, last)]
+        found, at = [], first
+        for begin, end in self._ranges():
+            if at < begin and at <= last:
+                found.append((at, min(begin - 1, last)))
+            at = max(at, end + 1)
+        return [*found, (at, last)] if at <= last else found
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last number of each range without gaps within a block, in order."""
+        for block in sorted(self._blocks):
+            for ones in ONES.finditer(bin(self._blocks[block])[:1:-1]):
+                yield block * BLOCK + ones.start() + 1, block * BLOCK + ones.end()
 
 
 @dataclass
@@ -168,6 +170,8 @@ class Books:
 
     def __init__(self) -> None:
         self._accounts: dict[tuple[str, str], Account] = {}
+        #: those that are complete, the one that was so first before the others
+        self._complete: dict[tuple[str, str], None] = {}
 
     def enter(self, message: Mapping[str, Any]) -> Account | None:
         """Enter a message; return its account where there is news: the end came, or what was still missing then."""
@@ -181,14 +185,17 @@ class Books:
         if before == (account.complete, account.last):
             return None
         if account.complete:
+            self._complete[key] = None
             self._forget()
+        else:
+            self._complete.pop(key, None)
         return account
 
     def _forget(self) -> None:
         """Forget the oldest of the accounts that are complete."""
-        complete = [key for key, account in self._accounts.items() if account.complete]
-        for key in complete[:-COMPLETE_MAX]:
-            del self._accounts[key]
+        while len(self._complete) > COMPLETE_MAX:
+            oldest = next(iter(self._complete))
+            del self._complete[oldest], self._accounts[oldest]
 
     @property
     def open(self) -> list[Account]:
