@@ -7,7 +7,7 @@ its end came. Which series count, and up to which number, the receipt in the end
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +19,9 @@ from sfwebhooks.words import counted
 
 #: no scan has so many messages; a greater number is rubbish
 NUMBER_MAX = 10**9
+#: numbers whose bits are kept together
+BLOCK = 1000
+ONES = re.compile("1+")
 #: gaps that are named in a series
 GAPS_MAX = 8
 #: numbers of a series whose ids are remembered, to see that another message has the number of one that came
@@ -41,49 +44,48 @@ class Entry(NamedTuple):
 
 
 class Numbers:
-    """Some of the numbers from 1 on, kept as the ranges that they make."""
+    """Some of the numbers from 1 on, in whatever order they come, a bit for each."""
 
     def __init__(self) -> None:
-        #: the first and the last number of each range, in order; between two of them there is a gap
-        self._begins: list[int] = []
-        self._ends: list[int] = []
+        #: number of a block -> its bits, the first one for its smallest number
+        self._blocks: dict[int, int] = {}
+        self._total = 0
+        #: the greatest one; 0 if there is none
+        self.greatest = 0
 
     def add(self, number: int) -> bool:
         """Add a number; return whether it was not there."""
-        place = bisect_left(self._ends, number)  # the range that holds it, else the one after it
-        if place < len(self._ends) and self._begins[place] <= number:
+        block, place = divmod(number - 1, BLOCK)
+        bits = self._blocks.get(block, 0)
+        if bits >> place & 1:
             return False
-        joins_left = place > 0 and self._ends[place - 1] == number - 1
-        joins_right = place < len(self._ends) and self._begins[place] == number + 1
-        if joins_left and joins_right:
-            del self._ends[place - 1], self._begins[place]
-        elif joins_left:
-            self._ends[place - 1] = number
-        elif joins_right:
-            self._begins[place] = number
-        else:
-            self._begins.insert(place, number)
-            self._ends.insert(place, number)
+        self._blocks[block] = bits | 1 << place
+        self._total += 1
+        self.greatest = max(self.greatest, number)
         return True
-
-    @property
-    def greatest(self) -> int:
-        """The greatest one; 0 if there is none."""
-        return self._ends[-1] if self._ends else 0
 
     def count(self, least: int = 1) -> int:
         """Return how many there are from a number on."""
-        return sum(max(0, end - max(begin, least) + 1) for begin, end in zip(self._begins, self._ends))
+        return sum(max(0, end - max(begin, least) + 1) for begin, end in self._ranges())
 
     def reach(self, last: int) -> bool:
         """Say whether none is missing up to `last`."""
-        return last <= (self._ends[0] if self._begins[:1] == [1] else 0)
+        return self._total >= last and not self.gaps(last)
 
     def gaps(self, last: int) -> list[tuple[int, int]]:
         """Return the first and the last number of each gap up to `last`."""
-        after = [1, *(end + 1 for end in self._ends)]
-        before = [*(begin - 1 for begin in self._begins), last]
-        return [(begin, min(end, last)) for begin, end in zip(after, before) if begin <= min(end, last)]
+        found, at = [], 1
+        for begin, end in self._ranges():
+            if at < begin and at <= last:
+                found.append((at, min(begin - 1, last)))
+            at = max(at, end + 1)
+        return [*found, (at, last)] if at <= last else found
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last number of each range without gaps within a block, in order."""
+        for block in sorted(self._blocks):
+            for ones in ONES.finditer(bin(self._blocks[block])[:1:-1]):
+                yield block * BLOCK + ones.start() + 1, block * BLOCK + ones.end()
 
 
 class Series(NamedTuple):

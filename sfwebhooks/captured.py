@@ -17,7 +17,9 @@ from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks.errors import CaptureError
 
-HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*")
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r?\n")
+LINE_END = re.compile(rb"\r?\n")
 BODY_ALONE = "this looks like a body alone: give it with --body, and its headers with --header"
 
 
@@ -90,26 +92,23 @@ def _from_wire(content: bytes) -> Captured:
 def _headers(lines: Iterable[str]) -> CaseInsensitiveDict[str]:
     found: CaseInsensitiveDict[str] = CaseInsensitiveDict()
     for number, line in enumerate(lines, 1):
-        match = HEADER.fullmatch(line)
-        if not match:  # what it is instead may be a secret
+        name, colon, value = line.partition(":")
+        name = name.rstrip(" \t")
+        if not colon or not NAME.fullmatch(name) or "\n" in value:  # what it is instead may be a secret
             raise CaptureError(f'header {number} is not "Name: value"')
-        found[match[1]] = match[2]
+        found[name] = value.strip(" \t")
     return found
 
 
 def _dechunked(body: bytes) -> bytes:
     """Return what stands in the chunks (RFC 9112 section 7.1); the body itself if it is in none."""
     parts: list[bytes] = []
-    rest = body
-    while True:
-        match = re.match(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r?\n", rest)
-        if not match:
-            return body
-        size, rest = int(match[1], 16), rest[match.end() :]
-        if size == 0:
+    head = CHUNK.match(body)
+    while head:
+        begin, end = head.end(), head.end() + int(head[1], 16)
+        if begin == end:
             return b"".join(parts)
-        parts.append(rest[:size])
-        end = re.match(rb"\r?\n", rest[size:])
-        if len(rest) < size or not end:
-            return body
-        rest = rest[size + end.end() :]
+        parts.append(body[begin:end])
+        after = LINE_END.match(body, end)
+        head = CHUNK.match(body, after.end()) if after else None
+    return body

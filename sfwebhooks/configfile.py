@@ -10,6 +10,7 @@ import configparser
 import json
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,10 @@ from sfwebhooks.values import nearest
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
 #: what begins a dotted key: an endpoint's name
 STEM = re.compile(r"(?!whsec_|whsk_)[\w-]{1,64}")
+#: the section as which one is read, so that no line in it is taken for the next one
+ONLY_SECTION = re.compile(r"\[(?P<header>\0)\]")
+#: what ends a key
+KEY_END = re.compile("[=:]")
 #: what may be a key, as a whole, and what surely is no secret though nobody knows it
 SHOWN_KEY = re.compile(r"(?!whsec_|whsk_)[\w-]{0,32}(\.[\w-]{1,64})*")
 PLAIN_KEY = re.compile(r"[a-z_]*")
@@ -37,6 +42,8 @@ SHOWN_SECTION = re.compile(r"[\w-]{1,32}(\.(?!whsec_|whsk_)[\w-]{1,64})?")
 KEY = re.compile(r"\s*([^\s=:#;\[]+)")
 #: characters of a wrong value that are shown
 VALUE_MAX = 80
+#: mistakes that are named; a file with more is not one of settings
+MISTAKES_MAX = 200
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,8 @@ class Draft:
 
     def note(self, entry: Entry, problem: str, show: bool = False) -> None:
         """Note a mistake that is about no endpoint."""
+        if len(self.mistakes) >= MISTAKES_MAX:
+            return
         value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
         words = (self.section_of(entry), entry.shown_key, value, problem)
         self.mistakes.append(Mistake(self.file, *map(printable, words)))
@@ -285,22 +294,20 @@ def _blocks(text: str) -> list[Block]:
 def _entries(block: Block, draft: Draft) -> Iterator[Entry]:
     """Yield the entries of a section; a line that is wrong is a mistake, and the rest is still read."""
     lines = list(block.lines)
-    while True:
-        parser = configparser.ConfigParser(interpolation=None, default_section="\0none")
-        parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
-        parser.SECTCRE = re.compile(rf"\[(?P<header>{re.escape(block.section)})\]")  # no line below is one
-        try:
-            parser.read_string("\n".join([f"[{block.section}]", *lines]))
-        except configparser.DuplicateOptionError as error:
-            number = error.lineno or 0
-            draft.wrong(block.entry(error.option), f"given twice, the second time in line {block.line + number - 1}")
-            lines[number - 2] = re.sub(r"\S.*", f"\0{number} =", lines[number - 2])  # out of the way, for the next look
-            continue
-        except configparser.ParsingError as error:
-            for number, _ in error.errors:
-                draft.wrong(_begun(block, lines[number - 2]), f'line {block.line + number - 1} is not "key = value"')
-        break
-    for key, text in parser[block.section].items():
+    if not any(map(str.strip, lines)):
+        return
+    for number, key in _repeated(lines):
+        draft.wrong(block.entry(key), f"given twice, the second time in line {block.line + number + 1}")
+        lines[number] = re.sub(r"\S.*", f"\0{number} =", lines[number])  # out of the way
+    parser = configparser.ConfigParser(interpolation=None, default_section="\0none", strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    parser.SECTCRE = ONLY_SECTION
+    try:
+        parser.read_string("\n".join(["[\0]", *lines]))
+    except configparser.ParsingError as error:
+        for number, _ in error.errors:
+            draft.wrong(_begun(block, lines[number - 2]), f'line {block.line + number - 1} is not "key = value"')
+    for key, text in parser["\0"].items():
         if not key.startswith("\0"):
             yield _without_swallowed(block.entry(key, text), draft)
 
@@ -315,6 +322,24 @@ def _begun(block: Block, line: str) -> Entry:
 def _is_key(entry: Entry) -> bool:
     key = entry.place[1]
     return key in GENERAL_OPTIONS or option_for(key) is not None
+
+
+def _repeated(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the places of lines with a key that came before, as configparser reads them, which names one at a time."""
+    seen: set[str] = set()
+    indent = sys.maxsize
+    for number, line in enumerate(lines):
+        text = line.strip()
+        if not text or text[0] in "#;":
+            continue
+        depth = len(line) - len(line.lstrip())
+        if depth > indent and seen:  # it goes on with the value before
+            continue
+        indent, end = depth, KEY_END.search(text)
+        key = text[: end.start()].rstrip() if end else ""
+        if key in seen:
+            yield number, key
+        seen.update([key] if end else [])
 
 
 def _without_swallowed(entry: Entry, draft: Draft) -> Entry:

@@ -45,7 +45,7 @@ LOGIN = re.compile(r"([^\s:@]+@[^\s:@]+:)(.+?)(\s\[[^\[\]]*\])?", re.DOTALL)
 #: what is shorter is not taken for a quotation: it stands in any text
 QUOTED_LEAST = 4
 #: characters of a text that are shown: more than a chat takes
-TEXT_MAX = 8192
+TEXT_MAX = 4096
 #: different data that are looked for in a text; of more nothing is shown
 QUOTED_MAX = 32
 #: lines of a secret found in a source repository (sfp_tool_trufflehog) that say where it stands
@@ -76,18 +76,28 @@ def about_for_chat(text: str, events: object) -> str:
     if len(quoted) > QUOTED_MAX:
         return WITHHELD
     start, more = text[:TEXT_MAX], "…" if len(text) > TEXT_MAX else ""
-    found = ((data, at, length) for data in quoted for at, length in beginnings(data, start))
-    spans = [(at, -length, data) for data, at, length in found if length == len(data) or at + length == len(start)]
+    spans = [(at, -end, data) for data in quoted for at, end in _quotations(data, start)]
     parts: list[str] = []
     last = 0
-    for at, less, data in sorted(spans):  # of those that begin at a place the longest first
-        end, whole = at - less, -less == len(data)
+    for at, behind, data in sorted(
+        spans, key=lambda span: span[:2]
+    ):  # of those that begin at a place the longest first
+        end, whole = -behind, -behind - at == len(data)
         if at >= last:
             parts += (start[last:at], quoted[data] if whole or quoted[data] == WITHHELD else MASK)
         elif end > last:  # it overlaps the one before
             parts.append(MASK)
         last = max(last, end)
     return "".join((*parts, start[last:], more))
+
+
+def _quotations(data: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where data are quoted in a text, whole, or cut where it ends."""
+    last = 0
+    for at, length in beginnings(data, text):
+        if at >= last and (length == len(data) or at + length == len(text)):
+            last = at + length
+            yield at, last
 
 
 def _quotable(events: object) -> Iterator[tuple[str, str]]:

@@ -16,13 +16,16 @@ def beginnings(piece: str, text: str) -> Iterator[tuple[int, int]]:
 
     It is the search with Z values (Gusfield 1997, section 1.3), which looks only where the first characters stand.
     """
-    first, begin, end = piece[:PART], 0, 0
+    piece = piece[: len(text) + 1]  # of more than that nothing can be there
+    first, repeats, begin, end = piece[:PART], [0], 0, 0
     at = text.find(first) if first else -1
     while at >= 0:
-        known = min(_repeats(piece)[at - begin], end - at) if at < end else 0
+        known = min(repeats[at - begin], end - at) if at < end else 0
         if at + known >= end:
             begin, end = at, _end(piece, text, at, max(known, len(first)))
             known = end - at
+            if text.find(first, at + 1, end + len(first)) >= 0:
+                repeats = _repeats(piece)
         yield at, known
         at = text.find(first, at + 1)
 

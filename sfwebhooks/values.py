@@ -17,12 +17,18 @@ from sfwebhooks.masking import shown
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
+#: characters of a pattern of events: a longer one can take long to be understood
+PATTERN_MAX = 100
 EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
 #: likeness from which on a word is a typo of another one: two letters of four that changed places
 TYPO = 0.75
 #: characters of what may be a name
 NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
+
+
+#: wrong words of a value that are named
+WRONG_MAX = 10
 
 
 class WrongWordsError(ValueError):
@@ -36,6 +42,8 @@ class WrongWordsError(ValueError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ' Did you mean "...?"' for a typo of a known word, else nothing."""
     names = list(known)
+    if len(word) > 2 * max(map(len, names), default=0):  # it is like none, and it takes long to find that out
+        return ""
     close = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     return f' Did you mean "{close[0]}"?' if close else ""
 
@@ -178,13 +186,19 @@ def event_words(text: str) -> tuple[str, ...]:
     found = words(text)
     if not found:
         raise ValueError(EVENTS_ACCEPTED + "; see sfwebhooks events")
-    wrong = [word for word in dict.fromkeys(found) if not any(matches(_wanted(word), name) for name in EVENT_NAMES)]
+    wrong = [word for word in dict.fromkeys(found) if not _matches_some(_wanted(word))]
     if wrong:
-        told = (f'"{shown(word)}" is no event.{nearest(_wanted(word), sorted(EVENT_NAMES))}' for word in wrong)
+        told = (
+            f'"{shown(word)}" is no event.{nearest(_wanted(word), sorted(EVENT_NAMES))}' for word in wrong[:WRONG_MAX]
+        )
         raise WrongWordsError(f"{' '.join(told)} {EVENTS_ACCEPTED.capitalize()}", wrong)
     if not takes_anything(found):
         raise ValueError(f"no event is left: what is listed is taken away again by !; {EVENTS_ACCEPTED}")
     return found
+
+
+def _matches_some(word: str) -> bool:
+    return len(word) <= PATTERN_MAX and any(matches(word, name) for name in EVENT_NAMES)
 
 
 def _wanted(word: str) -> str:

@@ -9,6 +9,8 @@ of them alone; a null row is its reference once more, so its range is noise, and
     accept:   what an event costs the scan, against a commit of the same bytes with bare sqlite3
     deliver:  deliveries a second and their CPU in the sending process, against a bare loop of `Session.post`
     host:     real scans as the scanner itself measures them (ended - started), against those without us
+    growing:  CPU time of each function that reads foreign text, for texts of 1 kB, 64 kB and 4 MB, in a table of its
+              own; only with --only growing, or a part of a row's name; exit code 1 if one is not linear, or slow
 
 `accept: handleEvent` and `host:` need the scanner. A round takes about four minutes, nearly all of it for `host:`.
 """
@@ -24,7 +26,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import accepting, delivering, handling, scanning
+from tests.benchmarks import accepting, delivering, growing, handling, scanning
 from tests.benchmarks.measure import Measure, Row
 
 ROWS: dict[str, Row] = {**accepting.ROWS, **handling.ROWS, **delivering.ROWS, **scanning.ROWS}
@@ -38,6 +40,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="rows whose name contains this, and their references")
     given = parser.parse_args()
     wanted = {name for name in ROWS if given.only in name}
+    if given.only and any(given.only in name for name in growing.names()):
+        return 1 if growing.show(list(growing.growths(given.only))) else 0
     if not wanted:
         parser.error(f'no row has "{given.only}" in its name: {", ".join(ROWS)}')
     names = [name for name in ROWS if name in wanted | {ROWS[row].reference for row in wanted}]

@@ -1,0 +1,255 @@
+"""The functions of the package that read foreign text, each as a function of one text, for `growing`."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from requests.structures import CaseInsensitiveDict
+
+from sfwebhooks import captured, decoding, jsontext, jsonvalues, keys, masking, redaction, searching, values, words
+from sfwebhooks.addresses import literal
+from sfwebhooks.attempts import Reply
+from sfwebhooks.books import Books
+from sfwebhooks.captured import Captured
+from sfwebhooks.cli.common import longest_word, table
+from sfwebhooks.clocks import clock_words
+from sfwebhooks.config import find, load
+from sfwebhooks.diagnosis import diagnose
+from sfwebhooks.emission import event_of
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.events import Delivery, clean_text, printable
+from sfwebhooks.findings import to_event
+from sfwebhooks.formats import FORMATS
+from sfwebhooks.hostlog import ModuleError, _failed
+from sfwebhooks.hostlog import to_event as error_event
+from sfwebhooks.naming import naming_of
+from sfwebhooks.options import name_problem
+from sfwebhooks.pipeline import excerpt
+from sfwebhooks.proxies import proxy_url
+from sfwebhooks.receiver import Received
+from sfwebhooks.retry import judge, retry_after
+from sfwebhooks.severity import severity_of, special_of
+from sfwebhooks.signing import problems
+from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
+
+SECRET = "my-long-signing-secret-2024"
+GUARDED = an_endpoint(
+    secrets=[SECRET], api_key=Secret("ä" * 40), headers={"X-Own": Secret("Basic dXNlcjpwYXNzd29yZA==")}
+)
+AUDIT = an_endpoint(naming="security-audit")
+FOLDER = Path(tempfile.mkdtemp(prefix="growing-"))
+
+
+def data(text: str) -> bytes:
+    """Return a text as bytes, as far as UTF-8 has it."""
+    return text.encode("utf-8", "replace")
+
+
+def exhaust(items: Iterable[object]) -> None:
+    deque(items, maxlen=0)
+
+
+def rendered(style: str, text: str, endpoint: Endpoint, **event: Any) -> None:
+    FORMATS[style].render(a_delivery(an_event(**event)), endpoint)
+
+
+def finding(style: str, endpoint: Endpoint) -> Callable[[str], object]:
+    """Return what makes a message of a finding with a text in all places where a module can put one."""
+
+    def run(text: str) -> object:
+        one = a_finding(data=text, module=text, data_source=text, type="VULNERABILITY_CVE_HIGH")
+        return FORMATS[style].render(a_delivery(to_event(one, a_scan(), text)), endpoint)
+
+    return run
+
+
+def alert(text: str) -> object:
+    told = {"message": text, "title": text, "list": [text], text[:3000]: "x", "evidence": [{"data": text[:99]}]}
+    return FORMATS["slack"].render(a_delivery(an_event(type="system_alert", data=told)), an_endpoint())
+
+
+def delivery_of(text: str) -> Delivery:
+    return a_delivery(an_event(data={"data": text}))
+
+
+def evidence(text: str) -> object:
+    quoted = [{"event_type": "RAW_RIR_DATA", "data": text[at : at + 1024]} for at in range(32)]
+    return redaction.about_for_chat(text, quoted)
+
+
+def written(name: str, content: str) -> Path:
+    (FOLDER / name).write_bytes(data(content))
+    return FOLDER / name
+
+
+def verify(body: bytes, **headers: str) -> object:
+    given = {"webhook-id": "id", "webhook-timestamp": "1795255200", "webhook-signature": "v1,AAAA", **headers}
+    return diagnose(Captured("x", CaseInsensitiveDict(given), body), [SECRET], NOW)
+
+
+def signed(text: str) -> object:
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature", "X-SpiderFoot-Signature")
+    return problems(CaseInsensitiveDict(dict.fromkeys(names, text)), data(text), [SECRET], NOW)
+
+
+def shown_in_a_table(text: str) -> object:
+    made = table("id", "reason")
+    made.add_row("1", text)
+    return longest_word(text)
+
+
+OF_TEXT: dict[str, Callable[[str], object]] = {
+    "clean_text": clean_text,
+    "printable": printable,
+    "readable": words.readable,
+    "in_line": lambda text: words.in_line(text, 80),
+    "people": words.people,
+    "beginnings of a part of it": lambda text: exhaust(searching.beginnings(text[: len(text) // 2] + "x", text)),
+    "ends of a part of it": lambda text: exhaust(searching.ends("x" + text[len(text) // 2 :], text)),
+    "views": lambda text: exhaust(decoding.views(text)),
+    "masked, all of it": lambda text: masking.masked(text, GUARDED, len(text)),
+    "masked, an excerpt": lambda text: masking.masked(text, GUARDED, 1024),
+    "masked, it is the secret": lambda text: masking.masked(text[:-1], an_endpoint(api_key=Secret(text)), 1024),
+    "masked_error": lambda text: masking.masked_error(text, [GUARDED], [text[:9999]]),
+    "excerpt of a reply": lambda text: excerpt(Reply(400, body=data(text)), GUARDED),
+    "shown": masking.shown,
+    "shown_name": masking.shown_name,
+    "for_chat, a password": lambda text: redaction.for_chat("PASSWORD_COMPROMISED", text),
+    "for_chat, a type": lambda text: redaction.for_chat(text, "data"),
+    "about_for_chat": evidence,
+    "slack, a finding": finding("slack", GUARDED),
+    "slack, an alert": alert,
+    "slack, a reply": lambda text: FORMATS["slack"].read(Reply(400, body=data(text))),
+    "generic": finding("generic", an_endpoint()),
+    "siem": finding("siem", an_endpoint()),
+    "security-audit": finding("generic", AUDIT),
+    "module_error": lambda text: error_event(ModuleError("sfp_x", "E", text, NOW), a_scan(), [GUARDED], [text[:99]]),
+    "hostlog, a line": _failed,
+    "severity_of": severity_of,
+    "special_of": special_of,
+    "kept": lambda text: jsontext.kept({"data": text, "number": 1.5}),
+    "Stored": lambda text: len(jsontext.Stored(text)),
+    "parsed": lambda text: jsonvalues.parsed(data(text)),
+    "plain": lambda text: jsonvalues.plain({text: [text]}),
+    "emit": lambda text: event_of("cti_report_generated", {"report_id": text, "title": text}, text, None, NOW),
+    "emit, the type": lambda text: event_of(text, {}, None, None, NOW),
+    "captured, a file": lambda text: captured.from_file(data(text)),
+    "captured, a header": lambda text: captured.from_file(b"POST / HTTP/1.1\r\na: " + data(text) + b"\r\n\r\n"),
+    "captured, --header": lambda text: captured.from_parts([f"a: {text}", f"{text}: a"], b""),
+    "verify, the body": lambda text: verify(data(text)),
+    "verify, a body of JSON": lambda text: verify(json.dumps({"a": text}, ensure_ascii=True).encode()),
+    "verify, the id": lambda text: verify(b"{}", **{"webhook-id": text}),
+    "verify, the time": lambda text: verify(b"{}", **{"webhook-timestamp": text}),
+    "verify, the signature": lambda text: verify(b"{}", **{"webhook-signature": text}),
+    "verify, the guide's": lambda text: verify(b"{}", **{"X-SpiderFoot-Signature": text, "Content-Length": text}),
+    "clock_words": lambda text: clock_words(text, None, NOW),
+    "signature problems": signed,
+    "naming_of": lambda text: naming_of([text]),
+    "a received body": lambda text: Received(NOW, text, {}, data(text), ()).messages,
+    "judge": lambda text: judge(Reply(429, body=data(text)), NOW),
+    "retry_after": lambda text: retry_after({"Retry-After": text, "Date": text}, NOW),
+    # a file of settings has a megabyte at most
+    "settings, a value": lambda text: load(written("a.ini", f"[webhooks.a]\nurl = {text[:999_000]}\n")),
+    "settings, a secret": lambda text: load(written("a.ini", f"[webhooks.a]\nsecret = {text[:999_000]}\n")),
+    "settings, events": lambda text: load(written("a.ini", f"[webhooks.a]\nevents = {text[:999_000]}\n")),
+    "settings, lines": lambda text: load(written("a.ini", f"[webhooks.a]\n{text[:999_000]}")),
+    "settings, all": lambda text: load(written("a.ini", text[: 1024 * 1024])),
+    "settings, JSON": lambda text: load(written("a.json", text[: 1024 * 1024])),
+    "settings, of the host": lambda text: find("", written("spiderfoot.conf", text[: 1024 * 1024]).parent),
+    **{
+        f"values: {parse.__name__}": parse
+        for parse in (
+            values.boolean,
+            values.seconds,
+            values.seconds_or_never,
+            values.rate,
+            values.schedule,
+            values.words,
+            values.event_words,
+            values.url,
+            values.base_url,
+            values.secrets,
+            values.receiver_secrets,
+            values.header_value,
+            values.path,
+            values.comment_in,
+            proxy_url,
+        )
+    },
+    "values: url with a text": lambda text: values.url(f"https://{text}"),
+    "values: url with a path": lambda text: values.url(f"https://a.test/{text}"),
+    "values: number": values.number(0, 9),
+    "values: one_of": values.one_of(["generic", "slack"]),
+    "values: quotes_in": lambda text: values.quotes_in([text, f'"{text}']),
+    "values: nearest": lambda text: values.nearest(text, ["generic", "slack", text[:30]]),
+    "name_problem": lambda text: name_problem(f"header.{text}"),
+    "key problem": lambda text: keys.problem(f"whsec_{text}"),
+    "literal": literal,
+    "a cell of a table": shown_in_a_table,
+}
+
+
+def chunked(size: int) -> bytes:
+    """Return a request of many small chunks."""
+    return b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * (size // 6) + b"0\r\n\r\n"
+
+
+def message(number: int, scan: str = "s", end: bool = False) -> dict[str, Any]:
+    about = {"scan_name": "x", "endpoint": "team", "delivery_id": f"id-{number}", "sequence": number}
+    kind = "scan_completed" if end else "high_risk_event"
+    return {"event_type": kind, "data": {"scan_id": scan}, "metadata": about}
+
+
+def shuffled(size: int) -> list[Any]:
+    """Return messages of a scan in any order, each one of which leaves a gap at first."""
+    numbers = list(range(1, size // 64 + 2))
+    random.Random(1).shuffle(numbers)
+    return [message(number) for number in numbers]
+
+
+def descending(size: int) -> list[Any]:
+    """Return messages of which each is before all others, with a gap."""
+    return [message(2 * number) for number in range(size // 64 + 1, 0, -1)]
+
+
+def entered(messages: Iterable[Any]) -> None:
+    books = Books()
+    for one in messages:
+        books.enter(one)
+    exhaust(str(account) for account in books.open)
+
+
+#: name -> what makes items, of about so many bytes, and what reads them
+OF_ITEMS: dict[str, tuple[Callable[[int], Any], Callable[[Any], object]]] = {
+    "captured: chunks": (chunked, captured.from_file),
+    "captured: lines": (lambda size: b'{"headers":{"a":"b"},"body":""}\n' * (size // 32), captured.from_file),
+    "captured: headers": (lambda size: b"a: b\r\n" * (size // 6) + b"\r\n", captured.from_file),
+    "parsed: many keys, the last one twice": (
+        lambda size: ("{" + "".join(f'"k{at}":1,' for at in range(size // 10)) + '"z":1,"z":1}').encode(),
+        jsonvalues.parsed,
+    ),
+    "kept: many numbers": (lambda size: {"data": [0.5] * (size // 4)}, jsontext.kept),
+    "readable: many texts": (lambda size: {str(at): "a\u200b" for at in range(size // 10)}, words.readable),
+    "settings: keys given twice": (
+        lambda size: written("a.ini", "[webhooks.a]\n" + "a = b\n" * (min(size, 1_000_000) // 6)),
+        load,
+    ),
+    "settings: many endpoints": (
+        lambda size: written("a.ini", "".join(f"[webhooks.e{at}]\nurl=x\n" for at in range(min(size, 10**6) // 24))),
+        load,
+    ),
+    "settings: many secrets": (
+        lambda size: written("a.ini", "[webhooks.a]\nsecret =\n" + "  abc\n" * (min(size, 1_000_000) // 6)),
+        load,
+    ),
+    "books: any order": (shuffled, entered),
+    "books: from the end": (descending, entered),
+    "books: many scans": (lambda size: [message(1, str(at)) for at in range(size // 64)], entered),
+    "books: many scans that end": (lambda size: [message(1, str(at), True) for at in range(size // 64)], entered),
+}  # fmt: skip
