@@ -92,8 +92,9 @@ class Entry:
 
     @property
     def shown_section(self) -> str:
-        """The section, without what can be no endpoint's name: it may be its URL."""
-        return self.section if SHOWN_SECTION.fullmatch(self.section) else shown(self.section)
+        """The section, without what can be no endpoint's name: it may be its URL, or a secret in brackets."""
+        known = SHOWN_SECTION.fullmatch(self.section) and (is_ours(self.section) or is_nearly_ours(self.section))
+        return self.section if known else shown(self.section)
 
 
 @dataclass(frozen=True)
