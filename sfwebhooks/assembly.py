@@ -21,7 +21,7 @@ from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
 from sfwebhooks.samples import TO_GO_WITHOUT, is_nothing, unfilled
 from sfwebhooks.sections import SECTION
-from sfwebhooks.textfile import settled, text_of
+from sfwebhooks.textfile import FileState, settled, state_of, text_of
 from sfwebhooks.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
@@ -63,17 +63,17 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     return {key: draft.folder / value if isinstance(value, Path) else value}
 
 
-def resolved(text: str, folder: Path, files: set[Path] | None = None) -> str:
+def resolved(text: str, folder: Path, files: dict[Path, FileState] | None = None) -> str:
     """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it; for the
     arguments and errors see `sourced`."""
     return sourced(text, folder, files).strip()
 
 
-def sourced(text: str, folder: Path, files: set[Path] | None = None) -> str:
+def sourced(text: str, folder: Path, files: dict[Path, FileState] | None = None) -> str:
     """Return what env:NAME or file:PATH stands for, as it is, or the text itself.
 
     Args:
-        files: gets the file that it stands in.
+        files: gets the file that it stands in, as it was before it was read.
 
     Raises:
         ValueError: the variable is not set, or the file cannot be read.
@@ -88,7 +88,7 @@ def sourced(text: str, folder: Path, files: set[Path] | None = None) -> str:
     if kind == "file" and name:
         path = folder / file_name(name)
         if files is not None:
-            files.add(path)
+            files[path] = state_of(path)
         try:
             return text_of(settled(path))
         except (OSError, ValueError) as error:
@@ -107,7 +107,7 @@ def take_strays(draft: Draft) -> None:
         if name in complete or any(alike(key, ["url"]) for key in keys):
             continue
         dotted = all(entry.place[1] != entry.key for entry in keys.values()) and f"{SECTION}.{name}" not in draft.where
-        near = [*alike(name, complete), *(complete & keys.keys())]
+        near = sorted({*alike(name, complete), *(complete & keys.keys())})
         for other in near:
             if dotted or keys.keys() - draft.endpoints[other].keys():
                 draft.wrong(
