@@ -14,6 +14,7 @@ a lane's threads, its time as the URL's only sender, and its book; `service` is 
 age, size and certificates, and `alerts` tells of trouble.
 
     config -> configfile, assembly, options, values    the INI file
+    textfile, sections, samples, doubts                its bytes, its names, what was never filled in, what to warn of
     outbox -> queues -> times, claims, rows            scan, senders
     records -> changes, selection                      the same file for people
     times, changes -> chunks -> database, schema       many rows at once; the file

@@ -22,7 +22,7 @@ from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
 from sfwebhooks.samples import TO_GO_WITHOUT, is_nothing, unfilled
 from sfwebhooks.sections import SECTION
-from sfwebhooks.textfile import settled, text_of
+from sfwebhooks.textfile import settled, state_of, text_of
 from sfwebhooks.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
@@ -42,7 +42,8 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     problem, text = name_problem(key), entry.text
     try:
         if option.secret:
-            draft.files.update(source_files(entry.text, draft.folder))
+            # as they are before they are read
+            draft.files.update({path: state_of(path) for path in source_files(entry.text, draft.folder)})
             text = resolved(entry.text, draft.folder)
             problem = problem or unfilled(key, text)
         elif option.parse is file_name and is_nothing(text):
@@ -112,7 +113,7 @@ def take_strays(draft: Draft) -> None:
         if name in complete or any(alike(key, ["url"]) for key in keys):
             continue
         dotted = all(entry.place[1] != entry.key for entry in keys.values()) and f"{SECTION}.{name}" not in draft.where
-        near = [*alike(name, complete), *(complete & keys.keys())]
+        near = sorted({*alike(name, complete), *(complete & keys.keys())})
         for other in near:
             if dotted or keys.keys() - draft.endpoints[other].keys():
                 draft.wrong(

@@ -25,7 +25,7 @@ from sfwebhooks.events import printable
 from sfwebhooks.hostdb import is_deleted
 from sfwebhooks.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
-from sfwebhooks.textfile import settled
+from sfwebhooks.textfile import FileState, settled
 from sfwebhooks.values import alike, nearest
 
 
@@ -48,8 +48,8 @@ class Settings:
     #: names of endpoints that are there and not used: switched off, or their events cannot be known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
-    #: what values stand in (file:PATH), also those that are not there
-    files: frozenset[Path] = frozenset()
+    #: what was read, its own file and those of values (file:PATH), as they were before that; also what was not there
+    files: Mapping[Path, FileState] = field(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
     #: False: there may be an endpoint whose name or events cannot be known, and which accepts nothing
     is_complete: bool = True
@@ -144,7 +144,7 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         storage=storage,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
-        files=frozenset(draft.files),
+        files=draft.files,
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
         warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints))),
@@ -173,9 +173,9 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
     Where it resembles no key that closely it may be meant to protect any of them.
     """
     known = [*GENERAL_OPTIONS, *INHERITED]
-    problem = f"there is no such key in [{SECTION}].{nearest(key, known)}"
+    problem = f"there is no such key in [{SECTION}].{nearest('default_url' if key == 'url' else key, known)}"
     draft.note(entry, problem)
-    near = alike(key, known)
+    near = ["default_url"] if key == "url" else [key] if option_for(key) else alike(key, known)
     words = printable(f"{entry.shown_key}: {problem}")
     for name in near or [""]:
         if name not in GENERAL_OPTIONS or name == "enabled":
@@ -194,12 +194,12 @@ def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) 
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
     for endpoint in endpoints:
         yield from () if endpoint.mistake else doubts_about(endpoint)
-    secret_files = {*draft.files, *(one.client_key or one.client_cert for one in endpoints)}
-    written = {file: any(map(_is_written_secret, entries))}
-    for path in (file, *sorted(draft.files), *(path for one in endpoints for path in one.files)):
-        words = open_to_others(path, written.get(path, path in secret_files)) if path else ""
-        if words:
-            yield words
+    is_secret = dict.fromkeys((path for one in endpoints for path in one.files), False)
+    is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))
+    is_secret.update(dict.fromkeys(draft.files, True))
+    if file:
+        is_secret[file] = any(map(_is_written_secret, entries))
+    yield from filter(None, (open_to_others(path, secret) for path, secret in is_secret.items()))
 
 
 def _is_written_secret(entry: Entry) -> bool:

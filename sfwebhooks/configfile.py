@@ -22,7 +22,7 @@ from sfwebhooks.events import printable
 from sfwebhooks.masking import MASK, shown
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
 from sfwebhooks.sections import NAMELESS, SECTION, is_default, is_nearly_ours, is_ours, is_shared, meant
-from sfwebhooks.textfile import settled, text_of
+from sfwebhooks.textfile import FileState, settled, state_of, text_of
 from sfwebhooks.values import nearest
 
 #: a section's name begins its line; ours are found indented too
@@ -99,8 +99,9 @@ class Entry:
 
     @property
     def shown_section(self) -> str:
-        """The section, without what can be no endpoint's name: it may be its URL."""
-        return self.section if SHOWN_SECTION.fullmatch(self.section) else shown(self.section)
+        """The section, without what can be no endpoint's name: it may be its URL, or a secret in brackets."""
+        known = SHOWN_SECTION.fullmatch(self.section) and (is_ours(self.section) or is_nearly_ours(self.section))
+        return self.section if known else shown(self.section)
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class Draft:
     incomplete: bool = False
     #: usable, but worth a look
     doubts: list[str] = field(default_factory=list)
-    #: files that values stand in (file:PATH), those too that are not there
-    files: set[Path] = field(default_factory=set)
+    #: what was read, also for values (file:PATH), as it was before; also what was not there
+    files: dict[Path, FileState] = field(default_factory=dict)
 
     def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
         """Note a mistake of an endpoint, or of all; the value is shown only where it cannot be a secret."""
@@ -191,6 +192,7 @@ def read(path: Path, draft: Draft) -> None:
     Raises:
         ConfigError: nothing of it can be used.
     """
+    draft.files[path] = state_of(path)
     try:
         text = text_of(settled(path))
     except OSError as error:

@@ -38,6 +38,8 @@ NOTHING = {"none", "null", "nil", "no", "off", "false", "direct", "disabled", "u
 TO_GO_WITHOUT = "to go without it leave the value empty, which takes an inherited one away"
 #: headers whose value lets somebody in
 CREDENTIAL = re.compile(r"(?i)(?:auth|token|key|secret|passw|signature|cookie|credential)")
+#: so many times the same letter may be somebody's secret, unless it is one of those that stand for a blank
+BLANK_MAX = 16
 #: a shorter secret can be found out by trying
 SECRET_LEAST = 16
 
@@ -90,7 +92,8 @@ def _sample(text: str) -> str:
     words = re.findall(r"[^\W\d_]+|\d+", text.lower())
     if words and words[-1].isdigit() and len(words[-1]) < 4:
         del words[-1]
-    few = len(set(text) - set("-_./ ")) < 2
-    if few or ADVICE.fullmatch(text) or (words and SAMPLE.issuperset(words)):
+    characters = set(text.lower()) - set("-_./ ")
+    blank = len(characters) < 2 and (len(text) < BLANK_MAX or characters <= set("x*0#?"))
+    if blank or ADVICE.fullmatch(text) or (words and SAMPLE.issuperset(words)):
         return "this is a sample, which everybody knows; sfwebhooks keygen makes a secret"
     return ""

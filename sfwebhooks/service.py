@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Callable
@@ -45,10 +45,9 @@ class Service:
         self._load = load
         self._path = path
         self._settings = load()
-        #: the files of the settings that were read last, whether they are used or not
-        self._files = _files(self._settings)
-        #: how they were then, and at the last look
-        self._seen = self._looked = _states(self._files)
+        #: the files of the settings that were read last, whether they are used or not: as they were then, and at the
+        #: last look
+        self._seen = self._looked = self._settings.files
         self._orphans_at = float("-inf")
         self._trouble = Trouble(over="the outbox can be used again")
         self._begin()
@@ -91,7 +90,7 @@ class Service:
 
     def _look(self, stop: threading.Event, reload: threading.Event) -> None:
         try:
-            before, self._looked = self._looked, _states(self._files)
+            before, self._looked = self._looked, _states(self._seen)
             if reload.is_set() or (self._looked != self._seen and self._looked == before):  # nobody writes them now
                 reload.clear()
                 self._reread(stop)
@@ -109,15 +108,13 @@ class Service:
 
     def _reread(self, stop: threading.Event) -> None:
         """Use the settings as they are now, if they have no new mistake; else go on as before."""
-        self._seen = _states(self._files)  # before they are read: what changes from now on is read again
+        self._seen = _states(self._seen)
         try:
             new = self._load()
         except ConfigError as error:
             log.warning("webhooks: %s; the configuration before is still used", error)
             return
-        if _files(new) != self._files:
-            self._files = _files(new)
-            self._seen = _states(self._files)
+        self._seen = new.files
         for text in (*new.mistakes, *new.warnings):
             log.warning("webhooks: %s", text)
         if set(new.mistakes) - set(self._settings.mistakes) or not (new.endpoints or new.enabled is False):
@@ -160,12 +157,7 @@ def _shown(endpoint: Endpoint) -> str:
     return f"{endpoint.name} ({CONFIG_MISTAKE}, {endpoint.mistake})" if endpoint.mistake else endpoint.name
 
 
-def _files(settings: Settings) -> tuple[Path, ...]:
-    """Return what settings were read from: their own file, and those that values stand in."""
-    return (*([settings.file] if settings.file else []), *sorted(settings.files))
-
-
-def _states(files: tuple[Path, ...]) -> dict[Path, FileState]:
+def _states(files: Iterable[Path]) -> dict[Path, FileState]:
     return {path: state_of(path) for path in files}
 
 

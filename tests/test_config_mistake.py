@@ -136,8 +136,10 @@ def test_a_typo_of_a_key_that_protects_nobody_holds_nobody(settings: Callable[..
     assert (held(found), len(found.mistakes)) == ([], 1)
 
 
-def test_a_misspelt_default_url_loses_no_events(settings: Callable[..., Settings]) -> None:
-    assert held(settings(f"[webhooks]\ndefault_ulr = https://x.example/\n{OF_B}")) == ["default"]
+@pytest.mark.parametrize("key", ["default_ulr", "url"])
+def test_a_misspelt_default_url_loses_no_events(settings: Callable[..., Settings], key: str) -> None:
+    found = settings(f"[webhooks]\n{key} = https://x.example/\n{OF_B}")
+    assert (held(found), 'Did you mean "default_url"?' in problems(found)) == (["default"], True)
 
 
 @pytest.mark.parametrize("typo", ["taem", "Team", "tema", "team_a"])
@@ -307,7 +309,8 @@ def test_blanks_around_a_value_are_removed_wherever_it_stands(
 
 def test_the_files_that_values_stand_in_are_known_also_while_they_are_away(tmp_path: Path) -> None:
     found = load(written(tmp_path, f"{A}secret = file:there\n{B}secret = file:/nowhere/to/be/found\n"))
-    assert found.files == {tmp_path / "there", Path("/nowhere/to/be/found")}
+    assert found.files.keys() == {tmp_path / "webhooks.ini", tmp_path / "there", Path("/nowhere/to/be/found")}
+    assert found.files[tmp_path / "there"] == ()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")

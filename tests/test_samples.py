@@ -59,7 +59,8 @@ SAMPLES = (
     "XXXX-XXXX-XXXX",
     "********",
     "...",
-    "whsec_" + "A" * 32,
+    "whsec_" + "X" * 32,
+    "0" * 32,
 )
 NOTHINGS = ("none", "None", "NULL", "no", "off", "false", "direct", "undefined", "n/a", "-")
 REAL = (
@@ -71,6 +72,7 @@ REAL = (
     "security-team-secret",
     "siem-system-secret",
     "0123456789abcdef",
+    "s" * 32,
     "$2b$12$KIXQ1",
     "$Home2sweet",
     "a<b>c",
