@@ -33,7 +33,7 @@ def test_every_message_of_a_scan_is_valid_under_name_and_alias(scanner: Scanner,
     scan = scanner.start(modules=(*FAULTY, *MODULES))
     try:
         until(lambda: names.got)
-        told = scanner.command("emit", "cti_report_generated", "--data", str(report))
+        told = scanner.command("emit", "cti_report_generated", str(report))
         assert (told.returncode, "accepted for 1 endpoint (names)" in told.stdout) == (0, True), told
         scan.communicate(timeout=120)
     finally:

@@ -29,8 +29,8 @@ ARGUMENTS = {
     "deliveries": ["", "--json", "--state dead", "--endpoint nobody"],
     "demo": [],  # a test of its own, in tests/host
     "drain": ["--timeout 0.1s", "--timeout x"],
-    "emit": ["workspace_created --data {folder}/saved", "workspace_created --data {folder}/token",
-             "workspace_created --data {folder}/none", "nothing --data -", "module_error --data {folder}/saved"],
+    "emit": ["workspace_created {folder}/saved", "workspace_created {folder}/token",
+             "workspace_created {folder}/none", "nothing -", "module_error {folder}/saved"],
     "enable": ["team", "nobody"],
     "events": ["", "scan_failed", "nothing"],
     "install": ["--spiderfoot {folder}"],
