@@ -30,7 +30,7 @@ from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.pipeline import accept
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
-from sfwebhooks.signing import Request, sign
+from sfwebhooks.signing import Request, guide_signature, sign
 from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, Team, put
 
@@ -602,6 +602,10 @@ def command(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def a_body(name: str) -> bytes:
+    return json.dumps({"event_type": name, "data": {"target": "acme.example"}, "metadata": {}}).encode()
+
+
 class Listening:
     """`sfwebhooks receive` as a process."""
 
@@ -617,8 +621,13 @@ class Listening:
     def send(self, body: bytes | None = None, **values: Any) -> Reply:
         """Send a delivery; `values` are fields of the Endpoint."""
         endpoint = an_endpoint(url=self.url, **values)
-        content = Content(b'{"data":{"target":"acme.example"},"metadata":{}}' if body is None else body)
+        content = Content(a_body("high_risk_event") if body is None else body)
         return exchange(endpoint, sign(content, a_delivery(), endpoint, time.time()))
+
+    def post(self, body: bytes, headers: dict[str, str]) -> int | None:
+        """Send a request as it is; return the reply's status."""
+        endpoint = an_endpoint(url=self.url)
+        return exchange(endpoint, Request(endpoint.url, headers, body)).status
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
@@ -682,10 +691,29 @@ def test_receive_verifies_and_shows_a_delivery_by_the_security_audit_guide(
 ) -> None:
     path = configure(section("team", "http://127.0.0.1:1/x", secret=SECRET, headers="security-audit"))
     receiver = listen("--config", path, "--endpoint", "team", "--port", 0)
-    statuses = [receiver.send(secrets=[text], naming="security-audit").status for text in (SECRET, "another one")]
+    body = a_body("finding.high")
+    statuses = [receiver.send(body, secrets=[text], naming="security-audit").status for text in (SECRET, "another one")]
     _, out, _ = receiver.end()
     assert (statuses, "finding.high  acme.example" in out, "  verified, " in out) == ([200, 401], True, True)
     assert "NOT VERIFIED: X-Security-Signature does not fit" in out
+
+
+def test_receive_takes_a_message_that_has_a_guides_signature_only(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--secret", SECRET)
+    body = b'{"event_type":"scan.completed","data":{"target":"acme.example"}}'
+    headers = {"X-Security-Signature": guide_signature(SECRET, body), "X-Security-Event": "finding.critical"}
+    status = receiver.post(body, headers)
+    _, out, _ = receiver.end()
+    assert (status, "scan.completed  acme.example" in out, "finding.critical" in out) == (200, True, False)
+    assert "  verified by X-Security-Signature alone, which does not cover the time, " in out
+
+
+def test_receive_says_that_a_replay_is_not_signed(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--secret", SECRET)
+    body = b'{"event_type":"scan.completed","data":{}}'
+    receiver.post(body, {"X-SpiderFoot-Signature": guide_signature(SECRET, body), "X-SpiderFoot-Replay": "true"})
+    _, out, _ = receiver.end()
+    assert "(X-SpiderFoot-Replay, not signed: sent again)" in out
 
 
 def test_receive_says_why_a_delivery_is_not_verified(listen: Callable[..., Listening]) -> None:
@@ -820,7 +848,7 @@ def test_receive_shows_a_finding_of_several_lines_in_one(listen: Callable[..., L
     receiver.send(b'{"data":{"message":"one\\ntwo"}}')
     _, out, _ = receiver.end()
     assert {"  hacked by nobody http://zone.test/1", "  message one two"} <= set(out.splitlines())
-    assert ("high_risk_event  acme example" in out, "\ufffd" in out) == (True, False)
+    assert ("a message  acme example" in out, "\ufffd" in out) == (True, False)
 
 
 def test_receive_says_so_where_it_answers_something_else_than_success(listen: Callable[..., Listening]) -> None:

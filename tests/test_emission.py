@@ -333,6 +333,16 @@ def test_an_endpoint_with_a_mistake_is_left_out_and_logged(
         emit("cti_report_generated", REPORT)
 
 
+def test_a_mistake_is_logged_once_by_a_process_that_emits_often(
+    settings: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for timeout in ("5 apples", "5 apples", "5 pears", "5 apples"):
+        settings(f"team.url = http://127.0.0.1:9/team\nsoc.url = http://127.0.0.1:9/soc\nsoc.timeout = {timeout}\n")
+        emit("cti_report_generated", REPORT)
+    logged = [record.getMessage() for record in caplog.records]
+    assert [sum(timeout in text for text in logged) for timeout in ("5 apples", "5 pears")] == [1, 1]
+
+
 def test_a_full_outbox_refuses_a_plain_finding_with_words(
     settings: Callable[[str], Path], kept: Callable[[], Any]
 ) -> None:

@@ -19,7 +19,7 @@ from sfwebhooks.errors import CertificateError, InstallError
 from sfwebhooks.formats import CHATS
 from sfwebhooks.hostdb import MODULE, saved_options
 from sfwebhooks.install import SHIM, modules_folder
-from sfwebhooks.keys import WHSEC, WHSK, is_asymmetric, receiver_form
+from sfwebhooks.keys import WHPK, WHPK_HINT, WHSEC, WHSK, is_asymmetric, receiver_form
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.tls import context_for, expiring
@@ -157,8 +157,12 @@ def _warnings(endpoint: Endpoint) -> list[str]:
 
 
 def _print_secrets(found: Settings, out: Console) -> None:
-    rows = table("endpoint", "for a Standard Webhooks receiver")
-    for endpoint in found.endpoints:
-        for secret in endpoint.secrets:
-            rows.add_row(plain(endpoint.name, "bold"), receiver_form(secret.reveal()))
+    rows = table("endpoint", "for its receiver (whsec_: for any library of Standard Webhooks)")
+    forms = [
+        (endpoint.name, receiver_form(secret.reveal())) for endpoint in found.endpoints for secret in endpoint.secrets
+    ]
+    for name, form in forms:
+        rows.add_row(plain(name, "bold"), form)
     out.print(rows)
+    if any(form.startswith(WHPK) for _, form in forms):
+        out.print(plain(WHPK_HINT), soft_wrap=True)
