@@ -52,15 +52,17 @@ def emit(
 
     Args:
         type: name or alias of an event type; `sfwebhooks events TYPE` shows its fields.
-        data: the event's data, as JSON has it.
+        data: the event's data, as JSON has them; or a whole message, an object with event_type, data and, if it did
+            not happen now, timestamp.
         id: what makes it unique; the same id of the same type is told once. By default each call is another event.
-        severity: critical, high, medium, low or info; by default the only one of the type, or info.
+        severity: critical, high, medium, low or info; by default the one in the data, or the only one of the type,
+            or info.
         config: the file with the [webhooks] settings; by default the one that SpiderFoot uses.
 
     Raises:
         sfwebhooks.errors.WebhooksError: nothing was kept; it is a mistake of the caller (EmitError), of the settings
             (ConfigError), or the outbox cannot be written (OutboxError).
     """
-    from sfwebhooks.emission import keep  # with all that it needs, which nobody waits for who does not call this
+    from sfwebhooks.emission import Emission, keep  # they need much, for which no other caller should wait
 
-    return keep(type, data, id=id, severity=severity, config=str(config or "")).id
+    return keep(Emission(type, data, id, severity), str(config or "")).id

@@ -20,9 +20,8 @@ from sfwebhooks.clocks import clock_words
 from sfwebhooks.jsontext import written
 from sfwebhooks.keys import ed25519_fits, is_asymmetric
 from sfwebhooks.naming import naming_of, plain_name
-from sfwebhooks.signing import SIGNATURES_MAX, guide_fits, problems, signed_message, standard_fits
+from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, problems, signed_message, standard_fits
 
-STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
 
 
@@ -68,11 +67,15 @@ def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Fin
     ours = () if any(is_asymmetric(secret) for secret in secrets) else (naming_of(headers).signature,)
     needed = (*ours, *STANDARD)
     missing = [name for name in needed if not headers.get(name, "").strip()]
+    only = alone(headers, secrets)
     for name in missing:
         alike = [other for other in headers if plain_name(other) == plain_name(name) and other.lower() != name.lower()]
         hint = f"; {alike[0]} is there: something on the way renamed it" if alike else ""
         empty = "is empty" if name in headers else "is missing"
-        yield Finding(name, False, empty + hint)
+        if only and name not in only:
+            yield Finding(name, None, f"{empty}{hint}; {only[-1]} alone is enough")
+        else:
+            yield Finding(name, False, empty + hint)
     if len(missing) == len(needed):
         yield Finding("the request", None, "nothing is signed: the endpoint has no secret, or the headers were dropped")
 

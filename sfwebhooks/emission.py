@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.checking import mistakes
+from sfwebhooks.catalogue.outside import NO_REMEDIATION
 from sfwebhooks.config import Settings, active, missing
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
@@ -27,6 +30,7 @@ from sfwebhooks.jsonvalues import plain
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.severity import Severity
 from sfwebhooks.values import nearest
+from sfwebhooks.words import in_line
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: bytes of data as JSON
@@ -36,6 +40,26 @@ ID_MAX = 1024
 PATIENCE_SECONDS = 5.0
 #: mistakes that are told at once
 TOLD_MAX = 10
+#: characters of a title that is made of what was found
+TITLE_MAX = 200
+#: severity -> the word for it in the other guide's counts
+RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
+#: mistakes in settings that this process has logged
+_logged: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What another tool has to report."""
+
+    #: name or alias of an event type
+    type: str
+    #: the event's data, or a whole message with event_type and data, as the guides show it
+    data: Mapping[str, Any]
+    #: what makes it unique; None: it is another event each time
+    id: str | None = None
+    #: None: the one in the data, or the type's own
+    severity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +74,10 @@ class Receipt:
     new: int
 
 
-def keep(
-    type: str, data: Mapping[str, Any], id: str | None = None, severity: str | None = None, config: str = ""
-) -> Receipt:
+def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Receipt:
     """Commit what another tool tells, for each endpoint that wants it; see `sfwebhooks.emit`."""
-    event = event_of(type, data, id, severity, time.time())
-    folder = data_folder()
+    event = event_of(emission, time.time())
+    folder = folder or data_folder()
     settings = _settings(config, folder)
     wanted = pipeline.wanted_by(event, settings.endpoints)
     outbox = Outbox(folder / FILE, storage=settings.storage)
@@ -69,7 +91,7 @@ def keep(
     return Receipt(event.id, names, new)
 
 
-def event_of(type: str, data: Mapping[str, Any], id: str | None, severity: str | None, now: float) -> WebhookEvent:
+def event_of(emission: Emission, now: float) -> WebhookEvent:
     """Return the event that another tool tells.
 
     Args:
@@ -78,16 +100,21 @@ def event_of(type: str, data: Mapping[str, Any], id: str | None, severity: str |
     Raises:
         EmitError: it is not as the catalogue says.
     """
-    entry = _entry(type)
-    told = _completed(_checked(data, entry), entry)
-    stated = told.get("severity") if any(field.name == "severity" for field in entry.by_others) else None
-    level = _severity(entry, severity, stated)
-    event_id = _id(entry, id)
+    entry = _entry(emission.type)
+    event_id, wanted = _id(entry, emission.id), _parsed(entry, emission.severity)
+    data, at = _opened(emission.data, entry, now)
+    fields = {field.name for field in entry.by_others}
+    only = wanted or (entry.severities[0] if len(entry.severities) == 1 else None)
+    if only is not None and "severity" in fields - data.keys():
+        data = {**data, "severity": only.label}
+    _check(data, entry)
+    level = _severity(entry, wanted, data["severity"] if "severity" in fields else None)
+    told = {**data, **_added(data, entry, event_id)}
     if not entry.alias.startswith("finding."):
-        return WebhookEvent(event_id, entry.name, level, now, told)
+        return WebhookEvent(event_id, entry.name, level, at, told)
     special = None if entry.severities else entry.name  # what it is makes it so, not how bad it is
     told |= {"special": special} if special else {}
-    return WebhookEvent(event_id, RISK_NAMES[level], level, now, told, special=special)
+    return WebhookEvent(event_id, RISK_NAMES[level], level, at, told, special=special)
 
 
 def _entry(word: str) -> EventType:
@@ -100,61 +127,114 @@ def _entry(word: str) -> EventType:
     return entry
 
 
-def _checked(data: Mapping[str, Any], entry: EventType) -> dict[str, Any]:
-    """Return the data as JSON has it."""
-    if not isinstance(data, Mapping):
-        raise EmitError("data is no JSON object; right: an object with the keys of sfwebhooks events " + entry.name)
-    told: dict[str, Any] = plain(data)
-    size = len(json.dumps(told, ensure_ascii=False).encode())
+def _opened(given: object, entry: EventType, now: float) -> tuple[dict[str, Any], float]:
+    """Return the data as JSON has it, and when it happened (epoch seconds): of a whole message what it says."""
+    if not isinstance(given, Mapping):
+        raise EmitError("data is not a JSON object; right: one with the keys of sfwebhooks events " + entry.name)
+    read: dict[str, Any] = plain(given)
+    name, data = read.get("event_type"), read.get("data")
+    stated = find(name) if isinstance(name, str) and isinstance(data, dict) else None
+    if stated is None:
+        return read, now
+    if stated is not entry:
+        raise EmitError(f"event_type is {name}, but the event was given as {entry.name}; right: the same type")
+    return dict(data or {}), _moment(read["timestamp"]) if "timestamp" in read else now
+
+
+def _moment(text: object) -> float:
+    """Return a message's time in epoch seconds."""
+    try:
+        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", str(text)))
+        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
+        raise EmitError(f"timestamp is {str(text)[:40]!r}; right: a time such as 2026-11-21T10:00:00Z") from None
+
+
+def _check(data: Mapping[str, Any], entry: EventType) -> None:
+    size = len(json.dumps(data, ensure_ascii=False).encode())
     if size > DATA_MAX:
         raise EmitError(f"data has {size:,} bytes as JSON; right: {DATA_MAX:,} at most; send a link to what is larger")
-    found = list(mistakes(told, entry.by_others))
+    found = list(mistakes(data, entry.by_others))
     if found:
         more = [f"and {len(found) - TOLD_MAX} more"] if len(found) > TOLD_MAX else []
         lines = "".join(f"\n  {printable(line)}" for line in (*found[:TOLD_MAX], *more))
-        raise EmitError(f"this is no data of {entry.name} (sfwebhooks events {entry.name} shows an example):{lines}")
-    return told
+        raise EmitError(f"this is not data of {entry.name} (sfwebhooks events {entry.name} shows an example):{lines}")
 
 
-def _completed(told: dict[str, Any], entry: EventType) -> dict[str, Any]:
-    """Return a tool's data and what the catalogue adds: the words in which SpiderFoot says the same.
+def _added(data: Mapping[str, Any], entry: EventType, event_id: str) -> dict[str, Any]:
+    """Return the keys of either guide that a tool did not give, said with what it gave.
 
-    An endpoint that asks for scan_completed gets it from whoever tells it, and its receiver may know these only.
+    An endpoint gets an event from whatever reports it, and its receiver may know the words of one guide only.
     """
-    found = told["findings_summary"] if entry.name == "scan_completed" else {}
-    words = {
-        "target": told.get("repository_url", ""),
-        "target_type": "",
-        "status": "FINISHED",
-        "events_found": found.get("total"),
-        "high_risk_events": found.get("critical", 0) + found.get("high", 0),
-        "medium_risk_events": found.get("medium"),
-        "low_risk_events": found.get("low"),
-        "duration": told.get("duration_seconds"),
-        "modules_used": [],
-        "event_type": told.get("category", ""),
-        "data": told.get("description", told.get("title")),
+    about = data.get("target", data.get("repository_url", ""))
+    words = {"repository_url": about, "target": about, "target_type": ""}
+    if entry.alias.startswith("finding."):
+        words |= _finding(data, event_id)
+    elif entry.name == "scan_completed":
+        words |= _completed(data)
+    elif entry.name == "scan_failed":
+        words |= dict.fromkeys(("error", "error_message"), data.get("error_message", data.get("error")))
+    return {field.name: words[field.name] for field in entry.by_others if field.added and field.name not in data}
+
+
+def _finding(data: Mapping[str, Any], event_id: str) -> dict[str, Any]:
+    title = data.get("title", data.get("description")) or in_line(data.get("data", ""), TITLE_MAX)
+    return {
+        "finding_id": event_id,
+        "scan_id": "",
+        "title": title,
+        "description": data.get("data", title),
+        "data": data.get("description", title),
+        "category": data.get("event_type", ""),
+        "event_type": data.get("category") or title,
+        "file": "",
+        "line": None,
+        "remediation": dict(NO_REMEDIATION),
     }
-    added = {field.name: words[field.name] for field in entry.by_others if field.added and field.name not in told}
-    return {**told, **added}
 
 
-def _severity(entry: EventType, given: str | None, stated: str | None) -> Severity:
-    """Return the severity that was given, or stands in the data, or is the type's only one, or else INFO."""
-    *others, last = [one.label for one in reversed(entry.severities or tuple(Severity))]
-    right = (
-        f"right{f' for {entry.name}' if entry.severities else ''}: {', '.join(others)}{' or ' if others else ''}{last}"
-    )
+def _completed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scan's end; what a tool does not count is 0, since receivers compare it."""
+    counts = {"critical": 0, **{name: data.get(f"{risk}_events", 0) for name, risk in RISKS.items()}}
+    found = data.get("findings_summary", {**counts, "total": sum(counts.values())})
+    seconds = data.get("duration_seconds", data.get("duration", 0))
+    return {
+        "status": "FINISHED",
+        "duration": seconds,
+        "duration_seconds": seconds,
+        "findings_summary": found,
+        "events_found": found["total"],
+        "high_risk_events": found["critical"] + found["high"],
+        "medium_risk_events": found["medium"],
+        "low_risk_events": found["low"],
+        "modules_used": [],
+        "report_url": None,
+    }
+
+
+def _parsed(entry: EventType, given: str | None) -> Severity | None:
+    """Return the severity that a caller gave."""
     try:
-        wanted = [Severity.parse(text) for text in (given, stated) if text is not None]
+        level = None if given is None else Severity.parse(given)
     except (ValueError, AttributeError):
-        raise EmitError(f"severity is {given!r}; {right}") from None
-    if len(set(wanted)) > 1:
-        raise EmitError(f"severity is {given}, but data.severity is {stated}; right: the same")
-    level = wanted[0] if wanted else (entry.severities or (Severity.INFO,))[0]
-    if entry.severities and level not in entry.severities:
-        raise EmitError(f"severity is {level.label}; {right}")
+        raise EmitError(f"severity is {given!r}; {_right(entry)}") from None
+    if level is not None and entry.severities and level not in entry.severities:
+        raise EmitError(f"severity is {level.label}; {_right(entry)}")
     return level
+
+
+def _right(entry: EventType) -> str:
+    *others, last = [one.label for one in reversed(entry.severities or tuple(Severity))]
+    whose = f" for {entry.name}" if entry.severities else ""
+    return f"right{whose}: {', '.join(others)}{' or ' if others else ''}{last}"
+
+
+def _severity(entry: EventType, given: Severity | None, stated: str | None) -> Severity:
+    """Return the severity that was given, or is in the data, or is the type's first one, or else INFO."""
+    level = given if stated is None else Severity.parse(stated)
+    if given is not None and level is not given:
+        raise EmitError(f"severity is {given.label}, but data.severity is {stated}; right: the same")
+    return (entry.severities or (Severity.INFO,))[0] if level is None else level
 
 
 def _id(entry: EventType, given: str | None) -> str:
@@ -162,7 +242,7 @@ def _id(entry: EventType, given: str | None) -> str:
     if given is None:
         return str(uuid.uuid4())
     if not isinstance(given, str) or not 0 < len(given) <= ID_MAX or clean_text(given) != given:
-        raise EmitError(f"id is no text of 1 to {ID_MAX} whole characters")
+        raise EmitError(f"id is not a text of 1 to {ID_MAX} whole characters")
     return id_of(f"emit/{entry.name}/{given}")
 
 
@@ -181,8 +261,10 @@ def _settings(config: str, folder: Path) -> Settings:
         raise missing(folder)
     if settings.mistakes and not settings.endpoints:
         raise ConfigError("no endpoint can be used:\n  " + "\n  ".join(str(mistake) for mistake in settings.mistakes))
-    for mistake in settings.mistakes:
-        log.warning("webhooks: %s", mistake)
+    for text in map(str, settings.mistakes):
+        if text not in _logged:  # a tool may emit thousands of events
+            _logged.add(text)
+            log.warning("webhooks: %s", text)
     return settings
 
 
@@ -190,7 +272,7 @@ def _accepted(event: WebhookEvent, settings: Settings, outbox: Outbox) -> int:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return pipeline.accept([event], settings.endpoints, outbox, event.at)
+            return pipeline.accept([event], settings.endpoints, outbox, time.time())
         except OutboxBusyError:
             if time.monotonic() > deadline:
                 raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sfwebhooks.errors import EmitError
@@ -14,6 +15,11 @@ from sfwebhooks.events import clean_text, printable
 DEPTH_MAX = 32
 #: a whole number that is greater is none for many readers
 INTEGER_MAX = 2**63 - 1
+#: characters of a place that are shown
+PLACE_MAX = 200
+#: a key that JavaScript takes for an array index, if it is below INDEX_END
+INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
+INDEX_END = 2**32 - 1
 
 
 def parsed(text: bytes) -> Any:
@@ -36,35 +42,74 @@ def parsed(text: bytes) -> Any:
         raise EmitError(f"it is nested too deeply; right: at most {DEPTH_MAX} levels") from error
 
 
-def plain(value: Any, place: str = "data", depth: int = 0) -> Any:
+class _WrongError(Exception):
+    """A value that JSON cannot say; on its way up it learns where the value is."""
+
+    def __init__(self, problem: str, of: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        #: words before the place
+        self.of = of
+        #: keys and indexes, the innermost first
+        self.path: list[str] = []
+
+
+def plain(value: Any) -> Any:
     """Return a copy of a value that is made of what JSON has only.
+
+    Keys that are array indexes come first, in their order, as in JavaScript (ECMAScript, OrdinaryOwnPropertyKeys): a
+    receiver that writes the body again to verify it gets the same bytes.
 
     Raises:
         EmitError: something in it cannot be said in JSON that every reader takes.
     """
+    try:
+        return _plain(value, 0)
+    except _WrongError as error:
+        place = "data" + "".join(reversed(error.path))
+        shown = place if len(place) <= PLACE_MAX else f"{place[:PLACE_MAX]} ..."
+        raise EmitError(f"{error.of}{printable(shown)} {error.problem}") from None
+
+
+def _plain(value: Any, depth: int) -> Any:
     if depth > DEPTH_MAX:
-        raise EmitError(f"{place[:80]} ... is nested too deeply; right: at most {DEPTH_MAX} levels")
+        raise _WrongError(f"is nested too deeply; right: at most {DEPTH_MAX} levels")
     if isinstance(value, Mapping):
-        keys = {key: _text(key, f"a key of {place}") for key in value}
-        return {keys[key]: plain(item, f"{place}.{printable(keys[key])}", depth + 1) for key, item in value.items()}
+        for key in value:
+            _text(key, "a key of ")
+        return {key: _item(value[key], f".{key}", depth) for key in _in_order(value)}
     if isinstance(value, (list, tuple)):
-        return [plain(item, f"{place}[{number}]", depth + 1) for number, item in enumerate(value)]
+        return [_item(item, f"[{number}]", depth) for number, item in enumerate(value)]
     if isinstance(value, str):
-        return _text(value, place)
+        return _text(value)
     if value is None or isinstance(value, bool):
         return value
     if not isinstance(value, (int, float)):
-        raise EmitError(f"{place} is of the Python type {type(value).__name__}, which JSON does not have")
+        raise _WrongError(f"is of the Python type {type(value).__name__}, which JSON does not have")
     if not abs(value) <= INTEGER_MAX and (isinstance(value, int) or not abs(value) < float("inf")):
-        raise EmitError(f"{place} is {_digits(value)}; right: a finite number, whole ones of 64 bits at most")
+        raise _WrongError(f"is {_digits(value)}; right: a finite number, whole ones of 64 bits at most")
     return value
 
 
-def _text(value: Any, place: str) -> str:
+def _item(value: Any, step: str, depth: int) -> Any:
+    try:
+        return _plain(value, depth + 1)
+    except _WrongError as error:
+        error.path.append(step)
+        raise
+
+
+def _in_order(keys: Mapping[Any, Any]) -> Iterable[Any]:
+    """Return keys in the order that they have in JavaScript."""
+    indexes = sorted((key for key in keys if INDEX.fullmatch(key) and int(key) < INDEX_END), key=int)
+    return dict.fromkeys([*indexes, *keys]) if indexes else keys
+
+
+def _text(value: Any, of: str = "") -> str:
     if not isinstance(value, str):
-        raise EmitError(f"{place} is of the Python type {type(value).__name__}; right: a string")
+        raise _WrongError(f"is of the Python type {type(value).__name__}; right: a string", of)
     if clean_text(value) != value:
-        raise EmitError(f"{place} has a lone surrogate in it, which UTF-8 cannot write")
+        raise _WrongError("has a lone surrogate in it, which UTF-8 cannot write", of)
     return value
 
 

@@ -81,6 +81,13 @@ def receiver_form(secret: str) -> str:
     return secret if secret.startswith(WHPK) else WHSEC + base64.b64encode(hmac_key(secret)).decode()
 
 
+#: what a receiver does with a public key
+WHPK_HINT = (
+    "whpk_: the libraries of Standard Webhooks take whsec_ only (v1). A receiver verifies v1a with an ed25519 library"
+    " over webhook-id.webhook-timestamp.body; the README has the code (Verify with a public key), for Python and Node."
+)
+
+
 def new_whsec() -> str:
     """Return a new whsec_ secret of 32 random bytes (the specification asks for 24 to 64)."""
     return WHSEC + base64.b64encode(secrets.token_bytes(32)).decode()

@@ -1,7 +1,8 @@
 """The catalogue as a JSON Schema (2020-12) for receivers: event types come in, one document about all of them goes out.
 
-It describes a message of the format generic. It asks for what is always there and allows everything else, since
-messages only ever get more keys.
+It describes a message of the format generic, after either guide. It asks for what is always there and allows everything
+else, since messages only ever get more keys. Validators with a strict mode (ajv) compile it: `type` goes with each
+keyword that is about one type, `properties` name what is `required`, and no keyword needs a plugin.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def document(entries: Iterable[EventType]) -> Json:
         "required": [*properties],
         "allOf": [
             {
-                "if": {"properties": {"event_type": {"enum": _words(entry)}}, "required": ["event_type"]},
+                "if": {**_with(event_type={"enum": _words(entry)}), "required": ["event_type"]},
                 "then": {"title": entry.name, "description": entry.summary, **_of(entry)},
             }
             for entry in known
@@ -78,15 +79,20 @@ def _words(entry: EventType) -> list[str]:
 def _of(entry: EventType) -> Json:
     """Return what is special in messages of a type."""
     severities = [severity.label for severity in entry.severities] or [*SEVERITIES]
-    metadata = {"properties": {"severity": {"enum": severities}}}
+    metadata = _with(severity={"enum": severities})
     if entry.by_others in ((), entry.fields):
-        return {"properties": {"data": _object(entry.fields), "metadata": metadata}}
+        return _with(data=_object(entry.fields), metadata=metadata)
     return {
-        "properties": {"metadata": metadata},
-        "if": {"properties": {"version": {"const": ""}}},
-        "then": {"description": "Told by another tool.", "properties": {"data": _object(entry.by_others)}},
-        "else": {"description": "Told by SpiderFoot.", "properties": {"data": _object(entry.fields)}},
+        **_with(metadata=metadata),
+        "if": _with(version={"const": ""}),
+        "then": {"description": "Of another tool.", **_with(data=_object(entry.by_others))},
+        "else": {"description": "Of SpiderFoot.", **_with(data=_object(entry.fields))},
     }
+
+
+def _with(**properties: Json) -> Json:
+    """Return the schema of an object that has such properties, if it has them."""
+    return {"type": "object", "properties": properties}
 
 
 def _object(fields: tuple[Field, ...]) -> Json:
@@ -99,7 +105,7 @@ def _object(fields: tuple[Field, ...]) -> Json:
 
 def _value(field: Field) -> Json:
     when = f" Only if {field.when}." if field.when else ""
-    schema: Json = {"description": field.meaning + when, "type": field.type}
+    schema: Json = {"description": field.meaning + when, "type": field.types}
     if field.choices:
         schema["enum"] = [*field.choices]
     if field.type == "array":

@@ -97,7 +97,7 @@ ENDPOINT_OPTIONS = {
         Option("max_retries", number(0, 100), "instead: retries after the first attempt (6)"),
         Option("retry_delay", seconds, "with max_retries: wait before the first one, doubled for each further one"),
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
-        Option("max_age", seconds, "a delivery that waits longer is given up (7d)"),
+        Option("max_age", seconds, "a delivery that waits longer for an endpoint that takes nothing expires (7d)"),
         Option("max_body", size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
         Option("batch_size", number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
         Option("batch_wait", at_most("1h"), "how long the first of a batch waits for the others (2s)"),

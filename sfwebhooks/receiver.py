@@ -6,6 +6,7 @@ For `sfwebhooks receive` and the demo. It shows what a receiver has to do; it is
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import socket
 import ssl
@@ -74,7 +75,8 @@ class Checks:
     def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         """Return what is wrong with a request, in words."""
         found = signing.problems(headers, body, self.secrets, time.time()) if self.secrets else []
-        if self.api_key and headers.get("Authorization", "") != f"Bearer {self.api_key}":
+        given, right = headers.get("Authorization", ""), f"Bearer {self.api_key}"
+        if self.api_key and not hmac.compare_digest(given.encode("utf-8", "replace"), right.encode()):
             found.append("the bearer token is missing or another one")
         return tuple(found)
 

@@ -24,6 +24,8 @@ from sfwebhooks.naming import NAMINGS, event_name, naming_of
 TOLERANCE_SECONDS = 300
 #: signatures of one message that are looked at: each costs a hash of the body, and anybody may send many
 SIGNATURES_MAX = 32
+#: headers of a signature of Standard Webhooks
+STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,19 @@ def standard_fits(signature: str, secret: str, message: bytes) -> bool:
     return version == "v1" and hmac.compare_digest(given, hmac.new(hmac_key(secret), message, hashlib.sha256).digest())
 
 
+def alone(headers: Mapping[str, str], secrets: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the headers of the only signature of a received message; none if it has both or no one.
+
+    A sender may know one kind only. A guide's signature counts as one if a shared secret is known to check it with.
+    """
+    guide = naming_of(headers).signature
+    if guide in headers and not any(name in headers for name in STANDARD):
+        return () if all(map(is_asymmetric, secrets)) else (guide,)
+    return STANDARD if guide not in headers and STANDARD[-1] in headers else ()
+
+
 def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> list[str]:
-    """Return what is wrong with a received message's signatures, in words; nothing if both are right.
+    """Return what is wrong with a received message's signatures, in words; nothing if each that it has is right.
 
     Args:
         headers: as received; any mapping that ignores case.
@@ -124,7 +137,10 @@ def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], no
             misses no guide's signature, since a whsk_ secret makes none; one that is there is checked.
         now: epoch seconds at the receiver.
     """
-    return [*_guide_problems(headers, body, secrets), *_standard_problems(headers, body, secrets, now)]
+    only = alone(headers, secrets)
+    guides = [] if only == STANDARD else _guide_problems(headers, body, secrets)
+    standards = _standard_problems(headers, body, secrets, now) if only in (STANDARD, ()) else []
+    return [*guides, *standards]
 
 
 def _guide_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Iterator[str]:

@@ -136,7 +136,7 @@ def backfill(setup: Setup, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
     """Run `sfwebhooks backfill SCAN --endpoint NAME`: `backfill("late", "--again")`."""
 
     def run(endpoint: str, *arguments: str, scan: str = ID) -> Result:
-        code = main(["backfill", scan, "--endpoint", endpoint, "--data", str(setup.folder), *arguments])
+        code = main(["backfill", scan, "--endpoint", endpoint, "--folder", str(setup.folder), *arguments])
         printed = capsys.readouterr()
         return Result(code, printed.out, printed.err)
 
@@ -166,7 +166,7 @@ def test_what_came_live_does_not_say_so_and_is_the_same_when_it_is_sent_again(
     setup.begin()
     setup.accept(1, 2)
     setup.end()
-    main(["drain", "--data", str(setup.folder)])
+    main(["drain", "--folder", str(setup.folder)])
     live_bodies = [received.body for received in setup.team.got]
     assert not any("backfilled" in one for one in metas(setup.team))
     assert not any("X-SpiderFoot-Replay" in received.headers for received in setup.team.got)
@@ -226,7 +226,7 @@ def test_an_endpoint_gets_what_it_asks_for(setup: Setup, backfill: Callable[...,
 
 def test_nobody_else_is_told_of_it_afterwards(setup: Setup, backfill: Callable[..., Result]) -> None:
     backfill("team")
-    assert main(["drain", "--data", str(setup.folder)]) == 0
+    assert main(["drain", "--folder", str(setup.folder)]) == 0
     assert (setup.late.got, len(setup.team.got)) == ([], 15)
 
 
@@ -585,7 +585,7 @@ def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
     setup: Setup, backfill: Callable[..., Result], number: signal.Signals
 ) -> None:
     setup.configure(more="concurrency = 1\n")
-    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--data", str(setup.folder)]
+    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
     process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, text=True)
     setup.team.wait_for(5)
     process.send_signal(number)

@@ -30,7 +30,7 @@ from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.pipeline import accept
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
-from sfwebhooks.signing import Request, sign
+from sfwebhooks.signing import Request, guide_signature, sign
 from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, Team, put
 from tests.hostile import Hostile, answering, reply
@@ -227,7 +227,7 @@ def test_check_reads_the_data_folder_that_it_is_given(
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
     monkeypatch.setenv("SPIDERFOOT_DATA", "/nonexistent")
-    assert cli("check", "--data", tmp_path).code == 0
+    assert cli("check", "--folder", tmp_path).code == 0
 
 
 #: every kind of secret, some in wrong values, which are told as mistakes
@@ -582,7 +582,7 @@ def test_drain_can_be_ended(
     team.answer = 500
     configure(section("team", team.url))
     fill(1)
-    process = command("drain", "--data", str(tmp_path), "--timeout", "1h")
+    process = command("drain", "--folder", str(tmp_path), "--timeout", "1h")
     team.wait_for(1)
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
@@ -603,6 +603,10 @@ def command(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def a_body(name: str) -> bytes:
+    return json.dumps({"event_type": name, "data": {"target": "acme.example"}, "metadata": {}}).encode()
+
+
 class Listening:
     """`sfwebhooks receive` as a process."""
 
@@ -618,8 +622,13 @@ class Listening:
     def send(self, body: bytes | None = None, **values: Any) -> Reply:
         """Send a delivery; `values` are fields of the Endpoint."""
         endpoint = an_endpoint(url=self.url, **values)
-        content = Content(b'{"data":{"target":"acme.example"},"metadata":{}}' if body is None else body)
+        content = Content(a_body("high_risk_event") if body is None else body)
         return exchange(endpoint, sign(content, a_delivery(), endpoint, time.time()))
+
+    def post(self, body: bytes, headers: dict[str, str]) -> int | None:
+        """Send a request as it is; return the reply's status."""
+        endpoint = an_endpoint(url=self.url)
+        return exchange(endpoint, Request(endpoint.url, headers, body)).status
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
@@ -683,10 +692,29 @@ def test_receive_verifies_and_shows_a_delivery_by_the_security_audit_guide(
 ) -> None:
     path = configure(section("team", "http://127.0.0.1:1/x", secret=SECRET, headers="security-audit"))
     receiver = listen("--config", path, "--endpoint", "team", "--port", 0)
-    statuses = [receiver.send(secrets=[text], naming="security-audit").status for text in (SECRET, "another one")]
+    body = a_body("finding.high")
+    statuses = [receiver.send(body, secrets=[text], naming="security-audit").status for text in (SECRET, "another one")]
     _, out, _ = receiver.end()
     assert (statuses, "finding.high  acme.example" in out, "  verified, " in out) == ([200, 401], True, True)
     assert "NOT VERIFIED: X-Security-Signature does not fit" in out
+
+
+def test_receive_takes_a_message_that_has_a_guides_signature_only(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--secret", SECRET)
+    body = b'{"event_type":"scan.completed","data":{"target":"acme.example"}}'
+    headers = {"X-Security-Signature": guide_signature(SECRET, body), "X-Security-Event": "finding.critical"}
+    status = receiver.post(body, headers)
+    _, out, _ = receiver.end()
+    assert (status, "scan.completed  acme.example" in out, "finding.critical" in out) == (200, True, False)
+    assert "  verified by X-Security-Signature alone, which does not cover the time, " in out
+
+
+def test_receive_says_that_a_replay_is_not_signed(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--secret", SECRET)
+    body = b'{"event_type":"scan.completed","data":{}}'
+    receiver.post(body, {"X-SpiderFoot-Signature": guide_signature(SECRET, body), "X-SpiderFoot-Replay": "true"})
+    _, out, _ = receiver.end()
+    assert "(X-SpiderFoot-Replay, not signed: sent again)" in out
 
 
 def test_receive_says_why_a_delivery_is_not_verified(listen: Callable[..., Listening]) -> None:
@@ -821,7 +849,7 @@ def test_receive_shows_a_finding_of_several_lines_in_one(listen: Callable[..., L
     receiver.send(b'{"data":{"message":"one\\ntwo"}}')
     _, out, _ = receiver.end()
     assert {"  hacked by nobody http://zone.test/1", "  message one two"} <= set(out.splitlines())
-    assert ("high_risk_event  acme example" in out, "\ufffd" in out) == (True, False)
+    assert ("a message  acme example" in out, "\ufffd" in out) == (True, False)
 
 
 def test_receive_says_so_where_it_answers_something_else_than_success(listen: Callable[..., Listening]) -> None:
@@ -1032,8 +1060,8 @@ def test_that_there_is_nothing_to_resume_is_said(
 @pytest.mark.parametrize("command", ["check", "deliveries", "pause team", "replay --all"])
 def test_a_data_folder_that_is_not_there_is_told(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
     path = tmp_path / "nowhere"
-    result = cli(*command.split(), "--data", path)
-    assert (result.code, result.err) == (1, f"sfwebhooks: --data {path}: there is no such folder")
+    result = cli(*command.split(), "--folder", path)
+    assert (result.code, result.err) == (1, f"sfwebhooks: --folder {path}: there is no such folder")
 
 
 @pytest.mark.parametrize("command", ["test", "enable", "resume", "pause"])

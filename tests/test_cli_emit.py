@@ -16,75 +16,14 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.message_schema import document
 from tests.builders import PATIENCE
 from tests.conftest import Result, Team
+from tests.receivers.examples import SECURITY_AUDIT
 from tests.test_service import Run, run
 
 __all__ = ["run"]
 SECRET = "the secret of the team"
 REPORT = {"report_id": "report-1", "title": "Threats"}
-#: what the tool of the security-audit guide says, key by key
-GUIDE: dict[str, dict[str, Any]] = {
-    "scan.started": {
-        "scan_id": "b2f6c0de",
-        "repository_url": "https://git.acme.test/shop/api",
-        "branch": "main",
-        "scan_type": "comprehensive",
-        "triggered_by": "scheduled",
-    },
-    "scan.completed": {
-        "scan_id": "b2f6c0de",
-        "repository_url": "https://git.acme.test/shop/api",
-        "duration_seconds": 611,
-        "findings_summary": {"critical": 0, "high": 2, "medium": 5, "low": 9, "total": 16},
-        "report_url": "https://reports.acme.test/b2f6c0de.pdf",
-    },
-    "scan.failed": {
-        "scan_id": "b2f6c0de",
-        "error_code": "REPOSITORY_ACCESS_DENIED",
-        "error_message": "The repository refused our key.",
-        "retry_attempt": 3,
-        "will_retry": False,
-    },
-    "finding.critical": {
-        "finding_id": "finding-c004",
-        "scan_id": "b2f6c0de",
-        "title": "Private key in the source code",
-        "description": "A TLS key is in the repository.",
-        "severity": "critical",
-        "category": "Secrets",
-        "file": "deploy/tls.pem",
-        "line": 1,
-        "remediation": {"available": True, "auto_fixable": False, "description": "Replace the key."},
-    },
-    "finding.high": {
-        "finding_id": "finding-h002",
-        "scan_id": "b2f6c0de",
-        "title": "SQL from a form",
-        "severity": "high",
-        "cvss_score": 8.1,
-        "affected_component": "search",
-    },
-    "remediation.started": {
-        "remediation_id": "rem-017",
-        "finding_id": "finding-c004",
-        "remediation_type": "automated",
-        "estimated_duration": 90,
-    },
-    "remediation.completed": {
-        "remediation_id": "rem-017",
-        "finding_id": "finding-c004",
-        "changes_applied": [{"file": "deploy/tls.pem", "action": "removed", "lines_changed": 52}],
-        "pr_created": True,
-        "pr_url": "https://git.acme.test/shop/api/pull/31",
-    },
-    "hephaestus.phase_completed": {
-        "analysis_id": "hep-009",
-        "phase": "hypothesis_generation",
-        "phase_number": 2,
-        "duration_seconds": 240,
-        "hypotheses_generated": 11,
-        "next_phase": "experimentation",
-    },
-}
+#: what the tool of the security-audit guide says
+GUIDE = {message["event_type"]: message["data"] for message in SECURITY_AUDIT}
 
 
 @pytest.fixture
@@ -164,14 +103,14 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
     [
         ("", "is empty; right: a JSON object"),
         ("hello", "is not JSON: Expecting value in line 1, column 1"),
-        ("[1]", "data is no JSON object"),
-        ("null", "data is no JSON object"),
+        ("[1]", "data is not a JSON object"),
+        ("null", "data is not a JSON object"),
         ('{"report_id": "1", "title": NaN}', "NaN is not JSON"),
         ('{"report_id": "1", "report_id": "2", "title": ""}', 'the key "report_id" stands twice'),
         ('{"report_id": "1", "title": "\\ud800"}', "data.title has a lone surrogate"),
         ('{"report_id": "1"}', "data.title is missing; right: a string (Its title)"),
         ('{"report_id": 1, "title": "x"}', "data.report_id is 1; right: a string (Its id)"),
-        (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than 1,048,576 bytes"),
+        (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than 2,097,152 bytes"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -193,26 +132,27 @@ def test_wrong_data_are_an_error_that_says_what_would_be_right(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("cti_report_generated", "--data", "/nonexistent"), "/nonexistent cannot be read: No such file"),
-        (("cti_report_generated", "--data", "/"), "/ cannot be read: Is a directory"),
-        (("system_alert", "--data", "GOOD"), "system_alert is not for other tools to tell; right: scan_started"),
-        (("cti_report", "--data", "GOOD"), "no event type is called 'cti_report'"),
-        (("cti_report_generated", "--data", "GOOD", "--severity", "bad"), "severity is 'bad'; right: critical"),
-        (("cti_report_generated", "--data", "GOOD", "--id", "\udcff"), "id is no text"),
-        (("cti_report_generated", "--data", "GOOD", "--config", "/nonexistent"), "/nonexistent"),
+        (("cti_report_generated", "/nonexistent"), "/nonexistent cannot be read: No such file"),
+        (("cti_report_generated", "/"), "/ cannot be read: Is a directory"),
+        (("system_alert", "GOOD"), "system_alert is not for other tools to tell; right: scan_started"),
+        (("cti_report", "GOOD"), "no event type is called 'cti_report'"),
+        (("cti_report_generated", "GOOD", "--severity", "bad"), "severity is 'bad'; right: critical"),
+        (("cti_report_generated", "GOOD", "--id", "\udcff"), "id is not a text"),
+        (("cti_report_generated", "GOOD", "--config", "/nonexistent"), "/nonexistent"),
     ],
 )
 def test_wrong_arguments_are_an_error_that_says_what_would_be_right(
     arguments: tuple[str, ...], told: str, team: Team, cli: Callable[..., Result], tmp_path: Path
 ) -> None:
     good = file(tmp_path, REPORT)
-    said = cli("emit", *(good if each == "GOOD" else each for each in arguments))
+    name, data, *rest = arguments
+    said = cli("emit", name, "--data", good if data == "GOOD" else data, *rest)
     assert (said.code, said.out) == (1, "")
     assert told in said.err
 
 
 def test_a_closed_standard_input_is_an_error() -> None:
-    command = f"exec {sys.executable} -m sfwebhooks emit cti_report_generated --data - <&-"
+    command = f"exec {sys.executable} -m sfwebhooks emit cti_report_generated - <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, "standard input cannot be read" in done.stderr) == (1, True)
 

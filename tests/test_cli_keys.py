@@ -42,6 +42,15 @@ def test_keygen_prints_a_pair_that_belongs_together(capsys: Printed) -> None:
     assert (secret.startswith("whsk_"), problem(secret), receiver_form(secret)) == (True, "", public)
 
 
+def test_what_a_receiver_does_with_a_public_key_is_said(tmp_path: Path, capsys: Printed) -> None:
+    main(["keygen", "--ed25519"])
+    assert "take whsec_ only" in capsys.readouterr().err
+    main(["keygen"])
+    assert "take whsec_ only" not in capsys.readouterr().err
+    assert "take whsec_ only" in check(tmp_path, capsys, WHSK, "--show-secrets")[1]
+    assert "take whsec_ only" not in check(tmp_path, capsys, WHSEC, "--show-secrets")[1]
+
+
 @pytest.mark.parametrize("mask", [0, 0o022, 0o777])
 @pytest.mark.parametrize("arguments", [[], ["--ed25519"]], ids=["whsec", "whsk"])
 def test_keygen_writes_a_file_for_its_owner_only(tmp_path: Path, arguments: list[str], mask: int) -> None:

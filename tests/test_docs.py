@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,15 @@ from sfwebhooks.findings import DATA_MAX, to_event
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.security_audit import guides_data
+from sfwebhooks.keys import WHPK_HINT
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
 from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS
-from sfwebhooks.retry import HOLD_STATUS, RETRY_STATUS
+from sfwebhooks.retry import RETRY_STATUS, DeadReason
 from sfwebhooks.signing import sign
 from sfwebhooks.values import seconds
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.test_signing import WHPK, WHSK
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,6 +117,45 @@ def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None
     assert not names["is_ours"](sent.body, given, "another text")
 
 
+def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
+    """Return bodies and headers, and whether they verify."""
+    sent = sign(Content(b'{"a":"\xc3\xa9"}'), a_delivery(), an_endpoint(secrets=["text", WHSK]), 0.0)
+    headers = {name: value for name, value in sent.headers.items() if name.startswith("webhook-")}
+    changes = [
+        {"webhook-timestamp": "1"},
+        {"webhook-signature": headers["webhook-signature"].split()[0]},
+        {"webhook-signature": "v1a,AAAA v1a, v1a"},
+    ]
+    wrong = [(sent.body, {**headers, **change}, False) for change in changes]
+    return [(sent.body, headers, True), (sent.body + b" ", headers, False), *wrong]
+
+
+def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> None:
+    code = re.search(r"```python\n(import base64\n.*?)```", README, re.S)
+    assert code
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    for body, headers, right in ed25519_cases():
+        assert names["is_ours"](body, headers, WHPK) is right
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
+def test_the_documented_way_to_verify_with_a_public_key_in_node_is_right() -> None:
+    code = re.search(r"```js\n(.*?)```", README, re.S)
+    assert code
+    cases = [[body.decode(), headers] for body, headers, _ in ed25519_cases()]
+    call = "for (const [b, h] of JSON.parse(process.argv[1])) console.log(isOurs(Buffer.from(b), h, process.argv[2]))"
+    done = subprocess.run(
+        ["node", "-e", code[1] + call, json.dumps(cases), WHPK], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["true" if right else "false" for _, _, right in ed25519_cases()]
+
+
+def test_the_printed_words_about_public_keys_name_a_chapter_that_there_is() -> None:
+    heading = re.search(r"README has the code \((.*?)\)", WHPK_HINT)
+    assert heading and f"\n### {heading[1]}\n" in README
+
+
 def test_the_readme_has_each_key_that_security_audit_adds() -> None:
     finding = to_event(a_finding(), a_scan(), "Vulnerability - CVE High")
     scan = an_event(data={"events_by_severity": {}})
@@ -146,9 +190,12 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
 def test_the_documented_replies_are_those_of_the_code() -> None:
     rows = {cells[1]: cells[0] for cells in re.findall(r"^\| (.*?) \| (.*?) \|$", README, re.M)}
     retried = next(row for meaning, row in rows.items() if meaning.startswith("tried again"))
-    held = next(row for meaning, row in rows.items() if "it is held" in meaning)
     assert {int(number) for number in re.findall(r"\b\d{3}\b", retried)} == RETRY_STATUS
-    assert {int(number) for number in re.findall(r"\b\d{3}\b", held)} == HOLD_STATUS
+
+
+@pytest.mark.parametrize("reason", DeadReason)
+def test_the_readme_has_each_reason_of_a_dead_letter(reason: DeadReason) -> None:
+    assert f"| `{reason.value}` |" in README
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:

@@ -33,7 +33,9 @@ TOLD = [entry for entry in EVENT_TYPES if entry.by_others]
 REPORT = {"report_id": "report-1", "title": "Threats"}
 FINDING = {"finding_id": "f-1", "title": "A key", "severity": "critical"}
 #: what is added to it
-ADDED = {"target": "", "event_type": "", "data": "A key"}
+ADDED = {"target": "", "event_type": "A key", "data": "A key", "scan_id": "", "repository_url": "",
+         "description": "A key", "category": "", "file": "", "line": None,
+         "remediation": {"available": False, "auto_fixable": False, "description": "None is known."}}  # fmt: skip
 SCAN = {"scan_id": "1", "findings_summary": {"critical": 1, "high": 2, "medium": 3, "low": 4, "total": 10},
         "duration_seconds": 9, "repository_url": "https://git.acme.test/x"}  # fmt: skip
 WEBHOOKS = "[webhooks]\nsecret = a long secret text\nevents = all\n"
@@ -65,7 +67,7 @@ def kept(settings: object, outbox: Outbox) -> Callable[[], list[tuple[Any, ...]]
 
 
 def event_of(type: str, data: Any, severity: str | None = None, id: str | None = None) -> WebhookEvent:
-    return emission.event_of(type, data, id, severity, NOW)
+    return emission.event_of(emission.Emission(type, data, id, severity), NOW)
 
 
 @each_type
@@ -151,7 +153,7 @@ def test_a_scan_has_what_receivers_of_spiderfoots_scans_read() -> None:
     told = event_of("scan.completed", SCAN).data
     added = {"target": SCAN["repository_url"], "target_type": "", "status": "FINISHED", "events_found": 10,
              "high_risk_events": 3, "medium_risk_events": 3, "low_risk_events": 4, "duration": 9,
-             "modules_used": []}  # fmt: skip
+             "modules_used": [], "report_url": None}  # fmt: skip
     assert told == {**SCAN, **added}
 
 
@@ -167,7 +169,8 @@ def test_a_tools_own_words_win() -> None:
 
 def test_a_key_that_the_type_does_not_have_is_not_looked_into() -> None:
     data = {"scan_id": "1", "error_message": "x", "findings_summary": "none", "duration_seconds": None}
-    assert event_of("scan.failed", data).data == {**data, "target": "", "target_type": ""}
+    added = {"target": "", "target_type": "", "repository_url": "", "error": "x"}
+    assert event_of("scan.failed", data).data == {**data, **added}
 
 
 # --- ids and severities
@@ -212,6 +215,16 @@ def test_the_severity_is_the_one_given_or_stated_or_the_types_own(
     assert event_of(type, data, given).severity is severity
 
 
+@pytest.mark.parametrize(
+    ("type", "given", "severity"), [("finding.high", None, "high"), ("high_risk_event", "critical", "critical")]
+)
+def test_a_severity_that_is_the_only_one_or_given_need_not_be_in_the_data(
+    type: str, given: str | None, severity: str
+) -> None:
+    event = event_of(type, {"title": "A key"}, given)
+    assert (event.severity.label, event.data["severity"]) == (severity, severity)
+
+
 def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> None:
     event = event_of("cti_report_generated", {**REPORT, "severity": {"CVSS": 9}})
     assert (event.severity, event.data["severity"]) == (Severity.INFO, {"CVSS": 9})
@@ -227,7 +240,9 @@ def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> Non
         ("finding.critical", FINDING, "urgent", "severity is 'urgent'; right for finding.critical: critical$"),
         ("high_risk_event", {**FINDING, "severity": "low"}, None, 'data.severity is "low"; right: critical, high '),
         ("finding.high", {**FINDING, "severity": "urgent"}, None, r'data.severity is "urgent"; right: high \('),
-        ("finding.critical", FINDING, "high", "severity is high, but data.severity is critical; right: the same"),
+        ("finding.critical", FINDING, "high", "severity is high; right for finding.critical: critical$"),
+        ("high_risk_event", FINDING, "high", "severity is high, but data.severity is critical; right: the same"),
+        ("high_risk_event", {"title": "x"}, None, "data.severity is missing; right: critical, high "),
     ],
 )
 def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, told: str) -> None:
@@ -244,8 +259,8 @@ def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, 
         ("cti_report_genrated", REPORT, 'no event type is called .* Did you mean "cti_report_generated"'),
         ("system_alert", {}, "system_alert is not for other tools to tell; right: scan_started, "),
         (None, REPORT, "no event type is called None"),
-        ("cti_report_generated", [REPORT], "data is no JSON object"),
-        ("cti_report_generated", None, "data is no JSON object"),
+        ("cti_report_generated", [REPORT], "data is not a JSON object"),
+        ("cti_report_generated", None, "data is not a JSON object"),
         ("cti_report_generated", {**REPORT, "text": "x" * 5_000_000}, "data has 5,0.* bytes as JSON; right: 1,048,576"),
         ("cti_report_generated", {**REPORT, "score": float("nan")}, "data.score is nan"),
         ("cti_report_generated", {"report_id": 7}, "data.report_id is 7; .*\n.*data.title is missing; right: a string"),
@@ -273,7 +288,7 @@ def test_a_mistake_moves_no_cursor() -> None:
 
 @pytest.mark.parametrize("id", ["", "x" * 1025, "\ud800", 7])
 def test_an_id_is_a_text(id: Any) -> None:
-    with pytest.raises(EmitError, match="id is no text"):
+    with pytest.raises(EmitError, match="id is not a text"):
         event_of("cti_report_generated", REPORT, id=id)
 
 
@@ -316,6 +331,16 @@ def test_an_endpoint_with_a_mistake_is_left_out_and_logged(
     settings("soc.url = nowhere\n")
     with pytest.raises(ConfigError, match="no endpoint can be used"):
         emit("cti_report_generated", REPORT)
+
+
+def test_a_mistake_is_logged_once_by_a_process_that_emits_often(
+    settings: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for timeout in ("5 apples", "5 apples", "5 pears", "5 apples"):
+        settings(f"team.url = http://127.0.0.1:9/team\nsoc.url = http://127.0.0.1:9/soc\nsoc.timeout = {timeout}\n")
+        emit("cti_report_generated", REPORT)
+    logged = [record.getMessage() for record in caplog.records]
+    assert [sum(timeout in text for text in logged) for timeout in ("5 apples", "5 pears")] == [1, 1]
 
 
 def test_a_full_outbox_refuses_a_plain_finding_with_words(

@@ -14,7 +14,7 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.emission import event_of
+from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.findings import to_event
@@ -95,7 +95,7 @@ def test_what_other_tools_tell_is_given_to_the_handlers_too(
     serve: Callable[..., Served], send: Callable[..., Endpoint], outbox: Outbox, naming: str
 ) -> None:
     told = [entry for entry in EVENT_TYPES if entry.by_others]
-    happened = [event_of(entry.name, whole_of(entry), None, None, time.time()) for entry in told]
+    happened = [event_of(Emission(entry.name, whole_of(entry)), time.time()) for entry in told]
     receiver = serve(naming)
     send(receiver, naming, happened)
     assert [status for _, status in receiver.told] == [200] * len(told)
@@ -104,7 +104,8 @@ def test_what_other_tools_tell_is_given_to_the_handlers_too(
 
 def whole_of(entry: EventType) -> dict[str, Any]:
     """Return what another tool says of an event that it knows all of."""
-    return {field.name: field.example for field in entry.by_others if field.example is not None and not field.added}
+    own = [field for field in entry.by_others if not field.added or field.instead]
+    return {field.name: field.example for field in own if field.example is not None}
 
 
 @GUIDE

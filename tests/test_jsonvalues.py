@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from enum import Enum
 from typing import Any
 
@@ -79,6 +81,27 @@ def test_json_is_read_with_or_without_a_byte_order_mark() -> None:
 def test_what_json_cannot_say_is_refused_with_its_place(value: Any, told: str) -> None:
     with pytest.raises(EmitError, match=told):
         plain(value)
+
+
+def test_keys_that_javascript_takes_for_indexes_are_where_it_puts_them() -> None:
+    keys = ["b", "10", "9", "0", "-1", "01", "4294967294", "4294967295", "1.5", "a"]
+    told = plain({"x": dict.fromkeys(keys, 1)})
+    moved = ["0", "9", "10", "4294967294", "b", "-1", "01", "4294967295", "1.5", "a"]
+    assert list(told["x"]) == moved
+    if shutil.which("node"):
+        script = "console.log(JSON.stringify(JSON.parse(process.argv[1])))"
+        given = json.dumps(dict.fromkeys(keys, 1))
+        assert list(json.loads(subprocess.check_output(["node", "-e", script, given]))) == moved
+
+
+def test_places_and_double_keys_are_found_in_linear_time() -> None:
+    """Each of these took hours while a place was written, or a key counted, for each key."""
+    wide = {"k" * 200_000: {str(number): number for number in range(50_000)}, "last": {1, 2}}
+    with pytest.raises(EmitError, match=r"data\.last is of the Python type set"):
+        plain(wide)
+    twice = "{" + ",".join(f'"{number}":1' for number in [*range(50_000), 49_999]) + "}"
+    with pytest.raises(EmitError, match='the key "49999" stands twice'):
+        parsed(twice.encode())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from jsonschema import Draft202012Validator
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.cli import main
 from sfwebhooks.cli.events import ENDPOINT, example
+from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import EVENT_NAMES, names_of
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import generic
-from tests.builders import a_delivery, an_endpoint
+from sfwebhooks.message_schema import document
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, a_delivery, an_endpoint
 from tests.test_catalogue_fields import ENDS, all_findings, system_alerts, told, warnings_of_resources
 from tests.test_checking import example_of
 
@@ -61,6 +65,61 @@ def test_each_example_is_valid_under_its_name_and_its_alias(
 ) -> None:
     check(all_types, message(word))
     check(printed(capsys, word), message(word))
+
+
+def by_the_other_guide(delivery: Delivery) -> Any:
+    return json.loads(generic.render(delivery, replace(ENDPOINT, naming="security-audit")).body)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_each_example_is_valid_by_the_security_audit_guide_too(word: str, all_types: Draft202012Validator) -> None:
+    entry = find(word)
+    assert entry
+    for severity in entry.severities or Severity:
+        delivery = example(entry, word)
+        check(all_types, by_the_other_guide(replace(delivery, event=replace(delivery.event, severity=severity))))
+
+
+@pytest.mark.parametrize("entry", [entry for entry in EVENT_TYPES if entry.by_others], ids=lambda entry: entry.name)
+def test_what_another_tool_tells_is_valid_by_the_security_audit_guide_too(
+    entry: EventType, all_types: Draft202012Validator
+) -> None:
+    event = event_of(Emission(entry.name, example_of(entry.by_others)), NOW)
+    check(all_types, by_the_other_guide(a_delivery(event)))
+
+
+#: keyword -> the types that it is about
+ABOUT = {
+    "properties": "object",
+    "required": "object",
+    "additionalProperties": "object",
+    "items": "array",
+    "pattern": "string",
+    "minLength": "string",
+    "minimum": "integer",
+}
+#: keywords of any type
+GENERAL = {"$schema", "title", "description", "type", "const", "enum", "allOf", "if", "then", "else"}
+
+
+def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield a schema and all schemas in it."""
+    yield schema
+    inner = [*schema.get("properties", {}).values(), *schema.get("allOf", ())]
+    inner += [schema[key] for key in ("items", "additionalProperties", "if", "then", "else") if key in schema]
+    for each in inner:
+        yield from parts_of(each)
+
+
+def test_a_validator_in_strict_mode_compiles_it() -> None:
+    """The rules of https://ajv.js.org/strict-mode.html, with strictTypes and strictRequired."""
+    for part in parts_of(document(EVENT_TYPES)):
+        assert part.keys() <= ABOUT.keys() | GENERAL, "no unknown keyword"
+        types = [part["type"]] if isinstance(part.get("type"), str) else part.get("type", [])
+        assert len(set(types) - {"null"}) <= 1, "no union of types but with null"
+        assert {ABOUT[key] for key in part.keys() & ABOUT.keys()} <= set(types), "a keyword goes with its type"
+        assert set(part.get("required", ())) <= part.get("properties", {}).keys(), "what is required is defined"
+        assert ("if" in part) == bool({"then", "else"} & part.keys()), "no if without then or else"
 
 
 @pytest.mark.parametrize("entry", TOLD_TWICE, ids=lambda entry: entry.name)

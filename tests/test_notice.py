@@ -118,3 +118,8 @@ def test_the_link_opens_the_scan() -> None:
     endpoint = an_endpoint(ui_url="https://sf.acme.example/spiderfoot")
     assert notice(a_delivery(), endpoint).link == "https://sf.acme.example/spiderfoot/scaninfo?id=5C4A0001"
     assert notice(a_delivery(an_event(scan=None)), endpoint).link == ""
+
+
+def test_what_is_backfilled_says_so_in_the_small_print() -> None:
+    assert notice(a_delivery(backfilled=True), an_endpoint()).footer[-1] == "backfilled"
+    assert "backfilled" not in notice(a_delivery(), an_endpoint()).footer

@@ -122,6 +122,10 @@ def test_a_missing_or_wrong_bearer_token_is_said(receive: Callable[..., Team], k
     assert found == ("the bearer token is missing or another one",)
 
 
+def test_a_bearer_token_of_any_characters_is_compared_without_a_crash() -> None:
+    assert Checks(api_key="the right one").problems({"Authorization": "Bearer \udcff\u0661"}, b"")
+
+
 def test_the_right_bearer_token_is_taken(receive: Callable[..., Team]) -> None:
     assert problems(receive(api_key="the right one"), signed(api_key="the right one")) == ()
 

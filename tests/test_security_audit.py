@@ -55,7 +55,7 @@ def test_a_finding_has_what_the_guides_receivers_read() -> None:
         "affected_component": "https://acme.s3.example",
         "line": None,
         "cvss_score": 7.5,
-        "remediation": {"available": False, "auto_fixable": False, "description": "The scanner knows none."},
+        "remediation": {"available": False, "auto_fixable": False, "description": "None is known."},
     }
     assert (data["scan_id"], data["severity"]) == ("5C4A0001", "high")
 

@@ -27,7 +27,7 @@ class Run:
     """A running service, what it said, and its end."""
 
     def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "sfwebhooks", "run", "--data", str(folder)]
+        command = [sys.executable, "-m", "sfwebhooks", "run", "--folder", str(folder)]
         self.said: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -375,7 +375,7 @@ def test_nothing_is_lost_when_it_is_ended_under_load(
         signed.wait_for(before + 100)
         assert service.end(*signals) in (0, 130)
     accepted = load.end()
-    drain = [sys.executable, "-m", "sfwebhooks", "drain", "--data", str(tmp_path)]
+    drain = [sys.executable, "-m", "sfwebhooks", "drain", "--folder", str(tmp_path)]
     assert subprocess.run(drain, capture_output=True, timeout=PATIENCE).returncode == 0
     assert {one.message["metadata"]["sequence"] for one in signed.got} == set(range(1, accepted + 1))
     assert sql(outbox, "SELECT count(*), sum(state = 'delivered') FROM delivery") == [(accepted, accepted)]
@@ -440,7 +440,7 @@ def test_it_does_not_start_without_its_outbox(tmp_path: Path, configure: Callabl
 
 def ran(folder: Path, **environment: str) -> tuple[int, bool]:
     """Return the exit code of a service, and whether it said why."""
-    command = [sys.executable, "-m", "sfwebhooks", "run", "--data", str(folder)]
+    command = [sys.executable, "-m", "sfwebhooks", "run", "--folder", str(folder)]
     result: Any = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=PATIENCE
     )

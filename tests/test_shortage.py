@@ -81,7 +81,7 @@ def test_a_process_with_few_descriptors_delivers_for_all_its_endpoints(
     config.write_text(f"[webhooks]\nsecret = {'s' * 32}\n{sections}")
     config.chmod(0o600)
     done = subprocess.run(
-        [sys.executable, "-m", "sfwebhooks", "drain", "--timeout", "60s", "--data", str(tmp_path)],
+        [sys.executable, "-m", "sfwebhooks", "drain", "--timeout", "60s", "--folder", str(tmp_path)],
         capture_output=True,
         text=True,
         env={**os.environ, "HOME": str(tmp_path)},

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Sequence
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -15,6 +16,7 @@ from sfwebhooks.keys import receiver_form
 from sfwebhooks.naming import NAMINGS
 from sfwebhooks.signing import (
     SIGNATURES_MAX,
+    STANDARD,
     TOLERANCE_SECONDS,
     Request,
     guide_signature,
@@ -242,15 +244,46 @@ def test_a_message_as_it_was_sent_has_no_problem(secret: str, naming: str) -> No
 
 @pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
 @pytest.mark.parametrize(
-    ("given", "said"), [(None, "is missing"), ("sha256=" + "0" * 64, "does not fit"), ("v1,AAAA", "does not fit")]
+    ("given", "said"), [("", "is missing"), ("sha256=" + "0" * 64, "does not fit"), ("v1,AAAA", "does not fit")]
 )
 def test_a_guides_signature_that_is_not_right_is_called_by_its_name(
-    naming: str, header: str, given: str | None, said: str
+    naming: str, header: str, given: str, said: str
 ) -> None:
     sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=["s"], naming=naming), NOW)
-    headers = {name: value for name, value in sent.headers.items() if name != header}
-    (problem,) = problems(headers if given is None else {**headers, header: given}, sent.body, ["s"], NOW)
+    (problem,) = problems({**sent.headers, header: given}, sent.body, ["s"], NOW)
     assert problem.startswith(f"{header} {said}")
+
+
+def only(names: Sequence[str], naming: str = "spiderfoot", *secrets: str) -> tuple[dict[str, str], bytes]:
+    """Return a message that has only some of its headers."""
+    sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=secrets or ["s"], naming=naming), NOW)
+    return {name: value for name, value in sent.headers.items() if name in names}, sent.body
+
+
+@pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
+def test_a_guides_signature_alone_is_enough_and_is_checked(naming: str, header: str) -> None:
+    headers, body = only([header], naming)
+    assert problems(headers, body, ["another", "s"], NOW) == []
+    (problem,) = problems(headers, body, ["another"], NOW)
+    assert problem.startswith(f"{header} does not fit")
+
+
+def test_a_guides_signature_alone_is_nothing_to_one_who_knows_a_public_key_only() -> None:
+    headers, body = only(["X-SpiderFoot-Signature"])
+    assert problems(headers, body, [WHPK], NOW) == ["webhook-id, webhook-timestamp or webhook-signature is missing"]
+
+
+def test_a_standard_signature_alone_is_enough_and_is_checked() -> None:
+    headers, body = only(STANDARD)
+    assert problems(headers, body, ["s"], NOW) == []
+    (problem,) = problems(headers, body, ["another"], NOW)
+    assert problem.startswith("webhook-signature does not fit")
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_a_part_of_a_standard_signature_is_a_problem_beside_a_guides_that_fits(name: str) -> None:
+    headers, body = only([name, "X-SpiderFoot-Signature"])
+    assert problems(headers, body, ["s"], NOW) == ["webhook-id, webhook-timestamp or webhook-signature is missing"]
 
 
 def test_a_signature_under_the_other_name_beside_a_wrong_one_does_not_help() -> None:
@@ -355,7 +388,6 @@ def test_the_standard_signature_covers_id_and_time(header: str) -> None:
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("X-SpiderFoot-Signature", "X-SpiderFoot-Signature is missing"),
         ("webhook-id", "webhook-id, webhook-timestamp or webhook-signature is missing"),
         ("webhook-timestamp", "webhook-id, webhook-timestamp or webhook-signature is missing"),
         ("webhook-signature", "webhook-id, webhook-timestamp or webhook-signature is missing"),

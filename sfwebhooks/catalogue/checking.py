@@ -21,11 +21,14 @@ def mistakes(data: Mapping[str, Any], fields: tuple[Field, ...], place: str = "d
         where = f"{place}.{field.name}"
         if field.name in data:
             yield from _value(data[field.name], field, where)
-        elif field.required and not field.added:
-            yield f"{where} is missing; right: {_right(field)}"
+        elif field.is_lacking_in(data):
+            instead = f"; or {place}.{field.instead}" if field.instead else ""
+            yield f"{where} is missing; right: {_right(field)}{instead}"
 
 
 def _value(value: Any, field: Field, where: str) -> Iterator[str]:
+    if value is None and field.nullable:
+        return
     if not has_type(value, field.type) or (field.choices and value not in field.choices):
         yield f"{where} is {_shown(value)}; right: {_right(field)}"
     elif field.type == "array":
@@ -59,7 +62,7 @@ def has_type(value: Any, json_type: str) -> bool:
 
 def _right(field: Field) -> str:
     words = ", ".join(field.choices) if field.choices else WORDS.get(field.type, f"a {field.type}")
-    return f"{words} ({field.meaning.rstrip('.')})"
+    return f"{words}{' or null' if field.nullable else ''} ({field.meaning.rstrip('.')})"
 
 
 def _shown(value: Any) -> str:

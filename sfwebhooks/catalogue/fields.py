@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,11 +28,25 @@ class Field:
     choices: tuple[str, ...] = ()
     #: whether `emission` adds it where another tool does not say it
     added: bool = False
+    #: another key that says the same: without that one, and without a value of its own, it cannot be added
+    instead: str = ""
+    #: whether it can be null: a receiver reads it, and nobody knows it
+    nullable: bool = False
 
     @property
     def required(self) -> bool:
         """Whether every event of the type has it."""
         return not self.when
+
+    @property
+    def types(self) -> str | list[str]:
+        """Its JSON types, as JSON Schema has them."""
+        return [self.type, "null"] if self.nullable else self.type
+
+    def is_lacking_in(self, data: Mapping[str, Any]) -> bool:
+        """Whether an event cannot be made of these data of another tool, for lack of this key."""
+        added = self.added and (not self.instead or self.instead in data)
+        return self.required and not added and self.name not in data
 
 
 def vary(fields: tuple[Field, ...], **examples: Any) -> tuple[Field, ...]:

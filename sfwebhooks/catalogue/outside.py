@@ -1,8 +1,9 @@
 """What `data` holds in what other tools tell with `sfwebhooks emit`: the keys that the guides' receivers read.
 
 Such a message has no `version` of the scanner. Of a scan or a finding another tool knows other things than SpiderFoot
-does, so those types have two tables: the scanner's own in `lifecycle` and `found`, and the one of BY_OTHERS here. What
-receivers of SpiderFoot's own messages cannot do without is added to it, by `emission`.
+does, so those types have two tables: the scanner's own in `lifecycle` and `found`, and the one of BY_OTHERS here. A
+tool may use the words of either guide. `emission` adds those of the other one, since any receiver may get the event:
+no key is missing that one of the guides' receivers reads.
 """
 
 from __future__ import annotations
@@ -66,10 +67,16 @@ PHASE = (
 # Scans of other tools
 
 KNOWN = "it is known"
-REPOSITORY = Field(
-    "repository_url", "string", "The repository.", "https://git.acme.test/shop/api", when="it is about a repository"
+#: what can be done about a finding of which nobody says it
+NO_REMEDIATION = {"available": False, "auto_fixable": False, "description": "None is known."}
+ABOUT = (
+    Field(
+        "repository_url", "string", "The repository, or else the target.", "https://git.acme.test/shop/api", added=True
+    ),
+    Field(
+        "target", "string", "What it is about, or else the repository.", "https://git.acme.test/shop/api", added=True
+    ),
 )
-ABOUT = (REPOSITORY, Field("target", "string", "What it is about.", "https://git.acme.test/shop/api", added=True))
 SCAN = (
     Field("scan_id", "string", "That tool's id of the scan.", "b2f6c0de"),
     *ABOUT,
@@ -77,24 +84,33 @@ SCAN = (
 )
 SCAN_STARTED = (
     *SCAN,
-    Field("branch", "string", "The repository's branch.", "main", when="it is about a repository"),
+    Field("branch", "string", "The repository's branch.", "main", when="it is about a repository", nullable=True),
     Field("scan_type", "string", "How it is scanned, such as comprehensive.", "comprehensive", when=KNOWN),
-    Field("triggered_by", "string", "What began it, such as scheduled.", "scheduled", when=KNOWN),
+    Field("triggered_by", "string", "What began it, such as scheduled.", "scheduled", when=KNOWN, nullable=True),
 )
 SCAN_COMPLETED = (
     *SCAN,
-    Field("duration_seconds", "integer", "How long it took.", 611),
+    Field("duration_seconds", "integer", "How long it took; 0: not known.", 611, added=True),
     Field(
         "findings_summary",
         "object",
         "How many findings there are of each severity.",
         {"critical": 0, "high": 2, "medium": 5, "low": 9, "total": 16},
+        added=True,
+        instead="events_found",
         parts=(
             *(Field(label, "integer", f"How many are exactly {label}.") for label in SEVERITIES[:4]),
             Field("total", "integer", "How many there are."),
         ),
     ),
-    Field("report_url", "string", "Where its report is.", "https://reports.acme.test/b2f6c0de", when="there is one"),
+    Field(
+        "report_url",
+        "string",
+        "Where its report is, if there is one.",
+        "https://reports.acme.test/b2f6c0de",
+        added=True,
+        nullable=True,
+    ),
     Field("status", "string", "FINISHED, unless the tool has another word.", "FINISHED", added=True),
     Field("events_found", "integer", "The total of findings_summary.", 16, added=True),
     Field("high_risk_events", "integer", "How many of them are high or critical.", 2, added=True),
@@ -106,7 +122,15 @@ SCAN_COMPLETED = (
 SCAN_FAILED = (
     *SCAN,
     Field("error_code", "string", "What went wrong, for programs.", "REPOSITORY_ACCESS_DENIED", when="there is one"),
-    Field("error_message", "string", "What went wrong, for people.", "The repository refused our key."),
+    Field(
+        "error_message",
+        "string",
+        "What went wrong, for people.",
+        "The repository refused our key.",
+        added=True,
+        instead="error",
+    ),
+    Field("error", "string", "The same as error_message.", "The repository refused our key.", added=True),
     Field("retry_attempt", "integer", "How often it was tried again so far.", 3, when=KNOWN),
     Field("will_retry", "boolean", "Whether it will be tried again.", False, when=KNOWN),
 )
@@ -115,31 +139,50 @@ SCAN_ABORTED = (*SCAN, Field("reason", "string", "Why it was stopped.", "Stopped
 # Findings of other tools
 
 FINDING = (
-    Field("finding_id", "string", "That tool's id of the finding.", "finding-c004"),
-    Field("scan_id", "string", "That tool's id of the scan.", "b2f6c0de", when="a scan found it"),
+    Field("finding_id", "string", "That tool's id of the finding, or else the event's.", "finding-c004", added=True),
+    Field("scan_id", "string", "That tool's id of the scan, or an empty text.", "b2f6c0de", added=True),
     *ABOUT,
-    Field("title", "string", "What was found, in a line.", "Private key in the source code"),
-    Field("description", "string", "What was found, for people.", "A TLS key is in the repository.", when=KNOWN),
-    Field("severity", "string", "One that the type can have.", choices=SEVERITIES),
-    Field("category", "string", "What kind of finding it is.", "Secrets", when=KNOWN),
-    Field("file", "string", "The file that it is in.", "deploy/tls.pem", when="it is in one"),
-    Field("line", "integer", "The line of that file.", 1, when="it is in one"),
-    Field("cvss_score", "number", "Its CVSS score, 0 to 10.", when="it has one"),
+    Field(
+        "title",
+        "string",
+        "What was found, in a line.",
+        "Private key in the source code",
+        added=True,
+        instead="data",
+    ),
+    Field(
+        "description",
+        "string",
+        "What was found, for people.",
+        "A TLS key is in the repository.",
+        added=True,
+    ),
+    Field("severity", "string", "One that the type can have; added if it is the only one.", choices=SEVERITIES),
+    Field("category", "string", "What kind of finding it is, or else event_type.", "Secrets", added=True),
+    Field("file", "string", "The file that it is in, or an empty text.", "deploy/tls.pem", added=True),
+    Field("line", "integer", "The line of that file.", 1, added=True, nullable=True),
+    Field("cvss_score", "number", "Its CVSS score, 0 to 10.", when="it has one", nullable=True),
     Field("affected_component", "string", "The component that it is in.", when=KNOWN),
     Field(
         "remediation",
         "object",
         "How it is mended.",
         {"available": True, "auto_fixable": False, "description": "Replace the key, and keep it elsewhere."},
-        when=KNOWN,
+        added=True,
         parts=(
             Field("available", "boolean", "Whether it can be mended."),
             Field("auto_fixable", "boolean", "Whether that can be done without people."),
             Field("description", "string", "What is to be done."),
         ),
     ),
-    Field("event_type", "string", "The category, or an empty text.", "Secrets", added=True),
-    Field("data", "string", "The description, or else the title.", "A TLS key is in the repository.", added=True),
+    Field("event_type", "string", "The category, or else the title.", "Secrets", added=True),
+    Field(
+        "data",
+        "string",
+        "What was found; else the description or the title.",
+        "A TLS key is in the repository.",
+        added=True,
+    ),
 )
 CRITICAL, HIGH, MEDIUM, LOW, INFO = (vary(FINDING, severity=label) for label in SEVERITIES)
 

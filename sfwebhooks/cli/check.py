@@ -20,7 +20,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError, OutboxError
 from sfwebhooks.hostdb import MODULE, is_deleted, saved_options
 from sfwebhooks.install import SHIM, modules_folder
-from sfwebhooks.keys import WHSEC, WHSK, receiver_form
+from sfwebhooks.keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.owners import checked, doubts, obstacle, refused
@@ -166,8 +166,12 @@ def _module() -> Path | None:
 
 
 def _print_secrets(found: Settings, out: Console) -> None:
-    rows = table("endpoint", "for a Standard Webhooks receiver")
-    for endpoint in found.endpoints:
-        for secret in endpoint.secrets:
-            rows.add_row(plain(endpoint.name, "bold"), receiver_form(secret.reveal()))
+    rows = table("endpoint", "for its receiver (whsec_: for any library of Standard Webhooks)")
+    forms = [
+        (endpoint.name, receiver_form(secret.reveal())) for endpoint in found.endpoints for secret in endpoint.secrets
+    ]
+    for name, form in forms:
+        rows.add_row(plain(name, "bold"), form)
     out.print(rows)
+    if any(form.startswith(WHPK) for _, form in forms):
+        out.print(plain(WHPK_HINT), soft_wrap=True)

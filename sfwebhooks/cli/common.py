@@ -104,7 +104,7 @@ def add_config(command: argparse.ArgumentParser) -> None:
 
 def add_data(command: argparse.ArgumentParser) -> None:
     """Add the option that says where the data are."""
-    command.add_argument("--data", type=Path, metavar="DIR", help="SpiderFoot's data folder ($SPIDERFOOT_DATA)")
+    command.add_argument("--folder", type=Path, metavar="DIR", help="SpiderFoot's data folder ($SPIDERFOOT_DATA)")
 
 
 def folder(given: argparse.Namespace) -> Path:
@@ -113,9 +113,9 @@ def folder(given: argparse.Namespace) -> Path:
     Raises:
         ConfigError: there is no such folder.
     """
-    if given.data and not os.path.isdir(given.data):  # noqa: PTH112  # Path's own raises for what may not be looked at
-        raise ConfigError(f"--data {given.data}: there is no such folder")
-    return given.data or data_folder()
+    if given.folder and not os.path.isdir(given.folder):  # noqa: PTH112  # Path's own raises for what may not be looked at
+        raise ConfigError(f"--folder {given.folder}: there is no such folder")
+    return given.folder or data_folder()
 
 
 def settings(given: argparse.Namespace) -> config.Settings:

@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
 
 def _demo(given: argparse.Namespace) -> int:
     out = console()
+    story.demand_scanner()
     for number in (signal.SIGINT, signal.SIGTERM):  # both go the same way, everything is cleaned up;
         signal.signal(number, signal.default_int_handler)  # a shell starts what is in the background deaf to SIGINT
     out.print(

@@ -7,43 +7,53 @@ import errno
 import logging
 from typing import Any
 
-from sfwebhooks.cli.common import console, named_content, plain
-from sfwebhooks.emission import DATA_MAX, Receipt, keep
+from sfwebhooks.cli.common import add_config, console, folder, named_content, plain
+from sfwebhooks.emission import DATA_MAX, Emission, Receipt, keep
 from sfwebhooks.errors import EmitError
 from sfwebhooks.jsonvalues import parsed
+
+#: bytes of a file: the data, written with spaces and line ends, and a message around them
+FILE_MAX = 2 * DATA_MAX
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
         "emit",
-        help="tell the endpoints what another tool did or found",
-        description="Keep an event of another tool for each endpoint that wants it; the next scan, drain or run "
-        "delivers it. `sfwebhooks events TYPE` shows what stands in its data.",
+        help="report to the endpoints what another tool did or found",
+        description="Store an event of another tool for each endpoint that wants it; the next scan, drain or run "
+        "delivers it. `sfwebhooks events TYPE` shows the fields of its data.",
     )
     command.add_argument("type", metavar="TYPE", help="name or alias, such as remediation.completed")
-    command.add_argument("--data", required=True, metavar="FILE", help="its data, a JSON object; - is standard input")
-    command.add_argument("--id", help="what makes it unique: the same TYPE and ID are told once")
+    command.add_argument(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="its data, a JSON object, or a whole message with event_type and data; - is standard input",
+    )
+    command.add_argument("--id", help="what makes it unique: the same TYPE and ID are reported once")
     command.add_argument("--severity", metavar="LEVEL", help="critical, high, medium, low or info")
-    command.add_argument("--config", default="", metavar="FILE", help="the file with the [webhooks] settings")
+    add_config(command)
     command.set_defaults(run=_emit)
 
 
 def _emit(given: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    data = _data(given.data)
-    receipt = keep(given.type, data, given.id, given.severity, given.config)
+    place = "standard input" if given.data == "-" else given.data
+    emission = Emission(given.type, _read(given.data, place), given.id, given.severity)
+    receipt = keep(emission, given.config, folder(given))
     console().print(plain(_words(receipt, given.type)), soft_wrap=True)
     return 0
 
 
-def _data(name: str) -> Any:
-    place = "standard input" if name == "-" else name
+def _read(name: str, place: str) -> Any:
     try:
-        return parsed(named_content(name, DATA_MAX))
-    except OSError as error:
-        hint = "; send a link to what is larger" if error.errno == errno.EFBIG else ""
-        raise EmitError(f"--data: {place} cannot be read: {error.strerror}{hint}") from error
+        return parsed(named_content(name, FILE_MAX))
+    except (OSError, ValueError) as error:
+        too_long = isinstance(error, OSError) and error.errno == errno.EFBIG
+        hint = "; send a link to what is larger" if too_long else ""
+        why = getattr(error, "strerror", None) or error
+        raise EmitError(f"--data: {place} cannot be read: {why}{hint}") from error
     except EmitError as error:
         raise EmitError(f"--data: {place}: {error}") from error
 

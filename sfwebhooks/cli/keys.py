@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.keys import new_whsec, new_whsk, receiver_form
+from sfwebhooks.keys import WHPK_HINT, new_whsec, new_whsk, receiver_form
 from sfwebhooks.owners import make
 
 
@@ -34,6 +34,7 @@ def _keygen(given: argparse.Namespace) -> int:
     if given.ed25519:
         print(receiver_form(secret))
         print("The whpk_ key is for the receiver; the whsk_ secret stays with the sender.", file=sys.stderr)
+        print(WHPK_HINT, file=sys.stderr)
     else:
         print("The receiver needs the same secret; hand it over on a safe way.", file=sys.stderr)
     return 0

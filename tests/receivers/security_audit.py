@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from datetime import datetime
+from typing import Any
 
 from tests.receivers.serving import Guide, Handler, Message
 
@@ -19,49 +20,50 @@ def verifies(body: str, signature: str, secret: str) -> bool:
 def listed(*keys: str) -> Handler:
     """Return a handler that reads the envelope and these keys of `data`."""
 
-    def read(message: Message) -> object:
-        return envelope(message), [message["data"][key] for key in keys]
+    def read(message: Message) -> dict[str, Any]:
+        return {**envelope(message), "read": [message["data"][key] for key in keys]}
 
     return read
 
 
-def envelope(message: Message) -> object:
+def envelope(message: Message) -> dict[str, Any]:
     """Time as the guide writes it, in whole seconds."""
-    return message["event_type"], datetime.strptime(message["timestamp"], "%Y-%m-%dT%H:%M:%SZ"), message["data"]
+    assert isinstance(message["data"], dict) and message["event_type"]
+    return {"at": datetime.strptime(message["timestamp"], "%Y-%m-%dT%H:%M:%SZ")}
 
 
-def scan_completed(message: Message) -> object:
+def scan_completed(message: Message) -> dict[str, Any]:
+    """A chat message in a colour; and all that the guide lists."""
     data = message["data"]
     found = data["findings_summary"]
+    assert all(found[severity] >= 0 for severity in ("high", "medium", "low")) and "report_url" in data
     colour = "good" if found["critical"] == 0 else "danger"
-    counts = [found[severity] for severity in ("high", "medium", "low")]
-    text = f"{data['repository_url']}: {found['total']} issues in {data['duration_seconds']} s"
-    return envelope(message), data["scan_id"], colour, counts, text, data["report_url"]
+    chat = (data["repository_url"], f"{found['total']} issues", f"{data['duration_seconds']} s", colour)
+    return {**envelope(message), "scan": data["scan_id"], "chat": chat}
 
 
-def issue(message: Message) -> object:
+def issue(message: Message) -> dict[str, Any]:
     """What becomes of a finding of any severity: an issue in the repository."""
     data = message["data"]
-    lines = [data[key] for key in ("severity", "category", "file", "line", "description", "finding_id")]
+    lines = [data[key] for key in ("severity", "category", "file", "description", "finding_id")]
+    assert data["remediation"]["description"] and all(isinstance(line, str) for line in lines)
     repository = data["repository_url"].split("github.com/")[-1]
-    return envelope(message), repository, data["title"].strip(), lines, data["remediation"]["description"]
+    return {**envelope(message), "issue": (repository, data["title"].strip(), data["severity"])}
 
 
-def high(message: Message) -> object:
+def high(message: Message) -> dict[str, Any]:
     data = message["data"]
-    assert data["severity"] == "high"
-    return issue(message), data["scan_id"], data["cvss_score"], data["affected_component"]
+    return {**issue(message), "read": (data["scan_id"], data["cvss_score"], data["affected_component"])}
 
 
-def critical(message: Message) -> object:
-    """A chat message, a ticket with a label, and a call for who is on duty."""
+def critical(message: Message) -> dict[str, Any]:
+    """A chat message, a ticket with a label, and a call for the person on duty."""
     data = message["data"]
-    assert data["severity"] == "critical"
     chat = (data["title"], data["description"], data.get("severity", "N/A"), data.get("category", "N/A"))
-    ticket = (data["file"], data["line"], data["scan_id"], ["security", data["category"].lower()])
-    call = {"key": data["finding_id"], "repository": data.get("repository_url")}
+    ticket = (data["title"], data["file"], data["line"], data["scan_id"], data["category"].lower())
     remediation = data["remediation"]
-    return issue(message), chat, ticket, call, remediation["available"], remediation["auto_fixable"]
+    assert isinstance(remediation["available"], bool) and isinstance(remediation["auto_fixable"], bool)
+    return {**issue(message), "chat": chat, "ticket": ticket, "call": data["finding_id"]}
 
 
 GUIDE = Guide(

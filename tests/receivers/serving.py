@@ -13,8 +13,8 @@ from flask import Flask, request
 from werkzeug.serving import make_server
 
 Message = Mapping[str, Any]
-#: reads the fields that it needs; one that is missing is a KeyError, and so a 500
-Handler = Callable[[Message], object]
+#: reads the fields that it needs and says what it would do; one that is missing is a KeyError, and so a 500
+Handler = Callable[[Message], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Served:
     #: name of the handler that an event was given to ("" for none), and the status of the answer
     told: list[tuple[str, int]] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
+    #: messages that were taken, each with what was decided about it
+    decided: list[tuple[Message, Mapping[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.handlers = {name: self.guide.handlers.get(name, self.guide.any_event) for name in self.names}
@@ -65,7 +67,7 @@ class Served:
             return self._answered("", 404)
         self.bodies.append(body)
         try:
-            self.handlers[name](message)
+            self.decided.append((message, self.handlers[name](message)))
         except Exception:  # whatever it is, a web framework answers so
             return self._answered(name, 500)
         return self._answered(name, 200)

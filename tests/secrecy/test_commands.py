@@ -43,7 +43,7 @@ ARGUMENTS = {
                 "--endpoint team --host 192.0.2.1"],
     "replay": ["--dry-run --all", "{id}", "--state dead --all --rate 1/s"],
     "resume": ["team", "nobody"],
-    "run": ["--config {folder}/none --data {folder}/token"],
+    "run": ["--config {folder}/none --folder {folder}/token"],
     "show": ["{id}", "--json {id}", "abcdef", "a"],
     "test": ["", "team", "nobody"],
     "uninstall": ["--spiderfoot {folder}"],
