@@ -62,7 +62,7 @@ class Database:
         self._accepting = accepting
         self._boot = boot
         self._mark = Mark(path)
-        #: row number up to which the mark was raised
+        #: deliveries up to which the mark was raised
         self._marked = 0
         self._connection: sqlite3.Connection | None = None
         #: which file it is, by device and inode
@@ -103,11 +103,12 @@ class Database:
                 self._connection = None
 
     def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
-        """Note, before a delivery is sent, that the file has come to its row."""
-        has = reached(sql) if number > self._marked else None
+        """Raise the mark to the row of a delivery that is about to be sent."""
+        (reused,) = sql.execute("SELECT reused FROM file").fetchone()
+        has = reached(sql) if number + reused > self._marked else None
         if has is None:
             return
-        self._marked = has.row  # further than was asked for: most claims need not write
+        self._marked = has.rows  # that of the last row: most claims need not write
         try:
             self._mark.raise_to(has)
         except OSError as error:
@@ -176,10 +177,11 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         # only a new file: to close a descriptor of a file that SQLite has open drops all of our locks on it, and the
         # next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)
+        real = os.path.realpath(self.path)
         with suppress(FileExistsError):
-            os.close(os.open(os.path.realpath(self.path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._identity = _identity(self.path)
-        closed, self._marked = _is_closed(self.path), 0
+        self._mark, self._marked, closed = Mark(Path(real)), 0, _is_closed(real)
         connection = sqlite3.connect(
             str(self.path), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -189,7 +191,7 @@ class Database:
             if self._accepting:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
             make_tables(connection)
-            check_series(connection, self.path, self._boot(), closed)
+            check_series(connection, self.path, self._mark, self._boot(), closed)
         except OutboxError as error:
             connection.close()
             raise OutboxError(f"outbox {self.path} {error}") from error
@@ -207,10 +209,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_closed(path: Path) -> bool:
+def _is_closed(path: str) -> bool:
     """Say whether no process has the file open, nor had when it or the machine died: the last one empties the log."""
     try:
-        return os.stat(os.path.realpath(path) + "-wal").st_size == 0  # noqa: PTH116
+        return os.stat(path + "-wal").st_size == 0  # noqa: PTH116
     except OSError:
         return True
 
