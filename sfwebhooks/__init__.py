@@ -18,6 +18,7 @@ age, size and certificates, and `alerts` tells of trouble.
     outbox -> queues -> times, claims, rows            scan, senders
     records -> changes, selection                      the same file for people
     times, changes -> chunks -> database, schema       many rows at once; the file
+    database -> owners, opening, series                whose it is, how it is opened, whether its numbers can go on
     sender -> connection, http_reader                  HTTP: a request out, a reply in
     connection -> route, proxies, addresses, streams, budget, tls, certificates
     emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`

@@ -74,7 +74,7 @@ class Database:
         self._listing = listing
         self._boot = boot
         self._mark = Mark(path)
-        #: row number up to which the mark was raised
+        #: deliveries up to which the mark was raised
         self._marked = 0
         self._connection: sqlite3.Connection | None = None
         #: which files they are: the outbox, its log, the index of that
@@ -137,11 +137,12 @@ class Database:
                 self._connection = None
 
     def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
-        """Note, before a delivery is sent, that the file has come to its row."""
-        has = reached(sql) if number > self._marked else None
+        """Raise the mark to the row of a delivery that is about to be sent."""
+        (reused,) = sql.execute("SELECT reused FROM file").fetchone()
+        has = reached(sql) if number + reused > self._marked else None
         if has is None:
             return
-        self._marked = has.row  # further than was asked for: most claims need not write
+        self._marked = has.rows  # that of the last row: most claims need not write
         try:
             self._mark.raise_to(has)
         except OSError as error:
@@ -259,11 +260,11 @@ class Database:
                 os.close(make(path))
             connection = opened(path)
         self._files = (identity(path),)
-        closed, self._marked = _is_closed(path), 0
+        self._mark, self._marked, closed = Mark(path), 0, _is_closed(str(path))
         try:
             if not self._listing or obstacle(path) is None:
                 self._set_up(connection)
-                check_series(connection, path, self._boot(), closed)
+                check_series(connection, path, self._mark, self._boot(), closed)
             check_files(path)  # once more: what SQLite has opened now may have been put there a moment ago
         except OutboxError as error:
             connection.close()
@@ -322,10 +323,10 @@ class Database:
             log.error(text, log_path, max(waiting - now, 0))
 
 
-def _is_closed(path: Path) -> bool:
+def _is_closed(path: str) -> bool:
     """Say whether no process has the file open, nor had when it or the machine died: the last one empties the log."""
     try:
-        return os.stat(f"{path}-wal").st_size == 0  # noqa: PTH116
+        return os.stat(path + "-wal").st_size == 0  # noqa: PTH116
     except OSError:
         return True
 

@@ -26,8 +26,14 @@ from sfwebhooks.queues import Accepted, Queues
 from sfwebhooks.receipts import SENT, STORED, receipt
 from sfwebhooks.retry import State
 from sfwebhooks.rows import deliveries, insert
-from sfwebhooks.series import CURRENT, begin_series, boot_id
+from sfwebhooks.series import begin_series, boot_id
 from sfwebhooks.unwritable import Unwritable
+
+#: series and last number of all numbers that were given to a scan's (?1) deliveries to an endpoint (?2)
+GIVEN = """
+    SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
+    UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
+"""
 
 
 class Outbox(Queues):
@@ -153,7 +159,7 @@ class Outbox(Queues):
         """Return how many deliveries of a scan to an endpoint there were that were deleted since, for their age or by
         an operator, but for those before `renumber`."""
         query = (
-            "SELECT (SELECT coalesce(sum(last), 0) FROM sequence WHERE scan_id = ?1 AND endpoint = ?2) - count(*)"
+            f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"  # noqa: S608
             " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
         )
         with self._reading() as sql:
@@ -180,8 +186,8 @@ class Outbox(Queues):
                 "UPDATE delivery SET series = ?, sequence = ? WHERE number = ?",
                 [(series, place, number) for place, (number,) in enumerate(left, start=1)],
             )
-            sql.execute("DELETE FROM sequence WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint))
-            sql.execute("INSERT INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
+            sql.execute("DELETE FROM earlier WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint))
+            sql.execute("INSERT OR REPLACE INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
             return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
 
     def endpoints_of(self, event_id: str) -> set[str]:
@@ -266,9 +272,11 @@ def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, t
 
 def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
     """Return series -> last number of a scan's deliveries to an endpoint, as they are with the next one."""
-    query = "SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2 ORDER BY series"
-    numbers: dict[int, int] = dict(sql.execute(query, (scan_id, endpoint)))
-    (current,) = sql.execute(CURRENT, (scan_id, endpoint)).fetchone()
-    numbers[current] = numbers.get(current, 0) + 1
-    name = "SELECT name FROM series WHERE number = ?"
-    return {sql.execute(name, (series,)).fetchone()[0]: last for series, last in numbers.items()}
+    query = f"SELECT name, last FROM ({GIVEN}) JOIN series ON number = series ORDER BY number"  # noqa: S608
+    numbers: dict[str, int] = dict(sql.execute(query, (scan_id, endpoint)))
+    current = (
+        "SELECT name FROM series WHERE number ="
+        " coalesce((SELECT series FROM sequence WHERE scan_id = ? AND endpoint = ?), (SELECT series FROM file))"
+    )
+    (name,) = sql.execute(current, (scan_id, endpoint)).fetchone()
+    return {**numbers, name: numbers.get(name, 0) + 1}

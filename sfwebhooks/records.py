@@ -85,11 +85,17 @@ class Records(Changes):
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
         with self._reading() as sql:
-            return [row[0] for row in sql.execute("SELECT DISTINCT endpoint FROM sequence ORDER BY 1")]
+            return [
+                row[0]
+                for row in sql.execute("SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier ORDER BY 1")
+            ]
 
     def knows(self, scan_id: str) -> bool:
         """Say whether there is, or was, anything of a scan."""
-        query = "SELECT 1 FROM scan WHERE id = ?1 UNION ALL SELECT 1 FROM sequence WHERE scan_id = ?1"
+        query = (
+            "SELECT 1 FROM scan WHERE id = ?1 UNION ALL SELECT 1 FROM sequence WHERE scan_id = ?1"
+            " UNION ALL SELECT 1 FROM earlier WHERE scan_id = ?1"
+        )
         with self._reading() as sql:
             return sql.execute(query, (scan_id,)).fetchone() is not None
 

@@ -15,7 +15,6 @@ from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.receipts import STORED, own
-from sfwebhooks.series import CURRENT, LAST_ROW
 from sfwebhooks.severity import Severity
 
 #: never been in a request
@@ -23,14 +22,13 @@ FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AN
 #: waits for its time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0)"
 #: gives a scan's next number to an endpoint
-COUNT = f"INSERT INTO sequence VALUES (?1, ?2, ({CURRENT}), 1) ON CONFLICT DO UPDATE SET last = last + 1"  # noqa: S608
+COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
 #: with the number that was given last
-INSERT = f"""
-    INSERT INTO delivery (number, id, event_id, endpoint, name, series, sequence, state, due_at, accepted_at, subject,
+INSERT = """
+    INSERT INTO delivery (id, event_id, endpoint, name, series, sequence, state, due_at, accepted_at, subject,
                           backfilled)
-    SELECT {LAST_ROW} + 1, ?, ?, ?, ?, sequence.series, last, 'waiting', ?, ?, ?, ? FROM file, sequence
-    WHERE scan_id = ? AND endpoint = ? ORDER BY sequence.series DESC LIMIT 1
-"""  # noqa: S608
+    SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+"""
 #: with a WHERE about `delivery` behind it
 SELECT_DELIVERY = """
     SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,

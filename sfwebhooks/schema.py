@@ -18,7 +18,7 @@ TABLES = """
         series  INTEGER NOT NULL,           -- in which messages are numbered, unless their scan has a newer one
         boot    TEXT NOT NULL,              -- of the machine where it was opened last
         inode   INTEGER NOT NULL,
-        deleted INTEGER NOT NULL            -- the highest number of a row of `delivery` that was deleted
+        reused  INTEGER NOT NULL            -- how many numbers of `delivery` were given once more: the last rows went
     );
     CREATE TABLE series (
         number INTEGER PRIMARY KEY,         -- higher than those before it
@@ -45,7 +45,7 @@ TABLES = """
     );
     CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
-        number      INTEGER PRIMARY KEY,    -- order of acceptance; never given twice
+        number      INTEGER PRIMARY KEY,    -- order of acceptance
         id          TEXT NOT NULL UNIQUE,
         event_id    TEXT NOT NULL,
         endpoint    TEXT NOT NULL,
@@ -81,8 +81,9 @@ TABLES = """
     CREATE INDEX delivery_age ON delivery (endpoint, accepted_at) WHERE state = 'waiting';
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
     CREATE INDEX delivery_batch ON delivery (batch) WHERE state = 'waiting' AND batch IS NOT NULL;
-    CREATE TRIGGER delivery_deleted AFTER DELETE ON delivery WHEN old.number > (SELECT deleted FROM file)
-        BEGIN UPDATE file SET deleted = old.number; END;
+    CREATE TRIGGER delivery_last AFTER DELETE ON delivery
+        WHEN old.number > (SELECT coalesce(max(number), 0) FROM delivery)
+        BEGIN UPDATE file SET reused = reused + old.number - (SELECT coalesce(max(number), 0) FROM delivery); END;
     CREATE TABLE delivery_attempt (
         number  INTEGER NOT NULL,           -- of the delivery
         at      REAL NOT NULL,
@@ -94,6 +95,13 @@ TABLES = """
     );
     CREATE INDEX delivery_attempt_number ON delivery_attempt (number);
     CREATE TABLE sequence (
+        scan_id  TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        series   INTEGER NOT NULL,
+        last     INTEGER NOT NULL,
+        PRIMARY KEY (scan_id, endpoint)
+    ) WITHOUT ROWID;
+    CREATE TABLE earlier (                  -- what stood in `sequence` when the file got a new series
         scan_id  TEXT NOT NULL,
         endpoint TEXT NOT NULL,
         series   INTEGER NOT NULL,

@@ -7,10 +7,10 @@ its numbers go on in a new series, from 1, where it is opened
 - older than the mark beside it, or in another series: it is a backup, or its mark is that of another file;
 - under another inode: it is a copy, and the original may go on too.
 
-The mark names the series, and the highest row from which on nothing was sent yet; it is raised before a message goes
-out. Not seen are: a file and its mark that were put back together, over the files that are there, after the outbox was
-closed or within the same boot, and a virtual machine that is resumed from a snapshot of its memory. A power failure is
-seen where the system names its boot, as Linux does.
+The mark names the series, and how many deliveries the file has had; it is raised before one that is new goes out, so
+nothing that was sent is above it. Not seen are a file and its mark that were put back together over those that are
+there, within the same boot or after the outbox was closed, and a virtual machine that is resumed from a snapshot of
+its memory. A power failure is seen where the system names its boot, as Linux does.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,14 +38,11 @@ WRITTEN = re.compile(rb"([0-9a-z]+) ([0-9]+) *\n")
 POWER = "the machine stopped while it was open, and may have lost what was accepted last"
 BACK = "it does not have all that was sent from it before, as a backup that was put back"
 COPY = "it is a copy of the file that it was"
-#: the last row number that was given; a row that is deleted leaves its number to none
-LAST_ROW = "max(deleted, coalesce((SELECT max(number) FROM delivery), 0))"
-#: the number of the series in which a scan's (?1) next message to an endpoint (?2) is numbered
-CURRENT = """
-    SELECT max(series, coalesce((SELECT max(series) FROM sequence WHERE scan_id = ?1 AND endpoint = ?2), 0)) FROM file
-"""
+#: how many rows there have been, with those that are deleted
+ROWS = "reused + coalesce((SELECT max(number) FROM delivery), 0)"
 
 
+@lru_cache(maxsize=1)
 def boot_id() -> str:
     """Return what names this boot of the machine; empty where the system does not say it."""
     try:
@@ -57,15 +55,19 @@ class Reached(NamedTuple):
     """How far a file, or a mark, has come."""
 
     series: str
-    #: row number of the last delivery
-    row: int
+    #: deliveries that there have been, with those that are deleted
+    rows: int
 
 
 class Mark:
-    """The high-water mark beside an outbox."""
+    """The high-water mark beside an outbox.
+
+    Args:
+        outbox: its file, and not a link to it.
+    """
 
     def __init__(self, outbox: Path) -> None:
-        self._path = Path(os.path.realpath(outbox)).with_suffix(".mark")
+        self._path = outbox.with_suffix(".mark")
 
     def read(self) -> Reached | None:
         """Return what it says; None if it is not there, or says nothing."""
@@ -83,7 +85,7 @@ class Mark:
             with _opened(self._path, os.O_RDWR | os.O_CREAT) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # processes that send to different URLs raise it
                 before = _parsed(os.read(file, MARK_SIZE))
-                if before is None or (before.series == reached.series and before.row < reached.row):
+                if before is None or (before.series == reached.series and before.rows < reached.rows):
                     os.lseek(file, 0, os.SEEK_SET)
                     os.write(file, _written(reached))
         except OSError:  # it is another user's, or not a file
@@ -104,7 +106,7 @@ class Mark:
             new.unlink(missing_ok=True)
 
 
-def check_series(sql: sqlite3.Connection, outbox: Path, boot: str, closed: bool) -> None:
+def check_series(sql: sqlite3.Connection, outbox: Path, mark: Mark, boot: str, closed: bool) -> None:
     """Begin a new series if the numbers that the file would give next may have been given before.
 
     Several processes may call this at once, each when it has opened the file.
@@ -117,7 +119,7 @@ def check_series(sql: sqlite3.Connection, outbox: Path, boot: str, closed: bool)
         sqlite3.Error: the file cannot be written.
         OSError: its mark cannot be written.
     """
-    now = _Look(boot, outbox.stat().st_ino, closed, Mark(outbox))
+    now = _Look(boot, outbox.stat().st_ino, closed, mark)
     if now.at(sql) is None:
         return
     sql.execute("BEGIN IMMEDIATE")
@@ -141,7 +143,7 @@ def begin_series(sql: sqlite3.Connection) -> int:
 
 def reached(sql: sqlite3.Connection) -> Reached | None:
     """Return how far the file has come; None if it has no series yet."""
-    row = sql.execute(f"SELECT name, {LAST_ROW} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
+    row = sql.execute(f"SELECT name, {ROWS} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
     return Reached(*row) if row else None
 
 
@@ -162,7 +164,7 @@ class _Look(NamedTuple):
         rebooted = bool(self.boot and boot) and self.boot != boot
         if rebooted and not self.closed:
             return POWER
-        if mark and (mark.series != has.series or mark.row > has.row):
+        if mark and (mark.series != has.series or mark.rows > has.rows):
             return BACK
         if inode != self.inode:
             return COPY
@@ -178,6 +180,8 @@ class _Look(NamedTuple):
             " SET series = excluded.series, boot = excluded.boot, inode = excluded.inode",
             (begin_series(sql), self.boot, self.inode),
         )
+        sql.execute("INSERT INTO earlier SELECT * FROM sequence")
+        sql.execute("DELETE FROM sequence")
         has = reached(sql)
         if has:
             self.mark.replace(has)
@@ -203,7 +207,7 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 
 def _written(reached: Reached) -> bytes:
-    return f"{reached.series} {reached.row}".ljust(MARK_SIZE - 1).encode() + b"\n"
+    return f"{reached.series} {reached.rows}".ljust(MARK_SIZE - 1).encode() + b"\n"
 
 
 def _parsed(text: bytes) -> Reached | None:

@@ -697,20 +697,12 @@ def test_what_was_delivered_stays_so_whatever_another_sender_says(outbox: Outbox
     assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
 
 
-def test_no_row_gets_the_number_of_one_that_is_gone(outbox: Outbox) -> None:
-    put(outbox, an_event(1), an_event(2), an_event(3))
-    for numbers in ("3", "1, 2"):
-        sql(outbox, f"DELETE FROM delivery WHERE number IN ({numbers})")
-        put(outbox, an_event(4), an_event(5))
-    assert sorted(rows(outbox, "SELECT number FROM delivery")) == [(4,), (5,)]
-
-
-def test_what_was_sent_of_a_delivery_that_is_gone_settles_no_other_one(outbox: Outbox) -> None:
+def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_place(outbox: Outbox) -> None:
     put(outbox, an_event(1))
     sent = outbox.claim(Queue("team"), (), NOW)
     assert sent
     sql(outbox, "DELETE FROM delivery")
-    put(outbox, an_event(2, scan=a_scan("ANOTHER")))
+    put(outbox, an_event(2, scan=a_scan("ANOTHER")))  # with the same number, and the first of its scan too
     settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
     outbox.settle([Outcome(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
     assert outbox.tallies()["waiting"] == 1

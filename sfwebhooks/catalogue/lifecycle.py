@@ -113,7 +113,7 @@ BROKEN = Field(
     of="string",
 )
 #: of the numbers in the examples
-SERIES = "c9tkq1xw84v0r7z2"
+SERIES = "8xjj1yakp69gy1mv"
 RECEIPT = Field(
     "receipt",
     "object",

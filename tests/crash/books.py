@@ -104,15 +104,16 @@ class Books:
         """Say whether a request came once more after this one."""
         return self._last[caught.id] > caught.begin
 
-    def gaps(self) -> Iterator[tuple[str, str]]:
-        """Yield (scan, endpoint) whose deliveries are not numbered 1, 2, 3 ... up to the last number given."""
-        numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
-        query = "SELECT e.scan_id, d.endpoint, d.sequence FROM delivery d JOIN event e ON e.id = d.event_id"
-        for scan, endpoint, number in self.rows(f"{query} ORDER BY d.sequence"):
-            numbers[scan, endpoint].append(number)
-        for scan, endpoint, last in self.rows("SELECT scan_id, endpoint, last FROM sequence"):
-            if numbers[scan, endpoint] != list(range(1, last + 1)):
-                yield scan, endpoint
+    def gaps(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (scan, endpoint, series) whose deliveries are not numbered 1, 2, 3 ... up to the last number given, or
+        that a kill began: only a loss does."""
+        numbers: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+        query = "SELECT e.scan_id, d.endpoint, d.series, d.sequence FROM delivery d JOIN event e ON e.id = d.event_id"
+        for scan, endpoint, series, number in self.rows(f"{query} ORDER BY d.sequence"):
+            numbers[scan, endpoint, series].append(number)
+        for scan, endpoint, series, last in self.rows("SELECT * FROM sequence UNION SELECT * FROM earlier"):
+            if series > 1 or numbers[scan, endpoint, series] != list(range(1, last + 1)):
+                yield scan, endpoint, series
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.outbox)) as connection:
