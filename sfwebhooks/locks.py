@@ -95,7 +95,8 @@ class Lock:
         """Let go of it. `remove` deletes its files too: only for a name that nobody will ask for again."""
         with self._guard:
             if remove and self.held:
-                self._path.unlink(missing_ok=True)
+                for path in (self._path.with_suffix(".note"), self._path):
+                    path.unlink(missing_ok=True)
             self._close()
 
     @property
