@@ -18,6 +18,9 @@ certificates, and `alerts` tells of trouble.
     times, changes -> chunks -> database, schema       many rows at once; the file
     sender -> connection, route, proxies, addresses, budget, tls, certificates
     emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
+    masking -> decoding, searching                     what others wrote, without secrets
+    config, certificates, cli -> files                 what a name in the settings, or of a command, stands for
+    outbox -> unwritable                               events that it cannot write
 
 `catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are
 called after one guide or the other. `cli` is the command `sfwebhooks`, `receiver` takes deliveries as a team's receiver
