@@ -22,6 +22,9 @@ age, size and certificates, and `alerts` tells of trouble.
     sender -> connection, http_reader                  HTTP: a request out, a reply in
     connection -> route, proxies, addresses, streams, budget, tls, certificates
     emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
+    masking -> decoding, searching                     what others wrote, without secrets
+    config, certificates, cli -> files                 what a name in the settings, or of a command, stands for
+    outbox -> unwritable                               events that it cannot write
 
 `catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are
 called after one guide or the other. `cli` is the command `sfwebhooks`, `receiver` takes deliveries as a team's receiver

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.growing import Growth, measured
+
 
 @pytest.mark.parametrize("only", ["accept: ScanRun", "deliver: durable", "deliver: plainest"])
 def test_the_command_prints_a_table_with_ratios(only: str) -> None:
@@ -23,3 +25,31 @@ def test_an_unknown_row_is_named() -> None:
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "no such row" in done.stderr
+
+
+def test_growing_inputs_are_measured_and_each_is_called_linear_or_not() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks", "--only", "growing: in_line: spaces"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "1 measured, 0 not linear or slow" in done.stdout) == (0, True), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        ({1024: 0.001, 65536: 0.064, 4194304: 4.1}, ""),
+        ({1024: 0.001, 65536: 4.1}, "NOT LINEAR"),
+        ({1024: 0.001, 65536: 0.001, 4194304: 4.1}, "NOT LINEAR"),
+        ({1024: 0.9, 65536: 57.6}, "TOO SLOW"),
+        ({1024: 0.01, 65536: 0.64, 4194304: 41.0}, "SLOW"),
+    ],
+)
+def test_what_grows_faster_than_its_input_is_flagged(seconds: dict[int, float], verdict: str) -> None:
+    assert Growth("name", "shape", seconds).verdict == verdict
+
+
+def test_a_function_that_tries_again_at_each_place_is_flagged() -> None:
+    def quadratic(text: str) -> None:
+        while text:
+            text = text[16:]
+
+    assert measured("name", "", lambda size: "x" * size, quadratic).verdict == "NOT LINEAR"
