@@ -22,8 +22,7 @@ def mistakes(data: Mapping[str, Any], fields: tuple[Field, ...], place: str = "d
         if field.name in data:
             yield from _value(data[field.name], field, where)
         elif field.is_lacking_in(data):
-            instead = f"; or {place}.{field.instead}" if field.instead else ""
-            yield f"{where} is missing; right: {_right(field)}{instead}"
+            yield f"{where} is missing; right: {_right(field)}"
 
 
 def _value(value: Any, field: Field, where: str) -> Iterator[str]:

@@ -94,7 +94,7 @@ SCAN_COMPLETED = (
     Field(
         "findings_summary",
         "object",
-        "How many findings there are of each severity.",
+        "How many findings there are of each severity; or give events_found.",
         {"critical": 0, "high": 2, "medium": 5, "low": 9, "total": 16},
         added=True,
         instead="events_found",
@@ -125,7 +125,7 @@ SCAN_FAILED = (
     Field(
         "error_message",
         "string",
-        "What went wrong, for people.",
+        "What went wrong, for people; or give error.",
         "The repository refused our key.",
         added=True,
         instead="error",
@@ -145,7 +145,7 @@ FINDING = (
     Field(
         "title",
         "string",
-        "What was found, in a line.",
+        "What was found, in a line; or give data.",
         "Private key in the source code",
         added=True,
         instead="data",
@@ -179,7 +179,7 @@ FINDING = (
     Field(
         "data",
         "string",
-        "What was found; else the description or the title.",
+        "What was found, in whole.",
         "A TLS key is in the repository.",
         added=True,
     ),

@@ -113,7 +113,8 @@ def _print_fields(fields: tuple[Field, ...], out: Console) -> None:
 
 
 def _type(field: Field) -> str:
-    return f"{field.type} of {field.of}" if field.of else field.type
+    null = " or null" if field.nullable else ""
+    return f"{field.type} of {field.of}{null}" if field.of else field.type + null
 
 
 def pretty(entry: EventType, name: str) -> str:
