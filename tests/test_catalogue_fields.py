@@ -21,7 +21,7 @@ from sfwebhooks import lifecycle as scan_life
 from sfwebhooks.accepted import AcceptedScan
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, Sender, find
 from sfwebhooks.catalogue.fields import Field
-from sfwebhooks.claims import Queue
+from sfwebhooks.claims import END_SECONDS, Queue
 from sfwebhooks.endpoints import names_of, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, delivery_id
 from sfwebhooks.findings import DATA_MAX, Finding, Source, to_event
@@ -163,7 +163,7 @@ def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> W
     assert outbox.end_scan(event, [("team", event.type)], NOW)
     got, busy = None, [""]
     while busy[-1] != delivery_id(event.id, "team"):
-        got = outbox.claim(Queue("team"), busy, NOW)
+        got = outbox.claim(Queue("team"), busy, NOW + END_SECONDS)
         assert got
         busy.append(got.id)
     outbox.close()
