@@ -25,7 +25,6 @@ class Hole(NamedTuple):
 
 #: cryptography is not among them: the scanner pins an old one, and whoever uses that has no choice
 HOLES = (
-    Hole("filelock", "3.20.3", (3, 10), "CVE-2025-68146, CVE-2026-22701"),
     Hole("requests", "2.33.0", (3, 10), "CVE-2026-25645"),
     Hole("requests", "2.32.4", (3, 9), "CVE-2024-47081"),
     Hole("urllib3", "2.8.0", (3, 10), "CVE-2026-97687, CVE-2026-97689"),

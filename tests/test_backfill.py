@@ -283,8 +283,9 @@ def test_what_an_endpoint_did_not_take_is_sent_by_the_next_backfill(
 def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
     setup: Setup, backfill: Callable[..., Result]
 ) -> None:
-    setup.team.answer = lambda received: 400 if "hash" in received.message["data"] else 200
     backfill("team")
+    with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
+        connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'high_risk_event'")
     before = set(setup.team.ids)
     setup.team.answer, setup.team.got[:] = 200, []
     result = backfill("team", "--again")
@@ -295,8 +296,9 @@ def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
 
 
 def test_without_again_the_dead_are_left_alone_and_named(setup: Setup, backfill: Callable[..., Result]) -> None:
-    setup.team.answer = lambda received: 400 if received.message["event_type"] == "scan_completed" else 200
     backfill("team")
+    with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
+        connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'scan_completed'")
     result = backfill("team")
     assert (result.code, len(setup.team.got)) == (0, 15)
     assert f"The dead ones: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
@@ -445,10 +447,10 @@ def test_a_scan_that_died_is_first_told_to_all_as_drain_does(setup: Setup, backf
     assert set(told(setup.team)) == set(told(setup.late)) == set(events_of(setup.scan))
 
 
-def test_while_the_settings_have_a_mistake_a_dead_scan_waits(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_while_an_endpoint_may_be_unknown_a_dead_scan_waits(setup: Setup, backfill: Callable[..., Result]) -> None:
     setup.begin()
     with (setup.folder / "webhooks.ini").open("a") as file:
-        file.write("[webhooks.wrong]\nurl = nonsense\n")
+        file.write("[webhooks.wrong]\nurl = https://wrong.example\nevents = nonsense\n")
     result = backfill("team")
     assert (result.code, f"the end of scan {ID} is not told yet; sfwebhooks drain says why" in result.err) == (1, True)
 

@@ -152,7 +152,7 @@ def test_wrong_arguments_are_an_error_that_says_what_would_be_right(
 
 
 def test_a_closed_standard_input_is_an_error() -> None:
-    command = f"exec {sys.executable} -m sfwebhooks emit cti_report_generated - <&-"
+    command = f"exec {sys.executable} -m sfwebhooks emit cti_report_generated --data - <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, "standard input cannot be read" in done.stderr) == (1, True)
 

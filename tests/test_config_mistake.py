@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +13,12 @@ import pytest
 
 from sfwebhooks.config import Settings, find, load, load_mapping
 from sfwebhooks.database import FILE
-from sfwebhooks.emission import keep
+from sfwebhooks.emission import Emission, keep
 from sfwebhooks.events import Scan
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.scans import ScanRun
 from tests.builders import a_finding, a_host_database, a_scan, an_endpoint
-from tests.conftest import Result, Team, put, sql
+from tests.conftest import PATIENCE, Result, Team, put, sql
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "Zeppelin-over-Ithaca-1937"
@@ -317,7 +316,9 @@ def test_the_files_that_values_stand_in_are_known_also_while_they_are_away(tmp_p
 def test_a_pipe_in_place_of_a_secret_holds_its_endpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     found = load(written(tmp_path, f"{A}secret = file:pipe\n{OF_B}"))
-    assert found.held == {"a": f"secret: {tmp_path / 'pipe'} cannot be read: it is not a regular file"}
+    assert found.held == {
+        "a": f"secret: {tmp_path / 'pipe'} cannot be read: it is a named pipe; accepted: a regular file"
+    }
 
 
 # --- what becomes of what waits
@@ -358,7 +359,7 @@ def test_what_waited_is_sent_by_a_process_with_the_right_settings(
 ) -> None:
     data = {"finding_id": "f1", "title": "t", "severity": "high", "message": "m"}
     monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
-    keep("high_risk_event", data)
+    keep(Emission("high_risk_event", data))
     first = cli("drain")
     assert (first.code, "1 delivered, 1 waiting" in first.words) == (1, True)
     assert "a: 1 waiting: config_mistake, secret: the environment variable TEAM_SECRET is not set" in first.words
@@ -385,7 +386,8 @@ def test_it_is_alerted_of_the_trouble_of_others(outbox: Outbox, dispatch: Callab
     put(outbox, an_endpoint(url=team.url))
     dispatcher = dispatch(an_endpoint(url=team.url), held)
     dispatcher.wake()
-    dispatcher.lanes[0].stop(threading.TIMEOUT_MAX)
+    team.wait_for(1)
+    dispatcher.stop(PATIENCE)
     assert sql(outbox, "SELECT endpoint, state FROM delivery WHERE name = 'system_alert'") == [("held", "waiting")]
 
 

@@ -181,7 +181,8 @@ def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, sc
         "A cloud bucket can be listed by anybody.",
         "Cloud storage bucket open to the Internet",
         "cloud_bucket_open",
-        "*Event count*\\n9",
+        "*Event count*",
+        "9",
         "VULNERABILITY_CVE_HIGH d 0\\nMALICIOUS_INTERNET_NAME d 1",
         "and 4 more",
     ):

@@ -12,7 +12,7 @@ SETUP = Path(__file__).parent.parent / "setup.cfg"
 
 
 def installed(**versions: str) -> dict[str, str]:
-    return {"filelock": "9.0", "requests": "9.0", "urllib3": "9.0", **versions}
+    return {"requests": "9.0", "urllib3": "9.0", **versions}
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,6 @@ def installed(**versions: str) -> dict[str, str]:
         ("requests", "2.33.0", (3, 11), ""),
         ("urllib3", "1.26.20", (3, 13), "urllib3 1.26.20 has a known hole"),
         ("urllib3", "2.10.0", (3, 13), ""),
-        ("filelock", "3.20.2", (3, 10), "filelock 3.20.2 has a known hole"),
-        ("filelock", "3.19.1", (3, 9), ""),  # nothing newer is to be had there
-        ("filelock", "3.20.3.post1", (3, 10), ""),
     ],
 )
 def test_a_package_with_a_known_hole_is_named_where_a_newer_one_is_to_be_had(

@@ -9,13 +9,10 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.config import Settings, load, load_mapping
-from sfwebhooks.database import FILE
 from sfwebhooks.demo.certificates import Identity
-from sfwebhooks.doubts import open_to_others
-from sfwebhooks.outbox import Outbox
 from sfwebhooks.scans import ScanRun
 from tests.builders import a_host_database, a_scan
-from tests.conftest import Result, put
+from tests.conftest import Result
 
 SECRET = "Zeppelin-over-Ithaca-1937"
 URL = "https://hooks.example/x"
@@ -167,28 +164,6 @@ def test_a_certificate_that_holds_its_key_is_as_secret_as_that(tmp_path: Path) -
     (tmp_path / "both.pem").chmod(0o644)
     found = load_mapping({"team": {"url": URL, "secret": SECRET, "client_cert": "both.pem"}}, folder=tmp_path)
     assert "both.pem holds secrets and can be read by others" in "".join(found.warnings)
-
-
-@posix
-def test_an_outbox_that_others_can_use_is_warned_of_by_check_and_by_a_scan(
-    files: Callable[..., Settings],
-    outbox: Outbox,
-    cli: Callable[..., Result],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    found = files()
-    put(outbox, *found.endpoints)
-    (tmp_path / FILE).chmod(0o646)
-    words = open_to_others(tmp_path / FILE, is_secret=True)
-    assert "webhooks.db holds secrets and can be read and changed by others" in words
-    assert words in cli("check").words
-    scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
-    a_host_database(tmp_path / "spiderfoot.db", scan, "FINISHED")
-    run = ScanRun(scan, load_mapping({"drain_timeout": "0.1s"}), tmp_path)
-    run.begin()
-    run.end()
-    assert f"webhooks: {words}" in caplog.messages
 
 
 def test_a_scan_and_check_warn_of_the_same(
