@@ -28,7 +28,7 @@ from sfwebhooks.schema import upgrade
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
 #: the same call may succeed later: locked by another process, no room on the disk
-PASSING = ("locked", "busy", "full", "disk i/o error")
+PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
 #: SQLITE_NOTADB and SQLITE_CORRUPT in words; Python before 3.11 gives no code
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
 #: SQLITE_CANTOPEN and SQLITE_READONLY in words, which do not say why

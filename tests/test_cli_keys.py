@@ -91,7 +91,7 @@ def test_keygen_says_that_a_file_cannot_be_written(tmp_path: Path, capsys: Print
 
 
 def test_a_full_disk_leaves_no_half_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fdopen", full)

@@ -226,6 +226,7 @@ def test_it_waits_for_who_upgrades_the_outbox(
 ) -> None:
     configure(team=signed)
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as upgrading:
+        (tmp_path / FILE).chmod(0o600)
         upgrading.execute("BEGIN IMMEDIATE")
         release = threading.Timer(BUSY_SECONDS * 3, lambda: upgrading.execute("ROLLBACK"))
         release.start()
