@@ -16,6 +16,7 @@ certificates, and `alerts` tells of trouble.
     outbox -> queues -> times, claims, rows            scan, senders
     records -> changes, selection                      the same file for people
     times, changes -> chunks -> database, schema       many rows at once; the file
+    database -> opening, locks -> owners               its connection; whose the files are
     sender -> connection, route, proxies, addresses, budget, tls, certificates
     emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
 
