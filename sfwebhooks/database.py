@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.locks import Lock
-from sfwebhooks.opening import BUSY_SECONDS, opened, opened_to_read, use_log, waiting_at_most
+from sfwebhooks.opening import BUSY_SECONDS, not_the_last, opened, opened_to_read, use_log, waiting_at_most
 from sfwebhooks.owners import SUFFIXES, Identity, check_files, checked, identity, make, obstacle, refused, resolved
 from sfwebhooks.schema import make_tables
 from sfwebhooks.series import Mark, boot_id, check_series, reached
@@ -29,7 +29,7 @@ from sfwebhooks.series import Mark, boot_id, check_series, reached
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
 #: the same call may succeed later: locked by another process, no room on the disk
-PASSING = ("locked", "busy", "full", "disk i/o error")
+PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
 #: SQLITE_NOTADB and SQLITE_CORRUPT in words; Python before 3.11 gives no code
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
 #: SQLITE_CANTOPEN and SQLITE_READONLY in words, which do not say why
@@ -131,10 +131,18 @@ class Database:
     def close(self) -> None:
         """Close the connection; the next call opens it again."""
         with self._guard:
-            if self._connection:
-                self._is_lost |= self._look_up()[:1] != self._files[:1]  # later its inode may be another file's
-                self._connection.close()
-                self._connection = None
+            if self._connection and not self._listing:
+                found = self._look_up()
+                if found[:1] == self._files[:1] and found != self._files:
+                    with suppress(OutboxError, OSError, sqlite3.Error):
+                        self._save(self._connection)
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._is_lost |= self._look_up()[:1] != self._files[:1]  # later its inode may be another file's
+            self._connection.close()
+            self._connection = None
 
     def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
         """Raise the mark to the row of a delivery that is about to be sent."""
@@ -208,7 +216,7 @@ class Database:
         return OutboxError(f"outbox {self.path} cannot be used: {text}")
 
     def _corrupt(self, text: str) -> OutboxError:
-        self.close()
+        self._drop()
         if self._listing:
             return OutboxError(
                 f"outbox {self.path} is corrupt ({text}), and is left as it is: the next scan, sfwebhooks drain or"
@@ -220,7 +228,7 @@ class Database:
             self._connect()
             after = "a new one is begun"
         except (OutboxError, OSError, sqlite3.Error) as error:
-            self.close()
+            self._drop()
             after = f"a new one cannot be begun: {error}"
         log.error("webhooks: outbox %s is corrupt (%s); %s, and %s", self.path, text, where, after)
         return OutboxBusyError(f"outbox {self.path} was corrupt: {text}; {where}, and {after}")
@@ -232,7 +240,7 @@ class Database:
             self._looked_at = now
             found = self._look_up()
             if found[:1] != self._files[:1] or (found != self._files and self._listing):
-                self.close()
+                self._drop()
             elif found != self._files:
                 self._save(self._connection)
         if self._connection is None:
@@ -312,8 +320,9 @@ class Database:
             if is_saved and connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
                 raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and somebody reads it just now")
             lock.note(gone if is_saved else "")
-        for one in _of_this_process(self):
-            one.close()
+        with not_the_last(self._names[0]):
+            for one in _of_this_process(self):
+                one._drop()
         now = _waiting(self._connect())
         if is_saved:
             text = "webhooks: %s was deleted while it was in use; what it held was saved, and %d deliveries wait"

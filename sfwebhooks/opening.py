@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import sqlite3
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sfwebhooks.owners import identity, obstacle
@@ -42,6 +45,25 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
         text = "webhooks: %s, with the latest changes, cannot be read, since %s; they are missing in what follows"
         log.warning(text, log_path, obstacle(path))
     return opened(path, "immutable=1")
+
+
+@contextmanager
+def not_the_last(path: str) -> Iterator[None]:
+    """Close all connections of this process to a file in here, if what they have open of its log is not what is there
+    now: the last one to close writes its log back and deletes the one that is there.
+
+    Holds the lock by which SQLite knows that others use the file (SHARED_FIRST and SHARED_SIZE in its os.h), as another
+    process would; an open file description's lock (F_OFD_SETLK in fcntl(2)) keeps out this process too.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        command = getattr(fcntl, "F_OFD_SETLK", None)
+        if command is not None:
+            with suppress(OSError):
+                fcntl.fcntl(descriptor, command, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0x40000002, 510, 0))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -248,7 +248,7 @@ def obstacle(path: Path) -> OutboxError | None:
 
     Never opens the file: to close it again would drop the locks that SQLite has on it.
     """
-    folder = path.parent
+    folder = _top(path).parent
     try:
         found, space = folder.stat(), os.statvfs(folder)
     except FileNotFoundError:

@@ -21,7 +21,7 @@ from sfwebhooks.database import FILE, Storage
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.outbox import Outbox
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
-from tests.conftest import put
+from tests.conftest import Result, put
 
 T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
@@ -119,6 +119,37 @@ def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_pat
     assert (len(aside(tmp_path)), corrupt.tallies()["waiting"]) == (1, 20)
 
 
+def test_who_only_looks_leaves_a_corrupt_file_as_it_is(corrupt: Outbox, cli: Callable[..., Result]) -> None:
+    for command in (("deliveries",), ("dead", "list"), ("show", "abcdef")):
+        told = cli(*command)
+        assert (told.code, "is corrupt (file is not a database), and is left as it is" in told.err) == (1, True)
+    assert corrupt.path.read_bytes() == RUBBISH
+
+
+def test_a_new_one_is_there_when_it_is_said_that_it_is_begun(corrupt: Outbox) -> None:
+    with pytest.raises(OutboxError, match="and a new one is begun"):
+        corrupt.tallies()
+    with closing(sqlite3.connect(corrupt.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (0,)
+
+
+@pytest.fixture
+def fixed(corrupt: Outbox) -> Iterator[Outbox]:
+    """A corrupt file that cannot be renamed."""
+    if subprocess.run(["chattr", "+i", corrupt.path], capture_output=True).returncode:
+        pytest.skip("only root can make a file that cannot be renamed, and not on each file system")
+    yield corrupt
+    subprocess.run(["chattr", "-i", corrupt.path], check=True)
+
+
+def test_of_a_corrupt_file_that_cannot_be_renamed_no_new_one_is_promised(
+    fixed: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(OutboxError) as caught:
+        fixed.tallies()
+    assert (isinstance(caught.value, OutboxBusyError), "new one" in f"{caught.value}{caplog.text}") == (False, False)
+
+
 # --- taken away
 
 
@@ -212,8 +243,40 @@ def read_only_disk(small_disk: Path) -> Path:
 
 
 def test_a_disk_that_can_only_be_read_is_named(read_only_disk: Path) -> None:
-    with pytest.raises(OutboxError, match=f"outbox {read_only_disk / FILE} cannot be used"):
+    with pytest.raises(
+        OutboxError, match=f"outbox {read_only_disk / FILE} cannot be used: the file system of .* is read"
+    ):
         put(Outbox(read_only_disk / FILE), TEAM, start=2)
+
+
+def test_what_is_on_a_disk_that_can_only_be_read_is_listed(read_only_disk: Path, cli: Callable[..., Result]) -> None:
+    listed = cli("deliveries", "--data", str(read_only_disk), "--json")
+    assert (listed.code, [one["state"] for one in listed.objects]) == (0, ["waiting"])
+    assert cli("show", listed.objects[0]["delivery"][:8], "--data", str(read_only_disk)).code == 0
+
+
+@pytest.mark.parametrize(("kept", "number", "said"), [(("-wal", "-shm"), 2, False), (("-wal",), 1, True)])
+def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
+    small_disk: Path,
+    cli: Callable[..., Result],
+    caplog: pytest.LogCaptureFixture,
+    kept: tuple[str, ...],
+    number: int,
+    said: bool,
+) -> None:
+    path = small_disk / FILE
+    with closing(Outbox(path)) as outbox:
+        put(outbox, TEAM)
+        outbox.checkpoint()
+        put(outbox, TEAM, start=2)
+        copies = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", *kept)}
+    for suffix, content in copies.items():  # as they are after a crash
+        Path(f"{path}{suffix}").write_bytes(content)
+        Path(f"{path}{suffix}").chmod(0o600)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    listed = cli("deliveries", "--data", str(small_disk), "--json")
+    assert (listed.code, len(listed.objects)) == (0, number)
+    assert ("webhooks.db-wal, with the latest changes, cannot be read, since the file system" in caplog.text) is said
 
 
 # --- full, as configured

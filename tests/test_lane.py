@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.lane import NEVER, Lane
 from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.owners import LOCKS
 from sfwebhooks.pacing import (
     FAILURES_MAX,
     LASTING_SECONDS,
@@ -1311,3 +1313,42 @@ def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
     assert team.sequences[-len(late) :] == late  # fresh before late, and of the late what waits longest
     assert min(later - earlier for earlier, later in zip(sent, sent[1:])) >= 1
     assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing", "endpoint_healthy"]
+
+
+# --- the lock of the URL is taken away
+
+
+def test_a_sender_whose_lock_was_removed_takes_it_again_before_the_next_claim(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane], team: Team
+) -> None:
+    put(outbox, endpoint, events=3)
+    assert lane.step()
+    shutil.rmtree(outbox.path.with_suffix(LOCKS))
+    assert lane.step()
+    assert not new_lane(endpoint).step()
+    assert len(team.got) == 2
+
+
+def test_a_sender_whose_lock_was_removed_and_taken_by_another_one_sends_no_more(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane], team: Team
+) -> None:
+    put(outbox, endpoint, events=3)
+    assert lane.step()
+    shutil.rmtree(outbox.path.with_suffix(LOCKS))
+    other = new_lane(endpoint)
+    assert other.step()
+    assert not lane.step()
+    assert other.step()
+    assert len(team.ids) == len(set(team.ids)) == 3
+
+
+def test_two_names_of_one_outbox_have_one_sender(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, clock: Clock, tmp_path: Path, team: Team
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "webhooks.db").symlink_to(outbox.path)
+    put(outbox, endpoint, events=2)
+    other = Lane([endpoint], Outbox(tmp_path / "other" / "webhooks.db"), clock)
+    assert lane.step()
+    assert not other.step()
+    other.stop(soon())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,6 +16,20 @@ from sfwebhooks.errors import OutboxError
 from sfwebhooks.locks import Lock, scan_lock, url_lock
 from sfwebhooks.owners import LOCKS
 
+#: a process that takes a lock and has a child, which lives on when it is killed
+PARENT = """
+import os, sys
+from pathlib import Path
+from sfwebhooks.locks import Lock
+lock = Lock(Path(sys.argv[1]), sys.argv[2])
+lock.take()
+if os.fork() == 0:
+    os.close(1)
+    sys.stdin.read()
+    os._exit(0)
+print("held", flush=True)
+os.kill(os.getpid(), 9)
+"""
 HOLDER = """
 import sys
 from pathlib import Path
@@ -195,3 +210,70 @@ def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_pa
     ours.note("late")
     assert next_one.noted() == "deadly"
     next_one.release()
+
+
+# --- its file is gone
+
+
+def test_a_lock_whose_file_was_removed_is_no_longer_held(outbox_path: Path) -> None:
+    lock = url_lock(outbox_path, "1")
+    lock.take()
+    shutil.rmtree(outbox_path.with_suffix(LOCKS))
+    assert not lock.held
+
+
+def test_a_lock_whose_file_was_removed_is_taken_again(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    lock = url_lock(outbox_path, "1")
+    lock.take()
+    shutil.rmtree(outbox_path.with_suffix(LOCKS))
+    assert lock.take()
+    assert holder("url-1").said == "not held"
+
+
+def test_a_lock_whose_file_was_removed_is_another_process_that_takes_it(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    lock = url_lock(outbox_path, "1")
+    lock.take()
+    outbox_path.with_suffix(LOCKS).rename(outbox_path.with_suffix(".moved"))
+    assert holder("url-1").said == "held"
+    assert not lock.held
+    assert not lock.take()
+
+
+def test_releasing_a_lock_whose_file_was_removed_leaves_that_of_the_next_holder(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    lock = scan_lock(outbox_path, "1")
+    lock.take()
+    shutil.rmtree(outbox_path.with_suffix(LOCKS))
+    holder("scan-1")
+    lock.release(remove=True)
+    assert not scan_lock(outbox_path, "1").take()
+
+
+def test_a_child_does_not_hold_the_lock_of_its_dead_parent(outbox_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(outbox_path), "url-1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.read() == "held\n"  # the end: the parent is dead, the child lives
+        assert Lock(outbox_path, "url-1").take()
+        process.communicate("")
+
+
+# --- two names of one outbox
+
+
+def test_an_outbox_and_a_link_to_it_have_the_same_locks(tmp_path: Path, outbox_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / FILE).symlink_to(outbox_path)
+    lock = url_lock(tmp_path / "other" / FILE, "1")
+    assert (lock.take(), url_lock(outbox_path, "1").take()) == (True, False)
+
+
+def test_two_outboxes_in_one_folder_have_locks_of_their_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE).symlink_to(tmp_path / f"{name}.db")
+    lock = url_lock(tmp_path / "one" / FILE, "1")
+    assert lock.take()
+    assert url_lock(tmp_path / "two" / FILE, "1").take()

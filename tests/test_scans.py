@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -22,8 +23,9 @@ from sfwebhooks.findings import Source
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.options import GENERAL_OPTIONS
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.owners import LOCKS
 from sfwebhooks.pending import EVENTS_MAX
-from sfwebhooks.recovery import replay_scan
+from sfwebhooks.recovery import replay_scan, tell_orphans
 from sfwebhooks.scans import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan
 from tests.conftest import Team, sql
@@ -543,3 +545,17 @@ def test_an_outbox_that_is_locked_for_a_moment_at_the_end_does_not_put_the_end_o
     scan.find(1)
     scan.finish()
     assert (len(tries), names(team)) == (3, ["scan_started", "high_risk_event", "scan_completed"])
+
+
+# --- its lock is taken away
+
+
+def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
+    host: Callable[..., Host], tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    shutil.rmtree((tmp_path / FILE).with_suffix(LOCKS))
+    said.wait_for("the file of this scan's lock was removed")
+    with closing(Outbox(tmp_path / FILE)) as other:
+        assert tell_orphans(other, scan.run.settings) == 0
+    scan.finish()

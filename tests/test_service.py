@@ -313,6 +313,7 @@ def test_it_waits_for_who_has_locked_the_outbox(
 ) -> None:
     configure(team=signed)
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as other:
+        (tmp_path / FILE).chmod(0o600)
         other.execute("BEGIN IMMEDIATE")
         release = threading.Timer(BUSY_SECONDS * 3, lambda: other.execute("ROLLBACK"))
         release.start()
