@@ -447,10 +447,12 @@ def test_a_scan_that_died_is_first_told_to_all_as_drain_does(setup: Setup, backf
     assert set(told(setup.team)) == set(told(setup.late)) == set(events_of(setup.scan))
 
 
-def test_while_an_endpoint_may_be_unknown_a_dead_scan_waits(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_while_the_events_of_an_endpoint_are_not_known_a_dead_scan_waits(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
     setup.begin()
     with (setup.folder / "webhooks.ini").open("a") as file:
-        file.write("[webhooks.wrong]\nurl = https://wrong.example\nevents = nonsense\n")
+        file.write("[webhooks.wrong]\nurl = https://wrong.example/\nevents = nonsense\n")
     result = backfill("team")
     assert (result.code, f"the end of scan {ID} is not told yet; sfwebhooks drain says why" in result.err) == (1, True)
 

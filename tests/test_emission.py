@@ -321,14 +321,14 @@ def test_the_configuration_can_be_named(
         emit("cti_report_generated", REPORT, config=tmp_path / "gone.ini")
 
 
-def test_an_endpoint_with_a_mistake_is_left_out_and_logged(
+def test_an_endpoint_with_a_mistake_accepts_and_is_logged(
     settings: Callable[[str], Path], kept: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings("team.url = http://127.0.0.1:9/team\nsoc.url = nowhere\n")
     emit("cti_report_generated", REPORT)
-    assert [row[0] for row in kept()] == ["team"]
+    assert [row[0] for row in kept()] == ["team", "soc"]
     assert "soc" in caplog.text and "url" in caplog.text
-    settings("soc.url = nowhere\n")
+    settings("soc.url = https://soc.example/\nsoc.events = nowhere\n")
     with pytest.raises(ConfigError, match="no endpoint can be used"):
         emit("cti_report_generated", REPORT)
 
