@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Callable
 
 from sfwebhooks import readings
 from sfwebhooks.captured import Captured
@@ -23,6 +24,14 @@ from sfwebhooks.naming import naming_of, plain_name
 from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, problems, signed_message, standard_fits
 
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
+#: signatures of which it is found out why they do not fit
+EXPLAINED_MAX = 8
+#: bytes of a body; with a larger one only one part is read otherwise at once, since each try costs a hash of it
+LARGE = 1_048_576
+
+
+#: gives the body as received, and as it may have been sent, made once for all signatures
+Bodies = Callable[[], Sequence[readings.Reading]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis
     """
     received_at = now if message.at is None else message.at
     wrong = problems(message.headers, message.body, secrets, received_at)
-    signatures = [*_guide(message, secrets), *_standard(message, secrets)]
+    others = functools.lru_cache(maxsize=None)(lambda: readings.bodies(message.body, message.headers))
+    signatures = [*_guide(message, secrets, others), *_standard(message, secrets, others)]
     found = [*_missing(message.headers, secrets), *signatures]
     if message.headers.get("webhook-timestamp"):
         good, words = clock_words(message.headers["webhook-timestamp"], message.at, now)
@@ -80,7 +90,7 @@ def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Fin
         yield Finding("the request", None, "nothing is signed: the endpoint has no secret, or the headers were dropped")
 
 
-def _guide(message: Captured, secrets: Sequence[str]) -> Iterator[Finding]:
+def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Finding]:
     """Look at the guide's signature."""
     name = naming_of(message.headers).signature
     given = message.headers.get(name, "")
@@ -96,13 +106,13 @@ def _guide(message: Captured, secrets: Sequence[str]) -> Iterator[Finding]:
     elif not match:
         yield Finding(name, False, "is not sha256= and 64 hex digits")
     else:
-        yield Finding(name, False, _why_guide(message, shared, bytes.fromhex(match[2])))
+        yield Finding(name, False, _why_guide(message, shared, bytes.fromhex(match[2]), others))
 
 
-def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: bytes) -> str:
-    bodies = readings.bodies(message.body, message.headers)
+def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: bytes, others: Bodies) -> str:
+    most = _parts_at_once(message)
     for number, secret in shared:
-        words = readings.first_fit([bodies, readings.keys(secret, True)], functools.partial(_hmac_fits, digest))
+        words = readings.first_fit([others(), readings.keys(secret, True)], functools.partial(_hmac_fits, digest), most)
         if words is not None:
             return _would_fit(number, words) if words else f"fits secret {number}, but is not written sha256=<hex>"
     if any(_fitting(message, [secret for _, secret in shared])):
@@ -110,7 +120,11 @@ def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: byt
     return _fits_none(len(shared))
 
 
-def _standard(message: Captured, secrets: Sequence[str]) -> Iterator[Finding]:
+def _parts_at_once(message: Captured) -> int:
+    return 1 if len(message.body) > LARGE else 2
+
+
+def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Finding]:
     """Look at each signature in `webhook-signature`."""
     given = message.headers.get("webhook-signature", "").split()
     fitting = _fitting(message, secrets)
@@ -121,8 +135,10 @@ def _standard(message: Captured, secrets: Sequence[str]) -> Iterator[Finding]:
             yield Finding(place, True, f"fits {_named(numbers)}")
         elif fitting:
             yield Finding(place, None, "fits no secret; another one does, which is enough")
+        elif position > EXPLAINED_MAX:
+            yield Finding(place, False, f"fits no secret; why was found out for the first {EXPLAINED_MAX}")
         else:
-            yield Finding(place, False, _why_standard(message, secrets, signature))
+            yield Finding(place, False, _why_standard(message, secrets, signature, others))
     if len(given) > SIGNATURES_MAX:
         yield Finding("webhook-signature", None, f"has {len(given)} signatures; {SIGNATURES_MAX} were looked at")
 
@@ -135,7 +151,7 @@ def _fitting(message: Captured, secrets: Sequence[str]) -> set[tuple[str, str]]:
     return {(one, secret) for one in given for secret in secrets if standard_fits(one, secret, signed)}
 
 
-def _why_standard(message: Captured, secrets: Sequence[str], signature: str) -> str:
+def _why_standard(message: Captured, secrets: Sequence[str], signature: str, others: Bodies) -> str:
     version, _, text = signature.partition(",")
     size = SIGNATURE_BYTES.get(version)
     if size is None:
@@ -150,18 +166,18 @@ def _why_standard(message: Captured, secrets: Sequence[str], signature: str) -> 
     if not candidates:
         kind = "an ed25519 key (whpk_)" if version == "v1a" else "a shared secret"
         return f"is {version}, which {kind} verifies: there is none among the secrets"
-    return _why_this(message, candidates, given)
+    return _why_this(message, candidates, given, others)
 
 
-def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: bytes) -> str:
+def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: bytes, others: Bodies) -> str:
     headers, body = message.headers, message.body
-    parts = [readings.bodies(body, headers), readings.ids(headers, body), readings.stamps(headers)]
+    parts, most = [others(), readings.ids(headers, body), readings.stamps(headers)], _parts_at_once(message)
     for number, secret in candidates:
         if is_asymmetric(secret):
-            words = readings.first_fit(parts, functools.partial(_pair_fits, given, secret))
+            words = readings.first_fit(parts, functools.partial(_pair_fits, given, secret), most)
         else:
             keys = readings.keys(secret, False)
-            words = readings.first_fit([*parts, keys], functools.partial(_message_fits, given))
+            words = readings.first_fit([*parts, keys], functools.partial(_message_fits, given), most)
         if words:
             return _would_fit(number, words)
     guide = naming_of(headers).signature

@@ -35,14 +35,15 @@ BLANKS = (
 )
 
 
-def first_fit(parts: Sequence[Sequence[Reading]], fits: Callable[..., bool]) -> list[str] | None:
-    """Return the words of the readings that fit, with as few parts read otherwise as possible, at most two.
+def first_fit(parts: Sequence[Sequence[Reading]], fits: Callable[..., bool], most: int = 2) -> list[str] | None:
+    """Return the words of the readings that fit, with as few parts read otherwise as possible.
 
     Args:
         parts: for each part its readings, the one as received first.
         fits: gets one reading of each part.
+        most: parts that are read otherwise at once.
     """
-    for count in range(min(len(parts), 2) + 1):
+    for count in range(min(len(parts), most) + 1):
         for places in itertools.combinations(range(len(parts)), count):
             for picks in itertools.product(*(parts[place][1:] for place in places)):
                 chosen = [part[0] for part in parts]

@@ -454,6 +454,7 @@ def test_a_flood_of_signatures_is_not_looked_through() -> None:
     headers = {**signed(TEXT), "webhook-signature": " ".join(["v1,AAAA"] * 10_000)}
     found = diagnose(Captured("it", headers, BODY), [TEXT], NOW)
     assert (found.verified, len(found.findings) < SIGNATURES_MAX + 10) == (False, True)
+    assert sum("why was found out for the first 8" in one.words for one in found.findings) == SIGNATURES_MAX - 8
 
 
 NEEDED = ["X-SpiderFoot-Signature", "webhook-id", "webhook-timestamp", "webhook-signature"]
