@@ -51,6 +51,23 @@ class Lock:
             raise kind(f"the lock {self._path} cannot be made: {error.strerror}") from error
         return self.held
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody holds it. It is had for a moment where it is free: a process that wants it just then finds it
+        taken, and looks again.
+
+        Raises:
+            OutboxError: its file cannot be opened.
+        """
+        if self.held:
+            return False
+        if not self._path.exists():  # to look makes no file: it would belong to who looks
+            return True
+        try:
+            return self.take()
+        finally:
+            self.release()
+
     def note(self, text: str) -> None:
         """Write a short text beside the lock; it is still there if this process dies now. On a full disk it may fail,
         and nothing says so."""

@@ -194,3 +194,21 @@ def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_pa
     ours.note("late")
     assert next_one.noted() == "deadly"
     next_one.release()
+
+
+def test_to_look_whether_a_lock_is_free_makes_no_file_and_keeps_nothing(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    assert Lock(outbox_path, "url-1").is_free
+    assert not (outbox_path.parent / FOLDER).exists()
+    other = holder("url-1")
+    assert not Lock(outbox_path, "url-1").is_free
+    other.release()
+    looks = Lock(outbox_path, "url-1")
+    assert (looks.is_free, looks.held) == (True, False)
+
+
+def test_a_lock_that_we_hold_is_not_free(outbox_path: Path) -> None:
+    ours = Lock(outbox_path, "url-1")
+    ours.take()
+    assert (ours.is_free, ours.held) == (False, True)
