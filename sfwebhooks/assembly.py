@@ -21,7 +21,11 @@ from sfwebhooks.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_prob
 from sfwebhooks.values import WrongWordsError, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: of an endpoint; a command would take one that begins with - for an option
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+NAME_RULE = (
+    "an endpoint's name has up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -, and is not header or metadata"
+)
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats that it makes sense with
 ONLY_WITH = {"batch_size": tuple(BATCHES), "headers": ("generic",)}
@@ -74,10 +78,10 @@ def resolved(text: str, folder: Path) -> str:
 
 
 def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> Endpoint | None:
-    """Return the endpoint, or None if it is switched off or has a mistake, its own or an inherited one."""
+    """Return the endpoint, or None if it has a mistake, its own or an inherited one."""
     place = Entry(f"{SECTION}.{name}", "", "")
     if not NAME.fullmatch(name) or f"{name}." in OPEN_OPTIONS:
-        draft.wrong(place, "an endpoint's name has letters, digits, _ and -, and is not header or metadata")
+        draft.wrong(place, NAME_RULE)
     if "url" not in own:
         others = [*(other for other in draft.endpoints if other != name), "header", "metadata"]
         draft.wrong(place, f"this endpoint has no url.{nearest(name, others)}")
@@ -97,7 +101,7 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
             values.pop(key, None)  # it was meant for the others
     for problem in _contradictions(name, values, draft):
         draft.wrong(place, problem)
-    return None if draft.broken[name] or values.pop("enabled", True) is False else _made(name, values)
+    return None if draft.broken[name] else _made(name, values)
 
 
 def _hint(key: str) -> str:

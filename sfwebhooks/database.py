@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.locks import Lock
 from sfwebhooks.schema import make_tables
 
@@ -27,6 +27,7 @@ FILE = "webhooks.db"
 BUSY_SECONDS = 1.0
 #: the same call may succeed later: locked by another process, no room on the disk
 PASSING = ("locked", "busy", "full", "disk i/o error")
+DISK = ("full", "disk i/o error")
 #: SQLITE_NOTADB and SQLITE_CORRUPT in words; Python before 3.11 gives no code
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
 #: seconds; so long something may be read from a file that was taken away
@@ -131,7 +132,8 @@ class Database:
         """Return the error in our words; a corrupt file is set aside, so that the same call finds a new one."""
         text = str(error)
         if isinstance(error, sqlite3.OperationalError) and any(word in text.lower() for word in PASSING):
-            return OutboxBusyError(f"outbox {self.path}: {text}")
+            kind = DiskFullError if any(word in text.lower() for word in DISK) else OutboxBusyError
+            return kind(f"outbox {self.path}: {text}")
         if not any(word in text.lower() for word in CORRUPT):
             return OutboxError(f"outbox {self.path} cannot be used: {text}")
         self.close()

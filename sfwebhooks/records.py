@@ -14,7 +14,7 @@ from sfwebhooks.changes import Changes
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Delivery, printable
 from sfwebhooks.retry import State
-from sfwebhooks.rows import deliveries
+from sfwebhooks.rows import FRESH, LATE, deliveries
 from sfwebhooks.selection import CHUNK, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.severity import Severity
 
@@ -64,6 +64,19 @@ class Record:
     #: id of the batch that it goes out in; empty: alone, or not known yet
     batch: str
     last: Attempt | None = None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for an endpoint."""
+
+    waiting: int = 0
+    #: of these were refused at least once
+    refused: int = 0
+    #: epoch seconds at which the oldest one was accepted; None: none waits
+    oldest_at: float | None = None
+    #: epoch seconds at which the first one is due
+    due_at: float | None = None
 
 
 class Records(Changes):
@@ -165,6 +178,20 @@ class Records(Changes):
         with self._reading() as sql:
             row: tuple[float | None] = sql.execute(OLDEST, (endpoint,)).fetchone()
         return row[0]
+
+    def backlog(self, endpoint: str) -> Backlog:
+        """Return what waits for an endpoint. Counts the rows: not for a hot path."""
+        its = "FROM delivery WHERE endpoint = ?"
+        with self._reading() as sql:
+            given = sql.execute(
+                f"SELECT count(*), min(accepted_at) {its} AND state = 'waiting'", (endpoint,)
+            ).fetchone()
+            refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
+            due = [
+                sql.execute(f"SELECT min(due_at) {its} AND {which}", (endpoint,)).fetchone()[0]
+                for which in (FRESH, LATE)
+            ]
+        return Backlog(given[0], refused[0], given[1], min((at for at in due if at is not None), default=None))
 
     def counts(self, selection: Selection) -> dict[str, dict[str, int]]:
         """Return endpoint -> state -> deliveries. Counts the rows: not for a hot path."""

@@ -1,18 +1,96 @@
-"""Why deliveries wait, in words for a scan's log and for the commands: an endpoint's Health and Orders come in."""
+"""Why deliveries wait, in words for a scan's log and for the commands: what is known of their endpoint comes in."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import closing
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
-from sfwebhooks.clocks import moment
+from sfwebhooks.clocks import moment, span
+from sfwebhooks.config import Settings, disabled
+from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.queues import Orders
-from sfwebhooks.records import Records
+from sfwebhooks.records import Backlog, Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
+from sfwebhooks.tenure import Owner, owner_of
+
+#: where no process sends to an endpoint
+IDLE = "nothing is sending now: sfwebhooks drain sends it, sfwebhooks run keeps sending"
+#: the same after a command that sent for a while
+ENDED = "nothing is sending any more: a longer --timeout goes on for longer, sfwebhooks run until it is stopped"
+#: seconds that a pace makes deliveries wait, from which on it is said
+PACED_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known of an endpoint for which deliveries wait."""
+
+    name: str
+    health: Health
+    orders: Orders
+    backlog: Backlog
+    #: why the settings let nothing be sent to it; empty: they do, or are not known
+    switch: str = ""
+    #: seconds between the begins of two attempts at its URL
+    interval: float = 0.0
+    #: deliveries in one attempt
+    batch_size: int = 1
+    #: the process that sends to it
+    owner: Owner | None = None
+
+
+def situation(outbox: Outbox, records: Records, name: str, found: Settings | None, now: float) -> Situation:
+    """Return what is known of an endpoint.
+
+    Args:
+        found: the settings; None: not known.
+        now: epoch seconds.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    endpoint = next((one for one in found.endpoints if one.name == name), None) if found else None
+    owner = None
+    with suppress(OutboxError):  # a lock of another user; a sender would log that
+        owner = owner_of(outbox.path, name, endpoint.url_id if endpoint else "", now)
+    return Situation(
+        name,
+        outbox.health(name),
+        outbox.orders(name),
+        records.backlog(name),
+        switch_of(found, name),
+        endpoint.interval if endpoint else 0.0,
+        endpoint.batch_size if endpoint else 1,
+        owner if owner and owner.pid != os.getpid() else None,
+    )
+
+
+def switch_of(found: Settings | None, name: str) -> str:
+    """Return why the settings let nothing be sent to an endpoint, or nothing if they do."""
+    if disabled():
+        return "SFWEBHOOKS_DISABLED is set: nothing is sent from here"
+    if found is None:
+        return ""
+    if found.enabled is False:
+        return "webhooks are off (enabled = false)"
+    if any(one.name == name for one in found.off):
+        return "it is off (enabled = false in its section)"
+    if name in found.unused:
+        return "config_mistake: its settings have a mistake, which sfwebhooks check names"
+    if any(one.name == name for one in found.endpoints):
+        return ""
+    if found.mistakes:
+        return "the settings have no such endpoint, as far as they can be read; sfwebhooks check names their mistakes"
+    return (
+        f"the settings have no such endpoint: sfwebhooks move --endpoint {name} --to NAME sends them to another one,"
+        f" sfwebhooks drop --endpoint {name} --state waiting makes dead letters of them"
+    )
 
 
 def paused(orders: Orders) -> str:
@@ -24,29 +102,71 @@ def paused(orders: Orders) -> str:
     )
 
 
-def obstacle(health: Health, orders: Orders, now: float) -> str:
+def hanging(owner: Owner) -> str:
+    """Return in words that the process that sends shows no sign of life."""
+    return f"process {owner.pid} sends to this URL and has done nothing since {moment(owner.at)}"
+
+
+def obstacle(found: Situation, now: float) -> str:
     """Return in a few words why an endpoint is not sent all that waits for it, or nothing if it is."""
-    if orders.paused_until > now:
-        return paused(orders)
+    health = found.health
+    if found.switch:
+        return found.switch
+    if found.orders.paused_until > now:
+        return paused(found.orders)
     if health.condition is Condition.DISABLED:
         return "it answered 410 Gone"
+    if found.owner and found.owner.hangs(now):
+        return hanging(found.owner)
     return "" if health.healthy else f"{health.condition.value}, {health.reason}"
 
 
-def why_waiting(name: str, health: Health, orders: Orders, now: float) -> str:
-    """Return in words why an endpoint has deliveries that wait, and what helps."""
-    words = obstacle(health, orders, now)
-    if orders.paused_until > now:
+def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
+    """Return in words why an endpoint has deliveries that wait, and what helps.
+
+    Args:
+        idle: what to say where nothing sends.
+    """
+    name, health, words = found.name, found.health, obstacle(found, now)
+    if found.switch:
+        return words
+    if found.orders.paused_until > now:
         return f"{words}; sfwebhooks resume {name}"
     if health.condition is Condition.DISABLED:
         return f"{words}; nothing is sent until its settings change, or sfwebhooks enable {name}"
-    later = "" if health.may_send(now) else moment(health.open_at)
-    if words:
-        again = f"next probe at {later}" if later else "tried again now and then"
+    if found.owner and found.owner.hangs(now):
+        return f"{words}; if it is stopped or hangs, end it: kill -9 {found.owner.pid}"
+    if words and found.owner:
+        again = "tried again now and then" if health.may_send(now) else f"next probe at {moment(health.open_at)}"
         return f"{words}; {again}, or at once with sfwebhooks resume {name}"
+    return "; ".join([*([words] if words else _delays(found, now)), _sender(found, idle)])
+
+
+def _delays(found: Situation, now: float) -> Iterator[str]:
+    """Yield what makes deliveries to a healthy endpoint wait."""
+    health, backlog = found.health, found.backlog
     if health.failures:
-        return f"its last attempts failed{f'; the next one is at {later}' if later else ''}"
-    return "for their next attempt"
+        later = "" if health.may_send(now) else f"; the next one is at {moment(health.open_at)}"
+        yield f"its last attempts failed{later}"
+    if backlog.refused:
+        times = "was refused and is" if backlog.refused == 1 else "were refused and are"
+        yield f"{backlog.refused} of them {times} set aside until the next try"
+    if backlog.due_at is not None and backlog.due_at > now:
+        yield f"the next attempt is due at {moment(backlog.due_at)}"
+    seconds = math.ceil(backlog.waiting / found.batch_size) * found.interval
+    if seconds > PACED_SECONDS:
+        yield f"paced to {pace(found.interval)}, about {span(seconds)} for what waits"
+
+
+def _sender(found: Situation, idle: str) -> str:
+    return f"process {found.owner.pid} is sending" if found.owner else idle
+
+
+def pace(interval: float) -> str:
+    """Return seconds between two attempts as the option `rate` has them."""
+    per_unit = ((1.0, "s"), (60.0, "m"), (3600.0, "h"))
+    size, unit = next(((size, unit) for size, unit in per_unit if interval <= size), per_unit[-1])
+    return f"{size / interval:.3g}/{unit}"
 
 
 def summary(outbox: Outbox, scan_id: str, now: float) -> str:
@@ -57,9 +177,9 @@ def summary(outbox: Outbox, scan_id: str, now: float) -> str:
     """
     with closing(Records(outbox.path)) as records:
         counts = records.counts(Selection(scan=scan_id))
-    numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
-    waiting = {name: found["waiting"] for name, found in sorted(counts.items()) if "waiting" in found}
-    obstacles = {name: obstacle(outbox.health(name), outbox.orders(name), now) for name in waiting}
+        numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
+        waiting = {name: found["waiting"] for name, found in sorted(counts.items()) if "waiting" in found}
+        obstacles = {name: obstacle(situation(outbox, records, name, None, now), now) for name in waiting}
     refused = sum(number for reasons in outbox.withheld(scan_id).values() for number in reasons.values())
     words = [f"{numbers[State.DELIVERED]} delivered", in_brief(waiting, obstacles), f"{numbers[State.DEAD]} dead"]
     if refused:

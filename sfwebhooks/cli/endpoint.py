@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, said, settings
+from sfwebhooks.cures import cure
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
@@ -56,6 +57,9 @@ def _test(given: argparse.Namespace) -> int:
         taken = "taken" if well else "not taken"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
         out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
+        helps = "" if well else cure(attempt.reason, attempt.excerpt)
+        if helps:
+            out.print(plain(f"  what helps: {helps}"))
     return 1 if failed else 0
 
 
