@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sfwebhooks.attempts import Failure
+from sfwebhooks.formats.slack import WEBHOOK_IS_WRONG
 from sfwebhooks.retry import DeadReason
 
 MEANINGS = {
@@ -66,6 +67,8 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_426", "", "the receiver wants https: write https:// in url"),
     ("http_429", "", "set rate to what the receiver allows"),
     ("http_431", "", "shorten header.NAME: the receiver takes no headers that long"),
+    ("http_200_but_not_ok", "", "what answers is not Slack: correct url, or use format = generic"),
+    ("|".join(sorted(WEBHOOK_IS_WRONG)), "", "Slack no longer knows this webhook: make a new one, and write its url"),
     (r"http_3\d\d", "", "the receiver has moved, and redirects are never followed: write its new address in url"),
     (r"http_4\d\d", "", "the receiver refuses it: look into its log"),
     (r"http_50[234]", "", "what stands before the receiver cannot reach it: look whether it runs"),

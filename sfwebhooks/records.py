@@ -23,6 +23,8 @@ __all__ = ["Record", "Records", "Selection"]
 PREFIX_LEAST = 4
 #: ids that are shown of those that begin alike
 ALIKE = 10
+#: attempts among which the last one of an endpoint is looked for
+RECENT = 10_000
 #: with a WHERE about `delivery` behind it
 SELECT_RECORD = """
     SELECT d.id, d.event_id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
@@ -154,6 +156,17 @@ class Records(Changes):
         """Return the number of the last attempt, 0 if there was none."""
         with self._reading() as sql:
             return int(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
+
+    def last_words(self, endpoint: str, reason: str) -> str:
+        """Return what was said at the last attempt for an endpoint that ended so, or nothing if that is long ago."""
+        query = (
+            "SELECT a.excerpt FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE d.endpoint = ?"
+            " AND a.reason = ? AND a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ?"
+            " ORDER BY a.rowid DESC LIMIT 1"
+        )
+        with self._reading() as sql:
+            row = sql.execute(query, (endpoint, reason, RECENT)).fetchone()
+        return str(row[0]) if row else ""
 
     def attempts_since(self, number: int, selection: Selection) -> tuple[list[tuple[Record, Attempt]], int]:
         """Return attempts after the one of that number, at most 500, and from which number to go on.

@@ -23,6 +23,8 @@ from sfwebhooks.tenure import Owner, owner_of
 IDLE = "nothing is sending now: sfwebhooks drain sends it, sfwebhooks run keeps sending"
 #: the same after a command that sent for a while
 ENDED = "nothing is sending any more: a longer --timeout goes on for longer, sfwebhooks run until it is stopped"
+#: where none sends to an endpoint that is failing or held
+UNPROBED = "nothing is sending now: sfwebhooks drain tries it at once, sfwebhooks run now and then"
 #: seconds that a pace makes deliveries wait, from which on it is said
 PACED_SECONDS = 10.0
 
@@ -136,10 +138,13 @@ def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
         return f"{words}; nothing is sent until its settings change, or sfwebhooks enable {name}"
     if found.owner and found.owner.hangs(now):
         return f"{words}; if it is stopped or hangs, end it: kill -9 {found.owner.pid}"
-    if words and found.owner:
+    if words and not found.owner:
+        return f"{words}; {UNPROBED}"
+    if words:
         again = "tried again now and then" if health.may_send(now) else f"next probe at {moment(health.open_at)}"
         return f"{words}; {again}, or at once with sfwebhooks resume {name}"
-    return "; ".join([*([words] if words else _delays(found, now)), _sender(found, idle)])
+    sends = f"process {found.owner.pid} is sending" if found.owner else idle
+    return "; ".join([*_delays(found, now), sends])
 
 
 def _delays(found: Situation, now: float) -> Iterator[str]:
@@ -156,10 +161,6 @@ def _delays(found: Situation, now: float) -> Iterator[str]:
     seconds = math.ceil(backlog.waiting / found.batch_size) * found.interval
     if seconds > PACED_SECONDS:
         yield f"paced to {pace(found.interval)}, about {span(seconds)} for what waits"
-
-
-def _sender(found: Situation, idle: str) -> str:
-    return f"process {found.owner.pid} is sending" if found.owner else idle
 
 
 def pace(interval: float) -> str:

@@ -537,9 +537,7 @@ def test_the_owner_of_a_url_leaves_a_sign_of_life(outbox: Outbox, lane: Lane, en
         assert (note.pid, note.at, note.rendering) == (os.getpid(), round(clock.now), "")
 
 
-def test_an_owner_that_ends_leaves_nobody_behind(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
-) -> None:
+def test_an_owner_that_ends_leaves_nobody_behind(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
     put(outbox, endpoint, events=2)
     lane.step()
     assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
