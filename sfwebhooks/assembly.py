@@ -26,7 +26,11 @@ from sfwebhooks.textfile import settled, state_of, text_of
 from sfwebhooks.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.values import path as file_name
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: of an endpoint; a command would take one that begins with - for an option
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+NAME_RULE = (
+    "an endpoint's name has up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -, and is not header or metadata"
+)
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats that it makes sense with
 ONLY_WITH = {"batch_size": tuple(BATCHES), "max_body": tuple(BATCHES), "headers": ("generic",)}
@@ -128,23 +132,21 @@ def take_strays(draft: Draft) -> None:
 
 
 def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> Endpoint | None:
-    """Return the endpoint, or None if it is switched off, or if its name or its events cannot be known.
+    """Return the endpoint, or None if its name or its events cannot be known.
 
     One that has a mistake, its own or an inherited one, accepts its events and is not sent to (`Endpoint.mistake`).
     """
     is_named = bool(NAME.fullmatch(name)) and f"{name}." not in OPEN_OPTIONS
     if not is_named:
-        draft.wrong(_place(name), "an endpoint's name has letters, digits, _ and -, and is not header or metadata")
+        draft.wrong(_place(name), NAME_RULE)
     if "url" not in own:
         draft.wrong(_place(name), _no_url(name, draft))
     values = _values(name, own, inherited, draft)
     for problem in _contradictions(name, values, draft):
         draft.wrong(_place(name), problem)
     reasons = [*draft.broken[name].values(), *_inherited_reasons(name, own, draft)]
-    if values.pop("enabled", True) is False:
-        return None
     if not is_named or not _are_events_known(name, own, draft):
-        draft.incomplete = True
+        draft.incomplete |= values.get("enabled", True)
         return None
     return _made(name, values, reasons[0] if reasons else "")
 

@@ -10,13 +10,19 @@ import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from sfwebhooks.chunks import Chunked
+from sfwebhooks.claims import ENDS
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.retry import DeadReason, State
+from sfwebhooks.rows import deliveries, insert
 from sfwebhooks.selection import CHUNK, Selection, marks, numbers_of
 
+WAITING = "d.state = 'waiting'"
+IS_END = f"(SELECT type FROM event WHERE id = d.event_id) IN ({', '.join(repr(name) for name in ENDS)})"
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a deletion waits for who reads or writes, and between two tries
 ERASE_SECONDS = 5.0
@@ -52,6 +58,38 @@ class Changes(Chunked):
         return self._change(
             lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
             partial(send_again, now=now, interval=interval),
+        )
+
+    def end(self, selection: Selection, now: float) -> int:
+        """Make dead letters of what waits; return how many. Their rows stay, so recovery does not bring them back."""
+        return self._change(
+            lambda sql: numbers_of(sql, selection, WAITING),
+            partial(_bury, reason=DeadReason.DROPPED.value, now=now),
+        )
+
+    def move(self, selection: Selection, endpoint: Endpoint, now: float) -> int:
+        """Accept what waits for another endpoint, as far as that asks for it, and delete the deliveries of before;
+        return how many.
+
+        Nothing of a running scan is moved, and no end of a scan (`moving`). What the endpoint has already is not sent
+        to it twice.
+        """
+        return self._change(
+            lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
+            partial(_move, endpoint=endpoint, now=now),
+        )
+
+    def ends(self, selection: Selection) -> list[tuple[str, str]]:
+        """Return the ids of the deliveries that report a scan's end and wait, each with that of its event."""
+        query = f"SELECT d.id, d.event_id FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
+        with self._reading() as sql:
+            return sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
+
+    def take_away(self, selection: Selection) -> int:
+        """Delete deliveries that wait, and what belongs to them alone; return how many."""
+        return self._change(
+            lambda sql: numbers_of(sql, selection, WAITING),
+            partial(_delete, still=WAITING),
         )
 
     def drop(self, selection: Selection) -> int:
@@ -146,6 +184,18 @@ def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float
         "UPDATE delivery SET state = 'dead', reason = ?, settled_at = ? WHERE number = ? AND state = 'waiting'",
         [(reason, now, number) for number in chunk],
     ).rowcount
+
+
+def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
+    where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
+    taken = []
+    for delivery in deliveries(sql, where, chunk):
+        name = endpoint.name_for(delivery.event)
+        if name:
+            row = sql.execute("SELECT subject FROM delivery WHERE number = ?", (delivery.number,)).fetchone()
+            insert(sql, replace(delivery.event, subject=row[0]), [(endpoint.name, name)], now, delivery.backfilled)
+            taken.append(delivery.number)
+    return _delete(sql, taken, WAITING)
 
 
 def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str) -> int:

@@ -34,6 +34,8 @@ class Settings:
     """The whole configuration, as far as it is right."""
 
     endpoints: tuple[Endpoint, ...] = ()
+    #: those that are right and have enabled = false
+    off: tuple[Endpoint, ...] = ()
     #: True: in every scan; False: in none; None: where the module is chosen
     enabled: bool | None = None
     #: seconds that a scan's process may go on sending after the scan
@@ -134,13 +136,14 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
     take_strays(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
-    endpoints = tuple(endpoint for endpoint in made if endpoint)
+    endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
     own = ("enabled", "drain_timeout", "progress_interval", "keep_delivered", "keep_dead")
     values = {key: general[key] for key in own if key in general}
     megabytes = general.get("outbox_max_mb")
     storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))
     return Settings(
         endpoints=endpoints,
+        off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
         storage=storage,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.locks import Lock
 from sfwebhooks.opening import BUSY_SECONDS, not_the_last, opened, opened_to_read, use_log, waiting_at_most
 from sfwebhooks.owners import SUFFIXES, Identity, check_files, checked, identity, make, obstacle, refused, resolved
@@ -30,6 +30,7 @@ log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
 #: the same call may succeed later: locked by another process, no room on the disk
 PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
+DISK = ("full", "disk i/o error")
 #: SQLITE_NOTADB and SQLITE_CORRUPT in words; Python before 3.11 gives no code
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
 #: SQLITE_CANTOPEN and SQLITE_READONLY in words, which do not say why
@@ -212,7 +213,8 @@ class Database:
                 return type(found)(f"outbox {self.path} cannot be used: {found}")
             return OutboxBusyError(f"outbox {self.path}: {text}")  # it was just taken away, or made
         if isinstance(error, sqlite3.OperationalError) and any(word in text.lower() for word in PASSING):
-            return OutboxBusyError(f"outbox {self.path}: {text}")
+            kind = DiskFullError if any(word in text.lower() for word in DISK) else OutboxBusyError
+            return kind(f"outbox {self.path}: {text}")
         return OutboxError(f"outbox {self.path} cannot be used: {text}")
 
     def _corrupt(self, text: str) -> OutboxError:

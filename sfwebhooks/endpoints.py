@@ -60,6 +60,8 @@ class Endpoint:
     #: whole URL; path and query may be a credential (Slack, Teams)
     url: Secret
     description: str = ""
+    #: False: it gets nothing, and is among `Settings.off`
+    enabled: bool = True
     #: subscriptions as written: names, aliases, * patterns, all, !name
     events: tuple[str, ...] = DEFAULT_EVENTS
     #: key in `formats.FORMATS`

@@ -29,11 +29,22 @@ class OutboxError(WebhooksError):
 
 
 class OutboxBusyError(OutboxError):
-    """The outbox is locked or its disk is full just now; the same call may succeed in a moment."""
+    """The outbox is locked just now, or was set aside; the same call may succeed in a moment."""
+
+    #: what an operator does before a command is given again
+    cure = ""
+
+
+class DiskFullError(OutboxBusyError):
+    """The disk of the outbox is full, or fails; the same call may succeed once there is room."""
+
+    cure = "make room on its disk"
 
 
 class ShortageError(OutboxBusyError):
     """This process has no descriptors or memory left; the same call may succeed once something is closed."""
+
+    cure = "raise this user's limits (ulimit -a)"
 
 
 class UnwritableError(WebhooksError):

@@ -68,6 +68,23 @@ class Lock:
             make_folder(path.parent)
             os.close(open_ours(path))
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody holds it. It is had for a moment where it is free: a process that wants it just then finds it
+        taken, and looks again.
+
+        Raises:
+            OutboxError: its file cannot be opened.
+        """
+        if self.held:
+            return False
+        if not self._place.exists():  # to look makes no file: it would belong to who looks
+            return True
+        try:
+            return self.take()
+        finally:
+            self.release()
+
     def note(self, text: str) -> None:
         """Write a short text beside the lock; it is still there if this process dies now. On a full disk it may fail,
         and nothing says so."""

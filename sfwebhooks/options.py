@@ -158,7 +158,7 @@ def _metadata_problem(name: str) -> str:
 
 def _header_problem(name: str) -> str:
     if not TOKEN.fullmatch(name):
-        return "a header's name has only letters, digits and -_.!#$%&'*+^`|~"
+        return "a header's name has only A-Z, a-z, 0-9 and -_.!#$%&'*+^`|~"
     if RESERVED_HEADERS.fullmatch(name):
         return "this header is set by sfwebhooks itself and cannot be replaced"
     return ""

@@ -26,8 +26,9 @@ from sfwebhooks.times import Times
 CRASHES_MAX = 3
 #: seconds before it is tried again the first time, and later
 CRASH_WAITS = (5.0, 60.0)
-#: what was delivered stays so, whatever a sender says that was there at the same time; of one that got another series
-#: after it was claimed the receiver has to see the new number; and a row may have got the number of one that is gone
+#: what was delivered stays so, whatever a sender says that was there at the same time, and what died since then stays
+#: dead unless it was delivered; of one that got another series after it was claimed the receiver has to see the new
+#: number; and a row may have got the number of one that is gone
 SETTLE = """
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
@@ -35,7 +36,7 @@ SETTLE = """
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
     WHERE number IN (SELECT value FROM json_each(?9)) AND id IN (SELECT value FROM json_each(?10))
           AND series IN (SELECT number FROM series WHERE name IN (SELECT value FROM json_each(?11)))
-          AND state <> 'delivered'
+          AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
 """
 #: an event and who wants it: (endpoint, name under which)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]

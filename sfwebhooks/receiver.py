@@ -116,6 +116,7 @@ class Receiver(ThreadingHTTPServer):
         on_receive: Callable[[Received], None] = lambda received: None,
         on_refuse: Callable[[str], None] = lambda reason: None,
     ) -> None:
+        self.address_family = _family(address[0])
         super().__init__(address, Handler)
         self.checks = checks
         self.tls = tls
@@ -127,8 +128,9 @@ class Receiver(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The address to send to."""
-        host, port = self.server_address[:2]
-        return f"{'https' if self.tls else 'http'}://{host!s}:{port}/webhook"
+        host, port = str(self.server_address[0]), self.server_address[1]
+        shown = f"[{host}]" if ":" in host else host  # RFC 3986 section 3.2.2
+        return f"{'https' if self.tls else 'http'}://{shown}:{port}/webhook"
 
     def start(self) -> None:
         """Begin to take requests, in a thread."""
@@ -165,6 +167,15 @@ class Receiver(ThreadingHTTPServer):
         """Say nothing of a sender that goes away; the rest is a bug of ours."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """Return IPv6 for a host that has no other address."""
+    try:
+        families = {found[0] for found in socket.getaddrinfo(host or None, 0, flags=socket.AI_PASSIVE)}
+    except OSError:  # to listen there says why
+        return socket.AF_INET
+    return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
 
 def _drain(request: ssl.SSLSocket) -> None:

@@ -14,7 +14,7 @@ from sfwebhooks.changes import Changes
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Delivery, printable
 from sfwebhooks.retry import State
-from sfwebhooks.rows import deliveries
+from sfwebhooks.rows import FRESH, LATE, deliveries
 from sfwebhooks.selection import CHUNK, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.severity import Severity
 
@@ -23,6 +23,8 @@ __all__ = ["Record", "Records", "Selection"]
 PREFIX_LEAST = 4
 #: ids that are shown of those that begin alike
 ALIKE = 10
+#: attempts among which the last one of an endpoint is looked for
+RECENT = 10_000
 #: with a WHERE about `delivery` behind it
 SELECT_RECORD = """
     SELECT d.id, d.event_id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
@@ -67,6 +69,19 @@ class Record:
     #: id of the batch that it goes out in; empty: alone, or not known yet
     batch: str
     last: Attempt | None = None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for an endpoint."""
+
+    waiting: int = 0
+    #: of these were refused at least once
+    refused: int = 0
+    #: epoch seconds at which the oldest one was accepted; None: none waits
+    oldest_at: float | None = None
+    #: epoch seconds at which the first one is due
+    due_at: float | None = None
 
 
 class Records(Changes):
@@ -151,6 +166,17 @@ class Records(Changes):
         with self._reading() as sql:
             return int(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
 
+    def last_words(self, endpoint: str, reason: str) -> str:
+        """Return what was said at the last attempt for an endpoint that ended so, or nothing if that is long ago."""
+        query = (
+            "SELECT a.excerpt FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE d.endpoint = ?"
+            " AND a.reason = ? AND a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ?"
+            " ORDER BY a.rowid DESC LIMIT 1"
+        )
+        with self._reading() as sql:
+            row = sql.execute(query, (endpoint, reason, RECENT)).fetchone()
+        return str(row[0]) if row else ""
+
     def attempts_since(self, number: int, selection: Selection) -> tuple[list[tuple[Record, Attempt]], int]:
         """Return attempts after the one of that number, at most 500, and from which number to go on.
 
@@ -174,6 +200,20 @@ class Records(Changes):
         with self._reading() as sql:
             row: tuple[float | None] = sql.execute(OLDEST, (endpoint,)).fetchone()
         return row[0]
+
+    def backlog(self, endpoint: str) -> Backlog:
+        """Return what waits for an endpoint. Counts the rows: not for a hot path."""
+        its = "FROM delivery WHERE endpoint = ?"
+        with self._reading() as sql:
+            given = sql.execute(
+                f"SELECT count(*), min(accepted_at) {its} AND state = 'waiting'", (endpoint,)
+            ).fetchone()
+            refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
+            due = [
+                sql.execute(f"SELECT min(due_at) {its} AND {which}", (endpoint,)).fetchone()[0]
+                for which in (FRESH, LATE)
+            ]
+        return Backlog(given[0], refused[0], given[1], min((at for at in due if at is not None), default=None))
 
     def counts(self, selection: Selection) -> dict[str, dict[str, int]]:
         """Return endpoint -> state -> deliveries. Counts the rows: not for a hot path."""

@@ -79,6 +79,8 @@ class DeadReason(str, Enum):
     CRASHED = "crashed_sender"
     #: the settings no longer have its endpoint, and it waited as long
     REMOVED = "endpoint_removed"
+    #: an operator ended it
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sfwebhooks.events import Batch
 from sfwebhooks.locks import endpoint_lock, url_lock
@@ -25,6 +26,9 @@ from sfwebhooks.times import Waiting
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two signs of life
 LIFE_SECONDS = 5.0
+#: seconds without one after which a process may be gone, and after which it hangs if it is not
+GONE_SECONDS = 15.0
+HUNG_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,51 @@ class Note:
     def __str__(self) -> str:
         """Return the text that `read` takes."""
         return f"{self.open_at:.3f} {self.pid} {self.at:.0f} {self.rendering}"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that sends to a URL, or to an endpoint."""
+
+    pid: int
+    #: epoch seconds of its last sign of life
+    at: float
+
+    def hangs(self, now: float) -> bool:
+        """Say whether it was not seen alive for so long that nobody can wait for it (`now` in epoch seconds)."""
+        return now - self.at > HUNG_SECONDS
+
+
+def owner_of(outbox: Path, name: str, url_id: str, now: float) -> Owner | None:
+    """Return the process that sends to an endpoint, or to another one at its URL; None if there is none.
+
+    A process that shows signs of life is believed: its locks are not touched, nor is one that it is about to take.
+
+    Args:
+        outbox: path of the file.
+        url_id: `Endpoint.url_id`; empty: not known.
+        now: epoch seconds.
+
+    Raises:
+        OutboxError: the locks cannot be looked at.
+    """
+    locks = [endpoint_lock(outbox, name), *([url_lock(outbox, url_id)] if url_id else [])]
+    for lock in locks:
+        note = Note.read(lock.noted())
+        if note.pid and ((abs(now - note.at) < GONE_SECONDS and _is_there(note.pid)) or not lock.is_free):
+            return Owner(note.pid, note.at)
+    return None
+
+
+def _is_there(pid: int) -> bool:
+    """Say whether there is a process of that number here; one in another container is not seen."""
+    if os.name != "posix":  # there it would not only be looked at
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 class Tenure:
@@ -144,7 +193,13 @@ class Tenure:
                 log.warning(text, name, pid)
 
     def release(self) -> None:
-        """End it."""
+        """End it, and leave behind that nobody sends."""
+        if self._making.acquire(blocking=False):  # else a thread that is late still renders, and what it does is noted
+            try:
+                for lock in (*self._locks.values(), self._lock):
+                    lock.note(str(replace(self._note_of(""), pid=0)))
+            finally:
+                self._making.release()
         self._owned.clear()
         for lock in (*self._locks.values(), self._lock):
             lock.release()
@@ -169,10 +224,13 @@ class Tenure:
                 self._note("")
 
     def show_life(self) -> None:
-        """Leave a sign of life beside the lock from time to time: who waits for it can say who owns it since when."""
+        """Leave a sign of life beside the locks from time to time: who waits for one can say who owns it since when."""
         if self._lock.held and self._steady() - self._noted_at >= LIFE_SECONDS and self._making.acquire(blocking=False):
             try:
+                self._noted_at = self._steady()
                 self._note("")
+                for name in self._owned:
+                    self._locks[name].note(str(self._note_of("")))
             finally:
                 self._making.release()
 
@@ -207,7 +265,6 @@ class Tenure:
 
     def _note(self, rendering: str) -> None:
         """Leave behind, for who takes over, the pace and what is being rendered."""
-        self._noted_at = self._steady()
         self._lock.note(str(self._note_of(rendering)))
 
     def _take_over(self) -> None:

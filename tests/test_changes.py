@@ -9,12 +9,14 @@ from dataclasses import replace
 
 import pytest
 
+from sfwebhooks.attempts import Attempt
 from sfwebhooks.claims import Queue
 from sfwebhooks.database import BUSY_SECONDS
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox import Outbox
+from sfwebhooks.queues import Outcome
 from sfwebhooks.records import Record, Records
-from sfwebhooks.retry import DeadReason, State
+from sfwebhooks.retry import DeadReason, Settlement, State
 from sfwebhooks.selection import Selection
 from tests.builders import NOW, a_scan, an_event
 from tests.conftest import sql
@@ -45,6 +47,38 @@ def left(records: Records) -> set[str]:
 
 def rows_of(outbox: Outbox, table: str) -> int:
     return int(sql(outbox, f"SELECT count(*) FROM {table}")[0][0])
+
+
+# --- what is ended
+
+
+def test_what_waits_is_ended_as_a_dead_letter(outbox: Outbox, records: Records) -> None:
+    put(outbox, 1, 2)
+    send(outbox)
+    assert records.end(ALL, NOW + 5) == 1
+    ended = one(records, 2)
+    assert (ended.state, ended.reason, ended.settled_at) == (State.DEAD, "dropped", NOW + 5)
+    assert one(records, 1).state is State.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "after"),
+    [
+        (State.WAITING, "http_503", (State.DEAD, "dropped")),
+        (State.DEAD, "retries_exhausted: http_503", (State.DEAD, "dropped")),
+        (State.DELIVERED, "http_200", (State.DELIVERED, "http_200")),
+    ],
+)
+def test_what_was_in_flight_when_it_was_ended_is_ended_unless_it_was_delivered(
+    outbox: Outbox, records: Records, state: State, reason: str, after: tuple[State, str]
+) -> None:
+    put(outbox, 1)
+    batch = outbox.claim(Queue("team"), (), NOW)
+    assert batch
+    records.end(ALL, NOW)
+    attempt = Attempt(NOW, 0.1, 503, reason, "")
+    outbox.settle([Outcome(batch, attempt, [Settlement(state, reason, NOW + 60, True)])])
+    assert (one(records, 1).state, one(records, 1).reason) == after
 
 
 # --- replay

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -17,10 +18,13 @@ import pytest
 
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
-from sfwebhooks.cli import main
+from sfwebhooks.cli import _again, main, parser
+from sfwebhooks.config import load
+from sfwebhooks.cures import cure
 from sfwebhooks.database import FILE
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.errors import ConfigError, DiskFullError, OutboxBusyError, ShortageError, WebhooksError
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.formats.content import Content
@@ -28,11 +32,16 @@ from sfwebhooks.keys import new_whsk, receiver_form
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.pipeline import accept
+from sfwebhooks.records import Records
+from sfwebhooks.retry import State
+from sfwebhooks.selection import Selection
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, guide_signature, sign
+from sfwebhooks.waiting import ENDED
 from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
-from tests.conftest import PATIENCE, Team, put
+from tests.conftest import PATIENCE, Team
+from tests.filled import send
 from tests.hostile import Hostile, answering, reply
 
 pytestmark = pytest.mark.usefixtures("own_signals")
@@ -98,6 +107,67 @@ def test_wrong_usage_is_code_2(arguments: Sequence[str]) -> None:
 def test_the_package_can_be_run_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "sfwebhooks", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"sfwebhooks {__version__}\n"
+
+
+def commands(found: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each command with its parser, also those of a family."""
+    yield name, found
+    for action in found._actions:
+        for word, one in (action.choices if isinstance(action, argparse._SubParsersAction) else {}).items():
+            yield from commands(one, f"{name} {word}".strip())
+
+
+@pytest.mark.parametrize(("name", "found"), [pytest.param(*one, id=one[0]) for one in commands(parser())])
+def test_each_command_has_a_sentence_in_its_own_help(name: str, found: argparse.ArgumentParser) -> None:
+    words = (found.description or "").strip()
+    assert (words[:1].isupper(), words[-1:]) == (True, ".")
+    assert words.split(".")[0].split()[0] in " ".join(found.format_help().split())
+
+
+LATIN = [["test"], ["deliveries"], ["dead", "list"], ["show", "{id}"], ["check"], ["events"], ["replay", "--all"],
+         ["drain", "--timeout", "0.2s"], ["--help"], ["show", "{id}", "--json"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("arguments", LATIN, ids=" ".join)
+def test_a_terminal_that_lacks_a_character_gets_a_replacement(
+    configure: Callable[..., Path],
+    outbox: Outbox,
+    receive: Callable[..., Team],
+    tmp_path: Path,
+    arguments: list[str],
+    encoding: str,
+) -> None:
+    event = an_event(1, data={"event_type": "X", "data": "n\u00f6 \u2713 \U0001f600"})
+    configure(section("team", receive().url, description="n\u00f6 \u2713"))
+    outbox.accept([(event, [("team", event.type)])], time.time())
+    if arguments[:1] != ["drain"]:
+        send(outbox, State.DEAD, "http_400", "n\u00f6 \u2713 \U0001f600", at=time.time())
+    id = Records(outbox.path).deliveries(Selection(), 1)[0].id
+    environment = {**os.environ, "SPIDERFOOT_DATA": str(tmp_path), "PYTHONIOENCODING": encoding}
+    line = [sys.executable, "-m", "sfwebhooks", *(word.format(id=id) for word in arguments)]
+    done = subprocess.run(line, env=environment, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    done.stdout.decode(encoding)
+
+
+def test_a_certificate_that_is_not_verified_is_warned_of_in_our_words_only(
+    configure: Callable[..., Path], receive: Callable[..., Team], https: ssl.SSLContext, tmp_path: Path
+) -> None:
+    configure(section("team", receive(tls=https).url, verify_tls="false"))
+    done = command("test", "--data", str(tmp_path)).communicate(timeout=PATIENCE)
+    assert ("taken, http_200" in done[0], done[1]) == (True, "")
+
+
+def test_a_full_disk_has_another_cure_than_a_lock() -> None:
+    error: type[WebhooksError]
+    for error, words in (
+        (OutboxBusyError, "nothing more was changed: give the command again in a moment"),
+        (DiskFullError, "nothing more was changed: make room on its disk, then give the command again"),
+        (ShortageError, "nothing more was changed: raise this user's limits (ulimit -a), then give the command again"),
+    ):
+        assert _again(error("outbox x: ...")) == f"; {words}"
+    assert _again(ConfigError("nothing of the outbox")) == ""
 
 
 @pytest.mark.parametrize("command", ["check", "drain"])
@@ -289,11 +359,128 @@ def test_check_says_where_the_module_is(
     (spiderfoot / "sfscan.py").write_text("")
     monkeypatch.syspath_prepend(spiderfoot)
     monkeypatch.delitem(sys.modules, "sfscan", raising=False)
-    assert "warning: the module is not in SpiderFoot: sfwebhooks install" in cli("check").out
+    assert f"warning: the module is not in SpiderFoot, as {shim(spiderfoot)}: sfwebhooks install" in cli("check").out
     cli("install")
     result = cli("check")
     assert f"The module is in SpiderFoot: {shim(spiderfoot)}" in result.out
     assert "the module is not" not in result.out
+
+
+def check(outbox: Outbox, condition: Condition, reason: str, path: Path) -> None:
+    """Write down how the only endpoint of some settings is."""
+    (endpoint,) = load(path).endpoints
+    health = Health(condition, reason, since=NOW, open_at=NOW, fingerprint=endpoint.fingerprint)
+    outbox.settle([], {endpoint.name: health})
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [(Condition.FAILING, "timeout"), (Condition.HELD, "http_403"), (Condition.DISABLED, "http_410")],
+)
+def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    outbox: Outbox,
+    condition: Condition,
+    reason: str,
+) -> None:
+    path = configure(section("team", "https://hooks.example.test/", secret=SECRET))
+    check(outbox, condition, reason, path)
+    result = cli("check")
+    assert f"{condition.value} since 2026-11-21 10:00:00 UTC: {reason}" in result.out
+    assert f"team: what helps: {cure(reason)}" in result.out
+    assert (result.code, result.out.endswith("No mistakes, but this needs a look: team.")) == (3, True)
+    configure(section("team", "https://hooks.example.test/", secret=SECRET, timeout="9s"))
+    result = cli("check")
+    assert (result.code, "not tried since its settings changed" in result.out) == (0, True)
+
+
+def test_check_of_mistakes_beside_an_endpoint_that_is_not_healthy_is_about_the_mistakes(
+    cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox
+) -> None:
+    path = configure(section("team", "https://hooks.example.test/") + section("wrong", "nonsense"))
+    check(outbox, Condition.HELD, "http_403", path)
+    result = cli("check")
+    assert (result.code, "held since" in result.out, result.out.endswith("1 mistake.")) == (1, True, True)
+
+
+@pytest.mark.parametrize(("hours", "code"), [(16, 0), (18, 3)])
+def test_check_says_that_deliveries_wait_for_too_long(
+    cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox, hours: float, code: int
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    event = an_event()
+    outbox.accept([(event, [("team", event.type)])], time.time() - hours * 3600)
+    result = cli("check")
+    assert (result.code, f"the oldest one has waited for {hours} h" in result.out) == (code, True)
+    assert ("waits for too long" in result.out) == (code == 3)
+    cli("pause", "team")
+    assert cli("check").code == 0
+
+
+def test_check_counts_what_was_refused_and_what_is_dead(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    team.answer = lambda received: 403 if "CVE-2026-0001" in received.body.decode() else 200
+    configure(section("team", team.url))
+    fill(3)
+    cli("drain", "--timeout", "0.5s")
+    result = cli("check")
+    assert (result.code, "ready, 1 refused" in result.out) == (0, True)
+    assert "team: 1 waiting: 1 of them was refused and is set aside until the next try" in result.out
+    cli("drop", "--all", "--state", "waiting")
+    assert "team: 1 dead: sfwebhooks dead list --endpoint team" in cli("check").out
+
+
+def test_check_names_deliveries_for_an_endpoint_that_the_settings_do_not_have(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None]
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    fill(1, "old")
+    result = cli("check")
+    assert "old: 1 waiting: the settings have no such endpoint: sfwebhooks move --endpoint old --to NAME" in result.out
+    assert (result.code, result.out.endswith("this needs a look: old.")) == (3, True)
+
+
+def test_check_lists_endpoints_that_are_off(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+    configure(section("team", "https://hooks.example.test/") + section("later", "https://l.test/", enabled="false"))
+    result = cli("check")
+    assert (result.code, "later https://l.test" in result.out, " off " in result.out) == (0, True, True)
+
+
+@pytest.mark.parametrize("name", ["test", "pause"])
+def test_an_endpoint_that_cannot_be_used_comes_with_why(
+    cli: Callable[..., Result], configure: Callable[..., Path], name: str
+) -> None:
+    configure(section("later", "https://l.test/", enabled="false") + section("wrong", "https://w.test/", timeout="x"))
+    assert 'endpoint "later" is off (enabled = false in its section)' in cli(name, "later").err
+    assert (
+        'endpoint "wrong" cannot be used, since its settings have a mistake: sfwebhooks check' in cli(name, "wrong").err
+    )
+
+
+def test_check_of_an_outbox_that_cannot_be_read_still_shows_the_settings(
+    cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    (tmp_path / FILE).mkdir()
+    result = cli("check")
+    assert ("team https://hooks.example.test" in result.out, "cannot be used" in result.out) == (True, True)
+    assert (result.code, result.out.endswith("this needs a look: the outbox.")) == (3, True)
+
+
+def test_check_looks_for_the_module_where_it_is_told_to(
+    cli: Callable[..., Result], configure: Callable[..., Path], spiderfoot: Path
+) -> None:
+    configure(section("team", "https://hooks.example.test/"))
+    result = cli("check", "--spiderfoot", spiderfoot)
+    assert (result.code, result.out.endswith("this needs a look: the module.")) == (3, True)
+    cli("install", "--spiderfoot", spiderfoot)
+    result = cli("check", "--spiderfoot", spiderfoot)
+    assert (result.code, f"The module is in SpiderFoot: {shim(spiderfoot)}" in result.out) == (0, True)
+    result = cli("check", "--spiderfoot", spiderfoot / "modules")
+    assert (result.code, "is no SpiderFoot" in result.err) == (1, True)
 
 
 # --- install, uninstall
@@ -379,15 +566,31 @@ def fill(outbox: Outbox) -> Callable[..., None]:
 
     def put(count: int, *names: str) -> None:
         endpoints = tuple(an_endpoint(name) for name in names or ("team",))
-        accept([an_event(number) for number in range(count)], endpoints, outbox, NOW)
+        accept([an_event(number) for number in range(count)], endpoints, outbox, time.time())
 
     return put
 
 
-def test_drain_without_an_outbox_says_so(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
+@pytest.fixture
+def terminal(cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command that sees a terminal: `terminal("drain")`."""
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("TERM", "dumb")
+        monkeypatch.setenv("COLUMNS", "240")
+        return cli(*arguments)
+
+    return run
+
+
+def test_drain_without_an_outbox_says_so_to_a_person(
+    terminal: Callable[..., Result], configure: Callable[..., Path]
+) -> None:
     configure(section("team", "https://hooks.example.test/"))
-    result = cli("drain")
+    result = terminal("drain")
     assert (result.code, "no scan has had webhooks yet" in result.out) == (0, True)
+    assert terminal("drain", "--quiet").out == ""
 
 
 def test_drain_makes_no_outbox(cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path) -> None:
@@ -407,13 +610,79 @@ def test_drain_delivers_what_waits(
     assert [received.problems for received in team.got] == [()] * 3
 
 
-def test_drain_with_nothing_left_delivers_nothing(
+def test_drain_with_nothing_to_do_is_silent_without_a_terminal(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:
     configure(section("team", receive().url))
     fill(3)
     cli("drain")
-    assert cli("drain").out == "0 delivered, 0 waiting, 0 dead."
+    assert cli("drain").out == ""
+
+
+def test_drain_with_nothing_to_do_says_so_to_a_person(
+    terminal: Callable[..., Result],
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+) -> None:
+    configure(section("team", receive().url))
+    fill(3)
+    terminal("drain")
+    assert (terminal("drain").out, terminal("drain", "--quiet").out) == ("0 delivered, 0 waiting, 0 dead.", "")
+
+
+def test_a_quiet_drain_says_only_what_still_waits(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team, dead = receive(), receive()
+    dead.receiver.stop()
+    configure(section("team", team.url) + section("dead", dead.url))
+    fill(2)
+    quiet = cli("drain", "--quiet")
+    assert (quiet.code, quiet.out, len(team.got)) == (0, "", 2)
+    fill(1, "dead")
+    quiet = cli("drain", "--quiet", "--timeout", "0.2s")
+    assert (quiet.code, quiet.out.startswith("0 delivered, 1 waiting, 0 dead. dead: 1 waiting: ")) == (1, True)
+
+
+def test_drain_sends_nothing_where_webhooks_are_off(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    configure("[webhooks]\nenabled = false\n" + section("team", team.url))
+    fill(1)
+    result = cli("drain", "--timeout", "0.2s")
+    assert (result.code, team.got) == (1, [])
+    assert "team: 1 waiting: webhooks are off (enabled = false)" in result.out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[webhooks.other]\nurl = http://127.0.0.1:9/\n", "sfwebhooks move --endpoint team --to NAME"),
+        ("[webhooks.team]\nurl = http://127.0.0.1:9/\nenabled = false\n", "it is off (enabled = false in its section)"),
+        (
+            "[webhooks.team]\nurl = http://127.0.0.1:9/\ntimeout = never\n",
+            "config_mistake: its settings have a mistake",
+        ),
+    ],
+)
+def test_drain_says_why_what_the_settings_do_not_use_waits(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], text: str, words: str
+) -> None:
+    configure(text)
+    fill(1)
+    result = cli("drain", "--timeout", "0.2s")
+    assert (result.code, f"team: 1 waiting: {words}" in result.out or words in result.out) == (1, True)
+
+
+def test_a_pace_is_why_a_drain_leaves_some(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
+) -> None:
+    configure(section("team", receive().url, rate="1/m"))
+    fill(3)
+    result = cli("drain", "--timeout", "0.5s")
+    assert (result.code, "team: 2 waiting: paced to 1/m, about 2 min for what waits; " in result.out) == (1, True)
 
 
 def test_drain_delivers_over_mtls(
@@ -441,10 +710,8 @@ def test_drain_keeps_what_a_dead_endpoint_cannot_take(
     dead.receiver.stop()
     fill(2)
     result = cli("drain", "--timeout", "0.3s")
-    assert (result.code, result.out) == (
-        1,
-        "0 delivered, 2 waiting, 0 dead. team: 2 waiting: its last attempts failed",
-    )
+    said = "0 delivered, 2 waiting, 0 dead. team: 2 waiting: its last attempts failed; the next attempt is due at 20"
+    assert (result.code, result.out.startswith(said), result.out.endswith(ENDED)) == (1, True, True)
 
 
 def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
@@ -455,15 +722,15 @@ def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
     dead.receiver.stop()
     fill(2, "dead", "team")
     said = "2 delivered, 2 waiting, 0 dead. dead: 2 waiting: its last attempts failed"
-    assert cli("drain", "--timeout", "0.5s").out == said
+    assert cli("drain", "--timeout", "0.5s").out.startswith(said)
 
 
 def test_drain_tells_dead_letters(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:
     team = receive()
-    team.answer = 422
-    configure(section("team", team.url))
+    team.answer = 500
+    configure(section("team", team.url, max_retries=0))
     fill(2)
     result = cli("drain")
     assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 2 dead.")
@@ -805,6 +1072,13 @@ def test_receive_serves_https_and_demands_a_client_certificate(
     assert (reply.status, "client certificate of spiderfoot" in out) == (200, True)
 
 
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_receive_listens_on_an_address_of_either_kind(listen: Callable[..., Listening], host: str) -> None:
+    receiver = listen("--host", host)
+    assert receiver.url.startswith("http://[::1]:" if ":" in host else "http://127.0.0.1:")
+    assert receiver.send().status == 200
+
+
 def test_receive_says_why_it_refused_a_client(
     listen: Callable[..., Listening], authority: Authority, server_identity: Identity
 ) -> None:
@@ -998,6 +1272,7 @@ def test_a_test_message_that_is_not_taken_says_why(
     configure(section("team", team.url))
     result = cli("test")
     assert (result.code, "not taken, http_404" in result.out) == (1, True)
+    assert "what helps: correct the path in url" in result.out
 
 
 def test_a_test_says_where_a_redirect_points(
@@ -1034,7 +1309,7 @@ def test_a_paused_endpoint_is_sent_nothing_until_it_is_resumed(
     team = receive()
     configure(section("team", team.url))
     outbox = Outbox(tmp_path / FILE)
-    put(outbox, an_endpoint())
+    accept([an_event()], (an_endpoint(),), outbox, time.time())
     assert "team is paused until 20" in cli("pause", "team", "--for", "2h").out
     assert "paused until 20" in cli("check").out
     paused = cli("drain", "--timeout", "1s")

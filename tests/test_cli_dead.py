@@ -72,7 +72,13 @@ def test_what_is_not_dead_is_not_shown_as_that(cli: Callable[..., Result], fille
 # --- what may be changed
 
 
-@pytest.mark.parametrize("command", [["replay"], ["dead", "replay"], ["dead", "drop"], ["replay", "--state", "dead"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["replay"], ["dead", "replay"], ["dead", "drop"], ["replay", "--state", "dead"]),
+        *(["drop", "--state", "waiting"], ["drop", "--state", "dead"]),
+    ],
+)
 def test_all_of_them_must_be_said(cli: Callable[..., Result], filled: Outbox, command: Sequence[str]) -> None:
     before = all_of(filled)
     result = cli(*command)
@@ -114,7 +120,7 @@ def test_a_dry_run_shows_the_counts_and_changes_nothing(
 
 def test_a_dry_run_of_nothing_says_so(cli: Callable[..., Result], filled: Outbox) -> None:
     words = "0 deliveries; nothing was changed (--dry-run).\n"
-    assert cli("dead", "drop", "--endpoint", "nobody", "--dry-run").out == words
+    assert cli("dead", "drop", "--until", "2026-11-21", "--dry-run").out == words
 
 
 # --- replay
@@ -147,10 +153,40 @@ def test_what_is_chosen_is_sent_again(
 def test_a_replay_says_how_many_wait_already(cli: Callable[..., Result], filled: Outbox) -> None:
     assert "1 delivery waiting already: left alone." in cli("replay", "--all").out
     assert "5 deliveries waiting already: left alone." in cli("replay", "--all").out
-    assert "waiting already" not in cli("replay", "--endpoint", "nobody", "--dry-run").out
+    assert "waiting already" not in cli("replay", "--until", "2026-11-21", "--dry-run").out
 
 
-FILTERS = [["--scan", "NOPE"], ["--endpoint", "nobody"], ["--type", "scan_failed"], ["--until", "2026-11-21"]]
+CHANGES = [
+    ["replay"],
+    ["dead", "replay"],
+    ["dead", "drop"],
+    ["drop", "--state", "waiting"],
+    ["drop", "--state", "dead"],
+]
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    "filters", [["--scan", "NOPE"], ["--endpoint", "nobody"], ["--type", "scan_fialed"]], ids=" ".join
+)
+@pytest.mark.parametrize("command", CHANGES, ids=" ".join)
+def test_a_name_that_the_outbox_does_not_know_is_an_error(
+    cli: Callable[..., Result], filled: Outbox, command: Sequence[str], filters: Sequence[str], dry_run: Sequence[str]
+) -> None:
+    before = all_of(filled)
+    result = cli(*command, *filters, *dry_run)
+    assert (result.code, result.out, f'"{filters[1]}"' in result.err) == (1, "", True)
+    assert all_of(filled) == before
+
+
+@pytest.mark.parametrize("filters", [["--scan", "NOPE"], ["--endpoint", "nobody"], ["abcdef"]])
+def test_without_an_outbox_no_name_is_known(cli: Callable[..., Result], filters: Sequence[str]) -> None:
+    result = cli("dead", "drop", *filters)
+    assert (result.code, result.out, "There is no outbox" in result.err) == (1, "", True)
+    assert cli("dead", "drop", "--all").code == 0
+
+
+FILTERS = [["--type", "scan_failed"], ["--until", "2026-11-21"]]
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=" ".join)
@@ -223,3 +259,49 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
     result = cli("dead", "drop", "--all")
     assert "0 deliveries dropped. 1 delivery left: the end of their scan is not told yet" in result.words
     assert len(all_of(outbox)) == 1
+
+
+# --- drop what waits
+
+
+def test_what_waits_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
+    result = cli("drop", "--endpoint", "team", "--state", "waiting")
+    assert result.words.startswith("1 delivery dropped: it is a dead letter now. sfwebhooks dead replay sends")
+    dropped = Records(filled.path).find(an_id(4))
+    assert (result.code, dropped.state, dropped.reason) == (0, State.DEAD, "dropped")
+    assert cli("dead", "replay", an_id(4)).code == 0
+    assert again(filled) == {an_id(4)}
+
+
+def test_what_waits_of_a_running_scan_is_dropped_and_stays_known(cli: Callable[..., Result], outbox: Outbox) -> None:
+    begin(outbox, a_scan())
+    put(outbox, 1, 2)
+    cli("drop", an_id(1), "--state", "waiting")
+    assert [record.state for record in all_of(outbox)] == [State.WAITING, State.DEAD]
+    put(outbox, 1, 2)  # as its recovery does
+    assert [record.state for record in all_of(outbox)] == [State.WAITING, State.DEAD]
+
+
+def test_a_dry_run_drops_nothing_that_waits(cli: Callable[..., Result], filled: Outbox) -> None:
+    before = all_of(filled)
+    result = cli("drop", "--state", "waiting", "--all", "--dry-run")
+    assert result.words == "endpoint waiting team 1 1 delivery; nothing was changed (--dry-run)."
+    assert all_of(filled) == before
+
+
+def test_dead_letters_are_dropped_by_their_state_too(cli: Callable[..., Result], filled: Outbox) -> None:
+    assert cli("drop", "--state", "dead", "--all").out == "3 deliveries dropped.\n"
+    assert {record.id for record in all_of(filled)} == {an_id(1), an_id(4)}
+
+
+def test_which_ones_are_dropped_must_be_said(
+    cli: Callable[..., Result], filled: Outbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli("drop", "--all")
+    assert (ended.value.code, "--state" in capsys.readouterr().err) == (2, True)
+
+
+def test_filters_that_nothing_that_waits_passes_are_an_error(cli: Callable[..., Result], filled: Outbox) -> None:
+    result = cli("drop", "--state", "waiting", "--endpoint", "siem")
+    assert (result.code, "no waiting delivery is as the filters say" in result.err) == (1, True)

@@ -19,7 +19,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.lane import NEVER, Lane
-from sfwebhooks.locks import url_lock
+from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.owners import LOCKS
 from sfwebhooks.pacing import (
@@ -34,7 +34,7 @@ from sfwebhooks.pacing import (
 from sfwebhooks.pipeline import accept
 from sfwebhooks.queues import CRASH_WAITS, CRASHES_MAX
 from sfwebhooks.receiver import Received
-from sfwebhooks.tenure import LIFE_SECONDS, Note
+from sfwebhooks.tenure import HUNG_SECONDS, LIFE_SECONDS, Note, Owner, owner_of
 from tests import filled
 from tests.builders import NOW, URL, an_endpoint, an_event
 from tests.conftest import PATIENCE, Clock, Gate, Team, fail, hold, put, soon, spoil, sql
@@ -535,8 +535,52 @@ def test_the_owner_of_a_url_leaves_a_sign_of_life(outbox: Outbox, lane: Lane, en
     lane.step()
     clock.now += LIFE_SECONDS
     lane.tick()
-    note = Note.read(url_lock(outbox.path, endpoint.url_id).noted())
-    assert (note.pid, note.at, note.rendering) == (os.getpid(), round(clock.now), "")
+    for lock in (url_lock(outbox.path, endpoint.url_id), endpoint_lock(outbox.path, endpoint.name)):
+        note = Note.read(lock.noted())
+        assert (note.pid, note.at, note.rendering) == (os.getpid(), round(clock.now), "")
+
+
+def test_an_owner_that_ends_leaves_nobody_behind(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
+    lane.stop(soon())
+    assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) is None
+    assert Note.read(url_lock(outbox.path, endpoint.url_id).noted()).pid == 0
+
+
+def test_an_owner_that_shows_no_life_and_holds_its_lock_hangs(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    later = clock.now + HUNG_SECONDS
+    for url_id in ("", endpoint.url_id):
+        owner = owner_of(outbox.path, endpoint.name, url_id, later)
+        assert owner and (owner.hangs(later), owner.hangs(later + 1)) == (False, True)
+
+
+def test_who_sends_to_another_endpoint_of_the_url_owns_it(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    lane.step()
+    assert owner_of(outbox.path, "other", endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
+    assert owner_of(outbox.path, "other", "", clock.now) is None
+
+
+def test_a_killed_owner_is_none(outbox: Outbox, endpoint: Endpoint, clock: Clock) -> None:
+    lock = endpoint_lock(outbox.path, endpoint.name)
+    lock.take()
+    lock.note(str(Note(0.0, 2**30, clock.now)))  # no process has this number
+    assert owner_of(outbox.path, endpoint.name, "", clock.now) == Owner(2**30, clock.now)
+    lock.release()
+    assert owner_of(outbox.path, endpoint.name, "", clock.now) is None
+
+
+def test_looking_for_an_owner_makes_no_file(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / "webhooks.db", "team", "0" * 32, NOW) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "rubbish", "1 2 three", "\0" * 96, "1e400 x", "nan", "9" * 96])
@@ -699,7 +743,8 @@ def test_a_takeover_that_a_locked_outbox_interrupts_is_made_again(
     hold(lane, team, clock)
     # what it was rendering when it died, so that taking over has to write
     lane._tenure._lock.note(str(Note(rendering=an_event(2).id)))
-    lane._tenure.release()
+    for lock in (lane._tenure._locks[endpoint.name], lane._tenure._lock):  # as the kernel does it
+        lock.release()
     second = new_lane(endpoint)
     other = sqlite3.connect(outbox.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -277,3 +277,21 @@ def test_two_outboxes_in_one_folder_have_locks_of_their_own(tmp_path: Path) -> N
     lock = url_lock(tmp_path / "one" / FILE, "1")
     assert lock.take()
     assert url_lock(tmp_path / "two" / FILE, "1").take()
+
+
+def test_to_look_whether_a_lock_is_free_makes_no_file_and_keeps_nothing(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    assert Lock(outbox_path, "url-1").is_free
+    assert not outbox_path.with_suffix(LOCKS).exists()
+    other = holder("url-1")
+    assert not Lock(outbox_path, "url-1").is_free
+    other.release()
+    looks = Lock(outbox_path, "url-1")
+    assert (looks.is_free, looks.held) == (True, False)
+
+
+def test_a_lock_that_we_hold_is_not_free(outbox_path: Path) -> None:
+    ours = Lock(outbox_path, "url-1")
+    ours.take()
+    assert (ours.is_free, ours.held) == (False, True)

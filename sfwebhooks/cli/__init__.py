@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+
+import urllib3
 
 from sfwebhooks import __version__
 from sfwebhooks.cli import (
@@ -20,6 +24,7 @@ from sfwebhooks.cli import (
     events,
     host,
     keys,
+    move,
     receive,
     replay,
     run,
@@ -40,6 +45,7 @@ FAMILIES = (
     show,
     dead,
     replay,
+    move,
     backfill,
     events,
     keys,
@@ -55,20 +61,46 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for family in FAMILIES:
         family.add(commands)
+    _describe(made)
     return made
 
 
+def _describe(parser: argparse.ArgumentParser) -> None:
+    """Let each command's own --help say what the list of commands says of it, where it says nothing itself."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for listed in action._choices_actions:
+                command = action.choices[listed.dest]
+                words = listed.help or ""
+                command.description = command.description or f"{words[:1].upper()}{words[1:]}."
+                _describe(command)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 well, 1 something is wrong as the text says, 2 wrong usage."""
+    """Run a command; return its exit code: 0 well, 1 something is wrong as the text says, 2 wrong usage, 3 the settings
+    are right and something needs a look, 130 ended by Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # else a character that its encoding lacks would end the command
+        sys.stdout.reconfigure(errors="replace")
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # verify_tls = false is warned of in our words
     given = parser().parse_args(arguments)
     try:
         return int(given.run(given))
     except WebhooksError as error:
-        again = "; nothing more was changed: give the command again in a moment"
-        print(f"sfwebhooks: {error}{again if isinstance(error, OutboxBusyError) else ''}", file=sys.stderr)
+        print(f"sfwebhooks: {error}{_again(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # who read this has enough: head, or a pager that was left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not end this in a traceback
+        if getattr(given, "stopped", ""):
+            print(f"sfwebhooks: stopped: {given.stopped}", file=sys.stderr)
         return 130
+
+
+def _again(error: WebhooksError) -> str:
+    """Return what helps where the same command may succeed later."""
+    if not isinstance(error, OutboxBusyError):
+        return ""
+    how = f"{error.cure}, then give the command again" if error.cure else "give the command again in a moment"
+    return f"; nothing more was changed: {how}"

@@ -28,6 +28,7 @@ from sfwebhooks.cli.common import (
 )
 from sfwebhooks.cli.progress import Bar
 from sfwebhooks.cli.replay import deliveries
+from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
@@ -40,7 +41,7 @@ from sfwebhooks.records import Records, Selection
 from sfwebhooks.recovery import REPLAY_CHUNK, tell_orphans
 from sfwebhooks.retry import State
 from sfwebhooks.values import rate, seconds
-from sfwebhooks.waiting import why_waiting
+from sfwebhooks.waiting import ENDED, situation, why_waiting
 
 HELP = """
 Tell an endpoint a scan that is over: its beginning, its findings and correlations, its end, as SpiderFoot's database
@@ -51,6 +52,12 @@ All is put into the outbox, with --rate bit by bit, and delivered like sfwebhook
 waits for any endpoint. What still waits after --timeout is delivered by the next scan, drain or run. A backfill
 that was stopped or killed goes on when the same command is run again, without --again.
 """
+#: what Ctrl-C leaves to do, before all that was sent once is to be sent again, and after that
+AGAIN = "give the same command again; what is in the outbox is kept"
+GO_ON = (
+    "the same command without --again goes on where it was; what is in the outbox is kept, and is sent by the next"
+    " scan, drain or run"
+)
 
 
 def add(commands: Any) -> None:
@@ -73,7 +80,7 @@ def add(commands: Any) -> None:
         help="stop so long after the last one was put into the outbox at the latest (60s)",
     )
     add_config(command)
-    command.set_defaults(run=_backfill)
+    command.set_defaults(run=_backfill, stopped=AGAIN)
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Work:
     """A backfill that is under way."""
 
     endpoint: Endpoint
+    settings: Settings
     past: backfill.Past
     dispatcher: Dispatcher
     records: Records
@@ -98,8 +106,9 @@ class Work:
 
 
 def _backfill(given: argparse.Namespace) -> int:
-    demand_sending()
-    endpoint, found, out, path = endpoint_named(given, given.endpoint), settings(given), console(), folder(given) / FILE
+    found, out, path = settings(given), console(), folder(given) / FILE
+    demand_sending(found)
+    endpoint = endpoint_named(given, given.endpoint)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     stop = stop_signal()
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
@@ -113,7 +122,7 @@ def _backfill(given: argparse.Namespace) -> int:
                 f"scan {given.scan} still runs, or another process is telling its end or backfills it: try again later"
             )
         with closing(Records(path)) as records:
-            return _run(Work(endpoint, past, dispatcher, records, stop), given, out)
+            return _run(Work(endpoint, found, past, dispatcher, records, stop), given, out)
     except sqlite3.Error as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
     finally:
@@ -134,6 +143,7 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     again = missing.again
     if given.again and not gone:
         again = work.records.replay(_settled(work), time.time(), given.rate)
+    given.stopped = GO_ON
     total = missing.number + work.count(State.WAITING)
     name = work.endpoint.name
     done = f"{name} was told all that it asks for of scan {scan.id} already; --again sends it once more."
@@ -212,7 +222,8 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
     if UNWRITABLE in withheld:
         out.print(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
     if waiting:
-        why = why_waiting(name, outbox.health(name), outbox.orders(name), time.time(), work.endpoint.mistake)
+        now = time.time()
+        why = why_waiting(situation(outbox, work.records, name, work.settings, now), now, ENDED)
         out.print(plain(f"{name}: {waiting} waiting: {why}"))
     if dead:
         out.print(plain(f"The dead ones: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))

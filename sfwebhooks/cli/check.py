@@ -6,13 +6,14 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from sfwebhooks.cli.common import add_config, console, folder, plain, settings, stacked, table
+from sfwebhooks.cli.state import UNKNOWN, Look, look
 from sfwebhooks.config import Settings, disabled
 from sfwebhooks.database import FILE
 from sfwebhooks.dependencies import outdated
@@ -25,8 +26,10 @@ from sfwebhooks.locks import url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.owners import checked, doubts, obstacle, refused
 from sfwebhooks.tls import context_for, expiring
-from sfwebhooks.waiting import CONFIG_MISTAKE, paused
+from sfwebhooks.waiting import CONFIG_MISTAKE
 
+#: the exit code where somebody has to do something, and not to the settings
+LOOK = 3
 #: columns of a terminal from which on all of these stand side by side
 WIDE = 130
 COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
@@ -34,8 +37,15 @@ COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("check", help="show the endpoints, and every mistake in the configuration")
+    command = commands.add_parser(
+        "check",
+        help="show the endpoints with their state, and every mistake in the configuration",
+        description="Show the endpoints as they are understood, with their state, and every mistake in the"
+        " configuration. Exit code: 0 all is well, 1 there is a mistake, 3 there is none, but an endpoint is failing,"
+        " held or gone, its deliveries wait for too long, or the module is not in the SpiderFoot of --spiderfoot.",
+    )
     add_config(command)
+    command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="also look for the module in this SpiderFoot")
     command.add_argument(
         "--show-secrets", action="store_true", help="also print what the receivers need: whsec_ secrets, whpk_ keys"
     )
@@ -43,30 +53,64 @@ def add(commands: Any) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
-    found, out = settings(given), console()
+    found, out, path = settings(given), console(), folder(given) / FILE
     sent_to = [endpoint for endpoint in found.endpoints if not endpoint.mistake]
     broken = {endpoint.name: problem for endpoint in sent_to if (problem := _tls_problem(endpoint))}
     mistakes = [str(mistake) for mistake in found.mistakes]
     mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
-    if not (found.endpoints or mistakes):
+    if not (found.endpoints or found.off or mistakes):
         mistakes.append(f"{found.file}: there is no endpoint that can be used")
+    module = _module(given.spiderfoot)
     out.print(plain(f"{found.file}: {_switch(found, saved_options(folder(given)))}"))
-    module = _module()
-    if module and module.exists():
+    if module is None:
+        out.print("No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout.")
+    elif module.exists():
         out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
-    unusable = list(_unusable(found, folder(given) / FILE))
+    looks, unusable = _looks(found, path, broken)
     mistakes += unusable
-    _print_endpoints(found, _states(found, broken, None if unusable else folder(given) / FILE), out)
+    _print_endpoints(found, looks, out)
+    for one in looks.values():
+        for line in one.lines:
+            out.print(plain(line))
     if given.show_secrets:
         _print_secrets(found, out)
-    missing = ["the module is not in SpiderFoot: sfwebhooks install"] if module and not module.exists() else []
+    absent = module is not None and not module.exists()
+    missing = [f"the module is not in SpiderFoot, as {module}: sfwebhooks install"] if absent else []
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    for warning in [*missing, *outdated(), *found.warnings, *ends, *doubts(folder(given) / FILE)]:
+    for warning in [*missing, *outdated(), *found.warnings, *ends, *doubts(path)]:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))
-    out.print(f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}." if mistakes else "No mistakes.")
-    return 1 if mistakes else 0
+    troubled = [name for name, one in looks.items() if one.is_trouble]
+    troubled += ["the module"] if absent and given.spiderfoot else []
+    return _conclude(len(mistakes), troubled, out)
+
+
+def _conclude(mistakes: int, troubled: list[str], out: Console) -> int:
+    """Print the last line; return the exit code."""
+    if mistakes:
+        out.print(f"{mistakes} mistake{'' if mistakes == 1 else 's'}.")
+        return 1
+    if troubled:
+        out.print(plain(f"No mistakes, but this needs a look: {', '.join(troubled)}."))
+        return LOOK
+    out.print("No mistakes.")
+    return 0
+
+
+def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:
+    """Return for each endpoint whether it can be sent to, by its files and by what its receiver said last, and what is
+    wrong with the outbox."""
+    problems, looks = list(_unusable(found, path)), {}
+    if not problems:
+        try:
+            looks = look(found, path)
+        except OutboxError as error:
+            problems = [str(error)]
+    if problems:
+        looks = {endpoint.name: UNKNOWN for endpoint in (*found.endpoints, *found.off)}
+    wrong = dict.fromkeys(found.held, f"{CONFIG_MISTAKE}: see below") | dict.fromkeys(broken, "held: see below")
+    return looks | {name: replace(looks[name], words=words, colour="red") for name, words in wrong.items()}, problems
 
 
 def _switch(found: Settings, saved: dict[str, str]) -> str:
@@ -98,31 +142,15 @@ def _unusable(found: Settings, path: Path) -> Iterator[str]:
         yield str(refused(f"outbox {path}", path, error))
 
 
-def _states(found: Settings, broken: dict[str, str], path: Path | None) -> dict[str, Text]:
-    """Return for each endpoint whether it can be sent to: by its files, and by what its receiver said last."""
-    states = {endpoint.name: plain("ready", "green") for endpoint in found.endpoints}
-    if path is None:
-        states = {name: plain("held: see below", "red") for name in states}
-    elif not is_deleted(path):
-        outbox = Outbox(path, listing=True)
-        for endpoint in found.endpoints:
-            health = outbox.health(endpoint.name)
-            if not health.healthy and health.fingerprint == endpoint.fingerprint:
-                states[endpoint.name] = plain(f"{health.condition.value}: {health.reason}", "red")
-            orders = outbox.orders(endpoint.name)
-            if orders.paused_until > time.time():
-                states[endpoint.name] = plain(paused(orders), "yellow")
-        outbox.close()
-    states |= {name: plain(f"{CONFIG_MISTAKE}: see below", "red") for name in found.held}
-    return states | {name: plain("held: see below", "red") for name in broken}
-
-
-def _print_endpoints(found: Settings, states: dict[str, Text], out: Console) -> None:
+def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> None:
     wide = out.width >= WIDE
     rows = table(*COLUMNS) if wide else table("endpoint / to", "format", "events", "state")
-    for endpoint in found.endpoints:
+    for endpoint in (*found.endpoints, *found.off):
         name, to = plain(endpoint.name, "bold"), plain(endpoint.place)
-        events, state = plain(", ".join(endpoint.events)), states[endpoint.name]
+        events, state = (
+            plain(", ".join(endpoint.events)),
+            plain(looks[endpoint.name].words, looks[endpoint.name].colour),
+        )
         form = endpoint.format if endpoint.naming == Endpoint.naming else f"{endpoint.format}, {endpoint.naming}"
         signed, tls = _signed(endpoint), _tls(endpoint)
         if wide:
@@ -130,7 +158,7 @@ def _print_endpoints(found: Settings, states: dict[str, Text], out: Console) -> 
         else:
             how = stacked(plain(form), plain(f"signed: {signed}"), plain(f"TLS: {tls}"))
             rows.add_row(stacked(name, to), how, events, state)
-    if found.endpoints:
+    if found.endpoints or found.off:
         out.print(rows)
 
 
@@ -157,12 +185,18 @@ def _tls_problem(endpoint: Endpoint) -> str:
     return ""
 
 
-def _module() -> Path | None:
-    """Return where the module is, or should be, in SpiderFoot."""
+def _module(spiderfoot: Path | None) -> Path | None:
+    """Return where the module is, or should be, in SpiderFoot; None if nobody said where that is.
+
+    Raises:
+        InstallError: the folder that was named is none of SpiderFoot.
+    """
     try:
-        return modules_folder() / SHIM
+        return modules_folder(spiderfoot) / SHIM
     except InstallError:
-        return None  # a SpiderFoot that is not installed with pip; nobody said where it is
+        if spiderfoot:
+            raise
+        return None  # one that is not installed with pip
 
 
 def _print_secrets(found: Settings, out: Console) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,6 +131,13 @@ def settings(given: argparse.Namespace) -> config.Settings:
     return config.load(path)
 
 
+def known_settings(given: argparse.Namespace) -> config.Settings | None:
+    """Return the settings that the command line names, or None if they cannot be had: for what can do without."""
+    with suppress(ConfigError):
+        return settings(given)
+    return None
+
+
 def said(parse: Callable[[str], T]) -> Callable[[str], T]:
     """Return a parser for argparse that lets the user read what is accepted."""
 
@@ -142,14 +150,16 @@ def said(parse: Callable[[str], T]) -> Callable[[str], T]:
     return read
 
 
-def demand_sending() -> None:
+def demand_sending(found: config.Settings | None = None) -> None:
     """Check that something may be sent at all.
 
     Raises:
-        ConfigError: the environment switches it off.
+        ConfigError: the environment, or the settings as far as they are given, switch it off.
     """
     if config.disabled():
         raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    if found and found.enabled is False:
+        raise ConfigError(f"{found.file}: webhooks are off (enabled = false): nothing is sent")
 
 
 def stop_signal() -> threading.Event:
@@ -166,7 +176,12 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     Raises:
         ConfigError: there is no configuration, or no endpoint of that name in it that can be used.
     """
-    endpoints = {endpoint.name: endpoint for endpoint in settings(given).endpoints}
+    found = settings(given)
+    endpoints = {endpoint.name: endpoint for endpoint in found.endpoints}
+    if name in (endpoint.name for endpoint in found.off):
+        raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section)')
+    if name in found.unused:
+        raise ConfigError(f'endpoint "{name}" cannot be used, since its settings have a mistake: sfwebhooks check')
     if name not in endpoints:
         there_are = f"there are: {', '.join(endpoints) or 'none'}"
         raise ConfigError(f'no endpoint is called "{name}"; {there_are}.{nearest(name, endpoints)}')

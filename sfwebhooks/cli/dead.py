@@ -1,8 +1,9 @@
-"""`sfwebhooks dead`: the dead letters; look at them, send them again, or drop them."""
+"""`sfwebhooks dead`: the dead letters; look at them, send them again, or drop them. And `drop`, which makes some."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
 from rich.console import Console
@@ -30,7 +31,38 @@ def add(commands: Any) -> None:
     again.set_defaults(state="dead")
     drop = actions.add_parser("drop", help="delete them for good")
     add_choice(drop)
-    drop.set_defaults(run=on_outbox(_drop))
+    drop.set_defaults(run=on_outbox(_drop, changes=True))
+    _add_drop(commands)
+
+
+def _add_drop(commands: Any) -> None:
+    drop = commands.add_parser(
+        "drop",
+        help="end deliveries that wait, or delete dead letters",
+        description="End deliveries that wait: they become dead letters with the reason dropped. Or delete dead letters"
+        " for good, as sfwebhooks dead drop does.",
+    )
+    add_choice(drop)
+    drop.add_argument("--state", choices=[State.WAITING.value, State.DEAD.value], required=True, help="which of them")
+    drop.set_defaults(run=on_outbox(_drop_any, changes=True))
+
+
+def _drop_any(given: argparse.Namespace, records: Records, out: Console) -> int:
+    return _end(given, records, out) if given.state == State.WAITING.value else _drop(given, records, out)
+
+
+def _end(given: argparse.Namespace, records: Records, out: Console) -> int:
+    chosen = choice(given, records, State.WAITING)
+    if given.dry_run:
+        print_counts(records.counts(chosen), chosen.states, out)
+        return 0
+    ended = records.end(chosen, time.time())
+    demand(ended, chosen)
+    out.print(
+        f"{deliveries(ended)} dropped: {'it is a dead letter' if ended == 1 else 'they are dead letters'} now."
+        " sfwebhooks dead replay sends them after all, sfwebhooks dead drop deletes them."
+    )
+    return 0
 
 
 def _list(given: argparse.Namespace, records: Records, out: Console) -> int:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import argparse
 import signal
 import time
-from collections.abc import Collection, Sequence
-from contextlib import closing, suppress
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import held_in, plain, said
+from sfwebhooks.cli.common import known_settings, plain, said
 from sfwebhooks.cli.listing import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
+from sfwebhooks.cli.reasons import situations, waiting_line
 from sfwebhooks.cli.selecting import add_filters, on_outbox, selection
 from sfwebhooks.errors import OutboxBusyError
-from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 from sfwebhooks.values import number
-from sfwebhooks.waiting import why_waiting
 
 #: seconds between two looks for new attempts
 POLL_SECONDS = 0.5
@@ -53,7 +51,9 @@ def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> in
         found = records.deliveries(chosen, given.limit + 1)
         show(found, DELIVERIES, given, out)
         if not given.json:
-            _print_waiting({record.endpoint for record in found if record.state is State.WAITING}, records.path, out)
+            shown = {record.endpoint for record in found if record.state is State.WAITING}
+            for one in situations(records.path, known_settings(given), shown.__contains__):
+                out.print(plain(waiting_line(one)))
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
     with suppress(KeyboardInterrupt):
@@ -76,17 +76,6 @@ def show(found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ..
     print_table(shown, headings, out)
     more = f" There are more than these {given.limit}: --limit N." if len(found) > given.limit else ""
     out.print(plain(f"Times are UTC.{more}"))
-
-
-def _print_waiting(endpoints: Collection[str], path: Path, out: Console) -> None:
-    """Say of each endpoint that takes nothing now why its deliveries wait."""
-    held = held_in(path.parent) if endpoints else {}
-    with closing(Outbox(path, listing=True)) as outbox:
-        for name in sorted(endpoints):
-            health, orders, now = outbox.health(name), outbox.orders(name), time.time()
-            mistake = held.get(name, "")
-            if mistake or not health.healthy or health.failures or orders.paused_until > now:
-                out.print(plain(f"{name} has some waiting: {why_waiting(name, health, orders, now, mistake)}"))
 
 
 def _follow(records: Records, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from sfwebhooks.cli.common import add_config, console, endpoint_named, folder, plain, said, settings
+from sfwebhooks.cures import cure
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
@@ -63,6 +64,9 @@ def _test(given: argparse.Namespace) -> int:
         if 300 <= (attempt.status or 0) < 400:
             words += " (redirects are not followed: url must be that of the receiver itself)"
         out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
+        helps = "" if well else cure(attempt.reason, attempt.excerpt)
+        if helps:
+            out.print(plain(f"  what helps: {helps}"))
     return 1 if failed else 0
 
 

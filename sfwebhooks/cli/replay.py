@@ -40,7 +40,7 @@ def add_replay(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most so many: 10/s, 30/m, 100/h"
     )
-    command.set_defaults(run=on_outbox(_replay))
+    command.set_defaults(run=on_outbox(_replay, changes=True))
 
 
 def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:

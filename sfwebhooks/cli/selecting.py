@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from rich.console import Console
 
 from sfwebhooks.catalogue import find
-from sfwebhooks.cli.common import add_data, console, folder, plain, said
+from sfwebhooks.cli.common import add_config, console, folder, plain, said
 from sfwebhooks.cli.verify import moment
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES
@@ -42,7 +42,7 @@ def add_filters(command: argparse.ArgumentParser) -> None:
         "--since", type=when, metavar="TIME", help="accepted then or later: 2h or 7d ago, or an ISO 8601 time (UTC)"
     )
     command.add_argument("--until", type=when, metavar="TIME", help="accepted before")
-    add_data(command)
+    add_config(command)
 
 
 def add_choice(command: argparse.ArgumentParser) -> None:
@@ -53,6 +53,7 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     add_filters(command)
     command.add_argument("--all", action="store_true", help="all of them; needed if there is no ID and no filter")
     command.add_argument("--dry-run", action="store_true", help="only say how many there are")
+    command.set_defaults(stopped="what was changed stays so; give the same command again for the rest")
 
 
 def past(text: str) -> float:
@@ -98,21 +99,28 @@ def choice(given: argparse.Namespace, records: Records, *states: State) -> Selec
     return chosen
 
 
-def on_outbox(work: Work, listing: bool = False) -> Callable[[argparse.Namespace], int]:
+def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Callable[[argparse.Namespace], int]:
     """Return the command that does this work on the outbox, if there is one.
 
     Args:
+        changes: whether it changes deliveries: then a name that the outbox does not know is an error.
         listing: it only looks, also at an outbox that cannot be written.
     """
 
     def run(given: argparse.Namespace) -> int:
         path, out = folder(given) / FILE, console()
         if is_deleted(path):
+            nothing = f"There is no outbox {path}: no scan has had webhooks yet."
+            if changes and (given.ids or given.endpoint or given.scan):
+                raise SelectionError(nothing)
             there = Console(stderr=True, highlight=False) if getattr(given, "json", False) else out
-            there.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."), soft_wrap=True)
+            there.print(plain(nothing), soft_wrap=True)
             return 0
         with closing(Records(path, listing=listing)) as records:
-            for words in _unknown(given, records):
+            unknown = list(_unknown(given, records))
+            if unknown and changes:
+                raise SelectionError(" ".join(unknown))
+            for words in unknown:
                 Console(stderr=True, highlight=False).print(plain(words), soft_wrap=True)
             return work(given, records, out)
 

@@ -6,34 +6,28 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.cli.common import add_data, held_in, plain, table
+from sfwebhooks.cli.common import add_config, known_settings, plain, table
 from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
 from sfwebhooks.cli.selecting import on_outbox
 from sfwebhooks.clocks import moment
+from sfwebhooks.cures import cure, meaning
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records
 from sfwebhooks.redaction import WITHHELD, for_chat
 from sfwebhooks.retry import State
-from sfwebhooks.waiting import obstacle, why_waiting
+from sfwebhooks.waiting import situation, why_waiting
 from sfwebhooks.words import in_line, text_of
 
 #: characters of a finding
 DATA = 200
 #: which attempts use up no retry
 SPARED = "the others were before a replay, in a batch that was split, or failed while the endpoint was failing or held"
-#: what a reason means that no receiver gave
-REASONS = {
-    "too_old": "it waited longer than max_age",
-    "endpoint_removed": "the settings have no such endpoint any more, and it waited longer than max_age",
-    "crashed_sender": "making its message ended the process again and again",
-}
 
 
 def add(commands: Any) -> None:
@@ -48,7 +42,7 @@ def add_show(commands: Any, words: str, state: State | None) -> None:
         "id", type=clean_text, metavar="ID", help="id of the delivery, or of its event, or its beginning"
     )
     command.add_argument("--json", action="store_true", help="print a JSON object, with all that the event tells")
-    add_data(command)
+    add_config(command)
     command.set_defaults(run=on_outbox(_show, listing=True), only=state)
 
 
@@ -61,7 +55,11 @@ def _show(given: argparse.Namespace, records: Records, out: Console) -> int:
         return 0
     rows = table("", "")
     rows.show_header = False
-    waits = _why_waiting(record, records.path) if record.state is State.WAITING else ""
+    waits = ""
+    if record.state is State.WAITING:
+        with closing(Outbox(records.path, listing=True)) as outbox:
+            now = time.time()
+            waits = why_waiting(situation(outbox, records, record.endpoint, known_settings(given), now), now)
     for name, value in _lines(record, event, len(attempts), waits):
         rows.add_row(plain(name, "bold"), plain(value))
     out.print(rows)
@@ -78,21 +76,16 @@ def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | N
     }
 
 
-def _why_waiting(record: Record, path: Path) -> str:
-    """Return why a delivery waits though its time may have come, or nothing if it only waits for that."""
-    with closing(Outbox(path, listing=True)) as outbox:
-        health, orders, now = outbox.health(record.endpoint), outbox.orders(record.endpoint), time.time()
-    mistake = held_in(path.parent).get(record.endpoint, "")
-    stopped = obstacle(health, orders, now, mistake) or not health.may_send(now)
-    return why_waiting(record.endpoint, health, orders, now, mistake) if stopped else ""
-
-
 def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str) -> Iterator[tuple[str, str]]:
     yield "delivery", record.id
     yield "endpoint", record.endpoint
     yield "state", _state(record)
     if record.reason:
-        yield "why", record.reason + (f": {REASONS[record.reason]}" if record.reason in REASONS else "")
+        means = meaning(record.reason) if record.state is State.DEAD else ""
+        yield "why", record.reason + (f": {means}" if means else "")
+        helps = cure(record.reason, record.last.excerpt if record.last else "")
+        if helps:
+            yield "what helps", helps
     if waits:
         yield "waits", waits
     yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"

@@ -66,7 +66,7 @@ def draft(found: Settings, folder: Path) -> Any:
 def work(found: Settings, folder: Path) -> Work:
     past = Past(a_scan(), ScanRow("", "", 0, 0, ""), HostDatabase(""), None)
     outbox = folder / FILE
-    return Work(found.endpoints[0], past, Dispatcher(found.endpoints, outbox), Records(outbox), Event())
+    return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Records(outbox), Event())
 
 
 #: class -> makes one from settings full of secrets, or from what a receiver got

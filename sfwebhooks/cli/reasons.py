@@ -1,0 +1,36 @@
+"""What several commands say of the endpoints: why deliveries wait for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from sfwebhooks.config import Settings
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.records import Records
+from sfwebhooks.waiting import IDLE, Situation, situation, why_waiting
+
+
+def situations(
+    path: Path, found: Settings | None, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[Situation]:
+    """Yield what is known of each endpoint for which deliveries wait.
+
+    Args:
+        path: of the outbox.
+        found: the settings; None: not known.
+        wanted: which endpoints.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    with closing(Outbox(path, listing=True)) as outbox, closing(Records(path, listing=True)) as records:
+        for name in filter(wanted, records.waiting_endpoints()):
+            yield situation(outbox, records, name, found, time.time())
+
+
+def waiting_line(found: Situation, idle: str = IDLE) -> str:
+    """Return in a line how many deliveries wait for an endpoint, and why."""
+    return f"{found.name}: {found.backlog.waiting} waiting: {why_waiting(found, time.time(), idle)}"

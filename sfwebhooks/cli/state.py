@@ -1,0 +1,96 @@
+"""The live state of the endpoints, as `sfwebhooks check` shows it: the settings and the outbox come in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfwebhooks.cli.reasons import waiting_line
+from sfwebhooks.clocks import moment, span
+from sfwebhooks.config import Settings
+from sfwebhooks.cures import cure
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.outbox import Outbox
+from sfwebhooks.records import Records
+from sfwebhooks.retry import State
+from sfwebhooks.selection import Selection
+from sfwebhooks.upkeep import AGE_SHARE
+from sfwebhooks.waiting import Situation, hanging, paused, situation
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an endpoint is."""
+
+    #: in a few words
+    words: str
+    #: of the words: green, yellow, red
+    colour: str = "green"
+    #: what else there is to say, one line each
+    lines: tuple[str, ...] = ()
+    #: whether somebody has to do something
+    is_trouble: bool = False
+
+
+READY = Look("ready")
+UNKNOWN = Look("not known", "yellow")
+
+
+def look(found: Settings, path: Path) -> dict[str, Look]:
+    """Return how the endpoints of the settings are, and others for which deliveries wait.
+
+    Args:
+        path: of the outbox, which need not be there.
+
+    Raises:
+        OutboxError: it cannot be read.
+    """
+    looks = {one.name: READY for one in found.endpoints} | {one.name: Look("off", "yellow") for one in found.off}
+    if is_deleted(path):
+        return looks
+    with closing(Outbox(path, listing=True)) as outbox, closing(Records(path, listing=True)) as records:
+        counts, now = records.counts(Selection()), time.time()
+        names = [*looks, *(name for name in records.waiting_endpoints() if name not in looks)]
+        settled = {endpoint.name: endpoint for endpoint in found.endpoints}
+        for name in names:
+            known, its = situation(outbox, records, name, found, now), counts.get(name, {})
+            lines = list(_lines(known, its, now))
+            if name in settled:
+                looks[name] = _of_endpoint(settled[name], known, records, lines, now)
+            elif name in looks:
+                looks[name] = Look("off", "yellow", tuple(lines))
+            else:
+                looks[name] = Look("", "red", tuple(lines), is_trouble=True)
+    return looks
+
+
+def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[str]:
+    """Yield what there is to say of an endpoint's deliveries, one line each."""
+    backlog, dead = known.backlog, counts.get(State.DEAD.value, 0)
+    if backlog.oldest_at is not None:
+        yield f"{waiting_line(known)}; the oldest one has waited for {span(now - backlog.oldest_at)}"
+    if dead:
+        yield f"{known.name}: {dead} dead: sfwebhooks dead list --endpoint {known.name}"
+
+
+def _of_endpoint(endpoint: Endpoint, known: Situation, records: Records, lines: list[str], now: float) -> Look:
+    health, backlog = known.health, known.backlog
+    if known.orders.paused_until > now:
+        return Look(paused(known.orders), "yellow", tuple(lines))
+    if not health.healthy and health.fingerprint == endpoint.fingerprint:
+        helps = cure(health.reason, records.last_words(endpoint.name, health.reason))
+        lines += [f"{endpoint.name}: what helps: {helps}"] if helps else []
+        words = f"{health.condition.value} since {moment(health.since)}: {health.reason}"
+        return Look(words, "red", tuple(lines), is_trouble=True)
+    if backlog.waiting and known.owner and known.owner.hangs(now):
+        return Look(hanging(known.owner), "red", tuple(lines), is_trouble=True)
+    if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age and not known.switch:
+        return Look("waits for too long", "red", tuple(lines), is_trouble=True)
+    if not health.healthy:
+        return Look("not tried since its settings changed", "yellow", tuple(lines))
+    refused = f", {backlog.refused} refused" if backlog.refused else ""
+    return Look(f"ready{refused}", "yellow" if refused or health.failures else "green", tuple(lines))
