@@ -19,6 +19,7 @@ from sfwebhooks.backfill import RULES_SECONDS
 from sfwebhooks.books import Books
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.cli import main
+from sfwebhooks.cli.backfill import GO_ON
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, finding_id, lifecycle_id
 from sfwebhooks.findings import to_event
@@ -32,7 +33,7 @@ from sfwebhooks.receiver import Received
 from sfwebhooks.records import Records
 from sfwebhooks.recovery import tell_end
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
-from tests.conftest import Result, Team, sql
+from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
 from tests.hosted import TYPES, a_finished_scan, correlate
 
@@ -262,7 +263,8 @@ def test_what_an_endpoint_did_not_take_is_sent_by_the_next_backfill(
 def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
     setup: Setup, backfill: Callable[..., Result]
 ) -> None:
-    setup.team.answer = lambda received: 400 if "hash" in received.message["data"] else 200
+    setup.configure(more="max_retries = 0\nconcurrency = 1\n")
+    setup.team.answer = lambda received: 500 if received.message["data"].get("hash") == "hash-3" else 200
     backfill("team")
     before = set(setup.team.ids)
     setup.team.answer, setup.team.got[:] = 200, []
@@ -274,7 +276,8 @@ def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
 
 
 def test_without_again_the_dead_are_left_alone_and_named(setup: Setup, backfill: Callable[..., Result]) -> None:
-    setup.team.answer = lambda received: 400 if received.message["event_type"] == "scan_completed" else 200
+    setup.configure(more="max_retries = 0\n")
+    setup.team.answer = lambda received: 500 if received.message["event_type"] == "scan_completed" else 200
     backfill("team")
     result = backfill("team")
     assert (result.code, len(setup.team.got)) == (0, 15)
@@ -565,12 +568,14 @@ def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
 ) -> None:
     setup.configure(more="concurrency = 1\n")
     command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--data", str(setup.folder)]
-    process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     setup.team.wait_for(5)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == {signal.SIGTERM: 1, signal.SIGINT: 130}.get(number, -number)
     assert ("run the same command again" in out) == (number == signal.SIGTERM)
+    assert (f"sfwebhooks: stopped: {GO_ON}" in err) == (number == signal.SIGINT)
+    assert "Traceback" not in err
     assert setup.outbox.open_scans() == [], "nobody else tells what is missing, to all"
     stopped_at = len(setup.team.got)
     assert stopped_at < 15
@@ -586,3 +591,17 @@ def test_each_message_is_as_the_schema_says(setup: Setup, backfill: Callable[...
     schema = Draft202012Validator(document(EVENT_TYPES))
     assert [str(error) for received in setup.team.got for error in schema.iter_errors(received.message)] == []
     assert len(setup.team.got) > FINDINGS
+
+
+@pytest.mark.parametrize("again", [(), ("--again",)])
+def test_one_that_is_stopped_while_a_receiver_does_not_answer_says_how_to_go_on(
+    setup: Setup, gate: Gate, again: tuple[str, ...]
+) -> None:
+    setup.team.answer = gate
+    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--data", str(setup.folder)]
+    process = subprocess.Popen([*command, *again], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    setup.team.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    gate.open()
+    assert (process.returncode, err.splitlines()[-1]) == (130, f"sfwebhooks: stopped: {GO_ON}")
