@@ -19,6 +19,7 @@ from sfwebhooks.backfill import RULES_SECONDS
 from sfwebhooks.books import Books
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.cli import main
+from sfwebhooks.cli.backfill import GO_ON
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, finding_id, lifecycle_id
 from sfwebhooks.findings import to_event
@@ -31,7 +32,7 @@ from sfwebhooks.receiver import Received
 from sfwebhooks.records import Records
 from sfwebhooks.recovery import tell_end
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
-from tests.conftest import Result, Team, sql
+from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
 from tests.hosted import TYPES, a_finished_scan, correlate
 
@@ -104,6 +105,11 @@ def events_of(scan: Scan, findings: int = FINDINGS) -> list[str]:
 def told(team: Team) -> list[str]:
     """Return the ids of the events that came, in the order of their numbers, each as often as it came."""
     return [meta["event_id"] for meta in sorted(metas(team), key=lambda one: int(one["sequence"]))]
+
+
+def of_scan(team: Team) -> list[Received]:
+    """Return what came, but for alerts."""
+    return [received for received in team.got if received.message["event_type"] != "system_alert"]
 
 
 def metas(team: Team) -> list[dict[str, Any]]:
@@ -286,12 +292,13 @@ def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
     backfill("team")
     with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
         connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'high_risk_event'")
-    before = set(setup.team.ids)
+    before = {received.headers["webhook-id"] for received in of_scan(setup.team)}
     setup.team.answer, setup.team.got[:] = 200, []
     result = backfill("team", "--again")
+    again = of_scan(setup.team)
     assert (result.code, "15 deliveries to make" in result.out) == (0, True)
-    assert (set(setup.team.ids), len(setup.team.got)) == (before, 15)
-    assert {received.headers.get("X-SpiderFoot-Replay") for received in setup.team.got} == {"true"}
+    assert ({received.headers["webhook-id"] for received in again}, len(again)) == (before, 15)
+    assert {received.headers.get("X-SpiderFoot-Replay") for received in again} == {"true"}
     assert setup.sequences("team") == list(range(1, 15 + 1))
 
 
@@ -300,7 +307,7 @@ def test_without_again_the_dead_are_left_alone_and_named(setup: Setup, backfill:
     with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
         connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'scan_completed'")
     result = backfill("team")
-    assert (result.code, len(setup.team.got)) == (0, 15)
+    assert (result.code, len(of_scan(setup.team))) == (0, 15)
     assert f"The dead ones: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
 
 
@@ -590,12 +597,14 @@ def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
 ) -> None:
     setup.configure(more="concurrency = 1\n")
     command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
-    process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     setup.team.wait_for(5)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == {signal.SIGTERM: 1, signal.SIGINT: 130}.get(number, -number)
     assert ("run the same command again" in out) == (number == signal.SIGTERM)
+    assert (f"sfwebhooks: stopped: {GO_ON}" in err) == (number == signal.SIGINT)
+    assert "Traceback" not in err
     assert setup.outbox.open_scans() == [], "nobody else tells what is missing, to all"
     stopped_at = len(setup.team.got)
     assert stopped_at < 15
@@ -611,3 +620,17 @@ def test_each_message_is_as_the_schema_says(setup: Setup, backfill: Callable[...
     schema = Draft202012Validator(document(EVENT_TYPES))
     assert [str(error) for received in setup.team.got for error in schema.iter_errors(received.message)] == []
     assert len(setup.team.got) > FINDINGS
+
+
+@pytest.mark.parametrize("again", [(), ("--again",)])
+def test_one_that_is_stopped_while_a_receiver_does_not_answer_says_how_to_go_on(
+    setup: Setup, gate: Gate, again: tuple[str, ...]
+) -> None:
+    setup.team.answer = gate
+    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
+    process = subprocess.Popen([*command, *again], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    setup.team.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    gate.open()
+    assert (process.returncode, err.splitlines()[-1]) == (130, f"sfwebhooks: stopped: {GO_ON}")
