@@ -155,7 +155,7 @@ def test_a_certificate_that_is_not_verified_is_warned_of_in_our_words_only(
     configure: Callable[..., Path], receive: Callable[..., Team], https: ssl.SSLContext, tmp_path: Path
 ) -> None:
     configure(section("team", receive(tls=https).url, verify_tls="false"))
-    done = command("test", "--data", str(tmp_path)).communicate(timeout=PATIENCE)
+    done = command("test", "--folder", str(tmp_path)).communicate(timeout=PATIENCE)
     assert ("taken, http_200" in done[0], done[1]) == (True, "")
 
 

@@ -250,9 +250,9 @@ def test_a_disk_that_can_only_be_read_is_named(read_only_disk: Path) -> None:
 
 
 def test_what_is_on_a_disk_that_can_only_be_read_is_listed(read_only_disk: Path, cli: Callable[..., Result]) -> None:
-    listed = cli("deliveries", "--data", str(read_only_disk), "--json")
+    listed = cli("deliveries", "--folder", str(read_only_disk), "--json")
     assert (listed.code, [one["state"] for one in listed.objects]) == (0, ["waiting"])
-    assert cli("show", listed.objects[0]["delivery"][:8], "--data", str(read_only_disk)).code == 0
+    assert cli("show", listed.objects[0]["delivery"][:8], "--folder", str(read_only_disk)).code == 0
 
 
 @pytest.mark.parametrize(("kept", "number", "said"), [(("-wal", "-shm"), 2, False), (("-wal",), 1, True)])
@@ -274,7 +274,7 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
         Path(f"{path}{suffix}").write_bytes(content)
         Path(f"{path}{suffix}").chmod(0o600)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    listed = cli("deliveries", "--data", str(small_disk), "--json")
+    listed = cli("deliveries", "--folder", str(small_disk), "--json")
     assert (listed.code, len(listed.objects)) == (0, number)
     assert ("webhooks.db-wal, with the latest changes, cannot be read, since the file system" in caplog.text) is said
 
