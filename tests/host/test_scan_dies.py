@@ -82,7 +82,7 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
     assert team.ends() == ["scan_failed"]
     end = end_of(team)
     assert (end["reason"], end["detected_late"], end["status"]) == ("process_died", True, "RUNNING")
-    assert scanner.command("drain").stdout.startswith("0 delivered, 0 waiting")
+    assert scanner.command("drain").stdout == "", "there is nothing left to do"
     assert len(team.ends()) == 1
 
 
