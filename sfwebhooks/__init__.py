@@ -28,7 +28,8 @@ age, size and certificates, and `alerts` tells of trouble.
 
 `catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are
 called after one guide or the other. `cli` is the command `sfwebhooks`, `receiver` takes deliveries as a team's receiver
-does, `books` says whether all came, `diagnosis` why one is not verified, `waiting` why some still wait.
+does, `books` says whether all came, `diagnosis` why one is not verified, `waiting` why some still wait, `cures` what
+helps, `moving` lets what waits go to another endpoint.
 Start reading at `pipeline.py`.
 """
 

@@ -208,7 +208,8 @@ class Records(Changes):
             given = sql.execute(
                 f"SELECT count(*), min(accepted_at) {its} AND state = 'waiting'", (endpoint,)
             ).fetchone()
-            refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
+            late = its.replace("delivery", "delivery INDEXED BY delivery_late")  # the others were never tried
+            refused = sql.execute(f"SELECT count(*) {late} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
             due = [
                 sql.execute(f"SELECT min(due_at) {its} AND {which}", (endpoint,)).fetchone()[0]
                 for which in (FRESH, LATE)

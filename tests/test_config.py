@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sfwebhooks.cli import main
 from sfwebhooks.config import Settings, disabled, find, load, load_mapping
 from sfwebhooks.configfile import Draft, Mistake, read
 from sfwebhooks.database import Storage
@@ -795,10 +796,31 @@ def test_a_name_or_a_public_address_is_no_mistake_without_allow_private(tmp_path
     only(settings(tmp_path, f"[webhooks.team]\nurl = http://{host}/\nallow_private = false\n"))
 
 
-@pytest.mark.parametrize("name", ["a b", "a.b", "ä", "x" * 65, "header", "metadata", "team]"])
+@pytest.mark.parametrize("name", ["a b", "a.b", "ä", "x" * 65, "header", "metadata", "team]", "-team", "-", "é1", "٣"])
 def test_a_name_that_cannot_be_an_endpoints_is_a_mistake(tmp_path: Path, name: str) -> None:
     found = settings(tmp_path, json.dumps({name: {"url": "https://x.example/"}}), name="webhooks.json")
     assert (names(found), len(found.mistakes)) == ([], 1)
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_", "_team", "1", "x" * 64])
+def test_a_name_by_the_rule_is_taken_also_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings(tmp_path, json.dumps({name: {"url": "https://x.example/"}}), name="webhooks.json")
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    assert main(["pause", name, "--config", str(tmp_path / "webhooks.json")]) == 0
+
+
+def test_the_rule_for_names_is_said_as_it_is(tmp_path: Path) -> None:
+    problem = mistake(settings(tmp_path, '{"ä": {"url": "https://x.example/"}}', name="webhooks.json")).problem
+    assert "up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -" in problem
+    problem = mistake(settings(tmp_path, TEAM + "header.X-Zoë = 1\n")).problem
+    assert "has only A-Z, a-z, 0-9 and -_.!#$%" in problem
+
+
+def test_an_endpoint_that_is_off_is_known(tmp_path: Path) -> None:
+    found = settings(tmp_path, TEAM + "enabled = false\n")
+    assert ([one.name for one in found.off], found.unused) == (["team"], {"team"})
 
 
 @pytest.mark.parametrize("empty", ["[webhooks.team]\n", "[webhooks]\nteam.timeout = 3\n"])

@@ -209,6 +209,8 @@ CHANGES = {
     "batch_wait": 1.0,
     "max_age": 60.0,
     "fallback": "another",
+    "enabled": False,
+    "max_body": 50_000,
     "mistake": "secret: it is a sample",
 }
 

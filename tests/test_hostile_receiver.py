@@ -153,10 +153,10 @@ EVILS = {
     "resets after an error's headers": Evil(
         breaking_off(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n"), 500, Outcome.RETRY
     ),
-    "redirects to metadata": Evil(answering(reply(302, f"Location: {METADATA}")), 302, Outcome.HOLD),
-    "redirects to itself": Evil(answering(reply(307, "Location: /webhook")), 307, Outcome.HOLD),
-    "redirects for ever": Evil(answering(reply(308, "Location: /webhook", "Retry-After: 0")), 308, Outcome.HOLD),
-    "changes the protocol": Evil(answering(b"HTTP/1.1 101 Upgrade\r\nUpgrade: h2c\r\n\r\n"), 101, Outcome.HOLD),
+    "redirects to metadata": Evil(answering(reply(302, f"Location: {METADATA}")), 302, Outcome.REFUSED),
+    "redirects to itself": Evil(answering(reply(307, "Location: /webhook")), 307, Outcome.REFUSED),
+    "redirects for ever": Evil(answering(reply(308, "Location: /webhook", "Retry-After: 0")), 308, Outcome.REFUSED),
+    "changes the protocol": Evil(answering(b"HTTP/1.1 101 Upgrade\r\nUpgrade: h2c\r\n\r\n"), 101, Outcome.REFUSED),
     "has a certificate for another name": Evil(silent, *UNVERIFIED, "127.0.0.1", tls="other name"),
     "has an expired certificate": Evil(silent, *UNVERIFIED, "certificate has expired", tls="expired"),
     "has a certificate of an unknown CA": Evil(silent, *UNVERIFIED, "unable to get local issuer", tls="unknown CA"),

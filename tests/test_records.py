@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.attempts import Attempt
+from sfwebhooks.claims import Queue
 from sfwebhooks.database import FILE
 from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.records import Record, Records
-from sfwebhooks.retry import State
+from sfwebhooks.queues import Outcome
+from sfwebhooks.records import Backlog, Record, Records
+from sfwebhooks.retry import Settlement, State
 from sfwebhooks.selection import CHUNK, Selection
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
@@ -322,3 +324,24 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(OutboxError, match="set aside"):
         Records(tmp_path / FILE).counts(ALL)
+
+
+def test_a_backlog_has_what_was_refused_its_age_and_what_is_due(outbox: Outbox, records: Records) -> None:
+    assert records.backlog("team") == Backlog()
+    put(outbox, 1, at=NOW)
+    batch = outbox.claim(Queue("team"), (), NOW)
+    assert batch
+    refused = Settlement(State.WAITING, "refused: http_403", NOW + 60, False, refused=True, refused_in=1)
+    outbox.settle([Outcome(batch, Attempt(NOW, 0.1, 403, "http_403", "no"), [refused])])
+    assert records.backlog("team") == Backlog(1, 1, NOW, NOW + 60)
+    put(outbox, 2, 3, at=NOW + 5)
+    put(outbox, 2, 3, at=NOW + 5, endpoint="siem")
+    assert records.backlog("team") == Backlog(3, 1, NOW, NOW + 5)
+
+
+def test_the_last_words_for_an_endpoint_are_those_of_its_reason(outbox: Outbox, records: Records) -> None:
+    assert records.last_words("team", "http_403") == ""
+    put(outbox, 1, 2, 3)
+    for reason, words in (("http_403", "first"), ("http_403", "second"), ("http_500", "another")):
+        send(outbox, State.DEAD, reason, words)
+    assert (records.last_words("team", "http_403"), records.last_words("siem", "http_403")) == ("second", "")

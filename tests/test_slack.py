@@ -496,10 +496,10 @@ def test_a_200_without_ok_holds_the_endpoint_and_loses_nothing(body: bytes) -> N
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
-        (400, b"invalid_payload", Outcome.DEAD),
-        (400, b"user_not_found", Outcome.DEAD),
-        (400, b"invalid_blocks", Outcome.DEAD),
-        (400, b"no_text", Outcome.DEAD),
+        (400, b"invalid_payload", Outcome.REFUSED),
+        (400, b"user_not_found", Outcome.REFUSED),
+        (400, b"invalid_blocks", Outcome.REFUSED),
+        (400, b"no_text", Outcome.REFUSED),
         (400, b"no_service", Outcome.HOLD),
         (400, b"channel_is_archived", Outcome.HOLD),
         (403, b"action_prohibited", Outcome.HOLD),

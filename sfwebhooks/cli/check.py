@@ -22,7 +22,7 @@ from sfwebhooks.errors import CertificateError, InstallError, OutboxError
 from sfwebhooks.hostdb import MODULE, is_deleted, saved_options
 from sfwebhooks.install import SHIM, modules_folder
 from sfwebhooks.keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
-from sfwebhooks.locks import url_lock
+from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.owners import checked, doubts, obstacle, refused
 from sfwebhooks.tls import context_for, expiring
@@ -135,6 +135,7 @@ def _unusable(found: Settings, path: Path) -> Iterator[str]:
         with closing(Outbox(path, listing=True)) as outbox:
             outbox.check()
         for endpoint in found.endpoints:
+            endpoint_lock(path, endpoint.name).check()
             url_lock(path, endpoint.url_id).check()
     except OutboxError as error:
         yield str(error)

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.cli.reasons import waiting_line
 from sfwebhooks.clocks import moment, span
 from sfwebhooks.config import Settings
 from sfwebhooks.cures import cure
@@ -19,7 +18,7 @@ from sfwebhooks.records import Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 from sfwebhooks.upkeep import AGE_SHARE
-from sfwebhooks.waiting import Situation, hanging, paused, situation
+from sfwebhooks.waiting import Situation, hanging, paused, situation, why_waiting
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[
     """Yield what there is to say of an endpoint's deliveries, one line each."""
     backlog, dead = known.backlog, counts.get(State.DEAD.value, 0)
     if backlog.oldest_at is not None:
-        yield f"{waiting_line(known)}; the oldest one has waited for {span(now - backlog.oldest_at)}"
+        oldest = span(now - backlog.oldest_at)
+        yield f"{known.name}: {backlog.waiting} waiting, the oldest for {oldest}: {why_waiting(known, now)}"
     if dead:
         yield f"{known.name}: {dead} dead: sfwebhooks dead list --endpoint {known.name}"
 

@@ -85,7 +85,7 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
     assert (end["events_found"], end["receipt"]["not_wanted"]) == (len(team.hashes()), 0), (
         "whatever the host has stored"
     )
-    assert scanner.command("drain").stdout.startswith("0 delivered, 0 waiting")
+    assert scanner.command("drain").stdout == "", "there is nothing left to do"
     assert len(team.ends()) == 1
 
 

@@ -9,6 +9,7 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.alerting import Alerting
 from sfwebhooks.config import Settings, load
 from sfwebhooks.lane import Lane
 from sfwebhooks.outbox import Outbox
@@ -64,11 +65,13 @@ def send(outbox: Outbox, clock: Clock, witness: Witness) -> Callable[..., None]:
 
     def go(found: Settings, steps: int = 1, events: int = 1) -> None:
         endpoint = found.endpoints[0]
-        lane = Lane([endpoint], outbox, clock, found.endpoints)
+        lane, alerting = Lane([endpoint], outbox, clock), Alerting(found.endpoints, outbox, clock)
         put(outbox, endpoint, events=events)
         for _ in range(steps):
             lane.step()
             clock.now += 3600
+            alerting.add_deaths(lane.deaths)
+            alerting.look(lane.lines, last=True)
         lane.stop(soon())
         ask(witness, outbox)
 

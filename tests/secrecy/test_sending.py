@@ -209,7 +209,9 @@ def test_nothing_comes_back(
 
 
 def test_each_failure_has_a_situation() -> None:
-    assert {failure for failure, _ in SITUATIONS.values()} | {evil.came for evil in EVILS.values()} >= set(Failure)
+    assert {failure for failure, _ in SITUATIONS.values()} | {evil.came for evil in EVILS.values()} >= set(Failure) - {
+        Failure.SHORTAGE
+    }, "no receiver brings it about"
 
 
 def test_hostile_receivers_do_harm(
@@ -260,7 +262,7 @@ def test_a_failure_is_told_in_words_that_hold_all(
     plant: Callable[..., Settings], witness: Witness, outbox: Outbox, clock: Clock, failure: Failure
 ) -> None:
     found = plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1"))
-    lane = Lane(found.endpoints[:1], outbox, clock, found.endpoints)
+    lane = Lane(found.endpoints[:1], outbox, clock)
     lane.lines[0].sender = Mouthpiece(Reply(failure=failure, detail=ALL))  # type: ignore[assignment]
     put(outbox, found.endpoints[0])
     for _ in range(FAILURES_MAX + 1):
