@@ -28,6 +28,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.owners import make, open_ours
+
 log = logging.getLogger("spiderfoot.webhooks")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -71,7 +74,7 @@ class Mark:
 
     def read(self) -> Reached | None:
         """Return what it says; None if it is not there, or says nothing."""
-        with contextlib.suppress(OSError), _opened(self._path, os.O_RDONLY) as file:
+        with contextlib.suppress(OSError), _opened(self._path) as file:
             return _parsed(os.read(file, MARK_SIZE))
         return None
 
@@ -82,13 +85,13 @@ class Mark:
             OSError: it cannot be written.
         """
         try:
-            with _opened(self._path, os.O_RDWR | os.O_CREAT) as file:
+            with _closing(open_ours(self._path)) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # processes that send to different URLs raise it
                 before = _parsed(os.read(file, MARK_SIZE))
                 if before is None or (before.series == reached.series and before.rows < reached.rows):
                     os.lseek(file, 0, os.SEEK_SET)
                     os.write(file, _written(reached))
-        except OSError:  # it is another user's, or not a file
+        except (OSError, OutboxError):  # it is another user's, or not a file
             self.replace(reached)
 
     def replace(self, reached: Reached) -> None:
@@ -99,7 +102,7 @@ class Mark:
         """
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            with _opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
+            with _closing(make(new)) as file:
                 os.write(file, _written(reached))
             new.replace(self._path)
         finally:
@@ -196,10 +199,13 @@ def _new_name() -> str:
     return name
 
 
+def _opened(path: Path) -> contextlib.AbstractContextManager[int]:
+    """Open a file to read it: nothing is awaited, and no link is followed."""
+    return _closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+
+
 @contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    """Open a regular file of ours: nothing is awaited, and no link is followed."""
-    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+def _closing(file: int) -> Iterator[int]:
     try:
         yield file
     finally:
