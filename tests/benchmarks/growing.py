@@ -7,7 +7,7 @@ among them that make a regular expression, or a loop with a slice in it, try the
 from __future__ import annotations
 
 import contextlib
-import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -131,10 +131,17 @@ def growths(only: str) -> Iterator[Growth]:
     for name, run in reading.OF_TEXT.items():
         for shape, make in SHAPES.items():
             if only in f"growing: {name}: {shape}":
-                yield measured(name, shape, make, run)
+                yield said(measured(name, shape, make, run))
     for name, (prepare, run) in reading.OF_ITEMS.items():
         if only in f"growing: {name}":
-            yield measured(name, "", prepare, run)
+            yield said(measured(name, "", prepare, run))
+
+
+def said(growth: Growth) -> Growth:
+    """Say at once what is wrong, and where we are."""
+    end = "\n" if growth.verdict else "\r"
+    print(f"{growth.name}: {growth.shape} {growth.verdict}".ljust(100), end=end, file=sys.stderr, flush=True)
+    return growth
 
 
 def names() -> list[str]:
@@ -155,8 +162,3 @@ def show(found: Sequence[Growth]) -> int:
     Console(width=180).print(table)
     print(f"{len(found)} measured, {len(wrong)} not linear or slow")
     return len(wrong)
-
-
-def as_json(found: Sequence[Growth]) -> str:
-    """Return all that was measured."""
-    return json.dumps([{"name": f"{one.name}: {one.shape}", **one.seconds, "verdict": one.verdict} for one in found])
