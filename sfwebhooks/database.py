@@ -163,7 +163,7 @@ class Database:
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except OSError as error:
-                raise refused(f"outbox {self.path}", self.path, error) from error
+                raise refused(f"outbox {self.path}", resolved(self.path), error) from error
 
     def _begin(self) -> sqlite3.Connection:
         """Begin a write transaction; what is written must not go into files that were taken away.
@@ -232,10 +232,8 @@ class Database:
         return tuple(map(identity, self._names))
 
     def _open(self) -> sqlite3.Connection:
-        try:
+        with self._refusing():
             path = checked(self.path)
-        except OutboxError as error:
-            raise type(error)(f"outbox {self.path} cannot be used: {error}") from error
         if self._listing:
             connection = opened_to_read(path)
         else:
@@ -248,10 +246,8 @@ class Database:
         try:
             if not self._listing or obstacle(path) is None:
                 self._set_up(connection)
-            check_files(path)  # once more: what SQLite has opened now may have been put there a moment ago
-        except OutboxError as error:
-            connection.close()
-            raise OutboxError(f"outbox {self.path} {error}") from error
+            with self._refusing():
+                check_files(path)  # once more: what SQLite has opened now may have been put there a moment ago
         except BaseException:
             connection.close()
             raise
@@ -266,7 +262,17 @@ class Database:
         connection.execute("PRAGMA secure_delete = ON")  # deleted means gone from the file
         if self._accepting:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-        upgrade(connection)
+        try:
+            upgrade(connection)
+        except OutboxError as error:
+            raise OutboxError(f"outbox {self.path} {error}") from error
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OutboxError as error:
+            raise type(error)(f"outbox {self.path} cannot be used: {error}") from error
 
     def _save(self, connection: sqlite3.Connection) -> None:
         """Save what stands in a log that was deleted while it was in use, and use the files that are there now.
