@@ -35,8 +35,8 @@ from tests.leaks import leaks
 
 ROOT = Path(__file__).parents[1]
 KEYS = [
-    *("delivery", "event", "endpoint", "name", "type", "severity", "scan", "target", "sequence", "state", "reason"),
-    *("attempts", "replays", "batch", "accepted_at", "due_at", "settled_at", "last_attempt"),
+    *("delivery", "event", "endpoint", "name", "type", "severity", "scan", "target", "series", "sequence"),
+    *("state", "reason", "attempts", "replays", "batch", "accepted_at", "due_at", "settled_at", "last_attempt"),
 ]
 
 

@@ -239,12 +239,6 @@ def test_what_is_settled_or_another_endpoints_is_not_shifted(outbox: Outbox) -> 
     assert sql(outbox, "SELECT accepted_at, due_at, settled_at FROM delivery") == before
 
 
-def test_what_has_no_time_of_acceptance_gets_none(outbox: Outbox) -> None:
-    put(outbox, 1, at=0.0)
-    shift(outbox, HOUR)
-    assert sql(outbox, "SELECT accepted_at FROM delivery") == [(0.0,)]
-
-
 def test_what_was_accepted_by_the_new_clock_is_not_to_be_shifted(outbox: Outbox) -> None:
     put(outbox, 1, at=NOW)
     put(outbox, 2, at=NOW + HOUR)
