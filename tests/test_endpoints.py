@@ -197,6 +197,7 @@ CHANGES = {
     "allow_private": False,
     "retry_after_max": 60.0,
     "interval": 1.0,
+    "max_body": 1_000_000,
     "batch_size": 100,
     "batch_wait": 1.0,
     "max_age": 60.0,
