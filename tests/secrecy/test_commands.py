@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.signing import Request
+from tests.builders import NOW
 from tests.conftest import put, sql
 from tests.hostile import Hostile
 from tests.secrecy.planted import API_KEY, OWN, PATH, SECRETS, SIGNING, WHSEC, echoing
@@ -72,6 +75,8 @@ def filled(
     """A dead letter, and files in which somebody kept a request; returns what arguments may name."""
     found = plant(hostile(echoing(400)).place)
     send(found, 1)
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute("UPDATE delivery SET state = 'dead', settled_at = ?", (NOW,))
     headers = {
         "X-Token": " ".join(OWN),
         "webhook-id": WHSEC,
