@@ -398,8 +398,9 @@ def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
 def test_check_of_mistakes_beside_an_endpoint_that_is_not_healthy_is_about_the_mistakes(
     cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox
 ) -> None:
-    path = configure(section("team", "https://hooks.example.test/") + section("wrong", "nonsense"))
+    path = configure(section("team", "https://hooks.example.test/"))
     check(outbox, Condition.HELD, "http_403", path)
+    configure(section("team", "https://hooks.example.test/") + section("wrong", "nonsense"))
     result = cli("check")
     assert (result.code, "held since" in result.out, result.out.endswith("1 mistake.")) == (1, True, True)
 

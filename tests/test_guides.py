@@ -113,8 +113,8 @@ def test_a_receiver_with_another_secret_answers_401_and_the_endpoint_is_held(
     serve: Callable[..., Served], send: Callable[..., Endpoint], outbox: Outbox, naming: str
 ) -> None:
     receiver = serve(naming, "another secret")
-    endpoint = send(receiver, naming, every_event()[:1])
-    assert (set(receiver.told), outbox.tallies()["waiting"]) == ({("", 401)}, 1)
+    endpoint = send(receiver, naming, every_event()[:3])
+    assert (set(receiver.told), outbox.tallies()["waiting"]) == ({("", 401)}, 3)
     assert outbox.health(endpoint.name).condition is Condition.HELD
 
 

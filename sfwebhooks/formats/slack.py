@@ -37,6 +37,7 @@ MESSAGE_MAX = 12_000
 #: how long a text may be, tried in turn until the message is short enough; with the last one it always is
 CAPS = (SECTION_MAX, 1500, 750, 400)
 #: in a reply: the webhook is at fault, not the message, with whatever status they come (it is documented for few)
+WEBHOOK_STATUS = (400, 403, 404)
 WEBHOOK_IS_WRONG = frozenset(
     ("action_prohibited", "channel_is_archived", "channel_not_found", "invalid_token", "no_active_hooks", "no_service",
      "no_team", "team_disabled")
@@ -61,7 +62,7 @@ def read(reply: Reply) -> Verdict | None:
     said = reply.body[:100].strip().decode("utf-8", "replace")
     if reply.status == 200 and said.lower() != "ok" and not _says_success(reply.body):
         return Verdict(Outcome.HOLD, "http_200_but_not_ok")
-    if reply.status == 400 and said in WEBHOOK_IS_WRONG:
+    if reply.status in WEBHOOK_STATUS and said in WEBHOOK_IS_WRONG:
         return Verdict(Outcome.HOLD, said)
     return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks import database, service
+from sfwebhooks import database, queues, service
 from sfwebhooks.config import Settings, load
 from sfwebhooks.database import FILE
 from sfwebhooks.demo.certificates import Authority
@@ -93,7 +93,9 @@ def test_a_message_cannot_be_made(
     dispatch: Callable[..., Dispatcher],
     witness: Witness,
     until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(queues, "CRASH_WAITS", (0.0, 0.0))
     endpoint = plant("http://127.0.0.1:1").endpoints[0]
     put(outbox, endpoint)
     spoil(outbox)
@@ -217,7 +219,7 @@ def test_a_service_reads_settings_that_became_wrong(
 ) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
     found = plant(hostile(echoing(401)).place)
-    put(outbox, found.endpoints[0])
+    put(outbox, found.endpoints[0], events=3)
     stop, reload = threading.Event(), threading.Event()
     running = threading.Thread(target=Service(lambda: load(found.file), outbox.path).run, args=(stop, reload))
     running.start()
