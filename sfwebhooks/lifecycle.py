@@ -79,14 +79,14 @@ def ended(
 def _name_of_end(result: Result, error: str, late: str) -> str:
     """Return the name of the event that tells an end.
 
-    A scan that the host has no more was deleted by somebody, who has to stop it first; one that died before it was
-    there has found nothing.
+    A scan that the host has no more was deleted by somebody, who has to stop it first, whatever error it then met; one
+    that died before it was there has found nothing.
     """
     if late == "host_stopped":
         return "scan_aborted"
     if result.row:
         return END_OF_STATUS.get(result.row.status, "scan_failed")
-    return "scan_failed" if error or (late and not result.has_findings) else "scan_aborted"
+    return "scan_failed" if (error or late) and not result.has_findings else "scan_aborted"
 
 
 def is_over(status: str) -> bool:

@@ -90,6 +90,7 @@ def check_end(scanner: Scanner, team: Team, wanted: int) -> None:
     assert end["receipt"] == {
         **{"first_sequence": 1, "last_sequence": count, "accepted": count, "withheld": 0, "withheld_by_reason": {}},
         **{"not_wanted": len(scanner.hashes()) - wanted, "dead": 0},
+        **{"series": team.messages[0]["metadata"]["series"], "earlier_series": {}},
     }
     found = scanner.rows("SELECT type, generated, hash FROM tbl_scan_results WHERE type <> 'ROOT'")
     order = sorted(((severity_of(kind), at, key) for kind, at, key in found if severity_of(kind)), reverse=True)
