@@ -133,7 +133,7 @@ class Postgres:
         self._folder = folder
 
     def ask(self, query: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a statement; `given` is what `:'given'` stands for in it."""
+        """Run a statement, in which the variable `given` is the content of the file of that name."""
         command = [PSQL, "-qtA", "-h", str(self._folder), "-U", SERVICE, "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
         return subprocess.run(command, input=f"\\set given `cat {given}`\n{query}" if given else query,
                               capture_output=True, text=True, timeout=PATIENCE)  # fmt: skip
