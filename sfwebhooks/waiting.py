@@ -126,7 +126,7 @@ def obstacle(found: Situation, now: float) -> str:
     if found.switch:
         return found.switch
     if found.mistake:
-        return f"{CONFIG_MISTAKE}, {found.mistake}"
+        return f"{CONFIG_MISTAKE}, {found.mistake.rstrip('.')}"
     if found.orders.paused_until > now:
         return paused(found.orders)
     if health.condition is Condition.DISABLED:
