@@ -59,7 +59,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         "enabled": "Send webhooks? False: none, whatever the file says.",
     }
     _run: ScanRun | None = None
-    _watched: Any = ("*",)
+    _watched: Any = None
     _last_bug = ""
 
     @door
@@ -75,8 +75,9 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self._begin(target)
 
     def watchedEvents(self) -> Any:
-        """Return the types that some endpoint wants; the host neither copies nor queues the others."""
-        return self._watched
+        """Return the types that some endpoint wants; the host neither copies nor queues the others. Before a scan they
+        are not known; the host's own tests of a module want a list then."""
+        return ["*"] if self._watched is None else self._watched
 
     @door
     def handleEvent(self, event: Any) -> None:

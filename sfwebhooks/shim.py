@@ -30,4 +30,4 @@ except Exception as error:  # whatever it is, it must not stop the scanner
 
         def watchedEvents(self):  # type: ignore[no-untyped-def]
             """Watch nothing."""
-            return frozenset()
+            return []
