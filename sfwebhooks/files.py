@@ -51,16 +51,6 @@ def read(file: IO[bytes], most: int) -> bytes:
     return data
 
 
-def text(path: Path, most: int, pipes: bool = False) -> str:
-    """Return the content of a file as text in UTF-8, with or without a byte order mark, whatever ends its lines.
-
-    Raises:
-        OSError: as of `content`.
-        UnicodeDecodeError: it is not UTF-8.
-    """
-    return content(path, most, pipes).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-
-
 def demand_regular(path: Path, pipes: bool = False) -> None:
     """Check that a name is that of a file as `content` reads it, for what opens it by its name.
 

@@ -12,7 +12,8 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.config import find, load, load_mapping
-from sfwebhooks.files import SETTINGS_MAX, content, text
+from sfwebhooks.files import SETTINGS_MAX, content
+from sfwebhooks.textfile import text_of
 from tests.conftest import Result
 
 #: name -> what the error says; for a name on a command line pipes and devices are read
@@ -66,7 +67,7 @@ def test_a_link_to_a_file_is_followed_as_kubernetes_has_them(tmp_path: Path) -> 
 
 def test_a_text_has_no_mark_and_one_kind_of_line_ends(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
-    assert text(tmp_path / "x", 99) == "a\nb\nc\n"
+    assert text_of(content(tmp_path / "x", 99)) == "a\nb\nc\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -215,11 +215,6 @@ def without_mistake(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-def held_in(folder: Path) -> dict[str, str]:
-    """Return the endpoints that a data folder's settings hold: name -> mistake; none where there are no settings."""
-    return config.load(config.find(saved_options(folder).get("config", ""), folder)).held
-
-
 def named_secrets(texts: Sequence[str]) -> list[str]:
     """Return what --secret arguments stand for, with the blanks around it: text, env:NAME or file:PATH.
 
