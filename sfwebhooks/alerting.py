@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sfwebhooks.alerts import died_alert, health_alert, told_to
+from sfwebhooks.alerts import health_alert, report_of_deaths, told_to
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import WebhookEvent
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import Clock, Line
 
@@ -84,11 +83,7 @@ class Alerting:
 
     def _report_deaths(self, now: float) -> None:
         for (name, reason), number in list(self._deaths.items()):
-            endpoint = self._endpoints.get(name)
-            event: WebhookEvent = died_alert(name, reason, number, now)
-            about = [endpoint] if endpoint else []
-            wanted = told_to(event, about, self._endpoints.values())
-            self._outbox.accept([(event, wanted)], now)
+            self._outbox.accept([report_of_deaths(name, reason, number, self._endpoints.values(), now)], now)
             del self._deaths[name, reason]
 
 

@@ -6,7 +6,7 @@ An id is made of what it is about, so that one trouble is told once, whoever not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +76,14 @@ def died_alert(endpoint: str, reason: str, number: int, now: float) -> WebhookEv
         "number": number,
     }
     return _event(ALERT, f"dead/{endpoint}/{reason}/{now // 86400:.0f}", Severity.MEDIUM, now, data)
+
+
+def report_of_deaths(
+    endpoint: str, reason: str, number: int, endpoints: Collection[Endpoint], now: float
+) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+    """Return the alert about dead letters (for the arguments see `died_alert`), and who of the endpoints gets it."""
+    event = died_alert(endpoint, reason, number, now)
+    return event, told_to(event, [one for one in endpoints if one.name == endpoint], endpoints)
 
 
 def certificate_alert(endpoint: Endpoint, expiry: Expiry, now: float) -> WebhookEvent:

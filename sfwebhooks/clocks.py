@@ -71,6 +71,19 @@ def _hint(stamp: str) -> str:
     return ""
 
 
+def epoch_of(text: str) -> float:
+    """Return the epoch seconds of an ISO 8601 time, in UTC unless it says otherwise.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))  # a Z is understood from Python 3.11 on
+        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
 def moment(seconds: float) -> str:
     """Return epoch seconds as a date, or as a number where no calendar has one."""
     try:

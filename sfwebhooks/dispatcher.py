@@ -22,7 +22,7 @@ from sfwebhooks.trouble import Trouble
 #: seconds that are left to a scan for each one that is used to send beside it
 REST_SHARE = 9.0
 #: seconds without a shortage of resources after which it is over
-SHORTAGE_SECONDS = 30.0
+SHORTAGE_OVER_SECONDS = 30.0
 
 
 class Dispatcher:
@@ -77,7 +77,7 @@ class Dispatcher:
             self._shortage.met("this process has no descriptors or no memory left", "; some endpoints wait for others")
             self._short_at = time.monotonic()
             return True
-        if time.monotonic() - self._short_at > SHORTAGE_SECONDS:
+        if time.monotonic() - self._short_at > SHORTAGE_OVER_SECONDS:
             self._shortage.ended()
         return False
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.checking import mistakes
 from sfwebhooks.catalogue.outside import NO_REMEDIATION
+from sfwebhooks.clocks import epoch_of
 from sfwebhooks.config import Settings, active, missing
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
@@ -144,9 +143,8 @@ def _opened(given: object, entry: EventType, now: float) -> tuple[dict[str, Any]
 def _moment(text: object) -> float:
     """Return a message's time in epoch seconds."""
     try:
-        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", str(text)))
-        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, OverflowError):
+        return epoch_of(str(text))
+    except ValueError:
         raise EmitError(f"timestamp is {str(text)[:40]!r}; right: a time such as 2026-11-21T10:00:00Z") from None
 
 

@@ -1,7 +1,7 @@
 """Locks between processes, held by the kernel: a process that dies, however it does, has let go of them.
 
-One lock a URL (who holds it is the only process that sends there), and one a scan (a free one means that the
-scan's process is dead). No process ids, no time-outs. They are beside the outbox as it is really called (`owners`), so
+One lock a URL and one an endpoint (who holds them is the only process that sends there), and one a scan (a free one
+means that the scan's process is dead). No time-outs. They are beside the outbox as it is really called (`owners`), so
 that whoever uses it by another name finds the same ones.
 """
 

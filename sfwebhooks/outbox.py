@@ -1,7 +1,7 @@
 """The outbox: what keeps each delivery until it is settled.
 
     accept --> waiting --claim, attempt, settle--> delivered
-                  ^  |                         \\-> dead (a dead letter: verdict, retries, age, crashed sender)
+                  ^  |                         \\-> dead (a dead letter; DeadReason says why)
                   \\--/ retry at due_at
 
 Here is what a scan does with it: accept, begin, end. What senders do with it is in `queues`, people in `records`.
@@ -10,14 +10,13 @@ Here is what a scan does with it: accept, begin, end. What senders do with it is
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from sfwebhooks.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.changes import send_again
-from sfwebhooks.database import Storage
 from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.intake import FINDINGS, OUTBOX_FULL, UNWRITABLE, is_refused
@@ -26,7 +25,7 @@ from sfwebhooks.queues import Accepted, Queues
 from sfwebhooks.receipts import SENT, STORED, receipt
 from sfwebhooks.retry import State
 from sfwebhooks.rows import deliveries, insert
-from sfwebhooks.series import begin_series, boot_id
+from sfwebhooks.series import begin_series
 from sfwebhooks.unwritable import Unwritable
 
 #: series and last number of all numbers that were given to a scan's (?1) deliveries to an endpoint (?2)
@@ -39,16 +38,10 @@ GIVEN = """
 class Outbox(Queues):
     """The file as scans and senders use it."""
 
-    def __init__(
-        self,
-        path: Path,
-        accepting: bool = False,
-        storage: Storage | None = None,
-        listing: bool = False,
-        boot: Callable[[], str] = boot_id,
-    ) -> None:
-        super().__init__(path, accepting, storage, listing, boot)
-        self._unwritable = Unwritable()
+    @cached_property
+    def _unwritable(self) -> Unwritable:
+        """What this process could not write."""
+        return Unwritable()
 
     def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:
         """Commit the deliveries of some events, each event once; return how many deliveries are new.

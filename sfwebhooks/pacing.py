@@ -166,7 +166,7 @@ class Health:
             return None  # from failing to held, or back, is not news: that nothing arrives was reported
         if self.condition is self.alerted:
             return None
-        alerts = self.alerts if now - self.alerted_at < CALM_SECONDS else 0
+        alerts = self._recent_alerts(now)
         if self.condition is Condition.DISABLED or not alerts:
             # one that is held for a moment refused some messages, and takes others
             return self.since + REFUSAL_LASTING_SECONDS if self.refusals and not self.healthy else now
@@ -174,8 +174,11 @@ class Health:
 
     def reported(self, now: float) -> Health:
         """Return the health after an alert at `now` (epoch seconds)."""
-        alerts = self.alerts if now - self.alerted_at < CALM_SECONDS else 0
+        alerts = self._recent_alerts(now)
         return replace(self, alerted=self.condition, alerted_at=now, alerts=min(alerts + 1, 16))
+
+    def _recent_alerts(self, now: float) -> int:
+        return self.alerts if now - self.alerted_at < CALM_SECONDS else 0
 
     def _delivered(self, now: float) -> Health:
         if self.healthy and not (self.failures or self.refusals or self.era % 2):

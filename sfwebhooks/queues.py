@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -91,10 +92,7 @@ class Queues(Times):
         Args:
             busy: ids of deliveries in flight, not to be returned.
         """
-        with self._reading() as sql:
-            members, file = next_of(sql, queue, busy, now), self._generation
-            self._raise_mark(sql, max((delivery.number for delivery in members), default=0))
-        return self._claimed(members, file, queue)
+        return self._claimed(queue, partial(next_of, queue=queue, busy=busy, now=now))
 
     def pick(self, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from another place of the queue, or its first one: a probe, or where much failed in a row.
@@ -103,14 +101,15 @@ class Queues(Times):
             busy: as for `claim`.
             fresh: only one that was never in a request.
         """
-        with self._reading() as sql:
-            members, file = picked(sql, queue, busy, pick, fresh), self._generation
-            self._raise_mark(sql, max((delivery.number for delivery in members), default=0))
-        return self._claimed(members, file, queue)
+        return self._claimed(queue, partial(picked, queue=queue, busy=busy, pick=pick, fresh=fresh))
 
-    def _claimed(self, members: Sequence[Delivery], file: int, queue: Queue) -> Batch | None:
-        if not members:
-            return None
+    def _claimed(self, queue: Queue, found: Callable[[sqlite3.Connection], Sequence[Delivery]]) -> Batch | None:
+        """Return what was found as a batch that may be sent: the mark knows of it, and its members are written down."""
+        with self._reading() as sql:
+            members, file = found(sql), self._generation
+            if not members:
+                return None
+            self._raise_mark(sql, max(delivery.number for delivery in members))
         batch = Batch(tuple(members), file)
         if queue.size > 1:  # one that goes alone too: it must not come again within others
             self._freeze(batch, queue.endpoint)

@@ -23,7 +23,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.textfile import FileState, state_of
 from sfwebhooks.trouble import Trouble
 from sfwebhooks.upkeep import Upkeep
-from sfwebhooks.waiting import CONFIG_MISTAKE
+from sfwebhooks.waiting import config_mistake
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks at the configuration and the outbox, and at scans that may have died
@@ -154,7 +154,7 @@ class Service:
 
 def _shown(endpoint: Endpoint) -> str:
     """Return an endpoint's name, and why nothing is sent to it, if nothing is."""
-    return f"{endpoint.name} ({CONFIG_MISTAKE}, {endpoint.mistake})" if endpoint.mistake else endpoint.name
+    return f"{endpoint.name} ({config_mistake(endpoint.mistake)})" if endpoint.mistake else endpoint.name
 
 
 def _states(files: Iterable[Path]) -> dict[Path, FileState]:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-from sfwebhooks.alerts import age_warning, certificate_alert, died_alert, outbox_warning, told_to
+from sfwebhooks.alerts import age_warning, certificate_alert, outbox_warning, report_of_deaths, told_to
 from sfwebhooks.config import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
@@ -155,7 +155,6 @@ def expire(
 
 
 def _report(outbox: Outbox, settings: Settings, name: str, reason: DeadReason, number: int, now: float) -> None:
-    event = died_alert(name, reason.value, number, now)
-    about = [endpoint for endpoint in settings.endpoints if endpoint.name == name]
+    event, wanted = report_of_deaths(name, reason.value, number, settings.endpoints, now)
     log.warning("webhooks: %s", event.data["message"])
-    outbox.accept([(event, told_to(event, about, settings.endpoints))], now)
+    outbox.accept([(event, wanted)], now)

@@ -102,8 +102,9 @@ def switch_of(found: Settings | None, name: str) -> str:
     )
 
 
-#: why an endpoint is not sent to whose settings have a mistake: a state of a process, which is written nowhere
-CONFIG_MISTAKE = "config_mistake"
+def config_mistake(mistake: str) -> str:
+    """Return in words that an endpoint is held by a mistake in its settings."""
+    return f"{CONFIG_MISTAKE}, {mistake.rstrip('.')}"
 
 
 def paused(orders: Orders) -> str:
@@ -126,7 +127,7 @@ def obstacle(found: Situation, now: float) -> str:
     if found.switch:
         return found.switch
     if found.mistake:
-        return f"{CONFIG_MISTAKE}, {found.mistake.rstrip('.')}"
+        return config_mistake(found.mistake)
     if found.orders.paused_until > now:
         return paused(found.orders)
     if health.condition is Condition.DISABLED:

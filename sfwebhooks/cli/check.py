@@ -41,8 +41,9 @@ def add(commands: Any) -> None:
         "check",
         help="show the endpoints with their state, and every mistake in the configuration",
         description="Show the endpoints as they are understood, with their state, and every mistake in the"
-        " configuration. Exit code: 0 all is well, 1 there is a mistake, 3 there is none, but an endpoint is failing,"
-        " held or gone, its deliveries wait for too long, or the module is not in the SpiderFoot of --spiderfoot.",
+        " configuration. Exit code: 0 all is well, 1 there is a mistake or the outbox cannot be used, 3 neither, but an"
+        " endpoint is failing, held or gone, its deliveries wait for too long, or the module is not in the SpiderFoot"
+        " of --spiderfoot.",
     )
     add_config(command)
     command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="also look for the module in this SpiderFoot")

@@ -24,7 +24,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
 from sfwebhooks.values import seconds
-from sfwebhooks.waiting import CONFIG_MISTAKE, paused
+from sfwebhooks.waiting import config_mistake, paused
 
 FOREVER = float("inf")
 
@@ -50,7 +50,7 @@ def _test(given: argparse.Namespace) -> int:
     out, failed = console(), 0
     for endpoint in _chosen(given):
         if endpoint.mistake:
-            out.print(plain(f"{endpoint.name}: not sent, {CONFIG_MISTAKE}, {endpoint.mistake}", "red"))
+            out.print(plain(f"{endpoint.name}: not sent, {config_mistake(endpoint.mistake)}", "red"))
             failed += 1
             continue
         orders, _ = _known(given, endpoint)

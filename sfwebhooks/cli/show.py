@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from typing import Any
 
 from rich.console import Console
@@ -13,15 +12,15 @@ from rich.console import Console
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.cli.common import add_config, known_settings, plain, table
 from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
+from sfwebhooks.cli.reasons import situations
 from sfwebhooks.cli.selecting import on_outbox
 from sfwebhooks.clocks import moment
 from sfwebhooks.cures import cure, meaning
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
-from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Record, Records
 from sfwebhooks.redaction import WITHHELD, for_chat
 from sfwebhooks.retry import State
-from sfwebhooks.waiting import situation, why_waiting
+from sfwebhooks.waiting import why_waiting
 from sfwebhooks.words import in_line, text_of
 
 #: characters of a finding
@@ -57,9 +56,8 @@ def _show(given: argparse.Namespace, records: Records, out: Console) -> int:
     rows.show_header = False
     waits = ""
     if record.state is State.WAITING:
-        with closing(Outbox(records.path, listing=True)) as outbox:
-            now = time.time()
-            waits = why_waiting(situation(outbox, records, record.endpoint, known_settings(given), now), now)
+        found = situations(records.path, known_settings(given), record.endpoint.__eq__)
+        waits = "".join(why_waiting(one, time.time()) for one in found)
     for name, value in _lines(record, event, len(attempts), waits):
         rows.add_row(plain(name, "bold"), plain(value))
     out.print(rows)

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +23,7 @@ from sfwebhooks.cli.common import (
     said,
     without_mistake,
 )
+from sfwebhooks.clocks import epoch_of
 from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
 from sfwebhooks.receiver import BODY_MAX
@@ -67,9 +67,8 @@ def moment(text: str) -> float:
     if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
         return float(text)
     try:
-        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
-        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, OverflowError) as error:
+        return epoch_of(text)
+    except ValueError as error:
         raise ValueError("accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error
 
 
