@@ -18,7 +18,7 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
 from sfwebhooks.jsontext import Stored
 from sfwebhooks.retry import SPLIT
-from sfwebhooks.rows import FRESH, LATE, deliveries
+from sfwebhooks.rows import FRESH, LATE, UNTRIED, deliveries
 
 #: what is an endpoint's and not in flight; of several about the same subject only the first
 FREE = """
@@ -39,11 +39,12 @@ ENDS = frozenset(
 #: still send it
 END_SECONDS = 5.0
 #: one of an endpoint and a scan, before a number, that was never tried
-UNTRIED = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {FRESH} LIMIT 1"
-#: of those that came to a probe; of those in flight
-PROBED = f"SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id WHERE due_at > accepted_at AND {UNTRIED}"
+BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
+#: of those that came to a probe, or into a request that ended with its process; of those in flight
+OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
+    WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
-    WHERE {UNTRIED}"""
+    WHERE {BEFORE}"""
 #: deliveries from either end of the queue among which the smallest is looked for
 SMALLEST_OF = 50
 
@@ -146,12 +147,13 @@ def _next_alone(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], n
 def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
     """Say whether the end of a scan, which nothing fresh goes before, has to wait for others of its scan.
 
-    These are the ones in flight, and those that were tried while the endpoint was not healthy, and are due after it.
+    These are the ones in flight, those that were tried while the endpoint was not healthy, and those of a request that
+    ended with its process.
     """
     its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.id = d.event_id"
     endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
     given = (endpoint, number, scan_id)
-    if not scan_id or sql.execute(PROBED, given).fetchone():  # another tool's end is of no scan of ours
+    if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # another tool's end is of no scan of ours
         return bool(scan_id)
     is_new = now - END_SECONDS < accepted_at <= now
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None

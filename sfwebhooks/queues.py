@@ -25,8 +25,9 @@ from sfwebhooks.times import Times
 
 #: a message whose making killed its process so often is not made again
 CRASHES_MAX = 3
-#: seconds before it is tried again the first time, and later
-CRASH_WAITS = (5.0, 60.0)
+#: seconds before it is made again after the second time; the first time it keeps its place, since a process that is
+#: stopped is not to be told from one that crashed
+CRASH_SECONDS = 60.0
 #: what was delivered stays so, whatever a sender says that was there at the same time, and what died since then stays
 #: dead unless it was delivered; of one that got another series after it was claimed the receiver has to see the new
 #: number; and a row may have got the number of one that is gone
@@ -136,7 +137,7 @@ class Queues(Times):
         Args:
             batch: the id of what was being built. The second time its members go alone from then on, so that it is
                 known which one it was; the first time may be chance, and what comes again has the id that it had.
-            now: epoch seconds. It is tried again after CRASH_WAITS, so that one moment of trouble counts once.
+            now: epoch seconds. After the second time it waits, so that one moment of trouble does not kill it.
 
         Returns:
             The endpoints of those that are dead now.
@@ -146,9 +147,9 @@ class Queues(Times):
             _bind(sql, batch)
             sql.execute(
                 "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
-                " due_at = ?2 + CASE crashes WHEN 0 THEN ?3 ELSE ?4 END"
+                " due_at = CASE crashes WHEN 0 THEN due_at ELSE ?2 END"
                 " WHERE (id = ?1 OR batch = ?1) AND state = 'waiting'",
-                (batch, now, *CRASH_WAITS),
+                (batch, now + CRASH_SECONDS),
             )
             found = sql.execute(f"SELECT endpoint FROM delivery WHERE {dead}", (batch, CRASHES_MAX)).fetchall()
             sql.execute(

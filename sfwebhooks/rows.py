@@ -17,10 +17,12 @@ from sfwebhooks.pacing import Condition, Health
 from sfwebhooks.receipts import STORED, own
 from sfwebhooks.severity import Severity
 
+#: no attempt has come to an end; that a process ended while it made the message, once, may be chance
+UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2"
 #: never been in a request
-FRESH = "state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0"
+FRESH = f"{UNTRIED} AND batch IS NULL"
 #: waits for its time
-LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0)"
+LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
 #: gives a scan's next number to an endpoint
 COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
 #: with the number that was given last

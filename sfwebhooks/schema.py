@@ -67,16 +67,17 @@ TABLES = """
         backfilled  INTEGER NOT NULL DEFAULT 0  -- whether a backfill accepted it, after its scan
     );
     CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
-        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0;
+        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2 AND batch IS NULL;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at)
         WHERE state = 'waiting'
-            AND (attempts > 0 OR replays > 0 OR batch IS NOT NULL OR refusals > 0 OR crashes > 0);
+            AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
     CREATE INDEX delivery_subject ON delivery (endpoint, subject, number)
         WHERE state = 'waiting' AND subject IS NOT NULL;
-    -- those that came to a probe: few, which a scan's end has to find among many
-    CREATE INDEX delivery_probed ON delivery (endpoint, number)
-        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND batch IS NULL AND refusals = 0 AND crashes = 0
-            AND due_at > accepted_at;
+    -- those that came to a probe, or into a request that ended with its process: few, which a scan's end has to find
+    -- among many
+    CREATE INDEX delivery_overtaken ON delivery (endpoint, number)
+        WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
+            AND (due_at > accepted_at OR batch IS NOT NULL);
     CREATE INDEX delivery_event ON delivery (event_id);
     CREATE INDEX delivery_age ON delivery (endpoint, accepted_at) WHERE state = 'waiting';
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';

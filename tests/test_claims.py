@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.claims import END_SECONDS, FLYING, PROBED, Queue
+from sfwebhooks.claims import END_SECONDS, FLYING, OVERTAKEN, Queue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.lane import Lane
@@ -132,11 +132,28 @@ def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
     )
 
 
+@pytest.mark.parametrize("is_blamed", [False, True])
+def test_an_end_waits_for_a_batch_whose_process_ended(outbox: Outbox, is_blamed: bool) -> None:
+    queue = Queue("team", size=2)
+    find(outbox, ONE, 1, 2)
+    end(outbox, ONE)
+    lost = certain(claimed(outbox, queue=queue))
+    if is_blamed:
+        outbox.blame(lost.id, NOW)
+    else:
+        outbox.recall("team")
+    again = certain(claimed(outbox, queue=queue))
+    assert (again.id, len(again.deliveries)) == (lost.id, 2)
+    assert claimed(outbox, again, queue=queue) is None
+    settle(outbox, again, State.DELIVERED)
+    assert types(claimed(outbox, queue=queue)) == ["scan_completed"]
+
+
 def test_to_see_whether_an_end_has_to_wait_nothing_reads_the_backlog(outbox: Outbox) -> None:
     find(outbox, ONE, 1)
-    plans = [sql(outbox, "EXPLAIN QUERY PLAN " + query.replace("?", "'1'")) for query in (PROBED, FLYING)]
-    probed, flying = (next(row[3] for row in plan if row[3].startswith("SEARCH d ")) for plan in plans)
-    assert "delivery_probed" in probed
+    plans = [sql(outbox, "EXPLAIN QUERY PLAN " + query.replace("?", "'1'")) for query in (OVERTAKEN, FLYING)]
+    overtaken, flying = (next(row[3] for row in plan if row[3].startswith("SEARCH d ")) for plan in plans)
+    assert "delivery_overtaken" in overtaken
     assert "(id=?" in flying
 
 

@@ -22,7 +22,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Condition, Health
-from sfwebhooks.queues import CRASH_WAITS, CRASHES_MAX, Outcome
+from sfwebhooks.queues import CRASH_SECONDS, CRASHES_MAX, Outcome
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
@@ -433,14 +433,17 @@ def blame(outbox: Outbox, delivery: Delivery, times: int) -> None:
         outbox.blame(delivery.id, NOW)
 
 
-@pytest.mark.parametrize(("crashes", "wait"), [(1, CRASH_WAITS[0]), (2, CRASH_WAITS[1])])
-def test_a_delivery_that_crashed_its_sender_is_tried_again_after_a_while(
-    outbox: Outbox, crashes: int, wait: float
-) -> None:
+def test_a_delivery_whose_process_ended_while_it_was_made_keeps_its_place(outbox: Outbox) -> None:
+    put(outbox, an_event(1), an_event(2))
+    blame(outbox, claim(outbox), 1)
+    assert claim(outbox).event.id == an_event(1).id
+
+
+def test_a_delivery_that_crashed_its_sender_twice_is_tried_again_after_a_while(outbox: Outbox) -> None:
     put(outbox, an_event())
-    blame(outbox, claim(outbox), crashes)
-    assert outbox.claim(QUEUE, (), NOW + wait - 1) is None
-    assert outbox.claim(QUEUE, (), NOW + wait)
+    blame(outbox, claim(outbox), 2)
+    assert outbox.claim(QUEUE, (), NOW + CRASH_SECONDS - 1) is None
+    assert outbox.claim(QUEUE, (), NOW + CRASH_SECONDS)
 
 
 def test_a_delivery_that_crashed_its_sender_three_times_is_dead(outbox: Outbox) -> None:

@@ -14,7 +14,6 @@ import pytest
 from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, stop_group, until
 
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
-LATE = "what was being rendered when its process ended is tried again 5 s later, which the host does not wait for"
 
 
 def configure(scanner: Scanner, url: str) -> None:
@@ -125,7 +124,6 @@ def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
     assert scanner.status() == "RUNNING", "the host itself never notices"
     assert team.ends() == ["scan_aborted"]
     assert end_of(team)["reason"] == "host_stopped"
-    assert scanner.command("drain").returncode == 0, LATE
     assert set(scanner.hashes()) <= set(team.hashes()), "the host may have lost what it had queued; we have not"
 
 
@@ -140,7 +138,6 @@ def test_ctrl_c_on_the_command_line_is_told_as_an_abort(scanner: Scanner, new_te
     finally:
         stop_group(process)
     assert team.ends() == ["scan_aborted"]
-    assert scanner.command("drain").returncode == 0, LATE
     assert set(scanner.hashes()) <= set(team.hashes())
 
 

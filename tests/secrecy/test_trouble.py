@@ -95,7 +95,7 @@ def test_a_message_cannot_be_made(
     until: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(queues, "CRASH_WAITS", (0.0, 0.0))
+    monkeypatch.setattr(queues, "CRASH_SECONDS", 0.0)
     endpoint = plant("http://127.0.0.1:1").endpoints[0]
     put(outbox, endpoint)
     spoil(outbox)
