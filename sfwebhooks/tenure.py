@@ -129,6 +129,8 @@ class Tenure:
         self._elsewhere: set[str] = set()
         #: held while a message is rendered, so that there is one whose rendering can have killed the process
         self._making = threading.Lock()
+        #: id of that message
+        self._rendering = ""
         self._outbox = outbox
         self._deaths = deaths
         self._clock = clock
@@ -212,7 +214,8 @@ class Tenure:
     def naming(self, batch: Batch) -> Iterator[None]:
         """Name what is being rendered: if that kills the process, the next one knows what it was."""
         with self._making:
-            self._note(batch.id)
+            self._rendering = batch.id
+            self._note(self._rendering)
             try:
                 yield
             except MemoryError:  # this process is short of memory, which is nobody's fault
@@ -221,7 +224,8 @@ class Tenure:
                 self._blame(batch.id)
                 raise
             finally:
-                self._note("")
+                self._rendering = ""
+                self._note(self._rendering)
 
     def show_life(self) -> None:
         """Leave a sign of life beside the locks from time to time: who waits for one can say who owns it since when."""
@@ -271,11 +275,11 @@ class Tenure:
         """Learn what the last owner of the URL left: the pace, and what killed it."""
         note = Note.read(self._lock.noted())
         self.pace = replace(self.pace, open_at=note.open_at)
-        if note.rendering:
+        if note.rendering and note.rendering != self._rendering:  # else it is ours, whose lock was removed meanwhile
             text = "webhooks: process %d crashed while it rendered the message %s, which is tried again"
             log.warning(text, note.pid, note.rendering)
             self._blame(note.rendering)
-        self._note("")
+        self._note(self._rendering)
         self._looked_at = self._steady()
         self._offset, self._jump, self._old = self._clock() - self._looked_at, 0.0, ()
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any, Callable
 import pytest
 import responses
 
+from sfwebhooks import pipeline
 from sfwebhooks.alerting import DEATHS_SECONDS, GATHER_SECONDS
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.content import Content
 from sfwebhooks.lane import NEVER, Lane
 from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
@@ -1374,6 +1378,31 @@ def test_a_sender_whose_lock_was_removed_takes_it_again_before_the_next_claim(
     assert lane.step()
     assert not new_lane(endpoint).step()
     assert len(team.got) == 2
+
+
+def test_a_sender_that_takes_its_removed_lock_again_blames_no_message_that_it_is_making(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(outbox, endpoint, events=2)
+    other = threading.Thread(target=lane.step)
+    made, taken = pipeline.render, []
+
+    def remove_the_lock(batch: Batch, endpoint: Endpoint) -> Content:
+        if not taken:
+            lock = next(outbox.path.with_suffix(LOCKS).glob("url-*.lock"))
+            lock.unlink()
+            other.start()
+            deadline = soon()
+            while lane.lines[0].in_flight < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            taken.append(lock.exists())
+        return made(batch, endpoint)
+
+    monkeypatch.setattr(pipeline, "render", remove_the_lock)
+    assert lane.step()
+    other.join(PATIENCE)
+    assert (taken, len(team.got)) == ([True], 2)
+    assert sql(outbox, "SELECT DISTINCT crashes FROM delivery") == [(0,)]
 
 
 def test_a_sender_whose_lock_was_removed_and_taken_by_another_one_sends_no_more(
