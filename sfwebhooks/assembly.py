@@ -33,7 +33,10 @@ NAME_RULE = (
 )
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats that it makes sense with
-ONLY_WITH = {"batch_size": tuple(BATCHES), "max_body": tuple(BATCHES), "headers": ("generic",)}
+ONLY_WITH = {
+    **dict.fromkeys(("batch_size", "batch_max_bytes", "max_body"), tuple(BATCHES)),
+    "headers": ("generic",),
+}
 #: the other way to say what retry_schedule says
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
 #: seconds between two messages in a chat: Slack, for one, takes no more
@@ -222,8 +225,9 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield "retry_schedule says it all: leave max_retries and retry_delay away"
     if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
         yield f"batch_size needs one of the formats {', '.join(BATCHES)}"
-    if "max_body" in values and values.get("format", "generic") not in BATCHES:
-        yield f"max_body needs one of the formats {', '.join(BATCHES)}; the others have limits of their own"
+    for key in ("max_body", "batch_max_bytes"):
+        if key in values and values.get("format", "generic") not in BATCHES:
+            yield f"{key} needs one of the formats {', '.join(BATCHES)}; the others have limits of their own"
     if NAMINGS[values.get("headers", Endpoint.naming)].dotted and values.get("format", "generic") != "generic":
         yield f"headers = {values['headers']} has an envelope of its own, and needs format = generic"
     fallback = values.get("fallback")

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
-from typing import Any
+from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
-from sfwebhooks.jsontext import Stored
 from sfwebhooks.retry import SPLIT
 from sfwebhooks.rows import FRESH, LATE, UNTRIED, deliveries
 
@@ -45,6 +44,8 @@ OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
     WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
     WHERE {BEFORE}"""
+#: rows of a batch that are read at once: how many fit is known once they are read
+CHUNK = 50
 #: deliveries from either end of the queue among which the smallest is looked for
 SMALLEST_OF = 50
 
@@ -66,8 +67,10 @@ class Queue:
     size: int = 1
     #: seconds that the first of them waits for the others
     wait: float = 0.0
-    #: characters of their data together; a single one may have more
-    max_size: int = 100_000
+    #: bytes of a request of several
+    max_bytes: int = 100_000
+    #: how many bytes a delivery takes in it at most
+    measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
 
 
 def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: float) -> list[Delivery]:
@@ -164,25 +167,16 @@ def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: 
     process before goes alone."""
     if found[0][2]:
         return _rows(sql, [found[0][0]])
-    members = _rows(sql, [row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found)])
-    return members[: fitting((data_size(delivery) for delivery in members), queue.max_size)]
-
-
-def fitting(sizes: Iterable[int], limit: int) -> int:
-    """Return how many of the first sizes have a sum within a limit; the first one always fits."""
-    total = count = 0
-    for size in sizes:
-        total += size
-        if count and total > limit:
-            break
-        count += 1
-    return count
-
-
-def data_size(delivery: Delivery) -> int:
-    """Return the characters of a delivery's data as the outbox has them."""
-    data = delivery.event.data
-    return data.size if isinstance(data, Stored) else 0  # the end of a scan, which has its receipt
+    numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
+    members: list[Delivery] = []
+    left = queue.max_bytes
+    for at in range(0, len(numbers), CHUNK):
+        for delivery in _rows(sql, numbers[at : at + CHUNK]):
+            left -= queue.measure(delivery)
+            if members and left < 0:
+                return members
+            members.append(delivery)
+    return members
 
 
 def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Delivery]:

@@ -97,6 +97,8 @@ class Endpoint:
     max_body: int = 100_000
     #: deliveries in one request; 1: each one goes alone
     batch_size: int = 1
+    #: bytes of a request of several
+    batch_max_bytes: int = 100_000
     #: seconds that the first of a batch waits for the others
     batch_wait: float = 2.0
     #: seconds after which a delivery that still waits is a dead letter

@@ -75,8 +75,8 @@ class Stored(Mapping[str, Any]):
 
     @property
     def size(self) -> int:
-        """How many characters it has as the outbox has it, which may be rubbish."""
-        return len(self._raw)
+        """How many bytes it has as the outbox has it, which may be rubbish."""
+        return len(self._raw.encode("utf-8", "replace"))
 
     @cached_property
     def _read(self) -> dict[str, Any]:

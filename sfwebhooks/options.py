@@ -100,6 +100,9 @@ ENDPOINT_OPTIONS = {
         Option("max_age", seconds, "a delivery that waits longer for an endpoint that takes nothing expires (7d)"),
         Option("max_body", size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
         Option("batch_size", number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
+        Option(
+            "batch_max_bytes", size("8kB", "100MB"), "size of a request of several; larger ones are not made (100kB)"
+        ),
         Option("batch_wait", at_most("1h"), "how long the first of a batch waits for the others (2s)"),
         Option("fallback", plain, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option("ui_url", base_url, "where you open SpiderFoot; messages then link to the scan"),

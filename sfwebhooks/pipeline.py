@@ -19,6 +19,7 @@ from sfwebhooks.claims import Queue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats.content import measure
 from sfwebhooks.masking import masked
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Change, Condition, Health
@@ -71,7 +72,9 @@ class Line:
     @cached_property
     def queue(self) -> Queue:
         """How its deliveries are claimed."""
-        return Queue(self.endpoint.name, self.endpoint.batch_size, self.endpoint.batch_wait)
+        endpoint = self.endpoint
+        limits = (endpoint.batch_wait, endpoint.batch_max_bytes)
+        return Queue(endpoint.name, endpoint.batch_size, *limits, measure(endpoint))
 
     @property
     def longest_wait(self) -> float:

@@ -74,6 +74,25 @@ def test_a_process_that_ends_does_not_wait_for_a_batch_to_fill(
     assert lane.step()
 
 
+def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
+    outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    endpoint = an_endpoint(url=team.url, batch_size=100, batch_max_bytes=20_000, max_body=10**6)
+    sizes = [3000, 3000, "\N{PILE OF POO}" * 3000, 3000, 15_000, 60_000, *[10] * 30]
+    events = [
+        an_event(number, data={"data": "x" * size if isinstance(size, int) else size})
+        for number, size in enumerate(sizes)
+    ]
+    accept(events, (endpoint,), outbox, NOW)
+    clock.now += 2
+    lane = new_lane(endpoint)
+    while lane.step():
+        pass
+    assert [len(numbers(received)) for received in team.got] == [3, 2, 1, 29, 1]
+    assert all(len(received.body) < 20_000 for received in team.got if len(received.messages) > 1)
+    assert outbox.tallies() == {"waiting": 0, "delivered": len(sizes), "dead": 0}
+
+
 def test_all_members_are_settled_together(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=SIZE)
     lane.step()

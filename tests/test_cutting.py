@@ -15,6 +15,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.findings import DATA_MAX, SOURCE_MAX, Source, to_event
 from sfwebhooks.formats import BATCHES, render
+from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.cutting import DATA_LEAST, SAVED
 from sfwebhooks.jsontext import Stored, kept, written
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -186,6 +187,27 @@ def test_a_batch_of_one_that_is_too_large_fits_with_its_brackets(way: str) -> No
     assert LIMIT - 2 * SAVED < len(body) <= LIMIT
 
 
+@each_way
+@pytest.mark.parametrize("data", [*(entry.example for entry in EVENT_TYPES), *LARGE.values()])
+def test_what_a_message_takes_in_a_batch_is_never_more_than_what_is_reckoned_with(
+    way: str, data: dict[str, Any]
+) -> None:
+    endpoint = endpoint_of(way, metadata={"team": "\0" * 300}, ui_url="https://spiderfoot.example/" + "x" * 300)
+    scan = a_scan("S" * 64, name='"' * 300, target="\u00e4" * 300)
+    for entry in EVENT_TYPES:
+        delivery = replace(a_large(data, type=entry.name, scan=scan), sequence=10**9)
+        for limit in (LIMIT, 10**7):
+            given = replace(endpoint, max_body=limit)
+            assert len(body_of(delivery, given)) <= measure(given)(delivery)
+
+
+@each_way
+def test_what_is_reckoned_with_for_a_finding_is_not_twice_what_it_takes(way: str) -> None:
+    event = to_event(a_finding(data="x" * 2000), a_scan(), "Words")
+    delivery, endpoint = a_delivery(replace(event, data=Stored(kept(event.data)))), endpoint_of(way)
+    assert measure(endpoint)(delivery) < 2 * len(body_of(delivery, endpoint))
+
+
 def test_chats_have_limits_of_their_own() -> None:
     body = body_of(a_large({"event_type": "X", "data": PAIR * 50_000}), an_endpoint(format="slack"))
     assert len(body) < 100_000
@@ -201,6 +223,7 @@ def test_an_event_is_not_changed_by_it() -> None:
 # --- the setting
 
 
+@pytest.mark.parametrize("key", ["max_body", "batch_max_bytes"])
 @pytest.mark.parametrize(
     ("text", "size"),
     [
@@ -212,9 +235,9 @@ def test_an_event_is_not_changed_by_it() -> None:
         ("2mb", 2_000_000),
     ],
 )
-def test_a_size_is_written_in_bytes_or_with_its_unit(text: str, size: int) -> None:
-    found = config.load_mapping({"team": {"url": "https://x.example/", "max_body": text}})
-    assert (found.mistakes, [one.max_body for one in found.endpoints]) == ((), [size])
+def test_a_size_is_written_in_bytes_or_with_its_unit(key: str, text: str, size: int) -> None:
+    found = config.load_mapping({"team": {"url": "https://x.example/", key: text}})
+    assert (found.mistakes, [getattr(one, key) for one in found.endpoints]) == ((), [size])
 
 
 @pytest.mark.parametrize(
@@ -225,8 +248,9 @@ def test_a_size_that_is_none_is_a_mistake_that_says_what_is_accepted(text: str) 
     assert "accepted: a size from 8kB to 100MB such as 100kB, 1MB or 100000 (bytes)" in str(found.mistakes[0])
 
 
-def test_a_size_for_a_chat_is_a_mistake_and_one_for_all_is_not_meant_for_it() -> None:
+@pytest.mark.parametrize("key", ["max_body", "batch_max_bytes"])
+def test_a_size_for_a_chat_is_a_mistake_and_one_for_all_is_not_meant_for_it(key: str) -> None:
     chat = {"url": "https://x.example/", "format": "slack"}
-    (mistake,) = config.load_mapping({"chat": {**chat, "max_body": "1MB"}}).mistakes
-    assert "max_body needs one of the formats generic, siem" in str(mistake)
-    assert config.load_mapping({"max_body": "1MB", "chat": chat}).mistakes == ()
+    (mistake,) = config.load_mapping({"chat": {**chat, key: "1MB"}}).mistakes
+    assert f"{key} needs one of the formats generic, siem" in str(mistake)
+    assert config.load_mapping({key: "1MB", "chat": chat}).mistakes == ()

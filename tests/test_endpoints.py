@@ -211,6 +211,7 @@ CHANGES = {
     "fallback": "another",
     "enabled": False,
     "max_body": 50_000,
+    "batch_max_bytes": 50_000,
     "mistake": "secret: it is a sample",
 }
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import Delivery, Scan, WebhookEvent
+from sfwebhooks.jsontext import Stored, written
+from sfwebhooks.naming import NAMINGS
 
+#: bytes of a message without what the event, the scan and the endpoint have of their own
+ENVELOPE = 640
 #: bytes of a JSON array around its items
 BRACKETS = len("[]")
 
@@ -20,6 +25,28 @@ class Content:
     body: bytes
     #: header name -> value, Content-Type among them
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:
+    """Return what says how many bytes a delivery takes at most in a request, for little beside making the message."""
+    own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
+    twice = 2 if NAMINGS[endpoint.naming].dotted else 1  # that envelope repeats what was found, and where
+
+    def largest(delivery: Delivery) -> int:
+        data = delivery.event.data
+        size = data.size if isinstance(data, Stored) else _size(dict(data))
+        return min(endpoint.max_body, twice * (own + size + _size_of_scan(delivery.event.scan)))
+
+    return largest
+
+
+@lru_cache(maxsize=16)
+def _size_of_scan(scan: Scan | None) -> int:
+    return _size([scan.id, scan.name, scan.target, scan.version]) if scan else 0
+
+
+def _size(value: object) -> int:
+    return len(written(value).encode())
 
 
 def array(items: Iterable[bytes]) -> bytes:
