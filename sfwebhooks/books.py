@@ -26,8 +26,9 @@ ONES = re.compile("1+")
 GAPS_MAX = 8
 #: numbers of a series whose ids are remembered, to see that another message has the number of one that came
 RECENT_MAX = 1000
-#: accounts that are kept although they are complete: what comes again late does not open a new one
-COMPLETE_MAX = 1000
+#: accounts that are kept of scans that are complete, as what comes again late does not open a new one; and of those
+#: that are not: no scanner has so many at once, but a sender that means harm may
+ACCOUNTS_MAX = 1000
 
 
 class Entry(NamedTuple):
@@ -190,9 +191,11 @@ class Books:
     """The accounts of all scans, each for an endpoint."""
 
     def __init__(self) -> None:
-        self._accounts: dict[tuple[str, str], Account] = {}
-        #: which of them are complete, the oldest first
-        self._complete: dict[tuple[str, str], None] = {}
+        self._open: dict[tuple[str, str], Account] = {}
+        #: the one that was completed first comes first
+        self._complete: dict[tuple[str, str], Account] = {}
+        #: open accounts that were given up, since there were too many
+        self.forgotten = 0
 
     def enter(self, message: Mapping[str, Any]) -> Account | None:
         """Enter a message; return its account where there is news: the end came, or what was still missing then."""
@@ -200,23 +203,24 @@ class Books:
         if entry is None:
             return None
         key = (entry.scan, entry.endpoint)
-        account = self._accounts.setdefault(key, Account(*key))
+        account = self._complete.get(key) or self._open.setdefault(key, Account(*key))
         before = (account.complete, account.end)
         account.enter(entry)
-        if before == (account.complete, account.end):
-            return None
-        self._complete.pop(key, None)
-        if account.complete:
-            self._complete[key] = None
-        if len(self._complete) > COMPLETE_MAX:
-            oldest = next(iter(self._complete))
-            del self._complete[oldest], self._accounts[oldest]
-        return account
+        is_news = before != (account.complete, account.end)
+        if is_news:
+            for accounts in (self._open, self._complete):
+                accounts.pop(key, None)
+            (self._complete if account.complete else self._open)[key] = account
+        for accounts in (self._complete, self._open):
+            if len(accounts) > ACCOUNTS_MAX:
+                del accounts[next(iter(accounts))]
+                self.forgotten += accounts is self._open
+        return account if is_news else None
 
     @property
     def open(self) -> list[Account]:
         """The accounts that are not complete."""
-        return [account for account in self._accounts.values() if not account.complete]
+        return [*self._open.values()]
 
 
 def entry_of(message: Mapping[str, Any]) -> Entry | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.books import COMPLETE_MAX, RECENT_MAX, Books, Numbers
+from sfwebhooks.books import ACCOUNTS_MAX, RECENT_MAX, Books, Numbers
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import FORMATS, render
 from tests.builders import SERIES, a_delivery, a_scan, an_endpoint, an_event
@@ -272,11 +272,17 @@ def scans(number: int) -> Iterator[Any]:
 
 
 def test_many_scans_that_are_complete_take_no_more_room_than_some() -> None:
-    many, some = (kept_bytes(scans(number)) for number in (2 * COMPLETE_MAX, COMPLETE_MAX))
-    assert many < 1.2 * some < 1500 * COMPLETE_MAX
+    many, some = (kept_bytes(scans(number)) for number in (2 * ACCOUNTS_MAX, ACCOUNTS_MAX))
+    assert many < 1.2 * some < 1500 * ACCOUNTS_MAX
 
 
-def test_a_scan_that_is_open_is_never_forgotten() -> None:
+def test_a_scan_that_is_open_is_not_forgotten_for_those_that_are_complete() -> None:
     books = Books()
-    entered([bare(1, scan="OPEN"), *scans(COMPLETE_MAX + 1), bare(1, scan=f"{1:08}")], books)
+    entered([bare(1, scan="OPEN"), *scans(ACCOUNTS_MAX + 1), bare(1, scan=f"{1:08}")], books)
     assert [account.scan for account in books.open] == ["OPEN"]
+
+
+def test_of_too_many_scans_that_are_open_the_first_ones_are_forgotten_and_counted() -> None:
+    books = Books()
+    entered((bare(1, scan=f"{number:08}") for number in range(ACCOUNTS_MAX + 3)), books)
+    assert (len(books.open), books.open[0].scan, books.forgotten) == (ACCOUNTS_MAX, "00000003", 3)

@@ -18,6 +18,7 @@ import pytest
 
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
+from sfwebhooks.books import ACCOUNTS_MAX
 from sfwebhooks.cli import _again, main, parser
 from sfwebhooks.config import load
 from sfwebhooks.cures import cure
@@ -950,6 +951,25 @@ def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Liste
     code, _, err = receiver.end()
     sender.close()
     assert (code, err) == (0, "")
+
+
+def test_receive_keeps_count_of_so_many_scans_at_once_and_says_of_how_many_it_does_not(
+    listen: Callable[..., Listening],
+) -> None:
+    about = {"scan_name": "s", "endpoint": "team", "delivery_id": "d", "series": "s", "sequence": 1}
+    messages = [
+        {"event_type": "high_risk_event", "data": {"scan_id": str(number)}, "metadata": about}
+        for number in range(ACCOUNTS_MAX + 3)
+    ]
+    receiver = listen()
+    endpoint = an_endpoint(url=receiver.url)
+    sender = Sender(endpoint)
+    for body in (json.dumps(messages), "{}"):  # the second one is answered once the first one is shown
+        sender.send(sign(Content(body.encode()), a_delivery(), endpoint, time.time()))
+    sender.close()
+    _, out, _ = receiver.end()
+    assert out.count("its end has not come") == ACCOUNTS_MAX
+    assert "3 more scans whose end has not come: too many at once to keep count of.\nStopped.\n" in out
 
 
 def test_receive_shows_a_delivery_that_is_verified(listen: Callable[..., Listening]) -> None:

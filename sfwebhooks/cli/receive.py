@@ -78,6 +78,8 @@ def _receive(given: argparse.Namespace) -> int:
     receiver.stop()
     for account in books.open:
         out.print(_account(account))
+    if books.forgotten:
+        out.print(f"{books.forgotten:,} more scans whose end has not come: too many at once to keep count of.")
     out.print("Stopped.")
     return 0
 
