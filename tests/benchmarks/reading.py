@@ -20,18 +20,21 @@ from sfwebhooks.captured import Captured
 from sfwebhooks.cli.common import longest_word, table
 from sfwebhooks.clocks import clock_words
 from sfwebhooks.config import find, load
+from sfwebhooks.cures import cure
 from sfwebhooks.diagnosis import diagnose
 from sfwebhooks.emission import event_of
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.escapes import unescaped
 from sfwebhooks.events import Delivery, clean_text, printable
 from sfwebhooks.findings import to_event
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.hostlog import ModuleError, _failed
 from sfwebhooks.hostlog import to_event as error_event
+from sfwebhooks.http_reader import ReplyReader
 from sfwebhooks.naming import naming_of
 from sfwebhooks.options import name_problem
 from sfwebhooks.pipeline import excerpt
-from sfwebhooks.proxies import proxy_url
+from sfwebhooks.proxies import is_proxys, proxy_url, proxys_refusal
 from sfwebhooks.receiver import Received
 from sfwebhooks.retry import judge, retry_after
 from sfwebhooks.severity import severity_of, special_of
@@ -104,6 +107,29 @@ def shown_in_a_table(text: str) -> object:
     return longest_word(text)
 
 
+def read(*parts: bytes) -> None:
+    """Read a reply that comes in parts."""
+    reader = ReplyReader()
+    for part in parts:
+        if not reader.done:
+            reader.feed(part)
+    reader.end()
+
+
+def pieces(whole: bytes) -> list[bytes]:
+    """Return bytes as a network hands them over."""
+    return [whole[at : at + 1400] for at in range(0, len(whole), 1400)]
+
+
+def proxied(text: str) -> None:
+    """Judge a reply that came through a proxy, with a text wherever a proxy can put one."""
+    names = ("Proxy-Status", "X-Squid-Error", "Proxy-Authenticate", "Server", "Via")
+    for status in (407, 502):
+        reply = Reply(status, CaseInsensitiveDict(dict.fromkeys(names, text)), data(text)[:65536])
+        is_proxys(reply)
+        proxys_refusal(reply, text)
+
+
 OF_TEXT: dict[str, Callable[[str], object]] = {
     "clean_text": clean_text,
     "printable": printable,
@@ -154,6 +180,14 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "a received body": lambda text: Received(NOW, text, {}, data(text), ()).messages,
     "judge": lambda text: judge(Reply(429, body=data(text)), NOW),
     "retry_after": lambda text: retry_after({"Retry-After": text, "Date": text}, NOW),
+    "cure": lambda text: cure(text, text),
+    "escapes": unescaped,
+    "a page of HTML": lambda text: Reply(502, body=b"<html>" + data(text)).words,
+    "a reply, its head": lambda text: read(b"HTTP/1.1 200 OK\r\n" + data(text) + b"\r\n\r\n"),
+    "a reply, a header": lambda text: read(b"HTTP/1.1 200 OK\r\nX: " + data(text) + b"\r\n\r\n"),
+    "a reply, chunks": lambda text: read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data(text)),
+    "a reply, in pieces": lambda text: read(*pieces(b"HTTP/1.1 200 OK\r\nX: " + data(text) + b"\r\n\r\n")),
+    "a proxy's reply": proxied,
     # a file of settings has a megabyte at most
     "settings, a value": lambda text: load(written("a.ini", f"[webhooks.a]\nurl = {text[:999_000]}\n")),
     "settings, a secret": lambda text: load(written("a.ini", f"[webhooks.a]\nsecret = {text[:999_000]}\n")),
@@ -201,7 +235,7 @@ def chunked(size: int) -> bytes:
 
 
 def message(number: int, scan: str = "s", end: bool = False) -> dict[str, Any]:
-    about = {"scan_name": "x", "endpoint": "team", "delivery_id": f"id-{number}", "sequence": number}
+    about = {"scan_name": "x", "endpoint": "team", "delivery_id": f"id-{number}", "series": "s", "sequence": number}
     kind = "scan_completed" if end else "high_risk_event"
     return {"event_type": kind, "data": {"scan_id": scan}, "metadata": about}
 
@@ -225,8 +259,18 @@ def entered(messages: Iterable[Any]) -> None:
     exhaust(str(account) for account in books.open)
 
 
+def reply_chunks(size: int) -> list[bytes]:
+    """Return a reply of many small chunks, which comes in pieces."""
+    return pieces(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * (size // 6) + b"0\r\n\r\n")
+
+
 #: name -> what makes items, of about so many bytes, and what reads them
 OF_ITEMS: dict[str, tuple[Callable[[int], Any], Callable[[Any], object]]] = {
+    "a reply: chunks in pieces": (reply_chunks, lambda parts: read(*parts)),
+    "a reply: many headers": (
+        lambda size: b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (size // 6) + b"\r\n",
+        lambda reply: read(reply),
+    ),
     "captured: chunks": (chunked, captured.from_file),
     "captured: lines": (lambda size: b'{"headers":{"a":"b"},"body":""}\n' * (size // 32), captured.from_file),
     "captured: headers": (lambda size: b"a: b\r\n" * (size // 6) + b"\r\n", captured.from_file),
