@@ -39,7 +39,7 @@ class Lane:
     """The way to one URL.
 
     Args:
-        steady: seconds that nobody sets; by it is seen that the clock was set.
+        steady: seconds that nobody sets.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Lane:
             return self._ledger.flush()  # what waited for it can go now
         line, batch = claimed
         try:
-            attempt, settlements, change = deliver(batch, line, self._time, self._tenure.naming(batch))
+            attempt, settlements, change = deliver(batch, line, self._clock, self._tenure.naming(batch))
         except BaseException:
             with suppress(OutboxError):
                 self._outbox.recall(line.endpoint.name)
@@ -254,7 +254,6 @@ class Lane:
 
     def _now(self) -> float:
         """Return the time; from time to time ask for the operator's orders."""
-        self._tenure.follow_clock()
         now = self._clock()
         if abs(now - self._asked_at) >= POLL_SECONDS:
             self._asked_at = now
@@ -263,12 +262,6 @@ class Lane:
                 line.obey(self._outbox.orders(line.endpoint.name))
                 line.look_at_outage()
         return now
-
-    def _time(self) -> float:
-        """Return the time; what was to wait by another clock follows first, and not what is decided by this one."""
-        with suppress(OutboxError), self._claiming:
-            self._tenure.follow_clock()
-        return self._clock()
 
     def _release(self, batch: Batch) -> None:
         with self._claiming:

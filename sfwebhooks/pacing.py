@@ -117,10 +117,6 @@ class Health:
         condition = Condition.HELD if self.condition is Condition.DISABLED else self.condition
         return replace(self, condition=condition, open_at=0.0, probes=0, fingerprint=fingerprint)
 
-    def shifted(self, seconds: float) -> Health:
-        """Return the health by a clock that was set forward, or back."""
-        return replace(self, since=self.since + seconds, open_at=self.open_at and self.open_at + seconds)
-
     def after(self, verdict: Verdict, now: float, uptime: float = 0.0, silent: bool = False) -> Health:
         """Return the health after an attempt with this verdict; others may have been in flight beside it.
 

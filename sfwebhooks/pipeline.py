@@ -133,11 +133,6 @@ class Line:
         with self._guard:
             self.health = replace(self.health, open_at=0.0)
 
-    def shift(self, seconds: float) -> None:
-        """Follow a clock that was set forward, or back."""
-        with self._guard:
-            self.health = self.health.shifted(seconds)
-
 
 def accept(
     events: Iterable[WebhookEvent],

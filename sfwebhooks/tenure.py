@@ -1,4 +1,4 @@
-"""A Tenure: the time in which this process is the one that sends to a URL. take -> follow the clock, name -> release
+"""A Tenure: the time in which this process is the one that sends to a URL. take -> name -> release
 
 It begins with what the sender before it left, and leaves the same to the next one, also when it is killed. Each of the
 URL's endpoints has a lock of its own besides: where two configurations give one name two URLs, one process sends.
@@ -18,10 +18,9 @@ from pathlib import Path
 from sfwebhooks.events import Batch
 from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import SET_SECONDS, Health, Pace
+from sfwebhooks.pacing import Health, Pace
 from sfwebhooks.pipeline import Clock, Line
 from sfwebhooks.retry import DeadReason
-from sfwebhooks.times import Waiting
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two signs of life
@@ -106,7 +105,7 @@ class Tenure:
     """The exclusive right of this process to send to the URL of some lines, while `held`.
 
     Args:
-        steady: seconds that nobody sets; by it is seen that the clock was set.
+        steady: seconds that nobody sets.
         deaths: counts dead letters, by endpoint and reason, until somebody reports them.
     """
 
@@ -135,14 +134,8 @@ class Tenure:
         self._deaths = deaths
         self._clock = clock
         self._steady = steady
-        self._offset = 0.0
-        #: when the clock was last looked at, in steady seconds
-        self._looked_at = 0.0
         #: steady seconds of the last sign of life
         self._noted_at = 0.0
-        #: seconds by which it was set, and what has to follow; 0 and nothing once all does
-        self._jump = 0.0
-        self._old: Sequence[Waiting] = ()
 
     @property
     def held(self) -> bool:
@@ -173,7 +166,8 @@ class Tenure:
         return True
 
     def own_all(self) -> None:
-        """Take the locks of the URL's endpoints that are free, and learn what their last owners left.
+        """Take the locks of the URL's endpoints that are free, and learn what their last owners left; make due what a
+        clock that was set back has put too far ahead.
 
         Raises:
             OutboxError: the outbox cannot be used.
@@ -181,6 +175,7 @@ class Tenure:
         for line in self._lines:
             name = line.endpoint.name
             if self._locks[name].held and name in self._owned:
+                self._pull(line)
                 continue
             self._owned.discard(name)
             if self._locks[name].take():
@@ -238,32 +233,6 @@ class Tenure:
             finally:
                 self._making.release()
 
-    def follow_clock(self) -> None:
-        """Let what waits follow a clock that was set.
-
-        Raises:
-            OutboxError: the outbox cannot be used; the rest follows at the next call.
-        """
-        now, steady = self._clock(), self._steady()
-        jump = now - steady - self._offset
-        if not self._jump and abs(jump) > SET_SECONDS:
-            names = [line.endpoint.name for line in self._lines]
-            self._old = self._outbox.waiting(names, now - (steady - self._looked_at), now)
-            self._jump = jump
-            log.warning("webhooks: the clock was set by %.0f s; what waits is sent as if it had not been", jump)
-        if self._jump:
-            self._follow()
-        self._looked_at = steady
-
-    def _follow(self) -> None:
-        jump = self._jump
-        self._outbox.shift(self._old, jump)
-        for line in self._lines:
-            line.shift(jump)
-        self._offset += jump
-        self.pace = replace(self.pace, open_at=self.pace.open_at + jump)
-        self._jump, self._old = 0.0, ()
-
     def _note_of(self, rendering: str) -> Note:
         return Note(self.pace.open_at, os.getpid(), self._clock(), rendering)
 
@@ -280,8 +249,6 @@ class Tenure:
             log.warning(text, note.pid, note.rendering)
             self._blame(note.rendering)
         self._note(self._rendering)
-        self._looked_at = self._steady()
-        self._offset, self._jump, self._old = self._clock() - self._looked_at, 0.0, ()
 
     def _blame(self, batch: str) -> None:
         for endpoint in self._outbox.blame(batch, self._clock()):
@@ -292,10 +259,13 @@ class Tenure:
         """Learn what the last owner of an endpoint left: batches in flight, due times, its health."""
         name = line.endpoint.name
         self._outbox.recall(name)
-        self._outbox.pull(name, self._clock(), line.longest_wait)
+        self._pull(line)
         line.orders, written = self._outbox.orders(name), self._outbox.health(name)
         line.health = _as_of_now(written, line)
         line.written = written if written.fingerprint else line.health
+
+    def _pull(self, line: Line) -> None:
+        self._outbox.pull(line.endpoint.name, self._clock(), line.longest_wait)
 
 
 def _as_of_now(written: Health, line: Line) -> Health:

@@ -1,4 +1,4 @@
-"""When an endpoint's deliveries are due, changed for many at once: they are made due, or follow a clock that was set.
+"""When an endpoint's deliveries are due, changed for many at once.
 
 It is done in chunks (`chunks`). What got another time since it was found, or waits no longer, is left alone.
 """
@@ -6,13 +6,13 @@ It is done in chunks (`chunks`). What got another time since it was found, or wa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from sfwebhooks.chunks import Chunked
 from sfwebhooks.pacing import SET_SECONDS
-from sfwebhooks.rows import FRESH, LATE
+from sfwebhooks.rows import LATE
 
 #: replays that keep the pauses between them; once one was tried it waits like any other delivery
 PACED = "replays > 0 AND attempts = 0"
@@ -42,25 +42,7 @@ class Times(Chunked):
             ahead = replays[0][1] - now
             pause = replays[1][1] - replays[0][1] if len(replays) > 1 else 0.0
             if ahead > max(pause, SET_SECONDS):
-                self.shift(replays, -ahead)
-
-    def waiting(self, endpoints: Iterable[str], since: float, until: float) -> list[Waiting]:
-        """Return what waits for endpoints, such that it can be shifted.
-
-        Args:
-            since: epoch seconds. What was accepted between them, and never tried, has its times by the new clock.
-            until: epoch seconds.
-        """
-        old = f"state = 'waiting' AND NOT ({FRESH} AND accepted_at BETWEEN ? AND ?)"
-        with self._reading() as sql:
-            return [one for name in endpoints for one in _waiting(sql, old, (name, since, until))]
-
-    def shift(self, waiting: Sequence[Waiting], seconds: float) -> None:
-        """Let the times of deliveries follow a clock that was set forward, or back.
-
-        If that is interrupted it can be called again with the same ones: none is shifted twice.
-        """
-        self._change(lambda _: waiting, partial(_shift, seconds=seconds))
+                self._change(lambda _: replays, partial(_shift, seconds=-ahead))
 
     def _replays_after(self, endpoint: str, at: float) -> list[Waiting]:
         """Return the replays of an endpoint that keep their pace if all of them are due after a time, else none."""
@@ -85,7 +67,6 @@ def _make_due(sql: sqlite3.Connection, chunk: Sequence[Waiting], now: float) -> 
 
 def _shift(sql: sqlite3.Connection, chunk: Sequence[Waiting], seconds: float) -> int:
     return sql.executemany(
-        "UPDATE delivery SET due_at = due_at + ?1, accepted_at = accepted_at + ?1"
-        " WHERE number = ?2 AND due_at = ?3 AND state = 'waiting'",
+        "UPDATE delivery SET due_at = due_at + ? WHERE number = ? AND due_at = ? AND state = 'waiting'",
         [(seconds, number, due_at) for number, due_at in chunk],
     ).rowcount

@@ -1,4 +1,4 @@
-"""Due times that are changed for many deliveries at once: made due, pulled, shifted."""
+"""Due times that are changed for many deliveries at once: made due, pulled."""
 
 from __future__ import annotations
 
@@ -45,15 +45,10 @@ def due(outbox: Outbox) -> list[float]:
     return [row[0] - NOW for row in sql(outbox, "SELECT due_at FROM delivery ORDER BY number")]
 
 
-def shift(outbox: Outbox, seconds: float) -> None:
-    outbox.shift(outbox.waiting(["team"], NOW - 0.5, NOW - 0.5), seconds)
-
-
 WAYS = {
     "make due": lambda outbox: outbox.make_due("team", NOW),
     "resume": lambda outbox: outbox.resume("team", NOW),
     "pull": lambda outbox: outbox.pull("team", NOW, 60.0),
-    "shift": lambda outbox: shift(outbox, -HOUR),
 }
 
 
@@ -104,18 +99,6 @@ def interrupt(outbox: Outbox) -> None:
         f"CREATE TRIGGER interruption BEFORE UPDATE ON delivery WHEN old.number = {COUNT - 10}"
         " BEGIN SELECT RAISE(ABORT, 'interrupted'); END",
     )
-
-
-def test_a_shift_that_was_interrupted_shifts_nothing_twice(outbox: Outbox) -> None:
-    late(outbox)
-    waiting = outbox.waiting(["team"], NOW + 1, NOW + 1)
-    interrupt(outbox)
-    with pytest.raises(OutboxError):
-        outbox.shift(waiting, HOUR)
-    assert set(due(outbox)) == {HOUR, 2 * HOUR}
-    sql(outbox, "DROP TRIGGER interruption")
-    outbox.shift(waiting, HOUR)
-    assert set(due(outbox)) == {2 * HOUR}
 
 
 def test_an_endpoint_is_resumed_when_all_that_waits_is_due_and_not_before(outbox: Outbox) -> None:
@@ -171,7 +154,6 @@ def test_a_replay_by_a_clock_that_was_a_year_ahead_comes_forward_at_its_pace(out
     replayed(outbox, 3, 1, 2, at=NOW + YEAR, interval=interval)
     outbox.pull("team", NOW, LONGEST)
     assert due(outbox) == [0.0, interval, 2 * interval]
-    assert sql(outbox, "SELECT count(*) FROM delivery WHERE accepted_at = due_at") == [(3,)]
 
 
 def test_a_replay_that_was_tried_is_pulled_like_any_other_delivery(outbox: Outbox) -> None:
@@ -210,42 +192,3 @@ def test_a_clock_that_was_corrected_by_seconds_moves_no_replay(outbox: Outbox) -
     replayed(outbox, 1, at=NOW + SET_SECONDS)
     outbox.pull("team", NOW, 10.0)
     assert due(outbox) == [SET_SECONDS]
-
-
-# --- shifted
-
-
-@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
-def test_all_that_waits_is_shifted_and_was_accepted_as_much_later(outbox: Outbox, seconds: float) -> None:
-    replayed(outbox, 1, at=NOW + 24 * HOUR)
-    put(outbox, 2)
-    send(outbox, State.WAITING, "http_503")
-    put(outbox, 3)
-    shift(outbox, seconds)
-    rows = sql(outbox, "SELECT accepted_at, due_at FROM delivery ORDER BY number")
-    assert [(accepted_at - NOW - seconds, due_at - NOW - seconds) for accepted_at, due_at in rows] == [
-        (24 * HOUR, 24 * HOUR),
-        (0.0, 60.0),
-        (0.0, 0.0),
-    ]
-
-
-def test_what_is_settled_or_another_endpoints_is_not_shifted(outbox: Outbox) -> None:
-    put(outbox, 1)
-    send(outbox)
-    put(outbox, 2, endpoint="siem")
-    before = sql(outbox, "SELECT accepted_at, due_at, settled_at FROM delivery")
-    shift(outbox, HOUR)
-    assert sql(outbox, "SELECT accepted_at, due_at, settled_at FROM delivery") == before
-
-
-def test_what_was_accepted_by_the_new_clock_is_not_to_be_shifted(outbox: Outbox) -> None:
-    put(outbox, 1, at=NOW)
-    put(outbox, 2, at=NOW + HOUR)
-    put(outbox, 3, at=NOW + HOUR + 1)
-    assert outbox.waiting(["team"], NOW + HOUR - 0.5, NOW + HOUR) == [(1, NOW), (3, NOW + HOUR + 1)]
-
-
-def test_what_was_tried_is_to_be_shifted_whenever_it_was_accepted(outbox: Outbox) -> None:
-    late(outbox, 1)
-    assert outbox.waiting(["team"], NOW, NOW) == [(1, NOW + HOUR)]
