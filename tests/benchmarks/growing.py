@@ -22,8 +22,8 @@ SIZES = (1024, 64 * 1024, 4 * 1024 * 1024)
 #: a size takes so many times longer than a linear function would take, and more is not linear: caches and memory make
 #: large texts dearer by two or three
 SLACK = 4.0
-#: seconds for a megabyte below which a text is only copied: what that takes depends on which cache holds it
-COPIED = 0.005
+#: seconds for a megabyte below which a text is only copied: what that takes depends on which cache holds it, and pages
+COPIED = 0.02
 #: seconds for a megabyte from which on a function is slow
 SLOW = 3.0
 #: seconds that a size may be expected to take; above it is not tried
