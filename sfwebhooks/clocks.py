@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 
 from sfwebhooks.signing import TOLERANCE_SECONDS
+from sfwebhooks.words import duration, moment
 
 #: what a whole number of this size or more is counted in, and how many of them are a second
 UNITS = ((10**17, "nanoseconds", 10**9), (10**14, "microseconds", 10**6), (10**11, "milliseconds", 10**3))
@@ -32,10 +32,10 @@ def clock_words(stamp: str, at: float | None, now: float) -> tuple[bool, str]:
     sent_at = int(stamp)
     age = (now if at is None else at) - sent_at
     by = "this machine's clock" if at is None else "the receiver's clock"
-    words = f"{moment(sent_at)}, {span(age)} {'before' if age >= 0 else 'after'} {by}"
+    words = f"{moment(sent_at)}, {duration(abs(age))} {'before' if age >= 0 else 'after'} {by}"
     if abs(age) <= TOLERANCE_SECONDS:
         return True, words
-    return False, f"{words} ({span(TOLERANCE_SECONDS)} are allowed): {_cause(sent_at, at, now)}{_zone(age)}"
+    return False, f"{words} ({duration(TOLERANCE_SECONDS)} are allowed): {_cause(sent_at, at, now)}{_zone(age)}"
 
 
 def _cause(sent_at: float, at: float | None, now: float) -> str:
@@ -45,9 +45,11 @@ def _cause(sent_at: float, at: float | None, now: float) -> str:
             return "the sender's clock is ahead, or this one is behind"
         return "if the request came then, say so with --now; else it is a replay, or the sender's clock is behind"
     if at > now + TOLERANCE_SECONDS:
-        return f"the receiver's clock is ahead, by at least {span(at - now)}: it was later there than it is here now"
+        return (
+            f"the receiver's clock is ahead, by at least {duration(at - now)}: it was later there than it is here now"
+        )
     if sent_at > now + TOLERANCE_SECONDS:
-        return f"the sender's clock is ahead, by at least {span(sent_at - now)}: it was later there than it is here now"
+        return f"the sender's clock is ahead, by at least {duration(sent_at - now)}: it was later there than now here"
     if sent_at > at:
         return "no delay explains this: the sender's clock is ahead, or the receiver's is behind"
     return (
@@ -60,7 +62,7 @@ def _zone(age: float) -> str:
     halves = round(abs(age) / HALF_HOUR)
     if not 1 <= halves <= 28 or abs(abs(age) - halves * HALF_HOUR) > ZONE_SLACK:
         return ""
-    return f"; {span(halves * HALF_HOUR)} almost exactly looks like a local time that was taken for UTC"
+    return f"; {duration(halves * HALF_HOUR)} almost exactly looks like a local time that was taken for UTC"
 
 
 def _hint(stamp: str) -> str:
@@ -69,34 +71,3 @@ def _hint(stamp: str) -> str:
     if re.match(r"\d{4}-\d\d-\d\d|[A-Z][a-z]{2}, \d", stamp, re.ASCII):
         return ": it is a date, not epoch seconds"
     return ""
-
-
-def epoch_of(text: str) -> float:
-    """Return the epoch seconds of an ISO 8601 time, in UTC unless it says otherwise.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))  # a Z is understood from Python 3.11 on
-        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
-
-
-def moment(seconds: float) -> str:
-    """Return epoch seconds as a date, or as a number where no calendar has one."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds:.0f} s after 1970"
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    left, parts = round(abs(seconds)), []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"

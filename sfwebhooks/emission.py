@@ -18,7 +18,6 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.checking import mistakes
 from sfwebhooks.catalogue.outside import NO_REMEDIATION
-from sfwebhooks.clocks import epoch_of
 from sfwebhooks.config import Settings, active, missing
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
@@ -29,7 +28,7 @@ from sfwebhooks.jsonvalues import plain
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.severity import Severity
 from sfwebhooks.values import nearest
-from sfwebhooks.words import in_line
+from sfwebhooks.words import epoch_of, in_line
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: bytes of data as JSON

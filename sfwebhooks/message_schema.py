@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sfwebhooks.catalogue import EventType
+from sfwebhooks.catalogue import SCHEMA, EventType
 from sfwebhooks.catalogue.fields import SEVERITIES, Field
-from sfwebhooks.formats.generic import SCHEMA
 
 Json = dict[str, Any]
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from sfwebhooks.clocks import moment, span
 from sfwebhooks.config import Settings, disabled
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.intake import WITHHELD_WORDS
@@ -20,6 +19,7 @@ from sfwebhooks.records import Backlog, Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 from sfwebhooks.tenure import Owner, owner_of
+from sfwebhooks.words import duration, moment
 
 #: why an endpoint is not sent to whose settings have a mistake: a state of a process, which is written nowhere
 CONFIG_MISTAKE = "config_mistake"
@@ -176,7 +176,7 @@ def _delays(found: Situation, now: float) -> Iterator[str]:
         yield f"the next attempt is due at {moment(backlog.due_at)}"
     seconds = math.ceil(backlog.waiting / found.batch_size) * found.interval
     if seconds > PACED_SECONDS:
-        yield f"paced to {pace(found.interval)}, about {span(seconds)} for what waits"
+        yield f"paced to {pace(found.interval)}, about {duration(seconds)} for what waits"
 
 
 def pace(interval: float) -> str:

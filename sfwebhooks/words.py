@@ -4,25 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from sfwebhooks.events import clean_text, printable
 
 #: lines and columns, of which a chat has some
 LAYOUT = re.compile("([\n\t])")
+UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+#: seconds; a longer time is rubbish
+DURATION_MAX = 1e12
 ABBREVIATIONS = {"id": "ID", "ids": "IDs", "url": "URL", "pr": "PR", "cti": "CTI"}
 
 
 def duration(value: Any) -> str:
-    """Return seconds in the two largest units, such as 1 h 5 min."""
-    if not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+    """Return seconds in the two largest units, such as 1 h 5 min; nothing for what is no number of them."""
+    if not isinstance(value, (int, float)) or not 0 <= value < DURATION_MAX:
         return ""
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    units = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
-    first = next((at for at, (number, _) in enumerate(units) if number), 3)
-    return " ".join(f"{number} {unit}" for number, unit in units[first : first + 2] if number) or "0 s"
+    left, parts = round(value), []
+    for unit, size in UNITS:
+        count, left = divmod(left, size)
+        parts.append(f"{count} {unit}" if count else "")
+    first = next((at for at, part in enumerate(parts) if part), len(parts) - 1)
+    return " ".join(filter(None, parts[first : first + 2])) or "0 s"
+
+
+def epoch_of(text: str) -> float:
+    """Return the epoch seconds of an ISO 8601 time, in UTC unless it says otherwise.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))  # a Z is understood from Python 3.11 on
+        return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+def moment(seconds: float) -> str:
+    """Return epoch seconds as a date, or as a number where no calendar has one."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} s after 1970"
 
 
 def numbers(value: Any) -> dict[str, int]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.words import counted, duration, in_line, people, readable
+from sfwebhooks.words import counted, duration, in_line, moment, people, readable
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,10 @@ from sfwebhooks.words import counted, duration, in_line, people, readable
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_time_that_no_calendar_has_is_a_number() -> None:
+    assert moment(1e17) == "100000000000000000 s after 1970"
 
 
 @pytest.mark.parametrize("value", [None, "60", -1, float("nan"), float("inf"), 1e300, [], {}])

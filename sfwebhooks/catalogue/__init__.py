@@ -15,6 +15,9 @@ from sfwebhooks.catalogue import correlations, found, lifecycle, outside, troubl
 from sfwebhooks.catalogue.fields import Field, choose
 from sfwebhooks.severity import Severity
 
+#: version of the generic messages
+SCHEMA = 1
+
 
 class Sender(Enum):
     """Who sends events of a type; the value says it to people."""

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from sfwebhooks.cli.common import plain, said, table
 from sfwebhooks.cli.selecting import add_choice, choice, on_outbox
-from sfwebhooks.clocks import span
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.records import Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 from sfwebhooks.values import rate
+from sfwebhooks.words import duration
 
 STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}
 Counts = Mapping[str, Mapping[str, int]]
@@ -51,7 +51,7 @@ def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
     else:
         number = records.replay(chosen, time.time(), given.rate)
         demand(number + waiting, chosen)
-        pace = f", the last one in {span((number - 1) * given.rate)}" if given.rate and number > 1 else ""
+        pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
         out.print(
             f"{deliveries(number)} will be sent again{pace}: by a running scan, the next one, or sfwebhooks drain."
         )

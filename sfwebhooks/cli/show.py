@@ -14,14 +14,13 @@ from sfwebhooks.cli.common import add_config, known_settings, plain, table
 from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
 from sfwebhooks.cli.reasons import situations
 from sfwebhooks.cli.selecting import on_outbox
-from sfwebhooks.clocks import moment
 from sfwebhooks.cures import cure, meaning
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
 from sfwebhooks.records import Record, Records
 from sfwebhooks.redaction import WITHHELD, for_chat
 from sfwebhooks.retry import State
 from sfwebhooks.waiting import why_waiting
-from sfwebhooks.words import in_line, text_of
+from sfwebhooks.words import in_line, moment, text_of
 
 #: characters of a finding
 DATA = 200

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.clocks import moment, span
 from sfwebhooks.config import Settings
 from sfwebhooks.cures import cure
 from sfwebhooks.endpoints import Endpoint
@@ -19,6 +18,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection
 from sfwebhooks.upkeep import AGE_SHARE
 from sfwebhooks.waiting import Situation, hanging, paused, situation, why_waiting
+from sfwebhooks.words import duration, moment
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[
     """Yield what there is to say of an endpoint's deliveries, one line each."""
     backlog, dead = known.backlog, counts.get(State.DEAD.value, 0)
     if backlog.oldest_at is not None:
-        oldest = span(now - backlog.oldest_at)
+        oldest = duration(max(now - backlog.oldest_at, 0.0))
         yield f"{known.name}: {backlog.waiting} waiting, the oldest for {oldest}: {why_waiting(known, now)}"
     if dead:
         yield f"{known.name}: {dead} dead: sfwebhooks dead list --endpoint {known.name}"

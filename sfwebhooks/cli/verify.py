@@ -23,10 +23,10 @@ from sfwebhooks.cli.common import (
     said,
     without_mistake,
 )
-from sfwebhooks.clocks import epoch_of
 from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
 from sfwebhooks.receiver import BODY_MAX
+from sfwebhooks.words import epoch_of
 
 #: bytes of a file that are read: as much as `receive` takes in one request
 CAPTURE_MAX = BODY_MAX

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.catalogue import SCHEMA
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, timestamp, whole_seconds
 from sfwebhooks.formats import security_audit
@@ -16,8 +17,6 @@ from sfwebhooks.formats.content import BRACKETS, Content, array, data_of
 from sfwebhooks.formats.cutting import fitted
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 from sfwebhooks.naming import NAMINGS
-
-SCHEMA = 1
 
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
