@@ -181,7 +181,7 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
         if option:
             values.update(value(option, key, entry, draft))
         else:
-            draft.wrong(entry, f"there is no such key.{_hint(key)}")
+            draft.wrong(entry, f"there is no such key.{_hint(key, draft)}")
     for key, formats in ONLY_WITH.items():
         if key not in own and values.get("format", "generic") not in formats:
             values.pop(key, None)  # it was meant for the others
@@ -208,9 +208,10 @@ def _are_events_known(name: str, own: Mapping[str, Entry], draft: Draft) -> bool
     return not any(unsure) and ("events" in own or "events" not in draft.broken[""])
 
 
-def _hint(key: str) -> str:
+def _hint(key: str, draft: Draft) -> str:
     stem, dot, _ = key.partition(".")
-    return (nearest(stem + dot, OPEN_OPTIONS) if dot else "") or nearest(key, [*ENDPOINT_OPTIONS, *OPEN_OPTIONS])
+    known = [*ENDPOINT_OPTIONS, *OPEN_OPTIONS]
+    return (draft.nearest(stem + dot, OPEN_OPTIONS) if dot else "") or draft.nearest(key, known)
 
 
 def _is_overruled(key: str, value: object, name: str, own: Mapping[str, Entry]) -> bool:

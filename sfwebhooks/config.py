@@ -176,7 +176,10 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
     Where it resembles no key that closely it may be meant to protect any of them.
     """
     known = [*GENERAL_OPTIONS, *INHERITED]
-    problem = f"there is no such key in [{SECTION}].{nearest('default_url' if key == 'url' else key, known)}"
+    problem = f"there is no such key in [{SECTION}].{draft.nearest('default_url' if key == 'url' else key, known)}"
+    if draft.is_full:
+        draft.broken[""].setdefault("", problem)
+        return
     draft.note(entry, problem)
     near = ["default_url"] if key == "url" else [key] if option_for(key) else alike(key, known)
     words = printable(f"{entry.shown_key}: {problem}")

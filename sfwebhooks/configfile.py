@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ KEY = re.compile(r"\s*([^\s=:#;\[]+)")
 VALUE_MAX = 80
 #: mistakes that are named; a file with more is not one of settings
 MISTAKES_MAX = 200
+#: lines of an INI file: what configparser says of wrong ones takes it longer and longer
+LINES_MAX = 20_000
 
 
 @dataclass(frozen=True)
@@ -144,16 +146,26 @@ class Draft:
     #: what was read, also for values (file:PATH), as it was before; also what was not there
     files: dict[Path, FileState] = field(default_factory=dict)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more mistakes are noted. What is no settings file at all has thousands, each of which would be
+        compared with all keys."""
+        return len(self.mistakes) >= MISTAKES_MAX
+
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """Return what a word was probably meant to be, as `values.nearest` does, as long as that is noted."""
+        return "" if self.is_full else nearest(word, known)
+
     def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
         """Note a mistake of an endpoint, or of all; the value is shown only where it cannot be a secret."""
         name, key = entry.place
+        words = f"{MASK if self.is_full else entry.shown_key}: {problem}" if key else problem
         self.note(entry, problem, show)
-        words = f"{entry.shown_key}: {problem}" if key else problem
         self.broken[name].setdefault(key, printable(f"{words} ([{self.section_of(entry)}])" if not name else words))
 
     def note(self, entry: Entry, problem: str, show: bool = False) -> None:
         """Note a mistake that is about no endpoint."""
-        if len(self.mistakes) >= MISTAKES_MAX:
+        if self.is_full:
             return
         value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
         words = (self.section_of(entry), entry.shown_key, value, problem)
@@ -278,10 +290,12 @@ def _blocks(text: str) -> list[Block]:
     """Return all sections of a file.
 
     Raises:
-        ConfigError: something stands before the first one.
+        ConfigError: something stands before the first one, or it has so many lines that it cannot be meant.
     """
-    found = [Block("", 0, [])]
-    for number, line in enumerate(text.split("\n"), 1):
+    found, lines = [Block("", 0, [])], text.split("\n")
+    if len(lines) > LINES_MAX:
+        raise ConfigError(f"has {len(lines):,} lines, and {LINES_MAX:,} are accepted: is this an INI file?")
+    for number, line in enumerate(lines, 1):
         header = HEADER.match(line)
         if header:
             found.append(Block(header[1], number, []))

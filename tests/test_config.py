@@ -9,9 +9,10 @@ import pytest
 
 from sfwebhooks.cli import main
 from sfwebhooks.config import Settings, disabled, find, load, load_mapping
-from sfwebhooks.configfile import Draft, Mistake, read
+from sfwebhooks.configfile import MISTAKES_MAX, Draft, Mistake, read
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.generic import envelope
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
@@ -1229,3 +1230,17 @@ def test_every_option_has_a_meaning() -> None:
     assert all(
         option.meaning for table in (ENDPOINT_OPTIONS, OPEN_OPTIONS, GENERAL_OPTIONS) for option in table.values()
     )
+
+
+def test_what_is_no_settings_file_is_refused_at_once_whatever_stands_in_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.ini").write_text("[webhooks.a]\n" + "a\n" * 20_000)
+    with pytest.raises(ConfigError, match="has 20,002 lines, and 20,000 are accepted: is this an INI file"):
+        load(tmp_path / "a.ini")
+
+
+def test_of_many_mistakes_the_first_ones_are_named_and_all_of_them_hold_what_they_may_be_about(tmp_path: Path) -> None:
+    keys = "".join(f"key{number} = x\n" for number in range(1000))
+    (tmp_path / "a.ini").write_text(f"[webhooks]\na.url = https://a.example/\nb.url = https://b.example/\n{keys}")
+    found = load(tmp_path / "a.ini")
+    assert len(found.mistakes) == MISTAKES_MAX
+    assert all(endpoint.mistake for endpoint in found.endpoints)
