@@ -13,12 +13,19 @@ from pathlib import Path
 NO_PROC = """
 import errno, io, os, sys
 
+class Call:  # a function would become a method of pathlib's classes, before Python 3.11
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
 def hiding(call):
     def hidden(path, *args, **kwargs):
         if isinstance(path, (str, bytes, os.PathLike)) and os.fspath(path).startswith("/proc/"):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return call(path, *args, **kwargs)
-    return hidden
+    return Call(hidden)
 
 readlink, io.open = os.readlink, hiding(io.open)
 for name in ("open", "stat", "lstat", "readlink", "listdir", "scandir"):
@@ -46,8 +53,8 @@ LACKING = (
     " pread pwrite register_at_fork setgid setgroups setsid setuid set_blocking ST_RDONLY statvfs fstatvfs"
     " O_NOFOLLOW O_NONBLOCK O_NOCTTY O_DIRECTORY O_CLOEXEC"
 )
-lacking = set(LACKING.split())
-for name in lacking:
+of_io = os.O_CLOEXEC  # what io opens has it here, and O_BINARY there
+for name in LACKING.split():
     if hasattr(os, name):
         delattr(os, name)
 os.supports_effective_ids = set()
@@ -80,15 +87,17 @@ def unlocking(call):  # one that is closed with its lock keeps it for a while
         if any(descriptor == one for one, _, _ in held):
             raise AssertionError("closed before it was unlocked")
         call(descriptor)
-    return close
+    return Call(close)
+
+FIRST = ("st_mode", "st_ino", "st_dev", "st_nlink", "st_uid", "st_gid", "st_size")
 
 def as_windows_has_it(call):  # modes and owners mean nothing
     def look(*args, **kwargs):
         found = call(*args, **kwargs)
-        more = {{name: getattr(found, name) for name in dir(found) if name.startswith("st_")}}
+        more = {{name: getattr(found, name) for name in dir(found) if name.startswith("st_") and name not in FIRST}}
         mode = stat.S_IFMT(found.st_mode) | (0o777 if stat.S_ISDIR(found.st_mode) else 0o666)
         return os.stat_result((mode, *found[1:4], 0, 0, *found[6:]), more)
-    return look
+    return Call(look)
 
 os.O_BINARY = 1 << 30
 
@@ -96,10 +105,10 @@ def opening(call):
     def opened(path, flags, mode=0o777, **kwargs):
         if os.path.isdir(path):
             raise PermissionError(errno.EACCES, "Permission denied", path)
-        if path != os.devnull and not flags & os.O_BINARY:
+        if path != os.devnull and not flags & (os.O_BINARY | of_io):
             raise AssertionError(f"{{path}} is opened as a text, whose lines end otherwise")
         return call(path, flags & ~os.O_BINARY, mode, **kwargs)
-    return opened
+    return Call(opened)
 
 def keeping(call):  # what is open stays
     def change(*paths, **kwargs):
@@ -111,7 +120,7 @@ def keeping(call):  # what is open stays
             if where in [os.path.abspath(path) for path in paths]:
                 raise PermissionError(errno.EACCES, "it is used by another process", where)
         return call(*paths, **kwargs)
-    return change
+    return Call(change)
 
 os.open, os.close = opening(os.open), unlocking(os.close)
 for name in ("stat", "lstat", "fstat"):
