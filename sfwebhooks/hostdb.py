@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks import system
 from sfwebhooks.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.escapes import as_typed
+from sfwebhooks.files import demand_database
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.tally import Tally, TopFinding
@@ -61,7 +63,7 @@ def data_folder() -> Path:
         return Path(named) if named else Path.home() / ".spiderfoot"
     except RuntimeError as error:
         raise ConfigError(
-            f"uid {os.getuid()} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
+            f"uid {system.user()} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
         ) from error
 
 
@@ -91,13 +93,18 @@ def saved_options(folder: Path) -> dict[str, str]:
     """Return our module's options as saved on the host's settings page; nothing if there are none, or no database.
 
     Raises:
-        ConfigError: the database is locked, and may have some.
+        ConfigError: the database is locked, and may have some, or there is something else in its place.
     """
+    path = folder / DATABASE
     try:
-        return HostDatabase(str(folder / DATABASE)).options(MODULE)
+        demand_database(path)
+        return HostDatabase(str(path)).options(MODULE)
+    except OSError as error:
+        place = error.filename or path
+        raise ConfigError(f"{place}, which may name the configuration, cannot be read: {error.strerror}") from error
     except sqlite3.Error as error:
         if is_locked(error):
-            raise ConfigError(f"{folder / DATABASE}, which may name the configuration, is locked: try again") from error
+            raise ConfigError(f"{path}, which may name the configuration, is locked: try again") from error
         return {}
 
 
@@ -116,7 +123,7 @@ class HostDatabase:
     """
 
     def __init__(self, path: str, limit: float | None = None) -> None:
-        self._uri = Path(path).absolute().as_uri() + "?mode=ro"
+        self._path = Path(path).absolute()
         self._limit = limit
 
     def scan(self, scan_id: str) -> ScanRow | None:
@@ -274,7 +281,11 @@ class HostDatabase:
         return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table))
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._uri, uri=True, timeout=self._limit or 5.0)
+        try:
+            demand_database(self._path)  # SQLite would wait for whoever writes to a pipe
+        except OSError as error:
+            raise sqlite3.OperationalError(f"{error.filename}: {error.strerror}") from error
+        connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._limit or 5.0)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         if self._limit:
             deadline = time.monotonic() + self._limit

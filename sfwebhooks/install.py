@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from sfwebhooks.errors import InstallError
+from sfwebhooks.files import SETTINGS_MAX, content
 from sfwebhooks.owners import make
 
 SHIM = "sfp__stor_webhooks.py"
@@ -74,5 +75,5 @@ def uninstall(folder: Path) -> Path | None:
 
 
 def _check_ours(path: Path) -> None:
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    if path.exists() and MARK.encode() not in content(path, SETTINGS_MAX):
         raise InstallError(f"{path} is another module of that name, not ours; it was left as it is")

@@ -8,15 +8,15 @@ that whoever uses it by another name finds the same ones.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.owners import LOCKS, Identity, identity, make_folder, open_ours, refused, resolved
+from sfwebhooks.owners import LOCKS, Identity, check_file, identity, make_folder, open_ours, refused, resolved
 
 #: characters of a note
 NOTE_MAX = 96
@@ -46,7 +46,7 @@ class Lock:
         """Take the lock if it is free; return whether we hold it now.
 
         Raises:
-            OutboxError: the lock's file cannot be made, or is not ours.
+            OutboxError: the lock's file cannot be made, or is not ours, nor is its note.
         """
         with self._guard:
             if not self.held:
@@ -54,6 +54,7 @@ class Lock:
                 self._path = self._place
                 with _refusing(self._path):
                     make_folder(self._path.parent)
+                    check_file(_note_of(self._path))
                     self._lock()
         return self.held
 
@@ -66,6 +67,7 @@ class Lock:
         path = self._place
         with _refusing(path):
             make_folder(path.parent)
+            check_file(_note_of(path))
             os.close(open_ours(path))
 
     @property
@@ -92,14 +94,14 @@ class Lock:
             if not self.held:  # a thread that is late must not write over what the next holder wrote
                 return
             if self._note is None:
-                self._note = open_ours(self._path.with_suffix(".note"))
+                self._note = open_ours(_note_of(self._path))
             os.lseek(self._note, 0, os.SEEK_SET)
             os.write(self._note, text.ljust(NOTE_MAX).encode())
 
     def noted(self) -> str:
         """Return what the last holder of the lock wrote, or nothing."""
         with contextlib.suppress(OSError, OutboxError):
-            note = self._place.with_suffix(".note")
+            note = _note_of(self._place)
             if note.exists():
                 descriptor = open_ours(note)
                 try:
@@ -112,8 +114,10 @@ class Lock:
         """Let go of it. `remove` deletes its files too: only for a name that nobody will ask for again."""
         with self._guard:
             if remove and self.held:
-                for path in (self._path.with_suffix(".note"), self._path):
-                    path.unlink(missing_ok=True)
+                if not system.REMOVES_OPEN:
+                    self._close()
+                for path in (_note_of(self._path), self._path):
+                    system.remove(path)
             self._close()
 
     @property
@@ -126,19 +130,21 @@ class Lock:
             self._close()
             descriptor = open_ours(self._path)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BaseException as error:
+                is_ours = system.lock(descriptor)
+            except BaseException:
                 os.close(descriptor)
-                if isinstance(error, BlockingIOError):  # another one holds it
-                    return
                 raise
+            if not is_ours:
+                os.close(descriptor)
+                return
             found = os.fstat(descriptor)
             self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
 
     def _close(self) -> None:
-        for descriptor in (self._descriptor, self._note):
-            if descriptor is not None:
-                os.close(descriptor)
+        if self._note is not None:
+            os.close(self._note)
+        if self._descriptor is not None:
+            system.unlock(self._descriptor)
         self._descriptor = self._note = None
 
     def _forget(self) -> None:
@@ -163,7 +169,12 @@ def _forget_all() -> None:
         lock._forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _note_of(lock: Path) -> Path:
+    return lock.with_suffix(".note")
 
 
 def scan_lock(outbox: Path, scan_id: str) -> Lock:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
-import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from sfwebhooks import system
+from sfwebhooks.files import open_regular
 from sfwebhooks.owners import identity, obstacle
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -53,14 +53,11 @@ def not_the_last(path: str) -> Iterator[None]:
     now: the last one to close writes its log back and deletes the one that is there.
 
     Holds the lock by which SQLite knows that others use the file (SHARED_FIRST and SHARED_SIZE in its os.h), as another
-    process would; an open file description's lock (F_OFD_SETLK in fcntl(2)) keeps out this process too.
+    process would.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = open_regular(Path(path), os.O_RDONLY)
     try:
-        command = getattr(fcntl, "F_OFD_SETLK", None)
-        if command is not None:
-            with suppress(OSError):
-                fcntl.fcntl(descriptor, command, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0x40000002, 510, 0))
+        system.share(descriptor, 0x40000002, 510)
         yield
     finally:
         os.close(descriptor)

@@ -7,9 +7,7 @@ write to the outbox decides what is sent, and whoever can put a link in its plac
 from __future__ import annotations
 
 import errno
-import grp
 import os
-import pwd
 import re
 import shlex
 import stat
@@ -17,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from sfwebhooks import system
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError, is_shortage
+from sfwebhooks.files import KINDS, SQLITE, open_regular
 
 #: what SQLite adds to the outbox's name: for the file itself, its write-ahead log, and the index of that
 SUFFIXES = ("", "-wal", "-shm")
@@ -30,7 +30,6 @@ PASSING = frozenset(
 )
 #: how often a file is looked for that others make and remove at the same time
 TRIES = 10
-MOUNTS = Path("/proc/self/mountinfo")
 Identity = tuple[int, int]
 
 
@@ -58,9 +57,9 @@ def make(path: Path, mode: int = 0o600) -> int:
         FileExistsError: there is something of that name, which may be a link.
         OSError: it cannot be made, or not be given to that user.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | system.NOFOLLOW | system.BINARY, mode)
     try:
-        if os.fstat(descriptor).st_mode & mode != mode:  # the umask took something away
+        if system.OWNERS and os.fstat(descriptor).st_mode & mode != mode:  # the umask took something away
             os.fchmod(descriptor, mode)
         _give(descriptor, path.parent)
     except BaseException:
@@ -79,11 +78,12 @@ def make_folder(path: Path) -> None:
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            _give(descriptor, path.parent)
-        finally:
-            os.close(descriptor)
+        if system.OWNERS:
+            descriptor = os.open(path, os.O_RDONLY | system.DIRECTORY | system.NOFOLLOW)
+            try:
+                _give(descriptor, path.parent)
+            finally:
+                os.close(descriptor)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise OutboxError(f"{path} is not a folder: remove it")
@@ -101,7 +101,7 @@ def open_ours(path: Path) -> int:
         with suppress(FileExistsError):
             return make(path)
         with suppress(FileNotFoundError):  # somebody has removed it in between
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = open_regular(path, os.O_RDWR, links=False)
             try:
                 _demand_ours(path, os.fstat(descriptor))
             except BaseException:
@@ -115,7 +115,7 @@ def _give(descriptor: int, folder: Path) -> None:
     """Give what root has just made to the owner of its folder. Never what was there before: its owner could have put
     a file of root's there, to get it."""
     owner = folder.stat()
-    if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
+    if system.user() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
@@ -146,37 +146,46 @@ def check_files(path: Path) -> None:
     Raises:
         OutboxError: one of them is not, or others can write to it.
     """
-    for suffix in SUFFIXES:
-        file = path.with_name(path.name + suffix)
-        with suppress(FileNotFoundError):
-            _demand_ours(file, file.lstat())
+    for suffix in SQLITE:
+        check_file(path.with_name(path.name + suffix))
+
+
+def check_file(path: Path) -> None:
+    """Check that a file is ours, if it is there.
+
+    Raises:
+        OutboxError: it is not, or others can write to it.
+    """
+    with suppress(FileNotFoundError):
+        _demand_ours(path, path.lstat())
 
 
 def _check_folder(folder: Path) -> None:
     """Check that not everybody can replace what is in a folder; in a sticky one, such as /tmp, only its owner can."""
     mode = folder.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    if system.OWNERS and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise OutboxError(
             f"everybody can write to the folder {folder}, and so put another outbox there:"
-            f" chmod o-w {_quoted(folder)}, or set SPIDERFOOT_DATA to a folder of {_user(os.geteuid())}"
+            f" chmod o-w {_quoted(folder)}, or set SPIDERFOOT_DATA to a folder of {_user(system.user())}"
         )
 
 
 def _check_link(link: Path, path: Path) -> None:
     """Check whose link is in the place of the outbox: a user must not lead root to what is not that user's."""
     owner = link.lstat().st_uid
-    if os.geteuid() == 0:
+    if system.user() == 0:
         reached = {found.st_uid for found in map(_stat, (path.parent, path)) if found}
         trusted = owner == 0 or reached == {owner}
     else:
-        trusted = owner in (0, os.geteuid(), link.parent.stat().st_uid)
+        trusted = owner in (0, system.user(), link.parent.stat().st_uid)
     if not trusted:
         raise OutboxError(f"{link} is a link to {path} by {_user(owner)}, which is not trusted: remove the link")
 
 
 def _demand_ours(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OutboxError(f"{path} is not a regular file: remove it")
+        kind = KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise OutboxError(f"{path} is not a regular file but {kind}: remove it")
     if found.st_nlink > 1:
         raise OutboxError(
             f"{path} has a second name (a hard link), under which others use it past its log and its locks:"
@@ -186,34 +195,33 @@ def _demand_ours(path: Path, found: os.stat_result) -> None:
 
 
 def _demand_owner(path: Path, found: os.stat_result) -> None:
-    me, owner = os.geteuid(), path.parent.stat().st_uid
+    me, owner = system.user(), path.parent.stat().st_uid
     if found.st_uid not in (0, me, owner if me == 0 else me):
         raise _foreign(path)
-    if found.st_mode & stat.S_IWOTH:
+    if system.OWNERS and found.st_mode & stat.S_IWOTH:
         raise OutboxError(f"everybody can write to {path}: chmod go-rwx {_quoted(path)}")
 
 
 def _is_mounted(path: Path) -> bool:
     """Say whether a file is a mount of its own: then it is another file's second name (proc_pid_mountinfo(5))."""
     place = re.sub(r"[\\ \t\n]", lambda found: f"\\{ord(found[0]):03o}", str(path))
-    with suppress(OSError):
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-        return any(line.split(" ")[4:5] == [place] for line in lines)
-    return False
+    return any(line.split(" ")[4:5] == [place] for line in system.proc("self/mountinfo").split("\n"))
 
 
 def doubts(outbox: Path) -> Iterator[str]:
     """Yield in words who else can read or write the outbox, or cannot though it may be meant to."""
+    if not system.OWNERS:
+        return
     path = resolved(outbox)
     folder, found = _stat(path.parent), _stat(path)
     if folder and folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_private(folder):
-        who = "everybody" if folder.st_mode & stat.S_IWOTH else f"the group {_group(folder.st_gid)}"
+        who = "everybody" if folder.st_mode & stat.S_IWOTH else f"the group {system.group_name(folder.st_gid)}"
         yield f"{who} can write to the folder {path.parent}, and so put files there: chmod go-w {_quoted(path.parent)}"
-    if folder and folder.st_uid not in (0, os.geteuid()) and os.geteuid():
+    if folder and folder.st_uid not in (0, system.user()) and system.user():
         yield f"the folder {path.parent} belongs to {_user(folder.st_uid)}, who can replace the outbox"
     if found and found.st_mode & 0o077:
         yield f"{path} can be read or written by others: chmod 600 {_quoted(path)}"
-    if folder and os.geteuid() == 0:
+    if folder and system.user() == 0:
         yield from (str(_foreign(one)) for one in _family(path) if one.lstat().st_uid != folder.st_uid)
 
 
@@ -221,10 +229,7 @@ def _is_private(folder: os.stat_result) -> bool:
     """Say whether only the owner of a folder can write to it; distributions make a group for each user alone."""
     if folder.st_mode & stat.S_IWOTH:
         return False
-    with suppress(KeyError):
-        group, owner = grp.getgrgid(folder.st_gid), pwd.getpwuid(folder.st_uid).pw_name
-        return group.gr_name == owner and set(group.gr_mem) <= {owner}
-    return False
+    return system.is_own_group(folder.st_gid, folder.st_uid)
 
 
 # --- why it cannot be used
@@ -250,12 +255,13 @@ def obstacle(path: Path) -> OutboxError | None:
     """
     folder = _top(path).parent
     try:
-        found, space = folder.stat(), os.statvfs(folder)
+        found = folder.stat()
+        space = os.statvfs(folder) if hasattr(os, "statvfs") else None
     except FileNotFoundError:
         return OutboxError(f"there is no folder {folder}")
     except OSError:
-        return OutboxError(f"{_user(os.geteuid())} may not look into the folder {folder}")
-    if space.f_flag & os.ST_RDONLY:
+        return OutboxError(f"{_user(system.user())} may not look into the folder {folder}")
+    if space and space.f_flag & os.ST_RDONLY:
         return OutboxError(f"the file system of {folder} is read-only")
     for file in (*_family(path), *([path] if os.path.lexists(path) else [])):
         if not _may(file, os.R_OK | os.W_OK):
@@ -263,16 +269,16 @@ def obstacle(path: Path) -> OutboxError | None:
     if not _may(folder, os.W_OK | os.X_OK):
         owner = _user(found.st_uid)
         return OutboxError(
-            f"{_user(os.geteuid())} may not write to the folder {folder}, which belongs to {owner}"
+            f"{_user(system.user())} may not write to the folder {folder}, which belongs to {owner}"
             f" (mode {stat.S_IMODE(found.st_mode):o}): run this as {owner}"
         )
-    return _shortage(folder, space)
+    return _shortage(folder, space) if space else None
 
 
 def _shortage(folder: Path, space: os.statvfs_result) -> OutboxError | None:
     if space.f_files and not space.f_favail:
         return OutboxBusyError(f"the file system of {folder} has no inodes left: delete files")
-    if not (space.f_bavail if os.geteuid() else space.f_bfree):
+    if not (space.f_bavail if system.user() else space.f_bfree):
         return OutboxBusyError(f"the file system of {folder} has no room left")
     try:
         os.close(os.open(folder, os.O_RDONLY))
@@ -283,8 +289,10 @@ def _shortage(folder: Path, space: os.statvfs_result) -> OutboxError | None:
 
 def _foreign(file: Path) -> OutboxError:
     """Return the refusal of a file that this process may not use, with all users and the command that helps."""
+    if not system.OWNERS:
+        return OutboxError(f"this user may not read and write {file}: give its access list both, and its folder's")
     top = _top(file)
-    folder, found, me = top.parent.stat(), file.lstat(), os.geteuid()
+    folder, found, me = top.parent.stat(), file.lstat(), system.user()
     mine, owner = _user(me), _user(found.st_uid)
     if found.st_uid == me != 0:
         mode = f"{stat.S_IMODE(found.st_mode):o}"
@@ -294,7 +302,7 @@ def _foreign(file: Path) -> OutboxError:
     names = " ".join(_quoted(one) for one in _family(file) if one == top or one.lstat().st_uid != folder.st_uid)
     return OutboxError(
         f"{file} belongs to {owner}, its folder to {_user(folder.st_uid)}, and this process runs as {mine}:"
-        f" as root, chown -R {_name(folder.st_uid)}:{folder.st_gid} {names}"
+        f" as root, chown -R {system.user_name(folder.st_uid)}:{folder.st_gid} {names}"
     )
 
 
@@ -328,19 +336,6 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _user(uid: int) -> str:
-    name = _name(uid)
+    name = system.user_name(uid)
     return f"uid {uid}" if name == str(uid) else f"{name} (uid {uid})"
-
-
-def _group(gid: int) -> str:
-    with suppress(KeyError):
-        return grp.getgrgid(gid).gr_name
-    return str(gid)

@@ -6,12 +6,9 @@ the policy forbids. Behind a proxy the name is looked up by that, and only an ad
 
 from __future__ import annotations
 
-import errno
-import math
 import os
 import queue
 import re
-import select
 import socket
 import threading
 import time
@@ -20,9 +17,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
+from selectors import EVENT_WRITE
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from sfwebhooks import system
 from sfwebhooks.addresses import literal, refusal
 from sfwebhooks.budget import Budget, Phase
 from sfwebhooks.endpoints import Endpoint
@@ -131,7 +130,7 @@ def _race(places: Sequence[Place], seconds: float) -> tuple[socket.socket, Place
     """
     waiting, pause = deque(places), min(NEXT_SECONDS, seconds / (len(places) + 1))
     begun: dict[int, tuple[socket.socket, Place]] = {}
-    poll, next_at, until = select.poll(), 0.0, time.monotonic() + seconds
+    selector, next_at, until = system.Selector(), 0.0, time.monotonic() + seconds
     failed: OSError | None = None
     try:
         while waiting or begun:
@@ -146,11 +145,11 @@ def _race(places: Sequence[Place], seconds: float) -> tuple[socket.socket, Place
                     failed, next_at = error, now
                     continue
                 begun[sock.fileno()] = sock, place
-                poll.register(sock, select.POLLOUT)
+                selector.register(sock, EVENT_WRITE)
             pausing = min(until, next_at) if waiting else until
-            for number, _ in poll.poll(math.ceil(max(pausing - now, 0.0) * 1000)):
-                poll.unregister(number)
-                sock, place = begun.pop(number)
+            for key, _ in selector.select(max(pausing - now, 0.0)):
+                selector.unregister(key.fd)
+                sock, place = begun.pop(key.fd)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -168,7 +167,7 @@ def _begin(place: Place) -> tuple[socket.socket, Place]:
     sock = socket.socket(place.family, socket.SOCK_STREAM)
     sock.setblocking(False)
     code = sock.connect_ex(place.address)
-    if code not in (0, errno.EINPROGRESS):
+    if code not in system.CONNECTING:
         sock.close()
         raise OSError(code, os.strerror(code))
     return sock, place

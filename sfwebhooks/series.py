@@ -16,7 +16,6 @@ its memory. A power failure is seen where the system names its boot, as Linux do
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -28,11 +27,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.files import open_regular
 from sfwebhooks.owners import make, open_ours
 
 log = logging.getLogger("spiderfoot.webhooks")
-BOOT = Path("/proc/sys/kernel/random/boot_id")
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 RANDOM_BITS = 40
 #: bytes of a mark; always as many, so that it is written over and not made longer
@@ -48,10 +48,7 @@ ROWS = "reused + coalesce((SELECT max(number) FROM delivery), 0)"
 @lru_cache(maxsize=1)
 def boot_id() -> str:
     """Return what names this boot of the machine; empty where the system does not say it."""
-    try:
-        return BOOT.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
+    return system.proc("sys/kernel/random/boot_id").strip()
 
 
 class Reached(NamedTuple):
@@ -74,7 +71,7 @@ class Mark:
 
     def read(self) -> Reached | None:
         """Return what it says; None if it is not there, or says nothing."""
-        with contextlib.suppress(OSError), _opened(self._path) as file:
+        with contextlib.suppress(OSError), _closing(open_regular(self._path, os.O_RDONLY, links=False)) as file:
             return _parsed(os.read(file, MARK_SIZE))
         return None
 
@@ -85,8 +82,7 @@ class Mark:
             OSError: it cannot be written.
         """
         try:
-            with _closing(open_ours(self._path)) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)  # processes that send to different URLs raise it
+            with _locked(open_ours(self._path)) as file:  # processes that send to different URLs raise it
                 before = _parsed(os.read(file, MARK_SIZE))
                 if before is None or (before.series == reached.series and before.rows < reached.rows):
                     os.lseek(file, 0, os.SEEK_SET)
@@ -199,17 +195,21 @@ def _new_name() -> str:
     return name
 
 
-def _opened(path: Path) -> contextlib.AbstractContextManager[int]:
-    """Open a file to read it: nothing is awaited, and no link is followed."""
-    return _closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
-
-
 @contextlib.contextmanager
 def _closing(file: int) -> Iterator[int]:
     try:
         yield file
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def _locked(file: int) -> Iterator[int]:
+    try:
+        system.lock(file, wait=True)
+        yield file
+    finally:
+        system.unlock(file)
 
 
 def _written(reached: Reached) -> bytes:

@@ -7,14 +7,14 @@ after the handshake, RFC 8446 section 4.6.2).
 
 from __future__ import annotations
 
-import math
-import select
 import socket
 import ssl
 import time
 from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Protocol, Union
 
+from sfwebhooks import system
 from sfwebhooks.budget import Budget
 
 #: bytes that are received at once
@@ -53,13 +53,13 @@ class Stream:
         sock.setblocking(False)
         self.budget = budget
         self._sock = sock
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._selector = system.Selector()
+        self._selector.register(sock, EVENT_READ)
 
     @property
     def is_readable(self) -> bool:
         """Whether something has come, or the end."""
-        return bool(self._poll.poll(0))
+        return bool(self._selector.select(0))
 
     def send(self, data: Data) -> int:
         """Send the beginning of some bytes; return how many were taken."""
@@ -81,13 +81,13 @@ class Stream:
         """Wait until there may be something to receive, or, with `writable`, until more can be sent."""
         left = until - time.monotonic()
         if writable:
-            self._poll.modify(self._sock, select.POLLIN | select.POLLOUT)
+            self._selector.modify(self._sock, EVENT_READ | EVENT_WRITE)
         try:
-            if left <= 0 or not self._poll.poll(math.ceil(left * 1000)):
+            if left <= 0 or not self._selector.select(left):
                 raise socket.timeout("the time is over")
         finally:
             if writable:
-                self._poll.modify(self._sock, select.POLLIN)
+                self._selector.modify(self._sock, EVENT_READ)
 
     def close(self) -> None:
         """Close the connection."""

@@ -1116,6 +1116,27 @@ def test_receive_saves_each_request(listen: Callable[..., Listening], tmp_path: 
     assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
 
 
+def test_receive_saves_requests_in_a_pipe_that_is_read(listen: Callable[..., Listening], tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE, text=True) as reader:
+        with path.open("w"):  # it reads now
+            receiver = listen("--save", path)
+        for number in (1, 2):
+            receiver.send(json.dumps({"number": number}).encode())
+        receiver.end()
+        assert reader.stdout
+        saved = [json.loads(line) for line in reader.stdout]
+    assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
+
+
+def test_receive_says_that_a_request_could_not_be_saved(listen: Callable[..., Listening]) -> None:
+    receiver = listen("--save", "/dev/full")
+    receiver.send(b"{}")
+    _, out, _ = receiver.end()
+    assert "not saved: No space left on device" in out
+
+
 def test_receive_shows_the_whole_message_if_it_is_asked_to(listen: Callable[..., Listening]) -> None:
     receiver = listen("--full")
     receiver.send(json.dumps({"data": {"data": "[bold]x" * 100}}).encode())

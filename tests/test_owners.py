@@ -262,14 +262,10 @@ def test_a_link_in_the_place_of_a_lock_or_its_note_is_not_followed(tmp_path: Pat
     precious.write_text("precious")
     (tmp_path / FILE).with_suffix(LOCKS).mkdir()
     ((tmp_path / FILE).with_suffix(LOCKS) / name).symlink_to(precious)
-    if name.endswith("lock"):
-        with pytest.raises(OutboxError, match="is a link: remove it"):
-            lock.take()
-    else:
+    with pytest.raises(OutboxError, match=f"{name} is .*a link: remove it"):
         lock.take()
-        lock.note("note")
-        assert lock.noted() == ""
-    lock.release()
+    lock.note("note")
+    assert lock.noted() == ""
     assert precious.read_text() == "precious"
 
 
@@ -283,7 +279,7 @@ def test_a_link_in_the_place_of_the_folder_of_locks_is_refused(tmp_path: Path) -
 def test_a_pipe_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).with_suffix(LOCKS).mkdir(mode=0o700)
     os.mkfifo((tmp_path / FILE).with_suffix(LOCKS) / "url-1.lock")
-    with pytest.raises(OutboxError, match="is not a regular file"):
+    with pytest.raises(OutboxError, match="it is a named pipe; accepted: a regular file"):
         url_lock(tmp_path / FILE, "1").take()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import html
+import io
 import itertools
 import json
 import signal
@@ -32,7 +33,7 @@ from sfwebhooks.cli.common import (
 )
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.files import demand_regular
+from sfwebhooks.files import demand_regular, open_to_append
 from sfwebhooks.naming import naming_of
 from sfwebhooks.receiver import Checks, Received, Receiver, server_context
 from sfwebhooks.values import number as whole_number
@@ -101,18 +102,13 @@ def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver
                 account = books.enter(message)
                 if account:
                     out.print(_account(account))
-            if given.save:
-                _save(received, given.save)
+            if saved:
+                _save(received, saved, out)
 
     def refuse(reason: str) -> None:
         out.print(plain(f"{_now()}  refused in the TLS handshake: {reason}", "red"))
 
-    try:
-        if given.save:
-            given.save.touch(0o600)  # tokens and paths in it may be secrets
-            given.save.open("a").close()  # to fail now, not at the first request
-    except OSError as error:
-        raise ConfigError(f"--save {given.save} cannot be written: {error.strerror}") from error
+    saved = _saved(given.save) if given.save else None
     try:
         return Receiver(checks, (given.host, port), tls, status, show, refuse)
     except OSError as error:
@@ -223,8 +219,24 @@ def _account(account: Account) -> Any:
     return plain(f"  {account}", "bold green" if account.complete else "bold yellow")
 
 
-def _save(received: Received, path: Path) -> None:
-    """Append a request to a file, as `captured` reads it."""
+def _saved(path: Path) -> io.FileIO:
+    """Open what requests are saved in, for its owner only if it is new: tokens and paths in them may be secrets.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        return io.FileIO(open_to_append(path), "a")
+    except OSError as error:
+        raise ConfigError(f"--save {path} cannot be written: {error.strerror}") from error
+
+
+def _save(received: Received, file: io.FileIO, out: Console) -> None:
+    """Append a request to a file, as `captured` reads it.
+
+    Raises:
+        OSError: it cannot be written, which is shown; its sender gets no answer, and sends it again.
+    """
     line: dict[str, Any] = {
         "at": received.at,
         "path": received.path,
@@ -234,8 +246,13 @@ def _save(received: Received, path: Path) -> None:
     }
     if line["body"].encode() != received.body:  # it is no UTF-8: the text alone could not be verified again
         line["body_base64"] = base64.b64encode(received.body).decode()
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        data = json.dumps(line).encode() + b"\n"
+        while data:
+            data = data[file.write(data) :]
+    except OSError as error:
+        out.print(plain(f"  not saved: {error.strerror}", "red"))
+        raise
 
 
 def _now() -> str:

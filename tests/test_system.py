@@ -1,0 +1,147 @@
+"""macOS and Windows, as far as they can be had here: what is accepted there is sent and settled there."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.config import load
+from sfwebhooks.database import FILE
+from sfwebhooks.outbox import Outbox
+from tests.builders import PATIENCE, a_scan
+from tests.conftest import Team
+from tests.hosted import a_finished_scan
+from tests.systems import SYSTEMS, process
+
+#: takes a lock, says so, and keeps it until it is told to end
+KEEPER = """
+from pathlib import Path
+from sfwebhooks.locks import url_lock
+lock = url_lock(Path(sys.argv[1]), sys.argv[2])
+print(lock.take(), flush=True)
+sys.stdin.read()
+lock.release()
+"""
+
+#: imports all that needs no scanner, and says how much that is
+IMPORTER = """
+import importlib, pkgutil
+import sfwebhooks
+names = [found.name for found in pkgutil.walk_packages(sfwebhooks.__path__, "sfwebhooks.")]
+ours = [name for name in names if name.rpartition(".")[2] not in ("__main__", "plugin", "attach", "risks", "shim")]
+for name in ours:
+    importlib.import_module(name)
+print(len(ours))
+"""
+
+#: runs commands, one after the other
+COMMANDS = """
+import shlex
+from sfwebhooks.cli import main
+for words in map(shlex.split, sys.argv[1:]):
+    print(f"code {main(words)} of {words[0]}")
+"""
+
+
+@pytest.fixture(params=SYSTEMS)
+def system(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, team: Team) -> Path:
+    """A data folder whose only endpoint is the team."""
+    (tmp_path / "webhooks.ini").write_text(f"[webhooks.team]\nurl = {team.url}\nevents = all\n")
+    (tmp_path / "data.json").write_text('{"report_id": "report-1", "title": "Threats"}')
+    return tmp_path
+
+
+def command(system: str, folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command there; return its exit code and what it printed, in one line."""
+    with process(system, folder, *arguments) as running:
+        said, _ = running.communicate(timeout=PATIENCE)
+    return running.returncode, " ".join(said.split())
+
+
+def emit(system: str, folder: Path, event_id: str) -> None:
+    code, said = command(
+        system, folder, "emit", "cti_report_generated", "--data", str(folder / "data.json"), "--id", event_id
+    )
+    assert (code, "accepted for 1 endpoint (team)" in said) == (0, True), said
+
+
+def test_what_is_accepted_is_sent_and_settled(system: str, folder: Path, team: Team) -> None:
+    for event_id in ("one", "two"):
+        emit(system, folder, event_id)
+    assert command(system, folder, "drain") == (0, "2 delivered, 0 waiting, 0 dead.")
+    emit(system, folder, "three")
+    assert command(system, folder, "drain") == (0, "1 delivered, 0 waiting, 0 dead.")
+    assert sorted(team.sequences) == [1, 2, 3]
+    assert len({received.message["metadata"]["series"] for received in team.got}) == 1
+
+
+def test_one_process_sends(system: str, folder: Path, team: Team) -> None:
+    emit(system, folder, "one")
+    url_id = load(folder / "webhooks.ini").endpoints[0].url_id
+    with process(system, folder, str(folder / FILE), url_id, program=KEEPER) as keeper:
+        assert keeper.stdout and keeper.stdout.readline() == "True\n"
+        code, said = command(system, folder, "drain", "--timeout", "1s")
+        assert (code, "0 delivered, 1 waiting, 0 dead." in said, team.got) == (1, True, [])
+        keeper.communicate(timeout=PATIENCE)
+    assert command(system, folder, "drain") == (0, "1 delivered, 0 waiting, 0 dead.")
+
+
+def test_a_scan_is_sent_and_leaves_no_lock(system: str, folder: Path, team: Team) -> None:
+    a_finished_scan(folder / "spiderfoot.db", a_scan(), findings=3)
+    code, said = command(system, folder, "backfill", a_scan().id, "--endpoint", "team")
+    assert code == 0, said
+    told = [received.message["event_type"] for received in team.got]
+    assert (told[-1], len(told)) == ("scan_completed", 7)
+    assert not list(folder.glob("webhooks.locks/scan-*"))
+
+
+def test_a_copy_of_an_outbox_begins_a_new_series(system: str, folder: Path, team: Team) -> None:
+    emit(system, folder, "one")
+    command(system, folder, "drain")
+    data = (folder / FILE).read_bytes()
+    (folder / FILE).rename(folder / "original.db")
+    (folder / FILE).write_bytes(data)
+    (folder / FILE).chmod(0o600)
+    emit(system, folder, "two")
+    command(system, folder, "drain")
+    assert team.sequences == [1, 1]
+    with closing(Outbox(folder / FILE)) as outbox:
+        assert outbox.tallies()["delivered"] == 2
+
+
+def test_what_is_wrong_is_said(system: str, folder: Path) -> None:
+    (folder / FILE).mkdir()
+    code, said = command(system, folder, "drain")
+    assert (code, f"{folder / FILE} is not a regular file but a folder: remove it" in said) == (1, True), said
+
+
+def test_all_of_the_package_can_be_imported(system: str, folder: Path) -> None:
+    with process(system, folder, program=IMPORTER) as running:
+        said, _ = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, int(said) > 100) == (0, True), said
+
+
+def test_other_commands_do_what_they_do_elsewhere(system: str, folder: Path) -> None:
+    (folder / "modules").mkdir()
+    (folder / "modules" / "sfp__stor_db.py").touch()
+    commands = [
+        ("emit", "cti_report_generated", "--data", f"{folder}/data.json"),
+        ("install", "--spiderfoot", f"{folder}"),
+        ("check",),
+        ("deliveries",),
+        ("pause", "team"),
+        ("keygen", "--file", f"{folder}/key"),
+        ("uninstall", "--spiderfoot", f"{folder}"),
+    ]
+    with process(system, folder, *map(shlex.join, commands), program=COMMANDS) as running:
+        said, _ = running.communicate(timeout=PATIENCE)
+    codes = [line for line in said.splitlines() if line.startswith("code ")]
+    assert codes == [f"code 0 of {name}" for name, *_ in commands], said
