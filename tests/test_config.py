@@ -12,7 +12,6 @@ from sfwebhooks.config import Settings, disabled, find, load, load_mapping
 from sfwebhooks.configfile import MISTAKES_MAX, Draft, Mistake, read
 from sfwebhooks.database import Storage
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.generic import envelope
 from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
@@ -1234,8 +1233,8 @@ def test_every_option_has_a_meaning() -> None:
 
 def test_what_is_no_settings_file_is_refused_at_once_whatever_stands_in_its_lines(tmp_path: Path) -> None:
     (tmp_path / "a.ini").write_text("[webhooks.a]\n" + "a\n" * 20_000)
-    with pytest.raises(ConfigError, match="has 20,002 lines, and 20,000 are accepted: is this an INI file"):
-        load(tmp_path / "a.ini")
+    (mistake,) = load(tmp_path / "a.ini").mistakes
+    assert "has 20,002 lines, and 20,000 are accepted: is this an INI file?" in str(mistake)
 
 
 def test_of_many_mistakes_the_first_ones_are_named_and_all_of_them_hold_what_they_may_be_about(tmp_path: Path) -> None:
