@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import logging
 import multiprocessing
 import multiprocessing.util
@@ -18,17 +19,21 @@ import pydoc
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Callable
+
+import spiderfoot
 
 from sfwebhooks import config
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.escapes import as_typed
-from sfwebhooks.hostdb import MODULE, data_folder, is_deleted, saved_options
+from sfwebhooks.hostdb import MODULE, NO_SCANS, is_deleted, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
+from sfwebhooks.hosts import data_of
 from sfwebhooks.parentage import children, has_crashed, stopped
-from sfwebhooks.plugin import begin_run, settings_of
+from sfwebhooks.plugin import begin_run, say_why_off, settings_of
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.scans import RUNS
 
@@ -74,6 +79,8 @@ def attach() -> None:
     """Put `start_scan` in the place of the host's function, in every loaded module that has it."""
     global _original
     log.addFilter(_as_module)
+    if importlib.util.find_spec("sfscan") is None:
+        log.warning("webhooks: off: %s", NO_SCANS)
     host = sys.modules.get("sfscan")
     if host is None or isinstance(getattr(host, FUNCTION), Start):
         return
@@ -115,12 +122,16 @@ def _as_module(record: logging.LogRecord) -> bool:
 
 
 def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
-    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules."""
+    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules; else say what
+    has switched webhooks off."""
     try:
         name, scan_id, target, target_type, modules, options = args
-        if MODULE in modules:
-            # the host adds its handler only if there is none, and would be mute
-            importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
+        chosen = MODULE in modules
+        # the host adds its handler only if there is none, and would be mute
+        importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
+        if not chosen:
+            say_why_off(scan_id, _options(options))
+        else:
             listen(scan_id, options)
             name, target = as_typed(name, modules), as_typed(target, modules)
             begin_run(scan_id, name, target, target_type, _options(options), modules)
@@ -196,7 +207,7 @@ def tell_stopped() -> None:
 def _tell_at_exit(stopped: frozenset[str]) -> None:
     """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
-        folder = data_folder()
+        folder = data_of(Path(spiderfoot.__file__).parent.parent)
         settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
         if settings is None:
             return

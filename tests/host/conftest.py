@@ -166,13 +166,15 @@ def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def installed() -> Iterator[None]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The module in the scanner of this environment, put there by the command that a user has."""
     before = host_shim().read_bytes() if host_shim().exists() else None
-    subprocess.run([sys.executable, "-m", "sfwebhooks", "install"], check=True, capture_output=True)
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
+    run = [sys.executable, "-m", "sfwebhooks"]
+    subprocess.run([*run, "install"], env=environment, check=True, capture_output=True)
     yield
     if before is None:
-        subprocess.run([sys.executable, "-m", "sfwebhooks", "uninstall"], check=True, capture_output=True)
+        subprocess.run([*run, "uninstall"], env=environment, check=True, capture_output=True)
 
 
 def host_shim() -> Path:
