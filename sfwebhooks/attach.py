@@ -129,12 +129,12 @@ def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
         chosen = MODULE in modules
         # the host adds its handler only if there is none, and would be mute
         importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
-        if not chosen:
-            say_why_off(scan_id, _options(options))
-        else:
+        if chosen:
             listen(scan_id, options)
             name, target = as_typed(name, modules), as_typed(target, modules)
             begin_run(scan_id, name, target, target_type, _options(options), modules)
+        else:
+            say_why_off(scan_id, _options(options))
     except Exception:  # the scan must start
         log.exception("webhooks: a bug at the scan's beginning")
 
