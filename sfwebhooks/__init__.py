@@ -7,11 +7,11 @@ The way of an event, one module a station:
                -> outbox.settle
 
 Around it: `attach` puts the plugin into the scanner and wraps its scan start (`risks` and `escapes` know habits of
-the scanner); `scans` tells beginning and end of a scan exactly once (`lifecycle` and `progress` say what is told,
-`results`, `accepted` and `tally` what a scan came to, `receipts` what of it an endpoint was sent, `recovery` does what
-a dead process could not, `parentage` says whose it was); `dispatcher` has the lanes, `crew`, `tenure` and `ledger` are
-a lane's threads, its time as the URL's only sender, and its book; `service` is `sfwebhooks run`; `upkeep` looks after
-age, size and certificates, and `alerts` tells of trouble.
+the scanner, `install` and `hosts` which scanners have the plugin); `scans` tells beginning and end of a scan exactly
+once (`lifecycle` and `progress` say what is told, `results`, `accepted` and `tally` what a scan came to, `receipts`
+what of it an endpoint was sent, `recovery` does what a dead process could not, `parentage` says whose it was);
+`dispatcher` has the lanes, `crew`, `tenure` and `ledger` are a lane's threads, its time as the URL's only sender, and
+its book; `service` is `sfwebhooks run`; `upkeep` looks after age, size and certificates, and `alerts` tells of trouble.
 
     config -> configfile, assembly, options, values    the INI file
     textfile, sections, samples, doubts                its bytes, its names, what was never filled in, what to warn of

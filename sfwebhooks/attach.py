@@ -3,30 +3,37 @@
 The shim in the host's `modules/` folder calls `attach()` when the host loads its modules, in the parent and again in
 each scan's process. From then on a scan runs inside `start_scan`, which puts our module on its list if the
 configuration says so, tells the scan's beginning before the host knows of it (so that it has an end even if its process
-is killed at once), and its end after it. Nothing here may keep a scan from running.
+is killed at once), and its end after it. Nothing here may keep a scan from running, and nothing of this package is
+pickled into its process: the package may be gone by then.
 """
 
 from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.util
 import logging
 import multiprocessing
 import multiprocessing.util
+import pydoc
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Callable
+
+import spiderfoot
 
 from sfwebhooks import config
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.escapes import as_typed
-from sfwebhooks.hostdb import MODULE, data_folder, is_deleted, saved_options
+from sfwebhooks.hostdb import MODULE, NO_SCANS, is_deleted, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
+from sfwebhooks.hosts import data_of
 from sfwebhooks.parentage import children, has_crashed, stopped
-from sfwebhooks.plugin import begin_run, settings_of
+from sfwebhooks.plugin import begin_run, say_why_off, settings_of
 from sfwebhooks.recovery import tell_orphans
 from sfwebhooks.scans import RUNS
 
@@ -37,22 +44,50 @@ JOIN_SECONDS = 10.0
 #: seconds that a host that is being stopped goes on sending
 EXIT_SECONDS = 3.0
 FUNCTION = "startSpiderFootScanner"
+SHIM = f"modules.{MODULE}"
 
 _original: Callable[..., Any] | None = None
 #: marks of the scans' processes that are stopped with this one, the host
 _stopped: frozenset[str] = frozenset()
 
 
+class Late:
+    """What has a name in the process that unpickles this; None, if nothing has."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pydoc.locate, (self.name,)
+
+
+class Start:
+    """Stands in the place of the host's function.
+
+    A host that starts its scans with multiprocessing's `spawn` pickles it: as the shim's `start_scan`, which does
+    without the package if that was uninstalled meanwhile; if the shim was, as the host's own function.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return start_scan(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (Late(SHIM), start_scan.__name__, Late(f"sfscan.{FUNCTION}"))
+
+
 def attach() -> None:
     """Put `start_scan` in the place of the host's function, in every loaded module that has it."""
     global _original
+    log.addFilter(_as_module)
+    if importlib.util.find_spec("sfscan") is None:
+        log.warning("webhooks: off: %s", NO_SCANS)
     host = sys.modules.get("sfscan")
-    if host is None or getattr(host, FUNCTION) is start_scan:
+    if host is None or isinstance(getattr(host, FUNCTION), Start):
         return
     _original = getattr(host, FUNCTION)
     for module in list(sys.modules.values()):
         if getattr(module, "__dict__", {}).get(FUNCTION) is _original:
-            setattr(module, FUNCTION, start_scan)
+            setattr(module, FUNCTION, Start())
     if multiprocessing.current_process().name == "MainProcess":
         # one runs while the children live, and before the host stops its log, at which it hangs if a scan's process was
         # killed while it wrote there; the other after they were ended
@@ -80,16 +115,26 @@ def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
         finish(args, scanner, error)
 
 
+def _as_module(record: logging.LogRecord) -> bool:
+    """Let the host's log name our module in its column of components, where it has the name of a record's file."""
+    record.module = MODULE
+    return True
+
+
 def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
-    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules."""
+    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules; else say what
+    has switched webhooks off."""
     try:
         name, scan_id, target, target_type, modules, options = args
-        if MODULE in modules:
-            # the host adds its handler only if there is none, and would be mute
-            importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
+        chosen = MODULE in modules
+        # the host adds its handler only if there is none, and would be mute
+        importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
+        if chosen:
             listen(scan_id, options)
             name, target = as_typed(name, modules), as_typed(target, modules)
             begin_run(scan_id, name, target, target_type, _options(options), modules)
+        else:
+            say_why_off(scan_id, _options(options))
     except Exception:  # the scan must start
         log.exception("webhooks: a bug at the scan's beginning")
 
@@ -162,7 +207,7 @@ def tell_stopped() -> None:
 def _tell_at_exit(stopped: frozenset[str]) -> None:
     """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
-        folder = data_folder()
+        folder = data_of(Path(spiderfoot.__file__).parent.parent)
         settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
         if settings is None:
             return

@@ -65,10 +65,12 @@ class Settings:
 
 
 def find(option: str, data_folder: Path) -> Path | None:
-    """Return the configuration file to use: the module's option, $SFWEBHOOKS_CONFIG, or one in the data folder."""
-    for given in (html.unescape(option), os.environ.get("SFWEBHOOKS_CONFIG", "")):
-        if given:
-            return Path(os.path.expanduser(given))  # noqa: PTH111  # Path's own raises for an unknown user
+    """Return the configuration file to use: the module's option, a path that begins in the data folder;
+    $SFWEBHOOKS_CONFIG; or one in the data folder."""
+    if option:
+        return data_folder / named(html.unescape(option))
+    if os.environ.get("SFWEBHOOKS_CONFIG"):
+        return named(os.environ["SFWEBHOOKS_CONFIG"])
     shared, own = data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"
     sections = [] if is_deleted(shared) else _sections(shared)
     if any(map(is_ours, sections)) or NAMELESS in sections:
@@ -76,6 +78,11 @@ def find(option: str, data_folder: Path) -> Path | None:
     if not is_deleted(own):
         return own
     return shared if any(map(is_nearly_ours, sections)) else None
+
+
+def named(path: str) -> Path:
+    """Return the file that a path written by a person names."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own raises for an unknown user
 
 
 def missing(data_folder: Path) -> ConfigError:
@@ -100,13 +107,25 @@ def disabled() -> bool:
     return os.environ.get("SFWEBHOOKS_DISABLED", "") not in ("", "0")
 
 
+def off(options: Mapping[str, Any]) -> str:
+    """Return what switches webhooks off whatever the settings say, or nothing.
+
+    Args:
+        options: the module's option `enabled`, among others.
+    """
+    if disabled():
+        return "SFWEBHOOKS_DISABLED is set"
+    is_off = options.get("enabled") in (False, 0, "0")
+    return "by the module's option on SpiderFoot's settings page" if is_off else ""
+
+
 def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
     """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
 
     Args:
         options: the module's options `config` and `enabled`, among others.
     """
-    if disabled() or options.get("enabled") in (False, 0, "0"):
+    if off(options):
         return None
     settings = load(find(str(options.get("config") or ""), data_folder))
     return None if settings.enabled is False else settings

@@ -18,12 +18,13 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.checking import mistakes
 from sfwebhooks.catalogue.outside import NO_REMEDIATION
-from sfwebhooks.config import Settings, active, missing
+from sfwebhooks.config import Settings, active, missing, named
 from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
-from sfwebhooks.hostdb import data_folder, saved_options
+from sfwebhooks.hostdb import saved_options
+from sfwebhooks.hosts import used_folder
 from sfwebhooks.jsonvalues import plain
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.severity import Severity
@@ -75,7 +76,7 @@ class Receipt:
 def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Receipt:
     """Commit what another tool tells, for each endpoint that wants it; see `sfwebhooks.emit`."""
     event = event_of(emission, time.time())
-    folder = folder or data_folder()
+    folder = folder or used_folder()
     settings = _settings(config, folder)
     wanted = pipeline.wanted_by(event, settings.endpoints)
     outbox = Outbox(folder / FILE, storage=settings.storage)
@@ -249,7 +250,10 @@ def _settings(config: str, folder: Path) -> Settings:
     Raises:
         ConfigError: there are none, they cannot be used, or webhooks are off.
     """
-    settings = active({**saved_options(folder), **({"config": config} if config else {})}, folder)
+    options = saved_options(folder)
+    if config:
+        options["config"] = str(named(config).absolute())
+    settings = active(options, folder)
     if settings is None:
         raise ConfigError(
             "webhooks are switched off (enabled = false, or SFWEBHOOKS_DISABLED is set); nothing was kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sqlite3
 import time
@@ -27,6 +28,9 @@ ROOT = "ROOT"
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
+#: what a host that is not supported lacks
+NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, by which scans start"
+NO_FILE = "this SpiderFoot is not supported: its database is not a file, but a server such as PostgreSQL"
 #: a result's data, which the host's tables let be NULL, or bytes
 DATA = "ifnull(CAST(data AS TEXT), '')"
 #: its risk, which could be anything too
@@ -65,6 +69,17 @@ def data_folder() -> Path:
         raise ConfigError(
             f"uid {system.user()} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
         ) from error
+
+
+def unsupported(database: str) -> str:
+    """Return what the host lacks that this process runs in, or nothing.
+
+    Args:
+        database: as its options name it: a path, or else the address of a server, with a password.
+    """
+    if importlib.util.find_spec("sfscan") is None:
+        return NO_SCANS
+    return "" if os.path.isfile(database) else NO_FILE  # noqa: PTH113  # Path's own raises for what may not be looked at
 
 
 def database_of(scan_database: str, folder: Path) -> HostDatabase:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
+import shlex
 from pathlib import Path
 
 from sfwebhooks.errors import InstallError
 from sfwebhooks.files import SETTINGS_MAX, content
-from sfwebhooks.owners import make
+from sfwebhooks.hosts import lacks, write
 
 SHIM = "sfp__stor_webhooks.py"
 MARK = "sfwebhooks install"
@@ -38,21 +38,35 @@ def install(folder: Path) -> Path:
     """Write the shim into a modules folder and return its path.
 
     Raises:
-        InstallError: it cannot be written, or a module of that name is there that is not ours.
+        InstallError: it cannot be written, a module of that name is there that is not ours, or this SpiderFoot is not
+            supported.
     """
     path = folder / SHIM
-    text = Path(__file__).with_name("shim.py").read_text(encoding="utf-8")
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    missing = lacks(folder.parent)
+    if missing:
+        raise InstallError(f"{folder.parent} is not supported, and nothing was installed: it lacks {missing}")
     try:
         _check_ours(path)
-        draft.unlink(missing_ok=True)
-        with os.fdopen(make(draft, 0o644), "w", encoding="utf-8") as file:
-            file.write(text)
-        draft.replace(path)
+        write(path, _text())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise InstallError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def trouble(path: Path) -> str:
+    """Return what is wrong with the shim of a SpiderFoot, and what helps; nothing if it is as it should be."""
+    missing = lacks(path.parent.parent)
+    if missing:
+        return f"{path.parent.parent} is not supported: it lacks {missing}"
+    where = "" if _is_pips(path.parent) else f" --spiderfoot {shlex.quote(str(path.parent.parent))}"
+    again = f"sfwebhooks install{where}"
+    try:
+        is_old = content(path, SETTINGS_MAX) != _text().encode()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"the module is not in SpiderFoot, as {path}: {again}"
+    except OSError as error:
+        return f"the module cannot be read: {path}: {error.strerror}"
+    return f"the module in SpiderFoot is another version's: {path}: {again}" if is_old else ""
 
 
 def uninstall(folder: Path) -> Path | None:
@@ -72,6 +86,17 @@ def uninstall(folder: Path) -> Path | None:
     except OSError as error:
         raise InstallError(f"{path} cannot be removed: {error.strerror}") from error
     return path
+
+
+def _text() -> str:
+    return Path(__file__).with_name("shim.py").read_text(encoding="utf-8")
+
+
+def _is_pips(folder: Path) -> bool:
+    try:
+        return folder.samefile(modules_folder())
+    except (InstallError, OSError):
+        return False
 
 
 def _check_ours(path: Path) -> None:

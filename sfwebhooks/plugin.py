@@ -2,8 +2,7 @@
 
 A scanner event comes in as SpiderFootEvent and goes on as a Finding to `scans.ScanRun.accept`. Nothing escapes from a
 method: an exception would stop the host at its start (`__init__`, `watchedEvents`), fail the scan (`watchedEvents`),
-or make the module deaf for the rest of it (`handleEvent`). The host deep-copies and pickles the instance, so
-`__init__` makes nothing.
+or make the module deaf for the rest of it (`handleEvent`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sfwebhooks import config, risks
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source, can_be_wanted, is_wanted
-from sfwebhooks.hostdb import READ_SECONDS, ROOT, HostDatabase
+from sfwebhooks.hostdb import READ_SECONDS, ROOT, HostDatabase, unsupported
 from sfwebhooks.risks import Watched
 from sfwebhooks.scans import RUNS, ScanRun
 
@@ -55,12 +54,18 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     }
     opts: dict[str, Any] = {"config": "", "enabled": True}
     optdescs = {
-        "config": "File with the [webhooks] settings. Empty: spiderfoot.conf or webhooks.ini in the data folder.",
+        "config": "File with the [webhooks] settings; a relative path begins in the data folder. Empty: spiderfoot.conf"
+        " or webhooks.ini there.",
         "enabled": "Send webhooks? False: none, whatever the file says.",
     }
     _run: ScanRun | None = None
     _watched: Any = None
     _last_bug = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies be of the host's class: the host pickles the instance that it made at its start into each scan's
+        process, which never uses it, and has to begin without this package too."""
+        return SpiderFootPlugin, ()
 
     @door
     def setup(self, sfc: Any, userOpts: dict[str, Any] | None = None) -> None:
@@ -93,10 +98,12 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         if self._run:
             self._watched = watched_types(self._run.settings.endpoints, self._run.descriptions, risks.raised())
         else:
-            log.info("webhooks: off: by this module's option, by enabled = false, or by SFWEBHOOKS_DISABLED")
+            say_why_off(self.getScanId(), self.opts, "enabled = false")
 
     def _begun(self, target: Any) -> ScanRun | None:
         """Begin the scan by what the host's database has, and does not tell its modules."""
+        if unsupported(self.opts["__database"]):
+            return None
         row = None
         with suppress(sqlite3.Error):
             row = HostDatabase(self.opts["__database"], READ_SECONDS).scan(self.getScanId())
@@ -123,8 +130,20 @@ def begin_run(
 
 
 def settings_of(opts: dict[str, Any]) -> config.Settings | None:
-    """Return the settings to use, or None if webhooks are switched off; `opts` are the module's and the host's."""
-    return config.active(opts, folder_of(opts))
+    """Return the settings to use, or None if webhooks are switched off or the host is not supported.
+
+    Args:
+        opts: the module's options and the host's.
+    """
+    return None if unsupported(opts["__database"]) else config.active(opts, folder_of(opts))
+
+
+def say_why_off(scan_id: str, opts: dict[str, Any], otherwise: str = "") -> None:
+    """Log what keeps webhooks out of a scan, whatever the settings say; else what else does, if anything."""
+    missing = unsupported(opts["__database"])
+    why = missing or config.off(opts) or otherwise
+    if why:
+        log.log(logging.WARNING if missing else logging.INFO, "webhooks: off: %s", why, extra={"scanId": scan_id})
 
 
 def folder_of(opts: dict[str, Any]) -> Path:

@@ -160,9 +160,11 @@ def hold(lane: Lane, team: Team, clock: Clock, status: int = 401) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of who runs the tests: neither settings nor the SpiderFoots that have the module."""
     for name in ("SFWEBHOOKS_CONFIG", "SFWEBHOOKS_DISABLED", "SPIDERFOOT_DATA"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "own-home"))
 
 
 @pytest.fixture(autouse=True)

@@ -357,7 +357,6 @@ def test_check_says_where_the_module_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
-    (spiderfoot / "sfscan.py").write_text("")
     monkeypatch.syspath_prepend(spiderfoot)
     monkeypatch.delitem(sys.modules, "sfscan", raising=False)
     assert f"warning: the module is not in SpiderFoot, as {shim(spiderfoot)}: sfwebhooks install" in cli("check").out
@@ -494,6 +493,7 @@ def spiderfoot(tmp_path: Path) -> Path:
     folder = tmp_path / "spiderfoot"
     (folder / "modules").mkdir(parents=True)
     (folder / "modules" / "sfp__stor_db.py").write_text("")
+    (folder / "sfscan.py").write_text("")
     return folder
 
 

@@ -111,8 +111,12 @@ def test_a_secret_that_root_makes_belongs_to_the_owner_of_its_folder(shared: Pat
 
 @needs_root
 def test_the_module_that_root_installs_can_be_read_by_the_user(shared: Path) -> None:
+    (shared / "sfscan.py").write_text("")
+    modules = shared / "modules"
+    modules.mkdir()
+    os.chown(modules, NOBODY, NOBODY)
     before = os.umask(0o077)
-    path = install(shared)
+    path = install(modules)
     os.umask(before)
     assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (NOBODY, 0o644)
 

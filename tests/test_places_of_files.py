@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "webhooks.ini").write_text(SETTINGS)
     (tmp_path / "secret").write_text("it has more than 24 characters")
     (tmp_path / "data.json").write_text('{"report_id": "report-1", "title": "Threats"}')
+    (tmp_path / "sfscan.py").touch()
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "sfp__stor_db.py").touch()
     (tmp_path / "webhooks.locks").mkdir(mode=0o700)
@@ -48,7 +49,12 @@ def command(folder: Path, arguments: Sequence[str]) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "sfwebhooks", *arguments],
         cwd=folder,
-        env={**os.environ, "SPIDERFOOT_DATA": str(folder), "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={
+            **os.environ,
+            "HOME": str(folder),
+            "SPIDERFOOT_DATA": str(folder),
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -82,6 +88,7 @@ def command(folder: Path, arguments: Sequence[str]) -> tuple[int, str]:
         ("spiderfoot.db-journal", DRAIN),
         (f"modules/{SHIM}", ("install", "--spiderfoot", ".")),
         (f"modules/{SHIM}", ("uninstall", "--spiderfoot", ".")),
+        (".spiderfoot/webhooks.hosts", ("check",)),
         ("new-secret", ("keygen", "--file", "new-secret")),
         ("got", ("receive", "--port", "0", "--save", "got")),
     ],
@@ -91,6 +98,7 @@ def test_a_pipe_in_the_place_of_a_file_is_said_and_not_waited_for(
 ) -> None:
     url_id = load(folder / "webhooks.ini").endpoints[0].url_id
     path = folder / place.replace("URL", url_id).replace("SCAN", a_scan().id)
+    path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     code, said = command(folder, arguments)

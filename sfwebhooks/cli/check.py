@@ -14,13 +14,14 @@ from rich.console import Console
 
 from sfwebhooks.cli.common import add_config, console, folder, plain, settings, stacked, table
 from sfwebhooks.cli.state import UNKNOWN, Look, look
-from sfwebhooks.config import Settings, disabled
+from sfwebhooks.config import Settings, off
 from sfwebhooks.database import FILE
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError, OutboxError
 from sfwebhooks.hostdb import MODULE, is_deleted, saved_options
-from sfwebhooks.install import SHIM, modules_folder
+from sfwebhooks.hosts import remembered
+from sfwebhooks.install import SHIM, modules_folder, trouble
 from sfwebhooks.keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox import Outbox
@@ -42,8 +43,8 @@ def add(commands: Any) -> None:
         help="show the endpoints with their state, and every mistake in the configuration",
         description="Show the endpoints as they are understood, with their state, and every mistake in the"
         " configuration. Exit code: 0 all is well, 1 there is a mistake or the outbox cannot be used, 3 neither, but an"
-        " endpoint is failing, held or gone, its deliveries wait for too long, or the module is not in the SpiderFoot"
-        " of --spiderfoot.",
+        " endpoint is failing, held or gone, its deliveries wait for too long, or the module is not, or is an"
+        " old one, in a SpiderFoot into which it was installed, or in that of --spiderfoot.",
     )
     add_config(command)
     command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="also look for the module in this SpiderFoot")
@@ -61,12 +62,14 @@ def _check(given: argparse.Namespace) -> int:
     mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
     if not (found.endpoints or found.off or mistakes):
         mistakes.append(f"{found.file}: there is no endpoint that can be used")
-    module = _module(given.spiderfoot)
+    modules = _modules(given.spiderfoot)
     out.print(plain(f"{found.file}: {_switch(found, saved_options(folder(given)))}"))
-    if module is None:
+    if not modules:
         out.print("No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout.")
-    elif module.exists():
-        out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
+    wrong = {module: words for module in modules if (words := trouble(module))}
+    for module in modules:
+        if module not in wrong:
+            out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
     looks, unusable = _looks(found, path, broken)
     mistakes += unusable
     _print_endpoints(found, looks, out)
@@ -75,15 +78,13 @@ def _check(given: argparse.Namespace) -> int:
             out.print(plain(line))
     if given.show_secrets:
         _print_secrets(found, out)
-    absent = module is not None and not module.exists()
-    missing = [f"the module is not in SpiderFoot, as {module}: sfwebhooks install"] if absent else []
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    for warning in [*missing, *outdated(), *found.warnings, *ends, *doubts(path)]:
+    for warning in [*wrong.values(), *outdated(), *found.warnings, *ends, *doubts(path)]:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))
     troubled = [name for name, one in looks.items() if one.is_trouble]
-    troubled += ["the module"] if absent and given.spiderfoot else []
+    troubled += ["the module"] if any(modules[module] for module in wrong) else []
     return _conclude(len(mistakes), troubled, out)
 
 
@@ -116,10 +117,8 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
 
 def _switch(found: Settings, saved: dict[str, str]) -> str:
     """Return in words in which scans webhooks are."""
-    if disabled():
-        return "webhooks are off (SFWEBHOOKS_DISABLED is set)"
-    if saved.get("enabled") == "0":
-        return "webhooks are off (by the module's option on SpiderFoot's settings page)"
+    if off(saved):
+        return f"webhooks are off ({off(saved)})"
     if found.enabled is None:
         return f"webhooks are in scans that choose the module {MODULE}"
     return "webhooks are in every scan" if found.enabled else "webhooks are off (enabled = false)"
@@ -187,18 +186,21 @@ def _tls_problem(endpoint: Endpoint) -> str:
     return ""
 
 
-def _module(spiderfoot: Path | None) -> Path | None:
-    """Return where the module is, or should be, in SpiderFoot; None if nobody said where that is.
+def _modules(spiderfoot: Path | None) -> dict[Path, bool]:
+    """Return where the module is, or should be, in SpiderFoot -> whether somebody wants it there: in the one that the
+    command line names, else those into which it was installed, else the one that is installed for this Python.
 
     Raises:
         InstallError: the folder that was named is none of SpiderFoot.
+        ConfigError: the record of those is damaged.
     """
+    if spiderfoot:
+        return {modules_folder(spiderfoot) / SHIM: True}
+    known = {path / "modules" / SHIM: True for path in remembered()}
     try:
-        return modules_folder(spiderfoot) / SHIM
+        return known or {modules_folder() / SHIM: False}
     except InstallError:
-        if spiderfoot:
-            raise
-        return None  # one that is not installed with pip
+        return {}  # one that is not installed with pip
 
 
 def _print_secrets(found: Settings, out: Console) -> None:

@@ -24,7 +24,8 @@ from sfwebhooks.assembly import sourced
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import clean_text, printable
-from sfwebhooks.hostdb import data_folder, saved_options
+from sfwebhooks.hostdb import saved_options
+from sfwebhooks.hosts import used_folder
 from sfwebhooks.values import nearest, receiver_secrets
 
 T = TypeVar("T")
@@ -105,18 +106,23 @@ def add_config(command: argparse.ArgumentParser) -> None:
 
 def add_data(command: argparse.ArgumentParser) -> None:
     """Add the option that says where the data are."""
-    command.add_argument("--folder", type=Path, metavar="DIR", help="SpiderFoot's data folder ($SPIDERFOOT_DATA)")
+    command.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="SpiderFoot's data folder; by default that of the SpiderFoot which has the module, or $SPIDERFOOT_DATA",
+    )
 
 
 def folder(given: argparse.Namespace) -> Path:
-    """Return the data folder that the command line names.
+    """Return the data folder that the command line names, or that of the SpiderFoot which has the module.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: there is no such folder, or several SpiderFoots have the module.
     """
     if given.folder and not os.path.isdir(given.folder):  # noqa: PTH112  # Path's own raises for what may not be looked at
         raise ConfigError(f"--folder {given.folder}: there is no such folder")
-    return given.folder or data_folder()
+    return given.folder or used_folder()
 
 
 def settings(given: argparse.Namespace) -> config.Settings:
@@ -125,7 +131,9 @@ def settings(given: argparse.Namespace) -> config.Settings:
     Raises:
         ConfigError: there is no configuration.
     """
-    path = config.find(given.config or saved_options(folder(given)).get("config", ""), folder(given))
+    if given.config:
+        return config.load(config.named(given.config))
+    path = config.find(saved_options(folder(given)).get("config", ""), folder(given))
     if path is None:
         raise config.missing(folder(given))
     return config.load(path)

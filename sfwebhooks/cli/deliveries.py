@@ -30,7 +30,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "deliveries",
         help="list the deliveries, the newest first",
-        description="List the deliveries, the last accepted first. All times are UTC.",
+        description="List the deliveries, the last accepted first. With --scan ID also how many of the scan's were"
+        " delivered, wait or are dead, which the web UI may keep from the scan's log until another scan logs something."
+        " All times are UTC.",
     )
     add_filters(command)
     command.add_argument("--state", choices=[state.value for state in State], help="only in this state")
@@ -50,6 +52,10 @@ def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> in
     if not given.follow:
         found = records.deliveries(chosen, given.limit + 1)
         show(found, DELIVERIES, given, out)
+        if given.scan and not given.json:
+            counts = records.counts(chosen).values()
+            numbers = (f"{sum(one.get(state.value, 0) for one in counts)} {state.value}" for state in State)
+            out.print(f"{', '.join(numbers)}.")
         if not given.json:
             shown = {record.endpoint for record in found if record.state is State.WAITING}
             for one in situations(records.path, known_settings(given), shown.__contains__):

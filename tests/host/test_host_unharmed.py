@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks import attach
-from tests.host.conftest import SECRET, Scanner, Team, free_port, host_shim
+from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, host_shim, until
 
 ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
 #: root may write anywhere; without this capability it is like everybody else
@@ -30,6 +30,12 @@ def fine(scanner: Scanner, **options: object) -> str:
     assert scanner.status() == "FINISHED"
     assert len(scanner.hashes()) >= 1
     return log
+
+
+def hide_package(folder: Path) -> None:
+    """Hide our package, as if it were not installed, from processes that look for it in this folder first."""
+    (folder / "sfwebhooks").mkdir(parents=True)
+    (folder / "sfwebhooks" / "__init__.py").write_text("raise ModuleNotFoundError('No module named sfwebhooks')")
 
 
 def test_with_no_configuration(scanner: Scanner) -> None:
@@ -105,10 +111,38 @@ def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scan
 def test_with_the_package_gone_and_the_shim_left(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     missing = scanner.folder / "missing"
-    (missing / "sfwebhooks").mkdir(parents=True)
-    (missing / "sfwebhooks" / "__init__.py").write_text("raise ModuleNotFoundError('No module named sfwebhooks')")
+    hide_package(missing)
     log = fine(scanner, environment=scanner.environment(PYTHONPATH=str(missing)))
     assert "webhooks: off, the package cannot be loaded" in log
+
+
+@pytest.mark.parametrize("uninstalled", ["package", "module"])
+def test_with_something_uninstalled_under_a_running_web_ui(
+    uninstalled: str,
+    scanner: Scanner,
+    checkout: Path,
+    web_ui: Callable[..., WebUi],
+    new_team: Callable[..., Team],
+) -> None:
+    team = new_team(tls=False)
+    scanner.configure(f"{ENABLED}default_url = {team.receiver.url}\nsecret = {SECRET}\n")
+    missing = scanner.folder / "missing"
+    ui = web_ui(checkout, PYTHONPATH=str(missing))
+    ui.start_scan(modules=("sfp_pageinfo",))
+    until(team.ends)
+    before = len(team.got)
+    if uninstalled == "package":
+        hide_package(missing)
+    else:
+        (checkout / "modules" / "sfp__stor_webhooks.py").unlink()
+    scan_id = ui.start_scan(modules=("sfp_pageinfo",))
+    until(lambda: scanner.status() == "FINISHED")
+    assert (len(scanner.hashes()) >= 2, len(team.got)) == (True, before)
+    if uninstalled == "package":
+        ui.start_scan(modules=("sfp_pageinfo",))  # the host keeps the last lines of a log in memory until others come
+        query = "SELECT component FROM tbl_scan_log WHERE scan_instance_id = ? AND message LIKE ?"
+        words = "webhooks: off, the package cannot be loaded%"
+        until(lambda: scanner.rows(query, scan_id, words) == [("sfp__stor_webhooks",)])
 
 
 def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_team: Callable[..., Team]) -> None:

@@ -155,3 +155,18 @@ def test_off_is_off(switch: str, scanner: Scanner, new_team: Callable[..., Team]
     code, _ = scanner.scan(modules=("sfp_pageinfo", "sfp__stor_webhooks"), environment=scanner.environment(**stop))
     assert (code, team.got) == (0, [])
     assert not (scanner.home.data / "webhooks.db").exists()
+
+
+def test_what_became_of_a_web_uis_scan_is_told_by_a_command(
+    scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
+) -> None:
+    team = new_team(tls=False)
+    scanner.configure(
+        f"[webhooks]\nenabled = true\ndefault_url = {team.receiver.url}\nsecret = {SECRET}\nevents = all\n"
+    )
+    scan_id = web_ui().start_scan(modules=("sfp_pageinfo",))
+    until(team.ends)
+    number = len(team.got)
+    until(lambda: scanner.outbox("SELECT count(*) FROM delivery WHERE state = 'delivered'") == [(number,)])
+    listed = scanner.command("deliveries", "--scan", scan_id, "--limit", "1")
+    assert f"{number} delivered" in listed.stdout, listed.stdout
