@@ -29,7 +29,8 @@ from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.escapes import as_typed
-from sfwebhooks.hostdb import MODULE, NO_SCANS, is_deleted, saved_options
+from sfwebhooks.files import is_deleted
+from sfwebhooks.hostdb import MODULE, NO_SCANS, saved_options
 from sfwebhooks.hostlog import listen, stop_listening
 from sfwebhooks.hosts import data_of
 from sfwebhooks.parentage import children, has_crashed, stopped

@@ -17,7 +17,8 @@ from sfwebhooks import pipeline, results
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
-from sfwebhooks.hostdb import DATABASE, HostDatabase, ScanRow, database_of, is_deleted
+from sfwebhooks.files import is_deleted
+from sfwebhooks.hostdb import DATABASE, HostDatabase, ScanRow, database_of
 from sfwebhooks.intake import OUTBOX_FULL
 from sfwebhooks.lifecycle import SEVERITY_OF_END, ended, started
 from sfwebhooks.locks import scan_lock

@@ -22,7 +22,7 @@ from sfwebhooks.doubts import doubts_about, open_to_others
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
-from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.files import is_deleted
 from sfwebhooks.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.textfile import FileState, settled

@@ -99,6 +99,17 @@ def read(file: IO[bytes], most: int) -> bytes:
     return data
 
 
+def is_deleted(path: Path) -> bool:
+    """Say whether a file is not there; one that we may not look at may be."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def demand_regular(path: Path, pipes: bool = False, links: bool = True) -> None:
     """Check that a name is that of a file as `open_regular` opens it, for what opens it by its name.
 

@@ -16,7 +16,7 @@ from sfwebhooks import system
 from sfwebhooks.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.escapes import as_typed
-from sfwebhooks.files import demand_database
+from sfwebhooks.files import demand_database, is_deleted
 from sfwebhooks.findings import SOURCES_MAX, Finding, Source
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.tally import Tally, TopFinding
@@ -91,17 +91,6 @@ def database_of(scan_database: str, folder: Path) -> HostDatabase:
 def not_output(modules: Iterable[str]) -> list[str]:
     """Return those of some modules that are no output modules."""
     return [name for name in modules if name and not name.startswith("sfp__")]
-
-
-def is_deleted(path: Path) -> bool:
-    """Say whether a file is not there; one that we may not look at may be."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def saved_options(folder: Path) -> dict[str, str]:

@@ -34,7 +34,7 @@ from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
-from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.files import is_deleted
 from sfwebhooks.intake import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.records import Records, Selection

@@ -19,7 +19,8 @@ from sfwebhooks.database import FILE
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError, OutboxError
-from sfwebhooks.hostdb import MODULE, is_deleted, saved_options
+from sfwebhooks.files import is_deleted
+from sfwebhooks.hostdb import MODULE, saved_options
 from sfwebhooks.hosts import remembered
 from sfwebhooks.install import SHIM, modules_folder, trouble
 from sfwebhooks.keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form

@@ -16,7 +16,7 @@ from sfwebhooks.cli.reasons import situations, waiting_line
 from sfwebhooks.config import Settings
 from sfwebhooks.database import FILE
 from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Records
 from sfwebhooks.recovery import tell_orphans

@@ -15,7 +15,7 @@ from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
-from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pacing import Health
 from sfwebhooks.pipeline import Line, deliver

@@ -18,7 +18,7 @@ from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
-from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.files import is_deleted
 from sfwebhooks.records import Records
 from sfwebhooks.retry import State
 from sfwebhooks.selection import Selection

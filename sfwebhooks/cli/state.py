@@ -11,7 +11,7 @@ from pathlib import Path
 from sfwebhooks.config import Settings
 from sfwebhooks.cures import cure
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.hostdb import is_deleted
+from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.records import Records
 from sfwebhooks.retry import State
