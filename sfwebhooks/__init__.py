@@ -1,36 +1,29 @@
-"""Webhooks for SpiderFoot: what a scan finds and how it ends, told to other systems while it happens.
+"""Webhooks for SpiderFoot: a scan's findings, and how it ended, are sent to other systems while it runs.
 
-The way of an event, one module a station:
+The way of an event. On the scan's side, in `host/plugin` and `scan/run`:
 
-    plugin -> pipeline.accept -> endpoints (who wants it) -> outbox (committed)                  scan's side
-    lane -> outbox.claim -> pipeline.deliver -> formats -> signing -> sender -> retry -> pacing  background threads
-               -> outbox.settle
+    event -> pipeline.accept -> endpoints (who wants it) -> outbox (committed)
 
-Around it: `attach` puts the plugin into the scanner and wraps its scan start (`risks` and `escapes` know habits of
-the scanner, `install` and `hosts` which scanners have the plugin); `scans` tells beginning and end of a scan exactly
-once (`lifecycle` and `progress` say what is told, `results`, `accepted` and `tally` what a scan came to, `receipts`
-what of it an endpoint was sent, `recovery` does what a dead process could not, `parentage` says whose it was);
-`dispatcher` has the lanes, `crew`, `tenure` and `ledger` are a lane's threads, its time as the URL's only sender, and
-its book; `service` is `sfwebhooks run`; `upkeep` looks after age, size and certificates, and `alerts` tells of trouble.
+In background threads, from `delivery/queue`:
 
-    config -> configfile, assembly, options, values    the INI file
-    textfile, sections, samples, doubts                its bytes, its names, what was never filled in, what to warn of
-    outbox -> queues -> times, claims, rows            scan, senders
-    records -> changes, selection                      the same file for people
-    times, changes -> chunks -> database, schema       many rows at once; the file
-    database -> owners, opening, series                whose it is, how it is opened, whether its numbers can go on
-    sender -> connection, http_reader                  HTTP: a request out, a reply in
-    connection -> route, proxies, addresses, streams, budget, tls, certificates
-    emission -> jsonvalues, catalogue.checking         what other tools tell, with `emit`
-    masking -> decoding, searching                     what others wrote, without secrets
-    config, certificates, cli -> files                 what a name in the settings, or of a command, stands for
-    outbox -> unwritable                               events that it cannot write
+    outbox/claim -> pipeline.deliver -> formats -> signing -> network -> retry, health -> outbox (settled)
 
-`catalogue` has the event types, `message_schema` says the same as JSON Schema, `naming` what headers and events are
-called after one guide or the other. `cli` is the command `sfwebhooks`, `receiver` takes deliveries as a team's receiver
-does, `books` says whether all came, `diagnosis` why one is not verified, `waiting` why some still wait, `cures` what
-helps, `moving` lets what waits go to another endpoint.
-Start reading at `pipeline.py`.
+The rooms, from top to bottom; each imports only what is below it (`tests/test_rooms.py`):
+
+    cli, demo           the command `sfwebhooks`; a real scan without internet
+    emission, service   `emit`, for other tools; `sfwebhooks run`
+    host, receive       inside SpiderFoot; the receiving side
+    scan                a scan's events, its begin and its end
+    delivery            queues, threads and locks of the sending side, alerts, upkeep
+    pipeline            the way of an event, in order
+    config              the settings
+    network             HTTP: a request out, a reply in
+    formats, outbox     one file per format; the SQLite file
+    catalogue           event types, their fields, JSON Schema
+
+Beside the folders stand nouns (`events`, `endpoints`, `attempts`, `severity`), decisions (`retry`, `health`), texts
+(`text`, `jsontext`, `strict_json`, `masking` with `decoding` and `searching`), `signing`, and what touches the system
+(`files`, `text_file`, `system`).
 """
 
 from __future__ import annotations

@@ -16,20 +16,20 @@ from typing import Any
 
 from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
-from sfwebhooks.catalogue.checking import mistakes
-from sfwebhooks.catalogue.outside import NO_REMEDIATION
-from sfwebhooks.config import Settings, active, missing, named
-from sfwebhooks.database import FILE
+from sfwebhooks.catalogue.check import mistakes
+from sfwebhooks.catalogue.emitted import NO_REMEDIATION
+from sfwebhooks.config.settings import Settings, active, missing, named
+from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
-from sfwebhooks.hostdb import saved_options
-from sfwebhooks.hosts import used_folder
-from sfwebhooks.jsonvalues import plain
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.host.hosts import used_folder
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.severity import Severity
-from sfwebhooks.values import nearest
-from sfwebhooks.words import epoch_of, in_line
+from sfwebhooks.strict_json import plain
+from sfwebhooks.text import epoch_of, in_line
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: bytes of data as JSON

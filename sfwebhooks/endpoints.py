@@ -66,7 +66,7 @@ class Endpoint:
     events: tuple[str, ...] = DEFAULT_EVENTS
     #: key in `formats.FORMATS`
     format: str = "generic"
-    #: key in `naming.NAMINGS`: names of our headers; other than the first only with the format generic
+    #: key in `formats/naming.NAMINGS`: names of our headers; other than the first only with the format generic
     naming: str = "spiderfoot"
     #: signing secrets, the current one first
     secrets: tuple[Secret, ...] = ()

@@ -81,7 +81,7 @@ class WebhookEvent:
 class Delivery:
     """One event on its way to one endpoint."""
 
-    #: goes out as X-SpiderFoot-Delivery (`naming`) and webhook-id; the same over retries, restarts and recovery
+    #: goes out as X-SpiderFoot-Delivery (`formats/naming`) and webhook-id; the same over retries, restarts and recovery
     id: str
     event: WebhookEvent
     #: name of the endpoint in the configuration
@@ -96,7 +96,7 @@ class Delivery:
     attempts: int = 0
     #: whether an operator had it sent again
     replayed: bool = False
-    #: whether it was accepted by `backfill`, after its scan was over
+    #: whether it was accepted by `scan/backfill`, after its scan was over
     backfilled: bool = False
     #: of its row in the outbox, 0 if it has none
     number: int = 0

@@ -17,9 +17,9 @@ from urllib.parse import unquote
 
 from sfwebhooks.decoding import View, forms, from_base64, views
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.keys import WHSEC, WHSK, hmac_key, is_asymmetric
-from sfwebhooks.proxies import Proxy
+from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.searching import PART, beginnings, ends, merged
+from sfwebhooks.signing_keys import WHSEC, WHSK, hmac_key, is_asymmetric
 
 MASK = "***"
 #: characters of an error of the scanner that are told

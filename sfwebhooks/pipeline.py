@@ -15,17 +15,17 @@ from functools import cached_property
 from typing import Callable
 
 from sfwebhooks.attempts import Attempt, Failure, Reply, Verdict
-from sfwebhooks.claims import Queue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.content import measure
+from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import masked
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Change, Condition, Health
-from sfwebhooks.queues import Orders
+from sfwebhooks.network.sender import Sender
+from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Orders
 from sfwebhooks.retry import Settlement, decide, in_batch, is_at_fault, is_split, judge
-from sfwebhooks.sender import Sender
 from sfwebhooks.signing import sign
 
 #: epoch seconds

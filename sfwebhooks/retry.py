@@ -21,7 +21,7 @@ from enum import Enum
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.pacing import Change
+from sfwebhooks.health import Change
 
 #: the longest wait that a receiver's Retry-After can ask for, in seconds
 RETRY_AFTER_MAX = 3600.0
@@ -58,7 +58,7 @@ OUTCOME_OF_FAILURE = {
 
 
 class State(str, Enum):
-    """Where a delivery is; the diagram stands in `outbox`."""
+    """Where a delivery is; the diagram stands in `outbox/outbox`."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"

@@ -13,17 +13,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Callable
 
-from sfwebhooks.config import Settings
-from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.status import config_mistake
+from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.recovery import tell_orphans
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.textfile import FileState, state_of
+from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.text_file import FileState, state_of
 from sfwebhooks.trouble import Trouble
-from sfwebhooks.upkeep import Upkeep
-from sfwebhooks.waiting import config_mistake
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks at the configuration and the outbox, and at scans that may have died

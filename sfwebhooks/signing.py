@@ -1,6 +1,6 @@
 """Sign a message: content and a delivery come in, the Request that goes out byte for byte leaves.
 
-Two signatures stand side by side: `X-SpiderFoot-Signature`, or as it is called by the endpoint's `naming`, as both
+Two signatures stand side by side: `X-SpiderFoot-Signature`, or what the endpoint's `formats/naming` calls it, as both
 guides have it (hex HMAC-SHA256 of the raw body), and `webhook-signature` of Standard Webhooks
 (https://www.standardwebhooks.com, v1 and v1a).
 """
@@ -17,8 +17,8 @@ from sfwebhooks import __version__
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content
-from sfwebhooks.keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
-from sfwebhooks.naming import NAMINGS, event_name, naming_of
+from sfwebhooks.formats.naming import NAMINGS, event_name, naming_of
+from sfwebhooks.signing_keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
 #: seconds that a timestamp may be off (Standard Webhooks libraries: five minutes)
 TOLERANCE_SECONDS = 300

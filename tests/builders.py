@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.correlations import Correlation
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, finding_id
-from sfwebhooks.findings import Finding, Source
+from sfwebhooks.scan.correlations import Correlation
+from sfwebhooks.scan.findings import Finding, Source
 from sfwebhooks.severity import Severity
 
 #: 2026-11-21T10:00:00Z in epoch seconds: "now" in tests that do not care

@@ -18,15 +18,15 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.cli import main
-from sfwebhooks.database import FILE
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.queue import Lane
 from sfwebhooks.demo.certificates import Authority, Identity
-from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.lane import Lane
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import REFUSALS_MAX
+from sfwebhooks.health import REFUSALS_MAX
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
 
@@ -170,7 +170,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _nobody_writes_settings_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test wait until the file that it has just written is left alone."""
-    monkeypatch.setattr("sfwebhooks.textfile.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("sfwebhooks.text_file.QUIET_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.claims import Queue
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.queues import Outcome
+from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Outcome
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, a_scan, an_event
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from sfwebhooks.correlations import Correlation
 from sfwebhooks.events import Scan
+from sfwebhooks.scan.correlations import Correlation
 from tests.builders import NOW, a_host_database
 
 #: types of the findings, in turn: high, high, medium, low, info

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.addresses import literal, refusal
+from sfwebhooks.network.addresses import literal, refusal
 
 #: never, whatever the endpoint says
 NEVER = [

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks import config
 from sfwebhooks.cli import main, parser
-from sfwebhooks.database import Storage
+from sfwebhooks.config import settings as config
+from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
+from sfwebhooks.config.values import seconds
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
-from sfwebhooks.findings import DATA_MAX, to_event
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.formats.security_audit import guides_data
-from sfwebhooks.keys import WHPK_HINT
-from sfwebhooks.naming import NAMINGS
-from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
-from sfwebhooks.pacing import FAILURES_MAX, PROBE_SECONDS
+from sfwebhooks.health import FAILURES_MAX, PROBE_SECONDS
+from sfwebhooks.outbox.file import Storage
 from sfwebhooks.retry import RETRY_STATUS, DeadReason
+from sfwebhooks.scan.findings import DATA_MAX, to_event
 from sfwebhooks.signing import sign
-from sfwebhooks.values import seconds
+from sfwebhooks.signing_keys import WHPK_HINT
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.test_signing import WHPK, WHSK
 

@@ -16,18 +16,18 @@ from jsonschema import Draft202012Validator
 
 from sfwebhooks import emission, emit
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
-from sfwebhooks.claims import Queue
+from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli.events import ENDPOINT
-from sfwebhooks.database import FILE
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.formats import FORMATS, generic
-from sfwebhooks.message_schema import document
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, PATIENCE, a_delivery
+from tests.catalogue.test_check import example_of
 from tests.conftest import sql
-from tests.test_checking import example_of
 
 TOLD = [entry for entry in EVENT_TYPES if entry.by_others]
 REPORT = {"report_id": "report-1", "title": "Threats"}

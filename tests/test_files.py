@@ -11,9 +11,9 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.config import find, load, load_mapping
+from sfwebhooks.config.settings import find, load, load_mapping
 from sfwebhooks.files import SETTINGS_MAX, content
-from sfwebhooks.textfile import text_of
+from sfwebhooks.text_file import text_of
 from tests.conftest import Result
 
 #: name -> what the error says; for a name on a command line pipes and devices are read

@@ -13,15 +13,15 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
-from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.findings import to_event
-from sfwebhooks.naming import NAMINGS
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Condition
+from sfwebhooks.formats.naming import NAMINGS
+from sfwebhooks.health import Condition
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.scan.findings import to_event
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_finding, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, soon

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from sfwebhooks import emit
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.message_schema import document
+from sfwebhooks.catalogue.json_schema import document
 from tests.conftest import Result
 from tests.receivers import GUIDES
 from tests.receivers.examples import EXAMPLES, SECURITY_AUDIT, SPIDERFOOT

@@ -7,15 +7,15 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.attempts import Failure, Reply
-from sfwebhooks.claims import Queue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import FAILURES_MAX, Condition, Health
+from sfwebhooks.health import FAILURES_MAX, Condition, Health
+from sfwebhooks.network.sender import Sender
+from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import EXCERPT, Line, accept, deliver, excerpt, wanted_by
 from sfwebhooks.retry import State
-from sfwebhooks.sender import Sender
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, Team

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.config import load
-from sfwebhooks.database import FILE
-from sfwebhooks.install import SHIM
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.config.settings import load
+from sfwebhooks.host.install import SHIM
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, a_host_database, a_scan, an_event
 from tests.conftest import put
 

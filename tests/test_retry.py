@@ -8,7 +8,7 @@ import pytest
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
 from sfwebhooks.events import Batch
-from sfwebhooks.pacing import Change, Condition, Health
+from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.retry import (
     CAUTIOUS_WAIT,
     JITTER,

@@ -15,8 +15,8 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.database import BUSY_SECONDS, FILE
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.outbox.file import BUSY_SECONDS, FILE
+from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
 

@@ -12,8 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
-from sfwebhooks.keys import receiver_form
-from sfwebhooks.naming import NAMINGS
+from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.signing import (
     SIGNATURES_MAX,
     STANDARD,
@@ -24,6 +23,7 @@ from sfwebhooks.signing import (
     sign,
     standard_signature,
 )
+from sfwebhooks.signing_keys import receiver_form
 from tests.builders import NOW, URL, a_delivery, an_endpoint, an_event
 
 # the vector that the libraries of Standard Webhooks test themselves with

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.config import load
-from sfwebhooks.database import FILE
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.config.settings import load
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, a_scan
 from tests.conftest import Team
 from tests.hosted import a_finished_scan
@@ -19,7 +19,7 @@ from tests.systems import SYSTEMS, process
 #: takes a lock, says so, and keeps it until it is told to end
 KEEPER = """
 from pathlib import Path
-from sfwebhooks.locks import url_lock
+from sfwebhooks.outbox.locks import url_lock
 lock = url_lock(Path(sys.argv[1]), sys.argv[2])
 print(lock.take(), flush=True)
 sys.stdin.read()

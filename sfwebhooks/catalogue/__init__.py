@@ -1,8 +1,8 @@
 """The catalogue of event types: every name that can be subscribed to, its dotted alias, what it means, who sends it,
 and what stands in its `data`. The commands, `endpoints` and the documentation read it from here.
 
-`lifecycle`, `found` and `correlations` hold the fields of what a scan sends, `trouble` those of what sfwebhooks tells
-of itself and of failing modules, `outside` those of what other tools tell.
+`scan`, `findings` and `correlations` hold the fields of what a scan sends, `alerts` those of what sfwebhooks reports
+of itself and of failing modules, `emitted` those of what other tools send.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sfwebhooks.catalogue import correlations, found, lifecycle, outside, trouble
+from sfwebhooks.catalogue import alerts, correlations, emitted, findings, scan
 from sfwebhooks.catalogue.fields import Field, choose
 from sfwebhooks.severity import Severity
 
@@ -51,7 +51,7 @@ class EventType:
         if self.sender is Sender.EMIT:
             return self.fields
         labels = tuple(severity.label for severity in reversed(self.severities))
-        return choose(outside.BY_OTHERS.get(self.name, ()), severity=labels)
+        return choose(emitted.BY_OTHERS.get(self.name, ()), severity=labels)
 
     @property
     def example(self) -> dict[str, Any]:
@@ -68,42 +68,42 @@ _INFO, _LOW, _MEDIUM, _HIGH, _CRITICAL = ((severity,) for severity in Severity)
 _EMIT = Sender.EMIT
 
 EVENT_TYPES = (
-    EventType("scan_started", "scan.started", "A scan has begun.", lifecycle.STARTED, _INFO),
-    EventType("scan_progress", "scan.progress", "A running scan tells how far it is.", lifecycle.PROGRESS, _INFO),
-    EventType("scan_completed", "scan.completed", "A scan has finished.", lifecycle.COMPLETED, _INFO),
+    EventType("scan_started", "scan.started", "A scan has begun.", scan.STARTED, _INFO),
+    EventType("scan_progress", "scan.progress", "A running scan tells how far it is.", scan.PROGRESS, _INFO),
+    EventType("scan_completed", "scan.completed", "A scan has finished.", scan.COMPLETED, _INFO),
     EventType(
         "scan_failed",
         "scan.failed",
         "A scan ended because of an error, or its process died.",
-        lifecycle.FAILED,
+        scan.FAILED,
         _MEDIUM,
     ),
-    EventType("scan_aborted", "scan.aborted", "A scan was stopped by somebody.", lifecycle.ABORTED, _LOW),
+    EventType("scan_aborted", "scan.aborted", "A scan was stopped by somebody.", scan.ABORTED, _LOW),
     EventType(
-        "finding.critical", "finding.critical", "A finding of exactly critical severity.", found.CRITICAL, _CRITICAL
+        "finding.critical", "finding.critical", "A finding of exactly critical severity.", findings.CRITICAL, _CRITICAL
     ),
-    EventType("finding.high", "finding.high", "A finding of exactly high severity.", found.HIGH, _HIGH),
+    EventType("finding.high", "finding.high", "A finding of exactly high severity.", findings.HIGH, _HIGH),
     EventType(
         "high_risk_event",
         "finding.high_risk",
         "A finding of high or critical severity.",
-        found.HIGH,
+        findings.HIGH,
         _HIGH + _CRITICAL,
     ),
-    EventType("medium_risk_event", "finding.medium", "A finding of medium severity.", found.MEDIUM, _MEDIUM),
-    EventType("low_risk_event", "finding.low", "A finding of low severity.", found.LOW, _LOW),
-    EventType("info_event", "finding.info", "A plain fact about the target.", found.INFO, _INFO),
+    EventType("medium_risk_event", "finding.medium", "A finding of medium severity.", findings.MEDIUM, _MEDIUM),
+    EventType("low_risk_event", "finding.low", "A finding of low severity.", findings.LOW, _LOW),
+    EventType("info_event", "finding.info", "A plain fact about the target.", findings.INFO, _INFO),
     EventType(
         "vulnerability_found",
         "finding.vulnerability",
         "A vulnerability of the target became known.",
-        found.VULNERABILITY,
+        findings.VULNERABILITY,
     ),
     EventType(
         "malware_detected",
         "finding.malware",
         "Malware or another threat is linked with the target.",
-        found.MALWARE,
+        findings.MALWARE,
     ),
     EventType("correlation_found", "correlation.found", "A rule of the scanner matched.", correlations.FOUND),
     EventType(
@@ -117,22 +117,22 @@ EVENT_TYPES = (
         "cti_report_generated",
         "cti_report.generated",
         "A threat intelligence report was made.",
-        outside.REPORT,
+        emitted.REPORT,
         sender=_EMIT,
     ),
-    EventType("workspace_created", "workspace.created", "A workspace was created.", outside.WORKSPACE, sender=_EMIT),
+    EventType("workspace_created", "workspace.created", "A workspace was created.", emitted.WORKSPACE, sender=_EMIT),
     EventType(
         "multi_scan_completed",
         "multi_scan.completed",
         "A scan of several targets has finished.",
-        outside.MULTI_SCAN,
+        emitted.MULTI_SCAN,
         sender=_EMIT,
     ),
     EventType(
         "system_alert",
         "system.alert",
         "Something about the webhooks themselves needs a look.",
-        trouble.ALERT,
+        alerts.ALERT,
         _INFO + _MEDIUM + _HIGH,
         Sender.ENGINE,
     ),
@@ -140,7 +140,7 @@ EVENT_TYPES = (
         "resource_warning",
         "resource.warning",
         "The outbox fills or could not be written, or deliveries wait for long.",
-        trouble.RESOURCE,
+        alerts.RESOURCE,
         _MEDIUM + _HIGH,
         Sender.ENGINE,
     ),
@@ -148,28 +148,28 @@ EVENT_TYPES = (
         "module_error",
         "module.error",
         "A module of the scanner failed, or logged an error: once for each exception.",
-        trouble.MODULE_ERROR,
+        alerts.MODULE_ERROR,
         _LOW,
     ),
     EventType(
         "remediation.started",
         "remediation.started",
         "The mending of a finding has begun.",
-        outside.REMEDIATION_STARTED,
+        emitted.REMEDIATION_STARTED,
         sender=_EMIT,
     ),
     EventType(
         "remediation.completed",
         "remediation.completed",
         "A finding was mended.",
-        outside.REMEDIATION_COMPLETED,
+        emitted.REMEDIATION_COMPLETED,
         sender=_EMIT,
     ),
     EventType(
         "hephaestus.phase_completed",
         "hephaestus.phase_completed",
         "A phase of a Hephaestus analysis is done.",
-        outside.PHASE,
+        emitted.PHASE,
         sender=_EMIT,
     ),
 )

@@ -1,9 +1,9 @@
-"""What `data` holds in what the scanner's rules found, key by key as the module `correlations` builds it."""
+"""What `data` holds in what the scanner's rules found, key by key as the module `scan/correlations` builds it."""
 
 from __future__ import annotations
 
 from sfwebhooks.catalogue.fields import SCAN, SEVERITIES, Field
-from sfwebhooks.catalogue.found import BUCKET, SOURCE
+from sfwebhooks.catalogue.findings import BUCKET, SOURCE
 
 FOUND = (
     *SCAN,

@@ -20,10 +20,10 @@ from sfwebhooks.cli import (
     demo,
     drain,
     emit,
-    endpoint,
+    endpoints,
     events,
-    host,
-    keys,
+    install,
+    keygen,
     move,
     receive,
     replay,
@@ -34,9 +34,9 @@ from sfwebhooks.cli import (
 from sfwebhooks.errors import OutboxBusyError, WebhooksError
 
 FAMILIES = (
-    host,
+    install,
     check,
-    endpoint,
+    endpoints,
     receive,
     emit,
     drain,
@@ -48,7 +48,7 @@ FAMILIES = (
     move,
     backfill,
     events,
-    keys,
+    keygen,
     verify,
     demo,
 )

@@ -14,8 +14,9 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks import backfill
-from sfwebhooks.cli.common import (
+from sfwebhooks.cli.bar import Bar
+from sfwebhooks.cli.replay import deliveries
+from sfwebhooks.cli.terminal import (
     add_config,
     console,
     demand_sending,
@@ -26,22 +27,21 @@ from sfwebhooks.cli.common import (
     settings,
     stop_signal,
 )
-from sfwebhooks.cli.progress import Bar
-from sfwebhooks.cli.replay import deliveries
-from sfwebhooks.config import Settings
-from sfwebhooks.database import FILE
-from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.config.values import rate, seconds
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.status import ENDED, situation, why_waiting
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
-from sfwebhooks.intake import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
-from sfwebhooks.locks import scan_lock
-from sfwebhooks.records import Records, Selection
-from sfwebhooks.recovery import REPLAY_CHUNK, tell_orphans
+from sfwebhooks.outbox.admission import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.listing import Records, Selection
+from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.retry import State
-from sfwebhooks.values import rate, seconds
-from sfwebhooks.waiting import ENDED, situation, why_waiting
+from sfwebhooks.scan import backfill
+from sfwebhooks.scan.recovery import REPLAY_CHUNK, tell_orphans
 
 HELP = """
 Tell an endpoint a scan that is over: its beginning, its findings and correlations, its end, as SpiderFoot's database

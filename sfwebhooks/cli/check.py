@@ -12,23 +12,23 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import add_config, console, folder, plain, settings, stacked, table
 from sfwebhooks.cli.state import UNKNOWN, Look, look
-from sfwebhooks.config import Settings, off
-from sfwebhooks.database import FILE
+from sfwebhooks.cli.terminal import add_config, console, folder, plain, settings, stacked, table
+from sfwebhooks.config.settings import Settings, off
+from sfwebhooks.delivery.status import CONFIG_MISTAKE
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError, OutboxError
 from sfwebhooks.files import is_deleted
-from sfwebhooks.hostdb import MODULE, saved_options
-from sfwebhooks.hosts import remembered
-from sfwebhooks.install import SHIM, modules_folder, trouble
-from sfwebhooks.keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
-from sfwebhooks.locks import endpoint_lock, url_lock
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.owners import checked, doubts, obstacle, refused
-from sfwebhooks.tls import context_for, expiring
-from sfwebhooks.waiting import CONFIG_MISTAKE
+from sfwebhooks.host.hosts import remembered
+from sfwebhooks.host.install import SHIM, modules_folder, trouble
+from sfwebhooks.network.tls import context_for, expiring
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import endpoint_lock, url_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import checked, doubts, obstacle, refused
+from sfwebhooks.scan.host_database import MODULE, saved_options
+from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 
 #: the exit code where somebody has to do something, and not to the settings
 LOOK = 3

@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.cli.deliveries import add_listing, show
-from sfwebhooks.cli.listing import DEAD
+from sfwebhooks.cli.delivery_table import DEAD
+from sfwebhooks.cli.filters import add_choice, add_filters, choice, on_outbox, selection
 from sfwebhooks.cli.replay import add_replay, deliveries, demand, print_counts, total
-from sfwebhooks.cli.selecting import add_choice, add_filters, choice, on_outbox, selection
 from sfwebhooks.cli.show import add_show
-from sfwebhooks.records import Records
+from sfwebhooks.outbox.listing import Records
 from sfwebhooks.retry import State
 
 

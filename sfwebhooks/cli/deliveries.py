@@ -11,15 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import known_settings, plain, said
-from sfwebhooks.cli.listing import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
+from sfwebhooks.cli.delivery_table import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
+from sfwebhooks.cli.filters import add_filters, on_outbox, selection
 from sfwebhooks.cli.reasons import situations, waiting_line
-from sfwebhooks.cli.selecting import add_filters, on_outbox, selection
+from sfwebhooks.cli.terminal import known_settings, plain, said
+from sfwebhooks.config.values import number
 from sfwebhooks.errors import OutboxBusyError
-from sfwebhooks.records import Record, Records
+from sfwebhooks.outbox.listing import Record, Records
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.selection import Selection
-from sfwebhooks.values import number
 
 #: seconds between two looks for new attempts
 POLL_SECONDS = 0.5

@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.cli.common import console, plain, table
-from sfwebhooks.demo import story
-from sfwebhooks.demo.reading import slack_message
+from sfwebhooks.cli.terminal import console, plain, table
+from sfwebhooks.demo import run
+from sfwebhooks.demo.slack_text import slack_message
 from sfwebhooks.demo.teams import Team
 from sfwebhooks.retry import State
 
@@ -37,14 +37,14 @@ def add(commands: Any) -> None:
 
 def _demo(given: argparse.Namespace) -> int:
     out = console()
-    story.demand_scanner()
+    run.demand_scanner()
     for number in (signal.SIGINT, signal.SIGTERM):  # both go the same way, everything is cleaned up;
         signal.signal(number, signal.default_int_handler)  # a shell starts what is in the background deaf to SIGINT
     out.print(
-        plain(f"The real SpiderFoot scans {story.TARGET}, a fictional company on this machine; three teams listen.")
+        plain(f"The real SpiderFoot scans {run.TARGET}, a fictional company on this machine; three teams listen.")
     )
     with watching(out) as watch:
-        told = story.run(watch, given.keep, given.compare)
+        told = run.run(watch, given.keep, given.compare)
     for show in (_slack, _siem, _teams):
         show(told, out)
     _scan(told, out)
@@ -59,7 +59,7 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 @contextmanager
-def watching(out: Console) -> Iterator[story.Watch]:
+def watching(out: Console) -> Iterator[run.Watch]:
     """Show a line that changes, or in a pipe a line each five seconds."""
     begin = time.monotonic()
     last = [begin - 5]
@@ -81,7 +81,7 @@ def watching(out: Console) -> Iterator[story.Watch]:
         yield lambda status, findings, teams: spinner.update(plain(line(status, findings, teams)))
 
 
-def _slack(told: story.Told, out: Console) -> None:
+def _slack(told: run.Told, out: Console) -> None:
     """Show some Slack messages, one of each kind."""
     messages = [received.message for team in told.teams if team.name == "slack_alerts" for received in team.got]
     kinds = {message["blocks"][0]["text"]["text"]: message for message in messages}
@@ -93,7 +93,7 @@ def _slack(told: story.Told, out: Console) -> None:
         out.print()
 
 
-def _siem(told: story.Told, out: Console) -> None:
+def _siem(told: run.Told, out: Console) -> None:
     """Show the worst event that the SIEM got."""
     events = [received.message for team in told.teams if team.name == "siem_system" for received in team.got]
     worst = max(events, key=lambda event: int(event["severity_level"]), default=None)
@@ -110,7 +110,7 @@ def plain_json(value: object) -> Text:
     return Text("\n").join(plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines())
 
 
-def _teams(told: story.Told, out: Console) -> None:
+def _teams(told: run.Told, out: Console) -> None:
     rows = table("team", "protected by", "accepted", "received", "verified")
     for team in told.teams:
         rows.add_row(
@@ -129,7 +129,7 @@ def _teams(told: story.Told, out: Console) -> None:
         out.print(plain(problem, "red"))
 
 
-def _scan(told: story.Told, out: Console) -> None:
+def _scan(told: run.Told, out: Console) -> None:
     totals = {state: sum(counts.get(state.value, 0) for counts in told.outbox.values()) for state in State}
     states = ", ".join(f"{number} {state.value}" for state, number in totals.items())
     out.print(plain(f"Outbox: {states}."))

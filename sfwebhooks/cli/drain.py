@@ -11,19 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import add_config, console, demand_sending, folder, plain, said, settings, stop_signal
 from sfwebhooks.cli.reasons import situations, waiting_line
-from sfwebhooks.config import Settings
-from sfwebhooks.database import FILE
-from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.cli.terminal import add_config, console, demand_sending, folder, plain, said, settings, stop_signal
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.config.values import seconds
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.status import ENDED
+from sfwebhooks.delivery.upkeep import expire
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.records import Records
-from sfwebhooks.recovery import tell_orphans
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.upkeep import expire
-from sfwebhooks.values import seconds
-from sfwebhooks.waiting import ENDED
+from sfwebhooks.scan.recovery import tell_orphans
 
 
 def add(commands: Any) -> None:

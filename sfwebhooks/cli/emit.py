@@ -7,10 +7,10 @@ import errno
 import logging
 from typing import Any
 
-from sfwebhooks.cli.common import add_config, console, folder, named_content, plain
+from sfwebhooks.cli.terminal import add_config, console, folder, named_content, plain
 from sfwebhooks.emission import DATA_MAX, Emission, Receipt, keep
 from sfwebhooks.errors import EmitError
-from sfwebhooks.jsonvalues import parsed
+from sfwebhooks.strict_json import parsed
 
 #: bytes of a file: the data, written with spaces and line ends, and a message around them
 FILE_MAX = 2 * DATA_MAX

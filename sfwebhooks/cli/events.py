@@ -12,15 +12,15 @@ from rich.text import Text
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
 from sfwebhooks.catalogue.fields import Field
-from sfwebhooks.catalogue.lifecycle import SERIES
-from sfwebhooks.cli.common import console, plain, stacked, table
+from sfwebhooks.catalogue.json_schema import document
+from sfwebhooks.catalogue.scan import SERIES
+from sfwebhooks.cli.terminal import console, plain, stacked, table
+from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint, Secret
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, id_of
 from sfwebhooks.formats import generic
-from sfwebhooks.message_schema import document
 from sfwebhooks.severity import Severity
-from sfwebhooks.values import nearest
 
 #: columns from which on the alias has a column of its own
 WIDE = 130

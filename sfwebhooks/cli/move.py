@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import endpoint_named, plain
+from sfwebhooks.cli.filters import add_choice, choice, on_outbox
 from sfwebhooks.cli.replay import deliveries, demand, print_counts, total
-from sfwebhooks.cli.selecting import add_choice, choice, on_outbox
+from sfwebhooks.cli.terminal import endpoint_named, plain
+from sfwebhooks.delivery.moving import move
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.moving import move
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.records import Records
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 
 HELP = """

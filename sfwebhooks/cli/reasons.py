@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sfwebhooks.config import Settings
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.records import Records
-from sfwebhooks.waiting import IDLE, Situation, situation, why_waiting
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.status import IDLE, Situation, situation, why_waiting
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 
 
 def situations(

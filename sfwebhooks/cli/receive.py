@@ -19,9 +19,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from sfwebhooks.assembly import resolved
-from sfwebhooks.books import Account, Books
-from sfwebhooks.cli.common import (
+from sfwebhooks.cli.terminal import (
     add_config,
     console,
     endpoint_named,
@@ -31,13 +29,15 @@ from sfwebhooks.cli.common import (
     said,
     without_mistake,
 )
+from sfwebhooks.config.endpoint import resolved
+from sfwebhooks.config.values import number as whole_number
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_regular, open_to_append
-from sfwebhooks.naming import naming_of
-from sfwebhooks.receiver import Checks, Received, Receiver, server_context
-from sfwebhooks.values import number as whole_number
-from sfwebhooks.words import in_line
+from sfwebhooks.formats.naming import naming_of
+from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.text import in_line
 
 #: characters of a value in a line
 WORD = 200
@@ -232,7 +232,7 @@ def _saved(path: Path) -> io.FileIO:
 
 
 def _save(received: Received, file: io.FileIO, out: Console) -> None:
-    """Append a request to a file, as `captured` reads it.
+    """Append a request to a file, as `receive/capture` reads it.
 
     Raises:
         OSError: it cannot be written, which is shown; its sender gets no answer, and sends it again.

@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.common import plain, said, table
-from sfwebhooks.cli.selecting import add_choice, choice, on_outbox
+from sfwebhooks.cli.filters import add_choice, choice, on_outbox
+from sfwebhooks.cli.terminal import plain, said, table
+from sfwebhooks.config.values import rate
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.records import Records
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.selection import Selection
-from sfwebhooks.values import rate
-from sfwebhooks.words import duration
+from sfwebhooks.text import duration
 
 STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}
 Counts = Mapping[str, Mapping[str, int]]

@@ -8,10 +8,10 @@ import signal
 import threading
 from typing import Any
 
-from sfwebhooks.cli.common import add_config, demand_sending, folder, settings
-from sfwebhooks.database import FILE
+from sfwebhooks.cli.terminal import add_config, demand_sending, folder, settings
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.owners import doubts
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.permissions import doubts
 from sfwebhooks.service import Service
 
 

@@ -10,17 +10,17 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.cli.common import add_config, known_settings, plain, table
-from sfwebhooks.cli.listing import as_json, fields_of, fields_of_attempt
+from sfwebhooks.cli.delivery_table import as_json, fields_of, fields_of_attempt
+from sfwebhooks.cli.filters import on_outbox
 from sfwebhooks.cli.reasons import situations
-from sfwebhooks.cli.selecting import on_outbox
-from sfwebhooks.cures import cure, meaning
+from sfwebhooks.cli.terminal import add_config, known_settings, plain, table
+from sfwebhooks.delivery.cures import cure, meaning
+from sfwebhooks.delivery.status import why_waiting
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
-from sfwebhooks.records import Record, Records
-from sfwebhooks.redaction import WITHHELD, for_chat
+from sfwebhooks.formats.redaction import WITHHELD, for_chat
+from sfwebhooks.outbox.listing import Record, Records
 from sfwebhooks.retry import State
-from sfwebhooks.waiting import why_waiting
-from sfwebhooks.words import in_line, moment, text_of
+from sfwebhooks.text import in_line, moment, text_of
 
 #: characters of a finding
 DATA = 200

@@ -8,17 +8,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.config import Settings
-from sfwebhooks.cures import cure
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.cures import cure
+from sfwebhooks.delivery.status import Situation, hanging, paused, situation, why_waiting
+from sfwebhooks.delivery.upkeep import AGE_SHARE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.records import Records
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.selection import Selection
-from sfwebhooks.upkeep import AGE_SHARE
-from sfwebhooks.waiting import Situation, hanging, paused, situation, why_waiting
-from sfwebhooks.words import duration, moment
+from sfwebhooks.text import duration, moment
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.captured import Captured, from_file, from_parts
-from sfwebhooks.cli.common import (
+from sfwebhooks.cli.terminal import (
     add_config,
     console,
     endpoint_named,
@@ -23,10 +22,11 @@ from sfwebhooks.cli.common import (
     said,
     without_mistake,
 )
-from sfwebhooks.diagnosis import Diagnosis, diagnose
 from sfwebhooks.errors import CaptureError, ConfigError
-from sfwebhooks.receiver import BODY_MAX
-from sfwebhooks.words import epoch_of
+from sfwebhooks.receive.capture import Captured, from_file, from_parts
+from sfwebhooks.receive.diagnosis import Diagnosis, diagnose
+from sfwebhooks.receive.server import BODY_MAX
+from sfwebhooks.text import epoch_of
 
 #: bytes of a file that are read: as much as `receive` takes in one request
 CAPTURE_MAX = BODY_MAX

@@ -1,4 +1,4 @@
-"""The fictional web as an HTTP proxy: absolute-form requests come in, the pages of `acme` and `elsewhere` go out.
+"""The fictional web as an HTTP proxy: absolute-form requests come in, the pages of `company` and `web` go out.
 
 It listens on 127.0.0.1 only and never opens a connection of its own: CONNECT is refused with 403, so is a request
 that was not meant for a proxy; an unknown host gets 502.
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
 
-from sfwebhooks.demo import acme, elsewhere
+from sfwebhooks.demo import company, web
 from sfwebhooks.demo.page import Page, html
 
 
@@ -80,7 +80,7 @@ class Site:
         return html("Forbidden", "<h1>The fictional web knows no tunnels</h1>", status=403)
 
     def _find(self, host: str, path: str, query: str) -> Page | None:
-        return acme.answer(host, path, self._pages) or elsewhere.answer(host, path, dict(parse_qsl(query)))
+        return company.answer(host, path, self._pages) or web.answer(host, path, dict(parse_qsl(query)))
 
     def _count(self, host: str, answered: bool) -> None:
         with self._counting:

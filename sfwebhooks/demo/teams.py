@@ -13,9 +13,9 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sfwebhooks.books import Account, Books
 from sfwebhooks.demo.certificates import Authority, Identity
-from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 
 SLACK_PATH = "/services/T00000000/B00000000/"
 

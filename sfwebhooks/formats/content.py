@@ -9,8 +9,8 @@ from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, WebhookEvent
+from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.jsontext import Stored, written
-from sfwebhooks.naming import NAMINGS
 
 #: bytes of a message without what the event, the scan and the endpoint have of their own
 ENVELOPE = 640

@@ -15,8 +15,8 @@ from sfwebhooks.events import Delivery, timestamp, whole_seconds
 from sfwebhooks.formats import security_audit
 from sfwebhooks.formats.content import BRACKETS, Content, array, data_of
 from sfwebhooks.formats.cutting import fitted
+from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
-from sfwebhooks.naming import NAMINGS
 
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:

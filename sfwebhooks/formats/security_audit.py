@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sfwebhooks.catalogue.outside import NO_REMEDIATION
+from sfwebhooks.catalogue.emitted import NO_REMEDIATION
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
-from sfwebhooks.naming import SECURITY_AUDIT, event_name
-from sfwebhooks.notice import WHY
-from sfwebhooks.words import numbers, readable, text_of
+from sfwebhooks.formats.chat import WHY
+from sfwebhooks.formats.naming import SECURITY_AUDIT, event_name
+from sfwebhooks.text import numbers, readable, text_of
 
 Data = dict[str, Any]
 #: severities that the guide counts; a plain fact is no issue there

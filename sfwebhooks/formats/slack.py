@@ -19,9 +19,9 @@ from typing import Any, Callable
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
+from sfwebhooks.formats.chat import Notice, notice
 from sfwebhooks.formats.content import Content
 from sfwebhooks.jsontext import written
-from sfwebhooks.notice import Notice, notice
 
 TEXT_MAX = 4000
 HEADER_MAX = 150

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sfwebhooks.config import load_mapping
+from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.findings import to_event
-from sfwebhooks.scans import ScanRun
+from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.run import ScanRun
 from tests.benchmarks.measure import Measure, Row, each
 from tests.builders import a_finding, a_host_database, a_scan
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sfwebhooks.config import load_mapping
-from sfwebhooks.database import FILE
-from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.options import ENDPOINT_OPTIONS
+from sfwebhooks.config.options import ENDPOINT_OPTIONS
+from sfwebhooks.config.settings import load_mapping
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.pipeline import accept
 from tests.benchmarks import looping
 from tests.benchmarks.accepting import event_of

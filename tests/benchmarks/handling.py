@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.database import FILE
-from sfwebhooks.scans import RUNS
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.scan.run import RUNS
 from tests.benchmarks.accepting import BARE, DEAD
 from tests.benchmarks.measure import Measure, Row, each
 from tests.builders import a_host_database, a_scan
@@ -56,7 +56,7 @@ def a_module(database: Path) -> Any:
     """Return our module as the scanner has it when a scan has begun."""
     from spiderfoot import SpiderFootTarget
 
-    from sfwebhooks.plugin import sfp__stor_webhooks
+    from sfwebhooks.host.plugin import sfp__stor_webhooks
 
     module = sfp__stor_webhooks()
     module.setScanId(SCAN.id)

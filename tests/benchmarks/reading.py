@@ -12,31 +12,34 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from sfwebhooks import captured, decoding, jsontext, jsonvalues, keys, masking, redaction, searching, values, words
-from sfwebhooks.addresses import literal
+from sfwebhooks import decoding, jsontext, masking, searching, signing_keys, strict_json
+from sfwebhooks import text as words
 from sfwebhooks.attempts import Reply
-from sfwebhooks.books import Books
-from sfwebhooks.captured import Captured
-from sfwebhooks.cli.common import longest_word, table
-from sfwebhooks.clocks import clock_words
-from sfwebhooks.config import find, load
-from sfwebhooks.cures import cure
-from sfwebhooks.diagnosis import diagnose
+from sfwebhooks.cli.terminal import longest_word, table
+from sfwebhooks.config import values
+from sfwebhooks.config.options import name_problem
+from sfwebhooks.config.settings import find, load
+from sfwebhooks.delivery.cures import cure
 from sfwebhooks.emission import event_of
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.escapes import unescaped
 from sfwebhooks.events import Delivery, clean_text, printable
-from sfwebhooks.findings import to_event
-from sfwebhooks.formats import FORMATS
-from sfwebhooks.hostlog import ModuleError, _failed
-from sfwebhooks.hostlog import to_event as error_event
-from sfwebhooks.http_reader import ReplyReader
-from sfwebhooks.naming import naming_of
-from sfwebhooks.options import name_problem
+from sfwebhooks.formats import FORMATS, redaction
+from sfwebhooks.formats.naming import naming_of
+from sfwebhooks.network.addresses import literal
+from sfwebhooks.network.http_reader import ReplyReader
+from sfwebhooks.network.proxy import is_proxys, proxy_url, proxys_refusal
 from sfwebhooks.pipeline import excerpt
-from sfwebhooks.proxies import is_proxys, proxy_url, proxys_refusal
-from sfwebhooks.receiver import Received
+from sfwebhooks.receive import capture
+from sfwebhooks.receive.capture import Captured
+from sfwebhooks.receive.clock_skew import clock_words
+from sfwebhooks.receive.completeness import Books
+from sfwebhooks.receive.diagnosis import diagnose
+from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import judge, retry_after
+from sfwebhooks.scan.escapes import unescaped
+from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.host_log import ModuleError, _failed
+from sfwebhooks.scan.host_log import to_event as error_event
 from sfwebhooks.severity import severity_of, special_of
 from sfwebhooks.signing import problems
 from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -161,13 +164,13 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "special_of": special_of,
     "kept": lambda text: jsontext.kept({"data": text, "number": 1.5}),
     "Stored": lambda text: len(jsontext.Stored(text)),
-    "parsed": lambda text: jsonvalues.parsed(data(text)),
-    "plain": lambda text: jsonvalues.plain({text: [text]}),
+    "parsed": lambda text: strict_json.parsed(data(text)),
+    "plain": lambda text: strict_json.plain({text: [text]}),
     "emit": lambda text: event_of("cti_report_generated", {"report_id": text, "title": text}, text, None, NOW),
     "emit, the type": lambda text: event_of(text, {}, None, None, NOW),
-    "captured, a file": lambda text: captured.from_file(data(text)),
-    "captured, a header": lambda text: captured.from_file(b"POST / HTTP/1.1\r\na: " + data(text) + b"\r\n\r\n"),
-    "captured, --header": lambda text: captured.from_parts([f"a: {text}", f"{text}: a"], b""),
+    "captured, a file": lambda text: capture.from_file(data(text)),
+    "captured, a header": lambda text: capture.from_file(b"POST / HTTP/1.1\r\na: " + data(text) + b"\r\n\r\n"),
+    "captured, --header": lambda text: capture.from_parts([f"a: {text}", f"{text}: a"], b""),
     "verify, the body": lambda text: verify(data(text)),
     "verify, a body of JSON": lambda text: verify(json.dumps({"a": text}, ensure_ascii=True).encode()),
     "verify, the id": lambda text: verify(b"{}", **{"webhook-id": text}),
@@ -223,7 +226,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "values: quotes_in": lambda text: values.quotes_in([text, f'"{text}']),
     "values: nearest": lambda text: values.nearest(text, ["generic", "slack", text[:30]]),
     "name_problem": lambda text: name_problem(f"header.{text}"),
-    "key problem": lambda text: keys.problem(f"whsec_{text}"),
+    "key problem": lambda text: signing_keys.problem(f"whsec_{text}"),
     "literal": literal,
     "a cell of a table": shown_in_a_table,
 }
@@ -271,12 +274,12 @@ OF_ITEMS: dict[str, tuple[Callable[[int], Any], Callable[[Any], object]]] = {
         lambda size: b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (size // 6) + b"\r\n",
         lambda reply: read(reply),
     ),
-    "captured: chunks": (chunked, captured.from_file),
-    "captured: lines": (lambda size: b'{"headers":{"a":"b"},"body":""}\n' * (size // 32), captured.from_file),
-    "captured: headers": (lambda size: b"a: b\r\n" * (size // 6) + b"\r\n", captured.from_file),
+    "captured: chunks": (chunked, capture.from_file),
+    "captured: lines": (lambda size: b'{"headers":{"a":"b"},"body":""}\n' * (size // 32), capture.from_file),
+    "captured: headers": (lambda size: b"a: b\r\n" * (size // 6) + b"\r\n", capture.from_file),
     "parsed: many keys, the last one twice": (
         lambda size: ("{" + "".join(f'"k{at}":1,' for at in range(size // 10)) + '"z":1,"z":1}').encode(),
-        jsonvalues.parsed,
+        strict_json.parsed,
     ),
     "kept: many numbers": (lambda size: {"data": [0.5] * (size // 4)}, jsontext.kept),
     "readable: many texts": (lambda size: {str(at): "a\u200b" for at in range(size // 10)}, words.readable),

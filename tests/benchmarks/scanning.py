@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sfwebhooks.database import FILE
-from sfwebhooks.demo import host
+from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.site import Site
 from sfwebhooks.events import finding_id
-from sfwebhooks.hostdb import HostDatabase
-from sfwebhooks.install import SHIM, install, modules_folder
+from sfwebhooks.host.install import SHIM, install, modules_folder
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.scan.host_database import HostDatabase
 from tests.benchmarks.accepting import DEAD
 from tests.benchmarks.handling import write_settings
 from tests.benchmarks.measure import Measure, Row

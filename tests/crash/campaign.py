@@ -16,10 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sfwebhooks.database import FILE
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.schema import VERSION
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.schema import VERSION
 from tests.builders import PATIENCE, a_scan, an_endpoint
 from tests.crash.books import OK, Books
 from tests.crash.catcher import Catcher, Caught

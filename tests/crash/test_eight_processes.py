@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.database import FILE
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import a_scan, an_endpoint
 from tests.crash.books import OK, Books
 from tests.crash.catcher import Catcher, Caught

@@ -14,13 +14,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Callable
 
-from sfwebhooks.dispatcher import Dispatcher
+from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.lifecycle import started
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
+from sfwebhooks.scan.lifecycle import started
 from tests.builders import PATIENCE, an_event
 from tests.crash.catcher import MARK
 

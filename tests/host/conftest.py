@@ -24,10 +24,10 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.demo import host
+from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.demo.site import Site
-from sfwebhooks.receiver import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 
 if importlib.util.find_spec("sfscan") is None:
     collect_ignore_glob = ["*"]  # without a scanner there is nothing to test here; CI runs both ways

@@ -6,7 +6,7 @@ import threading
 from typing import Callable
 
 from sfwebhooks.events import correlation_id, delivery_id, finding_id, lifecycle_id
-from sfwebhooks.receiver import Received
+from sfwebhooks.receive.server import Received
 from tests.host.conftest import QUICK, SECRET, Scanner, Team, sequence
 
 #: deliveries that the endpoint takes while the scan runs

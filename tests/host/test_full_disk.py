@@ -11,9 +11,9 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.receiver import Received
+from sfwebhooks.receive.server import Received
 from tests.host.conftest import SECRET, Scanner, Team, until
-from tests.test_database import fill
+from tests.outbox.test_file import fill
 
 #: deliveries that arrive before the disk is full
 BEFORE = 2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks import attach
+from sfwebhooks.host import attach
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, host_shim, until
 
 ENABLED = "[webhooks]\nenabled = true\nevents = all\n"

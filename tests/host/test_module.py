@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.events import clean_text
-from sfwebhooks.plugin import sfp__stor_webhooks
+from sfwebhooks.host.plugin import sfp__stor_webhooks
 
 USE_CASES = {"Footprint", "Passive", "Investigate"}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from sfwebhooks.books import Books
+from sfwebhooks.receive.completeness import Books
 from tests.host.conftest import Scanner, Team, stop_group, until
 from tests.host.test_scan_dies import configure, scan_process
 

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from sfwebhooks.redaction import WITHHELD, for_chat
+from sfwebhooks.formats.redaction import WITHHELD, for_chat
 
 
 @pytest.mark.parametrize("module", ["sfp_creditcard", "sfp_iban"])

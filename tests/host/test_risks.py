@@ -8,8 +8,8 @@ import pytest
 from spiderfoot import SpiderFootEvent
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.plugin import watched_types
-from sfwebhooks.risks import raised
+from sfwebhooks.host.plugin import watched_types
+from sfwebhooks.host.risks import raised
 from tests.builders import an_endpoint
 from tests.host.conftest import SECRET, Scanner, Team, host_shim
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from sfwebhooks.books import Books
 from sfwebhooks.demo.certificates import Identity
-from sfwebhooks.keys import receiver_form
+from sfwebhooks.receive.completeness import Books
 from sfwebhooks.severity import Severity, severity_of
+from sfwebhooks.signing_keys import receiver_form
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, until
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

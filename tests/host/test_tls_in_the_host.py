@@ -57,7 +57,7 @@ import ssl, sflib
 sflib.SpiderFoot({{"__database": ":memory:", "_fetchtimeout": 5, "_useragent": "x"}})
 assert ssl._create_default_https_context is ssl._create_unverified_context, "the trap is set"
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.sender import Sender
+from sfwebhooks.network.sender import Sender
 from sfwebhooks.signing import Request
 print(Sender(Endpoint("x", Secret("{team.receiver.url}"))).send(Request(Secret("{team.receiver.url}"), {{}}, b"x")))
 """

@@ -9,14 +9,14 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.alerting import Alerting
-from sfwebhooks.config import Settings, load
-from sfwebhooks.lane import Lane
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.config.settings import Settings, load
+from sfwebhooks.delivery.alert_timing import Alerting
+from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.outbox.outbox import Outbox
 from tests.conftest import Clock, put, soon, sql
+from tests.network.test_hostile_receiver import contexts
 from tests.secrecy.planted import FROM_ENVIRONMENT, VARIABLE, WATCHER, section, written
 from tests.secrecy.witness import Witness, watching
-from tests.test_hostile_receiver import contexts
 
 __all__ = ["contexts"]
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.config import Settings
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Secret
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.signing import Request
 from tests.builders import NOW
+from tests.cli.test_cli import Listening, exchange
 from tests.conftest import put, sql
 from tests.hostile import Hostile
 from tests.secrecy.planted import API_KEY, OWN, PATH, SECRETS, SIGNING, WHSEC, echoing
 from tests.secrecy.witness import Witness
-from tests.test_cli import Listening, exchange
 from tests.test_docs import COMMANDS
 from tests.test_service import Run
 

@@ -15,30 +15,30 @@ import pytest
 
 import sfwebhooks
 from sfwebhooks.attempts import Failure, Reply
-from sfwebhooks.backfill import Past
-from sfwebhooks.captured import from_file
 from sfwebhooks.cli.backfill import Work
-from sfwebhooks.config import Settings
-from sfwebhooks.configfile import Draft, read
-from sfwebhooks.database import FILE
+from sfwebhooks.config.file import Draft, read
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.teams import Teams
-from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import render
-from sfwebhooks.hostdb import HostDatabase, ScanRow
-from sfwebhooks.lane import Lane
-from sfwebhooks.outbox import Outbox
+from sfwebhooks.network.proxy import Proxy
+from sfwebhooks.network.route import Route
+from sfwebhooks.network.sender import Adapter, Sender
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import Line
-from sfwebhooks.proxies import Proxy
-from sfwebhooks.receiver import Checks, Received
-from sfwebhooks.records import Records
-from sfwebhooks.route import Route
-from sfwebhooks.scans import ScanRun
-from sfwebhooks.sender import Adapter, Sender
+from sfwebhooks.receive.capture import from_file
+from sfwebhooks.receive.server import Checks, Received
+from sfwebhooks.scan.backfill import Past
+from sfwebhooks.scan.host_database import HostDatabase, ScanRow
+from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
-from sfwebhooks.upkeep import Upkeep
 from tests.builders import NOW, a_delivery, a_scan
 from tests.leaks import leaks
 from tests.secrecy.planted import PATH, SECRETS, proxy_at
@@ -109,7 +109,7 @@ def test_no_repr_shows_a_secret(
 
 def test_each_dataclass_that_holds_secrets_is_looked_at() -> None:
     modules = [found.name for found in pkgutil.walk_packages(sfwebhooks.__path__, "sfwebhooks.")]
-    needs_host = ("sfwebhooks.plugin", "sfwebhooks.attach", "sfwebhooks.risks", "sfwebhooks.shim")
+    needs_host = ("sfwebhooks.host.plugin", "sfwebhooks.host.attach", "sfwebhooks.host.risks", "sfwebhooks.host.shim")
     skipped = ("sfwebhooks.__main__", "sfwebhooks.demo", *needs_host)
     loaded = [importlib.import_module(name) for name in modules if not name.startswith(skipped)]
     classes = {one for module in loaded for one in vars(module).values() if isinstance(one, type)}

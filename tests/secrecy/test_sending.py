@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 
 from sfwebhooks.attempts import Failure, Reply
-from sfwebhooks.config import Settings, load
+from sfwebhooks.config.settings import Settings, load
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.queue import Lane
 from sfwebhooks.demo.certificates import Authority
-from sfwebhooks.dispatcher import Dispatcher
-from sfwebhooks.lane import Lane
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import FAILURES_MAX
+from sfwebhooks.health import FAILURES_MAX
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import OUTCOME_OF_FAILURE
 from tests.conftest import Clock, Team, put, soon, sql
 from tests.hostile import Hostile, refusing
 from tests.middlemen import Middleman, SocksMiddleman
+from tests.network.test_hostile_receiver import EVILS, reason_of, reasons
 from tests.secrecy.planted import KEY_PASSWORD, SECRETS, WATCHER, WRITINGS, echoing, proxy_at, section, written
 from tests.secrecy.witness import Witness
-from tests.test_hostile_receiver import EVILS, reason_of, reasons
 
 ALL = " ".join(SECRETS)
 #: a name whose address is that of cloud metadata; in a URL that address would be a mistake
@@ -192,7 +192,7 @@ def stage(
     def look(host: str, *args: Any) -> list[Any]:
         return socket.getaddrinfo("169.254.169.254" if host == METADATA else host, *args)
 
-    monkeypatch.setattr("sfwebhooks.route.getaddrinfo", look)
+    monkeypatch.setattr("sfwebhooks.network.route.getaddrinfo", look)
     made = Stage(tmp_path_factory.mktemp("stage"), hostile, receive, mtls, authority, other_authority, [])
     yield made
     for middleman in made.middlemen:

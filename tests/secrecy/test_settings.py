@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.assembly import NAME
-from sfwebhooks.config import load
-from sfwebhooks.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.config.endpoint import NAME
+from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.config.settings import load
 from tests.secrecy.planted import API_KEY, BASIC, PATH, SECRETS, WATCHER, proxy_at, section, written
 from tests.secrecy.witness import Witness
 

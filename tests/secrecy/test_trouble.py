@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks import database, queues, service
-from sfwebhooks.config import Settings, load
-from sfwebhooks.database import FILE
+from sfwebhooks import service
+from sfwebhooks.config.settings import Settings, load
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.certificates import Authority
-from sfwebhooks.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.scans import ScanRun, tell_orphans
-from sfwebhooks.schema import VERSION
+from sfwebhooks.outbox import file, queue
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.schema import VERSION
+from sfwebhooks.scan.run import ScanRun, tell_orphans
 from sfwebhooks.service import Service
-from sfwebhooks.upkeep import Upkeep
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Team, put, spoil, sql
 from tests.hostile import Hostile
@@ -95,7 +96,7 @@ def test_a_message_cannot_be_made(
     until: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(queues, "CRASH_SECONDS", 0.0)
+    monkeypatch.setattr(queue, "CRASH_SECONDS", 0.0)
     endpoint = plant("http://127.0.0.1:1").endpoints[0]
     put(outbox, endpoint)
     spoil(outbox)
@@ -166,7 +167,7 @@ def test_the_outbox_is_in_trouble(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], contextlib.AbstractContextManager[None]],
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(file, "BUSY_SECONDS", 0.05)
     found = replace(plant(hostile(echoing(400)).place), drain_timeout=0.5)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     a_host_database(tmp_path / "spiderfoot.db", scan)

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.claims import Queue
-from sfwebhooks.database import FILE
-from sfwebhooks.outbox import Outbox
-from sfwebhooks.pacing import Health
-from sfwebhooks.queues import Outcome
+from sfwebhooks.health import Health
+from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Outcome
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, an_event
 from tests.secrecy.planted import API_KEY as SECRET

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.cli import main
-from sfwebhooks.database import FILE
+from sfwebhooks.outbox.file import FILE
 from tests.leaks import leaks
 from tests.secrecy.planted import SECRETS
 

@@ -1,0 +1,134 @@
+"""How deliveries look: Records come in; a table, a line for each attempt, or JSON goes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.cli.terminal import plain, stacked, table
+from sfwebhooks.events import timestamp
+from sfwebhooks.outbox.listing import Record
+from sfwebhooks.retry import State
+from sfwebhooks.text import in_line
+
+#: columns of a terminal from which on a line has all that is known
+WIDE = 150
+#: columns of a pipe, in which a line is a delivery, however long its names are
+PIPE = 2000
+#: characters of an id that a terminal shows; commands take them for the whole
+SHORT = 8
+#: characters of a reply in a line
+REPLY = 60
+COLOURS = {State.WAITING: "yellow", State.DELIVERED: "green", State.DEAD: "red"}
+#: heading -> what stands below it
+CELLS: dict[str, Callable[[Record, Console], Text]] = {
+    "id": lambda record, out: plain(record.id[:SHORT] if out.is_terminal else record.id, "bold"),
+    "accepted": lambda record, out: plain(moment(record.accepted_at, out)),
+    "died": lambda record, out: plain(moment(record.settled_at, out)),
+    "due or settled": lambda record, out: plain(moment(record.settled_at or record.due_at, out)),
+    "endpoint": lambda record, out: plain(record.endpoint),
+    "event": lambda record, out: plain(record.name),
+    "endpoint / event": lambda record, out: stacked(plain(record.endpoint), plain(record.name)),
+    "severity": lambda record, out: plain(record.severity.label),
+    "scan": lambda record, out: plain(record.scan_id),
+    "target": lambda record, out: plain(record.target),
+    "state": lambda record, out: plain(record.state.value, COLOURS[record.state]),
+    "tries": lambda record, out: plain(str(record.attempts)),
+    "reason": lambda record, out: plain(record.reason),
+    "last reply": lambda record, out: plain(reply(record.last)),
+    "reason / last reply": lambda record, out: stacked(plain(record.reason), plain(reply(record.last))),
+    "state / reason": lambda record, out: stacked(CELLS["state"](record, out), plain(record.reason)),
+}
+UNBROKEN = ("accepted", "died", "due or settled")
+#: the headings on a narrow terminal, and on a wide one or in a pipe
+DELIVERIES = (
+    ("id", "accepted", "endpoint / event", "state / reason", "tries"),
+    ("id", "accepted", "endpoint", "event", "severity", "scan", "target", "state", "tries", "due or settled", "reason",
+     "last reply"),
+)  # fmt: skip
+DEAD = (
+    ("id", "died", "endpoint / event", "tries", "reason / last reply"),
+    ("id", "died", "endpoint", "event", "severity", "scan", "target", "tries", "reason", "last reply"),
+)
+
+
+def print_table(records: Iterable[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], out: Console) -> None:
+    """Show deliveries in a table, with as much of each as there is room for."""
+    if not out.is_terminal:
+        out.width = PIPE
+    columns = headings[out.width >= WIDE]
+    rows = table(*columns)
+    for column in rows.columns:
+        column.no_wrap = column.header in UNBROKEN
+    for record in records:
+        rows.add_row(*(CELLS[column](record, out) for column in columns))
+    out.print(rows)
+
+
+def line(record: Record, attempt: Attempt, out: Console) -> str:
+    """Return an attempt in one line."""
+    head = f"{timestamp(attempt.at)} {CELLS['id'](record, out)} {record.endpoint} {record.name}"
+    state = "" if record.state is State.DELIVERED else f" ({record.state.value})"
+    said = f' "{reply(attempt)}"' if attempt.excerpt else ""
+    return f"{head}: {attempt.reason}{state} {attempt.seconds:.2f} s{said}"
+
+
+def moment(at: float | None, out: Console) -> str:
+    """Return epoch seconds as a time in UTC, as short as the terminal needs it."""
+    if at is None:
+        return ""
+    text = timestamp(at)[:19].replace("T", " ")
+    return text if out.width >= WIDE else text[5:16]
+
+
+def reply(attempt: Attempt | None) -> str:
+    """Return the beginning of what the receiver said, or why it said nothing."""
+    return in_line(attempt.excerpt, REPLY) if attempt else ""
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """Return an object in one line of ASCII, in which nothing moves a terminal's cursor."""
+    return json.dumps(found)
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """Return a delivery as --json tells it; times are RFC 3339."""
+    waits = record.state is State.WAITING
+    return {
+        "delivery": record.id,
+        "event": record.event_id,
+        "endpoint": record.endpoint,
+        "name": record.name,
+        "type": record.type,
+        "severity": record.severity.label,
+        "scan": record.scan_id,
+        "target": record.target,
+        "series": record.series,
+        "sequence": record.sequence,
+        "state": record.state.value,
+        "reason": record.reason,
+        "attempts": record.attempts,
+        "replays": record.replays,
+        "batch": record.batch,
+        "accepted_at": timestamp(record.accepted_at),
+        "due_at": timestamp(record.due_at) if waits else None,
+        "settled_at": None if record.settled_at is None else timestamp(record.settled_at),
+        "last_attempt": record.last and fields_of_attempt(record.last),
+    }
+
+
+def fields_of_attempt(attempt: Attempt) -> dict[str, Any]:
+    """Return an attempt as --json tells it."""
+    return {
+        "at": timestamp(attempt.at),
+        "seconds": round(attempt.seconds, 3),
+        "status": attempt.status,
+        "reason": attempt.reason,
+        "trigger": attempt.trigger,
+        "excerpt": attempt.excerpt,
+    }

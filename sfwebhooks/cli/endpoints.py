@@ -1,0 +1,124 @@
+"""`sfwebhooks test`, `pause`, `resume` and `enable`: try an endpoint; let it be, for a while; let it be used again."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from sfwebhooks.cli.terminal import add_config, console, endpoint_named, folder, plain, said, settings
+from sfwebhooks.config.values import seconds
+from sfwebhooks.delivery.cures import cure
+from sfwebhooks.delivery.status import config_mistake, paused
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
+from sfwebhooks.files import is_deleted
+from sfwebhooks.health import Health
+from sfwebhooks.network.sender import Sender
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Orders
+from sfwebhooks.pipeline import Line, deliver
+from sfwebhooks.retry import State
+from sfwebhooks.severity import Severity
+
+FOREVER = float("inf")
+
+
+def add(commands: Any) -> None:
+    """Add the commands."""
+    test = commands.add_parser("test", help="send one test message to each endpoint, or to one, and show the answer")
+    test.add_argument("name", nargs="?", metavar="NAME", help="the endpoint (all of them)")
+    pause = commands.add_parser("pause", help="send nothing to an endpoint for a while; what is for it is kept")
+    pause.add_argument(
+        "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
+    )
+    resume = commands.add_parser("resume", help="send to a paused, failing or held endpoint again, now")
+    enable = commands.add_parser("enable", help="let an endpoint that answered 410 be used again (the same as resume)")
+    for command, run in ((test, _test), (pause, _pause), (resume, _resume), (enable, _resume)):
+        if command is not test:
+            command.add_argument("name", metavar="NAME", help="the endpoint")
+        add_config(command)
+        command.set_defaults(run=run)
+
+
+def _test(given: argparse.Namespace) -> int:
+    out, failed = console(), 0
+    for endpoint in _chosen(given):
+        if endpoint.mistake:
+            out.print(plain(f"{endpoint.name}: not sent, {config_mistake(endpoint.mistake)}", "red"))
+            failed += 1
+            continue
+        orders, _ = _known(given, endpoint)
+        if orders.paused_until > time.time():
+            out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent nevertheless.", "yellow"))
+        attempt, (settlement,), _ = deliver(_message(endpoint), Line(endpoint, Sender(endpoint)), time.time)
+        well = settlement.state is State.DELIVERED
+        failed += not well
+        taken = "taken" if well else "not taken"
+        words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
+        if 300 <= (attempt.status or 0) < 400:
+            words += " (redirects are not followed: url must be that of the receiver itself)"
+        out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
+        helps = "" if well else cure(attempt.reason, attempt.excerpt)
+        if helps:
+            out.print(plain(f"  what helps: {helps}"))
+    return 1 if failed else 0
+
+
+def _message(endpoint: Endpoint) -> Batch:
+    """Return a delivery that says that it is a test; it never was in the outbox, and is not in its log."""
+    words = "A test of this endpoint by sfwebhooks test."
+    data = {"alert": "test", "endpoint": endpoint.name, "message": words}
+    event = WebhookEvent(str(uuid.uuid4()), "system_alert", Severity.INFO, time.time(), data)
+    return Batch(
+        (Delivery(delivery_id(event.id, endpoint.name), event, endpoint.name, event.type, series="test", sequence=1),)
+    )
+
+
+def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:
+    """Return the endpoint that the command line names, or all.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if given.name:
+        return [endpoint_named(given, given.name)]
+    found = settings(given).endpoints
+    if not found:
+        raise ConfigError("there is no endpoint that can be used: sfwebhooks check says why")
+    return found
+
+
+def _pause(given: argparse.Namespace) -> int:
+    endpoint, until = endpoint_named(given, given.name), time.time() + given.span
+    outbox = Outbox(folder(given) / FILE)
+    outbox.pause(endpoint.name, until)
+    outbox.close()
+    console().print(plain(f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, what is for it is kept."))
+    return 0
+
+
+def _resume(given: argparse.Namespace) -> int:
+    endpoint, path = endpoint_named(given, given.name), folder(given) / FILE
+    orders, health = _known(given, endpoint)
+    if not is_deleted(path):
+        with closing(Outbox(path)) as outbox:
+            outbox.resume(endpoint.name, time.time())
+    stopped = orders.paused_until > time.time() or not health.healthy
+    words = "is used again" if stopped else "was neither paused nor failing; what waits for it is tried now"
+    console().print(plain(f"{endpoint.name} {words}: by what runs now, by the next scan, or by sfwebhooks drain."))
+    return 0
+
+
+def _known(given: argparse.Namespace, endpoint: Endpoint) -> tuple[Orders, Health]:
+    """Return what the outbox, if there is one, knows of an endpoint."""
+    path = folder(given) / FILE
+    if is_deleted(path):
+        return Orders(), Health()
+    with closing(Outbox(path)) as outbox:
+        return outbox.orders(endpoint.name), outbox.health(endpoint.name)

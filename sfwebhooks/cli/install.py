@@ -1,0 +1,67 @@
+"""`sfwebhooks install` and `uninstall`: put the module into SpiderFoot, take it out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.errors import ConfigError, InstallError
+from sfwebhooks.host.hosts import data_of, forget, remember
+from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
+
+
+def add(commands: Any) -> None:
+    """Add the two commands."""
+    for name, run, words in (
+        ("install", _install, "put the module into SpiderFoot"),
+        ("uninstall", _uninstall, "take the module out of SpiderFoot"),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="its folder, if not installed with pip")
+        command.set_defaults(run=run)
+
+
+def _install(given: argparse.Namespace) -> int:
+    path = install(modules_folder(given.spiderfoot))
+    spiderfoot = path.parent.parent
+    print(f"Installed {path}.")
+    print(f"SpiderFoot must run with this Python, which has the package: {sys.executable}")
+    try:
+        data = data_of(spiderfoot)
+        print(f"Settings are read from {data / 'spiderfoot.conf'} or {data / 'webhooks.ini'}.")
+    except ConfigError as error:
+        print(f"Settings are read from spiderfoot.conf or webhooks.ini in the data folder. {error}")
+    try:
+        remember(spiderfoot)
+    except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
+        print(f"Commands need --spiderfoot and --folder, since this could not be written down: {error}")
+    print("Next: write them, and look at them with: sfwebhooks check")
+    return 0
+
+
+def _uninstall(given: argparse.Namespace) -> int:
+    try:
+        folder = modules_folder(given.spiderfoot)
+    except InstallError:
+        if given.spiderfoot and _forgotten(given.spiderfoot):
+            print(f"{given.spiderfoot} is no SpiderFoot any more; it is forgotten.")
+            return 0
+        raise
+    path = uninstall(folder)
+    _forgotten(folder.parent)
+    print(f"Removed {path}." if path else f"There is no {SHIM} in {folder}; nothing was done.")
+    return 0
+
+
+def _forgotten(spiderfoot: Path) -> bool:
+    """Forget a SpiderFoot; say whether it was known.
+
+    Raises:
+        InstallError: the record cannot be written.
+    """
+    try:
+        return forget(spiderfoot)
+    except OSError as error:
+        raise InstallError(f"{error.filename} cannot be written: {error.strerror}") from error

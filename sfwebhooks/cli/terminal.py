@@ -1,0 +1,250 @@
+"""What the commands share: which configuration, which folder, how a table looks."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from sfwebhooks import files
+from sfwebhooks.config import settings as config
+from sfwebhooks.config.endpoint import sourced
+from sfwebhooks.config.values import nearest, receiver_secrets
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import clean_text, printable
+from sfwebhooks.host.hosts import used_folder
+from sfwebhooks.scan.host_database import saved_options
+
+T = TypeVar("T")
+#: characters between two columns
+GAP = 2
+
+
+def console() -> Console:
+    """Return the terminal; a pipe or a file gets wide lines instead of cut ones."""
+    out = Console(highlight=False, soft_wrap=False)
+    return out if out.is_terminal else Console(highlight=False, width=240)
+
+
+class Rows(Table):
+    """A table that breaks no word as long as there is room for each column's longest one; rich breaks the widest."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give each column its width, but for the last, which gets what is left."""
+        room = options.max_width - GAP * (len(self.columns) - 1)
+        cells = [[column.header, *column.cells] for column in self.columns]
+        texts = [[str(cell) for cell in column] for column in cells]
+        most = [max(cell_len(line) for text in column for line in text.split("\n")) for column in texts]
+        least = [
+            wide if column.no_wrap else max(map(longest_word, own))
+            for column, own, wide in zip(self.columns, texts, most)
+        ]
+        for column, width in zip(self.columns[:-1], widths(least, most, room)):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+
+def widths(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
+    """Return how wide columns are: each as wide as it can use, if there is room, and those first that need little more.
+
+    Args:
+        room: characters for all of them; if there is not even room for the least, the widest give way.
+    """
+    given = list(least)
+    while sum(given) > max(room, len(given)):
+        given[given.index(max(given))] -= 1
+    spare = max(room - sum(given), 0)
+    by_need = sorted(range(len(given)), key=lambda index: most[index] - given[index])
+    for place, index in enumerate(by_need):
+        more = min(most[index] - given[index], spare // (len(given) - place))
+        given[index] += more
+        spare -= more
+    return given
+
+
+def longest_word(text: str) -> int:
+    """Return how wide the longest word of a text is; what a line is indented by belongs to its first one."""
+    return max((cell_len(word) for line in text.split("\n") for word in re.findall(r"^\s*\S+|\S+", line)), default=0)
+
+
+def table(*columns: str) -> Rows:
+    """Return an empty table; a column whose cells must stay in one piece, though they have spaces, is `no_wrap`."""
+    made = Rows(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def stacked(first: Text, *others: Text) -> Text:
+    """Return several cells in one, the others below the first."""
+    return Text("\n  ").join([first, *others])
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return text whose square brackets and control characters mean nothing to the terminal."""
+    return Text(printable(text), style=style)
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """Add the options that say where configuration and data are."""
+    command.add_argument("--config", default="", metavar="FILE", help="the file with the [webhooks] settings")
+    add_data(command)
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Add the option that says where the data are."""
+    command.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="SpiderFoot's data folder; by default that of the SpiderFoot which has the module, or $SPIDERFOOT_DATA",
+    )
+
+
+def folder(given: argparse.Namespace) -> Path:
+    """Return the data folder that the command line names, or that of the SpiderFoot which has the module.
+
+    Raises:
+        ConfigError: there is no such folder, or several SpiderFoots have the module.
+    """
+    if given.folder and not os.path.isdir(given.folder):  # noqa: PTH112  # Path's own raises for what may not be looked at
+        raise ConfigError(f"--folder {given.folder}: there is no such folder")
+    return given.folder or used_folder()
+
+
+def settings(given: argparse.Namespace) -> config.Settings:
+    """Return the settings that the command line names.
+
+    Raises:
+        ConfigError: there is no configuration.
+    """
+    if given.config:
+        return config.load(config.named(given.config))
+    path = config.find(saved_options(folder(given)).get("config", ""), folder(given))
+    if path is None:
+        raise config.missing(folder(given))
+    return config.load(path)
+
+
+def known_settings(given: argparse.Namespace) -> config.Settings | None:
+    """Return the settings that the command line names, or None if they cannot be had: for what can do without."""
+    with suppress(ConfigError):
+        return settings(given)
+    return None
+
+
+def said(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a parser for argparse that lets the user read what is accepted."""
+
+    def read(text: str) -> T:
+        try:
+            return parse(text)
+        except (ValueError, OverflowError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def demand_sending(found: config.Settings | None = None) -> None:
+    """Check that something may be sent at all.
+
+    Raises:
+        ConfigError: the environment, or the settings as far as they are given, switch it off.
+    """
+    if config.disabled():
+        raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
+    if found and found.enabled is False:
+        raise ConfigError(f"{found.file}: webhooks are off (enabled = false): nothing is sent")
+
+
+def stop_signal() -> threading.Event:
+    """Return what SIGTERM sets; SIGINT raises KeyboardInterrupt."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
+    return stop
+
+
+def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
+    """Return an endpoint of the configuration that the command line names.
+
+    Raises:
+        ConfigError: there is no configuration, or no endpoint of that name in it that can be used.
+    """
+    found = settings(given)
+    endpoints = {endpoint.name: endpoint for endpoint in found.endpoints}
+    if name in (endpoint.name for endpoint in found.off):
+        raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section)')
+    if name in found.unused:
+        raise ConfigError(f'endpoint "{name}" cannot be used, since its settings have a mistake: sfwebhooks check')
+    if name not in endpoints:
+        there_are = f"there are: {', '.join(endpoints) or 'none'}"
+        raise ConfigError(f'no endpoint is called "{name}"; {there_are}.{nearest(name, endpoints)}')
+    return endpoints[name]
+
+
+def named_content(name: str, most: int) -> bytes:
+    """Return the content of a file, a pipe, or standard input (-) that the command line names.
+
+    Args:
+        most: bytes that are read.
+
+    Raises:
+        OSError: it cannot be read, or has more.
+    """
+    if name != "-":
+        return files.content(Path(name), most, pipes=True)
+    if sys.stdin is None:  # it was closed
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return files.read(sys.stdin.buffer, most)
+
+
+def without_mistake(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint whose settings are all known.
+
+    Raises:
+        ConfigError: they have a mistake.
+    """
+    if endpoint.mistake:
+        raise ConfigError(f'endpoint "{endpoint.name}" has a mistake in its settings: {endpoint.mistake}')
+    return endpoint
+
+
+def named_secrets(texts: Sequence[str]) -> list[str]:
+    """Return what --secret arguments stand for, with the blanks around it: text, env:NAME or file:PATH.
+
+    Raises:
+        ConfigError: one of them cannot be had.
+    """
+    try:
+        return [sourced(text, Path(), pipes=True) for text in texts]
+    except ValueError as error:
+        raise ConfigError(f"--secret: {error}") from error
+
+
+def known_secrets(texts: Sequence[str]) -> list[str]:
+    """Return what a receiver verifies with, of the secrets that its arguments stand for.
+
+    Raises:
+        ConfigError: one of them is malformed.
+    """
+    try:
+        if any(clean_text(text) != text for text in texts):
+            raise ValueError("accepted: text that UTF-8 can write")
+        return [secret.reveal() for text in texts for secret in receiver_secrets(text)]
+    except ValueError as error:
+        raise ConfigError(f"--secret: {error}") from error

@@ -1,0 +1,274 @@
+"""An endpoint is put together: its own keys and inherited ones come in; an Endpoint goes out, with its mistake."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sfwebhooks import files
+from sfwebhooks.config.doubts import doubts_of
+from sfwebhooks.config.file import Draft, Entry
+from sfwebhooks.config.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
+from sfwebhooks.config.samples import TO_GO_WITHOUT, is_nothing, unfilled
+from sfwebhooks.config.sections import SECTION
+from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
+from sfwebhooks.config.values import path as file_name
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.events import clean_text
+from sfwebhooks.formats import BATCHES, CHATS
+from sfwebhooks.formats.naming import NAMINGS
+from sfwebhooks.masking import shown, shown_name
+from sfwebhooks.network.addresses import literal, refusal
+from sfwebhooks.text_file import settled, state_of, text_of
+
+#: of an endpoint; a command would take one that begins with - for an option
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+NAME_RULE = (
+    "an endpoint's name has up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -, and is not header or metadata"
+)
+INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
+#: key -> the formats that it makes sense with
+ONLY_WITH = {
+    **dict.fromkeys(("batch_size", "batch_max_bytes", "max_body"), tuple(BATCHES)),
+    "headers": ("generic",),
+}
+#: the other way to say what retry_schedule says
+COUNTED_RETRIES = {"max_retries", "retry_delay"}
+#: seconds between two messages in a chat: Slack, for one, takes no more
+CHAT_SECONDS = 1.0
+STEMS = {name.rstrip(".") for name in INHERITED}
+
+
+def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any]:
+    """Return {key: value}, or nothing and a mistake."""
+    problem, text = name_problem(key), entry.text
+    try:
+        if option.secret:
+            # as they are before they are read
+            draft.files.update({path: state_of(path) for path in source_files(entry.text, draft.folder)})
+            text = resolved(entry.text, draft.folder)
+            problem = problem or unfilled(key, text)
+        elif option.parse is file_name and is_nothing(text):
+            problem = f"accepted: the name of a file; {TO_GO_WITHOUT}"
+        if clean_text(text) != text:
+            problem = "accepted: text that UTF-8 can write"
+        if problem:
+            raise ValueError(problem)
+        value = option.parse(text)
+    except ValueError as error:
+        quotes = quotes_in([text, *words(text)])
+        without = TO_GO_WITHOUT if option.inherited and is_nothing(text) and TO_GO_WITHOUT not in str(error) else ""
+        said = filter(None, (quotes, str(error), comment_in(text), without))
+        if isinstance(error, WrongWordsError):
+            entry = replace(entry, text=", ".join(error.words))
+        draft.wrong(entry, "; ".join(said), show=not option.secret)
+        return {}
+    for doubt in doubts_of(option, key, text):
+        draft.doubt(entry, doubt)
+    return {key: draft.folder / value if isinstance(value, Path) else value}
+
+
+def resolved(text: str, folder: Path, pipes: bool = False) -> str:
+    """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it; for the
+    arguments and errors see `sourced`."""
+    return sourced(text, folder, pipes).strip()
+
+
+def sourced(text: str, folder: Path, pipes: bool = False) -> str:
+    """Return what env:NAME or file:PATH stands for, as it is, or the text itself.
+
+    Args:
+        pipes: whether the file may be a pipe, as on a command line.
+
+    Raises:
+        ValueError: the variable is not set, or the file cannot be read.
+    """
+    kind, _, name = text.strip().partition(":")
+    name = name.strip()
+    if kind == "env" and name:
+        found = os.environ.get(name, "")
+        if not found.strip():
+            raise ValueError(f"the environment variable {shown_name(name)} is not set")
+        return found
+    for path in source_files(text, folder):
+        try:
+            return text_of(files.content(path, files.SETTINGS_MAX, pipes) if pipes else settled(path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise ValueError(f"{folder / file_name(shown_name(name))} cannot be read: {why}") from error
+    return text
+
+
+def source_files(text: str, folder: Path) -> list[Path]:
+    """Return the file that file:PATH names, or none."""
+    kind, _, name = text.strip().partition(":")
+    return [folder / file_name(name.strip())] if kind == "file" and name.strip() else []
+
+
+def take_strays(draft: Draft) -> None:
+    """Let dotted keys and sections without a url hold the endpoint whose name was probably meant.
+
+    What has only dotted keys, and a name like that of another endpoint or of a key, is not an endpoint.
+    """
+    complete = {name for name, keys in draft.endpoints.items() if "url" in keys or "url" in draft.broken[name]}
+    for name, keys in list(draft.endpoints.items()):
+        if name in complete or any(alike(key, ["url"]) for key in keys):
+            continue
+        dotted = all(entry.place[1] != entry.key for entry in keys.values()) and f"{SECTION}.{name}" not in draft.where
+        near = sorted({*alike(name, complete), *(complete & keys.keys())})
+        for other in near:
+            if dotted or keys.keys() - draft.endpoints[other].keys():
+                draft.wrong(
+                    _place(other), f"what stands under the name {shown(name)}, which has no url, may be meant for it"
+                )
+        stems = [] if near else alike(name, STEMS)
+        for stem in stems if dotted else ():
+            draft.broken[""].setdefault(f"{stem}.", f"{shown(name)} may be meant to be {stem}")
+        if dotted and (near or stems):
+            draft.note(_place(name), _no_url(name, draft))
+            del draft.endpoints[name]
+
+
+def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> Endpoint | None:
+    """Return the endpoint, or None if its name or its events cannot be known.
+
+    One that has a mistake, its own or an inherited one, accepts its events and is not sent to (`Endpoint.mistake`).
+    """
+    is_named = bool(NAME.fullmatch(name)) and f"{name}." not in OPEN_OPTIONS
+    if not is_named:
+        draft.wrong(_place(name), NAME_RULE)
+    if "url" not in own:
+        draft.wrong(_place(name), _no_url(name, draft))
+    values = _values(name, own, inherited, draft)
+    for problem in _contradictions(name, values, draft):
+        draft.wrong(_place(name), problem)
+    reasons = [*draft.broken[name].values(), *_inherited_reasons(name, own, draft)]
+    if not is_named or not _are_events_known(name, own, draft):
+        draft.incomplete |= values.get("enabled", True)
+        return None
+    return _made(name, values, reasons[0] if reasons else "")
+
+
+def _place(name: str) -> Entry:
+    """Return what a mistake of an endpoint as a whole is about."""
+    return Entry(f"{SECTION}.{name}", "", "")
+
+
+def _no_url(name: str, draft: Draft) -> str:
+    others = [*(other for other in draft.endpoints if other != name), "header", "metadata"]
+    return f"this endpoint has no url.{nearest(name, others)}"
+
+
+def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+    """Return what is right of an endpoint's keys and of those that it inherits; the rest is a mistake.
+
+    An empty value takes an inherited one away.
+    """
+    removed = {key for key, entry in own.items() if not entry.text.strip() and _is_inherited(key, draft)}
+    own = {key: entry for key, entry in own.items() if key not in removed}
+    values = {
+        key: value
+        for key, value in inherited.items()
+        if key not in removed and not _is_overruled(key, value, name, own)
+    }
+    for key, entry in own.items():
+        option = option_for(key)
+        if option:
+            values.update(value(option, key, entry, draft))
+        else:
+            draft.wrong(entry, f"there is no such key.{_hint(key, draft)}")
+    for key, formats in ONLY_WITH.items():
+        if key not in own and values.get("format", "generic") not in formats:
+            values.pop(key, None)  # it was meant for the others
+    return values
+
+
+def _is_inherited(key: str, draft: Draft) -> bool:
+    option = option_for(key)
+    return bool(option and option.inherited) and key in draft.general
+
+
+def _inherited_reasons(name: str, own: Mapping[str, Entry], draft: Draft) -> Iterator[str]:
+    """Yield what is wrong with what an endpoint would inherit."""
+    for key, reason in sorted({**draft.doubtful, **draft.broken[""]}.items()):
+        if key in ("", "enabled") or (key not in own and key.partition(".")[0] in STEMS):
+            shown_key = Entry(SECTION, key, "").shown_key
+            draft.note(_place(name), f"held, since {shown_key or 'something'} is wrong in [{SECTION}]")
+            yield reason
+
+
+def _are_events_known(name: str, own: Mapping[str, Entry], draft: Draft) -> bool:
+    """Say whether no mistake is about which events an endpoint gets."""
+    unsure = (key == "events" or (not option_for(key) and nearest(key, ["events"])) for key in draft.broken[name])
+    return not any(unsure) and ("events" in own or "events" not in draft.broken[""])
+
+
+def _hint(key: str, draft: Draft) -> str:
+    stem, dot, _ = key.partition(".")
+    known = [*ENDPOINT_OPTIONS, *OPEN_OPTIONS]
+    return (draft.nearest(stem + dot, OPEN_OPTIONS) if dot else "") or draft.nearest(key, known)
+
+
+def _is_overruled(key: str, value: object, name: str, own: Mapping[str, Entry]) -> bool:
+    """Say whether an endpoint does not inherit a value, since it has another one for the same matter."""
+    if key == "retry_schedule":
+        return bool(own.keys() & COUNTED_RETRIES)
+    return (key in COUNTED_RETRIES and "retry_schedule" in own) or (key == "fallback" and value == name)
+
+
+def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Iterator[str]:
+    if "retry_schedule" in values and COUNTED_RETRIES & values.keys():
+        yield "retry_schedule says it all: leave max_retries and retry_delay away"
+    if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
+        yield f"batch_size needs one of the formats {', '.join(BATCHES)}"
+    for key in ("max_body", "batch_max_bytes"):
+        if key in values and values.get("format", "generic") not in BATCHES:
+            yield f"{key} needs one of the formats {', '.join(BATCHES)}; the others have limits of their own"
+    if NAMINGS[values.get("headers", Endpoint.naming)].dotted and values.get("format", "generic") != "generic":
+        yield f"headers = {values['headers']} has an envelope of its own, and needs format = generic"
+    fallback = values.get("fallback")
+    if fallback and (fallback == name or fallback not in draft.endpoints):
+        others = [other for other in draft.endpoints if other != name]
+        without = f"; {TO_GO_WITHOUT}" if is_nothing(fallback) else ""
+        yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}{without}"
+    if values.get("client_key") and not values.get("client_cert"):
+        yield "client_key needs client_cert beside it"
+    if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":
+        yield "client_cert needs an https:// url: a certificate cannot be shown over http://"
+    refused = _refused(values)
+    if refused:
+        yield refused
+
+
+def _refused(values: Mapping[str, Any]) -> str:
+    """Return why the network policy never lets the URL's address be connected to (of a name, `network/route` does)."""
+    address = literal(urlsplit(values["url"].reveal()).hostname or "") if "url" in values else ""
+    return refusal(address, values.get("allow_private", Endpoint.allow_private)) if address else ""
+
+
+def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
+    """Return the endpoint of values that are right: key -> value, with header.NAME and metadata.NAME."""
+    fields: dict[str, Any] = {"name": name, "url": Secret(""), "headers": {}, "metadata": {}, "mistake": mistake}
+    if values.get("format") in CHATS:
+        fields |= {"concurrency": 1, "interval": CHAT_SECONDS}
+    fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
+    for key, value in values.items():
+        option = option_for(key)
+        if option and option.name in OPEN_OPTIONS:
+            fields[option.field][key.partition(".")[2]] = value
+        elif option:
+            fields[option.field or option.name] = value
+    return Endpoint(**fields)
+
+
+def _schedule(delay: float | None, retries: int | None) -> tuple[float, ...]:
+    """Return the waits before each retry: the default schedule, or `retries` ones that double from `delay` on."""
+    default = Endpoint.retry_schedule
+    if delay is None:
+        return default if retries is None else (default + (default[-1],) * retries)[:retries]
+    return tuple(min(delay * 2**step, 86400.0) for step in range(len(default) if retries is None else retries))

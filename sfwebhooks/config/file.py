@@ -1,0 +1,412 @@
+"""Read what was written: a file or a mapping comes in, a Draft goes out: each key with its text and its place.
+
+`config` gives the texts their meaning. A line that is wrong is a Mistake, and the rest is still read. So is a section
+whose name is wrong; it is read as what it was meant to be (`sections`), so that it is known whom it concerns.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
+from sfwebhooks.config.sections import NAMELESS, SECTION, is_default, is_nearly_ours, is_ours, is_shared, meant
+from sfwebhooks.config.values import nearest
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import printable
+from sfwebhooks.masking import MASK, shown
+from sfwebhooks.text_file import FileState, settled, state_of, text_of
+
+#: a section's name begins its line; ours are found indented too
+HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
+#: what begins a dotted key: an endpoint's name
+STEM = re.compile(r"(?!whsec_|whsk_)[\w-]{1,64}")
+#: the section as which one is read, so that no line in it is taken for the next one
+ONLY_SECTION = re.compile(r"\[(?P<header>\0)\]")
+#: what ends a key
+KEY_END = re.compile("[=:]")
+#: what may be a key, as a whole, and what surely is no secret though nobody knows it
+SHOWN_KEY = re.compile(r"(?!whsec_|whsk_)[\w-]{0,32}(\.[\w-]{1,64})*")
+PLAIN_KEY = re.compile(r"[a-z_]*")
+#: what a section may be called, nearly
+SHOWN_SECTION = re.compile(r"[\w-]{1,32}(\.(?!whsec_|whsk_)[\w-]{1,64})?")
+#: what may be the key of a line, right or not
+KEY = re.compile(r"\s*([^\s=:#;\[]+)")
+#: characters of a wrong value that are shown
+VALUE_MAX = 80
+#: mistakes that are named; a file with more is not one of settings
+MISTAKES_MAX = 200
+#: lines of an INI file: what configparser says of wrong ones takes it longer and longer
+LINES_MAX = 20_000
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Something wrong in the configuration, and what would be right."""
+
+    file: str
+    section: str
+    key: str
+    #: the text as written, or "***" if it may be a secret
+    value: str
+    problem: str
+
+    def __str__(self) -> str:
+        section = f" [{self.section}]" if self.section else ""
+        key = f" {self.key}" if self.key else ""
+        value = f' = "{self.value}"' if self.value else ""
+        return f"{self.file}{':' if section or key else ''}{section}{key}{value}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key as it was written."""
+
+    section: str
+    key: str
+    text: str = field(repr=False)
+    #: what the section should be called; empty: as it is
+    meant: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The endpoint that section or dotted key name ("" for [webhooks] itself), and the key there."""
+        _, named, name = (self.meant or self.section).partition(".")
+        stem, dotted, rest = self.key.partition(".")
+        if not named and self.key == "default_url":
+            return "default", "url"
+        if not named and dotted and STEM.fullmatch(stem) and f"{stem}." not in OPEN_OPTIONS:
+            return stem, rest
+        return name, self.key
+
+    @property
+    def shown_key(self) -> str:
+        """The key, or its beginning: a line without its "=" can make a secret look like a key."""
+        key = self.place[1]
+        known = option_for(key) or nearest(key, [*ENDPOINT_OPTIONS, *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
+        return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}{MASK}"
+
+    @property
+    def is_showable(self) -> bool:
+        """Whether the section's name is surely not a secret."""
+        return self.shown_section == self.section
+
+    @property
+    def shown_section(self) -> str:
+        """The section, without what can be no endpoint's name: it may be its URL, or a secret in brackets."""
+        known = SHOWN_SECTION.fullmatch(self.section) and (is_ours(self.section) or is_nearly_ours(self.section))
+        return self.section if known else shown(self.section)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A section as it stands in a file."""
+
+    section: str
+    #: number of the line that its name stands in, and the lines after it
+    line: int
+    lines: list[str] = field(repr=False)
+    #: what the section should be called; empty: as it is
+    meant: str = ""
+
+    def entry(self, key: str = "", text: str = "") -> Entry:
+        """Return an entry of the section; without a key it is about the section itself."""
+        return Entry(self.section, key, text, self.meant)
+
+
+@dataclass
+class Draft:
+    """The configuration while it is being read."""
+
+    file: str
+    #: folder that relative file names start from
+    folder: Path
+    general: dict[str, Entry] = field(default_factory=dict)
+    #: endpoint name -> key -> entry
+    endpoints: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    #: endpoint name, or "" for [webhooks] itself -> key with a mistake ("" for the whole section) -> what is wrong
+    broken: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    #: key of all endpoints whose value is read, but from a section of another name -> what is wrong with that
+    doubtful: dict[str, str] = field(default_factory=dict)
+    #: section -> where it stands, which finds it if its name may not be shown
+    where: dict[str, str] = field(default_factory=dict)
+    #: whether there may be an endpoint of which neither name nor events are known
+    incomplete: bool = False
+    #: usable, but worth a look
+    doubts: list[str] = field(default_factory=list)
+    #: what was read, also for values (file:PATH), as it was before; also what was not there
+    files: dict[Path, FileState] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more mistakes are noted. What is no settings file at all has thousands, each of which would be
+        compared with all keys."""
+        return len(self.mistakes) >= MISTAKES_MAX
+
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """Return what a word was probably meant to be, as `values.nearest` does, as long as that is noted."""
+        return "" if self.is_full else nearest(word, known)
+
+    def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
+        """Note a mistake of an endpoint, or of all; the value is shown only where it cannot be a secret."""
+        name, key = entry.place
+        words = f"{MASK if self.is_full else entry.shown_key}: {problem}" if key else problem
+        self.note(entry, problem, show)
+        self.broken[name].setdefault(key, printable(f"{words} ([{self.section_of(entry)}])" if not name else words))
+
+    def note(self, entry: Entry, problem: str, show: bool = False) -> None:
+        """Note a mistake that is about no endpoint."""
+        if self.is_full:
+            return
+        value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
+        words = (self.section_of(entry), entry.shown_key, value, problem)
+        self.mistakes.append(Mistake(self.file, *map(printable, words)))
+
+    def doubt(self, entry: Entry, words: str) -> None:
+        """Note what is usable, but worth a look."""
+        self.doubts.append(printable(f"[{self.section_of(entry)}] {entry.shown_key}: {words}"))
+
+    def section_of(self, entry: Entry) -> str:
+        """Return an entry's section as it may be shown; instead of a name that may not be, where it stands."""
+        shown_section = entry.shown_section
+        where = self.where.get(entry.section)
+        return f"{MASK}, {where}" if shown_section == MASK and where else shown_section
+
+    def open(self, section: str, where: str) -> None:
+        """Note that a section is there, even if there is nothing in it, and where."""
+        name, _ = Entry(section, "", "").place
+        self.where.setdefault(section, where)
+        if name:
+            self.endpoints.setdefault(name, {})
+
+    def add(self, entry: Entry) -> None:
+        """Put an entry to the endpoint that its section, or its dotted key, names."""
+        name, key = entry.place
+        keys = self.endpoints.setdefault(name, {}) if name else self.general
+        if key in keys:
+            self.wrong(entry, f"given twice, see also {keys[key].shown_key} in [{self.section_of(keys[key])}]")
+        else:
+            keys[key] = entry
+
+
+def read(path: Path, draft: Draft) -> None:
+    """Read a file into the draft.
+
+    Raises:
+        ConfigError: nothing of it can be used.
+    """
+    draft.files[path] = state_of(path)
+    try:
+        text = text_of(settled(path))
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"cannot be read: {error}") from error
+    if path.suffix == ".json":
+        try:
+            mapping = json.loads(text, object_pairs_hook=_unique)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"is not JSON: {error}") from error
+        read_mapping(mapping, draft)
+        return
+    blocks = _blocks(text)
+    for block in blocks:
+        if is_ours(block.section):
+            _read_ours(block, draft)
+    for block in blocks:
+        if not is_ours(block.section):
+            _read_strange(block, is_shared(path), draft)
+
+
+def _read_ours(block: Block, draft: Draft) -> None:
+    if block.section in draft.where:
+        draft.wrong(block.entry(), f"given twice, the second time in line {block.line}")
+    draft.open(block.section, f"line {block.line}")
+    for entry in _entries(block, draft):
+        draft.add(entry)
+
+
+def _read_strange(block: Block, shared: bool, draft: Draft) -> None:
+    """Read a section that has no name of ours as what it was meant to be: so it holds those that it concerns."""
+    keys = [match[1] for line in block.lines if (match := KEY.match(line))]
+    block = replace(block, meant=meant(block.section, keys, shared, draft.endpoints))
+    if not block.meant:
+        return
+    if block.entry().place[0] not in draft.endpoints and not block.entry().is_showable:
+        block = replace(block, meant=NAMELESS if "." in block.meant else SECTION)  # its name may be a secret
+    draft.where.setdefault(block.section, f"line {block.line}")
+    problem = _hint(block)
+    draft.note(block.entry(), problem)
+    if block.meant == NAMELESS:
+        draft.incomplete = True
+        return
+    name, _ = block.entry().place
+    if name:
+        draft.endpoints.setdefault(name, {})
+        draft.broken[name].setdefault("", problem)
+    for entry in _entries(block, draft):
+        if shared and is_default(block.section) and not option_for(entry.key):
+            continue  # another program's
+        draft.add(entry)
+        place, key = entry.place
+        if place:
+            draft.broken[place].setdefault("", problem)
+        else:
+            draft.doubtful.setdefault(key, problem)
+
+
+def _hint(block: Block) -> str:
+    """Return what is wrong with a section's name, and what would be right."""
+    where = f"in line {block.line}"
+    if block.section == NAMELESS:
+        return (
+            f"the endpoint's name is missing {where}: [{SECTION}.NAME], or [{SECTION}] for what all endpoints inherit"
+        )
+    if block.meant == SECTION and not is_nearly_ours(block.section) and not is_default(block.section):
+        return f"the section {where} is not known; accepted: [{SECTION}] and [{SECTION}.NAME]"
+    right = f"{NAMELESS}NAME" if block.meant == NAMELESS or not block.entry().is_showable else block.meant
+    return f'the section {where} is not known. Did you mean "[{right}]"?'
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f'"{shown(name)}" is given twice')
+        made[name] = value
+    return made
+
+
+def _blocks(text: str) -> list[Block]:
+    """Return all sections of a file.
+
+    Raises:
+        ConfigError: something stands before the first one, or it has so many lines that it cannot be meant.
+    """
+    found, lines = [Block("", 0, [])], text.split("\n")
+    if len(lines) > LINES_MAX:
+        raise ConfigError(f"has {len(lines):,} lines, and {LINES_MAX:,} are accepted: is this an INI file?")
+    for number, line in enumerate(lines, 1):
+        header = HEADER.match(line)
+        if header:
+            found.append(Block(header[1], number, []))
+        else:
+            found[-1].lines.append(line)
+    for number, line in enumerate(found[0].lines, 1):
+        if line.strip() and line.strip()[0] not in "#;":
+            raise ConfigError(f"line {number} stands before the first [section]; is this an INI file?")
+    return found[1:]
+
+
+def _entries(block: Block, draft: Draft) -> Iterator[Entry]:
+    """Yield the entries of a section; a line that is wrong is a mistake, and the rest is still read."""
+    lines = list(block.lines)
+    if not any(map(str.strip, lines)):
+        return
+    for number, key in _repeated(lines):
+        draft.wrong(block.entry(key), f"given twice, the second time in line {block.line + number + 1}")
+        lines[number] = re.sub(r"\S.*", f"\0{number} =", lines[number])  # out of the way
+    parser = configparser.ConfigParser(interpolation=None, default_section="\0none", strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
+    parser.SECTCRE = ONLY_SECTION
+    try:
+        parser.read_string("\n".join(["[\0]", *lines]))
+    except configparser.ParsingError as error:
+        for number, _ in error.errors:
+            draft.wrong(_begun(block, lines[number - 2]), f'line {block.line + number - 1} is not "key = value"')
+    for key, text in parser["\0"].items():
+        if not key.startswith("\0"):
+            yield _without_swallowed(block.entry(key, text), draft)
+
+
+def _begun(block: Block, line: str) -> Entry:
+    """Return the entry that a line was meant to be, if its first word is a key, else one that is about the section."""
+    match = KEY.match(line)
+    entry = block.entry(match[1] if match else "")
+    return entry if _is_key(entry) else block.entry()
+
+
+def _is_key(entry: Entry) -> bool:
+    key = entry.place[1]
+    return key in GENERAL_OPTIONS or option_for(key) is not None
+
+
+def _repeated(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the places of lines with a key that came before, as configparser reads them, which names one at a time."""
+    seen: set[str] = set()
+    indent = sys.maxsize
+    for number, line in enumerate(lines):
+        text = line.strip()
+        if not text or text[0] in "#;":
+            continue
+        depth = len(line) - len(line.lstrip())
+        if depth > indent and seen:  # it goes on with the value before
+            continue
+        indent, end = depth, KEY_END.search(text)
+        key = text[: end.start()].rstrip() if end else ""
+        if key in seen:
+            yield number, key
+        seen.update([key] if end else [])
+
+
+def _without_swallowed(entry: Entry, draft: Draft) -> Entry:
+    """Note a key that stands indented, and so became a part of the value before it; return that value without it."""
+    lines = entry.text.split("\n")
+    for number, line in enumerate(lines[1:], 1):
+        match = re.match(r"([^\s=:]+)\s*[=:]", line)
+        swallowed = replace(entry, key=match[1], text="") if match else None
+        if swallowed and _is_key(swallowed):
+            problem = f'the line "{swallowed.key} = ..." below it is indented and so a part of its value'
+            draft.wrong(entry, problem)
+            name, key = swallowed.place
+            draft.broken[name].setdefault(key, problem)
+            return replace(entry, text="\n".join(lines[:number]))
+    return entry
+
+
+def read_mapping(mapping: object, draft: Draft) -> None:
+    """Read a mapping (endpoint name -> its keys, beside the keys of [webhooks]) into the draft."""
+    if isinstance(mapping, Mapping) and set(mapping) == {SECTION}:
+        mapping = mapping[SECTION]
+    if not isinstance(mapping, Mapping):
+        raise ConfigError("is not a mapping of endpoint names to their keys")
+    for number, (key, value) in enumerate(mapping.items(), 1):
+        section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
+        if section == NAMELESS:
+            draft.note(Entry(section, "", ""), f"the endpoint's name is missing: key {number} is empty")
+            draft.incomplete = True
+            continue
+        draft.open(section, f"key {number}")
+        for name, inner in _flat(value) if isinstance(value, Mapping) else [(str(key), value)]:
+            text = _text(inner)
+            if text is None:
+                draft.wrong(Entry(section, name, ""), "accepted: a text, a number, true, false, or a list of these")
+            else:
+                draft.add(Entry(section, name, text))
+
+
+def _flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", item) for inner, item in value.items())
+        else:
+            yield str(key), value
+
+
+def _text(value: object) -> str | None:
+    """Return how a value is written in an INI file; None for one that cannot be."""
+    if isinstance(value, (list, tuple)):
+        texts = [text for text in map(_text, value) if text is not None]
+        return "\n".join(texts) if len(texts) == len(value) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (str, int, float, os.PathLike)) else None

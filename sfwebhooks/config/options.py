@@ -1,0 +1,167 @@
+"""Every key of the configuration in one table: its name, how its text is read (`values`), what it means.
+
+`config` reads files by this table; `check`, the reference in the README and the example file are tested against it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from sfwebhooks.config.values import (
+    at_most,
+    base_url,
+    boolean,
+    durability,
+    event_words,
+    number,
+    one_of,
+    password,
+    path,
+    plain,
+    rate,
+    schedule,
+    seconds,
+    seconds_or_never,
+    secret,
+    secrets,
+    size,
+    url,
+)
+from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats.naming import NAMINGS
+from sfwebhooks.network.proxy import proxy_url
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+RESERVED_HEADERS = re.compile(
+    r"(?i)x-spiderfoot-.*|x-security-.*|webhook-.*|content-length|content-type|content-encoding|host"
+    # they are for the next hop (RFC 9110 section 7.6.1)
+    r"|transfer-encoding|connection|expect|keep-alive|proxy-.*|te|trailer|upgrade"
+)
+#: what `formats.generic` itself has in the metadata of a message
+RESERVED_METADATA = (
+    *("schema", "event_id", "delivery_id", "endpoint", "scan_name", "series", "sequence", "severity"),
+    *("time", "backfilled"),
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One key of the configuration."""
+
+    name: str
+    parse: Callable[[str], Any]
+    #: what it means, for people
+    meaning: str
+    #: its value is never shown, and may be written env:NAME or file:PATH
+    secret: bool = False
+    #: field of Endpoint (or of Settings) that it sets
+    field: str = ""
+    #: may stand in [webhooks] for all endpoints
+    inherited: bool = True
+
+
+ENDPOINT_OPTIONS = {
+    option.name: option
+    for option in (
+        Option("url", url, "where to send, https:// or http://", secret=True, inherited=False),
+        Option("description", plain, "a word for people", inherited=False),
+        Option("enabled", boolean, "false: this endpoint gets nothing", inherited=False),
+        Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
+        Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
+        Option(
+            "headers",
+            one_of(NAMINGS, " A header of your own is header.NAME = VALUE"),
+            f"names of our headers and events: {', '.join(NAMINGS)}",
+            field="naming",
+        ),
+        Option("secret", secrets, "signs each message; several, one a line, while rotating", True, "secrets"),
+        Option("api_key", secret, "sent as Authorization: Bearer", secret=True),
+        Option("verify_tls", boolean, "false: take any server certificate (never do this in production)"),
+        Option("ca_bundle", path, "PEM file with the CAs to trust instead of the public ones"),
+        Option("client_cert", path, "PEM file with our certificate for mTLS, then its chain"),
+        Option("client_key", path, "PEM file with its key, if not in the same file"),
+        Option("client_key_password", password, "password of an encrypted key", secret=True),
+        Option("proxy", proxy_url, "proxy to go through: http://, https:// or socks5h://, user:password allowed", True),
+        Option("allow_private", boolean, "false: never connect to a private address (true)"),
+        Option("timeout", seconds, "time for one attempt (15s)"),
+        Option("concurrency", number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
+        Option(
+            "rate",
+            rate,
+            "attempts at the URL, such as 1/s or 5/m (chats 1/s; others as fast as it goes)",
+            field="interval",
+        ),
+        Option("retry_schedule", schedule, "waits before each retry (5s, 1m, 5m, 15m, 1h, 6h)"),
+        Option("max_retries", number(0, 100), "instead: retries after the first attempt (6)"),
+        Option("retry_delay", seconds, "with max_retries: wait before the first one, doubled for each further one"),
+        Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
+        Option("max_age", seconds, "a delivery that waits longer for an endpoint that takes nothing expires (7d)"),
+        Option("max_body", size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
+        Option("batch_size", number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
+        Option(
+            "batch_max_bytes", size("8kB", "100MB"), "size of a request of several; larger ones are not made (100kB)"
+        ),
+        Option("batch_wait", at_most("1h"), "how long the first of a batch waits for the others (2s)"),
+        Option("fallback", plain, "endpoint that is alerted when this one cannot be reached, whatever its events"),
+        Option("ui_url", base_url, "where you open SpiderFoot; messages then link to the scan"),
+    )
+}
+#: keys that end in a name of the user's own: header.X-Team, metadata.user
+OPEN_OPTIONS = {
+    option.name: option
+    for option in (
+        Option("header.", secret, "an extra header, as header.NAME", secret=True, field="headers"),
+        Option("metadata.", plain, "added to the metadata of each event, as metadata.NAME", field="metadata"),
+    )
+}
+#: keys of [webhooks] itself
+GENERAL_OPTIONS = {
+    option.name: option
+    for option in (
+        Option("enabled", boolean, "true: in every scan; false: in none; absent: where the module is chosen"),
+        Option("default_url", url, 'the URL of an endpoint named "default"', secret=True),
+        Option("drain_timeout", seconds, "how long a scan's process may go on sending after the scan (10s)"),
+        Option("progress_interval", seconds_or_never, "time between two scan_progress of a scan; 0: never (60s)"),
+        Option("outbox_max_mb", number(1, 1_000_000), "size of the outbox at which nothing more is accepted (512)"),
+        Option("durability", durability, "process: outlives a kill; power: also a power failure, but slower (process)"),
+        Option("keep_delivered", seconds, "how long delivered messages can be looked at and replayed (7d)"),
+        Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
+    )
+}
+
+
+def option_for(key: str) -> Option | None:
+    """Return the endpoint option that a key names, or None."""
+    stem = key.partition(".")[0] + "."
+    if stem in OPEN_OPTIONS and len(key) > len(stem):
+        return OPEN_OPTIONS[stem]
+    return ENDPOINT_OPTIONS.get(key)
+
+
+def name_problem(key: str) -> str:
+    """Return why a name of the user's own, as in header.NAME and metadata.NAME, may not be set, or nothing."""
+    stem, dot, name = key.partition(".")
+    if stem + dot == "header.":
+        return _header_problem(name)
+    return _metadata_problem(name) if stem + dot == "metadata." else ""
+
+
+def _metadata_problem(name: str) -> str:
+    if name in RESERVED_METADATA:
+        return f"sfwebhooks itself sets {', '.join(RESERVED_METADATA)}: take another name"
+    if name.isascii() and name.isdigit():  # ECMAScript, OrdinaryOwnPropertyKeys: array indexes come first
+        return (
+            "a name that is a number would be moved by JSON.stringify, and the signature would not fit: put a letter"
+            " before it"
+        )
+    return ""
+
+
+def _header_problem(name: str) -> str:
+    if not TOKEN.fullmatch(name):
+        return "a header's name has only A-Z, a-z, 0-9 and -_.!#$%&'*+^`|~"
+    if RESERVED_HEADERS.fullmatch(name):
+        return "this header is set by sfwebhooks itself and cannot be replaced"
+    return ""

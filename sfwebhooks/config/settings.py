@@ -1,0 +1,233 @@
+"""The configuration: a Draft of what was written comes in, Settings with their Mistakes go out.
+
+Nothing raises for a wrong value: every mistake is collected with its place. An endpoint with a mistake accepts its
+events and is held (`Endpoint.mistake`), and the right ones work. A mistake in [webhooks] holds the endpoints that would
+inherit it: to go on without a secret or a client certificate that was meant to be there is worse than to wait.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.config.doubts import doubts_about, open_to_others
+from sfwebhooks.config.endpoint import INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.file import Draft, Entry, Mistake, read, read_mapping
+from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
+from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
+from sfwebhooks.config.values import alike, nearest
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import printable
+from sfwebhooks.files import is_deleted
+from sfwebhooks.outbox.file import Storage
+from sfwebhooks.text_file import FileState, settled
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole configuration, as far as it is right."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    #: those that are right and have enabled = false
+    off: tuple[Endpoint, ...] = ()
+    #: True: in every scan; False: in none; None: where the module is chosen
+    enabled: bool | None = None
+    #: seconds that a scan's process may go on sending after the scan
+    drain_timeout: float = 10.0
+    #: seconds between two scan_progress of a scan; 0: never
+    progress_interval: float = 60.0
+    #: how the outbox is kept
+    storage: Storage = field(default_factory=Storage)
+    #: seconds that delivered messages are kept, and dead letters
+    keep_delivered: float = 7 * 86400.0
+    keep_dead: float = 90 * 86400.0
+    #: names of endpoints that are there and not used: switched off, or their events cannot be known
+    unused: frozenset[str] = frozenset()
+    file: Path | None = None
+    #: what was read, its own file and those of values (file:PATH), as they were before that; also what was not there
+    files: Mapping[Path, FileState] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+    #: False: there may be an endpoint whose name or events cannot be known, and which accepts nothing
+    is_complete: bool = True
+    #: usable, but worth a look
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The endpoints that accept and are not sent to: name -> why."""
+        return {endpoint.name: endpoint.mistake for endpoint in self.endpoints if endpoint.mistake}
+
+
+def find(option: str, data_folder: Path) -> Path | None:
+    """Return the configuration file to use: the module's option, a path that begins in the data folder;
+    $SFWEBHOOKS_CONFIG; or one in the data folder."""
+    if option:
+        return data_folder / named(html.unescape(option))
+    if os.environ.get("SFWEBHOOKS_CONFIG"):
+        return named(os.environ["SFWEBHOOKS_CONFIG"])
+    shared, own = data_folder / "spiderfoot.conf", data_folder / "webhooks.ini"
+    sections = [] if is_deleted(shared) else _sections(shared)
+    if any(map(is_ours, sections)) or NAMELESS in sections:
+        return shared
+    if not is_deleted(own):
+        return own
+    return shared if any(map(is_nearly_ours, sections)) else None
+
+
+def named(path: str) -> Path:
+    """Return the file that a path written by a person names."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own raises for an unknown user
+
+
+def missing(data_folder: Path) -> ConfigError:
+    """Return the error that there is none; it says where one was looked for."""
+    return ConfigError(
+        f"no configuration: there is no [webhooks] in {data_folder / 'spiderfoot.conf'}, no "
+        f"{data_folder / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one"
+    )
+
+
+def _sections(path: Path) -> list[str]:
+    """Return the names of a file's sections."""
+    try:
+        found = re.findall(rb"(?m)^\s*\[([^\]\n]+)\]", settled(path).replace(b"\0", b""))
+    except (OSError, ValueError):
+        return [SECTION]  # unreadable: say so rather than look elsewhere
+    return [name.decode("utf-8", "replace") for name in found]
+
+
+def disabled() -> bool:
+    """Say whether the environment stops everything (SFWEBHOOKS_DISABLED=1)."""
+    return os.environ.get("SFWEBHOOKS_DISABLED", "") not in ("", "0")
+
+
+def off(options: Mapping[str, Any]) -> str:
+    """Return what switches webhooks off whatever the settings say, or nothing.
+
+    Args:
+        options: the module's option `enabled`, among others.
+    """
+    if disabled():
+        return "SFWEBHOOKS_DISABLED is set"
+    is_off = options.get("enabled") in (False, 0, "0")
+    return "by the module's option on SpiderFoot's settings page" if is_off else ""
+
+
+def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
+    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
+
+    Args:
+        options: the module's options `config` and `enabled`, among others.
+    """
+    if off(options):
+        return None
+    settings = load(find(str(options.get("config") or ""), data_folder))
+    return None if settings.enabled is False else settings
+
+
+def load(path: Path | None) -> Settings:
+    """Return the settings of a file; without one, settings without endpoints."""
+    if path is None:
+        return Settings()
+    draft = Draft(str(path), path.parent)
+    try:
+        read(path, draft)
+    except ConfigError as error:
+        draft.mistakes.append(Mistake(str(path), "", "", "", str(error)))
+        draft.incomplete = True
+    return _settle(draft, path)
+
+
+def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Path | None = None) -> Settings:
+    """Return the settings of a mapping: endpoint name -> its keys, beside the keys of [webhooks]."""
+    draft = Draft(name, folder or Path())
+    read_mapping(mapping, draft)
+    return _settle(draft, None)
+
+
+def _settle(draft: Draft, file: Path | None) -> Settings:
+    general, inherited = _general(draft)
+    take_strays(draft)
+    made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
+    endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
+    own = ("enabled", "drain_timeout", "progress_interval", "keep_delivered", "keep_dead")
+    values = {key: general[key] for key in own if key in general}
+    megabytes = general.get("outbox_max_mb")
+    storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))
+    return Settings(
+        endpoints=endpoints,
+        off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
+        storage=storage,
+        unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
+        file=file,
+        files=draft.files,
+        mistakes=tuple(draft.mistakes),
+        is_complete=not draft.incomplete,
+        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints))),
+        **values,
+    )
+
+
+def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values of [webhooks] itself, and what endpoints inherit."""
+    values: dict[str, Any] = {}
+    inherited: dict[str, Any] = {}
+    for key, entry in draft.general.items():
+        option = option_for(key)
+        if key in GENERAL_OPTIONS:
+            values.update(value(GENERAL_OPTIONS[key], key, entry, draft))
+        elif option and option.inherited:
+            inherited.update(value(option, key, entry, draft))
+        else:
+            _note_unknown(entry, key, draft)
+    return values, inherited
+
+
+def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
+    """Note a key of [webhooks] that is none; it holds the endpoints that would inherit what was meant.
+
+    Where it resembles no key that closely it may be meant to protect any of them.
+    """
+    known = [*GENERAL_OPTIONS, *INHERITED]
+    problem = f"there is no such key in [{SECTION}].{draft.nearest('default_url' if key == 'url' else key, known)}"
+    if draft.is_full:
+        draft.broken[""].setdefault("", problem)
+        return
+    draft.note(entry, problem)
+    near = ["default_url"] if key == "url" else [key] if option_for(key) else alike(key, known)
+    words = printable(f"{entry.shown_key}: {problem}")
+    for name in near or [""]:
+        if name not in GENERAL_OPTIONS or name == "enabled":
+            draft.broken[""].setdefault(name, words)
+    if nearest(key, ["events"]):
+        draft.broken[""].setdefault("events", words)
+    if "default_url" in near:
+        draft.endpoints.setdefault("default", {})
+
+
+def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) -> Iterator[str]:
+    """Yield what is usable, but worth a look."""
+    yield from draft.doubts
+    entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
+    if file and not (entries or draft.endpoints or draft.mistakes):
+        yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
+    for endpoint in endpoints:
+        yield from () if endpoint.mistake else doubts_about(endpoint)
+    is_secret = dict.fromkeys((path for one in endpoints for path in one.files), False)
+    is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))
+    is_secret.update(dict.fromkeys(draft.files, True))
+    if file:
+        is_secret[file] = any(map(_is_written_secret, entries))
+    yield from filter(None, (open_to_others(path, secret) for path, secret in is_secret.items()))
+
+
+def _is_written_secret(entry: Entry) -> bool:
+    """Say whether a secret stands in the settings themselves."""
+    option = option_for(entry.place[1])
+    return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))

@@ -1,0 +1,316 @@
+"""How the text of a value is read: each parser takes the text and gives the value, or raises ValueError with what would
+be right. `options` says which key is read by which.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Callable
+from urllib.parse import SplitResult, urlsplit
+
+from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
+from sfwebhooks.masking import shown
+from sfwebhooks.signing_keys import problem
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
+#: characters of a pattern of events: a longer one can take long to be understood
+PATTERN_MAX = 100
+EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
+#: likeness from which on a word is a typo of another one: two letters of four that changed places
+TYPO = 0.75
+#: characters of what may be a name
+NAME_MAX = 64
+QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
+
+
+#: wrong words of a value that are named
+WRONG_MAX = 10
+
+
+class WrongWordsError(ValueError):
+    """Some words of a list are wrong: these."""
+
+    def __init__(self, problem: str, words: Iterable[str]) -> None:
+        super().__init__(problem)
+        self.words = tuple(words)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean "...?"' for a typo of a known word, else nothing."""
+    names = list(known)
+    if len(word) > 2 * max(map(len, names), default=0):  # it is like none, and it takes long to find that out
+        return ""
+    close = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def alike(word: str, names: Iterable[str]) -> list[str]:
+    """Return the names of which a word may be a typo, also those that begin with the whole word, or it with them."""
+    return [name for name in names if len(word) <= NAME_MAX and _are_alike(word.lower(), name.lower())]
+
+
+def _are_alike(one: str, other: str) -> bool:
+    matcher = difflib.SequenceMatcher(None, one, other)
+    if matcher.real_quick_ratio() >= TYPO and matcher.ratio() >= TYPO:
+        return True
+    short, long = sorted((one, other), key=len)
+    return bool(short) and long.startswith((f"{short}_", f"{short}-"))
+
+
+def comment_in(text: str) -> str:
+    """Return what to say if a comment seems to stand behind a value, of which an INI file makes it a part."""
+    match = re.search(r"\s([#;])", text)
+    return f"what follows {match[1]} looks like a comment, which needs a line of its own" if match else ""
+
+
+def pasted_in(url: str) -> str:
+    """Return what to say if a URL came with what a page or a shell had put into it."""
+    if re.search("&(?:amp|quot|lt|gt);", url, re.IGNORECASE):
+        return "&amp; in it is how a web page writes &: it looks copied from the page's source"
+    return r"there is a backslash in it, as a shell wants before ? and &" if "\\" in url else ""
+
+
+def quotes_in(parts: Iterable[str]) -> str:
+    """Return what to say if a part of a value stands in quotes, which an INI file makes a part of it."""
+    return "the value stands in quotes and wants none" if any(map(QUOTED.fullmatch, parts)) else ""
+
+
+def boolean(text: str) -> bool:
+    """Read true/false, yes/no, on/off, 1/0."""
+    word = text.strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("accepted: true or false")
+
+
+def seconds(text: str) -> float:
+    """Read a positive duration such as 15, 15s, 5m, 1h or 7d, in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match or not 0 < float(match[1]) * UNITS[match[2]] <= 365 * 86400:
+        raise ValueError("accepted: a duration above zero such as 15s, 5m, 1h or 7d")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def seconds_or_never(text: str) -> float:
+    """Read a duration as `seconds` does, or 0."""
+    if re.fullmatch(r"0\s*[smhd]?", text.strip()):
+        return 0.0
+    try:
+        return seconds(text)
+    except ValueError:
+        raise ValueError("accepted: a duration such as 60s or 5m, or 0 for never") from None
+
+
+def at_most(limit: str) -> Callable[[str], float]:
+    """Return a parser for durations up to a longest one, in seconds."""
+
+    def parse(text: str) -> float:
+        if seconds(text) > seconds(limit):
+            raise ValueError(f"accepted: a duration above zero, {limit} at most")
+        return seconds(text)
+
+    return parse
+
+
+def rate(text: str) -> float:
+    """Read how fast something may go, such as 1/s, 5/m or 100/h; returns the seconds between two."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*/\s*([smh])", text.strip())
+    if not match or not float(match[1]):
+        raise ValueError("accepted: a number above zero for each second, minute or hour, such as 1/s, 5/m or 100/h")
+    return UNITS[match[2]] / float(match[1])
+
+
+def schedule(text: str) -> tuple[float, ...]:
+    """Read the waits before each retry, such as 5s, 1m, 5m, in seconds."""
+    waits = tuple(_wait(word) for word in words(text))
+    if not 1 <= len(waits) <= 100:
+        raise ValueError("accepted: up to 100 durations such as 5s, 1m, 5m, 15m, 1h, 6h")
+    return waits
+
+
+def _wait(word: str) -> float:
+    try:
+        return seconds(word)
+    except ValueError as error:
+        raise WrongWordsError(str(error), [word]) from None
+
+
+def durability(text: str) -> bool:
+    """Read how durable a commit is; returns whether it outlives a power failure."""
+    if text.strip() not in ("process", "power"):
+        raise ValueError("accepted: process or power")
+    return text.strip() == "power"
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser for whole numbers of a range."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text.strip()) or not low <= int(text) <= high:
+            raise ValueError(f"accepted: a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def size(low: str, high: str) -> Callable[[str], int]:
+    """Return a parser for sizes of a range such as 100kB, in bytes."""
+
+    def parse(text: str) -> int:
+        found = _bytes(text)
+        if found is None or not (_bytes(low) or 0) <= found <= (_bytes(high) or 0):
+            raise ValueError(f"accepted: a size from {low} to {high} such as 100kB, 1MB or 100000 (bytes)")
+        return found
+
+    return parse
+
+
+def _bytes(text: str) -> int | None:
+    match = re.fullmatch(r"(?i)(\d{1,9})\s*(|b|kb|mb)", text.strip(), re.ASCII)
+    return int(match[1]) * BYTES[match[2].lower()] if match else None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read a list separated by commas or line ends."""
+    return tuple(word.strip() for word in re.split(r"[,\n]", text) if word.strip())
+
+
+def event_words(text: str) -> tuple[str, ...]:
+    """Read subscriptions; each must be able to match something."""
+    found = words(text)
+    if not found:
+        raise ValueError(EVENTS_ACCEPTED + "; see sfwebhooks events")
+    wrong = [word for word in dict.fromkeys(found) if not _matches_some(_wanted(word))]
+    if wrong:
+        told = (
+            f'"{shown(word)}" is no event.{nearest(_wanted(word), sorted(EVENT_NAMES))}' for word in wrong[:WRONG_MAX]
+        )
+        raise WrongWordsError(f"{' '.join(told)} {EVENTS_ACCEPTED.capitalize()}", wrong)
+    if not takes_anything(found):
+        raise ValueError(f"no event is left: what is listed is taken away again by !; {EVENTS_ACCEPTED}")
+    return found
+
+
+def _matches_some(word: str) -> bool:
+    return len(word) <= PATTERN_MAX and any(matches(word, name) for name in EVENT_NAMES)
+
+
+def _wanted(word: str) -> str:
+    """Return the name or pattern of a subscription, also of one that takes it away."""
+    return word[1:] if word.startswith("!") else word
+
+
+def one_of(names: Collection[str], hint: str = "") -> Callable[[str], str]:
+    """Return a parser for one of some names; `hint` follows what is accepted."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"accepted: {', '.join(names)}.{nearest(text, names)}{hint}")
+        return text
+
+    return parse
+
+
+def url(text: str) -> Secret:
+    """Read an http or https URL with a host, in ASCII, without user name, password or fragment."""
+    wrong = _url_problem(text)
+    if wrong:
+        raise ValueError(f"{wrong}; accepted: an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)")
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        raise ValueError("a user name or password in the URL is not sent; use header.Authorization or api_key")
+    if parts.fragment:
+        raise ValueError("the part after # is never sent; leave it away")
+    return Secret(text)
+
+
+def _url_problem(text: str) -> str:
+    """Return what is wrong with a URL, with nothing of it, since all of it may be a secret; nothing if it is usable."""
+    if not re.match("(?i)https?://", text):
+        return "it does not begin with http:// or https://"
+    if re.search(r"\s", text):
+        return "there is a space or a line end in it"
+    if not re.fullmatch(r"[!-~]+", text):
+        return "there is a character in it that is none of visible ASCII"
+    try:
+        parts = urlsplit(text)
+        host = (parts.hostname or "").encode("idna")  # raises for an empty or too long label
+    except ValueError:
+        return "its host is none that can be looked up"
+    if not host:
+        return "it has no host"
+    return "" if _is_port_right(parts) else "its port is no number from 1 to 65535"
+
+
+def _is_port_right(parts: SplitResult) -> bool:
+    """Say whether the port of a URL can be one; without one the scheme has its own."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def base_url(text: str) -> str:
+    """Read the http or https URL of a web interface, to which paths are added; a slash at its end is dropped."""
+    base = url(text).reveal().rstrip("/")
+    if not re.fullmatch(r"[^?|<>]+", base):
+        raise ValueError("accepted: an http:// or https:// URL without ? and what follows")
+    return base
+
+
+def secrets(text: str) -> tuple[Secret, ...]:
+    """Read signing secrets, one a line: any text, or whsec_ and whsk_ as Standard Webhooks has them."""
+    return _secrets(text, signs=True)
+
+
+def receiver_secrets(text: str) -> tuple[Secret, ...]:
+    """Read what a receiver verifies with, one a line: the sender's secrets, or the whpk_ of its whsk_."""
+    return _secrets(text, signs=False)
+
+
+def _secrets(text: str, signs: bool) -> tuple[Secret, ...]:
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not lines:
+        raise ValueError("accepted: any text, whsec_..., whsk_..., env:NAME or file:PATH; one a line when rotating")
+    for line in lines:
+        if problem(line, signs):
+            raise ValueError(problem(line, signs))
+    return tuple(Secret(line) for line in lines)
+
+
+def secret(text: str) -> Secret:
+    """Read a text that must not be shown and goes into a header."""
+    return Secret(header_value(text))
+
+
+def password(text: str) -> Secret:
+    """Read a password, any text."""
+    return Secret(text)
+
+
+def header_value(text: str) -> str:
+    """Read a header's value: one line of visible characters (RFC 9110 section 5.5), in ASCII."""
+    if not re.fullmatch(r"[!-~](?:[ -~\t]*[!-~])?", text):
+        raise ValueError("accepted: one line of ASCII text")
+    return text
+
+
+def path(text: str) -> Path:
+    """Read a file name; `~` is the home folder. Relative ones are resolved by `config`."""
+    if not text or "\0" in text:
+        raise ValueError("accepted: the name of a file")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"accepted: the name of a file; {error}") from error
+
+
+def plain(text: str) -> str:
+    """Read any text."""
+    return text

@@ -1,0 +1,50 @@
+"""What waits for an endpoint goes to another one: after a rename, or where two become one.
+
+A moved delivery is the one that the other endpoint would have been accepted: it has that endpoint's id and its next
+number. So an event still goes to an endpoint once, and recovery and backfill know what it has.
+"""
+
+from __future__ import annotations
+
+from sfwebhooks.delivery.ownership import Note
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import SelectionError
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.locks import endpoint_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
+
+
+def move(records: Records, outbox: Outbox, chosen: Selection, endpoint: Endpoint, now: float) -> int:
+    """Move what waits and is of no running scan, as far as the endpoint asks for it; return how many deliveries.
+
+    Args:
+        chosen: of one endpoint.
+        now: epoch seconds.
+
+    Raises:
+        SelectionError: a process sends what would be moved.
+        OutboxError: the outbox cannot be written.
+    """
+    lock = endpoint_lock(outbox.path, chosen.endpoint)
+    if not lock.take():
+        pid = Note.read(lock.noted()).pid
+        raise SelectionError(
+            f"process {pid} sends to {chosen.endpoint} now, and may be sending what would be moved: stop it first, or"
+            " wait until its scan has ended"
+        )
+    try:
+        moved = records.move(chosen, endpoint, now)
+        return moved + sum(_move_end(records, outbox, *ids, endpoint, now) for ids in records.ends(chosen))
+    finally:
+        lock.release()
+
+
+def _move_end(records: Records, outbox: Outbox, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
+    """Move the end of a scan, with a receipt of what the endpoint has of the scan by now; return how many, 0 or 1."""
+    event = outbox.event(event_id)
+    name = endpoint.name_for(event) if event else None
+    if not (event and name):
+        return 0
+    outbox.repeat_end(event, [(endpoint.name, name)], now)
+    return records.take_away(Selection(ids=(id,)))

@@ -1,0 +1,274 @@
+"""A Tenure: the time in which this process is the one that sends to a URL. take -> name -> release
+
+It begins with what the sender before it left, and leaves the same to the next one, also when it is killed. Each of the
+URL's endpoints has a lock of its own besides: where two configurations give one name two URLs, one process sends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sfwebhooks.events import Batch
+from sfwebhooks.health import Health, Pace
+from sfwebhooks.outbox.locks import endpoint_lock, url_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.pipeline import Clock, Line
+from sfwebhooks.retry import DeadReason
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds between two signs of life
+LIFE_SECONDS = 5.0
+#: seconds without one after which a process may be gone, and after which it hangs if it is not
+GONE_SECONDS = 15.0
+HUNG_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the owner of a URL leaves beside its lock."""
+
+    #: epoch seconds before which the pace lets nothing be sent
+    open_at: float = 0.0
+    #: process that owns, or owned, the lock
+    pid: int = 0
+    #: epoch seconds of its last sign of life
+    at: float = 0.0
+    #: id of the message that it is rendering; empty: none
+    rendering: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> Note:
+        """Return the note of a text; what cannot be read is not in it."""
+        parts = [*text.split(" "), "", "", "", ""]
+        with suppress(ValueError):
+            return cls(float(parts[0]), int(parts[1]), float(parts[2]), parts[3])
+        return cls()
+
+    def __str__(self) -> str:
+        """Return the text that `read` takes."""
+        return f"{self.open_at:.3f} {self.pid} {self.at:.0f} {self.rendering}"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that sends to a URL, or to an endpoint."""
+
+    pid: int
+    #: epoch seconds of its last sign of life
+    at: float
+
+    def hangs(self, now: float) -> bool:
+        """Say whether it was not seen alive for so long that nobody can wait for it (`now` in epoch seconds)."""
+        return now - self.at > HUNG_SECONDS
+
+
+def owner_of(outbox: Path, name: str, url_id: str, now: float) -> Owner | None:
+    """Return the process that sends to an endpoint, or to another one at its URL; None if there is none.
+
+    A process that shows signs of life is believed: its locks are not touched, nor is one that it is about to take.
+
+    Args:
+        outbox: path of the file.
+        url_id: `Endpoint.url_id`; empty: not known.
+        now: epoch seconds.
+
+    Raises:
+        OutboxError: the locks cannot be looked at.
+    """
+    locks = [endpoint_lock(outbox, name), *([url_lock(outbox, url_id)] if url_id else [])]
+    for lock in locks:
+        note = Note.read(lock.noted())
+        if note.pid and ((abs(now - note.at) < GONE_SECONDS and _is_there(note.pid)) or not lock.is_free):
+            return Owner(note.pid, note.at)
+    return None
+
+
+def _is_there(pid: int) -> bool:
+    """Say whether there is a process of that number here; one in another container is not seen."""
+    if os.name != "posix":  # there it would not only be looked at
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+class Tenure:
+    """The exclusive right of this process to send to the URL of some lines, while `held`.
+
+    Args:
+        steady: seconds that nobody sets.
+        deaths: counts dead letters, by endpoint and reason, until somebody reports them.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        outbox: Outbox,
+        clock: Clock,
+        steady: Clock,
+        deaths: Counter[tuple[str, str]],
+    ) -> None:
+        self.pace = Pace(max(line.endpoint.interval for line in lines))
+        self._lines = lines
+        self._lock = url_lock(outbox.path, lines[0].endpoint.url_id)
+        #: endpoint -> its lock
+        self._locks = {line.endpoint.name: endpoint_lock(outbox.path, line.endpoint.name) for line in lines}
+        #: endpoints whose lock was held when it was looked at last
+        self._owned: set[str] = set()
+        #: endpoints that another process sends to at another URL, which was logged
+        self._elsewhere: set[str] = set()
+        #: held while a message is rendered, so that there is one whose rendering can have killed the process
+        self._making = threading.Lock()
+        #: id of that message
+        self._rendering = ""
+        self._outbox = outbox
+        self._deaths = deaths
+        self._clock = clock
+        self._steady = steady
+        #: steady seconds of the last sign of life
+        self._noted_at = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return self._lock.held
+
+    def owns(self, line: Line) -> bool:
+        """Say whether this process is the one that sends to an endpoint of the URL."""
+        return line.endpoint.name in self._owned
+
+    def take(self) -> bool:
+        """Begin, if no other process sends; return whether this one does now, and knows what the last one knew.
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        if self._lock.held:
+            return True
+        self._owned.clear()
+        if not self._lock.take():
+            return False
+        try:
+            self._take_over()
+            self.own_all()
+        except BaseException:  # a locked outbox: with half of it known, nothing may be sent
+            self.release()
+            raise
+        return True
+
+    def own_all(self) -> None:
+        """Take the locks of the URL's endpoints that are free, and learn what their last owners left; make due what a
+        clock that was set back has put too far ahead.
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        for line in self._lines:
+            name = line.endpoint.name
+            if self._locks[name].held and name in self._owned:
+                self._pull(line)
+                continue
+            self._owned.discard(name)
+            if self._locks[name].take():
+                self._take_over_line(line)
+                self._locks[name].note(str(self._note_of("")))
+                self._owned.add(name)
+                self._elsewhere.discard(name)
+            elif name not in self._elsewhere:
+                self._elsewhere.add(name)
+                pid = Note.read(self._locks[name].noted()).pid
+                text = "webhooks: endpoint %s: process %d sends to it at another URL; this process leaves it alone"
+                log.warning(text, name, pid)
+
+    def release(self) -> None:
+        """End it, and leave behind that nobody sends."""
+        if self._making.acquire(blocking=False):  # else a thread that is late still renders, and what it does is noted
+            try:
+                for lock in (*self._locks.values(), self._lock):
+                    lock.note(str(replace(self._note_of(""), pid=0)))
+            finally:
+                self._making.release()
+        self._owned.clear()
+        for lock in (*self._locks.values(), self._lock):
+            lock.release()
+
+    def health(self, line: Line) -> Health:
+        """Return the health of a line; while another process sends, as that one wrote it."""
+        return line.health if self.owns(line) else _as_of_now(self._outbox.health(line.endpoint.name), line)
+
+    @contextmanager
+    def naming(self, batch: Batch) -> Iterator[None]:
+        """Name what is being rendered: if that kills the process, the next one knows what it was."""
+        with self._making:
+            self._rendering = batch.id
+            self._note(self._rendering)
+            try:
+                yield
+            except MemoryError:  # this process is short of memory, which is nobody's fault
+                raise
+            except Exception:
+                self._blame(batch.id)
+                raise
+            finally:
+                self._rendering = ""
+                self._note(self._rendering)
+
+    def show_life(self) -> None:
+        """Leave a sign of life beside the locks from time to time: who waits for one can say who owns it since when."""
+        if self._lock.held and self._steady() - self._noted_at >= LIFE_SECONDS and self._making.acquire(blocking=False):
+            try:
+                self._noted_at = self._steady()
+                self._note("")
+                for name in self._owned:
+                    self._locks[name].note(str(self._note_of("")))
+            finally:
+                self._making.release()
+
+    def _note_of(self, rendering: str) -> Note:
+        return Note(self.pace.open_at, os.getpid(), self._clock(), rendering)
+
+    def _note(self, rendering: str) -> None:
+        """Leave behind, for who takes over, the pace and what is being rendered."""
+        self._lock.note(str(self._note_of(rendering)))
+
+    def _take_over(self) -> None:
+        """Learn what the last owner of the URL left: the pace, and what killed it."""
+        note = Note.read(self._lock.noted())
+        self.pace = replace(self.pace, open_at=note.open_at)
+        if note.rendering and note.rendering != self._rendering:  # else it is ours, whose lock was removed meanwhile
+            text = "webhooks: process %d crashed while it rendered the message %s, which is tried again"
+            log.warning(text, note.pid, note.rendering)
+            self._blame(note.rendering)
+        self._note(self._rendering)
+
+    def _blame(self, batch: str) -> None:
+        for endpoint in self._outbox.blame(batch, self._clock()):
+            log.warning("webhooks: endpoint %s: message %s could not be rendered and is dead", endpoint, batch)
+            self._deaths[endpoint, DeadReason.CRASHED.value] += 1
+
+    def _take_over_line(self, line: Line) -> None:
+        """Learn what the last owner of an endpoint left: batches in flight, due times, its health."""
+        name = line.endpoint.name
+        self._outbox.recall(name)
+        self._pull(line)
+        line.orders, written = self._outbox.orders(name), self._outbox.health(name)
+        line.health = _as_of_now(written, line)
+        line.written = written if written.fingerprint else line.health
+
+    def _pull(self, line: Line) -> None:
+        self._outbox.pull(line.endpoint.name, self._clock(), line.longest_wait)
+
+
+def _as_of_now(written: Health, line: Line) -> Health:
+    """Return a health as the last sender wrote it; it may be tried now if the settings are others since then."""
+    fingerprint = line.endpoint.fingerprint
+    return written if written.fingerprint == fingerprint else written.reopened(fingerprint)

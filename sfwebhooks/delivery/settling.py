@@ -1,0 +1,110 @@
+"""The Ledger of a lane: the results of attempts, written in their order, with the endpoints' health.
+
+What was sent cannot be undone, and what is not written is sent again, under the same id. Results that come fast are
+written together, some at once; while the outbox cannot be written they are kept in memory, and the deliveries stay
+in flight.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Callable
+
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.pipeline import Line
+from sfwebhooks.retry import State
+from sfwebhooks.trouble import Trouble
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: outcomes that are kept in memory at most
+UNSETTLED_MAX = 1000
+#: outcomes wait for others until they are of so many deliveries, or for so many seconds: a kill repeats so much
+GROUP_MAX = 20
+GROUP_SECONDS = 0.05
+#: seconds between two tries to write them down
+AGAIN_SECONDS = 1.0
+
+
+class Ledger:
+    """Writes down outcomes, one thread at a time.
+
+    Args:
+        written: called with each outcome once it is committed.
+        deaths: counts dead letters, by endpoint and reason, until somebody reports them.
+    """
+
+    def __init__(
+        self, outbox: Outbox, written: Callable[[Line, Outcome], None], deaths: Counter[tuple[str, str]]
+    ) -> None:
+        self._outbox = outbox
+        self._written = written
+        self._guard = threading.Lock()
+        self._unsettled: deque[tuple[Line, Outcome]] = deque()
+        self._trouble = Trouble(over="the results of sent deliveries are recorded again")
+        #: monotonic seconds
+        self._written_at = 0.0
+        self._deaths = deaths
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing may be sent before something is written down."""
+        return len(self._unsettled) >= UNSETTLED_MAX
+
+    def settle(self, line: Line, outcome: Outcome, grouped: bool = False) -> None:
+        """Write down what became of an attempt; `grouped`: in a moment, with others."""
+        with self._guard:
+            self._unsettled.append((line, outcome))
+            patience = AGAIN_SECONDS if self._trouble else GROUP_SECONDS if grouped else 0.0
+            full = sum(len(one.batch.deliveries) for _, one in self._unsettled) >= GROUP_MAX
+            if (full and not self._trouble) or time.monotonic() - self._written_at >= patience:
+                self._write_down()
+
+    def flush(self) -> bool:
+        """Write down what waits for others, or for the outbox; after trouble not too often. Return whether it was."""
+        if not self._unsettled or (self._trouble and time.monotonic() - self._written_at < AGAIN_SECONDS):
+            return False
+        with self._guard:
+            self._write_down()
+        return not self._unsettled
+
+    def close(self) -> bool:
+        """Write down what is kept, for the last time; return whether all is."""
+        with self._guard:
+            self._write_down()
+            if self._unsettled:
+                text = "webhooks: %d deliveries were sent but not recorded; they will be sent again"
+                log.warning(text, sum(len(outcome.batch.deliveries) for _, outcome in self._unsettled))
+            return not self._unsettled
+
+    def _write_down(self) -> None:
+        self._written_at = time.monotonic()
+        try:
+            while self._unsettled:
+                group = [self._unsettled[place] for place in range(min(len(self._unsettled), GROUP_MAX))]
+                self._write(group)
+                for line, outcome in group:
+                    self._unsettled.popleft()
+                    self._written(line, outcome)
+            self._trouble.ended()
+        except OutboxError as error:
+            self._trouble.met(
+                str(error), "; results of sent deliveries are kept in memory until the outbox can be written"
+            )
+
+    def _write(self, group: Sequence[tuple[Line, Outcome]]) -> None:
+        """Commit some outcomes, and the health of endpoints where it changed."""
+        lines = {id(line): line for line, _ in group}.values()
+        news = [(line, line.health) for line in lines if line.health != line.written]
+        self._outbox.settle((outcome for _, outcome in group), {line.endpoint.name: health for line, health in news})
+        for line, health in news:
+            line.written = health
+        for line, outcome in group:
+            for settlement in outcome.settlements:
+                if settlement.state is State.DEAD:
+                    self._deaths[line.endpoint.name, settlement.reason] += 1

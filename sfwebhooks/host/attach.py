@@ -1,0 +1,222 @@
+"""Attach to the scanner: the wrapper around its scan start, and the hook at the end of its parent process.
+
+The shim in the host's `modules/` folder calls `attach()` when the host loads its modules, in the parent and again in
+each scan's process. From then on a scan runs inside `start_scan`, which puts our module on its list if the
+configuration says so, tells the scan's beginning before the host knows of it (so that it has an end even if its process
+is killed at once), and its end after it. Nothing here may keep a scan from running, and nothing of this package is
+pickled into its process: the package may be gone by then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.util
+import logging
+import multiprocessing
+import multiprocessing.util
+import pydoc
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import spiderfoot
+
+from sfwebhooks.config import settings as config
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.errors import WebhooksError
+from sfwebhooks.files import is_deleted
+from sfwebhooks.host.hosts import data_of
+from sfwebhooks.host.plugin import begin_run, say_why_off, settings_of
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.scan.escapes import as_typed
+from sfwebhooks.scan.host_database import MODULE, NO_SCANS, saved_options
+from sfwebhooks.scan.host_log import listen, stop_listening
+from sfwebhooks.scan.parentage import children, has_crashed, stopped
+from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.run import RUNS
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds that the scan's end waits for a thread that still handles an event; to store one takes as long as the host's
+#: database is locked, for 5 s at most
+JOIN_SECONDS = 10.0
+#: seconds that a host that is being stopped goes on sending
+EXIT_SECONDS = 3.0
+FUNCTION = "startSpiderFootScanner"
+SHIM = f"modules.{MODULE}"
+
+_original: Callable[..., Any] | None = None
+#: marks of the scans' processes that are stopped with this one, the host
+_stopped: frozenset[str] = frozenset()
+
+
+class Late:
+    """What has a name in the process that unpickles this; None, if nothing has."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pydoc.locate, (self.name,)
+
+
+class Start:
+    """Stands in the place of the host's function.
+
+    A host that starts its scans with multiprocessing's `spawn` pickles it: as the shim's `start_scan`, which does
+    without the package if that was uninstalled meanwhile; if the shim was, as the host's own function.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return start_scan(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (Late(SHIM), start_scan.__name__, Late(f"sfscan.{FUNCTION}"))
+
+
+def attach() -> None:
+    """Put `start_scan` in the place of the host's function, in every loaded module that has it."""
+    global _original
+    log.addFilter(_as_module)
+    if importlib.util.find_spec("sfscan") is None:
+        log.warning("webhooks: off: %s", NO_SCANS)
+    host = sys.modules.get("sfscan")
+    if host is None or isinstance(getattr(host, FUNCTION), Start):
+        return
+    _original = getattr(host, FUNCTION)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get(FUNCTION) is _original:
+            setattr(module, FUNCTION, Start())
+    if multiprocessing.current_process().name == "MainProcess":
+        # one runs while the children live, and before the host stops its log, at which it hangs if a scan's process was
+        # killed while it wrote there; the other after they were ended
+        atexit.register(tell_crashed)
+        multiprocessing.util.Finalize(None, tell_stopped, exitpriority=-10)
+
+
+def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a scan as the host does, and tell its beginning and its end. Called by the host in the scan's process.
+
+    Args:
+        args: scan name, scan id, target, type of the target, list of modules, options of the host.
+    """
+    original = _original or getattr(importlib.import_module("sfscan"), FUNCTION)
+    scanner, error = None, ""
+    try:
+        arguments = with_our_module(args)
+        begin(logging_queue, arguments)
+        scanner = original(logging_queue, *arguments, **kwargs)
+        return scanner
+    except BaseException as failure:
+        error = str(failure)
+        raise
+    finally:
+        finish(args, scanner, error)
+
+
+def _as_module(record: logging.LogRecord) -> bool:
+    """Let the host's log name our module in its column of components, where it has the name of a record's file."""
+    record.module = MODULE
+    return True
+
+
+def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
+    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules; else say what
+    has switched webhooks off."""
+    try:
+        name, scan_id, target, target_type, modules, options = args
+        chosen = MODULE in modules
+        # the host adds its handler only if there is none, and would be mute
+        importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
+        if chosen:
+            listen(scan_id, options)
+            name, target = as_typed(name, modules), as_typed(target, modules)
+            begin_run(scan_id, name, target, target_type, _options(options), modules)
+        else:
+            say_why_off(scan_id, _options(options))
+    except Exception:  # the scan must start
+        log.exception("webhooks: a bug at the scan's beginning")
+
+
+def with_our_module(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the scan's arguments with our module on the list, if it is to be in every scan."""
+    try:
+        *head, modules, options = args
+        settings = settings_of(_options(options))
+        if settings and settings.enabled and MODULE not in modules:
+            return (*head, [*modules, MODULE], options)
+    except Exception:  # the scan must start
+        log.exception("webhooks: a bug while looking for the configuration; this scan has no webhooks")
+    return args
+
+
+def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
+    """Tell the end of the scan and send what can be sent at once."""
+    try:
+        run = RUNS.pop(args[1], None)
+        if run is None:
+            _say_why_not(args)
+        else:
+            for thread in _late_threads(scanner):
+                thread.join(JOIN_SECONDS)
+            run.end(error)
+    except Exception:  # the scan's own result stands; the end is told by the next process that looks
+        log.exception("webhooks: a bug at the scan's end")
+    finally:
+        stop_listening(*args[1:2])
+
+
+def _say_why_not(args: tuple[Any, ...]) -> None:
+    """Log the mistakes of a configuration that was meant to do something, and did nothing in this scan."""
+    settings = settings_of(_options(args[-1]))
+    for mistake in settings.mistakes if settings else ():
+        log.warning("webhooks: none were sent: %s", mistake, extra={"scanId": args[1]})
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the host's options with our module's own ones."""
+    return {**options, **options["__modules__"][MODULE]["opts"]}
+
+
+def _late_threads(scanner: Any) -> list[threading.Thread]:
+    """Return the threads of the host's storage and of our module: the host does not wait for them."""
+    modules = getattr(scanner, "_SpiderFootScanner__moduleInstances", {})
+    threads = [getattr(modules.get(name), "thread", None) for name in ("sfp__stor_db", MODULE)]
+    return [thread for thread in threads if thread]
+
+
+def tell_crashed() -> None:
+    """Tell the ends of scans whose process had died by itself before this one, the host, is stopped; learn which are
+    stopped with it."""
+    global _stopped
+    try:
+        own = children()
+        _stopped = stopped(own)
+        if any(map(has_crashed, own)):
+            _tell_at_exit(_stopped)
+    except Exception:  # an exit must not fail
+        log.exception("webhooks: a bug while the scanner ends")
+
+
+def tell_stopped() -> None:
+    """Tell the ends of scans that were stopped with their host, and of any others whose process is gone."""
+    _tell_at_exit(_stopped)
+
+
+def _tell_at_exit(stopped: frozenset[str]) -> None:
+    """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
+    try:
+        folder = data_of(Path(spiderfoot.__file__).parent.parent)
+        settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
+        if settings is None:
+            return
+        dispatcher = Dispatcher(settings.endpoints, folder / FILE)
+        if tell_orphans(dispatcher.outbox, settings, stopped):
+            dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
+        dispatcher.stop(0.0)
+    except WebhooksError as error:
+        log.warning("webhooks: the ends of scans that died are told by the next process that looks: %s", error)
+    except Exception:  # an exit must not fail
+        log.exception("webhooks: a bug while the scanner ends")

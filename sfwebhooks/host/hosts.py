@@ -1,0 +1,142 @@
+"""The SpiderFoots that have our module: where each keeps its data, what one lacks that is not supported, and the record
+by which commands know them.
+
+`install` writes the record into the home folder of its user: there commands find it, whatever $SPIDERFOOT_DATA says by
+then. The SpiderFoot that a process runs in is `scan/host_database`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import SETTINGS_MAX, content
+from sfwebhooks.outbox.permissions import make
+from sfwebhooks.scan.host_database import data_folder
+
+RECORD = Path(".spiderfoot") / "webhooks.hosts"
+#: how it is said that a SpiderFoot takes PostgreSQL only, and in which of its files
+ONLY_SERVER = "Only PostgreSQL is supported"
+STORE = Path("spiderfoot") / "db" / "db_core.py"
+#: where scans start in forks without sfscan.py
+STARTS = ("spiderfoot/scan_service/scanner.py", "spiderfoot/scan/scanner.py")
+
+
+def lacks(spiderfoot: Path) -> str:
+    """Return what a SpiderFoot has not that webhooks need, or nothing."""
+    missing = []
+    if not (spiderfoot / "sfscan.py").is_file():
+        start = next((f" (here they start in {path})" for path in STARTS if _has(spiderfoot / path, "def start")), "")
+        missing.append(f"sfscan.py, by which scans start{start}")
+    if _has(spiderfoot / STORE, ONLY_SERVER):
+        missing.append("a database in a file (here it is PostgreSQL only)")
+    return " and ".join(missing)
+
+
+def data_of(spiderfoot: Path) -> Path:
+    """Return the data folder of a SpiderFoot; some have one of their own, whatever $SPIDERFOOT_DATA says.
+
+    Raises:
+        ConfigError: it is in a home folder, and there is none.
+    """
+    return _own_data(spiderfoot) or data_folder()
+
+
+def used_folder() -> Path:
+    """Return the data folder of the SpiderFoot that has our module, as far as is known; else the usual one.
+
+    Raises:
+        ConfigError: there are several; or none, and no home folder.
+    """
+    used = {}
+    for spiderfoot, then in remembered().items():
+        if (spiderfoot / "modules").is_dir():
+            named = os.environ.get("SPIDERFOOT_DATA")
+            used[spiderfoot] = _own_data(spiderfoot) or (Path(named) if named else then)
+    folders = set(used.values())
+    if len(folders) > 1:
+        several = "; ".join(f"{folder} is that of {spiderfoot}" for spiderfoot, folder in used.items())
+        raise ConfigError(f"the module is in several SpiderFoots, so name a data folder with --folder: {several}")
+    return folders.pop() if folders else data_folder()
+
+
+def remembered() -> dict[Path, Path]:
+    """Return the SpiderFoots into which this user has installed the module -> the data folder of each then.
+
+    Raises:
+        ConfigError: the record is damaged.
+    """
+    try:
+        path = Path.home() / RECORD
+        record = json.loads(content(path, SETTINGS_MAX))
+        return {Path(spiderfoot): Path(data) for spiderfoot, data in record.items()}
+    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError):  # there is none, or no home folder
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged: delete it, and run sfwebhooks install again") from error
+
+
+def remember(spiderfoot: Path) -> None:
+    """Write down that a SpiderFoot has our module.
+
+    Raises:
+        ConfigError: it has no data folder, or the record is damaged.
+        OSError: the record cannot be written.
+    """
+    _write_record({**remembered(), spiderfoot.resolve(): data_of(spiderfoot).absolute()})
+
+
+def forget(spiderfoot: Path) -> bool:
+    """Write down that a SpiderFoot has our module no longer; say whether it was known.
+
+    Raises:
+        ConfigError: the record is damaged.
+        OSError: the record cannot be written.
+    """
+    known = remembered()
+    was_known = known.pop(spiderfoot.resolve(), None) is not None
+    if was_known:
+        _write_record(known)
+    return was_known
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that others can read, in the place of an older one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(make(draft, 0o644), "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _write_record(hosts: dict[Path, Path]) -> None:
+    path = Path.home() / RECORD
+    if hosts:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps({str(spiderfoot): str(data) for spiderfoot, data in hosts.items()}, indent=2) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _own_data(spiderfoot: Path) -> Path | None:
+    helpers = spiderfoot / "spiderfoot" / "helpers.py"
+    return spiderfoot / "data" if _has(helpers, "def dataPath") and not _has(helpers, "SPIDERFOOT_DATA") else None
+
+
+def _has(path: Path, words: str) -> bool:
+    try:
+        return words.encode() in content(path, SETTINGS_MAX)
+    except OSError:
+        return False

@@ -1,0 +1,189 @@
+"""The scanner's door: the module class that SpiderFoot loads. The host's words stay here.
+
+A scanner event comes in as SpiderFootEvent and goes on as a Finding to `scans.ScanRun.accept`. Nothing escapes from a
+method: an exception would stop the host at its start (`__init__`, `watchedEvents`), fail the scan (`watchedEvents`),
+or make the module deaf for the rest of it (`handleEvent`).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sqlite3
+from collections.abc import Container, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+from spiderfoot import SpiderFootPlugin, __version__
+
+from sfwebhooks.config import settings as config
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Scan
+from sfwebhooks.host import risks
+from sfwebhooks.host.risks import Watched
+from sfwebhooks.scan.findings import SOURCES_MAX, Finding, Source, can_be_wanted, is_wanted
+from sfwebhooks.scan.host_database import READ_SECONDS, ROOT, HostDatabase, unsupported
+from sfwebhooks.scan.run import RUNS, ScanRun
+
+log = logging.getLogger("spiderfoot.webhooks")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def door(method: Method) -> Method:
+    """Keep every exception of a method from the host; say it once, with its traceback."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except Exception as error:  # would stop the host, fail the scan, or make us deaf: see above
+            if repr(error) != self._last_bug:
+                self._last_bug = repr(error)
+                log.exception("webhooks: a bug in %s; the scan goes on", method.__name__)
+            return None
+
+    return guarded  # type: ignore[return-value]
+
+
+class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host has no types
+    """The output module. The host makes one instance at its start, and another one for each scan."""
+
+    meta = {
+        "name": "Webhooks",
+        "summary": "Tells other systems what a scan finds and how it ends, while it runs.",
+    }
+    opts: dict[str, Any] = {"config": "", "enabled": True}
+    optdescs = {
+        "config": "File with the [webhooks] settings; a relative path begins in the data folder. Empty: spiderfoot.conf"
+        " or webhooks.ini there.",
+        "enabled": "Send webhooks? False: none, whatever the file says.",
+    }
+    _run: ScanRun | None = None
+    _watched: Any = None
+    _last_bug = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies be of the host's class: the host pickles the instance that it made at its start into each scan's
+        process, which never uses it, and has to begin without this package too."""
+        return SpiderFootPlugin, ()
+
+    @door
+    def setup(self, sfc: Any, userOpts: dict[str, Any] | None = None) -> None:
+        """Take the options: the host's thread needs them all, `__database` above all."""
+        self.sf = sfc
+        self.opts = {**type(self).opts, **(userOpts or {})}
+        self.errorState = False
+
+    def setTarget(self, target: Any) -> None:
+        """Begin the scan, if that was not done before its set-up, and learn what it wants."""
+        super().setTarget(target)
+        self._begin(target)
+
+    def watchedEvents(self) -> Any:
+        """Return the types that some endpoint wants; the host neither copies nor queues the others. Before a scan they
+        are not known; the host's own tests of a module want a list then."""
+        return ["*"] if self._watched is None else self._watched
+
+    @door
+    def handleEvent(self, event: Any) -> None:
+        """Keep an event for the endpoints that want it."""
+        run = self._run
+        if run and event.eventType != ROOT and is_wanted(event.eventType, event.risk, run.settings.endpoints):
+            run.accept(finding_of(event))
+
+    @door
+    def _begin(self, target: Any) -> None:
+        self._watched = frozenset()
+        self._run = RUNS.get(self.getScanId()) or self._begun(target)
+        if self._run:
+            self._watched = watched_types(self._run.settings.endpoints, self._run.descriptions, risks.raised())
+        else:
+            say_why_off(self.getScanId(), self.opts, "enabled = false")
+
+    def _begun(self, target: Any) -> ScanRun | None:
+        """Begin the scan by what the host's database has, and does not tell its modules."""
+        if unsupported(self.opts["__database"]):
+            return None
+        row = None
+        with suppress(sqlite3.Error):
+            row = HostDatabase(self.opts["__database"], READ_SECONDS).scan(self.getScanId())
+        name, value = (row.name, row.target) if row else ("", target.targetValue)
+        return begin_run(self.getScanId(), name, value, target.targetType, self.opts)
+
+
+def begin_run(
+    scan_id: str, name: str, target: str, target_type: str, opts: dict[str, Any], modules: Iterable[str] = ()
+) -> ScanRun | None:
+    """Begin the run of a scan of this process and return it; None if webhooks are switched off.
+
+    Args:
+        opts: the module's options and the host's.
+        modules: modules of the scan, if the host's database has not got them yet.
+    """
+    settings = settings_of(opts)
+    if settings is None:
+        return None
+    scan = Scan(scan_id, name, target, target_type, __version__, str(Path(opts["__database"]).absolute()))
+    RUNS[scan_id] = run = ScanRun(scan, settings, folder_of(opts), modules)
+    run.begin()
+    return run
+
+
+def settings_of(opts: dict[str, Any]) -> config.Settings | None:
+    """Return the settings to use, or None if webhooks are switched off or the host is not supported.
+
+    Args:
+        opts: the module's options and the host's.
+    """
+    return None if unsupported(opts["__database"]) else config.active(opts, folder_of(opts))
+
+
+def say_why_off(scan_id: str, opts: dict[str, Any], otherwise: str = "") -> None:
+    """Log what keeps webhooks out of a scan, whatever the settings say; else what else does, if anything."""
+    missing = unsupported(opts["__database"])
+    why = missing or config.off(opts) or otherwise
+    if why:
+        log.log(logging.WARNING if missing else logging.INFO, "webhooks: off: %s", why, extra={"scanId": scan_id})
+
+
+def folder_of(opts: dict[str, Any]) -> Path:
+    """Return the folder of the host's database: the outbox and the configuration are beside it."""
+    return Path(opts["__database"]).absolute().parent
+
+
+def watched_types(
+    endpoints: tuple[Endpoint, ...], types: Iterable[str], raised: Container[str] | None
+) -> frozenset[str] | Watched:
+    """Return the event types that some endpoint can want: of all that there are, if the host could not say which.
+
+    Args:
+        raised: types of events that a module has given a risk, at any time; None: that cannot be known here.
+    """
+    if not types:
+        return frozenset("*")
+    possible = frozenset(name for name in types if name != ROOT and can_be_wanted(name, endpoints))
+    if raised is None:
+        return possible
+    return Watched(frozenset(name for name in possible if is_wanted(name, 0, endpoints)), possible, raised)
+
+
+def finding_of(event: Any) -> Finding:
+    """Return a SpiderFootEvent in our words."""
+    sources: list[Source] = []
+    parent = event.sourceEvent
+    while parent is not None and parent.eventType != ROOT and len(sources) < SOURCES_MAX:
+        sources.append(Source(parent.eventType, parent.data, parent.module, parent.hash))
+        parent = parent.sourceEvent
+    return Finding(
+        event.eventType,
+        event.data,
+        event.module,
+        event.hash,
+        event.generated,
+        event.confidence,
+        event.visibility,
+        event.risk,
+        tuple(sources),
+        str(event.moduleDataSource or ""),
+    )

@@ -1,0 +1,230 @@
+"""The connections to a receiver: a request and its Budget come in, the ReplyReader with what came back goes out.
+
+`open_connection` takes the endpoint's Route: through its proxy, with TLS. The Pool keeps connections for the next
+attempts, but none for long: a firewall drops idle ones without a word, and a name may have another address by now.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Callable
+
+from sfwebhooks.attempts import NoReplyError, Reply
+from sfwebhooks.network.budget import Budget, Phase, ReplyTooLongError
+from sfwebhooks.network.http_reader import NotHTTPError, ReplyReader
+from sfwebhooks.network.proxy import Proxy, proxys_refusal, socks_talk
+from sfwebhooks.network.route import Place, Route
+from sfwebhooks.network.streams import Bytes, Stream, TLSStream
+
+#: seconds that the rest of a reply is waited for once its status has come: an excerpt is not worth more
+BODY_SECONDS = 1.0
+#: seconds after which an idle connection is not used again
+IDLE_SECONDS = 60.0
+#: seconds after which a connection is not used again, so that the receiver's name is looked up now and then
+LIFE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The TLS contexts of an endpoint."""
+
+    #: verifies the receiver, and shows it our client certificate
+    receiver: ssl.SSLContext
+    #: verifies a proxy that is spoken to over TLS
+    proxy: ssl.SSLContext
+
+
+class Connection:
+    """An open connection, over which one request after another may go."""
+
+    def __init__(self, tcp: Stream, now: float) -> None:
+        #: monotonic seconds
+        self.opened_at = self.used_at = now
+        self._tcp = tcp
+        self._stream: Bytes = tcp
+
+    def is_old(self, now: float) -> bool:
+        """Whether it is not to be used any more at `now` (monotonic seconds)."""
+        return now - self.used_at > IDLE_SECONDS or now - self.opened_at > LIFE_SECONDS
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the other side has closed it, or said something that nobody asked for."""
+        return self._tcp.is_readable
+
+    def begin_tls(self, context: ssl.SSLContext, host: str, budget: Budget) -> None:
+        """Speak TLS from here on with the peer that the connection has reached."""
+        secured = TLSStream(self._stream, context, host)
+        secured.shake_hands(budget.ends_at)
+        self._stream = secured
+
+    def exchange(self, request: bytes, budget: Budget, reader: ReplyReader) -> bool:
+        """Send a request and read the reply; return whether the connection can be used again.
+
+        Once the status has come the rest of the reply is an excerpt: it is read to its end or for a second, whichever
+        is first. A receiver may answer before it has read the request; a 2xx may still want the rest of it, any other
+        status does not (RFC 9112 section 9.5).
+
+        Raises:
+            OSError, NotHTTPError, ReplyTooLongError: no status came.
+        """
+        self._tcp.budget = budget
+        unsent, whole, until = memoryview(request), True, budget.ends_at
+        try:
+            while unsent or not reader.done:
+                if unsent:
+                    try:
+                        count = self._stream.send(unsent)
+                    except OSError:  # it has hung up on us, and may have said why: an alert about our certificate,
+                        count, whole = len(unsent), False  # which is judged after we began to speak (TLS 1.3)
+                    if count:
+                        unsent = unsent[count:]
+                        until = budget.within(BODY_SECONDS) if reader.status else until
+                        continue
+                elif budget.phase is Phase.REQUEST:
+                    budget.phase = Phase.REPLY
+                self._stream.wait(until, bool(unsent))
+                data = self._stream.recv()
+                if data:
+                    budget.answered, began = True, reader.status
+                    reader.feed(data)
+                    if reader.status and not began:
+                        until = budget.within(BODY_SECONDS)
+                    if reader.status >= 300 and unsent:
+                        unsent, whole = unsent[:0], False
+                elif data is not None:
+                    reader.end()
+                    break
+        except (OSError, NotHTTPError, ReplyTooLongError):
+            if not reader.status:
+                raise
+            return False
+        if not reader.status:
+            raise ConnectionError("closed without an answer")
+        return reader.reusable and whole
+
+    def ask_socks(self, proxy: Proxy, host: str, port: int, budget: Budget) -> None:
+        """Let a SOCKS proxy connect to a host and port.
+
+        Raises:
+            NoReplyError: it refuses, or did not reach them.
+            OSError, NotHTTPError: it did not answer.
+        """
+        talk, came = socks_talk(proxy, host, port), b""
+        step = next(talk)
+        with suppress(StopIteration):
+            while True:
+                if isinstance(step, bytes):
+                    self._stream.send(step)  # a few bytes, for which there always is room
+                    step = next(talk)
+                    continue
+                while len(came) < step:
+                    self._stream.wait(budget.ends_at)
+                    data = self._stream.recv()
+                    if data == b"":
+                        raise ConnectionError("closed without an answer")
+                    came += data or b""
+                got, came = came[:step], came[step:]
+                step = talk.send(got)
+        if came:
+            raise NotHTTPError("the proxy says more than SOCKS 5 has")
+
+    def ask_tunnel(self, route: Route, proxy: Proxy, budget: Budget) -> None:
+        """Let an HTTP proxy connect to the receiver (RFC 9110 section 9.3.6).
+
+        Raises:
+            NoReplyError: it refuses, or did not reach it.
+            OSError, NotHTTPError: it did not answer.
+        """
+        host = f"[{route.host}]" if ":" in route.host else route.host
+        headers = {"Host": f"{host}:{route.port}", **proxy.headers}
+        lines = [f"CONNECT {host}:{route.port} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        reader = ReplyReader(tunnel=True)
+        kept = self.exchange("\r\n".join([*lines, "", ""]).encode("latin-1"), budget, reader)
+        if not 200 <= reader.status < 300:
+            refusal = Reply(status=reader.status, headers=reader.headers, body=reader.body)
+            raise NoReplyError(proxys_refusal(refusal, reader.reason))
+        if not kept:
+            raise NotHTTPError("the proxy says more than that it has connected")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+
+class Pool:
+    """The connections of an endpoint that are kept for its next attempts. Safe to use from several threads.
+
+    Args:
+        size: how many are kept.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, route: Route, contexts: Contexts, size: int, clock: Callable[[], float]) -> None:
+        self.route = route
+        self._contexts = contexts
+        self._size = size
+        self._clock = clock
+        #: the one that was used last stands last
+        self._idle: list[Connection] = []
+        #: the address that was connected to last
+        self._place: Place | None = None
+        self._guard = threading.Lock()
+
+    def take(self, budget: Budget) -> Connection:
+        """Return a connection: one that was kept, or a new one.
+
+        Raises:
+            AddressError: the network policy forbids the receiver's address.
+            NoReplyError, OSError, NotHTTPError, ReplyTooLongError: it could not be opened.
+        """
+        with self._guard:
+            now = self._clock()
+            while self._idle and self._idle[0].is_old(now):
+                self._idle.pop(0).close()
+            while self._idle:
+                kept = self._idle.pop()
+                if not kept.is_old(now) and not kept.is_readable:
+                    budget.reused = True
+                    return kept
+                kept.close()
+        return self._open(budget)
+
+    def keep(self, connection: Connection) -> None:
+        """Keep a connection for the next attempt."""
+        with self._guard:
+            connection.used_at = self._clock()
+            if len(self._idle) < self._size:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _open(self, budget: Budget) -> Connection:
+        """Open a connection to the receiver: through the proxy if there is one, with TLS if it speaks that."""
+        route, proxy = self.route, self.route.proxy
+        sock, self._place = route.open(budget, self._place)
+        connection = Connection(Stream(sock, budget), self._clock())
+        try:
+            if proxy and proxy.scheme == "https":
+                connection.begin_tls(self._contexts.proxy, proxy.host, budget)
+            if proxy and proxy.scheme == "socks5h":
+                connection.ask_socks(proxy, route.host, route.port, budget)
+            elif proxy and not route.forwarded:
+                connection.ask_tunnel(route, proxy, budget)
+            if route.secure:
+                budget.phase = Phase.TLS
+                connection.begin_tls(self._contexts.receiver, route.host.rstrip("."), budget)
+        except BaseException:
+            connection.close()
+            raise
+        return connection

@@ -1,0 +1,216 @@
+"""The Proxy of an endpoint: its URL comes in; where it is, how to talk to it, and what its refusals mean go out.
+
+Only what the endpoint's own option says: never the proxy of the environment, nor that of the scan. A proxy answers for
+itself or for the receiver that it did not reach; both keep the delivery, and the words say which.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Union
+from urllib.parse import unquote, urlsplit
+
+from sfwebhooks.attempts import Failure, NoReplyError, Reply
+from sfwebhooks.endpoints import Secret
+from sfwebhooks.network.addresses import literal
+from sfwebhooks.network.http_reader import NotHTTPError
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "socks5h": 1080}
+REFUSED = "the proxy wants a user name and password, or other ones: proxy = SCHEME://USER:PASSWORD@HOST:PORT"
+#: user name and password for SOCKS (RFC 1929 section 2)
+LOGIN_MAX = 255
+#: replies of SOCKS 5 (RFC 1928 section 6)
+SOCKS_REPLIES = {
+    1: "general failure",
+    2: "not allowed by ruleset",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "TTL expired",
+    7: "command not supported",
+    8: "address type not supported",
+}
+#: those that are about the receiver
+UNREACHED = (3, 4, 5, 6)
+#: names of errors that are about the receiver: squid's (X-Squid-Error), those of Proxy-Status (RFC 9209 section 2.3)
+RECEIVERS_ERRORS = {
+    "ERR_CONNECT_FAIL": Failure.CONNECTION,
+    "ERR_SECURE_CONNECT_FAIL": Failure.CONNECTION,
+    "ERR_READ_ERROR": Failure.CONNECTION,
+    "ERR_WRITE_ERROR": Failure.CONNECTION,
+    "ERR_ZERO_SIZE_OBJECT": Failure.CONNECTION,
+    "ERR_READ_TIMEOUT": Failure.TIMEOUT,
+    "ERR_DNS_FAIL": Failure.DNS,
+    "dns_error": Failure.DNS,
+    "dns_timeout": Failure.DNS,
+    "destination_not_found": Failure.CONNECTION,
+    "destination_unavailable": Failure.CONNECTION,
+    "destination_ip_unroutable": Failure.CONNECTION,
+    "connection_refused": Failure.CONNECTION,
+    "connection_terminated": Failure.CONNECTION,
+    "connection_timeout": Failure.TIMEOUT,
+    "connection_read_timeout": Failure.TIMEOUT,
+    "connection_write_timeout": Failure.TIMEOUT,
+    "http_response_timeout": Failure.TIMEOUT,
+}
+#: the same in words, from a proxy that names no error; beyond the standard phrases of 502, 503 and 504
+RECEIVERS_WORDS = re.compile(
+    r"refused|unreachable|no route|timed out|reset by peer|unknown host|no such host|host not found|name not known"
+    r"|(?:not|n't|unable to|failed to|cannot) (?:be )?(?:connect|resolve)|connect(?:ion)? fail|dns|upstream",
+    re.IGNORECASE,
+)
+PROXY_ERROR = re.compile(r"[;,]\s*error\s*=\s*\"?(\w+)")
+#: programs whose name in Server says that a proxy answers in the receiver's place
+FORWARD_PROXIES = re.compile(r"squid|tinyproxy|privoxy|mitmproxy|polipo|ccproxy|wingate|zscaler|bluecoat|mcafee")
+#: schemes of authentication in Proxy-Authenticate: not the parameters, which are followed by =
+SCHEMES = re.compile(r"(?:^|,)[ \t]*([A-Za-z][\w-]{0,40})(?=[ \t,]|$)")
+
+
+def proxy_url(text: str) -> Secret:
+    """Read the option `proxy`: an http, https or socks5h URL, with user:password if the proxy wants them.
+
+    Raises:
+        ValueError: it is none; the text says what would be.
+    """
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", text) or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("accepted: http://, https:// or socks5h:// and HOST:PORT or USER:PASSWORD@HOST:PORT")
+    proxy = Proxy.of(Secret(text))
+    if proxy.scheme == "socks5h" and max(len(proxy.user.encode()), len(proxy.password.encode())) > LOGIN_MAX:
+        raise ValueError(f"a SOCKS proxy takes a user name and a password of at most {LOGIN_MAX} bytes each")
+    return Secret(text)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy's URL in parts."""
+
+    #: http, https or socks5h
+    scheme: str
+    host: str
+    port: int
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, url: Secret) -> Proxy:
+        """Return the proxy of a URL that `config/options` has checked."""
+        parts = urlsplit(url.reveal())
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        return cls(parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme], user, password)
+
+    @property
+    def place(self) -> str:
+        """Its URL without user name and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What names us to it (RFC 7617, in UTF-8)."""
+        if not self.user:
+            return {}
+        return {"Proxy-Authorization": "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()}
+
+
+#: bytes to send, or how many to receive
+Step = Union[bytes, int]
+
+
+def socks_talk(proxy: Proxy, host: str, port: int) -> Generator[Step, bytes, None]:
+    """Ask a SOCKS proxy for a connection to a host and port, which it looks up itself (RFC 1928, RFC 1929).
+
+    Yields what to send, or how many bytes to receive, which are sent in.
+
+    Raises:
+        NoReplyError: it refuses, or cannot reach them.
+        NotHTTPError: it does not speak SOCKS 5.
+    """
+    methods = b"\x00\x02" if proxy.user else b"\x00"
+    yield bytes([5, len(methods)]) + methods
+    version, method = yield 2
+    if version != 5:
+        raise NotHTTPError("the answer is not SOCKS 5")
+    if method == 2 and proxy.user:
+        user, password = proxy.user.encode(), proxy.password.encode()
+        yield bytes([1, len(user)]) + user + bytes([len(password)]) + password
+        _, method = yield 2
+    if method:  # neither "no authentication" nor "success"
+        raise NoReplyError(Reply(failure=Failure.PROXY_REFUSED, detail=REFUSED))
+    yield b"\x05\x01\x00" + _socks_address(host) + port.to_bytes(2, "big")
+    _, code, _, kind = yield 4
+    if code:
+        raise NoReplyError(_socks_refusal(code))
+    size = {1: 4, 4: 16}.get(kind) or (yield 1)[0]
+    yield size + 2
+
+
+def _socks_address(host: str) -> bytes:
+    numbers = literal(host)
+    if not numbers:
+        name = host.encode("idna")
+        return bytes([3, len(name)]) + name
+    if ":" in numbers:
+        return b"\x04" + socket.inet_pton(socket.AF_INET6, numbers)
+    return b"\x01" + socket.inet_pton(socket.AF_INET, numbers)
+
+
+def _socks_refusal(code: int) -> Reply:
+    words = SOCKS_REPLIES.get(code, f"unknown error {code}")
+    if code in UNREACHED:
+        return Reply(failure=Failure.CONNECTION, detail=f"the proxy did not reach the receiver: {words}")
+    return Reply(failure=Failure.PROXY, detail=f"the proxy: {words}")
+
+
+def is_proxys(reply: Reply) -> bool:
+    """Say whether a reply that came through a proxy that forwards is the proxy's own, and not the receiver's."""
+    headers = reply.headers
+    if reply.status == 407 or "X-Squid-Error" in headers or PROXY_ERROR.search(headers.get("Proxy-Status", "")):
+        return True
+    if (reply.status or 0) < 300:
+        return False
+    if "Proxy-Authenticate" in headers:
+        return True
+    server = headers.get("Server", "").partition("/")[0].strip().lower()
+    nearest = headers.get("Via", "").rpartition(",")[2].lower()  # each hop adds itself (RFC 9110 section 7.6.3)
+    return bool(FORWARD_PROXIES.search(server) or (server and f"({server}" in nearest))
+
+
+def proxys_refusal(reply: Reply, phrase: str) -> Reply:
+    """Return what it means that a proxy did not do what it was asked: its own failure, or the receiver's.
+
+    Args:
+        reply: what it answered to CONNECT, or in place of the receiver.
+        phrase: what stands behind the status.
+    """
+    if reply.status == 407:
+        return Reply(failure=Failure.PROXY_REFUSED, detail=_login_problem(reply), headers=reply.headers)
+    headers = reply.headers
+    named = PROXY_ERROR.search(headers.get("Proxy-Status", ""))
+    error = headers.get("X-Squid-Error", "").partition(" ")[0] or (named[1] if named else "")
+    said = f"{reply.status} {phrase}".rstrip() + (f" ({error})" if error else "")
+    said += f": {reply.words[:200]}" if reply.body else ""
+    failure = RECEIVERS_ERRORS.get(error)
+    if not failure and not error and reply.status in (502, 503, 504) and RECEIVERS_WORDS.search(said):
+        failure = Failure.CONNECTION
+    who = "the proxy did not reach the receiver: it" if failure else "the proxy: it"
+    return Reply(failure=failure or Failure.PROXY, detail=f"{who} answered {said}", headers=headers)
+
+
+def _login_problem(reply: Reply) -> str:
+    schemes = dict.fromkeys(SCHEMES.findall(reply.headers.get("Proxy-Authenticate", "")))
+    if not schemes or any(scheme.lower() == "basic" for scheme in schemes):
+        return REFUSED
+    names = " or ".join(list(schemes)[:5])
+    return (
+        f"the proxy wants {names} authentication, and sfwebhooks speaks only Basic: let the proxy take Basic, or this"
+        " machine's address; or set proxy = to a local one that logs in to it, such as cntlm or px"
+    )

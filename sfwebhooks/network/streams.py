@@ -1,0 +1,181 @@
+"""Streams of bytes to a peer, that never block: a Stream over TCP, and a TLSStream over any other one.
+
+`send` takes what fits, `recv` returns what has come, and only `wait` waits, within the Budget of the attempt. So a
+reply is noticed while the request still goes out, and OpenSSL may write while we read (a certificate that is asked for
+after the handshake, RFC 8446 section 4.6.2).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Protocol, Union
+
+from sfwebhooks import system
+from sfwebhooks.network.budget import Budget
+
+#: bytes that are received at once
+PART = 64 * 1024
+Data = Union[bytes, memoryview]
+
+
+class Bytes(Protocol):
+    """What a connection reads from and writes to."""
+
+    def send(self, data: Data) -> int:
+        """Send the beginning of some bytes; return how many were taken.
+
+        Raises:
+            OSError: the peer takes no more; it may have said why before.
+        """
+
+    def recv(self) -> bytes | None:
+        """Return what has come, nothing at the end, None if there is nothing yet."""
+
+    def wait(self, until: float, writable: bool = False) -> None:
+        """Wait until there may be something to receive, or, with `writable`, until more can be sent.
+
+        Raises:
+            socket.timeout: it is later than `until` (monotonic seconds).
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Stream:
+    """A TCP connection; `budget` is that of the attempt that uses it, and counts what is received."""
+
+    def __init__(self, sock: socket.socket, budget: Budget) -> None:
+        sock.setblocking(False)
+        self.budget = budget
+        self._sock = sock
+        self._selector = system.Selector()
+        self._selector.register(sock, EVENT_READ)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether something has come, or the end."""
+        return bool(self._selector.select(0))
+
+    def send(self, data: Data) -> int:
+        """Send the beginning of some bytes; return how many were taken."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def recv(self) -> bytes | None:
+        """Return what has come, nothing at the end, None if there is nothing yet."""
+        try:
+            data = self._sock.recv(PART)
+        except BlockingIOError:
+            return None
+        self.budget.receive(len(data))
+        return data
+
+    def wait(self, until: float, writable: bool = False) -> None:
+        """Wait until there may be something to receive, or, with `writable`, until more can be sent."""
+        left = until - time.monotonic()
+        if writable:
+            self._selector.modify(self._sock, EVENT_READ | EVENT_WRITE)
+        try:
+            if left <= 0 or not self._selector.select(left):
+                raise socket.timeout("the time is over")
+        finally:
+            if writable:
+                self._selector.modify(self._sock, EVENT_READ)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+
+class TLSStream:
+    """TLS over another stream, which may itself be one (a receiver behind a proxy that is spoken to over TLS)."""
+
+    def __init__(self, below: Bytes, context: ssl.SSLContext, host: str) -> None:
+        self._below = below
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        #: encrypted bytes that wait to be sent
+        self._unsent = b""
+        #: why no more can be sent
+        self._broken: OSError | None = None
+
+    def shake_hands(self, until: float) -> None:
+        """Begin TLS.
+
+        Raises:
+            OSError: it failed (ssl.SSLError), or it is later than `until` (monotonic seconds).
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                self._flush()  # also an alert about why we go no further
+            self.wait(until)
+            self._fetch()
+
+    def send(self, data: Data) -> int:
+        """Send the beginning of some bytes; return how many were taken."""
+        self._flush()
+        if self._broken:
+            raise self._broken
+        if self._unsent:
+            return 0
+        count = 0
+        with suppress(ssl.SSLWantReadError):  # in the middle of a renegotiation
+            count = self._tls.write(data[:PART])
+        self._flush()
+        return count
+
+    def recv(self) -> bytes | None:
+        """Return what has come, nothing at the end, None if there is nothing yet."""
+        while True:
+            try:
+                return self._tls.read(PART)
+            except ssl.SSLWantReadError:
+                self._flush()
+            except ssl.SSLEOFError:
+                return b""
+            if not self._fetch():
+                return None
+
+    def wait(self, until: float, writable: bool = False) -> None:
+        """Wait until there may be something to receive, or, with `writable`, until more can be sent."""
+        if not (self._incoming.pending or self._tls.pending()):
+            self._below.wait(until, writable or bool(self._unsent))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._below.close()
+
+    def _fetch(self) -> bool:
+        """Hand to OpenSSL what has come; say whether something has, or the end."""
+        data = self._below.recv()
+        if data:
+            self._incoming.write(data)
+        elif data is not None:
+            self._incoming.write_eof()
+        return data is not None
+
+    def _flush(self) -> None:
+        """Send what OpenSSL has written. If the peer takes no more, what it said before can still be read."""
+        self._unsent += self._outgoing.read()
+        try:
+            while self._unsent and not self._broken:
+                count = self._below.send(self._unsent)
+                if not count:
+                    return
+                self._unsent = self._unsent[count:]
+        except OSError as error:
+            self._broken = error
+        if self._broken:
+            self._unsent = b""

@@ -1,0 +1,54 @@
+"""What the outbox has accepted of a scan: its rows come in, an AcceptedScan goes out.
+
+`scan/from_host` compares it with what the host's database says.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sfwebhooks.events import lifecycle_id
+from sfwebhooks.outbox.admission import FINDINGS
+from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding
+from sfwebhooks.severity import Severity
+
+#: a scan's events of some types whose data can be read
+EVENTS = "FROM event WHERE scan_id = ? AND json_valid(data) AND type IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True)
+class AcceptedScan:
+    """What was accepted of a scan, but for what was deleted since."""
+
+    tally: Tally = field(default_factory=Tally)
+    #: its worst findings, the worst first
+    top: tuple[TopFinding, ...] = ()
+    #: modules of which an error was accepted
+    modules_failed: frozenset[str] = frozenset()
+    #: data of the event that tells its beginning
+    begun: Mapping[str, Any] = field(default_factory=dict)
+
+
+def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
+    """Return what was accepted of a scan. Reads all its events: not for a hot path."""
+    found = (scan_id, json.dumps(sorted(FINDINGS)))
+    counts = f"SELECT json_extract(data, '$.event_type'), severity, count(*) {EVENTS} GROUP BY 1, 2"
+    top = f"SELECT data, severity, at {EVENTS} AND severity > 0 ORDER BY severity DESC, at DESC LIMIT {TOP_MAX}"
+    errors = sql.execute(f"SELECT data {EVENTS}", (scan_id, '["module_error"]'))
+    begun = sql.execute(
+        "SELECT data FROM event WHERE id = ? AND json_valid(data)", (lifecycle_id(scan_id, "started"),)
+    ).fetchone()
+    return AcceptedScan(
+        Tally((str(row[0]), Severity(row[1]), row[2]) for row in sql.execute(counts, found)),
+        tuple(_top(json.loads(row[0]), *row[1:]) for row in sql.execute(top, found)),
+        frozenset(module for row in errors for module in json.loads(row[0])["modules"]),
+        json.loads(begun[0]) if begun else {},
+    )
+
+
+def _top(data: Mapping[str, Any], severity: int, at: float) -> TopFinding:
+    return TopFinding(data["event_type"], data["data"], Severity(severity), at, data["module"], data["hash"])

@@ -1,0 +1,63 @@
+"""Many rows of the outbox changed at once: what finds them and what changes them comes in, how many it were goes out.
+
+All of it is done in short transactions with pauses: SQLite has no queue for its lock, and a scan that waits for it
+must have it within a second. What was found and is no longer so when its turn comes is to be left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.outbox.file import Database
+from sfwebhooks.outbox.selection import CHUNK
+
+T = TypeVar("T")
+#: how often a transaction waits for the lock, each time for BUSY_SECONDS
+TRIES = 10
+#: seconds that a transaction should hold the lock at most; how many rows that are depends on the disk
+HOLD_SECONDS = 0.1
+#: rows of the first transaction
+FIRST = 100
+
+
+class Chunked(Database):
+    """The file as those have it who change many rows."""
+
+    def _change(
+        self,
+        find: Callable[[sqlite3.Connection], Sequence[T]],
+        change: Callable[[sqlite3.Connection, Sequence[T]], int],
+    ) -> int:
+        """Change what is found in short transactions, with pauses that are as long; return how many were changed."""
+        with self._reading() as sql:
+            found, file = find(sql), self._generation
+        changed, done, size, held = 0, 0, FIRST, 0.0
+        while done < len(found):
+            time.sleep(held)
+            chunk = found[done : done + size]
+            number, held = self._transact(change, chunk, file)
+            changed, done = changed + number, done + len(chunk)
+            size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
+        return changed
+
+    def _transact(
+        self, change: Callable[[sqlite3.Connection, Sequence[T]], int], chunk: Sequence[T], file: int
+    ) -> tuple[int, float]:
+        """Change a chunk in one transaction; return how much, and for how many seconds the file was locked.
+
+        If the file is no longer the one of that generation, what was found in it is gone, and nothing is changed.
+        """
+        for tries in range(1, TRIES + 1):
+            try:
+                with self._writing() as sql:
+                    begin = time.monotonic()
+                    changed = change(sql, chunk) if self._generation == file else 0
+                return changed, time.monotonic() - begin
+            except OutboxBusyError:
+                if tries == TRIES:
+                    raise
+        raise AssertionError("the last try returns or raises")

@@ -1,0 +1,191 @@
+"""What goes out next to an endpoint: a Queue comes in, the deliveries of the next request go out.
+
+A scan's end waits for what was accepted before it and never tried: several attempts are under way at once, and a
+message that came to a probe has gone to the end of the queue. What waits for its retry does not hold it up.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import takewhile
+from typing import Any, Callable
+
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.events import Delivery
+from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, deliveries
+from sfwebhooks.retry import SPLIT
+
+#: what is an endpoint's and not in flight; of several about the same subject only the first
+FREE = """
+    d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
+        SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
+        AND o.number < d.number))
+"""
+#: is sent again, or late, and says so; what is live does not go in one request with it
+MARKED = "(d.replays > 0 OR d.backfilled > 0)"
+#: names of events that are the last ones of their scan, and are not tried while other messages of it wait
+ENDS = frozenset(
+    name
+    for entry in EVENT_TYPES
+    if entry.name in ("scan_completed", "scan_failed", "scan_aborted")
+    for name in (entry.name, entry.alias)
+)
+#: seconds that an end waits at most for what is in flight, so that the scan's process, which lingers for longer, can
+#: still send it
+END_SECONDS = 5.0
+#: one of an endpoint and a scan, before a number, that was never tried
+BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
+#: of those that came to a probe, or into a request that ended with its process; of those in flight
+OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
+    WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
+FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
+    WHERE {BEFORE}"""
+#: rows of a batch that are read at once: how many fit is known once they are read
+CHUNK = 50
+#: deliveries from either end of the queue among which the smallest is looked for
+SMALLEST_OF = 50
+
+
+class Pick(Enum):
+    """Which message of a queue goes next, where the first one is suspected of being refused always."""
+
+    OLDEST = 0
+    NEWEST = 1
+    SMALLEST = 2
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Whose deliveries are claimed, and how."""
+
+    endpoint: str
+    #: how many go out in one request
+    size: int = 1
+    #: seconds that the first of them waits for the others
+    wait: float = 0.0
+    #: bytes of a request of several
+    max_bytes: int = 100_000
+    #: how many bytes a delivery takes in it at most
+    measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
+
+
+def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: float) -> list[Delivery]:
+    """Return what goes out next: of the fresh ones, else of the late ones that are due.
+
+    A fresh one that failed while its endpoint was not healthy has a new due time, so another one is next.
+    """
+    given = (queue.endpoint, json.dumps([*busy]))
+    if queue.size == 1:
+        return _next_alone(sql, queue.endpoint, busy, now)
+    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
+    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, queue.size)).fetchall()
+    fresh = [row for row in fresh if row[5] not in ENDS or not _waits(sql, row[0], busy, now)]
+    if fresh and (len(fresh) == queue.size or not now - queue.wait < fresh[0][3] <= now):
+        return _together(sql, fresh, queue)
+    late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
+    first = sql.execute(late, (*given, now)).fetchone()
+    if not first:
+        return []
+    if first[1] is None:
+        alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
+        return _together(sql, sql.execute(alike, (*given, first[4], now, queue.size)).fetchall(), queue)
+    return _members(sql, queue.endpoint, first[1])
+
+
+def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
+    """Return the oldest, the newest or the smallest message that waits, whenever it is due: of those that were never
+    refused, if there are any.
+
+    It goes alone, unless it was in a request of several to which no reply came: that comes again as it was.
+
+    Args:
+        fresh: only one that was never in a request.
+    """
+    given = (queue.endpoint, json.dumps([*busy]))
+    kinds = [FRESH] if fresh else [FRESH, "d.state = 'waiting' AND d.refusals = 0", "d.state = 'waiting'"]
+    rows: list[tuple[int, str | None, str, int, str]] = []
+    for kind in kinds:
+        found = _from_the_ends(sql, given, pick, kind)
+        rows = [row for row in found if row[4] not in ENDS] or found
+        if rows and rows[0][4] not in ENDS:
+            break
+    if not rows:
+        return []
+    number, batch, reason, *_ = min(rows, key=lambda row: row[3]) if pick is Pick.SMALLEST else rows[0]
+    if batch and not reason.startswith(SPLIT):
+        return _members(sql, queue.endpoint, batch)
+    return _rows(sql, [number])
+
+
+def _from_the_ends(
+    sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
+) -> list[tuple[int, str | None, str, int, str]]:
+    """Return number, batch, reason, size and event type of messages of a kind at the ends of a queue where one is
+    picked."""
+    order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
+    query = (
+        "SELECT d.number, d.batch, d.reason, length(e.data), e.type FROM delivery d"
+        f" JOIN event e ON e.id = d.event_id WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
+    )
+    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
+    return [row for direction in directions for row in sql.execute(query.format(direction), given)]
+
+
+def _next_alone(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float) -> list[Delivery]:
+    """Return the next delivery, where each goes alone."""
+    passed = {*busy}
+    while True:
+        given = (endpoint, json.dumps([*passed]))
+        fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
+        if not fresh or fresh[0].name not in ENDS or not _waits(sql, fresh[0].number, busy, now):
+            break
+        passed.add(fresh[0].id)  # of another scan there may be something: as many scans wait as are in flight at most
+    return fresh or deliveries(sql, f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now))
+
+
+def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
+    """Say whether the end of a scan, which nothing fresh goes before, has to wait for others of its scan.
+
+    These are the ones in flight, those that were tried while the endpoint was not healthy, and those of a request that
+    ended with its process.
+    """
+    its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.id = d.event_id"
+    endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
+    given = (endpoint, number, scan_id)
+    if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # another tool's end is of no scan of ours
+        return bool(scan_id)
+    is_new = now - END_SECONDS < accepted_at <= now
+    return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
+
+
+def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: Queue) -> list[Delivery]:
+    """Return what goes in one request: as much as fits, and all of it live or none; one whose rendering killed its
+    process before goes alone."""
+    if found[0][2]:
+        return _rows(sql, [found[0][0]])
+    numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
+    members: list[Delivery] = []
+    left = queue.max_bytes
+    for at in range(0, len(numbers), CHUNK):
+        for delivery in _rows(sql, numbers[at : at + CHUNK]):
+            left -= queue.measure(delivery)
+            if members and left < 0:
+                return members
+            members.append(delivery)
+    return members
+
+
+def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Delivery]:
+    """Return the deliveries of a batch that is waiting."""
+    where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
+    return deliveries(sql, where, (batch, endpoint))
+
+
+def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Delivery]:
+    """Return the deliveries of rows, in the order of their numbers."""
+    where = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
+    return deliveries(sql, where, (json.dumps(numbers),))

@@ -1,0 +1,72 @@
+"""When an endpoint's deliveries are due, changed for many at once.
+
+It is done in chunks (`bulk`). What got another time since it was found, or waits no longer, is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sfwebhooks.health import SET_SECONDS
+from sfwebhooks.outbox.bulk import Chunked
+from sfwebhooks.outbox.rows import LATE
+
+#: replays that keep the pauses between them; once one was tried it waits like any other delivery
+PACED = "replays > 0 AND attempts = 0"
+#: a delivery that waits: number of its row, and when it is due
+Waiting = tuple[int, float]
+
+
+class Times(Chunked):
+    """The file as those see it who change when deliveries are due."""
+
+    def make_due(self, endpoint: str, now: float) -> None:
+        """Let all waiting deliveries of an endpoint be tried at once; replays keep the pauses between them."""
+        self.pull(endpoint, now, 0.0)
+
+    def pull(self, endpoint: str, now: float, longest: float) -> None:
+        """Make due what no wait can have put so far ahead: its due time comes from a clock that was set back.
+
+        Replays that were not tried yet come forward together, unless the pauses between them are as long.
+
+        Args:
+            longest: seconds.
+        """
+        far = f"{LATE} AND NOT ({PACED}) AND due_at > ?"
+        self._change(lambda sql: _waiting(sql, far, (endpoint, now + longest)), partial(_make_due, now=now))
+        replays = self._replays_after(endpoint, now + longest)
+        if replays:
+            ahead = replays[0][1] - now
+            pause = replays[1][1] - replays[0][1] if len(replays) > 1 else 0.0
+            if ahead > max(pause, SET_SECONDS):
+                self._change(lambda _: replays, partial(_shift, seconds=-ahead))
+
+    def _replays_after(self, endpoint: str, at: float) -> list[Waiting]:
+        """Return the replays of an endpoint that keep their pace if all of them are due after a time, else none."""
+        paced = f"{LATE} AND {PACED} AND due_at"
+        with self._reading() as sql:
+            later = _waiting(sql, f"{paced} > ?", (endpoint, at))
+            return [] if later and _waiting(sql, f"{paced} <= ?", (endpoint, at), limit=1) else later
+
+
+def _waiting(sql: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = -1) -> list[Waiting]:
+    """Return the deliveries of an endpoint, the first of the values, for which a condition holds; first due first."""
+    query = f"SELECT number, due_at FROM delivery WHERE endpoint = ? AND {where} ORDER BY due_at LIMIT ?"
+    return sql.execute(query, (*values, limit)).fetchall()
+
+
+def _make_due(sql: sqlite3.Connection, chunk: Sequence[Waiting], now: float) -> int:
+    return sql.executemany(
+        "UPDATE delivery SET due_at = ? WHERE number = ? AND due_at = ? AND state = 'waiting'",
+        [(now, number, due_at) for number, due_at in chunk],
+    ).rowcount
+
+
+def _shift(sql: sqlite3.Connection, chunk: Sequence[Waiting], seconds: float) -> int:
+    return sql.executemany(
+        "UPDATE delivery SET due_at = due_at + ? WHERE number = ? AND due_at = ? AND state = 'waiting'",
+        [(seconds, number, due_at) for number, due_at in chunk],
+    ).rowcount

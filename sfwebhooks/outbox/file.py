@@ -1,0 +1,420 @@
+"""The outbox's file as a database: opened, mended; what sqlite3 raises becomes an OutboxError. sqlite3
+touches our file here only; `outbox` and `listing` say what stands in it.
+
+A file that is corrupt is set aside under another name, and a new one is begun. Any process may do that, or an
+operator may take the file away; so a file that is no longer the one that was opened is opened again. Of a log that was
+deleted while it was in use, the open connection still has the content, and writes it back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
+from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.opening import BUSY_SECONDS, not_the_last, opened, opened_to_read, use_log, waiting_at_most
+from sfwebhooks.outbox.permissions import (
+    SUFFIXES,
+    Identity,
+    check_files,
+    checked,
+    identity,
+    make,
+    obstacle,
+    refused,
+    resolved,
+)
+from sfwebhooks.outbox.schema import make_tables
+from sfwebhooks.outbox.series import Mark, boot_id, check_series, reached
+
+log = logging.getLogger("spiderfoot.webhooks")
+FILE = "webhooks.db"
+#: the same call may succeed later: locked by another process, no room on the disk
+PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
+DISK = ("full", "disk i/o error")
+#: SQLITE_NOTADB and SQLITE_CORRUPT in words; Python before 3.11 gives no code
+CORRUPT = ("file is not a database", "malformed", "file is encrypted")
+#: SQLITE_CANTOPEN and SQLITE_READONLY in words, which do not say why
+REFUSED = ("unable to open", "readonly")
+#: seconds; so long something may be read from a file that was taken away
+LOOK_SECONDS = 0.2
+#: seconds that emptying the log waits for who reads it: nobody can write meanwhile
+EMPTY_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the file is kept; from [webhooks]."""
+
+    #: bytes that it may grow to before events are refused
+    max_bytes: int = 512_000_000
+    #: whether what was accepted outlives a power failure too (a commit then waits for the disk)
+    power_safe: bool = False
+
+
+class Database:
+    """One connection to the file, for use by any thread, one at a time.
+
+    Args:
+        path: the file; it is made, mode 0600, when first needed.
+        accepting: for the scan's side: never spends time on a checkpoint (the sending side does that).
+        listing: for who only looks: makes no file, sets none aside, and reads one that cannot be written.
+        boot: what names this boot of the machine; empty: nobody knows.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        accepting: bool = False,
+        storage: Storage | None = None,
+        listing: bool = False,
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
+        self.path = path
+        self._storage = storage or Storage()
+        self._accepting = accepting
+        self._listing = listing
+        self._boot = boot
+        self._mark = Mark(path)
+        #: deliveries up to which the mark was raised
+        self._marked = 0
+        self._connection: sqlite3.Connection | None = None
+        #: which files they are: the outbox, its log, the index of that
+        self._files: tuple[Identity | None, ...] = ()
+        self._names: tuple[str, ...] = ()
+        #: whether the next one that is opened is another one, and how many there were
+        self._is_lost = True
+        self._generation = 0
+        self._page_size = 0
+        #: when it was last looked whether the file is still the same, in monotonic seconds
+        self._looked_at = 0.0
+        self._guard = threading.RLock()
+
+    def generation(self) -> int:
+        """Return how many files there have been: after the first one was set aside or taken away it is 2."""
+        self.look()  # what was begun in a file that was taken away is not begun in the next one
+        with self._reading():
+            return self._generation
+
+    def look(self) -> None:
+        """Let the next call see whether the file is still the same, however short ago that was looked at."""
+        self._looked_at = 0.0
+
+    def check(self) -> None:
+        """Check that the file can be written.
+
+        Raises:
+            OutboxError: it cannot.
+        """
+        with self._writing():
+            pass
+
+    def checkpoint(self) -> None:
+        """Write the log back into the file, without waiting for anybody."""
+        with self._reading() as sql:
+            sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def fullness(self) -> float:
+        """Return how full the file is, as a part of what it may grow to."""
+        with self._reading() as sql:
+            return self._fullness(sql)
+
+    def empty_log(self) -> bool:
+        """Empty the log, in which what was deleted still stands; return False if somebody reads it just now."""
+        self.checkpoint()  # most of it without keeping others from writing
+        with self._reading() as sql, waiting_at_most(sql, EMPTY_SECONDS):
+            try:
+                return not sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    return False
+                raise
+
+    def close(self) -> None:
+        """Close the connection; the next call opens it again."""
+        with self._guard:
+            if self._connection and not self._listing:
+                found = self._look_up()
+                if found[:1] == self._files[:1] and found != self._files:
+                    with suppress(OutboxError, OSError, sqlite3.Error):
+                        self._save(self._connection)
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._is_lost |= self._look_up()[:1] != self._files[:1]  # later its inode may be another file's
+            self._connection.close()
+            self._connection = None
+
+    def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
+        """Raise the mark to the row of a delivery that is about to be sent."""
+        (reused,) = sql.execute("SELECT reused FROM file").fetchone()
+        has = reached(sql) if number + reused > self._marked else None
+        if has is None:
+            return
+        self._marked = has.rows  # that of the last row: most claims need not write
+        try:
+            self._mark.raise_to(has)
+        except OSError as error:
+            log.warning("webhooks: the mark of outbox %s cannot be written: %s", self.path, error.strerror)
+
+    def _fullness(self, sql: sqlite3.Connection) -> float:
+        if not self._page_size:
+            self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
+        part = self._page_size / self._storage.max_bytes
+        pages = int(sql.execute("PRAGMA page_count").fetchone()[0])
+        if pages * part < 0.5:  # pages that became free make no difference
+            return pages * part
+        return (pages - int(sql.execute("PRAGMA freelist_count").fetchone()[0])) * part
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Open a write transaction, commit it at the end; nothing of it stays if anything raises."""
+        with self._reading():
+            sql = self._begin()
+            try:
+                yield sql
+                sql.execute("COMMIT")
+            finally:
+                if sql.in_transaction:
+                    sql.execute("ROLLBACK")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection, and translate what sqlite3 raises."""
+        with self._guard:
+            try:
+                yield self._connect()
+            except sqlite3.DatabaseError as error:
+                raise self._translated(error) from error
+            except OSError as error:
+                raise refused(f"outbox {self.path}", resolved(self.path), error) from error
+
+    def _begin(self) -> sqlite3.Connection:
+        """Begin a write transaction; what is written must not go into files that were taken away.
+
+        Looks once nobody else writes: who has found that out before us has saved what stood there until then.
+        """
+        while True:
+            sql = self._connect()
+            sql.execute("BEGIN IMMEDIATE")
+            if self._look_up() == self._files:
+                return sql
+            sql.execute("ROLLBACK")
+            self.look()
+
+    def _translated(self, error: sqlite3.DatabaseError) -> OutboxError:
+        """Return the error in our words; a corrupt file is set aside, so that the same call finds a new one."""
+        text = str(error)
+        if any(word in text.lower() for word in CORRUPT):
+            return self._corrupt(text)
+        if any(word in text.lower() for word in REFUSED):
+            found = obstacle(resolved(self.path))
+            if found:
+                return type(found)(f"outbox {self.path} cannot be used: {found}")
+            return OutboxBusyError(f"outbox {self.path}: {text}")  # it was just taken away, or made
+        if isinstance(error, sqlite3.OperationalError) and any(word in text.lower() for word in PASSING):
+            kind = DiskFullError if any(word in text.lower() for word in DISK) else OutboxBusyError
+            return kind(f"outbox {self.path}: {text}")
+        return OutboxError(f"outbox {self.path} cannot be used: {text}")
+
+    def _corrupt(self, text: str) -> OutboxError:
+        self._drop()
+        if self._listing:
+            return OutboxError(
+                f"outbox {self.path} is corrupt ({text}), and is left as it is: the next scan, sfwebhooks drain or"
+                " sfwebhooks run sets it aside and begins a new one"
+            )
+        aside, self._is_lost = _set_aside(resolved(self.path), self._files[:1]), True
+        where = f"it was set aside as {aside}" if aside else "another process has set it aside, or is about to"
+        try:
+            self._connect()
+            after = "a new one is begun"
+        except (OutboxError, OSError, sqlite3.Error) as error:
+            self._drop()
+            after = f"a new one cannot be begun: {error}"
+        log.error("webhooks: outbox %s is corrupt (%s); %s, and %s", self.path, text, where, after)
+        return OutboxBusyError(f"outbox {self.path} was corrupt: {text}; {where}, and {after}")
+
+    def _connect(self) -> sqlite3.Connection:
+        """Return the connection to the file that is there now."""
+        now = time.monotonic()
+        if self._connection and now - self._looked_at > LOOK_SECONDS:
+            self._looked_at = now
+            found = self._look_up()
+            if found[:1] != self._files[:1] or (found != self._files and self._listing):
+                self._drop()
+            elif found != self._files:
+                self._save(self._connection)
+        if self._connection is None:
+            before = self._files[:1]
+            self._connection = self._open()
+            self._generation += self._is_lost or before != self._files[:1]
+            self._is_lost = False
+        return self._connection
+
+    def _look_up(self) -> tuple[Identity | None, ...]:
+        """Return which files there are now in the place of those that are open."""
+        return tuple(map(identity, self._names))
+
+    def _open(self) -> sqlite3.Connection:
+        with self._refusing():
+            path = checked(self.path)
+        if self._listing:
+            connection = opened_to_read(path)
+        else:
+            # only a new file: to close a descriptor of a file that SQLite has open drops all of our locks on it, and
+            # the next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)
+            with suppress(FileExistsError):
+                os.close(make(path))
+            connection = opened(path)
+        self._files = (identity(path),)
+        self._mark, self._marked, closed = Mark(path), 0, _is_closed(str(path))
+        try:
+            if not self._listing or obstacle(path) is None:
+                self._set_up(connection)
+                check_series(connection, path, self._mark, self._boot(), closed)
+            with self._refusing():
+                check_files(path)  # once more: what SQLite has opened now may have been put there a moment ago
+        except BaseException:
+            connection.close()
+            raise
+        self._names = (str(self.path), *(f"{path}{suffix}" for suffix in SUFFIXES[1:]))
+        self._files = self._look_up()
+        _OPEN.add(self)
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        use_log(connection)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._storage.power_safe else 'NORMAL'}")
+        connection.execute("PRAGMA secure_delete = ON")  # deleted means gone from the file
+        if self._accepting:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+        try:
+            make_tables(connection)
+        except OutboxError as error:
+            raise OutboxError(f"outbox {self.path} {error}") from error
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OutboxError as error:
+            raise type(error)(f"outbox {self.path} cannot be used: {error}") from error
+
+    def _save(self, connection: sqlite3.Connection) -> None:
+        """Save what stands in a log that was deleted while it was in use, and use the files that are there now.
+
+        All connections of this process give theirs up: SQLite shares the index of the log between them. Other
+        processes do the same, each before it writes again; the first one has saved what all of them had written.
+
+        Raises:
+            OutboxBusyError: somebody uses it at this moment; the next call tries again.
+        """
+        with _alone(self):
+            lock = _locked(resolved(self.path))
+            try:
+                if not lock.held:
+                    raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process saves it")
+                self._save_log(connection, lock)
+            finally:
+                lock.release()
+
+    def _save_log(self, connection: sqlite3.Connection, lock: Lock) -> None:
+        gone, log_path = str(self._files[1]), Path(self._names[1])
+        is_saved, waiting = identity(log_path) == self._files[1] or lock.noted() == gone, 0
+        if not is_saved:
+            waiting = _waiting(connection)
+            is_saved = not (identity(log_path) and log_path.stat().st_size)
+            if is_saved and connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
+                raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and somebody reads it just now")
+            lock.note(gone if is_saved else "")
+        with not_the_last(self._names[0]):
+            for one in _of_this_process(self):
+                one._drop()
+        now = _waiting(self._connect())
+        if is_saved:
+            text = "webhooks: %s was deleted while it was in use; what it held was saved, and %d deliveries wait"
+            log.warning(text, log_path, now)
+        else:
+            text = "webhooks: %s was deleted while it was in use, and others began a new one; %d deliveries are lost"
+            log.error(text, log_path, max(waiting - now, 0))
+
+
+def _is_closed(path: str) -> bool:
+    """Say whether no process has the file open, nor had when it or the machine died: the last one empties the log."""
+    try:
+        return os.stat(path + "-wal").st_size == 0  # noqa: PTH116
+    except OSError:
+        return True
+
+
+#: the databases of this process that were opened
+_OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
+#: held by the thread that saves a log
+_SAVING = threading.Lock()
+
+
+def _of_this_process(database: Database) -> list[Database]:
+    return [one for one in list(_OPEN) if one._names[1:] == database._names[1:]]
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """Keep all other threads of this process from using the same file.
+
+    Raises:
+        OutboxBusyError: one of them uses it for long, or wants the same.
+    """
+    with ExitStack() as stack:
+        busy = OutboxBusyError(f"outbox {database.path}: its log was deleted, and another thread uses it")
+        if not _SAVING.acquire(blocking=False):
+            raise busy
+        stack.callback(_SAVING.release)
+        for one in _of_this_process(database):
+            if not one._guard.acquire(timeout=BUSY_SECONDS):
+                raise busy
+            stack.callback(one._guard.release)
+        yield
+
+
+def _waiting(connection: sqlite3.Connection) -> int:
+    """Return how many deliveries wait; 0 if what there is cannot be read."""
+    with suppress(sqlite3.Error):
+        return int(connection.execute("SELECT count(*) FROM delivery WHERE state = 'waiting'").fetchone()[0])
+    return 0
+
+
+def _locked(path: Path) -> Lock:
+    """Return the lock of who changes the files themselves; it may not be had within BUSY_SECONDS."""
+    lock = Lock(path, "outbox")
+    deadline = time.monotonic() + BUSY_SECONDS
+    while not lock.take() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return lock
+
+
+def _set_aside(path: Path, files: tuple[Identity | None, ...]) -> Path | None:
+    """Rename a corrupt file and its log; return its new name, or None if another process does."""
+    lock = _locked(path)
+    try:
+        if not lock.held or (identity(path),) != files:
+            return None
+        aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        for suffix in SUFFIXES[::-1]:  # the log first: it must not be taken for that of the new file
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+        return aside
+    except OSError as error:
+        raise OutboxError(f"outbox {path} is corrupt, and cannot be set aside: {error.strerror}") from error
+    finally:
+        lock.release()

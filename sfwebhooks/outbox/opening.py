@@ -1,0 +1,86 @@
+"""How a connection to the outbox's file is opened: the path comes in, a connection of sqlite3 goes out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sfwebhooks import system
+from sfwebhooks.files import open_regular
+from sfwebhooks.outbox.permissions import identity, obstacle
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds that a statement waits for another process's write
+BUSY_SECONDS = 1.0
+
+
+def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
+    """Open the file that is there.
+
+    Args:
+        query: how, as https://sqlite.org/uri.html has it.
+    """
+    return sqlite3.connect(
+        f"{path.as_uri()}?{query}", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
+    )
+
+
+def opened_to_read(path: Path) -> sqlite3.Connection:
+    """Open the outbox for who only looks, if need be without its log, which needs an index that can be written."""
+    if obstacle(path) is None:
+        return opened(path)
+    connection = opened(path, "mode=ro")
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+        return connection
+    except sqlite3.OperationalError:
+        connection.close()
+    log_path = path.with_name(f"{path.name}-wal")
+    if identity(log_path) and log_path.stat().st_size:
+        text = "webhooks: %s, with the latest changes, cannot be read, since %s; they are missing in what follows"
+        log.warning(text, log_path, obstacle(path))
+    return opened(path, "immutable=1")
+
+
+@contextmanager
+def not_the_last(path: str) -> Iterator[None]:
+    """Close all connections of this process to a file in here, if what they have open of its log is not what is there
+    now: the last one to close writes its log back and deletes the one that is there.
+
+    Holds the lock by which SQLite knows that others use the file (SHARED_FIRST and SHARED_SIZE in its os.h), as another
+    process would.
+    """
+    descriptor = open_regular(Path(path), os.O_RDONLY)
+    try:
+        system.share(descriptor, 0x40000002, 510)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def waiting_at_most(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Let statements wait for other processes no longer than some seconds."""
+    connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+
+def use_log(connection: sqlite3.Connection) -> None:
+    """Set WAL, for which SQLite does not wait as elsewhere. A file system that cannot have it goes on without."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,275 @@
+"""The outbox: what keeps each delivery until it is settled.
+
+    accept --> waiting --claim, attempt, settle--> delivered
+                  ^  |                         \\-> dead (a dead letter; DeadReason says why)
+                  \\--/ retry at due_at
+
+Here is what a scan does with it: accept, begin, end. What senders do with it is in `queue`, people in `listing`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, replace
+from functools import cached_property
+from typing import Any
+
+from sfwebhooks.errors import UnwritableError
+from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
+from sfwebhooks.outbox.admission import FINDINGS, OUTBOX_FULL, UNWRITABLE, is_refused
+from sfwebhooks.outbox.queue import Accepted, Queues
+from sfwebhooks.outbox.receipts import SENT, STORED, receipt
+from sfwebhooks.outbox.retention import send_again
+from sfwebhooks.outbox.rows import deliveries, insert
+from sfwebhooks.outbox.series import begin_series
+from sfwebhooks.outbox.unwritable import Unwritable
+from sfwebhooks.retry import State
+
+#: series and last number of all numbers that were given to a scan's (?1) deliveries to an endpoint (?2)
+GIVEN = """
+    SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
+    UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
+"""
+
+
+class Outbox(Queues):
+    """The file as scans and senders use it."""
+
+    @cached_property
+    def _unwritable(self) -> Unwritable:
+        """What this process could not write."""
+        return Unwritable()
+
+    def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:
+        """Commit the deliveries of some events, each event once; return how many deliveries are new.
+
+        What an outbox that is nearly full does not take is counted, and what cannot be written. What is `backfilled`
+        says so where it is sent.
+        """
+        new, problems = 0, []
+        with self._writing() as sql:
+            fullness = self._fullness(sql)
+            for event, wanted in items:
+                if is_refused(event, fullness):
+                    _withhold(sql, event, wanted, OUTBOX_FULL)
+                    continue
+                try:
+                    new += insert(sql, event, wanted, now, backfilled)
+                except UnwritableError as error:
+                    problems.append((event, wanted, str(error)))
+                    if event not in self._unwritable:
+                        _withhold(sql, event, wanted, UNWRITABLE)
+        for problem in problems:
+            self._unwritable.note(*problem)
+        return new
+
+    def recount_unwritable(self, scan_id: str) -> None:
+        """Count what this process could not write of a scan, after all that the host's database has was accepted."""
+        with self._writing() as sql:
+            self._unwritable.recount(sql, scan_id)
+
+    def begin_scan(
+        self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
+    ) -> None:
+        """Commit a scan and the event that tells its beginning, unless they are there.
+
+        Args:
+            ended: name of the event that tells the end, if whoever calls this tells it, and nobody else is to do so:
+                a backfill of a scan that is over.
+        """
+        with self._writing() as sql:
+            sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
+            insert(sql, event, wanted, now, backfilled=ended is not None)
+
+    def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
+        """Commit the event that tells a scan's end; return False if another teller was first.
+
+        Each endpoint gets its receipt with it. A scan that is not there began in a file that was set aside.
+        """
+        scan_id = event.scan.id if event.scan else ""
+        counted = self._count(scan_id)
+        with self._writing() as sql:
+            if event.scan:
+                sql.execute(
+                    "INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(event.scan), now)
+                )
+            changed = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", (event.type, scan_id))
+            if changed.rowcount:
+                insert(sql, *_with_receipts(sql, event, wanted, counted), now)
+            return bool(changed.rowcount)
+
+    def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
+        """Commit deliveries of the event that told a scan's end to endpoints that have none, as a backfill does; each
+        gets its receipt."""
+        counted = self._count(event.scan.id if event.scan else "")
+        with self._writing() as sql:
+            insert(sql, *_with_receipts(sql, event, wanted, counted), now, backfilled=True)
+
+    def _count(self, scan_id: str) -> dict[str, tuple[int, int]]:
+        """Return endpoint -> how many of a scan's deliveries tell a finding, and how many are dead.
+
+        Counts all rows of the scan, and so not while the file is locked for writing.
+        """
+        query = (
+            f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"
+            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ? GROUP BY d.endpoint"
+        )
+        with self._reading() as sql:
+            return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, scan_id))}
+
+    def known_events(self, scan_id: str, endpoint: str | None = None) -> set[str]:
+        """Return the ids of all events of a scan, or of those that go to an endpoint."""
+        query = "SELECT id FROM event WHERE scan_id = ?1"
+        if endpoint is not None:
+            query += " AND EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND endpoint = ?2)"
+        with self._reading() as sql:
+            return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
+
+    def event(self, event_id: str) -> WebhookEvent | None:
+        """Return an event as it was told, without anybody's receipt; None if it is not there."""
+        with self._reading() as sql:
+            found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
+        if not found:
+            return None
+        event = found[0].event
+        return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
+
+    def accepted(self, scan_id: str) -> AcceptedScan:
+        """Return what was accepted of a scan. Reads all its events: not for a hot path."""
+        with self._reading() as sql:
+            return accepted_scan(sql, scan_id)
+
+    def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
+        """Return a scan with the name of the event that told its end (None: not yet); None if it is not known."""
+        with self._reading() as sql:
+            row = sql.execute("SELECT * FROM scan WHERE id = ?", (scan_id,)).fetchone()
+        return (Scan(*row[:6]), row[7]) if row else None
+
+    def deleted(self, scan_id: str, endpoint: str) -> int:
+        """Return how many deliveries of a scan to an endpoint there were that were deleted since, for their age or by
+        an operator, but for those before `renumber`."""
+        query = (
+            f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"
+            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
+        )
+        with self._reading() as sql:
+            return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
+
+    def renumber(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
+        """Number what is left of a scan's deliveries to an endpoint in a new series, and let those that are settled be
+        sent again, as `Changes.replay` does; return how many these are.
+
+        Args:
+            end: id of the event that tells the end; its delivery goes, to be made last and with a new receipt.
+        """
+        query = (
+            "SELECT d.number FROM event e JOIN delivery d ON d.event_id = e.id"
+            " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
+        )
+        with self._writing() as sql:
+            its = "SELECT number FROM delivery WHERE event_id = ? AND endpoint = ?"
+            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))
+            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))
+            left = sql.execute(query, (scan_id, endpoint)).fetchall()
+            series = begin_series(sql)
+            sql.executemany(
+                "UPDATE delivery SET series = ?, sequence = ? WHERE number = ?",
+                [(series, place, number) for place, (number,) in enumerate(left, start=1)],
+            )
+            sql.execute("DELETE FROM earlier WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint))
+            sql.execute("INSERT OR REPLACE INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
+            return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
+
+    def endpoints_of(self, event_id: str) -> set[str]:
+        """Return the names of the endpoints that an event is kept for, delivered or not."""
+        with self._reading() as sql:
+            return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
+
+    def open_scans(self) -> list[Scan]:
+        """Return the scans whose end was not told."""
+        with self._reading() as sql:
+            rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
+        return [Scan(*row[:6]) for row in rows]
+
+    def tallies(self, scan_id: str | None = None) -> dict[str, int]:
+        """Return how many deliveries are in each state, of one scan or of all. Counts the rows: not for a hot path."""
+        query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.id = d.event_id"
+        where = " WHERE e.scan_id = ?" if scan_id else ""
+        with self._reading() as sql:
+            rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()
+        return {state.value: 0 for state in State} | dict(rows)
+
+    def withheld(self, scan_id: str) -> dict[str, dict[str, int]]:
+        """Return endpoint -> reason -> how many events of a scan it was not sent."""
+        found: dict[str, dict[str, int]] = {}
+        with self._reading() as sql:
+            for endpoint, reason, number in sql.execute(
+                "SELECT endpoint, reason, number FROM withheld WHERE scan_id = ? ORDER BY endpoint", (scan_id,)
+            ):
+                found.setdefault(endpoint, {})[reason] = number
+        return found
+
+    def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
+        """Forget what endpoints were not sent of a scan: all of it is about to be offered again."""
+        with self._writing() as sql:
+            sql.executemany(
+                "DELETE FROM withheld WHERE scan_id = ? AND endpoint = ?", [(scan_id, name) for name in endpoints]
+            )
+
+
+def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], reason: str) -> None:
+    scan_id = event.scan.id if event.scan else ""
+    sql.executemany(
+        "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
+        [(scan_id, endpoint, reason) for endpoint, _ in wanted],
+    )
+
+
+def _with_receipts(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    counted: Mapping[str, tuple[int, int]],
+) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+    """Return the event that tells a scan's end with the receipts of all endpoints, and those that it is new for.
+
+    Args:
+        counted: as `Outbox._count` returns it.
+    """
+    scan_id, found = event.scan.id if event.scan else "", event.data.get("events_found", 0)
+    known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
+    new = [(name, word) for name, word in wanted if name not in known]
+    row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
+    data = dict(Stored(row[0]) if row else event.data)
+    receipts = {name: _receipt(sql, scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
+    data[STORED] = {**data.get(STORED, {}), **receipts}
+    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
+    return replace(event, data=data), new
+
+
+def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, told: int, dead: int) -> dict[str, Any]:
+    """Return the receipt of an endpoint for a scan whose end is about to be inserted.
+
+    Args:
+        found: findings of the scan.
+        told: deliveries to the endpoint that tell one.
+        dead: deliveries to the endpoint that were given up.
+    """
+    given = (scan_id, endpoint)
+    withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
+    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - told, dead)
+
+
+def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
+    """Return series -> last number of a scan's deliveries to an endpoint, as they are with the next one."""
+    query = f"SELECT name, last FROM ({GIVEN}) JOIN series ON number = series ORDER BY number"
+    numbers: dict[str, int] = dict(sql.execute(query, (scan_id, endpoint)))
+    current = (
+        "SELECT name FROM series WHERE number ="
+        " coalesce((SELECT series FROM sequence WHERE scan_id = ? AND endpoint = ?), (SELECT series FROM file))"
+    )
+    (name,) = sql.execute(current, (scan_id, endpoint)).fetchone()
+    return {**numbers, name: numbers.get(name, 0) + 1}

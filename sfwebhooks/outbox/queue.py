@@ -1,0 +1,237 @@
+"""The outbox as the sending side has it: an endpoint's deliveries are claimed, and settled after an attempt.
+
+What is waiting belongs to whoever holds the lock of its endpoint's URL (`locks`), so a claim needs no lease. It
+writes nothing, but for the members of a batch of several: a retry must have the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.health import Health
+from sfwebhooks.outbox.claim import Pick, Queue, next_of, picked
+from sfwebhooks.outbox.due import Times
+from sfwebhooks.outbox.rows import FRESH, LATE, health_of, insert, insert_attempts, save_health
+from sfwebhooks.retry import DeadReason, Settlement, State
+
+#: a message whose making killed its process so often is not made again
+CRASHES_MAX = 3
+#: seconds before it is made again after the second time; the first time it keeps its place, since a process that is
+#: stopped is not to be told from one that crashed
+CRASH_SECONDS = 60.0
+#: what was delivered stays so, whatever a sender says that was there at the same time, and what died since then stays
+#: dead unless it was delivered; of one that got another series after it was claimed the receiver has to see the new
+#: number; and a row may have got the number of one that is gone
+SETTLE = """
+    UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
+                        batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
+                        refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
+                        crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
+    WHERE number IN (SELECT value FROM json_each(?9)) AND id IN (SELECT value FROM json_each(?10))
+          AND series IN (SELECT number FROM series WHERE name IN (SELECT value FROM json_each(?11)))
+          AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
+"""
+#: an event and who wants it: (endpoint, name under which)
+Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What an operator said of an endpoint."""
+
+    #: epoch seconds before which nothing is sent
+    paused_until: float = 0.0
+    #: how often it was to be taken for healthy
+    resets: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt came to."""
+
+    batch: Batch
+    attempt: Attempt
+    #: of each delivery
+    settlements: Sequence[Settlement]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it goes on in two halves."""
+        return self.settlements[0].batch not in ("", self.batch.id)
+
+    @property
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The parameters of SETTLE, once for those in a row whose settlement is the same: mostly all."""
+        ended_at = self.attempt.at + self.attempt.seconds
+        pairs = zip(self.batch.deliveries, self.settlements)
+        return [
+            (
+                *(settlement.state.value, settlement.reason, settlement.due_at),
+                None if settlement.state is State.WAITING else ended_at,
+                *(int(settlement.counts), settlement.batch, int(settlement.refused), settlement.refused_in),
+                *_which([delivery for delivery, _ in group]),
+            )
+            for settlement, group in groupby(pairs, key=itemgetter(1))
+        ]
+
+
+class Queues(Times):
+    """The deliveries that wait, each endpoint's in a queue of its own, and what is known of the endpoints."""
+
+    def claim(self, queue: Queue, busy: Collection[str], now: float) -> Batch | None:
+        """Return what goes out next to an endpoint: fresh before late, and of the late what is due.
+
+        Args:
+            busy: ids of deliveries in flight, not to be returned.
+        """
+        return self._claimed(queue, partial(next_of, queue=queue, busy=busy, now=now))
+
+    def pick(self, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
+        """Return a message from another place of the queue, or its first one: a probe, or where much failed in a row.
+
+        Args:
+            busy: as for `claim`.
+            fresh: only one that was never in a request.
+        """
+        return self._claimed(queue, partial(picked, queue=queue, busy=busy, pick=pick, fresh=fresh))
+
+    def _claimed(self, queue: Queue, found: Callable[[sqlite3.Connection], Sequence[Delivery]]) -> Batch | None:
+        """Return what was found as a batch that may be sent: the mark knows of it, and its members are written down."""
+        with self._reading() as sql:
+            members, file = found(sql), self._generation
+            if not members:
+                return None
+            self._raise_mark(sql, max(delivery.number for delivery in members))
+        batch = Batch(tuple(members), file)
+        if queue.size > 1:  # one that goes alone too: it must not come again within others
+            self._freeze(batch, queue.endpoint)
+        return batch
+
+    def _freeze(self, batch: Batch, endpoint: str) -> None:
+        """Write down who is in a new batch, in case that it is never settled."""
+        members = json.dumps([delivery.id for delivery in batch.deliveries])
+        with self._writing() as sql:
+            sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
+
+    def recall(self, endpoint: str) -> None:
+        """Let batches that were in flight when their sender died go out again with the same members."""
+        with self._reading() as sql:
+            left = sql.execute("SELECT id FROM frozen WHERE endpoint = ?", (endpoint,)).fetchall()
+        if left:
+            with self._writing() as sql:
+                for (batch,) in left:
+                    _bind(sql, batch)
+
+    def blame(self, batch: str, now: float) -> list[str]:
+        """Count that building a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
+
+        Args:
+            batch: the id of what was being built. The second time its members go alone from then on, so that it is
+                known which one it was; the first time may be chance, and what comes again has the id that it had.
+            now: epoch seconds. After the second time it waits, so that one moment of trouble does not kill it.
+
+        Returns:
+            The endpoints of those that are dead now.
+        """
+        dead = "id = ?1 AND state = 'waiting' AND crashes >= ?2"
+        with self._writing() as sql:
+            _bind(sql, batch)
+            sql.execute(
+                "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
+                " due_at = CASE crashes WHEN 0 THEN due_at ELSE ?2 END"
+                " WHERE (id = ?1 OR batch = ?1) AND state = 'waiting'",
+                (batch, now + CRASH_SECONDS),
+            )
+            found = sql.execute(f"SELECT endpoint FROM delivery WHERE {dead}", (batch, CRASHES_MAX)).fetchall()
+            sql.execute(
+                f"UPDATE delivery SET state = 'dead', reason = ?3, settled_at = ?4 WHERE {dead}",
+                (batch, CRASHES_MAX, DeadReason.CRASHED.value, now),
+            )
+            return [row[0] for row in found]
+
+    def settle(
+        self, outcomes: Iterable[Outcome], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()
+    ) -> None:
+        """Commit what became of attempts, the health of endpoints where it changed, and the alerts that tell it."""
+        with self._writing() as sql:
+            for outcome in outcomes:
+                if outcome.batch.file not in (0, self._generation):
+                    continue  # its rows are gone, and others have their numbers
+                for *values, numbers, ids, series in outcome.rows:
+                    insert_attempts(sql, numbers, ids, outcome.attempt)
+                    sql.execute(SETTLE, (*values, numbers, ids, series))
+                sql.execute("DELETE FROM frozen WHERE id = ?", (outcome.batch.id,))
+            for endpoint, health in (healths or {}).items():
+                save_health(sql, endpoint, health)
+            for event, wanted in alerts:
+                insert(sql, event, wanted, event.at)
+
+    def next_due(self, endpoint: str) -> float | None:
+        """Return when the next delivery of the endpoint is due (0 if it is a fresh one), or None if none waits."""
+        with self._reading() as sql:
+            row: tuple[float | None] = sql.execute(
+                f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
+                f" ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END",
+                (endpoint,),
+            ).fetchone()
+        return row[0]
+
+    def health(self, endpoint: str) -> Health:
+        """Return the health of an endpoint as it was last written."""
+        with self._reading() as sql:
+            return health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
+
+    def orders(self, endpoint: str) -> Orders:
+        """Return what an operator said of an endpoint."""
+        with self._reading() as sql:
+            row = sql.execute("SELECT paused_until, resets FROM operator WHERE endpoint = ?", (endpoint,)).fetchone()
+        return Orders(*row) if row else Orders()
+
+    def pause(self, endpoint: str, until: float) -> None:
+        """Send nothing to an endpoint before a time (epoch seconds)."""
+        with self._writing() as sql:
+            sql.execute(
+                "INSERT INTO operator VALUES (?1, ?2, 0) ON CONFLICT (endpoint) DO UPDATE SET paused_until = ?2",
+                (endpoint, until),
+            )
+
+    def resume(self, endpoint: str, now: float) -> None:
+        """Send to an endpoint again at once, whatever it answered."""
+        self.make_due(endpoint, now)  # first: if this is killed, nobody takes for resumed what waits for hours yet
+        with self._writing() as sql:
+            health = health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
+            if not health.healthy:
+                save_health(sql, endpoint, health.reopened(health.fingerprint))
+            sql.execute(
+                "INSERT INTO operator VALUES (?, 0, 1)"
+                " ON CONFLICT (endpoint) DO UPDATE SET paused_until = 0, resets = resets + 1",
+                (endpoint,),
+            )
+
+
+def _which(deliveries: Sequence[Delivery]) -> tuple[str, str, str]:
+    """Return the numbers of the rows of some deliveries, their ids, and their series, as JSON."""
+    return (
+        json.dumps([delivery.number for delivery in deliveries]),
+        json.dumps([delivery.id for delivery in deliveries]),
+        json.dumps([*{delivery.series for delivery in deliveries}]),
+    )
+
+
+def _bind(sql: sqlite3.Connection, batch: str) -> None:
+    """Let the members of a batch in flight know that they are its members."""
+    sql.execute(
+        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND id IN"
+        " (SELECT value FROM frozen, json_each(members) WHERE frozen.id = ?1)",
+        (batch,),
+    )
+    sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))

@@ -1,0 +1,211 @@
+"""What changes many deliveries of the outbox at once: a Selection or an age comes in, how many were changed goes out.
+
+What was selected and is no longer so when its turn comes is left alone (`bulk`).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.outbox.bulk import Chunked
+from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.rows import deliveries, insert
+from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
+from sfwebhooks.retry import DeadReason, State
+
+WAITING = "d.state = 'waiting'"
+IS_END = f"(SELECT type FROM event WHERE id = d.event_id) IN ({', '.join(repr(name) for name in ENDS)})"
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds that a deletion waits for who reads or writes, and between two tries
+ERASE_SECONDS = 5.0
+PAUSE_SECONDS = 0.05
+SETTLED = "d.state <> 'waiting'"
+DEAD = f"{SETTLED} AND d.state = 'dead'"
+#: a scan whose end was not told knows by its rows what it need not recover: without them that is sent again
+OVER = """
+    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.id = d.event_id AND s.ended IS NULL)
+"""
+#: the names in the waiting rows, each found by a jump in the index and not by reading all of it
+WAITING_ENDPOINTS = """
+    WITH RECURSIVE found (last) AS (
+        SELECT min(endpoint) FROM delivery WHERE state = 'waiting'
+        UNION ALL
+        SELECT (SELECT min(endpoint) FROM delivery WHERE state = 'waiting' AND endpoint > found.last)
+        FROM found WHERE last IS NOT NULL
+    )
+    SELECT last FROM found WHERE last IS NOT NULL
+"""
+
+
+class Changes(Chunked):
+    """The file as those see it who change many deliveries. All methods raise OutboxError, as `Outbox` does."""
+
+    def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
+        """Let delivered and dead ones be sent again, in the order in which they were accepted; return how many.
+
+        Args:
+            now: epoch seconds. Their age counts from when they are due.
+            interval: seconds between the times at which two of them are due.
+        """
+        return self._change(
+            lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
+            partial(send_again, now=now, interval=interval),
+        )
+
+    def end(self, selection: Selection, now: float) -> int:
+        """Make dead letters of what waits; return how many. Their rows stay, so recovery does not bring them back."""
+        return self._change(
+            lambda sql: numbers_of(sql, selection, WAITING),
+            partial(_bury, reason=DeadReason.DROPPED.value, now=now),
+        )
+
+    def move(self, selection: Selection, endpoint: Endpoint, now: float) -> int:
+        """Accept what waits for another endpoint, as far as that asks for it, and delete the deliveries of before;
+        return how many.
+
+        Nothing of a running scan is moved, and no end of a scan (`delivery/moving`). What the endpoint has already is
+        not sent to it twice.
+        """
+        return self._change(
+            lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
+            partial(_move, endpoint=endpoint, now=now),
+        )
+
+    def ends(self, selection: Selection) -> list[tuple[str, str]]:
+        """Return the ids of the deliveries that report a scan's end and wait, each with that of its event."""
+        query = f"SELECT d.id, d.event_id FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
+        with self._reading() as sql:
+            return sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
+
+    def take_away(self, selection: Selection) -> int:
+        """Delete deliveries that wait, and what belongs to them alone; return how many."""
+        return self._change(
+            lambda sql: numbers_of(sql, selection, WAITING),
+            partial(_delete, still=WAITING),
+        )
+
+    def drop(self, selection: Selection) -> int:
+        """Delete dead letters, and what belongs to them alone; return how many. Those of a running scan stay."""
+        dropped = self._change(
+            lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
+            partial(_delete, still=DEAD),
+        )
+        if dropped:
+            self._erase()
+        return dropped
+
+    def waiting_endpoints(self) -> list[str]:
+        """Return the names of the endpoints for which deliveries are waiting."""
+        with self._reading() as sql:
+            return [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
+
+    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
+        """Make dead letters of an endpoint's deliveries that have waited for longer than `max_age` seconds at `now`;
+        return how many."""
+        return self._change(
+            partial(_waiting_since, endpoint=endpoint, before=now - max_age),
+            partial(_bury, reason=reason.value, now=now),
+        )
+
+    def _erase(self) -> None:
+        """Rewrite the file without what was deleted, and empty the log: SQLite leaves copies of rows behind where it
+        moved them, which `secure_delete` does not find."""
+        deadline, is_rewritten = time.monotonic() + ERASE_SECONDS, False
+        while True:
+            try:
+                if not is_rewritten:
+                    with self._reading() as sql:
+                        sql.execute("VACUUM")
+                    is_rewritten = True
+                if self.empty_log():
+                    return
+                trouble = "another process reads it"
+            except OutboxBusyError as error:
+                trouble = str(error)
+            if time.monotonic() > deadline:
+                text = "webhooks: parts of what was deleted may still be in %s or %s-wal (%s); %s"
+                log.warning(text, self.path, self.path.name, trouble, "sfwebhooks run empties the log each minute")
+                return
+            time.sleep(PAUSE_SECONDS)
+
+    def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
+        """Delete what was settled long ago, the oldest first; return how many. What is of a running scan stays.
+
+        Empties the log too, also of what other processes deleted; if somebody reads it just now, the next call does.
+
+        Args:
+            now: epoch seconds.
+            keep_delivered: seconds for which a delivered one stays.
+            keep_dead: seconds for which a dead letter stays.
+            chunks: at most so many times 500.
+        """
+        pruned = 0
+        for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
+            old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
+            oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
+            pruned += self._change(partial(oldest, selection=Selection()), partial(_delete, still=old))
+        self.empty_log()
+        return pruned
+
+
+def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
+    """Return the numbers of what waits for an endpoint and was accepted before a time.
+
+    The members of a batch are as old as the youngest, so that it comes again as it was, or not at all.
+    """
+    query = (
+        "SELECT number FROM delivery d WHERE endpoint = ?1 AND state = 'waiting'"
+        " AND accepted_at < ?2 AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch AND state = 'waiting'"
+        " AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
+    )
+    return [row[0] for row in sql.execute(query, (endpoint, before))]
+
+
+def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: float, interval: float) -> int:
+    """Let deliveries wait, of which is given which one it is of all, and its number."""
+    return sql.executemany(
+        "UPDATE delivery SET state = 'waiting', replays = replays + 1, attempts = 0, crashes = 0, batch = NULL,"
+        " refusals = 0, refused_in = NULL,"
+        " reason = '', settled_at = NULL, accepted_at = ?, due_at = ? WHERE number = ? AND state <> 'waiting'",
+        [(now + place * interval, now + place * interval, number) for place, number in chunk],  # its age from then
+    ).rowcount
+
+
+def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float) -> int:
+    return sql.executemany(
+        "UPDATE delivery SET state = 'dead', reason = ?, settled_at = ? WHERE number = ? AND state = 'waiting'",
+        [(reason, now, number) for number in chunk],
+    ).rowcount
+
+
+def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
+    where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
+    taken = []
+    for delivery in deliveries(sql, where, chunk):
+        name = endpoint.name_for(delivery.event)
+        if name:
+            row = sql.execute("SELECT subject FROM delivery WHERE number = ?", (delivery.number,)).fetchone()
+            insert(sql, replace(delivery.event, subject=row[0]), [(endpoint.name, name)], now, delivery.backfilled)
+            taken.append(delivery.number)
+    return _delete(sql, taken, WAITING)
+
+
+def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str) -> int:
+    """Delete those of the rows for which the condition `still` holds, their attempts, and events that are left over."""
+    query = f"SELECT d.number, d.event_id FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}"
+    rows = sql.execute(query, chunk).fetchall()
+    sql.executemany("DELETE FROM delivery_attempt WHERE number = ?", [(row[0],) for row in rows])
+    sql.executemany("DELETE FROM delivery WHERE number = ?", [(row[0],) for row in rows])
+    sql.executemany(
+        "DELETE FROM event WHERE id = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id)",
+        [(row[1],) for row in rows],
+    )
+    return len(rows)

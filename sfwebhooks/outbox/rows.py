@@ -1,0 +1,160 @@
+"""How our nouns stand in the outbox's tables: a row comes in, an object goes out, and back."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple, fields
+from typing import Any
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.errors import UnwritableError
+from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.health import Condition, Health
+from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.outbox.receipts import STORED, own
+from sfwebhooks.severity import Severity
+
+#: no attempt has come to an end; that a process ended while it made the message, once, may be chance
+UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2"
+#: never been in a request
+FRESH = f"{UNTRIED} AND batch IS NULL"
+#: waits for its time
+LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
+#: gives a scan's next number to an endpoint
+COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
+#: with the number that was given last
+INSERT = """
+    INSERT INTO delivery (id, event_id, endpoint, name, series, sequence, state, due_at, accepted_at, subject,
+                          backfilled)
+    SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+"""
+#: with a WHERE about `delivery` behind it
+SELECT_DELIVERY = """
+    SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
+           d.replays, d.backfilled, d.number, d.refusals, d.refused_in,
+           e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
+    FROM delivery d JOIN event e ON e.id = d.event_id
+"""
+#: made once: a call of an enum takes as long as a look at the file
+SEVERITIES = {int(severity): severity for severity in Severity}
+
+
+def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Delivery]:
+    """Return the deliveries of a WHERE about `delivery` (d) and its event (e)."""
+    rows = sql.execute(SELECT_DELIVERY + where, values).fetchall()
+    scans = {scan_id: _scan(sql, scan_id) for scan_id in {row[-1] for row in rows}}
+    return [_delivery(row, scans[row[-1]]) for row in rows]
+
+
+def _scan(sql: sqlite3.Connection, scan_id: str) -> Scan | None:
+    query = "SELECT id, name, target, target_type, version, database FROM scan WHERE id = ?"
+    row = sql.execute(query, (scan_id,)).fetchone() if scan_id else None
+    return Scan(*row) if row else None
+
+
+def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
+    identity, endpoint, name, series, sequence, attempts, replays, backfilled, number, refusals, refused_in = row[:11]
+    event_id, event_type, severity, at, data, special = row[11:17]
+    told: Mapping[str, Any] = Stored(data)
+    if scan and STORED in data:
+        with suppress(ValueError):  # rubbish is told as such where a message is made of it
+            told = own(told, endpoint)
+    event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
+    return Delivery(
+        *(identity, event, endpoint, name, series, sequence, attempts, replays > 0, backfilled > 0, number),
+        *(refusals, refused_in),
+    )
+
+
+def row_of(event: WebhookEvent) -> tuple[Any, ...]:
+    """Return the row of an event.
+
+    Raises:
+        UnwritableError: it has a value that JSON, UTF-8 or SQLite does not have.
+    """
+    if event.problem:
+        raise UnwritableError(event.problem)
+    scan_id = event.scan.id if event.scan else ""
+    try:
+        texts = (event.id, scan_id, event.type, event.special or "", kept(event.data))
+        for text in texts:
+            text.encode()
+        if not math.isfinite(event.at):
+            raise ValueError(f"its time is {event.at}")
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever type somebody put there, and in whatever way it fails
+        raise UnwritableError(f"{type(error).__name__}: {error}") from error
+    return (event.id, scan_id, event.type, int(event.severity), event.special, event.at, texts[-1])
+
+
+def insert(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    now: float,
+    backfilled: bool = False,
+) -> int:
+    """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number.
+
+    Raises:
+        UnwritableError: nothing was done.
+    """
+    if not wanted:
+        return 0
+    row = row_of(event)
+    scan_id = row[1]
+    added = sql.execute(
+        "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+    ).rowcount
+    new = [(delivery_id(event.id, endpoint), endpoint, name) for endpoint, name in wanted]
+    if not added:  # else none of its deliveries can be there
+        known = "SELECT 1 FROM delivery WHERE id = ?"
+        new = [one for one in new if not sql.execute(known, one[:1]).fetchone()]
+    sql.executemany(
+        COUNT,
+        [(scan_id, endpoint) for _, endpoint, _ in new],
+    )
+    sql.executemany(
+        INSERT,
+        [
+            (identity, event.id, endpoint, name, now, now, event.subject, backfilled, scan_id, endpoint)
+            for identity, endpoint, name in new
+        ],
+    )
+    return len(new)
+
+
+def insert_attempts(sql: sqlite3.Connection, numbers: str, ids: str, attempt: Attempt) -> None:
+    """Insert an attempt's line of the delivery log for each delivery that was in it and is still there.
+
+    Args:
+        numbers: of their rows, a JSON array. A row that was deleted may have left its number to another one.
+        ids: the same of their ids.
+    """
+    # `astuple` takes a hundred times as long
+    row = (attempt.at, attempt.seconds, attempt.status, attempt.reason, attempt.excerpt, attempt.trigger)
+    sql.execute(
+        "INSERT INTO delivery_attempt SELECT number, ?, ?, ?, ?, ?, ? FROM delivery"
+        " WHERE number IN (SELECT value FROM json_each(?)) AND id IN (SELECT value FROM json_each(?)) ORDER BY number",
+        (*row, numbers, ids),
+    )
+
+
+def save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:
+    """Insert or replace an endpoint's health."""
+    values = [value.value if isinstance(value, Condition) else value for value in astuple(health)]
+    marks = ", ".join("?" * (len(values) + 1))
+    sql.execute(f"INSERT OR REPLACE INTO health VALUES ({marks})", (endpoint, *values))
+
+
+def health_of(row: Sequence[Any] | None) -> Health:
+    """Return the health of a row of `health`, or that of an endpoint without one."""
+    if not row:
+        return Health()
+    values = dict(zip((field.name for field in fields(Health)), row[1:]))
+    values |= {"condition": Condition(values["condition"]), "alerted": Condition(values["alerted"])}
+    return Health(**values)

@@ -1,0 +1,99 @@
+"""Which deliveries people mean: filters come in, the numbers of their rows go out (`listing`, `retention`)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sfwebhooks.endpoints import RISK_NAMES
+from sfwebhooks.retry import State
+
+#: rows that one statement names, and one transaction changes
+CHUNK = 500
+#: names under which only events of that type go: nearly all of a large outbox
+OWN_NAMES = ", ".join(f"'{name}'" for name in sorted(set(RISK_NAMES.values())))
+#: field of Selection -> what it asks of a row of `delivery` (d) and, with a scan, of `event` (e)
+CONDITIONS = {
+    "ids": "d.id IN (SELECT value FROM json_each(:ids))",
+    "endpoint": "d.endpoint = :endpoint",
+    "scan": "e.scan_id = :scan",
+    # the event is looked up only where its type may be another word: a million times would take seconds
+    "type": f"(d.name GLOB :type OR (d.name NOT IN ({OWN_NAMES})"
+    " AND (SELECT type FROM event WHERE id = d.event_id) GLOB :type))",
+    "since": "d.accepted_at >= :since",
+    "until": "d.accepted_at < :until",
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Filters that a delivery must pass, each one that is given; without any it is all of them."""
+
+    endpoint: str = ""
+    #: the host's id of the scan
+    scan: str = ""
+    #: the name that went out or the event's type, with * for any characters
+    type: str = ""
+    #: empty: any
+    states: tuple[State, ...] = ()
+    #: epoch seconds: accepted then or later
+    since: float | None = None
+    #: epoch seconds: accepted before
+    until: float | None = None
+    #: ids of deliveries, whole
+    ids: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of `where`."""
+        given = {name: getattr(self, name) for name in CONDITIONS}
+        return {
+            name: json.dumps(value) if name == "ids" else value
+            for name, value in given.items()
+            if value not in ("", (), None)
+        }
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing but the state is asked for."""
+        return not self.values
+
+    @property
+    def source(self) -> str:
+        """The FROM of a query."""
+        return "event e JOIN delivery d ON d.event_id = e.id" if self.scan else "delivery d"
+
+    @property
+    def where(self) -> str:
+        """The conditions of a query at `source`."""
+        return " AND ".join(["1", *self._state(), *(CONDITIONS[name] for name in self.values)])
+
+    def _state(self) -> list[str]:
+        """Return the condition for the state, such that SQLite uses an index for what is rare, and only for that."""
+        if not self.states:
+            return []
+        if self.states == (State.DEAD,) and not self.ids:
+            return ["d.state <> 'waiting' AND d.state = 'dead'"]  # the first part makes the partial index usable
+        listed = ", ".join(f"'{state.value}'" for state in self.states)
+        return [f"+d.state IN ({listed})"]
+
+
+def numbers_of(
+    sql: sqlite3.Connection, selection: Selection, also: str = "1", order: str = "d.number", limit: int = -1
+) -> list[int]:
+    """Return the numbers of the deliveries that pass the filters and one more condition."""
+    query = f"SELECT d.number FROM {selection.source} WHERE {selection.where} AND {also} ORDER BY {order} LIMIT {limit}"
+    return [row[0] for row in sql.execute(query, selection.values)]
+
+
+def chunks_of(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield the numbers, CHUNK at once."""
+    return (numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK))
+
+
+def marks(values: Collection[Any]) -> str:
+    """Return a question mark for each value, as IN wants them."""
+    return ",".join("?" * len(values))

@@ -1,0 +1,64 @@
+"""What the outbox cannot write: an event with a value that JSON, UTF-8 or SQLite does not have comes in; it alone is
+not accepted, is counted for the receipt, and logged.
+
+Its finding may come from the host's database in a form that can be written, so the events are remembered by their ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sfwebhooks.events import WebhookEvent, printable
+from sfwebhooks.outbox.admission import UNWRITABLE
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: events that are remembered
+EVENTS_MAX = 100_000
+#: different problems that are logged, and characters of each
+PROBLEMS_MAX = 20
+PROBLEM_MAX = 200
+
+
+@dataclass
+class Unwritable:
+    """The events that this process could not write."""
+
+    #: id of an event -> its scan, and the endpoints that want it
+    _events: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    #: the problems that were logged
+    _problems: set[str] = field(default_factory=set)
+
+    def __contains__(self, event: WebhookEvent) -> bool:
+        """Say whether an event is remembered: it is counted already."""
+        return event.id in self._events
+
+    def note(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], why: str) -> None:
+        """Remember an event, and log it if it is the first with such a problem."""
+        problem, endpoints = printable(why)[:PROBLEM_MAX], tuple(endpoint for endpoint, _ in wanted)
+        is_new = problem not in self._problems and len(self._problems) < PROBLEMS_MAX
+        log.log(
+            logging.WARNING if is_new else logging.DEBUG,
+            "webhooks: event %s cannot be written: %s; it is counted as unwritable, and not sent to %s",
+            *(printable(str(event.id)), problem, ", ".join(endpoints)),
+        )
+        if is_new:
+            self._problems.add(problem)
+        if len(self._events) < EVENTS_MAX:
+            self._events[event.id] = (event.scan.id if event.scan else "", endpoints)
+
+    def recount(self, sql: sqlite3.Connection, scan_id: str) -> None:
+        """Count those of a scan once more, without the ones that came in a form that could be written."""
+        mine = [(event_id, names) for event_id, (scan, names) in self._events.items() if scan == scan_id]
+        if not mine:
+            return
+        query = "SELECT 1 FROM delivery WHERE event_id = ? AND endpoint = ?"
+        left = Counter(
+            name for event_id, names in mine for name in names if not sql.execute(query, (event_id, name)).fetchone()
+        )
+        sql.execute("DELETE FROM withheld WHERE scan_id = ? AND reason = ?", (scan_id, UNWRITABLE))
+        rows = [(scan_id, name, UNWRITABLE, number) for name, number in left.items()]
+        sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)

@@ -1,0 +1,244 @@
+"""What fits and what does not: a captured request and the receiver's secrets come in, Findings go out.
+
+The verdict is `signing.problems`, as a receiver has it; this says why, as concretely as can be found out. Secrets are
+named by their position, and nothing of the request is repeated but its times and the names of its headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Callable
+
+from sfwebhooks.formats.naming import naming_of, plain_name
+from sfwebhooks.jsontext import written
+from sfwebhooks.receive import variants
+from sfwebhooks.receive.capture import Captured
+from sfwebhooks.receive.clock_skew import clock_words
+from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, problems, signed_message, standard_fits
+from sfwebhooks.signing_keys import ed25519_fits, is_asymmetric
+
+SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
+#: signatures of which it is found out why they do not fit
+EXPLAINED_MAX = 8
+#: bytes of a body; with a larger one only one part is read otherwise at once, since each try costs a hash of it
+LARGE = 1_048_576
+
+
+#: gives the body as received, and as it may have been sent, made once for all signatures
+Bodies = Callable[[], Sequence[variants.Reading]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    #: header, or part of the request
+    place: str
+    #: None: neither good nor bad in itself
+    good: bool | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found out about one request."""
+
+    verified: bool
+    findings: tuple[Finding, ...]
+
+
+def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis:
+    """Say which signature fits which secret, and what is wrong with those that fit none.
+
+    Args:
+        secrets: those of the receiver, well-formed.
+        now: epoch seconds on this machine; the receiver's own time, where it was written down, is in the message.
+    """
+    received_at = now if message.at is None else message.at
+    wrong = problems(message.headers, message.body, secrets, received_at)
+    others = functools.lru_cache(maxsize=None)(lambda: variants.bodies(message.body, message.headers))
+    signatures = [*_guide(message, secrets, others), *_standard(message, secrets, others)]
+    found = [*_missing(message.headers, secrets), *signatures]
+    if message.headers.get("webhook-timestamp"):
+        good, words = clock_words(message.headers["webhook-timestamp"], message.at, now)
+        found.append(Finding("webhook-timestamp", good, words))
+    if wrong and not any(finding.good for finding in signatures):
+        found += [Finding("the request", None, words) for words in _signs(message)]
+    return Diagnosis(not wrong, tuple(found))
+
+
+def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Finding]:
+    ours = () if any(is_asymmetric(secret) for secret in secrets) else (naming_of(headers).signature,)
+    needed = (*ours, *STANDARD)
+    missing = [name for name in needed if not headers.get(name, "").strip()]
+    only = alone(headers, secrets)
+    for name in missing:
+        alike = [other for other in headers if plain_name(other) == plain_name(name) and other.lower() != name.lower()]
+        hint = f"; {alike[0]} is there: something on the way renamed it" if alike else ""
+        empty = "is empty" if name in headers else "is missing"
+        if only and name not in only:
+            yield Finding(name, None, f"{empty}{hint}; {only[-1]} alone is enough")
+        else:
+            yield Finding(name, False, empty + hint)
+    if len(missing) == len(needed):
+        yield Finding("the request", None, "nothing is signed: the endpoint has no secret, or the headers were dropped")
+
+
+def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Finding]:
+    """Look at the guide's signature."""
+    name = naming_of(message.headers).signature
+    given = message.headers.get(name, "")
+    shared = [(number, secret) for number, secret in enumerate(secrets, 1) if not is_asymmetric(secret)]
+    fitting = [number for number, secret in shared if guide_fits(given, secret, message.body)]
+    match = re.fullmatch(r"(?i)\s*(sha256=)?([0-9a-f]{64})\s*", given)
+    if not given:
+        return
+    if fitting:
+        yield Finding(name, True, f"fits {_named(fitting)}")
+    elif not shared:
+        yield Finding(name, None, "is not checked: none of the secrets is a shared one")
+    elif not match:
+        yield Finding(name, False, "is not sha256= and 64 hex digits")
+    else:
+        yield Finding(name, False, _why_guide(message, shared, bytes.fromhex(match[2]), others))
+
+
+def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: bytes, others: Bodies) -> str:
+    most = _parts_at_once(message)
+    for number, secret in shared:
+        words = variants.first_fit([others(), variants.keys(secret, True)], functools.partial(_hmac_fits, digest), most)
+        if words is not None:
+            return _would_fit(number, words) if words else f"fits secret {number}, but is not written sha256=<hex>"
+    if any(_fitting(message, [secret for _, secret in shared])):
+        return "fits no secret, though the body is right: the sender's first shared secret is none of these"
+    return _fits_none(len(shared))
+
+
+def _parts_at_once(message: Captured) -> int:
+    return 1 if len(message.body) > LARGE else 2
+
+
+def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Finding]:
+    """Look at each signature in `webhook-signature`."""
+    given = message.headers.get("webhook-signature", "").split()
+    fitting = _fitting(message, secrets)
+    for position, signature in enumerate(given[:SIGNATURES_MAX], 1):
+        place = f"webhook-signature {position}" if len(given) > 1 else "webhook-signature"
+        numbers = [number for number, secret in enumerate(secrets, 1) if (signature, secret) in fitting]
+        if numbers:
+            yield Finding(place, True, f"fits {_named(numbers)}")
+        elif fitting:
+            yield Finding(place, None, "fits no secret; another one does, which is enough")
+        elif position > EXPLAINED_MAX:
+            yield Finding(place, False, f"fits no secret; why was found out for the first {EXPLAINED_MAX}")
+        else:
+            yield Finding(place, False, _why_standard(message, secrets, signature, others))
+    if len(given) > SIGNATURES_MAX:
+        yield Finding("webhook-signature", None, f"has {len(given)} signatures; {SIGNATURES_MAX} were looked at")
+
+
+def _fitting(message: Captured, secrets: Sequence[str]) -> set[tuple[str, str]]:
+    """Return which signature fits which secret, as it was received."""
+    headers = message.headers
+    signed = signed_message(headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""), message.body)
+    given = headers.get("webhook-signature", "").split()[:SIGNATURES_MAX]
+    return {(one, secret) for one in given for secret in secrets if standard_fits(one, secret, signed)}
+
+
+def _why_standard(message: Captured, secrets: Sequence[str], signature: str, others: Bodies) -> str:
+    version, _, text = signature.partition(",")
+    size = SIGNATURE_BYTES.get(version)
+    if size is None:
+        return "is of a version that sfwebhooks does not make: v1 and v1a are"
+    try:
+        given = base64.b64decode(text, validate=True)
+    except ValueError:
+        given = b""
+    if len(given) != size:
+        return f"is not {version}, and base64 of {size} bytes: it was cut or changed"
+    candidates = [(number, one) for number, one in enumerate(secrets, 1) if is_asymmetric(one) == (version == "v1a")]
+    if not candidates:
+        kind = "an ed25519 key (whpk_)" if version == "v1a" else "a shared secret"
+        return f"is {version}, which {kind} verifies: there is none among the secrets"
+    return _why_this(message, candidates, given, others)
+
+
+def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: bytes, others: Bodies) -> str:
+    headers, body = message.headers, message.body
+    parts, most = [others(), variants.ids(headers, body), variants.stamps(headers)], _parts_at_once(message)
+    for number, secret in candidates:
+        if is_asymmetric(secret):
+            words = variants.first_fit(parts, functools.partial(_pair_fits, given, secret), most)
+        else:
+            keys = variants.keys(secret, False)
+            words = variants.first_fit([*parts, keys], functools.partial(_message_fits, given), most)
+        if words:
+            return _would_fit(number, words)
+    guide = naming_of(headers).signature
+    for number, secret in candidates:
+        if guide_fits(headers.get(guide, ""), secret, body):
+            return (
+                f"fits no secret, though {guide} fits secret {number}: webhook-id, webhook-timestamp or this signature "
+                "was changed on the way, the body was not"
+            )
+    return _fits_none(len(candidates))
+
+
+def _hmac_fits(digest: bytes, body: bytes, key: bytes) -> bool:
+    return hmac.compare_digest(hmac.new(key, body, hashlib.sha256).digest(), digest)
+
+
+def _message_fits(digest: bytes, body: bytes, message_id: bytes, stamp: bytes, key: bytes) -> bool:
+    return _hmac_fits(digest, b".".join((message_id, stamp, body)), key)
+
+
+def _pair_fits(signature: bytes, secret: str, body: bytes, message_id: bytes, stamp: bytes) -> bool:
+    return ed25519_fits(secret, signature, b".".join((message_id, stamp, body)))
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return "secret " + " and ".join(str(number) for number in numbers)
+
+
+def _would_fit(number: int, words: Sequence[str]) -> str:
+    return f"does not fit; it would fit secret {number} {' and '.join(words)}"
+
+
+def _fits_none(count: int) -> str:
+    secrets = "the secret" if count == 1 else f"one of the {count} secrets"
+    return f"does not fit {secrets}, in none of the ways tried: another secret, or a change not thought of here"
+
+
+def _signs(message: Captured) -> Iterator[str]:
+    """Yield what can be seen of a change without the right secret."""
+    headers, body = message.headers, message.body
+    length = headers.get("Content-Length", "")
+    if length.isascii() and length.isdigit() and length != str(len(body)):
+        yield f"Content-Length says {length[:20]} bytes, the body has {len(body)}: something changed it"
+    if not body:
+        yield "the body is empty"
+    elif body != body.strip():
+        yield "the body begins or ends with white space, which sfwebhooks does not write in JSON"
+    elif _rewritten(body):
+        yield "the body is JSON, but not written as sfwebhooks does (compact, UTF-8): it was parsed and written anew"
+    if b"\xef\xbf\xbd" in body:
+        yield "the body has U+FFFD: bytes that were no UTF-8 may have been replaced on the way"
+    naming = naming_of(headers)
+    for ours, standard in ((naming.delivery, "webhook-id"), (naming.timestamp, "webhook-timestamp")):
+        other = headers.get(ours)
+        if other is not None and headers.get(standard) and other != headers[standard]:
+            yield f"{ours} and {standard} differ; sfwebhooks sends them equal"
+
+
+def _rewritten(body: bytes) -> bool:
+    value = variants.json_value(body)
+    try:
+        return value is not None and written(value).encode() != body
+    except (ValueError, RecursionError):
+        return True

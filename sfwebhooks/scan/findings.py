@@ -1,0 +1,127 @@
+"""A Finding is a scanner event in our words, live from the bus or read from the host's database; `to_event` makes it
+the WebhookEvent that travels. Both ways give the same id."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
+from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
+from sfwebhooks.scan import escapes
+from sfwebhooks.severity import Severity, severity_of, special_of
+
+#: characters of a finding's data that are sent; what is longer is cut, with its length and SHA-256 beside it
+DATA_MAX = 65536
+#: characters of each source's data
+SOURCE_MAX = 1024
+#: sources that are told, from the direct one up
+SOURCES_MAX = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """An event that led to a finding."""
+
+    type: str
+    data: str
+    module: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a module of the scanner found."""
+
+    #: the host's event type, such as EMAILADDR
+    type: str
+    data: str
+    module: str
+    #: the host's id of the event: unique, not a hash of its content
+    hash: str
+    #: epoch seconds
+    generated: float
+    #: 0-100 each, as the module says; `risk` is 0 on nearly all
+    confidence: int
+    visibility: int
+    risk: int
+    #: from the direct source up to the target
+    sources: tuple[Source, ...]
+    #: where the module has it from, if it says so
+    data_source: str = ""
+    #: read from the host's database, which keeps only the first 1024 characters of data
+    recovered: bool = False
+
+
+def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
+    """Return the event that tells a finding; `description` is the host's own text for its type.
+
+    Of a finding with a value of a wrong type the event has no data, but a problem: the outbox counts it.
+    """
+    try:
+        return _event(finding, scan, description)
+    except MemoryError:
+        raise
+    except Exception as error:  # it would take all findings with it that are accepted together with this one
+        severity, event_id = severity_of(str(finding.type)), finding_id(scan.id, clean_text(str(finding.hash)))
+        why = f"{type(error).__name__}: {error}"
+        return WebhookEvent(event_id, RISK_NAMES[severity], severity, 0.0, {}, scan, problem=why)
+
+
+def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
+    severity = severity_of(finding.type, finding.risk)
+    special = special_of(finding.type)
+    data: dict[str, Any] = {
+        **scan.about,
+        "event_type": finding.type,
+        "description": description,
+        "severity": severity.label,
+        **_data(escapes.data_of(finding.data, finding.module, scan.target)),
+        "module": finding.module,
+        "confidence": finding.confidence,
+        "visibility": finding.visibility,
+        "risk": finding.risk,
+        "hash": finding.hash,
+        "generated": timestamp(finding.generated),
+        "sources": [source_data(source, scan) for source in finding.sources[:SOURCES_MAX]],
+    }
+    if special:
+        data["special"] = special
+    if finding.data_source:
+        data["data_source"] = clean_text(finding.data_source)
+    if finding.recovered:
+        data["recovered"] = True
+    event_id = finding_id(scan.id, finding.hash)
+    return WebhookEvent(event_id, RISK_NAMES[severity], severity, finding.generated, data, scan, special)
+
+
+def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
+    """Say whether some endpoint wants findings of a type; as `to_event` and `Endpoint.name_for` would, made without."""
+    return _is_wanted(host_type, severity_of(host_type, risk), endpoints)
+
+
+def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...]) -> bool:
+    """Say whether some endpoint wants findings of a type, if their module gives them a risk that is high enough."""
+    return any(_is_wanted(host_type, one, endpoints) for one in Severity if one >= severity_of(host_type))
+
+
+def _is_wanted(host_type: str, severity: Severity, endpoints: tuple[Endpoint, ...]) -> bool:
+    special = special_of(host_type)
+    return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
+
+
+def _data(text: str) -> dict[str, Any]:
+    """Return the data, cut if it is long; then its length and digest let a receiver recognise the whole."""
+    cleaned = clean_text(text)
+    if len(cleaned) <= DATA_MAX:
+        return {"data": cleaned}
+    digest = hashlib.sha256(cleaned.encode()).hexdigest()
+    return {"data": cleaned[:DATA_MAX], "data_length": len(cleaned), "data_sha256": digest}
+
+
+def source_data(source: Source, scan: Scan) -> dict[str, str]:
+    """Return what is told of an event that led to something."""
+    text = escapes.data_of(source.data, source.module, scan.target)
+    data = clean_text(text[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # of a pair of surrogates clean text has one
+    return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

@@ -1,0 +1,90 @@
+"""What is known of a scan that is over: what the host's database has, as the events that tell it, and the Result, to
+which what was accepted counts too. Read by `recovery`, which tells what the scan's own process could not or never sees,
+and by `backfill`."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+
+from sfwebhooks import pipeline
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Scan, WebhookEvent, finding_id
+from sfwebhooks.outbox.accepted import AcceptedScan
+from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst
+from sfwebhooks.scan import correlations, findings
+from sfwebhooks.scan.host_database import HostDatabase, ScanRow
+from sfwebhooks.scan.host_log import modules_failed
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a scan came to."""
+
+    #: as the host has the scan; None: it was deleted there, or is not in the database that there is now
+    row: ScanRow | None
+    tally: Tally
+    top: list[TopFinding]
+    #: the host's word for a risk -> how many correlations have it
+    correlations: dict[str, int]
+    modules_used: list[str]
+    modules_failed: list[str]
+    #: why it failed, in the host's words; empty if the host does not say so
+    failure: str
+    #: the beginning as it was told, a timestamp; empty if that is not known
+    begun: str
+    #: whether some of its findings were accepted
+    has_findings: bool
+
+
+def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Result:
+    """Return what a scan came to: of findings as many as the host's database has or as were accepted, whichever is
+    more.
+
+    Raises:
+        sqlite3.Error: the host's database cannot be read now; what it would say must not be guessed.
+    """
+    return Result(
+        row=database.scan(scan.id),
+        tally=database.tally(scan.id).fuller(accepted.tally),
+        top=worst([*accepted.top, *database.worst(scan.id, TOP_MAX)]),
+        correlations=database.correlations_by_risk(scan.id),
+        modules_used=database.modules(scan.id) or accepted.begun.get("modules_used", []),
+        modules_failed=sorted(modules_failed(scan.id, database) | accepted.modules_failed),
+        failure=database.last_failure(scan.id),
+        begun=accepted.begun.get("started", ""),
+        has_findings=accepted.tally.total > 0,
+    )
+
+
+def untold(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...], known: Container[str]) -> Iterator[str]:
+    """Yield the hashes of the findings that some endpoint wants, in the order in which they were made.
+
+    Args:
+        known: ids of events that are left out.
+    """
+    for event_hash, event_type, risk in database.index(scan.id):
+        if finding_id(scan.id, event_hash) not in known and findings.is_wanted(event_type, risk, endpoints):
+            yield event_hash
+
+
+def found(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator[WebhookEvent]:
+    """Yield the events that tell some findings."""
+    words = database.descriptions()
+    for finding in database.findings(scan.id, hashes):
+        yield findings.to_event(finding, scan, words.get(finding.type, finding.type))
+
+
+def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...]) -> Iterator[WebhookEvent]:
+    """Yield an event for each correlation that some endpoint wants, then the one that counts all of them.
+
+    The host looks for correlations once a scan has finished, never after another end.
+    """
+    row, rows = database.scan(scan.id), database.correlations(scan.id)
+    if row is None or row.status != "FINISHED" or rows is None:
+        return
+    kept = correlations.distinct(rows)
+    wanted = [one for one in kept if pipeline.wanted_by(correlations.to_event(one, (), scan, row.ended), endpoints)]
+    for correlation, evidence in zip(wanted, database.evidence(scan.id, wanted)):
+        yield correlations.to_event(correlation, evidence, scan, row.ended)
+    yield correlations.completed(scan, kept, row.ended)

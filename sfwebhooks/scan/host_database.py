@@ -1,0 +1,331 @@
+"""Read the host's own database (spiderfoot.db), read-only: how a scan stands, what it found, what types mean."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks import system
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import demand_database, is_deleted
+from sfwebhooks.outbox.tally import Tally, TopFinding
+from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
+from sfwebhooks.scan.escapes import as_typed
+from sfwebhooks.scan.findings import SOURCES_MAX, Finding, Source
+from sfwebhooks.severity import Severity, severity_of
+
+#: the host's pseudo event above the target; no finding, and left out by the host's own exports too
+ROOT = "ROOT"
+
+
+#: our module's name in the host
+MODULE = "sfp__stor_webhooks"
+DATABASE = "spiderfoot.db"
+#: what a host that is not supported lacks
+NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, by which scans start"
+NO_FILE = "this SpiderFoot is not supported: its database is not a file, but a server such as PostgreSQL"
+#: a result's data, which the host's tables let be NULL, or bytes
+DATA = "ifnull(CAST(data AS TEXT), '')"
+#: its risk, which could be anything too
+RISK = "ifnull(CAST(risk AS INTEGER), 0)"
+COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
+#: seconds that it is asked for at most while a scan runs, which cannot write meanwhile, or waits for us
+READ_SECONDS = 1.0
+#: steps of SQLite between two looks at the clock
+STEPS = 10_000
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """A scan as the host's database has it."""
+
+    #: both as they were typed
+    name: str
+    target: str
+    #: epoch seconds, 0 if it has not begun or ended
+    started: float
+    ended: float
+    #: RUNNING, FINISHED, ABORTED, ERROR-FAILED ...
+    status: str
+
+
+def data_folder() -> Path:
+    """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot.
+
+    Raises:
+        ConfigError: there is neither, as for a container's user without a name.
+    """
+    named = os.environ.get("SPIDERFOOT_DATA")
+    try:
+        return Path(named) if named else Path.home() / ".spiderfoot"
+    except RuntimeError as error:
+        raise ConfigError(
+            f"uid {system.user()} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
+        ) from error
+
+
+def unsupported(database: str) -> str:
+    """Return what the host lacks that this process runs in, or nothing.
+
+    Args:
+        database: as its options name it: a path, or else the address of a server, with a password.
+    """
+    if importlib.util.find_spec("sfscan") is None:
+        return NO_SCANS
+    return "" if os.path.isfile(database) else NO_FILE  # noqa: PTH113  # Path's own raises for what may not be looked at
+
+
+def database_of(scan_database: str, folder: Path) -> HostDatabase:
+    """Return the database of a scan; if it is no longer where it was, the one in the data folder as it is now."""
+    there = next((path for path in (Path(scan_database), folder / DATABASE) if not is_deleted(path)), None)
+    return HostDatabase(str(there)) if there else DeletedDatabase(scan_database)
+
+
+def not_output(modules: Iterable[str]) -> list[str]:
+    """Return those of some modules that are no output modules."""
+    return [name for name in modules if name and not name.startswith("sfp__")]
+
+
+def saved_options(folder: Path) -> dict[str, str]:
+    """Return our module's options as saved on the host's settings page; nothing if there are none, or no database.
+
+    Raises:
+        ConfigError: the database is locked, and may have some, or there is something else in its place.
+    """
+    path = folder / DATABASE
+    try:
+        demand_database(path)
+        return HostDatabase(str(path)).options(MODULE)
+    except OSError as error:
+        place = error.filename or path
+        raise ConfigError(f"{place}, which may name the configuration, cannot be read: {error.strerror}") from error
+    except sqlite3.Error as error:
+        if is_locked(error):
+            raise ConfigError(f"{path}, which may name the configuration, is locked: try again") from error
+        return {}
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Say whether the host's database could not be read since somebody writes to it just now."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+class HostDatabase:
+    """The host's database file.
+
+    All methods raise sqlite3.Error if it cannot be read.
+
+    Args:
+        limit: seconds that a read may take; without one it waits 5 s for a lock, and then takes its time.
+    """
+
+    def __init__(self, path: str, limit: float | None = None) -> None:
+        self._path = Path(path).absolute()
+        self._limit = limit
+
+    def scan(self, scan_id: str) -> ScanRow | None:
+        """Return a scan, or None if the host does not know it."""
+        rows = self._rows(
+            "SELECT name, seed_target, started / 1000.0, ended / 1000.0, status FROM tbl_scan_instance WHERE guid = ?",
+            scan_id,
+        )
+        if not rows:
+            return None
+        name, target, *rest = rows[0]
+        modules = self._all_modules(scan_id)
+        return ScanRow(as_typed(name, modules), as_typed(target, modules), *rest)
+
+    def scan_ids(self) -> list[str]:
+        """Return the ids of all scans, the newest first."""
+        return [row[0] for row in self._rows("SELECT guid FROM tbl_scan_instance ORDER BY created DESC")]
+
+    def target_type(self, scan_id: str) -> str:
+        """Return the host's type of a scan's target; nothing if the scan did not come so far as to say it."""
+        query = "SELECT type FROM tbl_scan_results WHERE scan_instance_id = ? AND source_event_hash = ? AND type <> ?"
+        rows = self._rows(f"{query} ORDER BY rowid LIMIT 1", scan_id, ROOT, ROOT)
+        return str(rows[0][0]) if rows else ""
+
+    def options(self, module: str) -> dict[str, str]:
+        """Return the saved options of a module."""
+        return dict(self._rows("SELECT opt, val FROM tbl_config WHERE scope = ?", module))
+
+    def descriptions(self) -> dict[str, str]:
+        """Return event type -> the host's words for it."""
+        return dict(self._rows("SELECT event, event_descr FROM tbl_event_types"))
+
+    def tally(self, scan_id: str) -> Tally:
+        """Return how many findings of each type and severity a scan has."""
+        rows = self._rows(
+            f"SELECT type, {RISK}, count(*) FROM tbl_scan_results"  # noqa: S608
+            " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2",
+            *(scan_id, ROOT),
+        )
+        return _tally(rows)
+
+    def modules(self, scan_id: str) -> list[str]:
+        """Return the modules enabled for a scan, output modules left out."""
+        return not_output(self._all_modules(scan_id))
+
+    def _all_modules(self, scan_id: str) -> list[str]:
+        query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
+        return [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
+
+    def standing(self, scan_id: str) -> tuple[str, float, Tally] | None:
+        """Return a scan's status, beginning (epoch seconds) and numbers, in one read; None if it is not there."""
+        rows = self._rows(
+            f"SELECT i.status, i.started / 1000.0, r.type, {RISK}, count(r.type) FROM tbl_scan_instance i"  # noqa: S608
+            " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
+            " WHERE i.guid = ? GROUP BY 3, 4",
+            *(ROOT, scan_id),
+        )
+        return (*rows[0][:2], _tally(row[2:] for row in rows if row[2])) if rows else None
+
+    def worst(self, scan_id: str, number: int) -> list[TopFinding]:
+        """Return a scan's worst findings, of equally bad ones the newest first; no plain facts."""
+        with closing(self._open()) as connection:
+            connection.create_function("severity_of", 2, severity_of, deterministic=True)
+            rows = connection.execute(
+                f"SELECT type, {DATA}, severity_of(type, {RISK}), generated, module, hash"  # noqa: S608
+                " FROM tbl_scan_results WHERE rowid IN ("
+                f"SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2"
+                f" AND severity_of(type, {RISK}) > 0"
+                f" ORDER BY severity_of(type, {RISK}) DESC, generated DESC, rowid DESC LIMIT ?3)"
+                " ORDER BY 3 DESC, generated DESC, rowid DESC",
+                (scan_id, ROOT, number),
+            ).fetchall()
+        return [TopFinding(row[0], row[1], Severity(row[2]), *row[3:6]) for row in rows]
+
+    def correlations_by_risk(self, scan_id: str) -> dict[str, int]:
+        """Return the risk of correlation rules, such as HIGH -> how many correlations of a scan have it, each counted
+        once as `correlations.distinct` has them; nothing if the host has no rules."""
+        if not self._has("tbl_scan_correlation_results"):
+            return {}
+        query = (
+            "SELECT rule_risk, count(DISTINCT rule_id || char(0) || title) FROM tbl_scan_correlation_results"
+            " WHERE scan_instance_id = ? GROUP BY 1"
+        )
+        return dict(self._rows(query, scan_id))
+
+    def errors(self, scan_id: str, words: Iterable[str]) -> list[str]:
+        """Return the first characters of the errors in a scan's log that begin with one of these words."""
+        query = (
+            "SELECT DISTINCT substr(message, 1, 200) FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
+        )
+        return [row[0] for word in words for row in self._rows(f"{query} AND message LIKE ? || '%'", scan_id, word)]
+
+    def failing_modules(self, scan_id: str) -> list[str]:
+        """Return the modules that have logged an error in a scan themselves."""
+        query = "SELECT DISTINCT component FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
+        return [row[0] for row in self._rows(f"{query} AND component GLOB 'sfp_*'", scan_id)]
+
+    def last_failure(self, scan_id: str) -> str:
+        """Return why the host says that a scan failed, or nothing."""
+        rows = self._rows(
+            "SELECT message FROM tbl_scan_log WHERE scan_instance_id = ? AND message LIKE 'Scan [%] failed: %'"
+            " ORDER BY generated DESC LIMIT 1",
+            scan_id,
+        )
+        return str(rows[0][0]).partition("] failed: ")[2] if rows else ""
+
+    def is_correlated(self, scan_id: str) -> bool:
+        """Say whether the log of a scan that has finished says that its rules were run too: its last line does. A host
+        that keeps no log of scans never says so, and one that is idle keeps its last lines in memory."""
+        query = "SELECT 1 FROM tbl_scan_log WHERE scan_instance_id = ? AND message = ?"
+        return bool(self._rows(query, scan_id, f"Scan [{scan_id}] completed."))
+
+    def index(self, scan_id: str) -> list[tuple[str, str, int]]:
+        """Return hash, type and risk of all findings of a scan, in the order in which they were made."""
+        query = "SELECT hash, type, risk FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
+        return self._rows(query, scan_id, ROOT)
+
+    def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
+        """Yield some findings of a scan, with their sources."""
+        with closing(self._open()) as connection:
+
+            def fetch(event_hash: str) -> Any:
+                query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND hash = ?"  # noqa: S608
+                return connection.execute(query, (scan_id, event_hash)).fetchone()
+
+            for row in map(fetch, hashes):
+                if row:
+                    yield _finding(row, fetch)
+
+    def correlations(self, scan_id: str) -> list[Correlation] | None:
+        """Return what the rules found in a scan; None if the host has no rules, being older than 4.0."""
+        if not self._has("tbl_scan_correlation_results_events"):
+            return None
+        rows = self._rows(
+            "SELECT c.id, c.title, c.rule_id, c.rule_name, c.rule_risk, c.rule_descr, count(*)"
+            " FROM tbl_scan_correlation_results c JOIN tbl_scan_correlation_results_events e ON e.correlation_id = c.id"
+            " WHERE c.scan_instance_id = ? GROUP BY c.id ORDER BY c.rowid",
+            scan_id,
+        )
+        return [Correlation(*row) for row in rows]
+
+    def evidence(self, scan_id: str, correlations: Iterable[Correlation]) -> Iterator[list[Source]]:
+        """Yield for each correlation the first events that it rests on."""
+        query = (
+            f"SELECT r.type, {DATA}, r.module, r.hash FROM tbl_scan_correlation_results_events e"  # noqa: S608
+            " JOIN tbl_scan_results r ON r.scan_instance_id = ? AND r.hash = e.event_hash"
+            " WHERE e.correlation_id = ? ORDER BY e.rowid LIMIT ?"
+        )
+        with closing(self._open()) as connection:
+            for correlation in correlations:
+                rows = connection.execute(query, (scan_id, correlation.host_id, EVIDENCE_MAX)).fetchall()
+                yield [Source(*row) for row in rows]
+
+    def _has(self, table: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table))
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            demand_database(self._path)  # SQLite would wait for whoever writes to a pipe
+        except OSError as error:
+            raise sqlite3.OperationalError(f"{error.filename}: {error.strerror}") from error
+        connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._limit or 5.0)
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        if self._limit:
+            deadline = time.monotonic() + self._limit
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+        return connection
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with closing(self._open()) as connection:
+            return connection.execute(query, values).fetchall()
+
+
+class DeletedDatabase(HostDatabase):
+    """The database of a scan that was deleted, file and all: nothing will ever be known of it."""
+
+    def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
+        """Yield nothing."""
+        return iter(())
+
+    def worst(self, scan_id: str, number: int) -> list[TopFinding]:
+        """Return nothing."""
+        return []
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        return []
+
+
+def _tally(rows: Iterable[tuple[str, int, int]]) -> Tally:
+    return Tally((host_type, severity_of(host_type, risk), number) for host_type, risk, number in rows)
+
+
+def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:
+    event_hash, event_type, data, module, generated, confidence, visibility, risk, parent = row
+    sources: list[Source] = []
+    source = fetch(parent)
+    while source and source[1] != ROOT and len(sources) < SOURCES_MAX:
+        sources.append(Source(source[1], source[2], source[3], source[0]))
+        source = fetch(source[8])
+    return Finding(event_type, data, module, event_hash, generated, confidence, visibility, risk,
+                   tuple(sources), recovered=True)  # fmt: skip

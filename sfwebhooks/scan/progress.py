@@ -1,0 +1,73 @@
+"""The Progress of a running scan: the time comes in, now and then an event with the counts of the host's database goes
+out. `run` tells it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.endpoints import subscribed_name
+from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
+from sfwebhooks.outbox.tally import Tally
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
+from sfwebhooks.severity import Severity
+
+NAME = "scan_progress"
+
+
+class Progress:
+    """How far a scan is, told at intervals.
+
+    Args:
+        interval: seconds between two events.
+        begun_at: epoch seconds.
+        accepted: what this process has accepted of the scan so far.
+    """
+
+    def __init__(self, scan: Scan, interval: float, begun_at: float, accepted: Tally) -> None:
+        self._scan = scan
+        self._interval = interval
+        self._accepted = accepted
+        self._database = HostDatabase(scan.database, READ_SECONDS)
+        self._looked_at = self._told_at = begun_at
+        self._number = 0
+        self._found = 0
+        self._modules: list[str] | None = None
+
+    def look(self, now: float) -> WebhookEvent | None:
+        """Return the event that is due at `now` (epoch seconds), if one is and the host's database can be read."""
+        if abs(now - self._looked_at) < self._interval:  # a clock may be set back
+            return None
+        self._looked_at = now
+        try:
+            if self._modules is None:
+                self._modules = self._database.modules(self._scan.id)
+            standing = self._database.standing(self._scan.id)
+        except sqlite3.Error:  # the next one tells it
+            return None
+        return self._event(*standing, now) if standing else None
+
+    def _event(self, status: str, started: float, tally: Tally, now: float) -> WebhookEvent:
+        scan, numbers = self._scan, tally.fuller(self._accepted).data
+        found, seconds = numbers["events_found"], now - self._told_at
+        rate = (found - self._found) * 60 / seconds if seconds > 0 else 0
+        self._number, self._found, self._told_at = self._number + 1, found, now
+        data = {
+            **scan.about,
+            "status": status,
+            "started": timestamp(started or now),
+            "number": self._number,
+            "elapsed": max(0, round(now - (started or now))),
+            "events_per_minute": max(0, round(rate)),
+            **numbers,
+            "modules_used": self._modules,
+        }
+        return WebhookEvent(id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
+
+
+def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: Tally) -> Progress | None:
+    """Return what tells a scan's progress, if somebody wants to know it."""
+    asked = any(subscribed_name(endpoint.events, NAME, Severity.INFO, None) for endpoint in settings.endpoints)
+    interval = settings.progress_interval
+    return Progress(scan, interval, begun_at, accepted) if asked and interval else None

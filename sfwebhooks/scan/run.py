@@ -1,0 +1,260 @@
+"""A scan of this process: its beginning told once, its findings kept, its end told. begin -> accept ... -> end
+
+What it could not keep or tell is left to `recovery`, in this process or another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from sfwebhooks import pipeline
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.alerts import trouble_warning
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.status import summary
+from sfwebhooks.delivery.upkeep import Upkeep
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.events import Scan
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import doubts
+from sfwebhooks.outbox.tally import Tally
+from sfwebhooks.scan.buffer import Pending
+from sfwebhooks.scan.findings import Finding, to_event
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
+from sfwebhooks.scan.host_log import LISTENERS
+from sfwebhooks.scan.host_log import to_event as error_event
+from sfwebhooks.scan.lifecycle import started
+from sfwebhooks.scan.parentage import own_mark
+from sfwebhooks.scan.progress import progress_of
+from sfwebhooks.scan.recovery import NotYetError, replay_scan, tell_end, tell_orphans
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: the host's command line kills the scan's process 60 s after it saw the scan's end
+HOST_PATIENCE_SECONDS = 50.0
+#: events that are committed together at most
+FLUSH_MAX = 500
+#: seconds between two warnings that the outbox could not be written, if no event was missed
+TROUBLE_SECONDS = 60.0
+
+
+class ScanRun:
+    """A scan of this process, from its begin until its end is told. Raises nothing but our own bugs.
+
+    Args:
+        modules: modules of the scan, if the host's database has not got them yet.
+    """
+
+    def __init__(self, scan: Scan, settings: Settings, folder: Path, modules: Iterable[str] = ()) -> None:
+        self.scan = scan
+        self._modules = modules
+        self.settings = settings
+        path = folder / FILE
+        self._outbox = Outbox(path, accepting=True, storage=settings.storage)
+        self._lock = scan_lock(path, scan.id)
+        self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+        self._upkeep = Upkeep(settings, path, scan)
+        self._accepted = Tally()
+        self._progress = progress_of(scan, settings, time.time(), self._accepted)
+        self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
+        #: event type -> the host's words for it; none if its database could not be read
+        self.descriptions: dict[str, str] = {}
+        self._pending = Pending()
+        self._flushing = threading.Lock()
+        #: the file, of those that this process has seen, in which the scan is begun
+        self._begun_in = 0
+        self._trouble = ""
+        #: whether it may be over in a moment
+        self._passes = False
+        #: since when it cannot be written, and when it was last told that it could not be; monotonic seconds
+        self._trouble_at, self._warned_at = 0.0, float("-inf")
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="webhooks-keeper", daemon=True)
+
+    def begin(self) -> None:
+        """Tell the scan's beginning and start sending."""
+        for text in (*self.settings.mistakes, *self.settings.warnings, *doubts(self._outbox.path)):
+            self._log.warning("webhooks: %s", text)
+        if not self.settings.endpoints:
+            self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
+        with suppress(sqlite3.Error):
+            self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
+        self._dispatcher.be_polite()
+        self._flush()
+        self._keeper.start()
+
+    def accept(self, finding: Finding) -> None:
+        """Commit a finding; while the outbox cannot be written, keep it in memory without waiting."""
+        event = to_event(finding, self.scan, self.descriptions.get(finding.type, finding.type))
+        self._accepted.add(finding.type, event.severity)
+        self._pending.add(event)
+        if not self._trouble:
+            self._flush()
+
+    def end(self, error: str = "") -> None:
+        """Recover what the host has and we have not, tell the end, send what can be sent at once, and stop."""
+        self._ended.set()
+        self._keeper.join(2.0)
+        deadline = self._deadline()
+        try:
+            self._flush()
+            while self._trouble and self._passes and time.monotonic() < deadline:
+                time.sleep(0.2)
+                self._flush()
+            if self._trouble:
+                raise OutboxError(self._trouble)
+            self._tell_end(error, deadline)
+            self._lock.release(remove=True)
+            self._dispatcher.wake()
+            self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
+            self._log.info("webhooks: %s", summary(self._outbox, self.scan.id, time.time(), self.settings.held))
+        except (OutboxError, NotYetError, sqlite3.Error) as trouble:
+            waiting = len(self._pending) + self._pending.missed
+            how = "later" if self._begun_in else f"by sfwebhooks backfill {self.scan.id} --endpoint NAME"
+            self._log.error(
+                "webhooks: the end of this scan, and what was not kept of it (%d events), is told %s: %s",
+                *(waiting, how, trouble),
+            )
+        finally:
+            self._dispatcher.stop(seconds=0.5)
+            self._lock.release()
+            self._outbox.close()
+
+    def _tell_end(self, error: str, deadline: float) -> None:
+        """Tell what is left, and the end; while the outbox or the host's database is locked it is tried again, until
+        the deadline."""
+        while True:
+            try:
+                with self._flushing:
+                    self._begin_once()
+                self._tell_errors()
+                replay_scan(self._outbox, self.settings.endpoints, self.scan, deadline)
+                if self._outbox.generation() != self._begun_in:  # the file was lost meanwhile, and what was replayed
+                    continue
+                tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
+                return
+            except (OutboxBusyError, sqlite3.Error) as trouble:
+                passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
+                if not passes or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _flush(self) -> None:
+        """Write what is pending; on trouble leave it for the keeper, and say so once."""
+        with self._flushing:
+            begin = time.monotonic()
+            try:
+                self._begin_once()
+                events = self._pending.first(FLUSH_MAX)
+                while events:
+                    pipeline.accept(events, self.settings.endpoints, self._outbox, time.time())
+                    self._pending.drop(len(events))
+                    events = self._pending.first(FLUSH_MAX)
+                self._tell_trouble()
+            except OutboxError as error:
+                if not self._trouble:
+                    self._log.warning("webhooks: %s; events wait in memory", error)
+                    self._trouble_at = begin
+                self._trouble, self._passes = str(error), isinstance(error, OutboxBusyError)
+                return
+        self._dispatcher.wake()
+
+    def _tell_trouble(self) -> None:
+        """Tell that the outbox could not be written for a while, now that it can be again; not each time, if another
+        process writes a lot."""
+        if not self._trouble:
+            return
+        missed, now = self._pending.missed, time.monotonic()
+        warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, missed, time.time())
+        if missed or now - self._warned_at >= TROUBLE_SECONDS:
+            pipeline.accept([warning], self.settings.endpoints, self._outbox, warning.at)
+            self._warned_at = now
+        self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
+        self._trouble, self._pending.missed = "", 0
+
+    def _tell_errors(self) -> None:
+        """Tell what was heard of modules that failed; while the outbox cannot be written it waits."""
+        listener = LISTENERS.get(self.scan.id)
+        if listener is None:
+            return
+        with self._flushing:
+            errors = [] if self._trouble else listener.heard()
+            if errors:
+                self._begin_once()
+                endpoints = self.settings.endpoints
+                events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
+                pipeline.accept(events, endpoints, self._outbox, time.time())
+                listener.drop(len(errors))
+        if errors:
+            self._dispatcher.wake()
+
+    def _begin_once(self) -> None:
+        """Commit the scan; again, if its file was set aside since."""
+        if self._begun_in and self._begun_in == self._outbox.generation():
+            return
+        self._lock.take()
+        self._lock.note(own_mark())
+        event = started(self.scan, self._modules)
+        wanted = pipeline.wanted_by(event, self.settings.endpoints)
+        self._outbox.begin_scan(self.scan, event, wanted, time.time())
+        self._begun_in = self._outbox.generation()
+
+    def _keep(self) -> None:
+        """Do each second what a scan's events must not wait for; first look after scans that died."""
+        self._try(lambda: tell_orphans(self._dispatcher.outbox, self.settings))
+        while not self._ended.is_set():
+            self._try(lambda: self._upkeep.look(time.time()))
+            if self._ended.wait(1.0):
+                break
+            if self._pending or self._trouble:
+                self._try(self._flush)
+            self._try(self._hold)
+            self._try(self._tell_errors)
+            self._try(self._tell_progress)
+            self._try(self._dispatcher.tick)
+            self._try(self._dispatcher.outbox.checkpoint)
+        self._upkeep.close()
+
+    def _hold(self) -> None:
+        """Take the scan's lock again if its file was removed: other processes would report this one as dead."""
+        with self._flushing:
+            if self._begun_in and not self._ended.is_set() and not self._lock.held and self._lock.take():
+                self._log.warning("webhooks: the file of this scan's lock was removed while the scan runs; made again")
+
+    def _tell_progress(self) -> None:
+        """Tell how far the scan is, if that is due; not after its end, and not while the outbox is in trouble."""
+        event = self._progress.look(time.time()) if self._progress else None
+        if event is None or self._trouble:
+            return
+        with self._flushing:
+            if not self._ended.is_set():  # else the end may be told already
+                self._begin_once()
+                pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
+        self._dispatcher.wake()
+
+    def _try(self, chore: Callable[[], object]) -> None:
+        try:
+            chore()
+        except OutboxError:
+            self._log.debug("webhooks: a chore has to wait", exc_info=True)
+        except Exception:  # the thread would end, and with it the rescue of what waits in memory
+            self._log.exception("webhooks: a bug in the background")
+
+    def _deadline(self) -> float:
+        """Return until when this process may live for us, in monotonic seconds."""
+        with suppress(sqlite3.Error):
+            row = HostDatabase(self.scan.database).scan(self.scan.id)
+            if row and row.ended:
+                return time.monotonic() + max(0.0, row.ended + HOST_PATIENCE_SECONDS - time.time())
+        return time.monotonic() + self.settings.drain_timeout
+
+
+#: the scans of this process: scan id -> its run
+RUNS: dict[str, ScanRun] = {}

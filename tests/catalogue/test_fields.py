@@ -1,0 +1,412 @@
+"""The catalogue says of each event exactly what `scan/run` and `scan/findings` build, key by key, in both directions."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, Sender, find
+from sfwebhooks.catalogue.fields import Field
+from sfwebhooks.delivery import alerts
+from sfwebhooks.endpoints import names_of, subscribed_name
+from sfwebhooks.events import Scan, WebhookEvent, delivery_id
+from sfwebhooks.formats.content import data_of
+from sfwebhooks.health import Condition, Health
+from sfwebhooks.network.tls import Expiry
+from sfwebhooks.outbox.accepted import AcceptedScan
+from sfwebhooks.outbox.claim import END_SECONDS, Queue
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.tally import Tally
+from sfwebhooks.scan import correlations, progress
+from sfwebhooks.scan import lifecycle as scan_life
+from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, to_event
+from sfwebhooks.scan.from_host import Result, result_of
+from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.scan.host_log import ModuleError, unset_event
+from sfwebhooks.scan.host_log import to_event as error_event
+from sfwebhooks.scan.progress import Progress
+from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
+from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event
+
+GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
+malware_detected correlation_completed cti_report_generated workspace_created multi_scan_completed system_alert
+resource_warning module_error scan.started scan.completed scan.failed finding.critical finding.high
+remediation.started remediation.completed hephaestus.phase_completed"""
+OURS = ("scan_aborted", "low_risk_event", "info_event", "correlation_found")
+FINDINGS = [entry for entry in EVENT_TYPES if any(field.name == "generated" for field in entry.fields)]
+BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
+ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+LIFE = ("scan_started", "scan_progress", *ENDS)
+JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+#: one for each severity that a module's own risk can raise a finding to
+RISKS = (0, 10, 40, 70, 90)
+
+
+def the(name: str) -> EventType:
+    entry = find(name)
+    assert entry is not None
+    return entry
+
+
+def seconds(text: str) -> float:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
+def host_database(path: Path, data: dict[str, Any]) -> str:
+    """Write a scanner's database whose only scan is as an example's `data` says; return its path."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE tbl_scan_instance (guid, name, seed_target, created, started, ended, status)")
+        connection.execute("CREATE TABLE tbl_scan_config (scan_instance_id, component, opt, val)")
+        connection.execute("CREATE TABLE tbl_scan_log (scan_instance_id, generated, component, type, message)")
+        began, ended = (1000 * seconds(data[key]) if key in data else 0 for key in ("started", "ended"))
+        row = (data["scan_id"], "Weekly", data["target"], began, began, ended, data["status"])
+        connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        modules = ",".join([*data["modules_used"], "sfp__stor_db"])
+        connection.execute(
+            "INSERT INTO tbl_scan_config VALUES (?, 'GLOBAL', '_modulesenabled', ?)", (data["scan_id"], modules)
+        )
+        if "error" in data:
+            message = f"Scan [{data['scan_id']}] failed: {data['error']}"
+            connection.execute("INSERT INTO tbl_scan_log VALUES (?, 1, 's', 'STATUS', ?)", (data["scan_id"], message))
+        for module in data.get("modules_failed", ()):
+            message = f"Exception (KeyError) in module {module}.Traceback"
+            connection.execute("INSERT INTO tbl_scan_log VALUES (?, 2, 'p', 'ERROR', ?)", (data["scan_id"], message))
+        _found(connection, data)
+    return str(path)
+
+
+def _found(connection: sqlite3.Connection, data: dict[str, Any]) -> None:
+    """Write what was found: the example's top findings, the rest as plain as can be."""
+    connection.execute("CREATE TABLE tbl_scan_results (scan_instance_id, hash, type, data, module, generated, risk)")
+    connection.execute("CREATE TABLE tbl_scan_correlation_results (scan_instance_id, rule_risk, rule_id, title)")
+    top = data.get("top_findings", ())
+    rows = [(one["hash"], one["event_type"], one["data"], one["module"], -at) for at, one in enumerate(top)]
+    left = Counter({"ROOT": 1, **data.get("events_by_type", {})}) - Counter(row[1] for row in rows)
+    rows += [(f"hash-{at}", host_type, "d", "m", 0) for at, host_type in enumerate(left.elements())]
+    insert = "INSERT INTO tbl_scan_results VALUES (?, ?, ?, ?, ?, ?, 0)"
+    connection.executemany(insert, [(data["scan_id"], *row) for row in rows])
+    risks = Counter(data.get("correlations_by_risk", {})).elements()
+    connection.executemany(
+        "INSERT INTO tbl_scan_correlation_results VALUES (?, ?, 'rule', ?)",
+        [(data["scan_id"], risk, str(number)) for number, risk in enumerate(risks)],
+    )
+
+
+def scan_of(data: dict[str, Any], database: str = "/nonexistent/spiderfoot.db") -> Scan:
+    return Scan(data["scan_id"], "Weekly", data["target"], data["target_type"], "4.0.0", database)
+
+
+def told(name: str, folder: Path) -> list[WebhookEvent]:
+    """Return the event as the code makes it from the example's scan: in the plain case first, then in odd ones.
+
+    The plain case is as an endpoint is sent it that wants all but plain facts.
+    """
+    data = the(name).example
+    whole = scan_of(data, host_database(folder / "whole.db", data))
+    if name == "scan_started":
+        return [linked(scan_life.started(whole)), scan_life.started(scan_of(data))]
+    if name == "scan_progress":
+        return [linked(a_progress(whole, data)), a_progress(whole, data)]
+    database = HostDatabase(whole.database)
+    events = [
+        scan_life.ended(whole, known(whole, database)),
+        scan_life.ended(whole, known(whole, database), late="process_died"),
+    ]
+    if name == "scan_failed":  # of an unknown reason; of a scan that the host has forgotten
+        unknown = host_database(folder / "unknown.db", {key: data[key] for key in data if key != "error"})
+        events.append(scan_life.ended(whole, known(whole, HostDatabase(unknown))))
+        events.append(forgotten(whole, database, late="process_died"))
+    if name == "scan_aborted":
+        events.append(forgotten(whole, database))
+    outbox = Outbox(folder / "webhooks.db", accepting=True)
+    return [linked(receipted(outbox, events[0], data["receipt"])), *events[1:]]
+
+
+def known(scan: Scan, database: HostDatabase) -> Result:
+    return result_of(scan, database, AcceptedScan())
+
+
+def forgotten(scan: Scan, database: HostDatabase, late: str = "") -> WebhookEvent:
+    """Return the end of a scan that the host has forgotten."""
+    other = replace(scan, id="FORGOTTEN")
+    return scan_life.ended(other, known(other, database), late=late)
+
+
+def a_progress(scan: Scan, data: dict[str, Any]) -> WebhookEvent:
+    """Return the first event of a scan's progress as an example says it."""
+    began = seconds(data["started"])
+    event = Progress(scan, 1.0, began, Tally()).look(began + data["elapsed"])
+    assert event
+    return event
+
+
+def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> WebhookEvent:
+    """Return the end as it comes to an endpoint to which happened what its receipt says."""
+    assert event.scan
+    before = [an_event(number, scan=event.scan) for number in range(receipt["accepted"] - 2)]
+    begin = an_event(id="begin", type="scan_started", severity=Severity.INFO, scan=event.scan)
+    outbox.begin_scan(event.scan, begin, [("team", begin.type)], NOW)
+    outbox.accept([(one, [("team", one.type)]) for one in before], NOW)
+    with closing(sqlite3.connect(outbox.path)) as sql, sql:
+        rows = [(event.scan.id, "team", *pair) for pair in receipt["withheld_by_reason"].items()]
+        sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)
+    assert outbox.end_scan(event, [("team", event.type)], NOW)
+    got, busy = None, [""]
+    while busy[-1] != delivery_id(event.id, "team"):
+        got = outbox.claim(Queue("team"), busy, NOW + END_SECONDS)
+        assert got
+        busy.append(got.id)
+    outbox.close()
+    assert got
+    return got.deliveries[0].event
+
+
+def linked(event: WebhookEvent) -> WebhookEvent:
+    """Return an event with its data as it is sent by an endpoint that has the address of the web interface."""
+    return replace(event, data=data_of(event, an_endpoint(ui_url="https://spiderfoot.acme.test")))
+
+
+def all_findings() -> Iterator[WebhookEvent]:
+    """Yield an event of each of the scanner's types, at each risk, plain and with all that can be beside it."""
+    for host_type in SEVERITY_OF_TYPE.keys() - {"ROOT"}:
+        for risk in RISKS:
+            plain = a_finding(type=host_type, risk=risk)
+            rich = replace(plain, data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
+            yield from (to_event(finding, a_scan(), "Words") for finding in (plain, rich))
+
+
+def system_alerts() -> list[WebhookEvent]:
+    """Return an alert of each kind."""
+    endpoint = an_endpoint()
+    healths = [Health(one, "" if one is Condition.HEALTHY else "http_503", NOW) for one in Condition]
+    made = [alerts.health_alert([(endpoint, health)] * number, NOW) for health in healths for number in (1, 2)]
+    made += [alerts.died_alert("team", "expired", number, NOW) for number in (1, 7)]
+    expiries = [Expiry("client_cert", Path("client.pem"), "", NOW + days * 86400, days * 86400) for days in (-1, 20)]
+    made += [alerts.certificate_alert(endpoint, expiry, NOW) for expiry in expiries]
+    return made
+
+
+def warnings_of_resources() -> list[WebhookEvent]:
+    """Return a warning of each kind."""
+    marks = [
+        alerts.outbox_warning(mark, 10**8, mark, "x", scan, NOW) for mark in (0.7, 1.0) for scan in (None, a_scan())
+    ]
+    ages = [alerts.age_warning(an_endpoint(), NOW - 7200, 3600.0, scan, NOW) for scan in (None, a_scan())]
+    return [*marks, *ages, alerts.trouble_warning(a_scan(), "it is locked", 3.0, 2, NOW)]
+
+
+def module_errors() -> list[WebhookEvent]:
+    """Return an error that an exception caused, one that a module logged by itself, and modules that lack settings."""
+    found = [ModuleError("sfp_x", exception, "text", NOW) for exception in ("KeyError", "")]
+    return [*(error_event(error, a_scan(), (), ()) for error in found), unset_event(["sfp_x", "sfp_y"], a_scan())]
+
+
+def all_correlations() -> list[WebhookEvent]:
+    """Return a correlation of each risk, and what counts them."""
+    found = [a_correlation(rule_risk=risk) for risk in ("HIGH", "MEDIUM", "LOW", "INFO")]
+    evidence = (Source("INTERNET_NAME", "acme.example", "SpiderFoot UI", "h"),)
+    told = [correlations.to_event(one, evidence, a_scan(), NOW) for one in found]
+    return [*told, correlations.completed(a_scan(), found, NOW)]
+
+
+def goes_by(event: WebhookEvent, name: str) -> bool:
+    return subscribed_name((name,), event.type, event.severity, event.special) == name
+
+
+def compare(entry: EventType, events: list[WebhookEvent]) -> None:
+    """Compare the fields with events: no key unknown, none that never comes, none wrongly called always there."""
+    keys = [set(event.data) for event in events]
+    assert set.union(*keys) == {field.name for field in entry.fields}
+    assert set.intersection(*keys) == {field.name for field in entry.fields if field.required}
+    for event in events:
+        conforms(dict(event.data), entry.fields)
+
+
+def conforms(value: dict[str, Any], fields: tuple[Field, ...]) -> None:
+    """Check that an object has only these fields, in this order and of their types, and all that are required."""
+    assert list(value) == [field.name for field in fields if field.name in value]
+    assert {field.name for field in fields if field.required} <= value.keys()
+    for field in fields:
+        if field.name in value:
+            has_type(value[field.name], field)
+
+
+def has_type(value: object, field: Field) -> None:
+    is_type(value, field.type)
+    if isinstance(value, list):
+        for item in value:
+            is_type(item, field.of)
+            if field.parts:
+                conforms(item, field.parts)
+    elif isinstance(value, dict) and field.parts:
+        conforms(value, field.parts)
+    elif isinstance(value, dict):
+        for item in value.values():
+            is_type(item, field.of)
+
+
+def is_type(value: object, json_type: str) -> None:
+    assert isinstance(value, JSON_TYPES[json_type]), (value, json_type)  # type: ignore[arg-type]
+    assert isinstance(value, bool) == (json_type == "boolean"), (value, json_type)
+
+
+@pytest.mark.parametrize("word", [*GUIDES.split(), *OURS])
+def test_every_type_of_the_guides_and_of_ours_stands_in_it(word: str) -> None:
+    assert find(word) is not None
+
+
+def test_no_word_means_two_types() -> None:
+    words = [word for entry in EVENT_TYPES for word in {entry.name, entry.alias}]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+def test_the_example_conforms_to_the_fields(entry: EventType) -> None:
+    conforms(entry.example, entry.fields)
+    assert json.loads(json.dumps(entry.example)) == entry.example
+
+
+@pytest.mark.parametrize("entry", BY_OTHERS, ids=lambda entry: entry.name)
+def test_the_example_of_what_another_tool_tells_conforms_to_its_fields(entry: EventType) -> None:
+    conforms({field.name: field.example for field in entry.by_others if field.example is not None}, entry.by_others)
+
+
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("table", ["fields", "by_others"])
+def test_every_field_is_typed_and_explained_once(table: str, entry: EventType) -> None:
+    known: tuple[Field, ...] = getattr(entry, table)
+    assert len({field.name for field in known}) == len(known)
+    parts = [part for field in known for part in field.parts]
+    for field in (*known, *parts):
+        assert field.type in JSON_TYPES
+        assert field.meaning.endswith(".")
+        assert not field.when.endswith(".")
+        assert bool(field.of or field.parts) == (field.type in ("array", "object")), field.name
+
+
+@pytest.mark.parametrize("name", LIFE)
+def test_the_fields_of_a_scans_life_are_what_scans_builds(name: str, tmp_path: Path) -> None:
+    events = told(name, tmp_path)
+    assert {event.type for event in events} == {name}
+    compare(the(name), events)
+
+
+@pytest.mark.parametrize("name", LIFE)
+def test_the_example_of_a_scans_life_is_what_scans_builds_of_that_scan(name: str, tmp_path: Path) -> None:
+    event = told(name, tmp_path)[0]
+    data, example = dict(event.data), the(name).example
+    if "receipt" in example:
+        data["receipt"] = {**data["receipt"], "series": example["receipt"]["series"]}
+    assert data == example
+    assert (event.severity,) == the(name).severities
+
+
+@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+def test_the_fields_of_a_finding_are_what_findings_builds(entry: EventType) -> None:
+    compare(entry, [event for event in all_findings() if goes_by(event, entry.name)])
+
+
+@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+def test_the_example_of_a_finding_is_what_findings_builds_of_that_finding(entry: EventType) -> None:
+    data = entry.example
+    sources = tuple(Source(each["event_type"], each["data"], each["module"], each["hash"]) for each in data["sources"])
+    generated = seconds(data["generated"])
+    finding = Finding(data["event_type"], data["data"], data["module"], data["hash"], generated, data["confidence"],
+                      data["visibility"], data["risk"], sources)  # fmt: skip
+    event = to_event(finding, scan_of(data), data["description"])
+    assert event.data == data
+    assert goes_by(event, entry.name)
+
+
+@pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
+def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventType) -> None:
+    reached = {event.severity for event in all_findings() if goes_by(event, entry.name)}
+    assert reached == set(entry.severities) if entry.severities else len(reached) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("system_alert", system_alerts),
+        ("resource_warning", warnings_of_resources),
+        ("module_error", module_errors),
+    ],
+)
+def test_what_is_told_of_trouble_is_as_the_catalogue_says(name: str, made: Callable[[], list[WebhookEvent]]) -> None:
+    compare(the(name), made())
+    assert {event.severity for event in made()} == set(the(name).severities)
+
+
+@pytest.mark.parametrize("name", ["correlation_found", "correlation_completed"])
+def test_the_fields_of_correlations_are_what_correlations_builds(name: str) -> None:
+    compare(the(name), [event for event in all_correlations() if event.type == name])
+
+
+def test_the_examples_of_correlations_are_what_correlations_builds_of_that_one() -> None:
+    data = the("correlation_found").example
+    keys = ("title", "rule_id", "rule_name", "rule_risk", "description", "event_count")
+    found = a_correlation(**{key: data[key] for key in keys})
+    evidence = [Source(one["event_type"], one["data"], one["module"], one["hash"]) for one in data["evidence"]]
+    assert correlations.to_event(found, evidence, scan_of(data), NOW).data == data
+    assert correlations.completed(scan_of(data), [found], NOW).data == the("correlation_completed").example
+
+
+def test_what_the_catalogue_has_is_what_the_code_can_send(tmp_path: Path) -> None:
+    reachable = {"scan_started", progress.NAME, "scan_failed", *scan_life.END_OF_STATUS.values()}
+    for events in (system_alerts(), warnings_of_resources(), module_errors(), all_correlations()):
+        reachable |= {event.type for event in events}
+    for event in all_findings():
+        reachable |= {the(word).name for word in names_of(event.type, event.severity, event.special)}
+    reachable |= {entry.name for entry in EVENT_TYPES if entry.sender is Sender.EMIT}  # see test_emission.py
+    assert {entry.name for entry in EVENT_TYPES} == reachable
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> None:
+    assert the(name).severities == (scan_life.SEVERITY_OF_END[name],)
+
+
+def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_tell() -> None:
+    refused = {entry.name for entry in EVENT_TYPES} - {entry.name for entry in BY_OTHERS}
+    ours = {"correlation_found", "correlation_completed", "system_alert", "resource_warning", "module_error"}
+    assert refused == ours
+
+
+def test_the_counts_of_an_example_are_those_of_its_types() -> None:
+    data = the("scan_completed").example
+    tally = Tally((name, severity_of(name), number) for name, number in data["events_by_type"].items())
+    assert tally.data.items() <= data.items()
+
+
+def test_scan_completed_has_all_that_the_guide_promises() -> None:
+    promised = "scan_id target target_type status events_found high_risk_events duration modules_used"
+    assert set(promised.split()) <= the("scan_completed").example.keys()
+
+
+def test_the_examples_use_the_scanners_own_words_for_its_types() -> None:
+    spiderfoot = pytest.importorskip("spiderfoot")
+    words = {row[0]: row[1] for row in spiderfoot.SpiderFootDb.eventDetails}
+    for entry in FINDINGS:
+        assert entry.example["description"] == words[entry.example["event_type"]]
+        assert {source["event_type"] for source in entry.example["sources"]} <= words.keys()
+    for name in ENDS:
+        assert the(name).example["events_by_type"].keys() <= words.keys()
+
+
+def test_the_catalogue_pulls_in_nothing_but_severities() -> None:
+    code = "import sys, sfwebhooks.catalogue; print(*sorted(m for m in sys.modules if not m.startswith('_')))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    ours = {name for name in loaded if name.startswith("sfwebhooks.") and ".catalogue" not in name}
+    assert ours == {"sfwebhooks.severity"}
+    assert not {"json", "sqlite3", "requests", "rich"} & set(loaded)

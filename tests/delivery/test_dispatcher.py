@@ -1,0 +1,531 @@
+from __future__ import annotations
+
+import logging
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.outbox.locks import url_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import CRASHES_MAX
+from sfwebhooks.pipeline import accept
+from sfwebhooks.receive.server import Received
+from tests.builders import NOW, an_endpoint, an_event
+from tests.conftest import PATIENCE, Clock, Gate, Team, hold, put, senders, soon, spoil, sql
+
+ROOT = Path(__file__).parents[2]
+
+# --- two endpoints with one URL
+
+
+def test_endpoints_with_one_url_share_a_lane(dispatch: Callable[..., Dispatcher]) -> None:
+    assert len(dispatch(an_endpoint("one"), an_endpoint("two")).lanes) == 1
+
+
+def test_endpoints_with_other_urls_have_lanes_of_their_own(
+    endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
+) -> None:
+    assert len(dispatch(endpoint, an_endpoint("two")).lanes) == 2
+
+
+# --- one sender a URL
+
+
+def test_a_running_dispatcher_takes_over_by_itself(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    lock = url_lock(outbox.path, endpoint.url_id)
+    lock.take()
+    put(outbox, endpoint)
+    dispatch(endpoint).wake()
+    lock.release()
+    assert team.wait_for(1)
+
+
+DISPATCH = f"""
+import sys, time
+from pathlib import Path
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from tests.builders import an_endpoint
+dispatcher = Dispatcher([an_endpoint(url=sys.argv[2])], Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+dispatcher.wake()
+dispatcher.linger(time.monotonic() + {PATIENCE})
+dispatcher.stop({PATIENCE})
+"""
+
+
+@pytest.fixture
+def new_process(outbox: Outbox, endpoint: Endpoint) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start processes that send to the endpoint once they are told to, until nothing is due."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", DISPATCH, str(outbox.path), endpoint.url.reveal()]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        started.append(process)
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def test_two_processes_deliver_each_delivery_once(
+    outbox: Outbox, endpoint: Endpoint, team: Team, new_process: Callable[[], subprocess.Popen[str]]
+) -> None:
+    put(outbox, endpoint, events=50)
+    processes = [new_process(), new_process()]
+    for process in processes:
+        go(process)
+    for process in processes:
+        process.communicate(timeout=PATIENCE)
+    assert (len(team.ids), len(set(team.ids)), outbox.tallies()["delivered"]) == (50, 50, 50)
+
+
+# --- senders that die
+
+
+def test_a_sender_killed_while_it_waits_for_an_answer_blames_no_delivery(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    gate: Gate,
+    lane: Lane,
+    new_process: Callable[[], subprocess.Popen[str]],
+) -> None:
+    team.answer = gate
+    put(outbox, endpoint)
+    for times in range(1, CRASHES_MAX + 2):
+        process = new_process()
+        go(process)
+        team.wait_for(times)
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE)
+    gate.open()
+    assert (lane.step(), outbox.tallies()) == (True, {"waiting": 0, "delivered": 1, "dead": 0})
+
+
+def test_a_delivery_whose_making_killed_three_processes_is_dead_and_the_others_go_on(
+    outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint, events=2)
+    dies = """
+import os
+from sfwebhooks.formats import generic
+render = generic.render
+generic.render = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 1 else render(delivery, endpoint)
+"""
+    command = [sys.executable, "-c", dies + DISPATCH, str(outbox.path), endpoint.url.reveal()]
+    for dead in (True, True, False, True):  # after the second time it waits, and the other one is sent
+        process = subprocess.run(command, input="go\n", text=True, capture_output=True, cwd=ROOT)
+        assert process.returncode == (9 if dead else 0)
+        if not dead:
+            assert outbox.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
+            outbox.make_due("team", NOW)
+    assert not new_lane(endpoint).step()
+    assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 1}
+    assert sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'") == [("crashed_sender",)]
+
+
+# --- threads
+
+
+def test_threads_start_only_when_they_are_woken(endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
+    dispatch(endpoint)
+    assert senders() == []
+
+
+def test_all_that_waits_is_delivered(outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
+    put(outbox, endpoint, events=50)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    dispatcher.linger(soon())
+    assert outbox.tallies()["delivered"] == 50
+
+
+def test_as_many_are_in_flight_as_the_endpoint_allows(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    together = threading.Barrier(4)
+    team.answer = lambda received: 200 if together.wait(PATIENCE) >= 0 else 500
+    put(outbox, endpoint, events=4)
+    dispatcher = dispatch(replace(endpoint, concurrency=4))
+    dispatcher.wake()
+    dispatcher.linger(soon())
+    assert outbox.tallies()["delivered"] == 4
+
+
+def test_what_fails_at_once_is_told_once(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    dispatch: Callable[..., Dispatcher],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    together = threading.Barrier(4)
+    team.answer = lambda received: 503 if together.wait(PATIENCE) >= 0 else 200
+    put(outbox, endpoint, events=4)
+    dispatcher = dispatch(replace(endpoint, concurrency=4))
+    dispatcher.wake()
+    team.wait_for(4)
+    dispatcher.stop(PATIENCE)
+    assert (len(team.got), caplog.text.count("its deliveries are kept")) == (4, 1)
+
+
+def test_a_concurrency_of_one_keeps_the_order(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    put(outbox, endpoint, events=30)
+    dispatcher = dispatch(replace(endpoint, concurrency=1))
+    dispatcher.wake()
+    dispatcher.linger(soon())
+    assert team.sequences == list(range(1, 31))
+
+
+def test_one_endpoint_that_never_answers_does_not_stop_another_one(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    receive: Callable[..., Team],
+    gate: Gate,
+    dispatch: Callable[..., Dispatcher],
+) -> None:
+    slow = receive()
+    slow.answer = gate
+    hanging = an_endpoint("slow", url=slow.url, timeout=PATIENCE)
+    put(outbox, endpoint, hanging, events=10)
+    dispatch(endpoint, hanging).wake()
+    slow.wait_for(4)
+    assert team.wait_for(10)
+    gate.open()
+
+
+def test_what_another_process_accepts_is_found_while_a_delivery_hangs(
+    outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = lambda received: gate(received) if len(team.got) == 1 else 200
+    put(outbox, endpoint)
+    dispatch(replace(endpoint, concurrency=2)).wake()
+    put(outbox, endpoint, start=2)  # nobody is woken for it
+    assert team.wait_for(2)
+    gate.open()
+
+
+def test_a_bug_is_told_and_the_deliveries_behind_it_arrive(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    dispatch: Callable[..., Dispatcher],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    spoil(outbox, 1)
+    dispatch(replace(endpoint, concurrency=1)).wake()
+    team.wait_for(1)
+    assert "met a bug" in caplog.text
+
+
+def test_an_outbox_that_cannot_be_used_is_told_once(
+    tmp_path: Path, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken.db").mkdir()
+    told = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda record: told.set()  # type: ignore[method-assign]
+    logging.getLogger("spiderfoot.webhooks").addHandler(handler)
+    dispatcher = Dispatcher([endpoint], tmp_path / "broken.db")
+    dispatcher.wake()
+    assert told.wait(PATIENCE)
+    logging.getLogger("spiderfoot.webhooks").removeHandler(handler)
+    dispatcher.stop(PATIENCE)
+    assert caplog.text.count("is not a regular file") == 1
+
+
+# --- stop
+
+
+def test_stop_leaves_no_thread(outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
+    put(outbox, endpoint, events=10)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    dispatcher.linger(soon())
+    dispatcher.stop(PATIENCE)
+    assert senders() == []
+
+
+def test_stop_lets_go_of_the_url(outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
+    put(outbox, endpoint)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    dispatcher.linger(soon())
+    dispatcher.stop(PATIENCE)
+    assert url_lock(outbox.path, endpoint.url_id).take()
+
+
+def test_stop_keeps_what_was_not_begun(
+    outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    put(outbox, endpoint, events=3)
+    dispatcher = dispatch(replace(endpoint, concurrency=1))
+    dispatcher.wake()
+    team.wait_for(1)
+    dispatcher.stop(0.0)
+    gate.open()
+    dispatcher.stop(PATIENCE)
+    assert outbox.tallies() == {"waiting": 2, "delivered": 1, "dead": 0}
+
+
+def test_stop_does_not_wait_longer_than_it_was_told(
+    outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    put(outbox, endpoint)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    team.wait_for(1)
+    dispatcher.stop(0.0)
+    assert outbox.tallies()["waiting"] == 1  # it came back although the receiver has not answered
+
+
+def test_stop_lets_go_of_the_url_also_while_an_attempt_hangs(
+    outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    put(outbox, endpoint)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    team.wait_for(1)
+    dispatcher.stop(0.0)
+    assert url_lock(outbox.path, endpoint.url_id).take()
+
+
+def test_stop_of_a_dispatcher_that_never_sent_is_harmless(dispatch: Callable[..., Dispatcher]) -> None:
+    dispatch(an_endpoint()).stop(PATIENCE)
+    assert senders() == []
+
+
+# --- linger
+
+
+def lingers(dispatcher: Dispatcher, **values: Any) -> None:
+    """Linger as long as the dispatcher wants to; a wait for the deadline is one that had no reason."""
+    thread = threading.Thread(target=dispatcher.linger, args=(time.monotonic() + 3600,), kwargs=values, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_linger_ends_at_once_when_nothing_waits(endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
+    lingers(dispatch(endpoint))
+
+
+def test_linger_ends_when_all_is_delivered(
+    outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
+) -> None:
+    put(outbox, endpoint, events=20)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    lingers(dispatcher)
+    assert outbox.tallies()["delivered"] == 20
+
+
+def test_linger_does_not_wait_for_a_retry(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = 500
+    put(outbox, endpoint)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    lingers(dispatcher)
+    assert outbox.tallies()["waiting"] == 1
+
+
+def test_linger_does_not_wait_for_a_held_endpoint(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = 401
+    put(outbox, endpoint, events=10)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    lingers(dispatcher)
+    assert outbox.tallies()["waiting"] == 10
+
+
+def test_linger_waits_for_a_healthy_endpoint_beside_a_held_one(
+    outbox: Outbox, endpoint: Endpoint, receive: Callable[..., Team], dispatch: Callable[..., Dispatcher]
+) -> None:
+    closed = receive()
+    closed.answer = 401
+    held = an_endpoint("held", url=closed.url)
+    put(outbox, endpoint, held, events=10)
+    dispatcher = dispatch(endpoint, held)
+    dispatcher.wake()
+    lingers(dispatcher)
+    assert outbox.tallies()["delivered"] == 10
+
+
+def test_linger_waits_for_what_is_due_within_the_horizon(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = lambda received: 500 if len(team.got) == 1 else 200
+    put(outbox, endpoint)
+    dispatcher = dispatch(replace(endpoint, retry_schedule=(0.1,)))
+    dispatcher.wake()
+    lingers(dispatcher, horizon=PATIENCE)
+    assert outbox.tallies()["delivered"] == 1
+
+
+def test_linger_ends_when_it_is_told_to(
+    outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    put(outbox, endpoint)
+    dispatcher, stop = dispatch(endpoint), threading.Event()
+    dispatcher.wake()
+    team.wait_for(1)
+    stop.set()
+    lingers(dispatcher, stop=stop)
+    gate.open()
+
+
+def test_linger_does_not_wait_for_an_endpoint_that_an_earlier_process_found_held(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, dispatch: Callable[..., Dispatcher]
+) -> None:
+    put(outbox, endpoint, events=4)
+    hold(lane, team, clock)
+    lane.stop(soon())
+    lingers(dispatch(endpoint))
+
+
+# --- a locked outbox
+
+
+class Locked:
+    """The outbox's file, locked by somebody else."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._sql = sqlite3.connect(outbox.path, isolation_level=None, check_same_thread=False)
+
+    def lock(self) -> None:
+        self._sql.execute("BEGIN IMMEDIATE")
+
+    def free(self) -> None:
+        self._sql.execute("ROLLBACK")
+        self._sql.close()
+
+
+@pytest.fixture
+def waiting_to_note() -> Iterator[threading.Event]:
+    """Set once a delivery that was made could not be noted."""
+    seen = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.set() if "are kept in memory" in record.getMessage() else None  # type: ignore
+    logger = logging.getLogger("spiderfoot.webhooks")
+    logger.addHandler(handler)
+    yield seen
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def locked(outbox: Outbox, team: Team) -> Locked:
+    """The outbox is locked as soon as the receiver has got the first delivery, before it answers."""
+    locked = Locked(outbox)
+
+    def answer(received: Received) -> int:
+        if len(team.got) == 1:
+            locked.lock()
+        return 200
+
+    team.answer = answer
+    return locked
+
+
+def test_a_delivery_made_while_the_outbox_is_locked_is_noted_later(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    locked: Locked,
+    waiting_to_note: threading.Event,
+    dispatch: Callable[..., Dispatcher],
+) -> None:
+    put(outbox, endpoint)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    assert waiting_to_note.wait(PATIENCE)
+    locked.free()
+    dispatcher.linger(soon())
+    assert (outbox.tallies()["delivered"], len(team.got)) == (1, 1)
+
+
+def test_while_the_outbox_is_locked_what_was_accepted_is_delivered_once(
+    outbox: Outbox, endpoint: Endpoint, team: Team, locked: Locked, dispatch: Callable[..., Dispatcher]
+) -> None:
+    put(outbox, endpoint, events=10)
+    dispatcher = dispatch(endpoint)
+    dispatcher.wake()
+    team.wait_for(10)
+    locked.free()
+    dispatcher.linger(soon())
+    assert (outbox.tallies()["delivered"], len(team.ids), len(set(team.ids))) == (10, 10, 10)
+
+
+def test_a_delivery_that_cannot_be_noted_before_the_stop_is_repeated_under_the_same_id(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    locked: Locked,
+    waiting_to_note: threading.Event,
+    dispatch: Callable[..., Dispatcher],
+) -> None:
+    put(outbox, endpoint)
+    first, second = dispatch(endpoint), dispatch(endpoint)
+    first.wake()
+    assert waiting_to_note.wait(PATIENCE)
+    first.stop(PATIENCE)
+    locked.free()
+    second.wake()
+    second.linger(soon())
+    assert (len(team.ids), len(set(team.ids)), outbox.tallies()["delivered"]) == (2, 1, 1)
+
+
+# --- without threads
+
+
+def test_a_host_that_ends_delivers_without_threads(
+    outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
+) -> None:
+    put(outbox, endpoint, events=5)
+    dispatch(endpoint).run_here(soon())
+    assert (outbox.tallies()["delivered"], senders()) == (5, [])
+
+
+def test_a_host_that_ends_does_not_wait_for_retries(
+    outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = 500
+    put(outbox, endpoint)
+    dispatch(endpoint).run_here(time.monotonic() + 3600)
+    assert len(team.got) == 1

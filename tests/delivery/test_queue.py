@@ -1,0 +1,1295 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import responses
+
+from sfwebhooks import pipeline
+from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, Note, Owner, owner_of
+from sfwebhooks.delivery.queue import NEVER, Lane
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.content import Content
+from sfwebhooks.health import (
+    FAILURES_MAX,
+    LASTING_SECONDS,
+    PROBE_SECONDS,
+    REFUSAL_LASTING_SECONDS,
+    REFUSAL_PROBE_SECONDS,
+    REFUSALS_MAX,
+    Condition,
+)
+from sfwebhooks.outbox.locks import endpoint_lock, url_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import LOCKS
+from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
+from sfwebhooks.pipeline import accept
+from sfwebhooks.receive.server import Received
+from tests.builders import NOW, URL, an_endpoint, an_event
+from tests.conftest import PATIENCE, Clock, Gate, Team, fail, hold, put, soon, spoil, sql
+
+# --- one delivery after the other
+
+
+def test_a_step_delivers_one_delivery(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+    put(outbox, endpoint, events=2)
+    assert (lane.step(), outbox.tallies()) == (True, {"waiting": 1, "delivered": 1, "dead": 0})
+
+
+def test_a_step_without_work_says_so(lane: Lane) -> None:
+    assert lane.step() is False
+
+
+def test_a_delivery_goes_out_under_its_own_id(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+    put(outbox, endpoint)
+    lane.step()
+    assert team.ids == [row[0] for row in sql(outbox, "SELECT id FROM delivery")]
+
+
+def test_deliveries_go_in_the_order_of_their_numbers(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    put(outbox, endpoint, events=5)
+    while lane.step():
+        pass
+    assert team.sequences == [1, 2, 3, 4, 5]
+
+
+def test_a_failed_delivery_waits_for_its_time(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = 500
+    put(outbox, endpoint)
+    lane.step()
+    clock.now += 4.9
+    assert lane.step() is False
+
+
+def test_a_retry_goes_out_under_the_same_id(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = 500
+    put(outbox, endpoint)
+    lane.step()
+    clock.now += 60
+    lane.step()
+    assert (len(team.ids), len(set(team.ids))) == (2, 1)
+
+
+def test_a_fresh_delivery_goes_before_a_retry_that_is_due(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = lambda received: 500 if len(team.got) == 1 else 200
+    put(outbox, endpoint)
+    lane.step()
+    put(outbox, endpoint, start=2, events=2)
+    clock.now += 60
+    while lane.step():
+        pass
+    assert team.sequences == [1, 2, 3, 1]
+
+
+def test_a_delivery_whose_retries_are_used_up_while_others_arrive_is_dead(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = lambda received: 500 if received.message["metadata"]["sequence"] == 1 else 200
+    for number in range(1, 4):
+        put(outbox, endpoint, start=number)
+        while lane.step():
+            pass
+        clock.now += 100
+    rows = sql(outbox, "SELECT state, reason FROM delivery WHERE sequence = 1")
+    assert rows == [("dead", "retries_exhausted: http_500")]
+
+
+def test_an_outage_kills_nothing_however_short_the_schedule_is(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = 500
+    put(outbox, endpoint)
+    for _ in range(FAILURES_MAX + 2):
+        while lane.step():
+            pass
+        clock.now += 1000
+    assert (outbox.tallies()["waiting"], lane.lines[0].health.condition) == (1, Condition.FAILING)
+
+
+def test_each_endpoint_keeps_its_own_concurrency_at_a_url_that_it_shares(
+    outbox: Outbox, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    one = an_endpoint("one", url=team.url, timeout=PATIENCE, concurrency=1)
+    four = an_endpoint("four", url=team.url, timeout=PATIENCE, concurrency=4)
+    put(outbox, one, four, events=8)
+    dispatch(one, four).wake()
+    got = team.wait_for(4)
+    assert [received.message["metadata"]["endpoint"] for received in got].count("one") <= 1
+
+
+def test_a_refused_message_is_set_aside_and_the_others_go_on(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    team.answer = lambda received: 422 if received.message["metadata"]["sequence"] == 1 else 200
+    put(outbox, endpoint, events=2)
+    while lane.step():
+        pass
+    assert outbox.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 405, 413, 422, 426, 451, 499])
+def test_a_message_that_is_refused_three_times_while_others_are_taken_is_dead(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, status: int
+) -> None:
+    team.answer = lambda received: status if received.message["metadata"]["sequence"] == 1 else 200
+    put(outbox, endpoint, events=2)
+    for _ in range(3):
+        while lane.step():
+            pass
+        clock.now += 400
+    assert sql(outbox, "SELECT state, reason, refusals FROM delivery ORDER BY number") == [
+        ("dead", f"refused: http_{status}", 3),
+        ("delivered", "http_200", 0),
+    ]
+
+
+def test_a_token_that_expires_between_messages_kills_none_of_them(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 200)
+    put(outbox, endpoint, start=2, events=20)
+    team.answer = 401
+    for _ in range(50):
+        lane.step()
+        clock.now += 600
+    assert outbox.tallies() == {"waiting": 20, "delivered": 1, "dead": 0}
+    team.answer = 200
+    for _ in range(30):
+        clock.now += 1000
+        lane.step()
+    assert outbox.tallies() == {"waiting": 0, "delivered": 21, "dead": 0}
+
+
+def test_a_firewall_that_refuses_every_third_message_delays_no_other(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = lambda received: 403 if received.message["metadata"]["sequence"] % 3 == 0 else 200
+    put(outbox, endpoint, events=60)
+    while lane.step():
+        pass
+    assert outbox.tallies() == {"waiting": 20, "delivered": 40, "dead": 0}
+
+
+def test_a_run_of_refused_messages_at_the_head_of_the_queue_does_not_block_it(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    """The next one is picked elsewhere after two refusals, so the endpoint is not held."""
+    team.answer = lambda received: 403 if received.message["metadata"]["sequence"] <= 100 else 200
+    put(outbox, endpoint, events=150)
+    while lane.step():
+        pass
+    assert (outbox.tallies()["delivered"], health_of(lane)) == (50, Condition.HEALTHY)
+    assert team.sequences[:3] == [1, 2, 150]
+
+
+def test_a_run_of_messages_that_fail_at_the_head_of_the_queue_does_not_block_it(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    team.answer = lambda received: 500 if received.message["metadata"]["sequence"] <= 100 else 200
+    put(outbox, endpoint, events=150)
+    while outbox.tallies()["delivered"] < 40:
+        assert lane.step()
+    assert clock.now == NOW
+
+
+def test_probes_are_the_oldest_the_newest_and_the_smallest_message_in_turn(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    for number, size in ((1, 50), (2, 10), (3, 40)):
+        event = an_event(number, data={"event_type": "X", "data": "x" * size})
+        accept([event], (endpoint,), outbox, NOW + number)
+    hold(lane, team, clock)
+    team.got.clear()
+    for _ in range(4):
+        clock.now += 1000
+        assert lane.step()
+    assert team.sequences == [1, 3, 2, 1]
+
+
+def test_the_end_of_a_scan_is_not_a_probe_while_other_messages_wait(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=3)
+    end = an_event(4, type="scan_completed", data={"events_found": 3})
+    outbox.accept([(end, [("team", "scan_completed")])], NOW + 1)
+    hold(lane, team, clock)
+    for _ in range(6):
+        clock.now += 1000
+        assert lane.step()
+    assert 4 not in team.sequences
+
+
+@responses.activate
+def test_retry_after_pauses_the_whole_endpoint(outbox: Outbox, clock: Clock) -> None:
+    responses.post(URL, status=429, headers={"Retry-After": "120"})
+    endpoint = an_endpoint()
+    lane = Lane([endpoint], outbox, clock)
+    put(outbox, endpoint, events=2)
+    lane.step()
+    clock.now += 119
+    assert lane.step() is False
+    clock.now += 2
+    assert lane.step() is True
+    lane.stop(soon())
+
+
+def test_deliveries_of_an_endpoint_that_was_removed_are_kept(outbox: Outbox, lane: Lane, team: Team) -> None:
+    put(outbox, an_endpoint("removed", url=team.url))
+    lane.step()
+    assert outbox.tallies()["waiting"] == 1
+
+
+# --- health
+
+
+def health_of(lane: Lane, number: int = 0) -> Condition:
+    return lane.lines[number].health.condition
+
+
+def test_failures_in_a_row_make_an_endpoint_failing(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+    put(outbox, endpoint, events=10)
+    fail(lane, team, 503, FAILURES_MAX)
+    assert (lane.step(), health_of(lane)) == (False, Condition.FAILING)
+
+
+def test_a_failing_endpoint_is_probed_after_a_while(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(lane, team, 503, FAILURES_MAX)
+    clock.now += PROBE_SECONDS[0]
+    assert (lane.step(), lane.step()) == (True, False)
+
+
+def test_a_probe_that_succeeds_lets_all_go(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(lane, team, 503, FAILURES_MAX)
+    clock.now += 100
+    team.answer = 200
+    while lane.step():
+        pass
+    assert outbox.tallies()["delivered"] == 10
+
+
+def test_a_long_outage_kills_no_delivery(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=3)
+    team.answer = 503
+    for _ in range(100):
+        lane.step()
+        clock.now += 1000
+    assert outbox.tallies() == {"waiting": 3, "delivered": 0, "dead": 0}
+
+
+def test_a_held_endpoint_is_sent_nothing_until_its_probe(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=3)
+    hold(lane, team, clock)
+    clock.now += REFUSAL_PROBE_SECONDS[0] - 1
+    assert (lane.step(), health_of(lane)) == (False, Condition.HELD)
+
+
+def test_a_held_endpoint_recovers_with_all_its_deliveries(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=3)
+    hold(lane, team, clock)
+    clock.now += 600
+    team.answer = 200
+    while lane.step():
+        pass
+    assert (outbox.tallies()["delivered"], health_of(lane)) == (3, Condition.HEALTHY)
+
+
+def test_two_refused_messages_do_not_hold_an_endpoint_that_takes_others(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    """A web application firewall answers 403 to some messages: OSINT data is full of what it looks for."""
+    put(outbox, endpoint, events=4)
+    team.answer = lambda received: 403 if received.message["metadata"]["sequence"] < 3 else 200
+    while lane.step():
+        pass
+    assert (outbox.tallies(), health_of(lane)) == ({"waiting": 2, "delivered": 2, "dead": 0}, Condition.HEALTHY)
+
+
+def test_the_probe_of_an_endpoint_is_noted_as_such(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock)
+    clock.now += REFUSAL_PROBE_SECONDS[0]
+    fail(lane, team, 200)
+    assert sql(outbox, "SELECT reason, cause FROM delivery_attempt") == [
+        *[("http_401", "schedule")] * REFUSALS_MAX,
+        ("http_200", "probe"),
+    ]
+
+
+def test_a_probe_goes_alone(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, gate: Gate
+) -> None:
+    put(outbox, endpoint, events=3)
+    hold(lane, team, clock)
+    clock.now += REFUSAL_PROBE_SECONDS[0]
+    team.answer = gate
+    probe = threading.Thread(target=lane.step)
+    probe.start()
+    team.wait_for(4)
+    assert lane.step() is False
+    gate.open()
+    probe.join(PATIENCE)
+
+
+def test_an_endpoint_that_is_gone_gets_nothing_more(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=2)
+    fail(lane, team, 410)
+    clock.now += 30 * 86400
+    assert (lane.step(), outbox.tallies()["waiting"]) == (False, 2)
+
+
+def test_a_held_endpoint_is_tried_at_once_if_the_operator_says_so(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock)
+    lane.open_now()
+    assert lane.step() is True
+
+
+def test_a_retry_is_made_at_once_if_the_operator_says_so(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 500)
+    lane.open_now()
+    assert lane.step() is True
+
+
+def test_health_survives_a_restart(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock)
+    lane.stop(soon())
+    later = new_lane(endpoint)
+    assert (later.step(), health_of(later)) == (False, Condition.HELD)
+
+
+def test_health_is_forgotten_when_the_settings_change(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock)
+    lane.stop(soon())
+    assert new_lane(replace(endpoint, api_key=Secret("the right one"))).step() is True
+
+
+def test_health_is_forgotten_when_a_certificate_file_changes(
+    outbox: Outbox, endpoint: Endpoint, tmp_path: Path, new_lane: Callable[..., Lane]
+) -> None:
+    endpoint = replace(endpoint, ca_bundle=tmp_path / "ca.pem")
+    put(outbox, endpoint)
+    first = new_lane(endpoint)
+    first.step()
+    assert health_of(first) is Condition.HELD
+    first.stop(soon())
+    (tmp_path / "ca.pem").write_text("another one")
+    assert new_lane(endpoint).step() is True
+
+
+def test_the_recovery_of_an_endpoint_is_written_down(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock)
+    lane.open_now()
+    fail(lane, team, 200)
+    assert outbox.health("team").condition is Condition.HEALTHY
+
+
+def test_healthy_deliveries_write_no_health(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+    put(outbox, endpoint, events=3)
+    while lane.step():
+        pass
+    assert sql(outbox, "SELECT count(*) FROM health") == [(0,)]
+
+
+# --- two endpoints with one URL
+
+
+@pytest.fixture
+def pair(team: Team) -> tuple[Endpoint, Endpoint]:
+    return an_endpoint("one", url=team.url), an_endpoint("two", url=team.url)
+
+
+def receivers(team: Team) -> list[str]:
+    return [received.message["metadata"]["endpoint"] for received in team.got]
+
+
+def test_endpoints_with_one_url_take_turns(
+    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, *pair, events=3)
+    lane = new_lane(*pair)
+    while lane.step():
+        pass
+    assert receivers(team) == ["one", "two"] * 3
+
+
+def test_an_endpoint_goes_on_while_the_other_one_with_its_url_is_refused(
+    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, new_lane: Callable[..., Lane]
+) -> None:
+    team.answer = lambda received: 401 if received.message["metadata"]["endpoint"] == "one" else 200
+    put(outbox, *pair, events=3)
+    lane = new_lane(*pair)
+    while lane.step():
+        pass
+    assert receivers(team) == ["one", "two"] * 3
+
+
+def test_a_held_endpoint_is_probed_while_the_other_one_with_its_url_is_busy(
+    outbox: Outbox,
+    pair: tuple[Endpoint, Endpoint],
+    team: Team,
+    new_lane: Callable[..., Lane],
+    clock: Clock,
+    gate: Gate,
+) -> None:
+    lane = new_lane(*pair)
+    put(outbox, pair[0])
+    hold(lane, team, clock)
+    clock.now += REFUSAL_PROBE_SECONDS[0]
+    put(outbox, pair[1])
+    team.answer = lambda received: gate(received) if received.message["metadata"]["endpoint"] == "two" else 200
+    busy = threading.Thread(target=lane.step)
+    busy.start()
+    team.wait_for(4)
+    assert (lane.step(), receivers(team)) == (True, ["one", "one", "one", "two", "one"])
+    gate.open()
+    busy.join(PATIENCE)
+
+
+# --- one sender a URL
+
+
+def test_a_second_sender_waits_while_the_first_one_has_the_url(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    assert new_lane(endpoint).step() is False
+
+
+def test_one_endpoint_name_with_two_urls_has_one_sender(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    receive: Callable[..., Team],
+    new_lane: Callable[..., Lane],
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A configuration that changed under a running scan, or two configurations for one outbox."""
+    other = receive()
+    put(outbox, endpoint, events=4)
+    first, second = new_lane(endpoint), new_lane(replace(endpoint, url=Secret(other.url)))
+    first.step()
+    assert (second.step(), other.got) == (False, [])
+    assert f"process {os.getpid()} sends to it at another URL" in caplog.text
+    first.stop(soon())
+    clock.now += 1
+    while second.step():
+        pass
+    assert (len(team.got), len(other.got)) == (1, 3)
+
+
+def test_the_owner_of_a_url_leaves_a_sign_of_life(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    clock.now += LIFE_SECONDS
+    lane.tick()
+    for lock in (url_lock(outbox.path, endpoint.url_id), endpoint_lock(outbox.path, endpoint.name)):
+        note = Note.read(lock.noted())
+        assert (note.pid, note.at, note.rendering) == (os.getpid(), round(clock.now), "")
+
+
+def test_an_owner_that_ends_leaves_nobody_behind(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
+    lane.stop(soon())
+    assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) is None
+    assert Note.read(url_lock(outbox.path, endpoint.url_id).noted()).pid == 0
+
+
+def test_an_owner_that_shows_no_life_and_holds_its_lock_hangs(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    later = clock.now + HUNG_SECONDS
+    for url_id in ("", endpoint.url_id):
+        owner = owner_of(outbox.path, endpoint.name, url_id, later)
+        assert owner and (owner.hangs(later), owner.hangs(later + 1)) == (False, True)
+
+
+def test_who_sends_to_another_endpoint_of_the_url_owns_it(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    lane.step()
+    assert owner_of(outbox.path, "other", endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
+    assert owner_of(outbox.path, "other", "", clock.now) is None
+
+
+def test_a_killed_owner_is_none(outbox: Outbox, endpoint: Endpoint, clock: Clock) -> None:
+    lock = endpoint_lock(outbox.path, endpoint.name)
+    lock.take()
+    lock.note(str(Note(0.0, 2**30, clock.now)))  # no process has this number
+    assert owner_of(outbox.path, endpoint.name, "", clock.now) == Owner(2**30, clock.now)
+    lock.release()
+    assert owner_of(outbox.path, endpoint.name, "", clock.now) is None
+
+
+def test_looking_for_an_owner_makes_no_file(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / "webhooks.db", "team", "0" * 32, NOW) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "1 2 three", "\0" * 96, "1e400 x", "nan", "9" * 96])
+def test_rubbish_in_a_note_is_not_a_note(text: str) -> None:
+    assert Note.read(text) == Note()
+
+
+def test_a_second_sender_takes_over_when_the_first_one_lets_go(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    second = new_lane(endpoint)
+    second.step()
+    lane.stop(soon())
+    assert (second.step(), team.sequences) == (True, [1, 2])
+
+
+def test_a_second_sender_knows_the_health_that_the_first_one_left(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    second = new_lane(endpoint)
+    second.step()
+    hold(lane, team, clock)
+    lane.stop(soon())
+    assert (second.step(), health_of(second)) == (False, Condition.HELD)
+
+
+def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(
+    outbox: Outbox,
+    lane: Lane,
+    endpoint: Endpoint,
+    new_lane: Callable[..., Lane],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was about to take the lock when its lane was stopped, without patience."""
+    put(outbox, endpoint, events=2)
+    late, stopping = threading.Thread(target=lane.step), threading.Thread(target=lane.stop, args=(0.0,))
+    there, go, mkdir = threading.Event(), threading.Event(), Path.mkdir
+
+    def held_up(path: Path, *args: Any, **options: Any) -> None:
+        if threading.current_thread() is late:  # just before the lock's file is opened
+            there.set()
+            go.wait(PATIENCE)
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", held_up)
+    late.start()
+    assert there.wait(PATIENCE)
+    stopping.start()
+    stopping.join(0.2)  # it waits for the late one, or has ended
+    go.set()
+    late.join(PATIENCE)
+    stopping.join(PATIENCE)
+    assert new_lane(endpoint).step() is True
+
+
+# --- senders that die
+
+
+def test_a_delivery_that_cannot_be_rendered_ends_as_a_dead_letter(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    accept([an_event()], (endpoint,), outbox, NOW)
+    spoil(outbox)
+    for _ in range(CRASHES_MAX - 1):
+        with pytest.raises(ValueError, match="Expecting value"):
+            lane.step()
+    assert lane.step() is False
+    clock.now += CRASH_SECONDS
+    with pytest.raises(ValueError, match="Expecting value"):
+        lane.step()
+    assert (lane.step(), outbox.tallies()["dead"]) == (False, 1)
+
+
+def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+    accept([an_event()], (endpoint,), outbox, NOW)
+    spoil(outbox)
+    for _ in range(CRASHES_MAX):
+        outbox.make_due("team", NOW)
+        with pytest.raises(ValueError, match="Expecting value"):
+            lane.step()
+    assert lane.deaths == {("team", "crashed_sender"): 1}
+
+
+# --- what is said
+
+
+def test_a_failure_is_told_once_until_something_changes(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(lane, team, 503, FAILURES_MAX - 1)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_dead_letter_is_logged(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, endpoint, events=2)
+    team.answer = lambda received: 422 if received.message["metadata"]["sequence"] == 1 else 200
+    for _ in range(4):
+        lane.step()
+        clock.now += 400
+    assert "it is not sent again: refused: http_422" in caplog.text
+
+
+def test_a_recovery_is_told(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock)
+    lane.open_now()
+    with caplog.at_level(logging.INFO):
+        fail(lane, team, 200)
+    assert f"endpoint team ({endpoint.place}) works again" in caplog.text
+
+
+def test_no_line_about_a_failure_shows_the_path_of_the_url(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, endpoint)
+    with caplog.at_level(logging.DEBUG, "spiderfoot.webhooks"):
+        fail(lane, team, 500)
+    assert (team.url.removesuffix("/webhook") in caplog.text, "/webhook" in caplog.text) == (True, False)
+
+
+# --- when the next one can go
+
+
+def test_nothing_can_ever_go_where_nothing_waits(lane: Lane) -> None:
+    assert lane.next_at(healthy_only=True) == NEVER
+
+
+def test_a_fresh_delivery_can_go_at_once(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+    put(outbox, endpoint)
+    assert lane.next_at(healthy_only=True) <= NOW
+
+
+def test_deliveries_of_a_held_endpoint_can_go_with_its_probe(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=4)
+    hold(lane, team, clock)
+    assert lane.next_at(healthy_only=False) == clock.now + REFUSAL_PROBE_SECONDS[0]
+
+
+def test_deliveries_of_an_endpoint_that_is_gone_can_never_go(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 410)
+    assert lane.next_at(healthy_only=False) == NEVER
+
+
+def test_a_takeover_that_a_locked_outbox_interrupts_is_made_again(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    put(outbox, endpoint, events=2)
+    hold(lane, team, clock)
+    # what it was rendering when it died, so that taking over has to write
+    lane._tenure._lock.note(str(Note(rendering=an_event(2).id)))
+    for lock in (lane._tenure._locks[endpoint.name], lane._tenure._lock):  # as the kernel does it
+        lock.release()
+    second = new_lane(endpoint)
+    other = sqlite3.connect(outbox.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OutboxBusyError):
+        second.step()
+    other.execute("ROLLBACK")
+    other.close()
+    assert (second.step(), second.lines[0].health.condition) == (False, Condition.HELD)
+
+
+# --- pace
+
+
+@pytest.fixture
+def paced(outbox: Outbox, team: Team, clock: Clock) -> Iterator[Lane]:
+    """A lane to an endpoint that takes one message in ten seconds."""
+    lane = Lane([an_endpoint(url=team.url, timeout=PATIENCE, interval=10.0)], outbox, clock)
+    yield lane
+    lane.stop(soon())
+
+
+def test_a_pace_is_kept(outbox: Outbox, paced: Lane, clock: Clock) -> None:
+    put(outbox, paced.lines[0].endpoint, events=3)
+    went = []
+    for _ in range(25):
+        went.append(paced.step())
+        clock.now += 1
+    assert [second for second, one in enumerate(went) if one] == [0, 10, 20]
+
+
+def test_the_pace_is_that_of_the_url(outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]) -> None:
+    slow, quick = (an_endpoint(name, url=team.url, interval=interval) for name, interval in (("a", 10.0), ("b", 0.0)))
+    lane = new_lane(slow, quick)
+    put(outbox, slow, quick)
+    assert (lane.step(), lane.step()) == (True, False)
+
+
+def test_the_pace_goes_on_in_the_process_that_takes_over(
+    outbox: Outbox, paced: Lane, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    endpoint = paced.lines[0].endpoint
+    put(outbox, endpoint, events=2)
+    paced.step()
+    paced.stop(0.0)
+    clock.now += 9
+    second = new_lane(endpoint)
+    assert second.step() is False
+    clock.now += 1
+    assert second.step() is True
+
+
+def test_a_clock_that_was_set_back_does_not_stop_what_is_paced(outbox: Outbox, paced: Lane, clock: Clock) -> None:
+    put(outbox, paced.lines[0].endpoint, events=2)
+    paced.step()
+    clock.now -= 3600
+    assert paced.step()
+
+
+def test_what_only_the_pace_holds_back_can_be_waited_for(outbox: Outbox, paced: Lane) -> None:
+    put(outbox, paced.lines[0].endpoint, events=2)
+    paced.step()
+    assert paced.next_at(healthy_only=True) == 0.0
+
+
+# --- what an operator says
+
+
+def test_a_paused_endpoint_is_sent_nothing(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", NOW + 7200)
+    clock.now += 7199
+    assert lane.step() is False
+
+
+def test_a_pause_ends_by_itself(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", NOW + 7200)
+    clock.now += 7200
+    assert lane.step() is True
+
+
+def test_a_pause_reaches_a_process_that_is_sending(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=2)
+    lane.step()
+    Outbox(outbox.path).pause("team", float("inf"))
+    clock.now += 1
+    assert lane.step() is False
+
+
+def test_a_pause_ends_when_the_operator_says_so(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", float("inf"))
+    lane.step()
+    outbox.resume("team", clock.now)
+    clock.now += 1
+    assert lane.step() is True
+
+
+@pytest.mark.parametrize("status", [410, 401])
+def test_an_endpoint_that_is_gone_or_held_is_used_again_when_the_operator_says_so(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, status: int
+) -> None:
+    put(outbox, endpoint)
+    hold(lane, team, clock, status) if status == 401 else fail(lane, team, status)
+    team.answer = 200
+    Outbox(outbox.path).resume("team", clock.now)
+    clock.now += 1
+    assert (lane.step(), outbox.tallies()["delivered"]) == (True, 1)
+
+
+def test_what_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 503)
+    clock.now += 1
+    outbox.resume("team", clock.now)
+    assert lane.step()
+
+
+def test_nobody_waits_for_a_paused_endpoint(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+    put(outbox, endpoint)
+    outbox.pause("team", NOW + 7200)
+    assert (lane.next_at(healthy_only=True), lane.next_at(healthy_only=False)) == (NEVER, NOW + 7200)
+
+
+# --- a clock that is set
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+@pytest.mark.parametrize(("ahead", "goes"), [(2 * 24 * HOUR, True), (HOUR, False)])
+def test_what_waits_longer_than_any_wait_is_due_now(
+    outbox: Outbox,
+    lane: Lane,
+    endpoint: Endpoint,
+    team: Team,
+    clock: Clock,
+    new_lane: Callable[..., Lane],
+    ahead: float,
+    goes: bool,
+    is_taken_over: bool,
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 503)
+    if is_taken_over:
+        lane.stop(soon())
+        lane = new_lane(endpoint)
+    clock.now -= ahead
+    assert lane.step() is goes
+    assert len(team.got) == 1 + goes
+
+
+def test_a_machine_that_slept_tries_what_became_due(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    fail(lane, team, 503)
+    clock.now += 8 * HOUR
+    assert lane.step() is True
+
+
+# --- alerts
+
+
+@pytest.fixture
+def others(team: Team) -> list[Endpoint]:
+    return [
+        an_endpoint("ops", url=f"{team.url}/ops", events=("system_alert",)),
+        an_endpoint("chat", url=f"{team.url}/chat", events=("scan_*",)),
+    ]
+
+
+def alerts(outbox: Outbox) -> list[tuple[str, str, str]]:
+    """Return (endpoint, which alert, about whom) of all alerts, in the order of their acceptance."""
+    rows = sql(
+        outbox,
+        "SELECT endpoint, data FROM delivery JOIN event ON event.id = event_id WHERE type = 'system_alert'"
+        " ORDER BY number",
+    )
+    return [(name, json.loads(data)["alert"], json.loads(data)["endpoint"]) for name, data in rows]
+
+
+class Watched:
+    """A lane of a process that alerts `ops`, among others that it does not."""
+
+    def __init__(self, outbox: Outbox, clock: Clock, endpoint: Endpoint, *others: Endpoint) -> None:
+        self._dispatcher = Dispatcher([endpoint, *others], outbox.path, clock)
+        self.lane = next(lane for lane in self._dispatcher.lanes if lane.lines[0].endpoint == endpoint)
+        self._clock = clock
+
+    def look(self, seconds: float = GATHER_SECONDS) -> None:
+        """Let the process look at what is to be alerted, and again after a while."""
+        self._dispatcher.tick()
+        self._clock.now += seconds
+        self._dispatcher.tick()
+
+    def stop(self) -> None:
+        self._dispatcher.stop(PATIENCE)
+
+
+@pytest.fixture
+def watch(outbox: Outbox, clock: Clock, others: list[Endpoint]) -> Iterator[Callable[..., Watched]]:
+    """Make processes that send to an endpoint: `watch(endpoint)`."""
+    made: list[Watched] = []
+
+    def start(endpoint: Endpoint) -> Watched:
+        made.append(Watched(outbox, clock, endpoint, *others))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def watched(watch: Callable[..., Watched], endpoint: Endpoint) -> Watched:
+    return watch(endpoint)
+
+
+def test_an_endpoint_that_fails_is_alerted_once(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched.lane, team, 503, FAILURES_MAX)
+    for _ in range(3):
+        watched.look()
+        clock.now += 900
+        fail(watched.lane, team, 503)
+    assert alerts(outbox) == [("ops", "endpoint_failing", "team")]
+
+
+def test_a_recovery_is_alerted_once_it_has_lasted(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched.lane, team, 503, FAILURES_MAX)
+    watched.look()
+    clock.now += 900
+    fail(watched.lane, team, 200)
+    watched.look(LASTING_SECONDS - 10)
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
+    watched.look(20)
+    watched.look()
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing", "endpoint_healthy"]
+
+
+def test_an_endpoint_that_flaps_is_not_alerted_for_each_flap(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=500)
+    for _ in range(20):
+        fail(watched.lane, team, 503, FAILURES_MAX)
+        watched.look()
+        clock.now += 40
+        fail(watched.lane, team, 200)
+        watched.look()
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
+
+
+def test_an_endpoint_that_is_held_for_a_moment_is_not_alerted(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    hold(watched.lane, team, clock)
+    watched.look()
+    clock.now += REFUSAL_PROBE_SECONDS[0]
+    fail(watched.lane, team, 200)
+    watched.look()
+    assert alerts(outbox) == []
+
+
+def test_an_endpoint_that_refuses_its_probe_too_is_alerted(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    hold(watched.lane, team, clock)
+    clock.now += REFUSAL_LASTING_SECONDS
+    fail(watched.lane, team, 401)
+    watched.look()
+    assert alerts(outbox) == [("ops", "endpoint_held", "team")]
+
+
+def test_a_process_that_ends_alerts_what_it_has_seen(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    hold(watched.lane, team, clock)
+    watched.stop()
+    assert alerts(outbox) == [("ops", "endpoint_held", "team")]
+
+
+def test_an_endpoint_that_is_gone_is_alerted(outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team) -> None:
+    put(outbox, endpoint)
+    fail(watched.lane, team, 410)
+    watched.look()
+    assert alerts(outbox) == [("ops", "endpoint_disabled", "team")]
+
+
+def test_an_endpoint_that_first_fails_and_then_is_held_is_alerted_once(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched.lane, team, 503, FAILURES_MAX)
+    watched.look()
+    clock.now += 900
+    fail(watched.lane, team, 401)
+    watched.look()
+    assert len(alerts(outbox)) == 1
+
+
+def test_a_fallback_is_alerted_whatever_it_wants(
+    outbox: Outbox, team: Team, clock: Clock, watch: Callable[..., Watched]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, fallback="chat")
+    one = watch(endpoint)
+    put(outbox, endpoint)
+    hold(one.lane, team, clock)
+    one.stop()
+    assert sorted(alerts(outbox)) == [("chat", "endpoint_held", "team"), ("ops", "endpoint_held", "team")]
+
+
+def test_the_recovery_is_alerted_also_by_another_process_with_better_settings(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock, watch: Callable[..., Watched]
+) -> None:
+    put(outbox, endpoint)
+    hold(watched.lane, team, clock)
+    watched.stop()
+    better = watch(replace(endpoint, api_key=Secret("the right one")))
+    clock.now += 600
+    fail(better.lane, team, 200)
+    better.look(LASTING_SECONDS + 1)
+    better.look()
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_held", "endpoint_healthy"]
+
+
+def test_a_failure_after_the_settings_changed_is_not_a_recovery(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock, watch: Callable[..., Watched]
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched.lane, team, 503, FAILURES_MAX)
+    watched.stop()
+    changed = watch(replace(endpoint, api_key=Secret("another one")))
+    fail(changed.lane, team, 503)
+    changed.stop()
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
+
+
+@pytest.mark.parametrize(
+    ("then", "alerted"), [(200, ["endpoint_failing", "endpoint_healthy"]), (503, ["endpoint_failing"])]
+)
+def test_resume_neither_repeats_an_alert_nor_swallows_the_recovery(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock, then: int, alerted: list[str]
+) -> None:
+    put(outbox, endpoint, events=10)
+    fail(watched.lane, team, 503, FAILURES_MAX)
+    watched.look()
+    outbox.resume("team", clock.now)
+    clock.now += 1
+    fail(watched.lane, team, then)
+    watched.look(LASTING_SECONDS + 1)
+    watched.look()
+    assert [alert for _, alert, _ in alerts(outbox)] == alerted
+
+
+def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    def gone(received: Received) -> int:
+        Outbox(outbox.path).resume("team", clock.now)
+        return 410
+
+    put(outbox, endpoint, events=3)
+    team.answer = gone
+    lane.step()
+    team.answer = 200
+    clock.now += 1
+    while lane.step():
+        pass
+    lane.stop(soon())
+    assert (outbox.tallies()["delivered"], outbox.health("team").healthy) == (3, True)
+
+
+@pytest.mark.parametrize("answer", [401, 503])
+def test_trouble_that_an_alert_met_is_alerted_to_the_others(
+    answer: int, outbox: Outbox, team: Team, clock: Clock, watch: Callable[..., Watched]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, events=("all",))
+    one = watch(endpoint)
+    alert = an_event(1, type="system_alert", data={"alert": "endpoint_failing", "endpoint": "siem"})
+    outbox.accept([(alert, [("team", "system_alert")])], NOW)
+    team.answer = answer
+    for _ in range(FAILURES_MAX + 1):
+        one.lane.step()
+        clock.now += 900
+    one.look()
+    condition = {401: "held", 503: "failing"}[answer]
+    assert alerts(outbox)[1:] == [("ops", f"endpoint_{condition}", "team")]
+
+
+def test_endpoints_that_fail_together_are_one_alert(
+    outbox: Outbox, team: Team, clock: Clock, dispatch: Callable[..., Dispatcher]
+) -> None:
+    """The network of this machine is gone: 30 endpoints, of which each wants the alerts about the others."""
+    endpoints = [an_endpoint(f"e{number:02d}", url=f"{team.url}/{number}", events=("all",)) for number in range(30)]
+    put(outbox, *endpoints, events=FAILURES_MAX)
+    dispatcher = Dispatcher(endpoints, outbox.path, clock)
+    team.answer = 503
+    for lane in dispatcher.lanes:
+        fail(lane, team, 503, FAILURES_MAX)
+    dispatcher.tick()
+    clock.now += GATHER_SECONDS
+    dispatcher.tick()
+    dispatcher.stop(PATIENCE)
+    rows = sql(outbox, "SELECT data FROM event WHERE type = 'system_alert'")
+    assert [json.loads(data)["endpoints"] for (data,) in rows] == [[endpoint.name for endpoint in endpoints]]
+    assert len(alerts(outbox)) == 30
+
+
+def test_many_dead_letters_for_one_reason_are_one_alert(
+    outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=20)
+    team.answer = lambda received: 413 if received.message["metadata"]["sequence"] % 2 else 200
+    for _ in range(3):
+        while watched.lane.step():
+            pass
+        watched.look(DEATHS_SECONDS)
+        clock.now += 900
+    assert alerts(outbox) == [("ops", "deliveries_dead", "team")]
+    assert sql(outbox, "SELECT json_extract(data, '$.number') FROM event WHERE type = 'system_alert'") == [(10,)]
+
+
+def test_alerts_about_health_arrive_in_order(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+    """The second one waits while the first one waits for a retry."""
+    for number, alert in ((1, "endpoint_failing"), (2, "endpoint_healthy")):
+        event = an_event(number, type="system_alert", data={"alert": alert}, subject="health", scan=None)
+        outbox.accept([(event, [("team", "system_alert")])], NOW)
+    fail(lane, team, 503)
+    assert lane.step() is False
+
+
+# --- an outage
+
+
+def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
+    outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, interval=1.0)
+    dispatcher = Dispatcher([endpoint, *others], outbox.path, clock)
+    lane = next(lane for lane in dispatcher.lanes if lane.lines[0].endpoint == endpoint)
+    put(outbox, endpoint, events=500)
+    team.answer = 503
+    tried: list[float] = []
+    while clock.now < NOW + 6 * HOUR:
+        if lane.step():
+            tried.append(clock.now)
+        dispatcher.tick()
+        clock.now += 1
+    gaps = [round(later - earlier) for earlier, later in zip(tried[FAILURES_MAX - 1 :], tried[FAILURES_MAX:])]
+    assert gaps == [*map(int, PROBE_SECONDS), *[int(PROBE_SECONDS[-1])] * (len(gaps) - len(PROBE_SECONDS))]
+    assert outbox.tallies() == {"waiting": 501, "delivered": 0, "dead": 0}  # and one alert
+    late = [row[0] for row in sql(outbox, "SELECT sequence FROM delivery WHERE attempts > 0 ORDER BY due_at")]
+    put(outbox, endpoint, start=501, events=20)  # what a scan finds now
+    team.answer, team.got[:] = 200, []
+    sent: list[float] = []
+    while outbox.tallies()["waiting"] > 2:
+        if lane.step():
+            sent.append(clock.now)
+        dispatcher.tick()
+        clock.now += 1
+    dispatcher.stop(PATIENCE)
+    assert len(set(team.ids)) == 520
+    assert team.sequences[-len(late) :] == late  # fresh before late, and of the late what waits longest
+    assert min(later - earlier for earlier, later in zip(sent, sent[1:])) >= 1
+    assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing", "endpoint_healthy"]
+
+
+# --- the lock of the URL is taken away
+
+
+def test_a_sender_whose_lock_was_removed_takes_it_again_before_the_next_claim(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane], team: Team
+) -> None:
+    put(outbox, endpoint, events=3)
+    assert lane.step()
+    shutil.rmtree(outbox.path.with_suffix(LOCKS))
+    assert lane.step()
+    assert not new_lane(endpoint).step()
+    assert len(team.got) == 2
+
+
+def test_a_sender_that_takes_its_removed_lock_again_blames_no_message_that_it_is_making(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(outbox, endpoint, events=2)
+    other = threading.Thread(target=lane.step)
+    made, taken = pipeline.render, []
+
+    def remove_the_lock(batch: Batch, endpoint: Endpoint) -> Content:
+        if not taken:
+            lock = next(outbox.path.with_suffix(LOCKS).glob("url-*.lock"))
+            lock.unlink()
+            other.start()
+            deadline = soon()
+            while lane.lines[0].in_flight < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            taken.append(lock.exists())
+        return made(batch, endpoint)
+
+    monkeypatch.setattr(pipeline, "render", remove_the_lock)
+    assert lane.step()
+    other.join(PATIENCE)
+    assert (taken, len(team.got)) == ([True], 2)
+    assert sql(outbox, "SELECT DISTINCT crashes FROM delivery") == [(0,)]
+
+
+def test_a_sender_whose_lock_was_removed_and_taken_by_another_one_sends_no_more(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane], team: Team
+) -> None:
+    put(outbox, endpoint, events=3)
+    assert lane.step()
+    shutil.rmtree(outbox.path.with_suffix(LOCKS))
+    other = new_lane(endpoint)
+    assert other.step()
+    assert not lane.step()
+    assert other.step()
+    assert len(team.ids) == len(set(team.ids)) == 3
+
+
+def test_two_names_of_one_outbox_have_one_sender(
+    lane: Lane, outbox: Outbox, endpoint: Endpoint, clock: Clock, tmp_path: Path, team: Team
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "webhooks.db").symlink_to(outbox.path)
+    put(outbox, endpoint, events=2)
+    other = Lane([endpoint], Outbox(tmp_path / "other" / "webhooks.db"), clock)
+    assert lane.step()
+    assert not other.step()
+    other.stop(soon())

@@ -1,0 +1,91 @@
+"""What this process lacks (memory, descriptors) is the fault of no message and of no endpoint."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.formats import FORMATS, generic
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.retry import SHORTAGE_SECONDS
+from tests.builders import PATIENCE, an_endpoint
+from tests.conftest import Clock, Team, put, sql
+
+ENDPOINTS = 16
+#: too few for a lock, a note and a connection of each endpoint
+DESCRIPTORS = 30
+
+
+class Greedy:
+    """A format that needs more memory than there is, until there is more."""
+
+    full = True
+
+    def render(self, *args: Any) -> Any:
+        if self.full:
+            raise MemoryError
+        return generic.render(*args)
+
+    def render_batch(self, *args: Any) -> Any:
+        if self.full:
+            raise MemoryError
+        return generic.render_batch(*args)
+
+    read = staticmethod(generic.read)
+
+
+@pytest.fixture
+def greedy(monkeypatch: pytest.MonkeyPatch) -> Greedy:
+    made = Greedy()
+    monkeypatch.setitem(FORMATS, "greedy", made)
+    return made
+
+
+def test_a_moment_without_memory_kills_no_delivery_and_fails_no_endpoint(
+    greedy: Greedy, outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, format="greedy")
+    put(outbox, endpoint, events=20)
+    lane = new_lane(endpoint)
+    for _ in range(100):
+        lane.step()
+        clock.now += 1
+    assert sql(outbox, "SELECT state, sum(attempts), sum(crashes), sum(refusals) FROM delivery") == [
+        ("waiting", 0, 0, 0)
+    ]
+    assert (lane.lines[0].health.healthy, lane.is_short) == (True, True)
+    greedy.full = False
+    clock.now += SHORTAGE_SECONDS
+    while lane.step():
+        pass
+    assert (outbox.tallies()["delivered"], lane.is_short) == (20, False)
+
+
+def test_a_process_with_few_descriptors_delivers_for_all_its_endpoints(
+    receive: Callable[..., Team], tmp_path: Path, outbox: Outbox
+) -> None:
+    team = receive()
+    endpoints = [an_endpoint(f"e{number}", url=f"{team.url}?{number}") for number in range(ENDPOINTS)]
+    put(outbox, *endpoints, events=3)
+    outbox.close()
+    sections = "".join(f"[webhooks.{one.name}]\nurl = {one.url.reveal()}\nevents = all\n" for one in endpoints)
+    config = tmp_path / "webhooks.ini"
+    config.write_text(f"[webhooks]\nsecret = {'s' * 32}\n{sections}")
+    config.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-m", "sfwebhooks", "drain", "--timeout", "60s", "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS)),
+    )
+    assert sql(outbox, "SELECT state, count(*) FROM delivery GROUP BY 1") == [("delivered", 3 * ENDPOINTS)], done.stderr
+    assert "Traceback" not in done.stderr

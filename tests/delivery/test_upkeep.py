@@ -1,0 +1,354 @@
+"""Age, retention and warnings, as every process that lives a while looks after them."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.config.file import Mistake
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
+from sfwebhooks.demo.certificates import Authority
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.health import OUTAGE_PROBES, Condition, Health
+from sfwebhooks.outbox.file import Storage
+from sfwebhooks.outbox.listing import OLDEST
+from sfwebhooks.outbox.outbox import Outbox
+from tests.builders import NOW, a_scan, an_endpoint, an_event
+from tests.conftest import Clock, put, sql
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+OPS = an_endpoint("ops", events=("system_alert", "resource_warning"))
+
+
+@pytest.fixture
+def upkeep(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Upkeep]]:
+    """Make the upkeep of settings: `upkeep(endpoint, ..., keep_delivered=...)`; `clock` has its steady seconds."""
+    made: list[Upkeep] = []
+
+    def make(*endpoints: Endpoint, scan: Any = None, steady: Clock | None = None, **settings: Any) -> Upkeep:
+        made.append(Upkeep(Settings(endpoints, **settings), outbox.path, scan, steady or clock))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def look(one: Upkeep, at: float, clock: Clock) -> None:
+    """Let an upkeep look at a time that its clock has reached too."""
+    clock.now = at
+    one.look(at)
+
+
+def states(outbox: Outbox) -> list[tuple[str, str]]:
+    return sql(outbox, "SELECT state, reason FROM delivery ORDER BY number")  # type: ignore[return-value]
+
+
+def told(outbox: Outbox) -> list[tuple[str, str]]:
+    """Return (endpoint, message) of all alerts and warnings."""
+    query = (
+        "SELECT endpoint, json_extract(data, '$.message') FROM delivery JOIN event ON event.id = event_id"
+        " WHERE type IN ('system_alert', 'resource_warning') ORDER BY number"
+    )
+    return sql(outbox, query)  # type: ignore[return-value]
+
+
+# --- age
+
+
+def ill(outbox: Outbox, name: str = "team", probes: int = OUTAGE_PROBES) -> None:
+    """Let an endpoint have taken nothing for so many probes with an hour between them."""
+    health = Health(Condition.FAILING, "http_503", NOW, 9, NOW, probes, outage_probes=probes)
+    outbox.settle((), {name: health})
+
+
+def test_what_waits_too_long_for_an_endpoint_that_takes_nothing_becomes_a_dead_letter(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = an_endpoint(max_age=2 * DAY)
+    put(outbox, endpoint, events=3)
+    ill(outbox)
+    upkeep(endpoint, OPS).look(NOW + 2 * DAY + 1)
+    assert states(outbox)[:3] == [("dead", "expired")] * 3
+    assert "3 deliveries are dead for endpoint team (expired)" in caplog.text
+
+
+def test_that_deliveries_expired_is_one_alert_with_their_number(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = an_endpoint(max_age=2 * DAY)
+    put(outbox, endpoint, events=3)
+    ill(outbox)
+    upkeep(endpoint, OPS).look(NOW + 2 * DAY + 1)
+    assert [message.partition(":")[0] for name, message in told(outbox) if "expired" in message] == [
+        "3 deliveries are dead for endpoint team (expired)"
+    ]
+
+
+def test_what_is_not_too_old_waits_on(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = an_endpoint(max_age=2 * DAY)
+    put(outbox, endpoint)
+    ill(outbox)
+    upkeep(endpoint).look(NOW + 2 * DAY - 1)
+    assert states(outbox) == [("waiting", "")]
+
+
+@pytest.mark.parametrize("probes", [None, OUTAGE_PROBES - 1])
+def test_nothing_expires_at_an_endpoint_that_may_take_it(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], probes: int | None
+) -> None:
+    """A machine that was off for a month, or whose clock is a month ahead: nothing of that was tried yet."""
+    put(outbox, an_endpoint())
+    if probes:
+        ill(outbox, probes=probes)
+    upkeep(an_endpoint()).look(NOW + 30 * DAY)
+    assert states(outbox) == [("waiting", "")]
+
+
+@pytest.mark.parametrize(("hours", "state"), [(1.9, "waiting"), (2.1, "dead")])
+def test_what_waits_for_an_endpoint_that_was_removed_expires_in_a_process_that_saw_that_for_long(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], hours: float, state: str
+) -> None:
+    put(outbox, an_endpoint("gone"))
+    steady = Clock(1000.0)
+    one = upkeep(an_endpoint(), steady=steady)
+    steady.now += hours * HOUR
+    one.look(NOW + 8 * DAY)
+    assert [found for found, _ in states(outbox)] == [state]
+
+
+def test_nothing_expires_for_an_endpoint_that_was_removed_while_one_may_be_unknown(
+    outbox: Outbox, upkeep: Callable[..., Upkeep]
+) -> None:
+    put(outbox, an_endpoint("left-out"))
+    later(upkeep(an_endpoint(), is_complete=False))
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_expires_while_its_endpoint_must_not_be_sent_to(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    held = an_endpoint("held", mistake="secret: it is a sample", max_age=DAY)
+    put(outbox, held)
+    ill(outbox, "held")
+    later(upkeep(an_endpoint(), held, mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)))
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_expires_for_an_endpoint_that_is_only_switched_off(
+    outbox: Outbox, upkeep: Callable[..., Upkeep]
+) -> None:
+    put(outbox, an_endpoint("off"))
+    later(upkeep(an_endpoint(), unused=frozenset({"off"})))
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_nothing_expires_while_there_is_no_endpoint_at_all(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    put(outbox, an_endpoint())
+    later(upkeep())
+    assert states(outbox) == [("waiting", "")]
+
+
+def later(one: Upkeep) -> None:
+    """Let an upkeep look after it was there for a month."""
+    one._began_at -= 30 * DAY
+    one.look(NOW + 30 * DAY)
+
+
+# --- retention
+
+
+def test_what_was_delivered_is_kept_for_a_while(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], lane: Lane, endpoint: Endpoint
+) -> None:
+    put(outbox, endpoint)
+    lane.step()
+    one = upkeep(endpoint, keep_delivered=DAY)
+    one.look(NOW + DAY - 10)
+    assert outbox.tallies()["delivered"] == 1
+    one.look(NOW + DAY + 60)
+    assert (outbox.tallies()["delivered"], sql(outbox, "SELECT count(*) FROM event")) == (0, [(0,)])
+
+
+def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
+    endpoint = an_endpoint(max_age=DAY)
+    one = upkeep(endpoint)
+    ill(outbox)
+    look(one, NOW + DAY, clock)
+    put(outbox, endpoint)
+    outbox_age = NOW + DAY + TIDY_SECONDS
+    look(one, outbox_age - 1, clock)
+    assert states(outbox) == [("waiting", "")]
+    look(one, outbox_age, clock)
+    assert states(outbox) == [("dead", "expired")]
+
+
+# --- a filling outbox
+
+
+@pytest.fixture
+def filling(outbox: Outbox) -> Callable[[int], None]:
+    """Put some kilobytes into the outbox."""
+
+    def put_more(kilobytes: int) -> None:
+        event = an_event(kilobytes, data={"data": "x" * kilobytes * 1000})
+        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+
+    return put_more
+
+
+def test_each_water_mark_is_told_once(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], filling: Callable[[int], None]
+) -> None:
+    one = upkeep(OPS, storage=Storage(max_bytes=1_000_000))
+    for step, kilobytes in enumerate((620, 1, 110, 2)):
+        filling(kilobytes)
+        one.look(NOW + step * SIZE_SECONDS)
+    assert [message.partition(":")[2] for _, message in told(outbox)] == [
+        " plain facts are refused from now on (outbox_full).",
+        " findings of low severity and less are refused from now on (outbox_full).",
+    ]
+
+
+def test_two_processes_of_a_scan_tell_a_water_mark_once(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], filling: Callable[[int], None]
+) -> None:
+    filling(650)
+    for _ in range(2):
+        upkeep(OPS, storage=Storage(max_bytes=1_000_000), scan=a_scan()).look(NOW)
+    assert len(told(outbox)) == 1
+
+
+def test_an_outbox_with_room_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    put(outbox, OPS)
+    upkeep(OPS).look(NOW)
+    assert told(outbox) == []
+
+
+# --- deliveries that wait for long
+
+LIMIT = 2 * DAY * AGE_SHARE
+
+
+def change(outbox: Outbox, query: str) -> None:
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute(query)
+
+
+def stuck(outbox: Outbox) -> Endpoint:
+    """Return an endpoint with a delivery that waits since NOW."""
+    endpoint = an_endpoint("stuck", events=("all",), max_age=2 * DAY)
+    put(outbox, endpoint)
+    return endpoint
+
+
+def test_a_delivery_that_waits_for_long_is_told_to_the_others(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    upkeep(stuck(outbox), OPS, an_endpoint("chat", events=("scan_*",))).look(NOW + LIMIT)
+    place = "https://hooks.example.test"
+    assert told(outbox) == [
+        ("ops", f"The oldest delivery to endpoint stuck ({place}) has waited for 4 h 48 min;"
+                " what waits for 2 d is given up."),
+    ]  # fmt: skip
+
+
+def test_what_waits_no_longer_than_it_may_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    upkeep(stuck(outbox), OPS).look(NOW + LIMIT - 1)
+    assert told(outbox) == []
+
+
+def test_that_deliveries_wait_is_told_once_while_they_do(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
+) -> None:
+    endpoint = stuck(outbox)
+    one = upkeep(endpoint, OPS)
+    for hours in range(3):
+        look(one, NOW + LIMIT + hours * HOUR, clock)
+    put(outbox, endpoint, start=2)
+    change(outbox, "UPDATE delivery SET accepted_at = accepted_at + 1 WHERE endpoint = 'stuck'")
+    look(one, NOW + LIMIT + 4 * HOUR, clock)
+    assert len(told(outbox)) == 1
+
+
+def test_two_processes_tell_of_the_same_delivery_once(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+    endpoint = stuck(outbox)
+    for seconds in range(2):
+        upkeep(endpoint, OPS).look(NOW + LIMIT + seconds)
+    assert len(told(outbox)) == 1
+
+
+def test_it_is_told_again_when_it_begins_again(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
+    endpoint = stuck(outbox)
+    one = upkeep(endpoint, OPS)
+    look(one, NOW + LIMIT, clock)
+    change(outbox, f"UPDATE delivery SET state = 'delivered', settled_at = {NOW} WHERE endpoint = 'stuck'")
+    look(one, NOW + 2 * LIMIT, clock)
+    put(outbox, endpoint, start=2)
+    change(outbox, f"UPDATE delivery SET accepted_at = {NOW + 2 * LIMIT} WHERE endpoint = 'stuck'")
+    look(one, NOW + 3 * LIMIT, clock)
+    assert len(told(outbox)) == 2
+
+
+def test_what_waits_since_an_operator_paused_it_is_no_news(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
+) -> None:
+    endpoint = stuck(outbox)
+    outbox.pause(endpoint.name, NOW + 5 * LIMIT)
+    one = upkeep(endpoint, OPS)
+    for times in (1, 4, 5.5):
+        look(one, NOW + times * LIMIT, clock)
+    assert told(outbox) == []
+
+
+def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
+    put(outbox, an_endpoint())
+    plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?", "'team'"))
+    assert [row[3] for row in plan] == ["SEARCH delivery USING INDEX delivery_age (endpoint=?)"]
+
+
+# --- certificates
+
+
+@pytest.fixture
+def ending(authority: Authority) -> Endpoint:
+    """An endpoint whose client certificate ends in ten days."""
+    identity = authority.issue("ending", client=True, days=10)
+    return an_endpoint(client_cert=identity.cert, client_key=identity.key, events=("all",))
+
+
+def test_a_certificate_that_ends_soon_is_told_to_all_who_want_it(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float
+) -> None:
+    upkeep(ending, OPS, an_endpoint("chat", events=("scan_*",))).look(real_now)
+    assert [(name, "ending" in message, "in 9 days" in message) for name, message in told(outbox)] == [
+        ("team", True, True),
+        ("ops", True, True),
+    ]
+
+
+def test_a_certificate_that_ends_soon_is_told_once_a_week(
+    outbox: Outbox, upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float
+) -> None:
+    one = upkeep(ending, OPS)
+    for days in range(9):
+        one.look(real_now + days * DAY)
+    assert len([name for name, message in told(outbox) if name == "ops" and "ending" in message]) == 2
+
+
+def test_a_certificate_that_ends_soon_is_in_the_log(
+    upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    upkeep(ending).look(real_now)
+    assert [(record.levelno, "expires on" in record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, True)
+    ]
+
+
+@pytest.fixture
+def real_now() -> float:
+    """Certificates live in real time."""
+    return time.time()

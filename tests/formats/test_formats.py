@@ -1,0 +1,275 @@
+"""The contract of every format in the registry, and the envelope of the guide."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.events import Delivery, WebhookEvent
+from sfwebhooks.formats import FORMATS, Format
+from sfwebhooks.jsontext import written as to_json
+from sfwebhooks.retry import judge
+from sfwebhooks.scan.findings import to_event
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
+
+HOSTILE = {
+    "nul": "a\0b",
+    "control characters": "".join(map(chr, range(32))) + "\x7f\x85\u2028\u2029",
+    "lone surrogates": "\ud800 \udc00\ud800 \udfff",
+    "a mention": "<!channel> <@U012AB3CD> @everyone @here",
+    "markup": "*b* _i_ `c` ```f``` [x](javascript:alert(1)) <script>&amp;</script> |",
+    "json": '"}],{"a":\\u0000\\',
+    "right to left": "\u202egnp.exe \u2066x\u2069",
+    "emoji": "\U0001f469\u200d\U0001f4bb" * 200,
+    "combining": "z" + "\u0301" * 5000,
+    "format string": "%s %(x)s {0} {name} ${jndi:ldap://x.example/a} {{7*7}}",
+    "empty": "",
+    "blank": " \n\t ",
+}
+FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
+#: every way of writing a message -> the settings of its endpoint
+WAYS = {**{name: {"format": name} for name in FORMATS}, "security-audit": {"naming": "security-audit"}}
+FORMAT = pytest.mark.parametrize("name", WAYS)
+TEXT = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+
+
+def render(name: str, delivery: Delivery, **endpoint: Any) -> bytes:
+    return format_of(name).render(delivery, an_endpoint(**WAYS[name], **endpoint)).body
+
+
+def format_of(name: str) -> Format:
+    return FORMATS[WAYS[name].get("format", "generic")]
+
+
+def finding_with(text: str, **values: Any) -> Delivery:
+    return a_delivery(to_event(a_finding(data=text, **values), a_scan(), "Vulnerability"))
+
+
+def raw_with(text: str) -> Delivery:
+    """Return a delivery with a text wherever a text can stand, past all that cleans it on the way."""
+    scan = a_scan(name=text, target=text, target_type=text, version=text)
+    data = {"event_type": text, "description": text, "data": text, "module": text, "error": text, "special": text}
+    return a_delivery(
+        an_event(scan=scan, data={**data, "sources": [{"event_type": text, "data": text, "module": text}]})
+    )
+
+
+# --- every format
+
+
+@FORMAT
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+def test_every_event_of_the_catalogue_is_valid_json(name: str, entry: Any) -> None:
+    severity = entry.severities[0] if entry.severities else Severity.INFO
+    event = an_event(type=entry.name, severity=severity, data=entry.example)
+    json.loads(render(name, a_delivery(event)))
+
+
+@FORMAT
+@TEXT
+def test_hostile_data_of_a_finding_is_valid_json_in_utf_8(name: str, text: str) -> None:
+    json.loads(render(name, finding_with(text)).decode())
+
+
+@FORMAT
+@TEXT
+def test_hostile_text_in_every_place_is_valid_json_in_utf_8(name: str, text: str) -> None:
+    json.loads(render(name, raw_with(text)).decode())
+
+
+@FORMAT
+@pytest.mark.parametrize(
+    "event",
+    [an_event(data={"data": FIVE_MEGABYTES}), an_event(scan=a_scan(target=FIVE_MEGABYTES))],
+    ids=["data", "target"],
+)
+def test_five_megabytes_are_valid_json_in_utf_8(name: str, event: WebhookEvent) -> None:
+    json.loads(render(name, a_delivery(event)).decode())
+
+
+@FORMAT
+@TEXT
+def test_hostile_metadata_is_valid_json_in_utf_8(name: str, text: str) -> None:
+    json.loads(render(name, a_delivery(), metadata={"user": text}).decode())
+
+
+@FORMAT
+@pytest.mark.parametrize("data", [{}, {"data": 5}, {"data": None}, {"data": ["x"]}, {"sources": []}, {"sources": None}])
+def test_data_of_another_shape_is_valid_json(name: str, data: dict[str, Any]) -> None:
+    json.loads(render(name, a_delivery(an_event(data=data))))
+
+
+@FORMAT
+def test_an_event_without_a_scan_is_valid_json(name: str) -> None:
+    event = an_event(type="system_alert", scan=None, data={"message": "endpoint team is failing"})
+    json.loads(render(name, a_delivery(event)))
+
+
+@FORMAT
+@pytest.mark.parametrize(
+    "event", [an_event(), an_event(scan=None), an_event(type="scan_completed", data={"b": 1, "a": 2})]
+)
+def test_the_same_delivery_gives_the_same_bytes(name: str, event: Any) -> None:
+    delivery = a_delivery(event)
+    assert render(name, delivery) == render(name, copy.deepcopy(delivery))
+
+
+@FORMAT
+def test_a_retry_gives_the_same_bytes(name: str) -> None:
+    delivery = a_delivery()
+    assert render(name, delivery) == render(name, replace(delivery, attempts=5))
+
+
+@FORMAT
+def test_rendering_changes_nothing(name: str) -> None:
+    delivery = finding_with("x")
+    before = copy.deepcopy(delivery)
+    render(name, delivery)
+    assert delivery == before
+
+
+@FORMAT
+def test_a_message_holds_no_secret_of_its_endpoint(name: str) -> None:
+    sent = render(name, a_delivery(), secrets=["hunter2"], url=URL)
+    assert not [secret for secret in (b"hunter2", b"url-path-token") if secret in sent]
+
+
+@FORMAT
+def test_content_type_is_json(name: str) -> None:
+    content = format_of(name).render(a_delivery(), an_endpoint())
+    assert content.headers["Content-Type"].partition(";")[0] == "application/json"
+
+
+@FORMAT
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 429, 500, 503])
+@pytest.mark.parametrize(
+    "body", [b"", b"ok", b"\xff\xfe\x00", b"{", b"[]", b"null", b'{"ok":', b"<html>", b"\0" * 65536]
+)
+def test_any_reply_can_be_read(name: str, status: int, body: bytes) -> None:
+    reply = Reply(status=status, body=body)
+    assert format_of(name).read(reply) or judge(reply, NOW)
+
+
+@FORMAT
+def test_a_failure_is_left_to_the_table(name: str) -> None:
+    assert [format_of(name).read(Reply(failure=failure)) for failure in Failure] == [None] * len(Failure)
+
+
+# --- generic: the envelope of the guide
+
+
+def envelope(delivery: Delivery | None = None, **endpoint: Any) -> Any:
+    return json.loads(render("generic", delivery or a_delivery(), **endpoint))
+
+
+def test_the_envelope_has_the_guides_keys_in_the_guides_order() -> None:
+    assert list(envelope()) == ["event_type", "timestamp", "source", "version", "data", "metadata"]
+
+
+def test_the_envelope_says_what_it_is_as_the_guide_does() -> None:
+    told = envelope()
+    assert {key: told[key] for key in ("event_type", "timestamp", "source", "version")} == {
+        "event_type": "high_risk_event",
+        "timestamp": "2026-11-21T10:00:00Z",
+        "source": "spiderfoot",
+        "version": "4.4.0",
+    }
+
+
+def test_the_event_type_is_the_name_that_the_endpoint_subscribed_to() -> None:
+    assert envelope(a_delivery(name="finding.critical"))["event_type"] == "finding.critical"
+
+
+def test_the_data_is_the_events_own() -> None:
+    event = an_event(data={"scan_id": "x", "events_found": 1234, "modules_used": ["a", "b"], "deep": {"n": None}})
+    assert envelope(a_delivery(event))["data"] == event.data
+
+
+@pytest.mark.parametrize("name", ["generic", "siem"])
+def test_what_a_scan_says_of_itself_has_a_link_to_it_if_there_is_a_web_interface(name: str) -> None:
+    def links(event_type: str, **endpoint: Any) -> Any:
+        message = json.loads(render(name, a_delivery(an_event(type=event_type)), **endpoint))
+        return message.get("data", message.get("raw_data")).get("link")
+
+    assert links("scan_completed", ui_url="https://sf.acme.example") == "https://sf.acme.example/scaninfo?id=5C4A0001"
+    assert links("scan_completed") is None
+    assert links("high_risk_event", ui_url="https://sf.acme.example") is None
+
+
+def test_metadata_says_which_message_of_which_scan_it_is() -> None:
+    delivery = a_delivery(sequence=7)
+    assert envelope(delivery)["metadata"] == {
+        "scan_name": "Weekly Security Scan",
+        "schema": 1,
+        "event_id": delivery.event.id,
+        "delivery_id": delivery.id,
+        "endpoint": "team",
+        "series": delivery.series,
+        "sequence": 7,
+        "severity": "high",
+        "time": "2026-11-21T10:00:00.000Z",
+    }
+
+
+def test_the_guides_metadata_comes_from_the_configuration() -> None:
+    told = envelope(metadata={"workspace_id": "ws_abc123", "user": "admin"})["metadata"]
+    assert (told["workspace_id"], told["user"]) == ("ws_abc123", "admin")
+
+
+@pytest.mark.parametrize("name", ["generic", "security-audit"])
+def test_the_timestamp_has_whole_seconds_as_in_the_guides_and_the_metadata_the_exact_time(name: str) -> None:
+    told = json.loads(render(name, a_delivery(an_event(at=NOW + 59.9996))))
+    assert told["timestamp"] == "2026-11-21T10:00:59Z"
+    assert told["metadata"]["time"] == "2026-11-21T10:00:59.999Z"
+
+
+def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
+    assert envelope(a_delivery(backfilled=True))["metadata"]["backfilled"] is True
+    assert "backfilled" not in envelope()["metadata"]
+
+
+@pytest.mark.parametrize(
+    "key", ["schema", "event_id", "delivery_id", "endpoint", "sequence", "severity", "scan_name", "time"]
+)
+def test_the_configuration_cannot_replace_what_receivers_rely_on(key: str) -> None:
+    assert envelope(metadata={key: "other"})["metadata"][key] != "other"
+
+
+def test_markup_of_chats_is_left_as_it_was_found() -> None:
+    assert envelope(finding_with("<!channel> & <b>"))["data"]["data"] == "<!channel> & <b>"
+
+
+def test_an_event_outside_a_scan_has_no_scan_name() -> None:
+    assert "scan_name" not in envelope(a_delivery(an_event(scan=None)))["metadata"]
+
+
+# --- how we write JSON
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        # as JSON.stringify of ECMAScript has it
+        ({"b": 1, "a": [True, None, ""]}, b'{"b":1,"a":[true,null,""]}'),
+        ("grüß \U0001f600 / \u2028", '"grüß \U0001f600 / \u2028"'.encode()),
+        ('"\\\b\f\n\r\t\0\x1f\x7f', b'"\\"\\\\\\b\\f\\n\\r\\t\\u0000\\u001f\x7f"'),
+        # what UTF-8 cannot write
+        ("a\ud800b\udc00", '"a\ufffdb\ufffd"'.encode()),
+        ("\ud83d\ude00", '"\U0001f600"'.encode()),
+    ],
+)
+def test_json_is_compact_and_as_other_languages_write_it(value: object, written: bytes) -> None:
+    assert to_json(value).encode() == written
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")]])
+def test_what_json_has_no_word_for_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(value)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sfwebhooks.attempts import Outcome, Reply
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.endpoints import RISK_NAMES, Secret
+from sfwebhooks.events import Delivery, WebhookEvent
+from sfwebhooks.formats import siem
+from sfwebhooks.retry import judge
+from sfwebhooks.scan.findings import Source, to_event
+from sfwebhooks.severity import Severity
+from sfwebhooks.signing import sign
+from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
+
+GUIDES_KEYS = {"timestamp", "source", "event_type", "severity", "raw_data", "tags"}
+SECRET = "jane@acme.example:hunter22! [Collection #1]"
+
+
+def sent(event: WebhookEvent, **values: Any) -> dict[str, Any]:
+    """Return the SIEM event that goes out, parsed."""
+    return rendered(a_delivery(event, **values))
+
+
+def rendered(delivery: Delivery, **endpoint: Any) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(siem.render(delivery, an_endpoint(**endpoint)).body)
+    return event
+
+
+def the_guides_severity(event_type: str) -> str:
+    """Return what the guide's own function gives."""
+    return {"high_risk_event": "HIGH", "medium_risk_event": "MEDIUM", "scan_failed": "MEDIUM"}.get(event_type, "LOW")
+
+
+def test_the_guides_keys_have_the_guides_values() -> None:
+    event = an_event(at=NOW, data={"event_type": "EMAILADDR", "data": "x"})
+    assert {key: value for key, value in sent(event).items() if key in GUIDES_KEYS} == {
+        "timestamp": "2026-11-21T10:00:00.000Z",
+        "source": "SpiderFoot",
+        "event_type": "high_risk_event",
+        "severity": "HIGH",
+        "raw_data": {"event_type": "EMAILADDR", "data": "x"},
+        "tags": ["osint", "spiderfoot"],
+    }
+
+
+def test_beside_them_stands_what_tells_one_event_from_another_and_where_it_belongs() -> None:
+    delivery = a_delivery(sequence=17)
+    told = rendered(delivery, name="soc", metadata={"user": "admin"})
+    assert {key: value for key, value in told.items() if key not in GUIDES_KEYS} == {
+        "schema": 1,
+        "event_id": delivery.event.id,
+        "delivery_id": delivery.id,
+        "series": delivery.series,
+        "sequence": 17,
+        "endpoint": "soc",
+        "severity_exact": "high",
+        "severity_level": 3,
+        "finding_type": "VULNERABILITY_CVE_HIGH",
+        "scan": {
+            "id": "5C4A0001",
+            "name": "Weekly Security Scan",
+            "target": "acme.example",
+            "target_type": "INTERNET_NAME",
+        },
+        "scanner_version": "4.4.0",
+        "metadata": {"user": "admin"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        *((name, severity) for severity, name in RISK_NAMES.items()),
+        ("scan_started", Severity.INFO),
+        ("scan_completed", Severity.INFO),
+        ("scan_failed", Severity.MEDIUM),
+        ("scan_aborted", Severity.LOW),
+    ],
+)
+def test_what_the_guide_rates_keeps_its_rating(name: str, severity: Severity) -> None:
+    assert sent(an_event(type=name, severity=severity))["severity"] == the_guides_severity(name)
+
+
+@pytest.mark.parametrize("name", ["high_risk_event", "medium_risk_event", "scan_failed"])
+@pytest.mark.parametrize("severity", Severity)
+def test_the_guides_own_names_have_its_word_whatever_their_severity(name: str, severity: Severity) -> None:
+    assert sent(an_event(type=name, severity=severity))["severity"] == the_guides_severity(name)
+
+
+@pytest.mark.parametrize("name", ["vulnerability_found", "finding.critical", "correlation_found", "system_alert"])
+@pytest.mark.parametrize(
+    ("severity", "word"),
+    [
+        (Severity.CRITICAL, "HIGH"),
+        (Severity.HIGH, "HIGH"),
+        (Severity.MEDIUM, "MEDIUM"),
+        (Severity.LOW, "LOW"),
+        (Severity.INFO, "LOW"),
+    ],
+)
+def test_other_names_have_the_word_of_their_severity(name: str, severity: Severity, word: str) -> None:
+    told = sent(an_event(severity=severity), name=name)
+    assert told["severity"] == word
+    assert (told["severity_exact"], told["severity_level"]) == (severity.label, severity.value)
+
+
+def test_a_finding_is_told_whole_and_unmasked() -> None:
+    finding = a_finding(type="PASSWORD_COMPROMISED", data=SECRET, sources=(Source("EMAILADDR", "x", "m", "h"),))
+    event = to_event(finding, a_scan(), "Compromised Password")
+    assert sent(event)["raw_data"] == event.data
+    assert sent(event)["raw_data"]["data"] == SECRET
+
+
+def test_the_special_name_stands_beside_the_subscribed_one() -> None:
+    event = to_event(a_finding(type="VULNERABILITY_CVE_HIGH"), a_scan(), "CVE")
+    assert sent(event)["special"] == "vulnerability_found"
+
+
+def test_what_there_is_not_is_left_out() -> None:
+    told = rendered(a_delivery(an_event(type="system_alert", data={}, scan=None)))
+    assert told.keys().isdisjoint({"scan", "scanner_version", "finding_type", "special", "metadata"})
+    assert told["raw_data"] == {}
+
+
+def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
+    assert rendered(a_delivery(backfilled=True))["backfilled"] is True
+    assert "backfilled" not in rendered(a_delivery())
+
+
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+def test_every_event_of_the_catalogue_can_be_told(entry: Any) -> None:
+    assert sent(an_event(type=entry.name, data=entry.example)).keys() >= GUIDES_KEYS
+
+
+def test_hostile_text_comes_through_as_it_is() -> None:
+    text = '<!channel> \x00 "\\ \u2028 شركة 🎉 ```'
+    event = to_event(a_finding(data=text + "\ud800"), a_scan(name=text, target=text), text)
+    told = sent(event)
+    assert told["raw_data"]["data"] == text + "\ufffd"
+    assert told["scan"]["name"] == text
+
+
+def test_the_same_delivery_gives_the_same_bytes() -> None:
+    one, other = (siem.render(a_delivery(), an_endpoint(metadata={"b": "1", "a": "2"})) for _ in range(2))
+    assert one == other
+
+
+def test_the_api_key_goes_out_as_bearer_and_not_in_the_body() -> None:
+    endpoint = an_endpoint(api_key=Secret("key-of-the-siem"))
+    request = sign(siem.render(a_delivery(), endpoint), a_delivery(), endpoint, NOW)
+    assert request.headers["Authorization"] == "Bearer key-of-the-siem"
+    assert request.headers["Content-Type"] == "application/json"
+    assert b"key-of-the-siem" not in request.body
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_any_success_is_left_to_the_table(status: int) -> None:
+    reply = Reply(status, body=b"anything")
+    assert siem.read(reply) is None
+    assert judge(reply, NOW).outcome is Outcome.DELIVERED

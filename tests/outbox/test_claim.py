@@ -1,0 +1,173 @@
+"""When a scan's end is claimed: after what was accepted before it, but not behind what waits for a retry."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
+from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Queue
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.pipeline import accept
+from sfwebhooks.retry import Settlement, State
+from tests.builders import NOW, a_scan, an_endpoint, an_event
+from tests.conftest import PATIENCE, Gate, Team, sql
+
+TEAM = an_endpoint("team", events=("all",))
+ONE, OTHER = a_scan("ONE"), a_scan("OTHER")
+ALONE = Queue("team")
+DOTTED = {"scan_completed": "scan.completed"}
+
+
+def find(outbox: Outbox, scan: Scan, *numbers: int, endpoint: Endpoint = TEAM, at: float = NOW) -> None:
+    accept([an_event(number, scan=scan) for number in numbers], (endpoint,), outbox, at)
+
+
+def end(outbox: Outbox, scan: Scan, name: str = "scan_completed", endpoint: str = "team", at: float = NOW) -> None:
+    event = WebhookEvent(lifecycle_id(scan.id, "ended"), "scan_completed", an_event().severity, at, {}, scan)
+    assert outbox.end_scan(event, [(endpoint, name)], at)
+
+
+def claimed(outbox: Outbox, *busy: Batch, queue: Queue = ALONE, at: float = NOW) -> Batch | None:
+    return outbox.claim(queue, {delivery.id for batch in busy for delivery in batch.deliveries}, at)
+
+
+def certain(batch: Batch | None) -> Batch:
+    assert batch
+    return batch
+
+
+def types(batch: Batch | None) -> list[str]:
+    return [one.event.type for one in batch.deliveries] if batch else []
+
+
+def settle(outbox: Outbox, batch: Batch, state: State, counts: bool = True, due_at: float = NOW + 60) -> None:
+    settlement = Settlement(state, "http_500", due_at, counts=counts)
+    attempt = Attempt(NOW, 0.1, 500, "http_500", "", "schedule")
+    outbox.settle([Outcome(batch, attempt, [settlement] * len(batch.deliveries))])
+
+
+@pytest.mark.parametrize("name", ["scan_completed", "scan.completed"])
+def test_an_end_waits_for_what_is_in_flight(name: str, outbox: Outbox) -> None:
+    find(outbox, ONE, 1)
+    end(outbox, ONE, name)
+    first = certain(claimed(outbox))
+    assert (types(first), claimed(outbox, first)) == (["high_risk_event"], None)
+    settle(outbox, first, State.DELIVERED)
+    assert types(claimed(outbox)) == ["scan_completed"]
+
+
+def test_what_another_scan_has_in_flight_holds_up_no_end_and_other_scans_go_on(outbox: Outbox) -> None:
+    find(outbox, ONE, 1)
+    end(outbox, ONE)
+    find(outbox, OTHER, 2)
+    end(outbox, OTHER)
+    first, second = certain(claimed(outbox)), None
+    second = certain(claimed(outbox, first))
+    assert (second.deliveries[0].event.scan or ONE).id == "OTHER", "not the end of the first scan"
+    settle(outbox, second, State.DELIVERED)
+    last = certain(claimed(outbox, first))
+    assert (types(last), (last.deliveries[0].event.scan or ONE).id) == (["scan_completed"], "OTHER")
+
+
+def test_what_another_endpoint_has_in_flight_holds_up_no_end(outbox: Outbox) -> None:
+    siem = an_endpoint("siem", events=("all",))
+    find(outbox, ONE, 1, endpoint=siem)
+    end(outbox, ONE)
+    busy = certain(claimed(outbox, queue=Queue("siem")))
+    assert types(claimed(outbox, busy)) == ["scan_completed"]
+
+
+def test_what_was_tried_and_waits_for_its_retry_holds_up_no_end(outbox: Outbox) -> None:
+    find(outbox, ONE, 1)
+    end(outbox, ONE)
+    settle(outbox, certain(claimed(outbox)), State.WAITING)
+    assert types(claimed(outbox)) == ["scan_completed"]
+
+
+def test_a_retry_that_is_in_flight_holds_up_no_end(outbox: Outbox) -> None:
+    find(outbox, ONE, 1)
+    settle(outbox, certain(claimed(outbox)), State.WAITING, due_at=NOW)
+    retry = certain(claimed(outbox))
+    end(outbox, ONE)
+    assert types(claimed(outbox, retry)) == ["scan_completed"]
+
+
+def test_an_end_waits_for_what_is_in_flight_a_few_seconds_only(outbox: Outbox) -> None:
+    find(outbox, ONE, 1)
+    end(outbox, ONE)
+    first = certain(claimed(outbox))
+    assert claimed(outbox, first, at=NOW + END_SECONDS - 0.1) is None
+    assert types(claimed(outbox, first, at=NOW + END_SECONDS)) == ["scan_completed"]
+
+
+def test_an_end_is_not_a_probe_while_others_of_its_scan_wait_that_were_probes(outbox: Outbox) -> None:
+    find(outbox, ONE, 1, 2)
+    end(outbox, ONE)
+    for at in (1, 2):
+        probe = certain(claimed(outbox, at=NOW + at))
+        settle(outbox, probe, State.WAITING, counts=False, due_at=NOW + at)
+    order = []
+    for _ in range(3):
+        batch = certain(claimed(outbox, at=NOW + 1000))
+        order += [one.sequence for one in batch.deliveries]
+        settle(outbox, batch, State.DELIVERED)
+    assert order == [1, 2, 3]
+
+
+def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
+    queue = Queue("team", size=2)
+    find(outbox, ONE, 1, 2, 3)
+    end(outbox, ONE)
+    first = certain(claimed(outbox, queue=queue))
+    assert types(claimed(outbox, first, queue=queue)) == ["high_risk_event"]
+    settle(outbox, first, State.DELIVERED)
+    assert types(claimed(outbox, queue=queue)) == ["high_risk_event", "scan_completed"], (
+        "in one request they are in order"
+    )
+
+
+@pytest.mark.parametrize("is_blamed", [False, True])
+def test_an_end_waits_for_a_batch_whose_process_ended(outbox: Outbox, is_blamed: bool) -> None:
+    queue = Queue("team", size=2)
+    find(outbox, ONE, 1, 2)
+    end(outbox, ONE)
+    lost = certain(claimed(outbox, queue=queue))
+    if is_blamed:
+        outbox.blame(lost.id, NOW)
+    else:
+        outbox.recall("team")
+    again = certain(claimed(outbox, queue=queue))
+    assert (again.id, len(again.deliveries)) == (lost.id, 2)
+    assert claimed(outbox, again, queue=queue) is None
+    settle(outbox, again, State.DELIVERED)
+    assert types(claimed(outbox, queue=queue)) == ["scan_completed"]
+
+
+def test_to_see_whether_an_end_has_to_wait_nothing_reads_the_backlog(outbox: Outbox) -> None:
+    find(outbox, ONE, 1)
+    plans = [sql(outbox, "EXPLAIN QUERY PLAN " + query.replace("?", "'1'")) for query in (OVERTAKEN, FLYING)]
+    overtaken, flying = (next(row[3] for row in plan if row[3].startswith("SEARCH d ")) for plan in plans)
+    assert "delivery_overtaken" in overtaken
+    assert "(id=?" in flying
+
+
+def test_the_end_goes_as_soon_as_the_last_one_before_it_has_arrived(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, gate: Gate
+) -> None:
+    team.answer = gate
+    find(outbox, ONE, 1, endpoint=endpoint)
+    end(outbox, ONE, endpoint=endpoint.name)
+    slow = threading.Thread(target=lane.step)
+    slow.start()
+    team.wait_for(1)
+    assert lane.step() is False
+    gate.open()
+    slow.join(PATIENCE)
+    assert lane.step()
+    assert [received.message["event_type"] for received in team.got] == ["high_risk_event", "scan_completed"]

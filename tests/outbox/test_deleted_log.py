@@ -1,0 +1,164 @@
+"""The write-ahead log is deleted while the outbox is in use: what it held is saved, or its loss is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from sfwebhooks.outbox.outbox import Outbox
+from tests.builders import PATIENCE, an_endpoint
+from tests.conftest import put, sql
+from tests.outbox.test_file import patiently
+
+TEAM = an_endpoint(events=("all",))
+#: a process that accepts two events, each when it is told to
+WRITER = """
+import sys
+from pathlib import Path
+from sfwebhooks.outbox.outbox import Outbox
+from tests.conftest import put
+from tests.builders import an_endpoint
+outbox = Outbox(Path(sys.argv[1]))
+for number in (501, 502):
+    put(outbox, an_endpoint(events=("all",)), start=number)
+    print("put", flush=True)
+    sys.stdin.readline()
+outbox.close()
+"""
+
+
+def delete(outbox: Outbox, *suffixes: str) -> None:
+    for suffix in suffixes:
+        Path(f"{outbox.path}{suffix}").unlink()
+
+
+@pytest.fixture
+def others(outbox: Outbox) -> Iterator[Callable[[], Outbox]]:
+    """Open the outbox once more in this process."""
+    opened: list[Outbox] = []
+
+    def another() -> Outbox:
+        opened.append(Outbox(outbox.path))
+        return opened[-1]
+
+    yield another
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def writer(outbox: Outbox) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has accepted one event, and accepts one more if it gets a line."""
+    put(outbox, TEAM)
+    command = [sys.executable, "-c", WRITER, str(outbox.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "put\n"
+        yield process
+        process.kill()
+
+
+def sound(outbox: Outbox) -> bool:
+    return sql(outbox, "PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm"), ("-shm",)])
+def test_what_stands_in_a_deleted_log_is_saved(
+    outbox: Outbox, gone: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, TEAM, events=20)
+    delete(outbox, *gone)
+    put(outbox, TEAM, start=100)
+    assert (outbox.tallies()["waiting"], sound(outbox)) == (21, True)
+    assert outbox.generation() == 1
+    assert "was deleted while it was in use; what it held was saved, and 20 deliveries wait" in caplog.text
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm"), ("-shm",)])
+def test_several_connections_of_a_process_go_on_after_it(
+    outbox: Outbox, others: Callable[[], Outbox], gone: tuple[str, ...]
+) -> None:
+    all_of_them = [outbox, others(), others()]
+    for number, one in enumerate(all_of_them):
+        put(one, TEAM, start=1 + 10 * number, events=10)
+    delete(outbox, *gone)
+    for number, one in enumerate(all_of_them):
+        put(one, TEAM, start=100 + number)
+    assert ([one.tallies()["waiting"] for one in all_of_them], sound(outbox)) == ([33] * 3, True)
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
+def test_who_reads_only_saves_it_too(outbox: Outbox, gone: tuple[str, ...]) -> None:
+    put(outbox, TEAM, events=20)
+    delete(outbox, *gone)
+    outbox.look()
+    outbox.tallies()
+    outbox.close()
+    assert sql(outbox, "SELECT count(*) FROM delivery") == [(20,)]
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
+def test_what_stands_in_a_deleted_log_is_saved_by_closing(outbox: Outbox, gone: tuple[str, ...]) -> None:
+    put(outbox, TEAM, events=20)
+    delete(outbox, *gone)
+    outbox.close()
+    assert (sql(outbox, "SELECT count(*) FROM delivery"), sound(outbox)) == ([(20,)], True)
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
+def test_another_process_that_had_the_same_log_loses_nothing(
+    outbox: Outbox, writer: subprocess.Popen[str], gone: tuple[str, ...]
+) -> None:
+    delete(outbox, *gone)
+    put(outbox, TEAM, start=2)
+    assert writer.stdin and writer.stdout
+    writer.stdin.write("again\n")
+    writer.stdin.flush()
+    assert writer.stdout.readline() == "put\n"
+    put(outbox, TEAM, start=3)
+    assert (outbox.tallies()["waiting"], sound(outbox)) == (5, True)
+    writer.communicate("end\n")
+    assert (outbox.tallies()["waiting"], sound(outbox)) == (5, True)
+
+
+def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    outbox.checkpoint()
+    put(outbox, TEAM, events=20)
+    delete(outbox, "-wal", "-shm")
+    other = (
+        "from pathlib import Path; from sfwebhooks.outbox.outbox import Outbox; import os, sys, tests.conftest as c;"
+    )
+    other += "from tests.builders import an_endpoint;"
+    other += "c.put(Outbox(Path(sys.argv[1])), an_endpoint(events=('all',)), start=900); os._exit(0)"
+    subprocess.run([sys.executable, "-c", other, str(outbox.path)], check=True)
+    put(outbox, TEAM, start=901)
+    assert (outbox.tallies()["waiting"], sound(outbox)) == (2, True)
+    assert "others began a new one; 19 deliveries are lost" in caplog.text
+
+
+def test_threads_that_find_it_at_once_save_it_once(outbox: Outbox, others: Callable[[], Outbox]) -> None:
+    all_of_them = [outbox, *(others() for _ in range(5))]
+    for number, one in enumerate(all_of_them):
+        put(one, TEAM, start=1 + number)
+    delete(outbox, "-wal", "-shm")
+    start = threading.Barrier(len(all_of_them))
+
+    def use(number: int, one: Outbox) -> None:
+        start.wait(PATIENCE)
+        for place in range(20):
+            patiently(partial(put, one, TEAM, start=1000 + 100 * number + place))
+
+    threads = [threading.Thread(target=use, args=pair) for pair in enumerate(all_of_them)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    with closing(Outbox(outbox.path)) as after:
+        assert (after.tallies()["waiting"], sound(outbox)) == (6 + 6 * 20, True)

@@ -1,0 +1,304 @@
+"""The outbox's file when something happens to it: corrupt, taken away, read-only, disk full."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Callable, TypeVar
+
+import pytest
+
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.file import FILE, Storage
+from sfwebhooks.outbox.outbox import Outbox
+from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.conftest import Result, put
+
+T = TypeVar("T")
+TEAM = an_endpoint(events=("all",))
+QUEUE = Queue("team")
+RUBBISH = os.urandom(8192)
+
+
+def aside(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{FILE}.corrupt-*[0-9]"))
+
+
+def damage(outbox: Outbox) -> None:
+    """Overwrite the file's pages as a broken disk does, while it is open."""
+    outbox.checkpoint()
+    with outbox.path.open("r+b") as file:
+        file.seek(100)
+        file.write(os.urandom(outbox.path.stat().st_size - 100))
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Call again while the outbox is busy, as everybody who uses it does."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except OutboxBusyError:
+            assert time.monotonic() < deadline
+
+
+# --- corrupt
+
+
+@pytest.fixture
+def corrupt(tmp_path: Path) -> Outbox:
+    (tmp_path / FILE).write_bytes(RUBBISH)
+    return Outbox(tmp_path / FILE)
+
+
+def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_path: Path) -> None:
+    with pytest.raises(OutboxBusyError) as caught:
+        corrupt.tallies()
+    assert str(caught.value) == (
+        f"outbox {corrupt.path} was corrupt: file is not a database; it was set aside as {aside(tmp_path)[0]},"
+        " and a new one is begun"
+    )
+
+
+def test_a_corrupt_file_is_kept_as_it_was(corrupt: Outbox, tmp_path: Path) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.tallies()
+    assert [file.read_bytes() for file in aside(tmp_path)] == [RUBBISH]
+
+
+def test_after_a_corrupt_file_a_new_one_is_used(corrupt: Outbox) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.tallies()
+    put(corrupt, TEAM)
+    assert corrupt.tallies()["waiting"] == 1
+
+
+def test_the_name_of_a_file_that_was_set_aside_is_in_the_log(
+    corrupt: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.tallies()
+    assert [(record.levelno, str(aside(tmp_path)[0]) in record.getMessage()) for record in caplog.records] == [
+        (logging.ERROR, True)
+    ]
+
+
+def test_a_file_that_becomes_corrupt_while_it_is_used_is_set_aside(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, TEAM, events=50)
+    damage(outbox)
+    other = Outbox(outbox.path)  # one that has not read it yet
+    with pytest.raises(OutboxError):
+        other.tallies()
+    put(outbox, TEAM, start=100)
+    assert (outbox.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
+
+
+def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_path: Path) -> None:
+    others = [corrupt, *(Outbox(corrupt.path) for _ in range(7))]
+    start = threading.Barrier(len(others))
+
+    def use(outbox: Outbox) -> None:
+        start.wait(PATIENCE)
+        for number in range(20):
+            patiently(partial(put, outbox, TEAM, start=number))
+
+    threads = [threading.Thread(target=use, args=(outbox,)) for outbox in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert (len(aside(tmp_path)), corrupt.tallies()["waiting"]) == (1, 20)
+
+
+def test_who_only_looks_leaves_a_corrupt_file_as_it_is(corrupt: Outbox, cli: Callable[..., Result]) -> None:
+    for command in (("deliveries",), ("dead", "list"), ("show", "abcdef")):
+        told = cli(*command)
+        assert (told.code, "is corrupt (file is not a database), and is left as it is" in told.err) == (1, True)
+    assert corrupt.path.read_bytes() == RUBBISH
+
+
+def test_a_new_one_is_there_when_it_is_said_that_it_is_begun(corrupt: Outbox) -> None:
+    with pytest.raises(OutboxError, match="and a new one is begun"):
+        corrupt.tallies()
+    with closing(sqlite3.connect(corrupt.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (0,)
+
+
+@pytest.fixture
+def fixed(corrupt: Outbox) -> Iterator[Outbox]:
+    """A corrupt file that cannot be renamed."""
+    if subprocess.run(["chattr", "+i", corrupt.path], capture_output=True).returncode:
+        pytest.skip("only root can make a file that cannot be renamed, and not on each file system")
+    yield corrupt
+    subprocess.run(["chattr", "-i", corrupt.path], check=True)
+
+
+def test_of_a_corrupt_file_that_cannot_be_renamed_no_new_one_is_promised(
+    fixed: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(OutboxError) as caught:
+        fixed.tallies()
+    assert (isinstance(caught.value, OutboxBusyError), "new one" in f"{caught.value}{caplog.text}") == (False, False)
+
+
+# --- taken away
+
+
+def test_a_file_that_was_removed_is_made_anew(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    for suffix in ("", "-wal", "-shm"):
+        outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
+    put(outbox, TEAM, start=2)
+    with closing(sqlite3.connect(outbox.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (1,)
+
+
+def test_who_uses_a_file_notices_that_it_is_another_one(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    before = outbox.generation()
+    outbox.path.unlink()
+    put(outbox, TEAM)
+    assert (before, outbox.generation()) == (1, 2)
+
+
+def test_a_file_that_was_only_closed_is_the_same_one(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    outbox.close()
+    put(outbox, TEAM, start=2)
+    assert outbox.generation() == 1
+
+
+# --- no room, no permission
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room on a disk; return the file to remove for more."""
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return path
+
+
+def test_a_full_disk_is_busy_and_keeps_what_was_accepted(small_disk: Path) -> None:
+    outbox = Outbox(small_disk / FILE)
+    put(outbox, TEAM, events=20)
+    filler = fill(small_disk)
+    accepted = 20
+    with pytest.raises(OutboxBusyError):
+        for number in range(1000, 3000):
+            put(outbox, TEAM, start=number)
+            accepted += 1
+    assert outbox.tallies()["waiting"] == accepted
+    filler.unlink()
+    put(outbox, TEAM, start=5000)
+    assert outbox.tallies()["waiting"] == accepted + 1
+    outbox.close()
+
+
+def test_a_disk_that_is_full_from_the_start_is_busy(small_disk: Path) -> None:
+    filler = fill(small_disk)
+    outbox = Outbox(small_disk / FILE)
+    with pytest.raises(OutboxError):
+        put(outbox, TEAM)
+    filler.unlink()
+    assert put(outbox, TEAM) is None
+    assert outbox.tallies()["waiting"] == 1
+    outbox.close()
+
+
+@pytest.fixture
+def read_only_disk(small_disk: Path) -> Path:
+    """A disk that can only be read, with an outbox on it."""
+    outbox = Outbox(small_disk / FILE)
+    put(outbox, TEAM)
+    outbox.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    return small_disk
+
+
+def test_a_disk_that_can_only_be_read_is_named(read_only_disk: Path) -> None:
+    with pytest.raises(
+        OutboxError, match=f"outbox {read_only_disk / FILE} cannot be used: the file system of .* is read"
+    ):
+        put(Outbox(read_only_disk / FILE), TEAM, start=2)
+
+
+def test_what_is_on_a_disk_that_can_only_be_read_is_listed(read_only_disk: Path, cli: Callable[..., Result]) -> None:
+    listed = cli("deliveries", "--folder", str(read_only_disk), "--json")
+    assert (listed.code, [one["state"] for one in listed.objects]) == (0, ["waiting"])
+    assert cli("show", listed.objects[0]["delivery"][:8], "--folder", str(read_only_disk)).code == 0
+
+
+@pytest.mark.parametrize(("kept", "number", "said"), [(("-wal", "-shm"), 2, False), (("-wal",), 1, True)])
+def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
+    small_disk: Path,
+    cli: Callable[..., Result],
+    caplog: pytest.LogCaptureFixture,
+    kept: tuple[str, ...],
+    number: int,
+    said: bool,
+) -> None:
+    path = small_disk / FILE
+    with closing(Outbox(path)) as outbox:
+        put(outbox, TEAM)
+        outbox.checkpoint()
+        put(outbox, TEAM, start=2)
+        copies = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", *kept)}
+    for suffix, content in copies.items():  # as they are after a crash
+        Path(f"{path}{suffix}").write_bytes(content)
+        Path(f"{path}{suffix}").chmod(0o600)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    listed = cli("deliveries", "--folder", str(small_disk), "--json")
+    assert (listed.code, len(listed.objects)) == (0, number)
+    assert ("webhooks.db-wal, with the latest changes, cannot be read, since the file system" in caplog.text) is said
+
+
+# --- full, as configured
+
+
+def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
+    before = outbox.fullness()
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    assert 0.4 < outbox.fullness() - before < 0.6
+
+
+def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    with closing(sqlite3.connect(outbox.path)) as connection, connection:
+        connection.execute("DELETE FROM event")
+    assert outbox.fullness() < 0.2
+
+
+@pytest.mark.parametrize(("safe", "mode"), [(False, 1), (True, 2)])
+def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool, mode: int) -> None:
+    outbox = Outbox(tmp_path / FILE, storage=Storage(power_safe=safe))
+    with outbox._reading() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (mode,)

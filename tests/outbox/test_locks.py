@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import Lock, scan_lock, url_lock
+from sfwebhooks.outbox.permissions import LOCKS
+
+#: a process that takes a lock and has a child, which lives on when it is killed
+PARENT = """
+import os, sys
+from pathlib import Path
+from sfwebhooks.outbox.locks import Lock
+lock = Lock(Path(sys.argv[1]), sys.argv[2])
+lock.take()
+if os.fork() == 0:
+    os.close(1)
+    sys.stdin.read()
+    os._exit(0)
+print("held", flush=True)
+os.kill(os.getpid(), 9)
+"""
+HOLDER = """
+import sys
+from pathlib import Path
+from sfwebhooks.outbox.locks import Lock
+lock = Lock(Path(sys.argv[1]), sys.argv[2])
+print("held" if lock.take() else "not held", flush=True)
+sys.stdin.readline()
+lock.release()
+print("released", flush=True)
+sys.stdin.readline()
+"""
+
+
+class Holder:
+    """A process that takes a lock and waits for our word."""
+
+    def __init__(self, outbox: Path, name: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(outbox), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.said = self.hear()
+
+    def hear(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def release(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.write("release\n")
+        self.process.stdin.flush()
+        assert self.hear() == "released"
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def outbox_path(tmp_path: Path) -> Path:
+    return tmp_path / FILE
+
+
+@pytest.fixture
+def holder(outbox_path: Path) -> Iterator[Callable[[str], Holder]]:
+    """Start processes that hold a lock: `holder(name)`."""
+    holders: list[Holder] = []
+
+    def start(name: str) -> Holder:
+        holders.append(Holder(outbox_path, name))
+        return holders[-1]
+
+    yield start
+    for one in holders:
+        one.end()
+
+
+def test_a_free_lock_is_taken(outbox_path: Path) -> None:
+    assert Lock(outbox_path, "url-1").take()
+
+
+def test_a_lock_is_not_held_before_it_is_taken(outbox_path: Path) -> None:
+    assert not Lock(outbox_path, "url-1").held
+
+
+def test_a_lock_that_we_hold_is_taken_again_at_once(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "url-1")
+    lock.take()
+    assert lock.take()
+
+
+def test_a_lock_taken_twice_is_free_after_one_release(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "url-1")
+    lock.take()
+    lock.take()
+    lock.release()
+    assert Lock(outbox_path, "url-1").take()
+
+
+def test_a_lock_that_another_process_holds_is_not_taken(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    holder("url-1")
+    assert not Lock(outbox_path, "url-1").take()
+
+
+def test_another_process_does_not_take_a_lock_that_we_hold(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    ours = Lock(outbox_path, "url-1")
+    ours.take()
+    assert holder("url-1").said == "not held"
+
+
+def test_two_users_of_a_lock_in_one_process_exclude_each_other(outbox_path: Path) -> None:
+    first = Lock(outbox_path, "url-1")
+    first.take()
+    assert not Lock(outbox_path, "url-1").take()
+
+
+def test_a_lock_that_another_process_released_is_taken(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    holder("url-1").release()
+    assert Lock(outbox_path, "url-1").take()
+
+
+def test_a_waiting_process_takes_over_without_a_new_lock_object(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    other, ours = holder("url-1"), Lock(outbox_path, "url-1")
+    ours.take()
+    other.release()
+    assert ours.take()
+
+
+def test_the_lock_of_a_killed_process_is_free(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    holder("url-1").end()
+    assert Lock(outbox_path, "url-1").take()
+
+
+def test_the_lock_of_a_zombie_is_free(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    one = holder("url-1")
+    one.process.kill()
+    os.waitid(os.P_PID, one.process.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and stays a zombie
+    assert Lock(outbox_path, "url-1").take()
+
+
+def test_locks_of_other_names_are_independent(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    holder("url-1")
+    assert Lock(outbox_path, "url-2").take()
+
+
+def test_locks_of_scans_and_urls_are_independent(outbox_path: Path) -> None:
+    scan_lock(outbox_path, "1").take()
+    assert url_lock(outbox_path, "1").take()
+
+
+def test_locks_beside_another_outbox_are_independent(tmp_path: Path, holder: Callable[[str], Holder]) -> None:
+    holder("url-1")
+    (tmp_path / "other").mkdir()
+    assert Lock(tmp_path / "other" / FILE, "url-1").take()
+
+
+def test_a_lock_removed_with_its_release_leaves_no_file(outbox_path: Path) -> None:
+    lock = scan_lock(outbox_path, "1")
+    lock.take()
+    lock.release(remove=True)
+    assert list((outbox_path.with_suffix(LOCKS)).iterdir()) == []
+
+
+def test_a_lock_that_we_do_not_hold_is_not_removed(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    holder("scan-1")
+    scan_lock(outbox_path, "1").release(remove=True)
+    assert not scan_lock(outbox_path, "1").take()
+
+
+def test_releasing_a_lock_that_nobody_holds_is_harmless(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "url-1")
+    lock.release()
+    assert lock.take()
+
+
+def test_only_the_owner_can_look_into_the_folder_of_locks(outbox_path: Path) -> None:
+    Lock(outbox_path, "url-1").take()
+    assert stat.S_IMODE((outbox_path.with_suffix(LOCKS)).stat().st_mode) == 0o700
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).with_suffix(LOCKS).write_text("in the way")
+    with pytest.raises(OutboxError, match=f"{(tmp_path / FILE).with_suffix(LOCKS)} is not a folder: remove it"):
+        Lock(tmp_path / FILE, "url-1").take()
+
+
+def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_path: Path) -> None:
+    ours, next_one = Lock(outbox_path, "one"), Lock(outbox_path, "one")
+    ours.take()
+    ours.note("ours")
+    ours.release()
+    next_one.take()
+    next_one.note("deadly")
+    ours.note("late")
+    assert next_one.noted() == "deadly"
+    next_one.release()
+
+
+# --- its file is gone
+
+
+def test_a_lock_whose_file_was_removed_is_no_longer_held(outbox_path: Path) -> None:
+    lock = url_lock(outbox_path, "1")
+    lock.take()
+    shutil.rmtree(outbox_path.with_suffix(LOCKS))
+    assert not lock.held
+
+
+def test_a_lock_whose_file_was_removed_is_taken_again(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
+    lock = url_lock(outbox_path, "1")
+    lock.take()
+    shutil.rmtree(outbox_path.with_suffix(LOCKS))
+    assert lock.take()
+    assert holder("url-1").said == "not held"
+
+
+def test_a_lock_whose_file_was_removed_is_another_process_that_takes_it(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    lock = url_lock(outbox_path, "1")
+    lock.take()
+    outbox_path.with_suffix(LOCKS).rename(outbox_path.with_suffix(".moved"))
+    assert holder("url-1").said == "held"
+    assert not lock.held
+    assert not lock.take()
+
+
+def test_releasing_a_lock_whose_file_was_removed_leaves_that_of_the_next_holder(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    lock = scan_lock(outbox_path, "1")
+    lock.take()
+    shutil.rmtree(outbox_path.with_suffix(LOCKS))
+    holder("scan-1")
+    lock.release(remove=True)
+    assert not scan_lock(outbox_path, "1").take()
+
+
+def test_a_child_does_not_hold_the_lock_of_its_dead_parent(outbox_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(outbox_path), "url-1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.read() == "held\n"  # the end: the parent is dead, the child lives
+        assert Lock(outbox_path, "url-1").take()
+        process.communicate("")
+
+
+# --- two names of one outbox
+
+
+def test_an_outbox_and_a_link_to_it_have_the_same_locks(tmp_path: Path, outbox_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / FILE).symlink_to(outbox_path)
+    lock = url_lock(tmp_path / "other" / FILE, "1")
+    assert (lock.take(), url_lock(outbox_path, "1").take()) == (True, False)
+
+
+def test_two_outboxes_in_one_folder_have_locks_of_their_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE).symlink_to(tmp_path / f"{name}.db")
+    lock = url_lock(tmp_path / "one" / FILE, "1")
+    assert lock.take()
+    assert url_lock(tmp_path / "two" / FILE, "1").take()
+
+
+def test_to_look_whether_a_lock_is_free_makes_no_file_and_keeps_nothing(
+    outbox_path: Path, holder: Callable[[str], Holder]
+) -> None:
+    assert Lock(outbox_path, "url-1").is_free
+    assert not outbox_path.with_suffix(LOCKS).exists()
+    other = holder("url-1")
+    assert not Lock(outbox_path, "url-1").is_free
+    other.release()
+    looks = Lock(outbox_path, "url-1")
+    assert (looks.is_free, looks.held) == (True, False)
+
+
+def test_a_lock_that_we_hold_is_not_free(outbox_path: Path) -> None:
+    ours = Lock(outbox_path, "url-1")
+    ours.take()
+    assert (ours.is_free, ours.held) == (False, True)

@@ -1,0 +1,408 @@
+"""Whose the files of the data folder are: what root makes there, what another user has put there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from sfwebhooks.cli import main
+from sfwebhooks.config.settings import load_mapping
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.host.install import install
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import Lock, url_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import LOCKS, doubts, identity, obstacle
+from sfwebhooks.scan.run import ScanRun
+from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
+from tests.conftest import Result, Team, put
+from tests.users import NOBODY, command_as, needs_root
+
+TEAM = an_endpoint("default", events=("all",))
+SETTINGS = "[webhooks]\nenabled = true\ndefault_url = {url}\nsecret = 0123456789abcdef\nevents = all\n"
+FINDING = '{"finding_id": "f", "title": "t", "severity": "high"}'
+EMIT = ("emit", "high_risk_event", "--data", "-")
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder of user NOBODY that others can look into, as the tests' own cannot."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    os.chown(folder, NOBODY, NOBODY)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data(shared: Path, team: Team) -> Path:
+    """The same as a data folder, with settings."""
+    settings = shared / "webhooks.ini"
+    settings.write_text(SETTINGS.format(url=team.url))
+    os.chown(settings, NOBODY, NOBODY)
+    settings.chmod(0o600)
+    return shared
+
+
+def owners(folder: Path) -> dict[str, int]:
+    return {str(file.relative_to(folder)): file.stat().st_uid for file in folder.rglob("*")}
+
+
+def an_outbox(folder: Path) -> Path:
+    """Make an outbox with one delivery, and close it; return its path."""
+    with closing(Outbox(folder / FILE)) as outbox:
+        put(outbox, TEAM)
+    return folder / FILE
+
+
+def as_root_made_them(folder: Path, *files: str) -> None:
+    for name in files:
+        os.chown(folder / name, 0, 0)
+
+
+# --- what root makes
+
+
+@needs_root
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(shared: Path) -> None:
+    lock = url_lock(shared / FILE, "1")
+    with closing(Outbox(shared / FILE)) as outbox:
+        put(outbox, TEAM)
+        assert lock.take()
+        lock.note("something")
+        made = owners(shared)
+    lock.release()
+    names = {
+        FILE,
+        f"{FILE}-wal",
+        f"{FILE}-shm",
+        "webhooks.locks",
+        "webhooks.locks/url-1.lock",
+        "webhooks.locks/url-1.note",
+        "webhooks.mark",
+    }
+    assert made == dict.fromkeys(names, NOBODY)
+
+
+@needs_root
+def test_after_roots_first_command_the_user_sends(data: Path, team: Team) -> None:
+    assert command_as(0, data, *EMIT, text=FINDING)[0] == 0
+    assert command_as(0, data, "drain")[0] == 0
+    assert command_as(NOBODY, data, *EMIT, text=FINDING)[0] == 0
+    assert command_as(NOBODY, data, "drain")[0] == 0
+    assert len(team.got) == 2
+
+
+@needs_root
+def test_a_secret_that_root_makes_belongs_to_the_owner_of_its_folder(shared: Path) -> None:
+    assert main(["keygen", "--file", str(shared / "team.secret")]) == 0
+    assert owners(shared) == {"team.secret": NOBODY}
+
+
+@needs_root
+def test_the_module_that_root_installs_can_be_read_by_the_user(shared: Path) -> None:
+    (shared / "sfscan.py").write_text("")
+    modules = shared / "modules"
+    modules.mkdir()
+    os.chown(modules, NOBODY, NOBODY)
+    before = os.umask(0o077)
+    path = install(modules)
+    os.umask(before)
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (NOBODY, 0o644)
+
+
+# --- what is another user's
+
+
+@needs_root
+@pytest.mark.parametrize("command", [EMIT, ("drain",), ("deliveries",), ("check",)])
+def test_an_outbox_of_root_is_refused_with_both_users_and_the_command(data: Path, command: tuple[str, ...]) -> None:
+    as_root_made_them(data, an_outbox(data).name)
+    code, text = command_as(NOBODY, data, *command, text=FINDING)
+    assert code == 1
+    assert "belongs to root (uid 0)" in text
+    assert f"(uid {NOBODY}): as root, chown -R" in text
+    assert text.count(str(data / FILE)) >= 2
+
+
+@needs_root
+def test_the_command_that_a_refusal_names_helps(data: Path, team: Team) -> None:
+    as_root_made_them(data, an_outbox(data).name)
+    _, text = command_as(NOBODY, data, "drain")
+    subprocess.run(text.partition("as root, ")[2].split(), check=True)
+    assert command_as(NOBODY, data, "drain") == (0, "1 delivered, 0 waiting, 0 dead.")
+
+
+@needs_root
+@pytest.mark.parametrize("which", ["", "*.lock"])
+def test_check_says_that_a_lock_cannot_be_used(data: Path, team: Team, which: str) -> None:
+    assert command_as(NOBODY, data, *EMIT, text=FINDING)[0] == 0
+    assert command_as(NOBODY, data, "drain")[0] == 0
+    locks = data / "webhooks.locks"
+    files = sorted(locks.glob(which)) if which else [locks]
+    as_root_made_them(data, *(str(file.relative_to(data)) for file in files))
+    code, text = command_as(NOBODY, data, "check")
+    assert code == 1
+    assert f"{files[0]} belongs to root (uid 0)" in text
+    assert f"chown -R nobody:{NOBODY} {locks}" in text
+
+
+@needs_root
+def test_check_warns_root_of_what_the_user_cannot_use(data: Path) -> None:
+    as_root_made_them(data, an_outbox(data).name)
+    _, text = command_as(0, data, "check")
+    assert f"{FILE} belongs to root (uid 0), its folder to nobody (uid {NOBODY})" in text
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "command", [EMIT, ("drain",), ("deliveries",), ("check",), ("show", "abcd"), ("resume", "default")]
+)
+def test_a_folder_that_a_user_may_not_look_into_is_named(data: Path, command: tuple[str, ...]) -> None:
+    an_outbox(data)
+    os.chown(data, 0, 0)
+    data.chmod(0o700)
+    code, text = command_as(NOBODY, data, *command, text=FINDING)
+    assert (code, "Traceback" in text) == (1, False)
+
+
+@needs_root
+def test_a_file_of_a_third_user_is_refused(shared: Path) -> None:
+    os.chown(an_outbox(shared), 12345, 12345)
+    with pytest.raises(OutboxError, match=r"belongs to uid 12345, its folder to nobody .* runs as root"):
+        Outbox(shared / FILE).tallies()
+
+
+@needs_root
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_log_that_somebody_else_put_there_is_refused(shared: Path, suffix: str) -> None:
+    planted = Path(f"{an_outbox(shared)}{suffix}")
+    planted.write_bytes(b"")
+    os.chown(planted, 12345, 12345)
+    with pytest.raises(OutboxError, match="belongs to uid 12345"):
+        Outbox(shared / FILE).tallies()
+
+
+def test_a_file_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+    an_outbox(tmp_path).chmod(0o666)
+    with pytest.raises(OutboxError, match=f"everybody can write to {tmp_path / FILE}: chmod go-rwx"):
+        Outbox(tmp_path / FILE).tallies()
+
+
+def test_a_file_that_others_can_read_is_a_doubt(tmp_path: Path) -> None:
+    an_outbox(tmp_path).chmod(0o644)
+    assert [text for text in doubts(tmp_path / FILE) if "chmod 600" in text]
+
+
+# --- the folder
+
+
+def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+    an_outbox(tmp_path)
+    tmp_path.chmod(0o777)
+    with pytest.raises(
+        OutboxError, match=f"everybody can write to the folder {tmp_path}.* chmod o-w {tmp_path}, or set"
+    ):
+        Outbox(tmp_path / FILE).tallies()
+
+
+def test_in_a_sticky_folder_what_is_ours_is_used(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    assert an_outbox(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_a_group_can_write_to_is_a_doubt(tmp_path: Path, cli: Callable[..., Result], team: Team) -> None:
+    settings = tmp_path / "webhooks.ini"
+    settings.write_text(SETTINGS.format(url=team.url))
+    settings.chmod(0o600)
+    tmp_path.chmod(0o775)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 0, 12345)
+    elif not list(doubts(tmp_path / FILE)):
+        pytest.skip("the group of this user's folders is its own")
+    told = cli("check")
+    assert (told.code, f"can write to the folder {tmp_path}" in told.words) == (0, True)
+
+
+def test_a_folder_of_our_own_is_no_doubt(tmp_path: Path) -> None:
+    an_outbox(tmp_path)
+    assert list(doubts(tmp_path / FILE)) == []
+
+
+# --- links
+
+
+def test_a_link_of_ours_to_the_outbox_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    (tmp_path / FILE).symlink_to(tmp_path / "there" / "box.db")
+    an_outbox(tmp_path)
+    assert (tmp_path / "there" / "box.db").stat().st_size > 0
+
+
+@needs_root
+@pytest.mark.parametrize("target", ["precious.db", "not-there.db"])
+def test_root_follows_no_link_of_a_user_to_what_is_not_that_users(shared: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "precious.db").write_text("precious")
+    (shared / FILE).symlink_to(tmp_path / target)
+    os.chown(shared / FILE, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(OutboxError, match=r"is a link to .* by nobody .* not trusted: remove the link"):
+        Outbox(shared / FILE).tallies()
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("precious.db", "precious")]
+
+
+@pytest.mark.parametrize("name", ["url-1.lock", "url-1.note"])
+def test_a_link_in_the_place_of_a_lock_or_its_note_is_not_followed(tmp_path: Path, name: str) -> None:
+    precious, lock = tmp_path / "precious", url_lock(tmp_path / FILE, "1")
+    precious.write_text("precious")
+    (tmp_path / FILE).with_suffix(LOCKS).mkdir()
+    ((tmp_path / FILE).with_suffix(LOCKS) / name).symlink_to(precious)
+    with pytest.raises(OutboxError, match=f"{name} is .*a link: remove it"):
+        lock.take()
+    lock.note("note")
+    assert lock.noted() == ""
+    assert precious.read_text() == "precious"
+
+
+def test_a_link_in_the_place_of_the_folder_of_locks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / FILE).with_suffix(LOCKS).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutboxError, match=f"{(tmp_path / FILE).with_suffix(LOCKS)} is not a folder: remove it"):
+        url_lock(tmp_path / FILE, "1").take()
+
+
+def test_a_pipe_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).with_suffix(LOCKS).mkdir(mode=0o700)
+    os.mkfifo((tmp_path / FILE).with_suffix(LOCKS) / "url-1.lock")
+    with pytest.raises(OutboxError, match="it is a named pipe; accepted: a regular file"):
+        url_lock(tmp_path / FILE, "1").take()
+
+
+# --- two names
+
+
+def test_a_hard_link_to_the_outbox_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    os.link(an_outbox(tmp_path), tmp_path / "other" / FILE)
+    for path in (tmp_path / FILE, tmp_path / "other" / FILE):
+        with pytest.raises(OutboxError, match="has a second name"):
+            Outbox(path).tallies()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount the outbox, or its folder, a second time; return the outbox's other name: `mounted("folder")`."""
+    mounts: list[Path] = []
+
+    def mount(what: str) -> Path:
+        path, other = an_outbox(tmp_path), tmp_path / "another name"
+        other.mkdir(mode=0o700)
+        source, target = (path, other / FILE) if what == "file" else (tmp_path, other)
+        if what == "file":
+            target.touch(mode=0o600)
+        if subprocess.run(["mount", "--bind", source, target], capture_output=True).returncode:
+            pytest.skip("only root can mount")
+        mounts.append(target)
+        return other / FILE
+
+    yield mount
+    for target in mounts:
+        subprocess.run(["umount", "-l", target], check=True)
+
+
+def test_an_outbox_that_is_mounted_as_a_single_file_is_refused(mounted: Callable[[str], Path]) -> None:
+    with pytest.raises(OutboxError, match="is mounted as a single file, without its log"):
+        Outbox(mounted("file")).tallies()
+
+
+def test_a_folder_that_is_mounted_twice_has_the_same_locks(tmp_path: Path, mounted: Callable[[str], Path]) -> None:
+    other = mounted("folder")
+    lock = url_lock(tmp_path / FILE, "1")
+    assert (lock.take(), url_lock(other, "1").take()) == (True, False)
+    lock.release()
+
+
+# --- what does not pass is not waited for
+
+
+def test_a_scan_does_not_wait_for_an_outbox_that_cannot_be_used(tmp_path: Path, team: Team) -> None:
+    scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
+    a_host_database(tmp_path / "spiderfoot.db", scan)
+    an_outbox(tmp_path).chmod(0o666)
+    settings = load_mapping({"team": {"url": team.url, "events": "all"}, "drain_timeout": "1h"})
+    run = ScanRun(scan, settings, tmp_path)
+    run.begin()
+    ending = threading.Thread(target=run.end, daemon=True)
+    ending.start()
+    ending.join(PATIENCE)
+    assert not ending.is_alive()
+
+
+@needs_root
+def test_a_file_system_that_is_read_only_is_named(shared: Path, disk: Callable[..., Path]) -> None:
+    folder = disk()
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    with pytest.raises(OutboxError, match=f"the file system of {folder} is read-only") as caught:
+        Outbox(folder / FILE).tallies()
+    assert not isinstance(caught.value, OutboxBusyError)
+    with pytest.raises(OutboxError, match=f"the file system of {folder} is read-only") as caught:
+        Lock(folder / FILE, "1").take()
+    assert not isinstance(caught.value, OutboxBusyError)
+
+
+@needs_root
+def test_a_file_system_without_inodes_is_named_and_passes(disk: Callable[..., Path]) -> None:
+    folder = disk("nr_inodes=3")
+    fillers = [folder / "a", folder / "b"]
+    for file in fillers:
+        file.touch()
+    with pytest.raises(OutboxBusyError, match=f"the file system of {folder} has no inodes left"):
+        Outbox(folder / FILE).tallies()
+    subprocess.run(["mount", "-o", "remount,nr_inodes=20", folder], check=True)
+    with closing(Outbox(folder / FILE)) as outbox:
+        assert outbox.tallies()["waiting"] == 0
+
+
+@needs_root
+def test_a_log_that_finds_no_inode_is_named(disk: Callable[..., Path]) -> None:
+    folder = disk("nr_inodes=5")
+    an_outbox_of(folder)
+    (folder / "a").touch()
+    with pytest.raises(OutboxBusyError, match=f"the file system of {folder} has no inodes left"):
+        (folder / "b").touch()
+        Outbox(folder / FILE).tallies()
+
+
+def an_outbox_of(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=20", folder], check=True)
+    an_outbox(folder)
+    subprocess.run(["mount", "-o", "remount,nr_inodes=5", folder], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """A disk of its own: `disk("nr_inodes=3")`."""
+    folder = tmp_path / "disk"
+
+    def mount(*options: str) -> Path:
+        folder.mkdir()
+        how = ",".join(("size=4m", "mode=700", *options))
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", how, "tmpfs", folder], capture_output=True).returncode:
+            pytest.skip("only root can mount a disk")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "-l", folder], capture_output=True)
+
+
+def test_nothing_is_in_the_way_of_an_outbox_that_can_be_used(tmp_path: Path) -> None:
+    assert (obstacle(an_outbox(tmp_path)), identity(tmp_path / "nowhere")) == (None, None)

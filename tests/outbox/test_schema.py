@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.schema import VERSION, make_tables
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=0.05)
+
+
+def version(sql: sqlite3.Connection) -> int:
+    return int(sql.execute("PRAGMA user_version").fetchone()[0])
+
+
+def schema(sql: sqlite3.Connection) -> list[tuple[str, str]]:
+    return sql.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def test_a_new_file_gets_the_tables(tmp_path: Path) -> None:
+    sql = opened(tmp_path / "webhooks.db")
+    make_tables(sql)
+    assert version(sql) == VERSION
+
+
+def test_a_file_that_has_its_tables_is_left_as_it_is(tmp_path: Path) -> None:
+    sql = opened(tmp_path / "webhooks.db")
+    make_tables(sql)
+    before = schema(sql)
+    make_tables(sql)
+    assert schema(sql) == before
+
+
+def test_tables_that_cannot_be_made_leave_nothing_behind(tmp_path: Path) -> None:
+    sql = opened(tmp_path / "webhooks.db")
+    sql.execute("CREATE TABLE health (another TEXT)")  # one of the last tables is in the way
+    with pytest.raises(sqlite3.OperationalError):
+        make_tables(sql)
+    assert (version(sql), [name for name, _ in schema(sql)]) == (0, ["health"])
+
+
+def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
+    sql = opened(tmp_path / "webhooks.db")
+    sql.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(OutboxError):
+        make_tables(sql)
+    assert schema(sql) == []
+
+
+def test_a_file_of_a_newer_version_is_named_with_both_versions(tmp_path: Path) -> None:
+    path = tmp_path / "webhooks.db"
+    opened(path).execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(OutboxError) as caught:
+        Outbox(path).tallies()
+    assert str(caught.value).startswith(
+        f"outbox {path} was made by a newer sfwebhooks (schema {VERSION + 1}, known here: {VERSION})"
+    )
+
+
+def test_a_file_that_another_process_is_making_is_busy_not_broken(tmp_path: Path) -> None:
+    path = tmp_path / "webhooks.db"
+    other = opened(path)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OutboxBusyError):
+        Outbox(path).tallies()

@@ -1,0 +1,49 @@
+"""Two sources of a scan's numbers, compared type by type."""
+
+from __future__ import annotations
+
+import threading
+
+from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst
+from sfwebhooks.severity import Severity
+from tests.builders import NOW
+
+CVE, MAIL = "VULNERABILITY_CVE_HIGH", "EMAILADDR"
+
+
+def test_of_each_type_the_fuller_numbers_are_taken_whoever_has_them() -> None:
+    one = Tally([(CVE, Severity.HIGH, 8), (MAIL, Severity.INFO, 59)])
+    other = Tally([(CVE, Severity.HIGH, 12)])
+    for both in (one.fuller(other), other.fuller(one)):
+        assert (both.total, both.data["events_by_type"]) == (71, {MAIL: 59, CVE: 12})
+        assert (both.data["high_risk_events"], both.data["info_events"]) == (12, 59)
+
+
+def test_a_type_that_both_count_under_other_severities_is_not_counted_twice() -> None:
+    both = Tally([(MAIL, Severity.INFO, 3)]).fuller(Tally([(MAIL, Severity.INFO, 2), (MAIL, Severity.CRITICAL, 2)]))
+    assert (both.total, both.data["info_events"], both.data["high_risk_events"]) == (4, 2, 2)
+
+
+def test_nothing_is_a_tally_too() -> None:
+    assert Tally().fuller(Tally()).data == {
+        **dict.fromkeys(
+            ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events"), 0
+        ),
+        "events_by_severity": dict.fromkeys(("critical", "high", "medium", "low", "info"), 0),
+        "events_by_type": {},
+    }
+
+
+def test_it_is_read_while_it_grows() -> None:
+    growing = Tally()
+    adding = threading.Thread(target=lambda: [growing.add(f"TYPE_{number}", Severity.INFO) for number in range(5000)])
+    adding.start()
+    while adding.is_alive():
+        assert growing.fuller(Tally()).total <= 5000
+    assert growing.total == 5000
+
+
+def test_the_worst_are_each_there_once_and_the_newest_first() -> None:
+    found = [TopFinding(CVE, "d", Severity.HIGH, NOW + number, "m", f"h{number}") for number in range(TOP_MAX + 2)]
+    found.append(TopFinding(CVE, "d", Severity.CRITICAL, NOW - 1, "m", "old"))
+    assert [one.hash for one in worst([*found, *found])] == ["old", *(f"h{number}" for number in range(11, 2, -1))]

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.endpoints import Secret
+from sfwebhooks.formats.content import Content
+from sfwebhooks.network.tls import context_for
+from sfwebhooks.receive.server import BODY_MAX, Checks, Received, Receiver, server_context
+from sfwebhooks.signing import Request, sign
+from tests.builders import a_delivery, an_endpoint
+from tests.conftest import PATIENCE, Team
+
+SECRET = "the secret of both"
+BODY = b'{"event_type":"scan_started","data":{},"metadata":{"sequence":1}}'
+
+
+def signed(secret: str = SECRET, age: float = 0.0, api_key: str = "") -> Request:
+    """Return a request that was signed so many seconds ago."""
+    endpoint = an_endpoint(secrets=[secret] if secret else [], api_key=Secret(api_key) if api_key else None)
+    return sign(Content(BODY), a_delivery(), endpoint, time.time() - age)
+
+
+def post(team: Team, request: Request, tls: ssl.SSLContext | None = None) -> tuple[int, bytes]:
+    """Send a request as it is; return status and body of the reply."""
+    with contextlib.closing(connection_to(team, tls)) as connection:
+        return exchange(connection, request)
+
+
+def connection_to(team: Team, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+    port = team.receiver.server_address[1]
+    if tls:
+        return http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=tls)
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+
+
+def exchange(connection: http.client.HTTPConnection, request: Request) -> tuple[int, bytes]:
+    connection.request("POST", "/webhook", request.body, request.headers)
+    reply = connection.getresponse()
+    return reply.status, reply.read()
+
+
+def problems(team: Team, request: Request) -> tuple[str, ...]:
+    post(team, request)
+    return team.got[0].problems
+
+
+# --- verification
+
+
+def test_a_delivery_that_is_signed_rightly_has_no_problems(receive: Callable[..., Team]) -> None:
+    assert problems(receive([SECRET]), signed()) == ()
+
+
+def test_one_of_several_secrets_is_enough(receive: Callable[..., Team]) -> None:
+    assert problems(receive(["the next one", SECRET]), signed()) == ()
+
+
+def test_signatures_are_not_asked_for_without_a_secret(receive: Callable[..., Team]) -> None:
+    assert problems(receive(), signed(secret="")) == ()
+
+
+def test_another_secret_is_said_of_both_signatures(receive: Callable[..., Team]) -> None:
+    assert problems(receive([SECRET]), signed("another one")) == (
+        "X-SpiderFoot-Signature does not fit: another secret, or the body was changed on the way",
+        "webhook-signature does not fit: another secret, or id, timestamp or body were changed on the way",
+    )
+
+
+def test_missing_signatures_are_said(receive: Callable[..., Team]) -> None:
+    assert problems(receive([SECRET]), signed(secret="")) == (
+        "X-SpiderFoot-Signature is missing: does the sender have a secret?",
+        "webhook-id, webhook-timestamp or webhook-signature is missing",
+    )
+
+
+def test_a_changed_body_is_said(receive: Callable[..., Team]) -> None:
+    request = signed()
+    changed = Request(request.url, request.headers, request.body.replace(b"1", b"2"))
+    assert len(problems(receive([SECRET]), changed)) == 2
+
+
+def test_a_changed_id_is_said(receive: Callable[..., Team]) -> None:
+    request = signed()
+    request.headers["webhook-id"] = "another"
+    assert problems(receive([SECRET]), request) == (
+        "webhook-signature does not fit: another secret, or id, timestamp or body were changed on the way",
+    )
+
+
+def test_an_old_timestamp_is_said_with_its_age(receive: Callable[..., Team]) -> None:
+    (problem,) = problems(receive([SECRET]), signed(age=1000))
+    assert problem.startswith("webhook-timestamp is 100") and "s old" in problem
+
+
+def test_a_timestamp_in_the_future_is_said(receive: Callable[..., Team]) -> None:
+    (problem,) = problems(receive([SECRET]), signed(age=-1000))
+    assert "s in the future" in problem
+
+
+def test_a_timestamp_that_is_no_number_is_said(receive: Callable[..., Team]) -> None:
+    request = signed()
+    request.headers["webhook-timestamp"] = "now"
+    assert "webhook-timestamp is not in whole seconds" in problems(receive([SECRET]), request)
+
+
+@pytest.mark.parametrize("key", ["", "another one"], ids=["missing", "another one"])
+def test_a_missing_or_wrong_bearer_token_is_said(receive: Callable[..., Team], key: str) -> None:
+    found = problems(receive(api_key="the right one"), signed(api_key=key))
+    assert found == ("the bearer token is missing or another one",)
+
+
+def test_a_bearer_token_of_any_characters_is_compared_without_a_crash() -> None:
+    assert Checks(api_key="the right one").problems({"Authorization": "Bearer \udcff\u0661"}, b"")
+
+
+def test_the_right_bearer_token_is_taken(receive: Callable[..., Team]) -> None:
+    assert problems(receive(api_key="the right one"), signed(api_key="the right one")) == ()
+
+
+def test_a_delivery_that_is_not_verified_gets_401_and_the_reasons(receive: Callable[..., Team]) -> None:
+    status, body = post(receive([SECRET]), signed(secret=""))
+    assert (status, b"X-SpiderFoot-Signature is missing" in body) == (401, True)
+
+
+def test_a_delivery_that_is_verified_gets_the_chosen_status(receive: Callable[..., Team]) -> None:
+    team = receive([SECRET])
+    team.answer = 503
+    assert post(team, signed())[0] == 503
+
+
+# --- what it got
+
+
+def test_a_delivery_is_kept_as_it_came(receive: Callable[..., Team]) -> None:
+    team, request = receive(), signed()
+    post(team, request)
+    (got,) = team.got
+    assert (got.path, got.body, got.headers["x-spiderfoot-delivery"]) == ("/webhook", BODY, a_delivery().id)
+
+
+def test_the_message_is_the_body_as_json() -> None:
+    assert Received(0.0, "/", {}, BODY, (), "").message["event_type"] == "scan_started"
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[1]", b'"text"', b"\xff\xfe", b"null"])
+def test_a_body_that_is_no_object_is_an_empty_message(body: bytes) -> None:
+    assert Received(0.0, "/", {}, body, (), "").message == {}
+
+
+def test_the_name_in_the_client_certificate_is_told(
+    receive: Callable[..., Team], mtls: ssl.SSLContext, authority: Authority, client_identity: Identity
+) -> None:
+    team = receive(tls=mtls)
+    endpoint = an_endpoint(ca_bundle=authority.cert, client_cert=client_identity.cert, client_key=client_identity.key)
+    post(team, signed(), context_for(endpoint))
+    assert team.got[0].client == "spiderfoot"
+
+
+def test_there_is_no_client_name_without_a_client_certificate(receive: Callable[..., Team]) -> None:
+    team = receive()
+    post(team, signed())
+    assert team.got[0].client == ""
+
+
+# --- http
+
+
+def test_several_deliveries_come_over_one_connection(receive: Callable[..., Team]) -> None:
+    team = receive()
+    with contextlib.closing(connection_to(team)) as connection:
+        statuses = [exchange(connection, signed())[0] for _ in range(3)]
+    assert statuses == [200] * 3
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_reply_that_may_have_no_body_leaves_the_connection_usable(receive: Callable[..., Team], status: int) -> None:
+    team = receive()
+    team.answer = status
+    with contextlib.closing(connection_to(team)) as connection:
+        replies = [exchange(connection, signed()) for _ in range(3)]
+    assert replies == [(status, b"")] * 3
+
+
+def raw(team: Team, head: bytes) -> bytes:
+    """Send these bytes and return the first line of what comes back."""
+    with socket.create_connection(team.receiver.server_address[:2], PATIENCE) as connection:
+        connection.sendall(head)
+        return connection.makefile("rb").readline()
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        (b"Transfer-Encoding: chunked", b"411"),
+        (b"Content-Length: -1", b"411"),
+        (b"Content-Length: \xb2", b"411"),
+        (b"Content-Length: %d" % (BODY_MAX + 1), b"413"),
+        (b"Content-Length: " + b"9" * 5000, b"413"),
+    ],
+    ids=["chunked", "negative", "no ASCII digit", "too large", "absurd"],
+)
+def test_a_body_without_a_usable_length_is_refused(receive: Callable[..., Team], length: bytes, status: bytes) -> None:
+    assert raw(receive(), b"POST / HTTP/1.1\r\n" + length + b"\r\n\r\n").split()[1] == status
+
+
+def test_a_person_with_a_browser_is_told_what_this_is(receive: Callable[..., Team]) -> None:
+    with contextlib.closing(connection_to(receive())) as connection:
+        connection.request("GET", "/")
+        assert b"send deliveries here with POST" in connection.getresponse().read()
+
+
+def wait_for_connections() -> None:
+    """Return once no receiver of this process serves a connection any more."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("Thread-"):
+            thread.join(PATIENCE)
+
+
+def test_a_sender_that_goes_away_is_no_news(receive: Callable[..., Team], capfd: pytest.CaptureFixture[str]) -> None:
+    team = receive()
+    with socket.create_connection(team.receiver.server_address[:2], PATIENCE) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
+    post(team, signed())  # another connection: the first one is being served by now
+    wait_for_connections()
+    assert (len(team.got), capfd.readouterr().err) == (1, "")
+
+
+def test_a_bug_in_what_is_done_with_a_delivery_is_told(
+    receive: Callable[..., Team], capfd: pytest.CaptureFixture[str]
+) -> None:
+    team = receive()
+    team.answer = lambda received: 1 // 0
+    with pytest.raises(http.client.RemoteDisconnected):
+        post(team, signed())
+    wait_for_connections()
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+# --- TLS
+
+
+def test_a_client_without_a_certificate_is_refused_with_a_reason(
+    receive: Callable[..., Team], mtls: ssl.SSLContext, authority: Authority
+) -> None:
+    team = receive(tls=mtls)
+    with pytest.raises(ssl.SSLError):
+        post(team, signed(), context_for(an_endpoint(ca_bundle=authority.cert)))
+    assert team.wait_for_refusal() == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+
+
+def test_a_client_of_another_ca_is_refused_with_a_reason(
+    receive: Callable[..., Team], mtls: ssl.SSLContext, authority: Authority, other_authority: Authority
+) -> None:
+    team, wrong = receive(tls=mtls), other_authority.issue("stranger", client=True)
+    endpoint = an_endpoint(ca_bundle=authority.cert, client_cert=wrong.cert, client_key=wrong.key)
+    with pytest.raises(ssl.SSLError):
+        post(team, signed(), context_for(endpoint))
+    assert team.wait_for_refusal() == "CERTIFICATE_VERIFY_FAILED"
+
+
+def test_a_client_that_does_not_trust_us_is_told_with_a_reason(
+    receive: Callable[..., Team], https: ssl.SSLContext, other_authority: Authority
+) -> None:
+    team = receive(tls=https)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        post(team, signed(), context_for(an_endpoint(ca_bundle=other_authority.cert)))
+    assert team.wait_for_refusal() == "TLSV1_ALERT_UNKNOWN_CA"
+
+
+def test_plain_http_to_an_https_receiver_is_refused_with_a_reason(
+    receive: Callable[..., Team], https: ssl.SSLContext
+) -> None:
+    team = receive(tls=https)
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        post(team, signed())
+    assert team.wait_for_refusal() == "HTTP_REQUEST"
+
+
+def test_a_client_that_never_shakes_hands_keeps_nobody_waiting(
+    receive: Callable[..., Team], https: ssl.SSLContext, authority: Authority
+) -> None:
+    team = receive(tls=https)
+    with socket.create_connection(team.receiver.server_address[:2], PATIENCE):
+        status, _ = post(team, signed(), context_for(an_endpoint(ca_bundle=authority.cert)))
+    assert status == 200
+
+
+def test_an_encrypted_key_is_an_error_and_no_question(authority: Authority) -> None:
+    locked = authority.issue("locked-receiver", password=b"secret")
+    with pytest.raises(OSError, match=r"(?i)password|decrypt|pem|ssl"):
+        server_context(locked.cert, locked.key)
+
+
+def test_a_missing_certificate_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        server_context(tmp_path / "nowhere.pem", tmp_path / "nowhere.pem")
+
+
+# --- start and stop
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver(Checks())
+    receiver.start()
+    yield receiver
+    receiver.server_close()
+
+
+def test_the_url_says_where_to_send_to(receiver: Receiver) -> None:
+    assert receiver.url == f"http://127.0.0.1:{receiver.server_address[1]}/webhook"
+
+
+def test_stop_frees_the_port(receiver: Receiver) -> None:
+    receiver.stop()
+    assert receiver.socket.fileno() == -1
+
+
+def test_stop_ends_connections_that_are_kept_alive(receive: Callable[..., Team]) -> None:
+    team = receive()
+    with contextlib.closing(connection_to(team)) as connection:
+        exchange(connection, signed())
+        team.receiver.stop()
+        with pytest.raises((http.client.HTTPException, OSError)):
+            exchange(connection, signed())
+
+
+def test_brackets_without_end_are_no_message() -> None:
+    assert Received(0.0, "/", {}, b"[" * 200_000, (), "").messages == []

@@ -1,0 +1,636 @@
+"""`sfwebhooks backfill`: a scan that is over, told to an endpoint that has none of it, or a part."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.catalogue.json_schema import document
+from sfwebhooks.cli import main
+from sfwebhooks.cli.backfill import GO_ON
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, finding_id, lifecycle_id
+from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.pipeline import accept
+from sfwebhooks.receive.completeness import Books
+from sfwebhooks.receive.server import Received
+from sfwebhooks.scan.backfill import RULES_SECONDS
+from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.lifecycle import started
+from sfwebhooks.scan.recovery import tell_end
+from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
+from tests.conftest import Gate, Result, Team, sql
+from tests.filled import send
+from tests.hosted import TYPES, a_finished_scan, correlate
+
+pytestmark = pytest.mark.usefixtures("own_signals")
+ID = "5C4A0001"
+FINDINGS = 10
+
+
+@dataclass
+class Setup:
+    """A finished scan in SpiderFoot's database, and two teams with an endpoint each."""
+
+    folder: Path
+    outbox: Outbox
+    scan: Scan
+    team: Team
+    late: Team
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(an_endpoint(name, one.url, events=("all",)) for name, one in self.teams.items())
+
+    @property
+    def teams(self) -> dict[str, Team]:
+        return {"team": self.team, "late": self.late}
+
+    def configure(self, events: str = "all", more: str = "") -> None:
+        sections = [
+            f"[webhooks.{name}]\nurl = {team.url}\nevents = {events}\n{more}" for name, team in self.teams.items()
+        ]
+        path = self.folder / "webhooks.ini"
+        path.write_text("".join(sections), encoding="utf-8")
+        path.chmod(0o600)
+
+    def begin(self, *endpoints: str) -> None:
+        """Begin the scan as it is begun live."""
+        wanted = [(name, "scan_started") for name in endpoints or ("team",)]
+        self.outbox.begin_scan(self.scan, started(self.scan), wanted, NOW)
+
+    def accept(self, *numbers: int) -> None:
+        """Accept findings as a live scan does, with the whole of their data."""
+        accept([live(self.scan, number) for number in numbers], self.endpoints[:1], self.outbox, NOW)
+
+    def end(self, late: str = "") -> None:
+        """Tell the end to the team."""
+        tell_end(self.outbox, self.endpoints[:1], self.scan, late=late)
+
+    def sequences(self, endpoint: str) -> list[int]:
+        rows = sql(self.outbox, f"SELECT sequence FROM delivery WHERE endpoint = '{endpoint}' ORDER BY 1")
+        return [row[0] for row in rows]
+
+
+def live(scan: Scan, number: int) -> WebhookEvent:
+    finding = a_finding(hash=f"hash-{number}", type=TYPES[number % len(TYPES)], data=f"the whole of {number}")
+    return to_event(finding, scan, "Words")
+
+
+def events_of(scan: Scan, findings: int = FINDINGS) -> list[str]:
+    """Return the ids of all events of the scan, in the order of a live one."""
+    hashes = ["target", *(f"hash-{number}" for number in range(findings))]
+    return [
+        lifecycle_id(scan.id, "started"),
+        *(finding_id(scan.id, name) for name in hashes),
+        correlation_id(scan.id, "cloud_bucket_open", "Open: a"),
+        lifecycle_id(scan.id, "correlations"),
+        lifecycle_id(scan.id, "ended"),
+    ]
+
+
+def told(team: Team) -> list[str]:
+    """Return the ids of the events that came, in the order of their numbers, each as often as it came."""
+    return [meta["event_id"] for meta in sorted(metas(team), key=lambda one: int(one["sequence"]))]
+
+
+def of_scan(team: Team) -> list[Received]:
+    """Return what came, but for alerts."""
+    return [received for received in team.got if received.message["event_type"] != "system_alert"]
+
+
+def metas(team: Team) -> list[dict[str, Any]]:
+    return [received.message["metadata"] for received in team.got]
+
+
+def first(number: int) -> Callable[[Received], int]:
+    """Return an answer that takes so many, and then no more."""
+    taken: list[str] = []
+
+    def answer(received: Received) -> int:
+        taken.append(received.headers["webhook-id"])
+        return 200 if len(taken) <= number else 503
+
+    return answer
+
+
+@pytest.fixture
+def setup(tmp_path: Path, outbox: Outbox, receive: Callable[..., Team]) -> Setup:
+    scan = a_scan(ID, database=str(tmp_path / "spiderfoot.db"))
+    a_finished_scan(Path(scan.database), scan, FINDINGS)
+    correlate(Path(scan.database), scan, a_correlation(title="Open: a"), ["hash-0", "hash-1"])
+    made = Setup(tmp_path, outbox, scan, receive(), receive())
+    made.configure()
+    return made
+
+
+@pytest.fixture
+def backfill(setup: Setup, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run `sfwebhooks backfill SCAN --endpoint NAME`: `backfill("late", "--again")`."""
+
+    def run(endpoint: str, *arguments: str, scan: str = ID) -> Result:
+        code = main(["backfill", scan, "--endpoint", endpoint, "--folder", str(setup.folder), *arguments])
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    return run
+
+
+def test_a_scan_without_webhooks_is_told_from_its_beginning_to_its_end(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    result = backfill("team")
+    assert (result.code, result.err) == (0, "")
+    assert told(setup.team) == events_of(setup.scan)
+    assert sorted(one["sequence"] for one in metas(setup.team)) == list(range(1, 15 + 1))
+    assert "15 delivered, 0 waiting, 0 dead." in result.out
+    assert setup.late.got == []
+
+
+def test_each_message_says_that_it_is_not_live(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    assert {one.get("backfilled") for one in metas(setup.team)} == {True}
+    assert {received.headers.get("X-SpiderFoot-Replay") for received in setup.team.got} == {"true"}
+
+
+def test_what_came_live_does_not_say_so_and_is_the_same_when_it_is_sent_again(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    setup.begin()
+    setup.accept(1, 2)
+    setup.end()
+    main(["drain", "--folder", str(setup.folder)])
+    live_bodies = [received.body for received in setup.team.got]
+    assert not any("backfilled" in one for one in metas(setup.team))
+    assert not any("X-SpiderFoot-Replay" in received.headers for received in setup.team.got)
+    backfill("team", "--again")
+    bodies = {received.headers["webhook-id"]: received.body for received in setup.team.got[len(live_bodies) :]}
+    again = [one for one in bodies.values() if b'"backfilled"' not in one]
+    assert sorted(again) == sorted(live_bodies)
+
+
+def test_its_target_and_times_are_those_of_the_scan(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    by_name = {received.message["event_type"]: received.message for received in setup.team.got}
+    begin, end = by_name["scan_started"], by_name["scan_completed"]
+    assert {one["data"]["target_type"] for one in by_name.values()} == {"INTERNET_NAME"}
+    assert (begin["timestamp"], end["timestamp"]) == ("2026-11-21T10:00:00Z", "2026-11-21T10:01:00Z")
+    assert (end["data"]["status"], end["data"]["events_found"]) == ("FINISHED", FINDINGS + 1)
+    assert begin["metadata"]["scan_name"] == setup.scan.name
+
+
+def receipt(team: Team) -> dict[str, Any]:
+    (end,) = [one.message for one in team.got if one.message["metadata"]["event_id"] == lifecycle_id(ID, "ended")]
+    told = end["data"]["receipt"]
+    assert told["accepted"] == told["last_sequence"] - told["first_sequence"] + 1
+    return {key: told[key] for key in ("first_sequence", "last_sequence", "withheld", "not_wanted")}
+
+
+def test_with_the_end_comes_the_receipt_by_which_an_endpoint_knows_that_it_has_all(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    backfill("team")
+    assert receipt(setup.team) == {
+        "first_sequence": 1,
+        "last_sequence": 15,
+        "withheld": 0,
+        "not_wanted": 0,
+    }
+    setup.configure("high_risk_event, scan_*")
+    backfill("late")
+    assert receipt(setup.late) == {
+        "first_sequence": 1,
+        "last_sequence": 6,
+        "withheld": 0,
+        "not_wanted": 7,
+    }
+    before = receipt(setup.team)
+    setup.team.got.clear()
+    backfill("team", "--again")
+    assert receipt(setup.team) == before, "the same bytes each time"
+
+
+def test_an_endpoint_gets_what_it_asks_for(setup: Setup, backfill: Callable[..., Result]) -> None:
+    setup.configure("high_risk_event, correlation_found")
+    assert backfill("team").code == 0
+    names = [received.message["event_type"] for received in setup.team.got]
+    assert sorted(names) == ["correlation_found", *["high_risk_event"] * 4]
+
+
+def test_nobody_else_is_told_of_it_afterwards(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    assert main(["drain", "--folder", str(setup.folder)]) == 0
+    assert (setup.late.got, len(setup.team.got)) == ([], 15)
+
+
+def test_a_second_backfill_has_nothing_to_send(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    result = backfill("team")
+    assert (result.code, "told all that it asks for" in result.out, len(setup.team.got)) == (0, True, 15)
+
+
+def test_a_scan_that_was_half_delivered_is_told_completely(setup: Setup, backfill: Callable[..., Result]) -> None:
+    setup.begin()
+    setup.accept(0, 1, 2, 3)
+    for _ in range(3):
+        send(setup.outbox)
+    setup.end()
+    assert backfill("team").code == 0
+    already = events_of(setup.scan)[:1] + [finding_id(ID, f"hash-{number}") for number in (0, 1)]
+    assert (set(told(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)) - set(already), 15 - 3)
+    assert setup.sequences("team") == list(range(1, 15 + 1))
+
+
+def test_and_so_is_another_endpoint_with_the_texts_that_were_told_live(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    setup.begin()
+    setup.accept(0, 1, 2, 3)
+    setup.end()
+    assert backfill("late").code == 0
+    assert (set(told(setup.late)), len(setup.late.got)) == (set(events_of(setup.scan)), 15)
+    assert setup.sequences("late") == list(range(1, 15 + 1))
+    assert told(setup.late)[-1] == lifecycle_id(ID, "ended")
+    texts = {received.message["data"].get("data") for received in setup.late.got}
+    assert {"the whole of 0", "d 4"} <= texts
+    assert {received.headers["webhook-id"] for received in setup.late.got} == {
+        delivery_id(event, "late") for event in events_of(setup.scan)
+    }
+
+
+def test_what_an_endpoint_did_not_take_is_sent_by_the_next_backfill(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    setup.configure(more="concurrency = 1\nretry_schedule = 1h\n")
+    setup.team.answer = first(5)
+    result = backfill("team", "--timeout", "1s")
+    assert (result.code, "team: 10 waiting" in result.out) == (1, True)
+    delivered = set(told(setup.team)[:5])
+    setup.team.answer = 200
+    refused = len(setup.team.got)
+    assert backfill("team").code == 0
+    again = [received.message["metadata"]["event_id"] for received in setup.team.got[refused:]]
+    assert sorted(again) == sorted(set(events_of(setup.scan)) - delivered)
+
+
+def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    backfill("team")
+    with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
+        connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'high_risk_event'")
+    before = {received.headers["webhook-id"] for received in of_scan(setup.team)}
+    setup.team.answer, setup.team.got[:] = 200, []
+    result = backfill("team", "--again")
+    again = of_scan(setup.team)
+    assert (result.code, "15 deliveries to make" in result.out) == (0, True)
+    assert ({received.headers["webhook-id"] for received in again}, len(again)) == (before, 15)
+    assert {received.headers.get("X-SpiderFoot-Replay") for received in again} == {"true"}
+    assert sorted(one.message["metadata"]["sequence"] for one in again) == list(range(1, 15 + 1))
+
+
+def test_without_again_the_dead_are_left_alone_and_named(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
+        connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'scan_completed'")
+    result = backfill("team")
+    assert (result.code, len(of_scan(setup.team))) == (0, 15)
+    assert f"The dead ones: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
+
+
+def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    backfill("team")
+    with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
+        connection.execute("DELETE FROM delivery WHERE sequence < 4")
+        connection.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM delivery)")
+    refused = backfill("team")
+    assert (refused.code, len(setup.team.got)) == (1, 15)
+    assert f"3 deliveries of scan {ID} to team are no longer in the outbox" in refused.err
+    setup.team.got.clear()
+    assert backfill("team", "--again").code == 0
+    assert (set(told(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)), 15)
+    assert setup.sequences("team") == list(range(1, 15 + 1))
+    assert told(setup.team)[-1] == lifecycle_id(ID, "ended")
+
+
+def forget(setup: Setup) -> None:
+    """Delete all that was settled, as it is deleted for its age."""
+    assert Records(setup.outbox.path).prune(time.time() + 1e6, 0, 0)
+
+
+def test_and_after_that_all_is_known_again(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    forget(setup)
+    assert backfill("team").code == 1
+    assert backfill("team", "--again").code == 0
+    assert len(setup.team.got) == 2 * 15
+    result = backfill("team")
+    assert (result.code, "told all that it asks for" in result.out, len(setup.team.got)) == (0, True, 2 * 15)
+
+
+@pytest.mark.parametrize("kept", ["", "sequence BETWEEN 4 AND 8", "name = 'scan_completed'", "sequence % 2"])
+def test_what_was_deleted_and_is_sent_again_is_renumbered_and_complete(
+    setup: Setup, backfill: Callable[..., Result], kept: str
+) -> None:
+    backfill("team")
+    before, setup.team.got[:] = list(setup.team.got), []
+    if kept:
+        sql(setup.outbox, f"UPDATE delivery SET settled_at = 9e9 WHERE {kept}")
+    forget(setup)
+    assert backfill("team", "--again").code == 0
+    numbers = {"first_sequence": 1, "last_sequence": 15}
+    assert receipt(setup.team) == {**numbers, "withheld": 0, "not_wanted": 0}
+    for messages in (setup.team.got, [*before, *setup.team.got]):  # of one that came new, and of one that knows all
+        books = Books()
+        *_, account = (account for one in messages if (account := books.enter(one.message)))
+        assert account.complete and "15 of 15 messages" in str(account)
+
+
+def test_one_that_was_stopped_after_the_renumbering_goes_on_without_again(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    backfill("team")
+    sql(setup.outbox, "UPDATE delivery SET settled_at = 9e9 WHERE sequence BETWEEN 4 AND 8")
+    forget(setup)
+    setup.team.got.clear()
+    assert setup.outbox.renumber(ID, "team", lifecycle_id(ID, "ended"), NOW, 0.0) > 0
+    assert backfill("team").code == 0
+    books = Books()
+    *_, account = (account for one in setup.team.got if (account := books.enter(one.message)))
+    assert account.complete and "15 of 15 messages" in str(account)
+    assert setup.sequences("team") == list(range(1, 15 + 1))
+
+
+@pytest.mark.parametrize(("late", "name"), [("host_stopped", "scan_aborted"), ("process_died", "scan_failed")])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_end_is_the_one_that_was_told(
+    setup: Setup, backfill: Callable[..., Result], late: str, name: str, kept: bool
+) -> None:
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        connection.execute("UPDATE tbl_scan_instance SET status = 'RUNNING', ended = 0")
+    setup.begin()
+    setup.end(late=late)
+    if not kept:  # it was deleted for its age
+        with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
+            connection.execute(f"DELETE FROM delivery WHERE name = '{name}'")
+            connection.execute(f"DELETE FROM event WHERE type = '{name}'")
+    assert backfill("late").code == 0
+    (end,) = (one.message for one in setup.late.got if one.message["metadata"]["event_id"] == lifecycle_id(ID, "ended"))
+    assert (end["event_type"], end["data"]["reason"]) == (name, late)
+
+
+def test_results_without_rules_of_a_failed_scan_have_no_correlations(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        connection.execute("UPDATE tbl_scan_instance SET status = 'ABORTED'")
+    assert backfill("team").code == 0
+    names = {received.message["event_type"] for received in setup.team.got}
+    assert {name for name in names if name.startswith(("scan", "corr"))} == {"scan_started", "scan_aborted"}
+
+
+# --- what is refused
+
+
+def test_an_unknown_scan_is_refused_with_the_nearest_one(setup: Setup, backfill: Callable[..., Result]) -> None:
+    result = backfill("team", scan="5c4a0007")
+    assert (result.code, setup.team.got) == (1, [])
+    assert f'SpiderFoot\'s database in {setup.folder} has no scan "5c4a0007". Did you mean "{ID}"?\n' in result.err
+    assert f"The last ones: {ID}." in backfill("team", scan="../../etc").err
+
+
+def test_an_unknown_endpoint_is_refused_with_the_nearest_one(backfill: Callable[..., Result]) -> None:
+    result = backfill("taem")
+    assert result.code == 1
+    assert 'no endpoint is called "taem"; there are: team, late. Did you mean "team"?' in result.err
+
+
+def test_without_spiderfoots_database_that_is_said(setup: Setup, backfill: Callable[..., Result]) -> None:
+    Path(setup.scan.database).write_bytes(b"rubbish" * 1000)
+    result = backfill("team")
+    assert (result.code, f"SpiderFoot's database in {setup.folder} cannot be read" in result.err) == (1, True)
+    Path(setup.scan.database).unlink()
+    result = backfill("team")
+    assert (result.code, f'has no scan "{ID}". The last ones: none.' in result.err) == (1, True)
+
+
+def test_a_scan_that_runs_is_refused(setup: Setup, backfill: Callable[..., Result]) -> None:
+    setup.begin()
+    lock = scan_lock(setup.outbox.path, ID)
+    assert lock.take()
+    result = backfill("late")
+    lock.release()
+    assert (result.code, setup.late.got) == (1, [])
+    assert result.err == f"sfwebhooks: scan {ID} still runs: what it finds is told as it is found\n"
+
+
+def test_a_scan_that_is_backfilled_by_somebody_else_is_refused(setup: Setup, backfill: Callable[..., Result]) -> None:
+    lock = scan_lock(setup.outbox.path, ID)
+    assert lock.take()
+    result = backfill("late")
+    lock.release()
+    assert (result.code, setup.late.got) == (1, [])
+    assert "another process is telling its end or backfills it" in result.err
+
+
+def test_a_scan_that_died_is_first_told_to_all_as_drain_does(setup: Setup, backfill: Callable[..., Result]) -> None:
+    setup.begin("team")
+    assert backfill("late").code == 0
+    assert set(told(setup.team)) == set(told(setup.late)) == set(events_of(setup.scan))
+
+
+def test_while_the_events_of_an_endpoint_are_not_known_a_dead_scan_waits(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    setup.begin()
+    with (setup.folder / "webhooks.ini").open("a") as file:
+        file.write("[webhooks.wrong]\nurl = https://wrong.example/\nevents = nonsense\n")
+    result = backfill("team")
+    assert (result.code, f"the end of scan {ID} is not told yet; sfwebhooks drain says why" in result.err) == (1, True)
+
+
+def test_of_a_scan_without_webhooks_somebody_must_say_that_it_is_dead(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        connection.execute("UPDATE tbl_scan_instance SET status = 'RUNNING', ended = 0")
+    refused = backfill("team")
+    assert (refused.code, setup.team.got) == (1, [])
+    assert (
+        f"SpiderFoot says that scan {ID} is RUNNING; if its process is gone for good, say so with --dead" in refused.err
+    )
+    assert backfill("team", "--dead").code == 0
+    assert "scan_failed" in [received.message["event_type"] for received in setup.team.got]
+
+
+def finish(setup: Setup, ago: float, status: str = "FINISHED") -> None:
+    """Let the scan have ended some seconds ago, with nothing in its log about its correlations."""
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        ended = (time.time() - ago) * 1000
+        connection.execute("UPDATE tbl_scan_instance SET status = ?, ended = ?", (status, ended))
+
+
+def log(setup: Setup, message: str) -> None:
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        connection.execute("INSERT INTO tbl_scan_log VALUES (?, 0, 'sfscan', 'STATUS', ?)", (ID, message))
+
+
+def test_a_scan_without_webhooks_waits_for_its_correlations(setup: Setup, backfill: Callable[..., Result]) -> None:
+    finish(setup, ago=5)
+    log(setup, f"Running 37 correlation rules on scan {ID}.")
+    refused = backfill("team")
+    assert (refused.code, setup.team.got) == (1, [])
+    assert f"scan {ID} has just finished, and SpiderFoot may still look for its correlations" in refused.err
+    assert "at the latest 10 minutes after its end, or say with --dead that" in refused.err
+    log(setup, f"Scan [{ID}] completed.")
+    assert (backfill("team").code, len(setup.team.got)) == (0, 15)
+
+
+def test_but_not_for_ever(setup: Setup, backfill: Callable[..., Result]) -> None:
+    finish(setup, ago=RULES_SECONDS + 1)
+    assert (backfill("team").code, len(setup.team.got)) == (0, 15)
+
+
+def test_and_not_if_somebody_says_that_it_is_dead(setup: Setup, backfill: Callable[..., Result]) -> None:
+    finish(setup, ago=5)
+    assert (backfill("team", "--dead").code, len(setup.team.got)) == (0, 15)
+
+
+def test_nor_if_it_was_aborted(setup: Setup, backfill: Callable[..., Result]) -> None:
+    finish(setup, ago=5, status="ABORTED")
+    assert (backfill("team").code, len(setup.team.got)) == (0, 13)
+
+
+def test_nor_if_it_was_told_live(setup: Setup, backfill: Callable[..., Result]) -> None:
+    setup.begin()
+    finish(setup, ago=5)
+    setup.end()
+    assert (backfill("late").code, len(setup.late.got)) == (0, 15)
+
+
+def test_it_sends_nothing_when_webhooks_are_stopped(
+    setup: Setup, backfill: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
+    assert (backfill("team").code, setup.team.got) == (1, [])
+
+
+# --- pace, progress, being stopped
+
+
+def test_rate_spreads_when_they_are_put_into_the_outbox(setup: Setup, backfill: Callable[..., Result]) -> None:
+    assert backfill("team", "--rate", "50/s").code == 0
+    (span,) = sql(setup.outbox, "SELECT max(accepted_at) - min(accepted_at) FROM delivery WHERE sequence > 1")[0]
+    assert span > 13 * 0.02 - 0.01
+    assert told(setup.team) == events_of(setup.scan)
+
+
+def test_rate_spreads_those_that_are_sent_again_too(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    assert backfill("team", "--again", "--rate", "50/s").code == 0
+    due = [row[0] for row in sql(setup.outbox, "SELECT accepted_at FROM delivery ORDER BY number")]
+    assert [round(later - sooner, 3) for sooner, later in zip(due, due[1:])] == [0.02] * 14
+    assert len(setup.team.got) == 30
+
+
+def test_how_far_it_is_is_told_in_lines_where_there_is_no_terminal(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    lines = backfill("team", "--rate", "50/s").out.splitlines()
+    assert lines[0] == f"Scan {ID} of acme.example to team: 15 deliveries to make."
+    assert lines[-2:] == ["15 of 15 settled", "15 delivered, 0 waiting, 0 dead."]
+
+
+def enlarge(setup: Setup) -> None:
+    """Let the scan have found more than an outbox of 1 MB takes."""
+    columns = ("EMAILADDR", NOW, 100, 100, 0, "m", "x" * 60_000, 0, "target")
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        connection.executemany(
+            f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})",
+            [(ID, f"large-{number}", *columns) for number in range(50)],
+        )
+
+
+def test_what_a_full_outbox_does_not_take_is_said_and_the_end_waits_for_it(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    enlarge(setup)
+    with (setup.folder / "webhooks.ini").open("a") as file:
+        file.write("[webhooks]\noutbox_max_mb = 1\n")
+    for _ in range(2):
+        result = backfill("team", "--rate", "500/s")
+        refused = setup.outbox.withheld(ID)["team"]["outbox_full"]
+        assert (result.code, refused > 10) == (1, True)
+        assert f"The outbox is full: {refused + 1} are not in the outbox yet" in result.out
+        assert lifecycle_id(ID, "ended") not in told(setup.team)
+        assert "0 waiting" in result.out
+
+    setup.configure()
+    assert backfill("team").code == 0
+    assert (len(setup.team.got), told(setup.team)[-1]) == (15 + 50, lifecycle_id(ID, "ended"))
+    assert receipt(setup.team) == {
+        "first_sequence": 1,
+        "last_sequence": 65,
+        "withheld": 0,
+        "not_wanted": 0,
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
+    setup: Setup, backfill: Callable[..., Result], number: signal.Signals
+) -> None:
+    setup.configure(more="concurrency = 1\n")
+    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
+    process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    setup.team.wait_for(5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == {signal.SIGTERM: 1, signal.SIGINT: 130}.get(number, -number)
+    assert ("run the same command again" in out) == (number == signal.SIGTERM)
+    assert (f"sfwebhooks: stopped: {GO_ON}" in err) == (number == signal.SIGINT)
+    assert "Traceback" not in err
+    assert setup.outbox.open_scans() == [], "nobody else tells what is missing, to all"
+    stopped_at = len(setup.team.got)
+    assert stopped_at < 15
+
+    assert backfill("team").code == 0
+    assert set(told(setup.team)) == set(events_of(setup.scan))
+    assert len(setup.team.got) - len(set(setup.team.ids)) <= (number == signal.SIGKILL), "but for the one in flight"
+    assert setup.sequences("team") == list(range(1, 15 + 1))
+
+
+def test_each_message_is_as_the_schema_says(setup: Setup, backfill: Callable[..., Result]) -> None:
+    backfill("team")
+    schema = Draft202012Validator(document(EVENT_TYPES))
+    assert [str(error) for received in setup.team.got for error in schema.iter_errors(received.message)] == []
+    assert len(setup.team.got) > FINDINGS
+
+
+@pytest.mark.parametrize("again", [(), ("--again",)])
+def test_one_that_is_stopped_while_a_receiver_does_not_answer_says_how_to_go_on(
+    setup: Setup, gate: Gate, again: tuple[str, ...]
+) -> None:
+    setup.team.answer = gate
+    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
+    process = subprocess.Popen([*command, *again], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    setup.team.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    gate.open()
+    assert (process.returncode, err.splitlines()[-1]) == (130, f"sfwebhooks: stopped: {GO_ON}")

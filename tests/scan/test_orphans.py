@@ -1,0 +1,261 @@
+"""Scans whose process is gone: whoever looks next tells their ends, by what the host's database says of them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.config.file import Mistake
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.events import Scan
+from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.pipeline import accept, wanted_by
+from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.lifecycle import started
+from sfwebhooks.scan.recovery import replay_scan, tell_orphans
+from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
+from tests.conftest import sql
+
+TEAM = an_endpoint(events=("all",))
+SETTINGS = Settings((TEAM,))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "host.db"
+
+
+@pytest.fixture
+def scan(outbox: Outbox, database: Path) -> Scan:
+    """A scan that was begun and has found something; then its process died."""
+    made = a_scan(database=str(database))
+    a_host_database(database, made)
+    change(database, f"INSERT INTO tbl_scan_results VALUES ('{made.id}', 'hash-1', 'VULNERABILITY_CVE_HIGH',"
+                     f" {NOW}, 100, 100, 0, 'm', 'd', 0, 'ROOT')")  # fmt: skip
+    begin(outbox, made)
+    return made
+
+
+def begin(outbox: Outbox, scan: Scan) -> None:
+    event = started(scan)
+    outbox.begin_scan(scan, event, wanted_by(event, SETTINGS.endpoints), NOW)
+
+
+def change(database: Path, query: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(query)
+
+
+def told(outbox: Outbox) -> list[str]:
+    """The types of what was told, in order."""
+    query = "SELECT type FROM delivery JOIN event ON event.id = event_id ORDER BY number"
+    return [row[0] for row in sql(outbox, query)]
+
+
+def end(outbox: Outbox, key: str) -> object:
+    """A value of the data of the only end."""
+    query = f"SELECT json_extract(data, '$.{key}') FROM event WHERE type LIKE 'scan_%' AND type <> 'scan_started'"
+    (row,) = sql(outbox, query)
+    return row[0]
+
+
+def test_a_scan_whose_process_died_has_failed(outbox: Outbox, scan: Scan) -> None:
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+    assert (end(outbox, "reason"), end(outbox, "status")) == ("process_died", "RUNNING")
+
+
+def test_an_end_repeats_the_beginning_that_was_told(outbox: Outbox, scan: Scan, database: Path) -> None:
+    change(database, f"UPDATE tbl_scan_instance SET started = {(NOW + 0.07) * 1000}")  # as the host does in its set-up
+    tell_orphans(outbox, SETTINGS)
+    query = "SELECT json_extract(data, '$.started') FROM event WHERE type IN ('scan_started', 'scan_failed')"
+    assert len(set(sql(outbox, query))) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        ("FINISHED", "scan_completed"),
+        ("ABORTED", "scan_aborted"),
+        ("ABORT-REQUESTED", "scan_aborted"),
+        ("ERROR-FAILED", "scan_failed"),
+    ],
+)
+def test_the_host_knows_better_how_a_scan_ended(
+    status: str, name: str, outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
+    leave_mark(outbox, scan, "its process")
+    tell_orphans(outbox, SETTINGS, stopped={"its process"})
+    assert (told(outbox)[-1], end(outbox, "reason")) == (name, "told_late")
+
+
+def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
+    """Do as the process of a scan that then is gone."""
+    lock = scan_lock(outbox.path, scan.id)
+    assert lock.take()
+    lock.note(mark)
+    lock.release()
+
+
+def test_a_scan_that_was_stopped_with_its_host_was_aborted(outbox: Outbox, scan: Scan) -> None:
+    leave_mark(outbox, scan, "its process")
+    tell_orphans(outbox, SETTINGS, stopped={"its process", "another one"})
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
+
+
+@pytest.mark.parametrize("mark", ["its process", ""])
+def test_a_scan_of_another_host_was_not_stopped_with_this_one(mark: str, outbox: Outbox, scan: Scan) -> None:
+    leave_mark(outbox, scan, mark)
+    tell_orphans(outbox, SETTINGS, stopped={"another one"})
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+
+
+def test_a_scan_that_left_no_mark_was_not_stopped_with_any_host(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS, stopped={"another one"})
+    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+
+
+def test_an_end_is_told_once_however_often_somebody_looks(outbox: Outbox, scan: Scan) -> None:
+    assert [tell_orphans(outbox, SETTINGS) for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_scan_that_lives_is_left_alone(outbox: Outbox, scan: Scan) -> None:
+    lock = scan_lock(outbox.path, scan.id)
+    lock.take()
+    assert tell_orphans(outbox, SETTINGS) == 0
+    lock.release()
+    assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_a_teller_that_died_after_the_recovery_is_followed_by_another(outbox: Outbox, scan: Scan) -> None:
+    replay_scan(outbox, SETTINGS.endpoints, scan)
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+
+
+def test_a_scan_that_was_deleted_in_the_host_is_told_by_what_is_known(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    for table in ("tbl_scan_instance", "tbl_scan_results", "tbl_scan_config", "tbl_scan_log"):
+        change(database, f"DELETE FROM {table}")
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+
+
+def test_a_scan_whose_database_was_deleted_is_told_by_what_is_known(outbox: Outbox, scan: Scan, database: Path) -> None:
+    database.unlink()
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+
+
+def accept_some(outbox: Outbox, scan: Scan, count: int) -> None:
+    """Accept findings that the host has not stored yet."""
+    found = [to_event(a_finding(f"f-{number}"), scan, "a CVE") for number in range(count)]
+    accept(found, SETTINGS.endpoints, outbox, NOW)
+
+
+def test_what_was_accepted_counts_where_the_host_has_less(outbox: Outbox, scan: Scan) -> None:
+    accept_some(outbox, scan, 12)
+    tell_orphans(outbox, SETTINGS)
+    assert [end(outbox, key) for key in ("events_found", "high_risk_events")] == [13, 13]
+    assert end(outbox, "events_by_type.VULNERABILITY_CVE_HIGH") == 13
+    assert len(json.loads(str(end(outbox, "top_findings")))) == 10
+
+
+def test_a_scan_that_was_deleted_after_it_had_found_something_was_aborted(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    accept_some(outbox, scan, 230)
+    for table in ("tbl_scan_instance", "tbl_scan_results", "tbl_scan_config", "tbl_scan_log"):
+        change(database, f"DELETE FROM {table}")
+    tell_orphans(outbox, SETTINGS)
+    assert (told(outbox)[-1], end(outbox, "events_found"), end(outbox, "high_risk_events")) == (
+        "scan_aborted",
+        230,
+        230,
+    )
+
+
+def test_what_was_accepted_and_cannot_be_read_any_more_holds_up_no_end(outbox: Outbox, scan: Scan) -> None:
+    accept_some(outbox, scan, 2)
+    sql(outbox, "UPDATE event SET data = 'rubbish' WHERE id = (SELECT min(id) FROM event WHERE type <> 'scan_started')")
+    assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_modules_that_lack_a_setting_are_one_error_before_the_end_which_names_them_too(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    for number in range(49):
+        words = f"You enabled sfp_{number:02} but did not set an API key!"
+        row = f"'{scan.id}', {NOW}, 'sfp_{number:02}', 'ERROR', '{words}'"
+        change(database, f"INSERT INTO tbl_scan_log VALUES ({row})")
+    tell_orphans(outbox, SETTINGS)
+    assert told(outbox) == ["scan_started", "high_risk_event", "module_error", "scan_failed"]
+    ((data,),) = sql(outbox, "SELECT data FROM event WHERE type = 'module_error'")
+    modules = [f"sfp_{number:02}" for number in range(49)]
+    assert json.loads(data)["modules"] == json.loads(str(end(outbox, "modules_failed"))) == modules
+
+
+def test_a_scan_whose_database_cannot_be_read_waits_and_the_others_do_not(
+    outbox: Outbox, scan: Scan, database: Path, tmp_path: Path
+) -> None:
+    whole = database.read_bytes()
+    database.write_bytes(b"rubbish" * 1000)
+    other = a_scan("OTHER", database=str(tmp_path / "other.db"))
+    a_host_database(tmp_path / "other.db", other)
+    begin(outbox, other)
+    assert tell_orphans(outbox, SETTINGS) == 1
+    database.write_bytes(whole)
+    assert tell_orphans(outbox, SETTINGS) == 1
+    assert sql(outbox, "SELECT ended FROM scan") == [("scan_failed",)] * 2
+
+
+@pytest.mark.parametrize(("data", "shown"), [("NULL", ""), ("x'ff00'", "\ufffd\0"), ("7", "7")])
+def test_data_that_are_no_text_are_told_as_one(
+    data: str, shown: str, outbox: Outbox, scan: Scan, database: Path
+) -> None:
+    change(database, f"UPDATE tbl_scan_results SET data = {data}")
+    assert tell_orphans(outbox, SETTINGS) == 1
+    ((found,),) = sql(outbox, "SELECT data FROM event WHERE type = 'high_risk_event'")
+    assert json.loads(found)["data"] == shown
+
+
+def test_a_scan_whose_database_is_full_of_rubbish_holds_up_no_other(
+    outbox: Outbox, scan: Scan, database: Path, tmp_path: Path
+) -> None:
+    change(database, "UPDATE tbl_scan_results SET generated = 'rubbish', risk = 'rubbish', module = x'00'")
+    other = a_scan("OTHER", database=str(tmp_path / "other.db"))
+    a_host_database(tmp_path / "other.db", other)
+    begin(outbox, other)
+    tell_orphans(outbox, SETTINGS)
+    assert sql(outbox, "SELECT ended FROM scan WHERE id = 'OTHER'") == [("scan_failed",)]
+
+
+def test_a_scan_waits_while_the_events_of_an_endpoint_are_not_known(outbox: Outbox, scan: Scan) -> None:
+    assert tell_orphans(outbox, Settings((TEAM,), is_complete=False)) == 0
+    assert tell_orphans(outbox, SETTINGS) == 1
+
+
+def test_a_scan_does_not_wait_for_an_endpoint_that_only_must_not_be_sent_to(outbox: Outbox, scan: Scan) -> None:
+    held = replace(TEAM, mistake="secret: it is a sample")
+    assert tell_orphans(outbox, Settings((held,), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),))) == 1
+    assert told(outbox)[-1] == "scan_failed"
+
+
+def test_a_scan_id_that_comes_again_is_the_same_scan(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS)
+    begin(outbox, scan)
+    assert tell_orphans(outbox, SETTINGS) == 0
+    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+
+
+def test_nothing_of_a_scan_that_was_told_is_left_of_its_lock(outbox: Outbox, scan: Scan) -> None:
+    tell_orphans(outbox, SETTINGS)
+    assert list(outbox.path.parent.rglob("scan-*")) == []

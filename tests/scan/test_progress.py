@@ -1,0 +1,116 @@
+"""How far a running scan is: when it is told, what is said, and what becomes of a database that cannot be read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.events import Scan, id_of
+from sfwebhooks.outbox.tally import Tally
+from sfwebhooks.scan.progress import Progress
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, a_host_database, a_scan
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Scan:
+    """A scan that began at NOW, with nothing found."""
+    made = a_scan(database=str(tmp_path / "spiderfoot.db"))
+    a_host_database(Path(made.database), made)
+    return made
+
+
+def find(scan: Scan, host_type: str, count: int) -> None:
+    with closing(sqlite3.connect(scan.database)) as connection, connection:
+        insert = "INSERT INTO tbl_scan_results (scan_instance_id, type) VALUES (?, ?)"
+        connection.executemany(insert, [(scan.id, host_type)] * count)
+
+
+@contextmanager
+def locked(scan: Scan) -> Iterator[None]:
+    """The host writes, and for a long time."""
+    with closing(sqlite3.connect(scan.database, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def told(progress: Progress, after: float) -> dict[str, object] | None:
+    event = progress.look(NOW + after)
+    return dict(event.data) if event else None
+
+
+def test_it_is_told_once_each_interval(scan: Scan) -> None:
+    progress = Progress(scan, 60.0, NOW, Tally())
+    assert [told(progress, after) is not None for after in (1, 59, 60, 61, 119, 120)] == [
+        *(False, False, True),
+        *(False, False, True),
+    ]
+
+
+def test_each_has_its_number_and_the_id_that_this_number_gives(scan: Scan) -> None:
+    progress = Progress(scan, 60.0, NOW, Tally())
+    events = [progress.look(NOW + after) for after in (60, 120)]
+    assert [event and (event.id, event.data["number"]) for event in events] == [
+        (id_of(f"progress/{scan.id}/1"), 1),
+        (id_of(f"progress/{scan.id}/2"), 2),
+    ]
+
+
+def test_it_counts_what_the_host_has_and_the_target_is_no_finding(scan: Scan) -> None:
+    find(scan, "ROOT", 1)
+    find(scan, "VULNERABILITY_CVE_HIGH", 2)
+    data = told(Progress(scan, 60.0, NOW, Tally()), 60)
+    assert data
+    assert (data["events_found"], data["high_risk_events"]) == (2, 2)
+    assert (data["events_by_type"], data["elapsed"]) == ({"VULNERABILITY_CVE_HIGH": 2}, 60)
+
+
+def test_it_counts_what_was_accepted_where_that_is_more(scan: Scan) -> None:
+    find(scan, "IP_ADDRESS", 3)
+    accepted = Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 1)])
+    progress = Progress(scan, 60.0, NOW, accepted)
+    accepted.add("VULNERABILITY_CVE_HIGH", Severity.HIGH)
+    data = told(progress, 60)
+    assert data and data["events_by_type"] == {"IP_ADDRESS": 3, "VULNERABILITY_CVE_HIGH": 2}
+
+
+def test_the_rate_is_that_since_the_last_one(scan: Scan) -> None:
+    progress, rates = Progress(scan, 60.0, NOW, Tally()), []
+    for after, count in ((60, 30), (180, 10), (240, 0)):
+        find(scan, "IP_ADDRESS", count)
+        data = told(progress, after)
+        rates.append(data and data["events_per_minute"])
+    assert rates == [30, 5, 0]
+
+
+@pytest.mark.parametrize("after", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_neither_silences_it_nor_makes_nonsense_of_it(scan: Scan, after: float) -> None:
+    progress = Progress(scan, 60.0, NOW, Tally())
+    find(scan, "IP_ADDRESS", 5)
+    assert told(progress, 60)
+    data = told(progress, after)
+    assert data and data["elapsed"] == max(0, after) and data["events_per_minute"] == 0
+    assert told(progress, after + 60)
+
+
+def test_while_the_hosts_database_is_locked_one_is_left_out_and_no_number_is_lost(scan: Scan) -> None:
+    progress = Progress(scan, 60.0, NOW, Tally())
+    assert told(progress, 60)
+    with locked(scan):
+        assert told(progress, 120) is None
+    assert told(progress, 121) is None, "the next one is due an interval later"
+    data = told(progress, 180)
+    assert data and data["number"] == 2
+
+
+def test_a_database_that_is_not_there_is_no_trouble() -> None:
+    assert told(Progress(a_scan(), 60.0, NOW, Tally()), 60) is None
+
+
+def test_a_scan_that_the_host_does_not_know_is_not_told(scan: Scan) -> None:
+    other = a_scan("OTHER", database=scan.database)
+    assert told(Progress(other, 60.0, NOW, Tally()), 60) is None

@@ -1,0 +1,561 @@
+"""A scan of this process while its outbox is in trouble. What the real scanner does with it is in tests/host."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from sfwebhooks.config.options import GENERAL_OPTIONS
+from sfwebhooks.config.settings import load_mapping
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.events import finding_id
+from sfwebhooks.outbox.file import BUSY_SECONDS, FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import LOCKS
+from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.scan.buffer import EVENTS_MAX
+from sfwebhooks.scan.findings import Source
+from sfwebhooks.scan.host_log import listen, stop_listening
+from sfwebhooks.scan.recovery import replay_scan, tell_orphans
+from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
+from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan
+from tests.conftest import Team, sql
+
+
+class Said(logging.Handler):
+    """What the log says, and waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._news:
+            self.lines.append(record.getMessage())
+            self._news.notify_all()
+
+    def wait_for(self, words: str, times: int = 1) -> str:
+        """Return the first line with these words once so many are there."""
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.of(words)) >= times, PATIENCE), f"{words!r}: {self.lines}"
+            return self.of(words)[0]
+
+    def of(self, words: str) -> list[str]:
+        """Return the lines with these words."""
+        return [line for line in self.lines if words in line]
+
+
+@pytest.fixture
+def said() -> Iterator[Said]:
+    handler, logger = Said(), logging.getLogger("spiderfoot.webhooks")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+class Host:
+    """A scan as the host has it: what its modules find goes into its database, and to us."""
+
+    def __init__(self, folder: Path, run: ScanRun) -> None:
+        self.run = run
+        self._database = folder / "spiderfoot.db"
+        self.hashes: list[str] = []
+
+    def find(self, count: int, told: bool = True, data: str = "d") -> None:
+        """Find something; it is not told to us if the host dropped it on the way."""
+        start = len(self.hashes)
+        self.hashes += [f"hash-{number}" for number in range(start, start + count)]
+        columns = (NOW, 100, 100, 0, "m", data, 0, "ROOT")
+        rows = [(self.run.scan.id, name, "VULNERABILITY_CVE_HIGH", *columns) for name in self.hashes[start:]]
+        with closing(sqlite3.connect(self._database)) as connection, connection:
+            connection.executemany(f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})", rows)
+        for name in self.hashes[start:] if told else ():
+            self.run.accept(a_finding(hash=name, data=data))
+
+    def finish(self, ago: float = 0.0) -> None:
+        """End the scan; the host did so some seconds ago."""
+        with closing(sqlite3.connect(self._database)) as connection, connection:
+            connection.execute(
+                "UPDATE tbl_scan_instance SET status = 'FINISHED', ended = ?", ((time.time() - ago) * 1000,)
+            )
+        self.run.end()
+
+
+@pytest.fixture
+def host(tmp_path: Path, team: Team) -> Callable[..., Host]:
+    """Begin a scan: `host(key=value ...)`, with keys of its endpoint."""
+
+    def begin(**keys: Any) -> Host:
+        scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
+        a_host_database(tmp_path / "spiderfoot.db", scan)
+        general = {key: keys.pop(key) for key in list(keys) if key in GENERAL_OPTIONS}
+        settings = load_mapping({"team": {"url": team.url, "events": "all", **keys}, **general})
+        assert settings.mistakes == ()
+        made = Host(tmp_path, ScanRun(scan, settings, tmp_path))
+        made.run.begin()
+        return made
+
+    return begin
+
+
+def names(team: Team) -> list[str]:
+    return [
+        received.message["event_type"]
+        for received in sorted(team.got, key=lambda one: one.message["metadata"]["sequence"])
+    ]
+
+
+def found(team: Team) -> set[str]:
+    """Return the event ids of the findings that came."""
+    return {one.message["metadata"]["event_id"] for one in team.got if "hash" in one.message["data"]}
+
+
+def expected(host: Host) -> set[str]:
+    return {finding_id(host.run.scan.id, name) for name in host.hashes}
+
+
+@pytest.fixture
+def fail() -> Iterator[Callable[[], None]]:
+    """Let a module of the host log an error."""
+    listen(a_scan().id, {"__modules__": {}})
+    yield lambda: logging.getLogger("spiderfoot.sfp_x").error("it does not work")
+    stop_listening(a_scan().id)
+
+
+class Lock:
+    """The outbox, locked by somebody else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._sql = sqlite3.connect(folder / FILE, isolation_level=None, timeout=PATIENCE)
+        self._sql.execute("BEGIN IMMEDIATE")
+
+    def free(self) -> None:
+        self._sql.execute("ROLLBACK")
+        self._sql.close()
+
+
+def test_a_scan_is_told_from_its_beginning_to_its_end(host: Callable[..., Host], team: Team) -> None:
+    scan = host()
+    scan.find(3)
+    scan.finish()
+    assert names(team) == ["scan_started", *["high_risk_event"] * 3, "scan_completed"]
+
+
+def test_the_last_line_promises_nothing_to_an_endpoint_that_is_held(
+    host: Callable[..., Host], team: Team, said: Said
+) -> None:
+    team.answer = 401
+    scan = host()
+    scan.find(1)
+    scan.finish()
+    assert said.of(" delivered, ") == ["webhooks: 0 delivered, 3 waiting (3 for team: held, http_401), 0 dead"]
+
+
+def test_the_last_line_says_what_drain_delivers(host: Callable[..., Host], team: Team, said: Said) -> None:
+    team.answer = 503
+    scan = host(events="scan_started")
+    team.wait_for(1)
+    scan.finish()
+    assert said.of(" delivered, ") == ["webhooks: 0 delivered, 1 waiting (sfwebhooks drain delivers them), 0 dead"]
+
+
+def test_what_is_found_while_the_outbox_is_locked_waits_in_memory(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(5)
+    said.wait_for("events wait in memory")
+    lock.free()
+    said.wait_for("the outbox can be written again")
+    scan.finish()
+    assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
+
+
+def test_a_module_that_fails_is_told(host: Callable[..., Host], team: Team, fail: Callable[[], None]) -> None:
+    fail()
+    scan = host()
+    scan.find(1)
+    fail()
+    scan.finish()
+    assert sorted(names(team)[1:-1]) == ["high_risk_event", "module_error"]
+    assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
+
+
+def test_modules_that_lack_a_setting_are_told_once_with_the_end(
+    host: Callable[..., Host], team: Team, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    for name in ("sfp_x", "sfp_y"):
+        logging.getLogger(f"spiderfoot.{name}").error(f"You enabled {name} but did not set an API key!")
+    scan.finish()
+    assert names(team) == ["scan_started", "module_error", "scan_completed"]
+    error, end = (next(one.message["data"] for one in team.got if one.message["event_type"] == name)
+                  for name in ("module_error", "scan_completed"))  # fmt: skip
+    assert error["modules"] == end["modules_failed"] == ["sfp_x", "sfp_y"]
+
+
+def test_a_scan_that_is_deleted_while_it_runs_was_aborted_and_what_was_accepted_counts(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> None:
+    scan = host()
+    scan.find(5)
+    with closing(sqlite3.connect(tmp_path / "spiderfoot.db")) as connection, connection:
+        for table in ("tbl_scan_instance", "tbl_scan_results"):
+            connection.execute(f"DELETE FROM {table}")
+    scan.finish()
+    assert names(team)[-1] == "scan_aborted"
+    end = next(one.message["data"] for one in team.got if one.message["event_type"] == "scan_aborted")
+    assert (end["events_found"], end["high_risk_events"], "detected_late" in end) == (5, 5, False)
+    assert end["receipt"]["not_wanted"] == 0
+
+
+def test_a_module_that_fails_while_the_outbox_is_locked_is_told_later(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(1)
+    said.wait_for("events wait in memory")
+    fail()
+    lock.free()
+    scan.finish()
+    assert names(team).count("module_error") == 1
+
+
+def test_that_it_was_locked_is_told(host: Callable[..., Host], team: Team, tmp_path: Path, said: Said) -> None:
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(1)
+    said.wait_for("events wait in memory")
+    lock.free()
+    said.wait_for("the outbox can be written again")
+    scan.finish()
+    (warning,) = (one.message for one in team.got if one.message["event_type"] == "resource_warning")
+    assert (warning["data"]["resource"], "database is locked" in warning["data"]["message"]) == ("disk", True)
+
+
+def test_that_it_was_locked_is_not_told_each_time(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    for times in (1, 2):
+        lock = Lock(tmp_path)
+        scan.find(1)
+        lock.free()
+        said.wait_for("the outbox can be written again", times)
+    scan.finish()
+    (warning,) = (one.message["data"] for one in team.got if one.message["event_type"] == "resource_warning")
+    assert warning["value"] >= BUSY_SECONDS
+    assert found(team) == expected(scan)
+
+
+def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
+    scan = host(drain_timeout="20s")
+    scan.find(3, told=False)
+    with closing(sqlite3.connect(tmp_path / "spiderfoot.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        release = threading.Timer(7, lambda: other.execute("ROLLBACK"))  # SQLite itself waits for 5 s
+        release.start()
+        scan.run.end()
+        release.join()
+    assert found(team) == expected(scan)
+    assert names(team)[-1] == "scan_failed"
+
+
+def test_what_has_no_room_in_memory_comes_from_the_hosts_database(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.scan.buffer.EVENTS_MAX", 3)
+    assert EVENTS_MAX > 3
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(10)
+    lock.free()
+    line = said.wait_for("the outbox can be written again")
+    assert "7 events come late, from SpiderFoot's database" in line
+    scan.finish()
+    assert found(team) == expected(scan)
+
+
+def test_what_the_host_dropped_on_the_way_comes_from_its_database(host: Callable[..., Host], team: Team) -> None:
+    scan = host()
+    scan.find(2)
+    scan.find(4, told=False)
+    scan.finish()
+    assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
+
+
+def wait_for_progress(team: Team) -> list[str]:
+    """Return the names of what came, once there is progress among it."""
+    count = 0
+    while "scan_progress" not in names(team):
+        count = len(team.wait_for(count + 1))
+    return names(team)
+
+
+def test_progress_is_told_between_beginning_and_end(host: Callable[..., Host], team: Team) -> None:
+    scan = host(progress_interval="0.001s")
+    assert wait_for_progress(team)[0] == "scan_started"
+    scan.find(2)
+    scan.finish()
+    assert (names(team)[0], names(team)[-1], names(team).count("scan_completed")) == (
+        *("scan_started", "scan_completed"),
+        1,
+    )
+
+
+def test_progress_waits_for_the_beginning_while_the_outbox_is_locked(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    Outbox(tmp_path / FILE, accepting=True).accept([], NOW)
+    lock = Lock(tmp_path)
+    scan = host(progress_interval="0.001s")
+    said.wait_for("events wait in memory")
+    lock.free()
+    wait_for_progress(team)
+    scan.finish()
+    assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
+
+
+def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> None:
+    scan = host(progress_interval="0.001s")
+    wait_for_progress(team)
+    scan.finish()
+    scan.run._tell_progress()  # as the keeper does whose read took long
+    told = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
+    assert told == [("scan_completed",)]
+
+
+@pytest.mark.parametrize("keys", [{"progress_interval": "0"}, {"events": "all, !scan_progress"}])
+def test_progress_that_nobody_wants_needs_no_look_at_the_hosts_database(
+    keys: dict[str, str], host: Callable[..., Host], team: Team
+) -> None:
+    scan = host(**keys)
+    assert scan.run._progress is None
+    scan.finish()
+
+
+def receipt_of(team: Team) -> dict[str, Any]:
+    """Return what came with the scan's end."""
+    (receipt,) = (one.message["data"]["receipt"] for one in team.got if one.message["event_type"] == "scan_completed")
+    return dict(receipt)
+
+
+def assert_proven(team: Team) -> Account:
+    """Check that the receiver knows by the numbers that it has all; return its account."""
+    books = Books()
+    *_, account = (account for one in team.got if (account := books.enter(one.message)))
+    assert account.complete, str(account)
+    return account
+
+
+def take_away(folder: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
+
+
+def test_a_scan_whose_outbox_becomes_corrupt_is_told_completely(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    scan.find(3)
+    team.wait_for(4)
+    for _ in range(50):  # a sender may make a new one between the two steps
+        take_away(tmp_path)
+        (tmp_path / FILE).write_bytes(b"rubbish" * 2000)
+        scan.find(1)
+        if any("is corrupt" in line for line in said.lines):
+            break
+    said.wait_for("is corrupt")
+    scan.finish()
+    assert found(team) == expected(scan)
+    assert names(team).count("scan_completed") == 1
+    assert_proven(team)
+    assert list(tmp_path.glob(f"{FILE}.corrupt-*"))
+
+
+def test_a_scan_whose_outbox_is_taken_away_is_told_completely(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> None:
+    scan = host()
+    scan.find(3)
+    team.wait_for(4)
+    take_away(tmp_path)
+    scan.find(3)
+    scan.finish()
+    assert (found(team), names(team).count("scan_completed")) == (expected(scan), 1)
+    assert_proven(team)
+    receipt = receipt_of(team)
+    assert (receipt["earlier_series"], receipt["accepted"]) == ({}, len(set(team.ids)))
+    assert receipt["series"] != team.got[0].message["metadata"]["series"]
+
+
+def test_one_that_is_taken_away_again_and_again_is_no_trouble(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> None:
+    scan = host()
+    for _ in range(3):
+        scan.find(3)
+        take_away(tmp_path)
+    scan.find(1)
+    scan.finish()
+    assert found(team) == expected(scan)
+    assert_proven(team)
+    assert receipt_of(team)["earlier_series"] == {}
+
+
+def test_nor_is_one_that_is_found_corrupt_at_the_end(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    scan.find(3)
+    team.wait_for(4)
+    take_away(tmp_path)
+    (tmp_path / FILE).write_bytes(b"rubbish" * 2000)
+    scan.finish()
+    assert found(team) == expected(scan)
+    assert_proven(team)
+
+
+def test_an_outbox_that_is_lost_while_the_end_is_prepared_is_begun_anew(
+    host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = host()
+    scan.find(3)
+    team.wait_for(4)
+    calls = []
+
+    def replay(*given: Any) -> int:
+        calls.append(replay_scan(*given))
+        if len(calls) == 1:
+            take_away(tmp_path)
+        return calls[0]
+
+    monkeypatch.setattr("sfwebhooks.scan.run.replay_scan", replay)
+    scan.finish()
+    books = Books()
+    *_, account = (account for one in team.got if (account := books.enter(one.message)))
+    assert account.complete and "4 in series that no longer count" in str(account)
+    assert (len(calls), found(team), names(team).count("scan_completed")) == (2, expected(scan), 1)
+
+
+def test_what_a_full_outbox_refused_is_counted_once_and_said(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host(outbox_max_mb=1, progress_interval="0")
+    scan.find(30, data="x" * 50_000)
+    scan.finish()
+    refused = Outbox(tmp_path / FILE).withheld(scan.run.scan.id)["team"]["outbox_full"]
+    assert said.wait_for(f"{refused} not taken since the outbox was full")
+    assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
+    receipt = receipt_of(team)
+    assert (receipt["withheld"], receipt["withheld_by_reason"]) == (refused, {"outbox_full": refused})
+    assert (receipt["accepted"], receipt["not_wanted"]) == (len(team.got), 0)
+    account = assert_proven(team)
+    assert f"; {refused} withheld by the sender ({refused} outbox_full)" in str(account)
+    warnings = [one.message["data"] for one in team.got if one.message["event_type"] == "resource_warning"]
+    assert {warning["resource"] for warning in warnings} <= {"outbox_size"}
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "bytes": {"data": b"\xff"},
+    "no data": {"data": None},
+    "an object for a number": {"confidence": object()},
+    "a text for the risk": {"risk": "high"},
+    "a text for the time": {"generated": "now"},
+    "bytes for the module": {"module": b"sfp_x"},
+    "bytes of a source": {"sources": (Source("URL", "https://acme.example", b"m", "h"),)},  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_finding_that_cannot_be_written_is_counted_and_holds_nobody_up(
+    host: Callable[..., Host], team: Team, said: Said, name: str
+) -> None:
+    scan = host()
+    scan.find(2)
+    scan.run.accept(a_finding(hash="odd", **ODD[name]))
+    scan.find(2)
+    scan.finish()
+    assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
+    assert_proven(team)
+    assert receipt_of(team)["withheld_by_reason"] == {"unwritable": 1}
+    assert len(said.of("cannot be written: ")) == 1
+    assert said.of("delivered, ") == [
+        "webhooks: 6 delivered, 0 waiting, 0 dead, 1 not taken since they cannot be written"
+    ]
+
+
+def test_one_that_the_host_has_in_a_form_that_can_be_written_comes_from_there(
+    host: Callable[..., Host], team: Team
+) -> None:
+    scan = host()
+    scan.find(1, told=False)
+    scan.run.accept(a_finding(hash=scan.hashes[0], data=b"d"))
+    scan.finish()
+    assert (found(team), receipt_of(team)["withheld"]) == (expected(scan), 0)
+
+
+def test_a_scan_whose_outbox_stays_locked_is_told_by_the_next_process(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(2)
+    scan.finish(ago=HOST_PATIENCE_SECONDS)
+    assert "(2 events), is told later" in said.wait_for("the end of this scan")
+    lock.free()
+    assert sql(Outbox(tmp_path / FILE), "SELECT id FROM scan WHERE ended IS NULL") == [(scan.run.scan.id,)]
+
+
+def test_an_outbox_that_is_locked_for_a_moment_at_the_end_does_not_put_the_end_off(
+    host: Callable[..., Host], team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def locked_twice(*arguments: Any) -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OutboxBusyError("database is locked")
+        return replay_scan(*arguments)
+
+    monkeypatch.setattr("sfwebhooks.scan.run.replay_scan", locked_twice)
+    scan = host()
+    scan.find(1)
+    scan.finish()
+    assert (len(tries), names(team)) == (3, ["scan_started", "high_risk_event", "scan_completed"])
+
+
+# --- its lock is taken away
+
+
+def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
+    host: Callable[..., Host], tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    shutil.rmtree((tmp_path / FILE).with_suffix(LOCKS))
+    said.wait_for("the file of this scan's lock was removed")
+    with closing(Outbox(tmp_path / FILE)) as other:
+        assert tell_orphans(other, scan.run.settings) == 0
+    scan.finish()

@@ -1,0 +1,105 @@
+"""The rooms of the package: imports go down only, no room is nearly empty, and a public name stands once."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import sfwebhooks
+
+PACKAGE = Path(sfwebhooks.__file__).parent
+#: top to bottom; rooms of one floor do not know each other
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("demo",),
+    ("emission",),
+    ("host", "receive", "service"),
+    ("scan",),
+    ("delivery",),
+    ("pipeline",),
+    ("config",),
+    ("masking",),
+    ("decoding", "network"),
+    ("signing",),
+    ("formats", "outbox"),
+    ("endpoints", "strict_json"),
+    ("retry",),
+    ("catalogue", "health", "jsontext", "text"),
+    ("events",),
+    ("attempts", "severity"),
+    ("dependencies", "errors", "searching", "signing_keys", "text_file", "trouble"),
+    ("files",),
+    ("system",),
+    ("__init__",),
+)
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+#: members of a family, one in each of its files
+FAMILIES = {"render", "render_batch", "read", "add_arguments", "main"}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Name without the package's -> its code."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    names = (".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths)
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(names, paths)}
+
+
+def imports(name: str, code: ast.Module, known: dict[str, ast.Module]) -> Iterator[str]:
+    """Yield the modules of ours that a module imports when it is imported."""
+    lazy = {id(part) for node in ast.walk(code) if isinstance(node, ast.FunctionDef) for part in ast.walk(node)}
+    for node in ast.walk(code):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sfwebhooks":
+            if id(node) in lazy and name == "__init__":
+                continue  # emit(), which needs much
+            base = (node.module or "").split(".")[1:]
+            for alias in node.names:
+                full, parent = ".".join([*base, alias.name]), ".".join(base)
+                found = next(
+                    one for one in (full, f"{full}.__init__", parent, f"{parent}.__init__", "__init__") if one in known
+                )
+                yield found
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_imports_between_rooms_go_down_only() -> None:
+    known = modules()
+    up = [
+        f"{name} imports {other}"
+        for name, code in known.items()
+        for other in imports(name, code, known)
+        if room(name) != room(other) and FLOOR_OF[room(other)] <= FLOOR_OF[room(name)]
+    ]
+    assert up == []
+
+
+def test_imports_within_a_room_make_no_circle() -> None:
+    known = modules()
+    graph = {name: {*imports(name, code, known)} - {name} for name, code in known.items()}
+    assert len([*TopologicalSorter(graph).static_order()]) == len(known)
+
+
+def test_every_module_has_a_floor() -> None:
+    assert {room(name) for name in modules()} == set(FLOOR_OF)
+
+
+def test_no_room_has_fewer_than_four_files() -> None:
+    sizes = Counter(room(name) for name in modules() if "." in name)
+    assert {name: size for name, size in sizes.items() if size < 5} == {}, "the room's own __init__ is one"
+
+
+def test_a_public_name_stands_once() -> None:
+    names = [
+        (node.name, name)
+        for name, code in modules().items()
+        for node in code.body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_")
+    ]
+    counts = Counter(name for name, _ in names if name not in FAMILIES)
+    assert sorted(pair for pair in names if counts[pair[0]] > 1) == []

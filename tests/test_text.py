@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from sfwebhooks.text import counted, duration, in_line, moment, people, readable
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (3601, "1 h"),
+        (3723, "1 h 2 min"),
+        (86400 + 7200 + 60, "1 d 2 h"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_time_that_no_calendar_has_is_a_number() -> None:
+    assert moment(1e17) == "100000000000000000 s after 1970"
+
+
+@pytest.mark.parametrize("value", [None, "60", -1, float("nan"), float("inf"), 1e300, [], {}])
+def test_what_is_no_duration_gives_nothing(value: object) -> None:
+    assert duration(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("high_risk_event", "High risk event"),
+        ("remediation.started", "Remediation started"),
+        ("cti_report_generated", "CTI report generated"),
+        ("rule_id", "Rule ID"),
+        ("", ""),
+    ],
+)
+def test_names_become_words(name: str, words: str) -> None:
+    assert people(name) == words
+
+
+def test_numbers_of_things_leave_out_those_of_which_there_are_none() -> None:
+    assert counted({"critical": 1, "high": 0, "info": 1020, "odd": "x"}) == "1 critical, 1,020 info"
+    assert counted(["no mapping"]) == ""
+
+
+def test_a_text_in_a_line_is_cut_beyond_its_limit() -> None:
+    assert in_line("a" * 9 + "\n", 9) == "a" * 9
+    assert in_line("a" * 10, 9) == "a" * 8 + "…"
+    assert in_line(" a\n\n b\t c ", 9) == "a b c"
+    assert in_line("a" + " " * 100 + "b", 9).endswith("…")
+
+
+def test_what_nobody_can_see_and_what_reverses_the_reading_order_is_replaced() -> None:
+    assert readable("\x0b\x0c\x08") == "\ufffd\ufffd\ufffd"
+    assert readable("a\x00b\x1b[31m\u202egpj.exe\u2066\x85") == "a\ufffdb\ufffd[31m\ufffdgpj.exe\ufffd\ufffd"
+
+
+def test_lines_tabs_and_every_script_stay() -> None:
+    assert readable("a\tb\nc\r\nd\re شركة नमस्ते ❤\ufe0f 🎉") == "a\tb\nc\nd\ne شركة नमस्ते ❤\ufe0f 🎉"
+    assert readable("no\u00a0break\u3000here") == "no break here"
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    assert readable("a\ud800b") == "a\ufffdb"
+
+
+def test_the_hosts_marks_around_addresses_are_taken_off() -> None:
+    assert readable("see\n<SFURL>https://acme.example</SFURL>") == "see\nhttps://acme.example"
+
+
+def test_data_is_made_readable_in_its_depth() -> None:
+    assert readable({"a\x00": ["b\x00", ("c\x00", 3)], "d": None}) == {
+        "a\ufffd": ["b\ufffd", ["c\ufffd", 3]],
+        "d": None,
+    }
