@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks import pipeline
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.emitted import NO_REMEDIATION
 from sfwebhooks.config.settings import Settings, active, missing, named
@@ -28,7 +28,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.severity import Severity
-from sfwebhooks.strict_json import plain
+from sfwebhooks.strict_json import pure_json
 from sfwebhooks.text import epoch_of, in_line
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -62,7 +62,7 @@ class Emission:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class Emitted:
     """What became of something that another tool told."""
 
     #: the event's
@@ -73,7 +73,7 @@ class Receipt:
     new: int
 
 
-def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Receipt:
+def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Emitted:
     """Commit what another tool tells, for each endpoint that wants it; see `sfwebhooks.emit`."""
     event = event_of(emission, time.time())
     folder = folder or used_folder()
@@ -87,7 +87,7 @@ def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Re
             raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
     finally:
         outbox.close()
-    return Receipt(event.id, names, new)
+    return Emitted(event.id, names, new)
 
 
 def event_of(emission: Emission, now: float) -> WebhookEvent:
@@ -117,7 +117,7 @@ def event_of(emission: Emission, now: float) -> WebhookEvent:
 
 
 def _entry(word: str) -> EventType:
-    entry = find(word)
+    entry = type_named(word)
     if entry is None:
         raise EmitError(f"no event type is called {word!r}.{nearest(str(word), EVENT_NAMES)}")
     if not entry.by_others:
@@ -130,9 +130,9 @@ def _opened(given: object, entry: EventType, now: float) -> tuple[dict[str, Any]
     """Return the data as JSON has it, and when it happened (epoch seconds): of a whole message what it says."""
     if not isinstance(given, Mapping):
         raise EmitError("data is not a JSON object; right: one with the keys of sfwebhooks events " + entry.name)
-    read: dict[str, Any] = plain(given)
+    read: dict[str, Any] = pure_json(given)
     name, data = read.get("event_type"), read.get("data")
-    stated = find(name) if isinstance(name, str) and isinstance(data, dict) else None
+    stated = type_named(name) if isinstance(name, str) and isinstance(data, dict) else None
     if stated is None:
         return read, now
     if stated is not entry:

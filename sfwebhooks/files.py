@@ -41,7 +41,7 @@ def content(path: Path, most: int, pipes: bool = False) -> bytes:
         OSError: it cannot be read, or is not a regular file; nothing was waited for.
     """
     with os.fdopen(open_regular(path, os.O_RDONLY, pipes), "rb") as file:
-        return read(file, most)
+        return read_at_most(file, most)
 
 
 def open_regular(path: Path, how: int, pipes: bool = False, links: bool = True) -> int:
@@ -87,7 +87,7 @@ def open_to_append(path: Path) -> int:
     return descriptor
 
 
-def read(file: IO[bytes], most: int) -> bytes:
+def read_at_most(file: IO[bytes], most: int) -> bytes:
     """Return what an open file has.
 
     Raises:

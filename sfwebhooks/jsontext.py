@@ -21,14 +21,14 @@ OURS = re.compile(r'\{(?:\}|"\w+":\S)')
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def number(text: str) -> int | float:
+def json_number(text: str) -> int | float:
     """Read a number with a point or an exponent; a whole one becomes an int, as which JSON.stringify would write it."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
 #: what JSON has no word for is null, as JSON.stringify has it
-_READER = json.JSONDecoder(parse_float=number, parse_constant=lambda _: None)
+_READER = json.JSONDecoder(parse_float=json_number, parse_constant=lambda _: None)
 
 
 def written(value: object) -> str:

@@ -54,7 +54,7 @@ class _WrongError(Exception):
         self.path: list[str] = []
 
 
-def plain(value: Any) -> Any:
+def pure_json(value: Any) -> Any:
     """Return a copy of a value that is made of what JSON has only.
 
     Keys that are array indexes come first, in their order, as in JavaScript (ECMAScript, OrdinaryOwnPropertyKeys): a

@@ -47,7 +47,7 @@ def settled(path: Path) -> bytes:
     return look[1]
 
 
-def text_of(data: bytes) -> str:
+def decoded_text(data: bytes) -> str:
     """Return a text in UTF-8, with or without a byte order mark, its lines ended by newlines.
 
     Raises:

@@ -3,10 +3,15 @@ told the time."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import signal
 import sqlite3
 import ssl
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +28,7 @@ from sfwebhooks.delivery.queue import Lane
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import REFUSALS_MAX
+from sfwebhooks.host.install import SHIM
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
@@ -121,6 +127,33 @@ class Gate:
 def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -> None:
     """Accept events for endpoints."""
     accept([an_event(number) for number in range(start, start + events)], endpoints, outbox, NOW)
+
+
+#: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
+IS_TO_STAY = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[IS_TO_STAY] = hasattr(config, "workerinput") or host_shim().exists()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take the module out of the scanner again, once all workers have ended."""
+    if not config.stash.get(IS_TO_STAY, True) and host_shim().exists():
+        with tempfile.TemporaryDirectory() as home:
+            shim_command("uninstall", Path(home))
+
+
+def shim_command(name: str, home: Path) -> None:
+    """Put the module into the scanner of this environment, or take it out, as a user does."""
+    environment = {**os.environ, "HOME": str(home)}
+    subprocess.run([sys.executable, "-m", "sfwebhooks", name], env=environment, check=True, capture_output=True)
+
+
+def host_shim() -> Path:
+    """Return where the module is in the scanner of this environment; there may be no scanner."""
+    spec = importlib.util.find_spec("sfscan")
+    return Path(spec.origin if spec and spec.origin else "no scanner").parent / "modules" / SHIM
 
 
 def soon() -> float:

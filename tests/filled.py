@@ -6,7 +6,7 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.claim import Queue
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, a_scan, an_event
 
@@ -38,7 +38,7 @@ def send(
     assert batch
     status = int(reason[-3:]) if reason[-3:].isdigit() else None
     attempt = Attempt(at, 0.125, status, reason.partition(": ")[2] or reason, excerpt)
-    outbox.settle([Outcome(batch, attempt, [Settlement(state, reason, at + 60, True)])])
+    outbox.settle([Result(batch, attempt, [Settlement(state, reason, at + 60, True)])])
     return batch.id
 
 

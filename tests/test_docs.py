@@ -23,7 +23,7 @@ from sfwebhooks.formats.security_audit import guides_data
 from sfwebhooks.health import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.retry import RETRY_STATUS, DeadReason
-from sfwebhooks.scan.findings import DATA_MAX, to_event
+from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -157,7 +157,7 @@ def test_the_printed_words_about_public_keys_name_a_chapter_that_there_is() -> N
 
 
 def test_the_readme_has_each_key_that_security_audit_adds() -> None:
-    finding = to_event(a_finding(), a_scan(), "Vulnerability - CVE High")
+    finding = event_of_finding(a_finding(), a_scan(), "Vulnerability - CVE High")
     scan = an_event(data={"events_by_severity": {}})
     cases = (("finding.high", finding), ("scan.started", scan), ("scan.failed", scan))
     told = [guides_data(name, a_delivery(event), dict(event.data), "") for name, event in cases]

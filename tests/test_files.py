@@ -11,9 +11,9 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.config.settings import find, load, load_mapping
+from sfwebhooks.config.settings import find_file, load, load_mapping
 from sfwebhooks.files import SETTINGS_MAX, content
-from sfwebhooks.text_file import text_of
+from sfwebhooks.text_file import decoded_text
 from tests.conftest import Result
 
 #: name -> what the error says; for a name on a command line pipes and devices are read
@@ -67,7 +67,7 @@ def test_a_link_to_a_file_is_followed_as_kubernetes_has_them(tmp_path: Path) -> 
 
 def test_a_text_has_no_mark_and_one_kind_of_line_ends(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
-    assert text_of(content(tmp_path / "x", 99)) == "a\nb\nc\n"
+    assert decoded_text(content(tmp_path / "x", 99)) == "a\nb\nc\n"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,7 +86,7 @@ def test_settings_in_what_is_no_file_are_not_read(odd: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if "nowhere" not in name])
 def test_what_is_in_the_place_of_the_hosts_settings_is_said_and_not_waited_for(odd: Path, name: str) -> None:
     (odd / "spiderfoot.conf").symlink_to(name)
-    path = find("", odd)
+    path = find_file("", odd)
     assert path == odd / "spiderfoot.conf"
     assert [one.problem for one in load(path).mistakes] == [f"cannot be read: {words_of(name)}"]
 

@@ -21,7 +21,7 @@ from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_finding, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, soon
@@ -143,7 +143,7 @@ def test_a_finding_of_a_scan_is_given_to_the_handler_of_its_severity(
     serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str, host_type: str, names: tuple[str, str]
 ) -> None:
     receiver = serve(naming)
-    send(receiver, naming, [to_event(a_finding(type=host_type), a_scan(), host_type)])
+    send(receiver, naming, [event_of_finding(a_finding(type=host_type), a_scan(), host_type)])
     assert receiver.told == [(dict(zip(GUIDES, names))[naming], 200)]
 
 
@@ -154,7 +154,7 @@ def test_a_finding_goes_by_the_name_that_was_asked_for(
 ) -> None:
     receiver = serve(naming)
     receiver.handlers[name] = receiver.guide.any_event
-    send(receiver, naming, [to_event(a_finding(), a_scan(), "a CVE")], events=(name,))
+    send(receiver, naming, [event_of_finding(a_finding(), a_scan(), "a CVE")], events=(name,))
     assert receiver.told == [("finding.vulnerability" if NAMINGS[naming].dotted else name, 200)]
 
 
@@ -176,7 +176,7 @@ def test_each_high_or_critical_finding_becomes_a_ticket_whatever_kinds_were_aske
     receiver = serve(naming)
     found = [a_finding(f"{host_type}-{number}", type=host_type) for host_type in URGENT for number in (1, 2)]
     asked = ("high_risk_event", "vulnerability_found", "malware_detected")
-    send(receiver, naming, [to_event(one, a_scan(), one.type) for one in found], events=asked)
+    send(receiver, naming, [event_of_finding(one, a_scan(), one.type) for one in found], events=asked)
     names = [dict(zip(GUIDES, ("high_risk_event", URGENT[one.type])))[naming] for one in found]
     assert sorted(receiver.told) == sorted((name, 200) for name in names)
     specials = [json.loads(body)["data"].get("special", "") for body in receiver.bodies]
@@ -201,7 +201,7 @@ def test_a_receiver_in_javascript_that_writes_the_body_anew_gets_the_same_signat
     receiver = serve(naming)
     whole = an_event(-1, type="resource_warning", data={"value": 360.5, "limit": 512.0}, scan=None)
     cve = a_finding(type="VULNERABILITY_CVE_HIGH", data="CVE-2026-0001\nScore: 10.0", generated=NOW)
-    send(receiver, naming, [*every_event(), whole, to_event(cve, a_scan(), "grüß \U0001f600")])
+    send(receiver, naming, [*every_event(), whole, event_of_finding(cve, a_scan(), "grüß \U0001f600")])
     given = json.dumps([SECRET, *receiver.bodies])
     done = subprocess.run(["node", "-e", VERIFY], input=given, capture_output=True, text=True, check=True)
     verified = [receiver.guide.verifies(body, line, SECRET) for body, line in zip(receiver.bodies, done.stdout.split())]

@@ -38,7 +38,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: members of a family, one in each of its files
-FAMILIES = {"render", "render_batch", "read", "add_arguments", "main"}
+FAMILIES = {"add", "render", "render_batch", "read", "main"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.errors import EmitError
-from sfwebhooks.strict_json import DEPTH_MAX, parsed, plain
+from sfwebhooks.strict_json import DEPTH_MAX, parsed, pure_json
 
 
 class Colour(str, Enum):
@@ -54,7 +54,7 @@ def test_what_is_no_strict_json_is_refused_with_its_place(text: bytes, told: str
 
 def test_a_number_of_thousands_of_digits_is_refused_whoever_reads_it() -> None:
     with pytest.raises(EmitError, match=r"digits|bits"):
-        plain(parsed(b'{"a": ' + b"9" * 5000 + b"}"))
+        pure_json(parsed(b'{"a": ' + b"9" * 5000 + b"}"))
 
 
 def test_json_is_read_with_or_without_a_byte_order_mark() -> None:
@@ -80,12 +80,12 @@ def test_json_is_read_with_or_without_a_byte_order_mark() -> None:
 )
 def test_what_json_cannot_say_is_refused_with_its_place(value: Any, told: str) -> None:
     with pytest.raises(EmitError, match=told):
-        plain(value)
+        pure_json(value)
 
 
 def test_keys_that_javascript_takes_for_indexes_are_where_it_puts_them() -> None:
     keys = ["b", "10", "9", "0", "-1", "01", "4294967294", "4294967295", "1.5", "a"]
-    told = plain({"x": dict.fromkeys(keys, 1)})
+    told = pure_json({"x": dict.fromkeys(keys, 1)})
     moved = ["0", "9", "10", "4294967294", "b", "-1", "01", "4294967295", "1.5", "a"]
     assert list(told["x"]) == moved
     if shutil.which("node"):
@@ -98,7 +98,7 @@ def test_places_and_double_keys_are_found_in_linear_time() -> None:
     """Each of these took hours while a place was written, or a key counted, for each key."""
     wide = {"k" * 200_000: {str(number): number for number in range(50_000)}, "last": {1, 2}}
     with pytest.raises(EmitError, match=r"data\.last is of the Python type set"):
-        plain(wide)
+        pure_json(wide)
     twice = "{" + ",".join(f'"{number}":1' for number in [*range(50_000), 49_999]) + "}"
     with pytest.raises(EmitError, match='the key "49999" stands twice'):
         parsed(twice.encode())
@@ -115,4 +115,4 @@ def test_places_and_double_keys_are_found_in_linear_time() -> None:
     ],
 )
 def test_everything_else_stays_as_it_is(value: Any, same: Any) -> None:
-    assert json.loads(json.dumps(plain(value))) == same
+    assert json.loads(json.dumps(pure_json(value))) == same

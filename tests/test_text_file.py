@@ -12,7 +12,7 @@ import pytest
 
 from sfwebhooks import text_file
 from sfwebhooks.files import SETTINGS_MAX
-from sfwebhooks.text_file import settled, text_of
+from sfwebhooks.text_file import decoded_text, settled
 from tests.builders import PATIENCE
 
 OLD = 3600
@@ -117,7 +117,7 @@ TEXT = "[webhooks]\n# naïve\nsecret = café\n"
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_text_in_utf_8_is_read(encoding: str, end: str) -> None:
-    assert text_of(TEXT.replace("\n", end).encode(encoding)) == TEXT
+    assert decoded_text(TEXT.replace("\n", end).encode(encoding)) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_text_in_utf_8_is_read(encoding: str, end: str) -> None:
 )
 def test_another_encoding_is_named_with_what_helps(encoding: str, words: str) -> None:
     with pytest.raises(ValueError, match="iconv -f") as refused:
-        text_of(TEXT.encode(encoding))
+        decoded_text(TEXT.encode(encoding))
     assert str(refused.value).startswith(words)
 
 
@@ -145,5 +145,5 @@ def test_another_encoding_is_named_with_what_helps(encoding: str, words: str) ->
 )
 def test_what_is_in_no_known_encoding_is_named_by_its_line(data: bytes, words: str) -> None:
     with pytest.raises(ValueError) as refused:
-        text_of(data)
+        decoded_text(data)
     assert str(refused.value) == words

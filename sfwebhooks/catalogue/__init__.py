@@ -19,7 +19,7 @@ from sfwebhooks.severity import Severity
 SCHEMA = 1
 
 
-class Sender(Enum):
+class Origin(Enum):
     """Who sends events of a type; the value says it to people."""
 
     #: sfwebhooks in a scan; the end of one whose process died is told by the next process that looks
@@ -43,12 +43,12 @@ class EventType:
     fields: tuple[Field, ...]
     #: the severities that it can have; empty: any
     severities: tuple[Severity, ...] = ()
-    sender: Sender = Sender.SCAN
+    sender: Origin = Origin.SCAN
 
     @property
     def by_others(self) -> tuple[Field, ...]:
         """Keys of `data` where another tool tells it with `sfwebhooks emit`; empty: it cannot be told so."""
-        if self.sender is Sender.EMIT:
+        if self.sender is Origin.EMIT:
             return self.fields
         labels = tuple(severity.label for severity in reversed(self.severities))
         return choose(emitted.BY_OTHERS.get(self.name, ()), severity=labels)
@@ -59,13 +59,13 @@ class EventType:
         return {field.name: field.example for field in self.fields if field.example is not None}
 
 
-def find(word: str) -> EventType | None:
+def type_named(word: str) -> EventType | None:
     """Return the type of that name or alias."""
     return next((entry for entry in EVENT_TYPES if word in (entry.name, entry.alias)), None)
 
 
 _INFO, _LOW, _MEDIUM, _HIGH, _CRITICAL = ((severity,) for severity in Severity)
-_EMIT = Sender.EMIT
+_EMIT = Origin.EMIT
 
 EVENT_TYPES = (
     EventType("scan_started", "scan.started", "A scan has begun.", scan.STARTED, _INFO),
@@ -134,7 +134,7 @@ EVENT_TYPES = (
         "Something about the webhooks themselves needs a look.",
         alerts.ALERT,
         _INFO + _MEDIUM + _HIGH,
-        Sender.ENGINE,
+        Origin.ENGINE,
     ),
     EventType(
         "resource_warning",
@@ -142,7 +142,7 @@ EVENT_TYPES = (
         "The outbox fills or could not be written, or deliveries wait for long.",
         alerts.RESOURCE,
         _MEDIUM + _HIGH,
-        Sender.ENGINE,
+        Origin.ENGINE,
     ),
     EventType(
         "module_error",

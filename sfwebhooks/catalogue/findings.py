@@ -1,4 +1,4 @@
-"""What `data` holds in a finding, key by key as `scan/findings.to_event` builds it; each name has its own example."""
+"""What `data` holds in a finding, key by key as `scan/findings` builds it; each name has its own example."""
 
 from __future__ import annotations
 

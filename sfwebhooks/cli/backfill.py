@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.cli.bar import Bar
-from sfwebhooks.cli.replay import deliveries
+from sfwebhooks.cli.replay import counted_deliveries
 from sfwebhooks.cli.terminal import (
     add_config,
     console,
@@ -116,7 +116,7 @@ def _backfill(given: argparse.Namespace) -> int:
     try:
         if not is_deleted(path):
             tell_orphans(dispatcher.outbox, found)
-        past = backfill.past(dispatcher.outbox, given.scan, given.dead)
+        past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead)
         if not lock.take():
             raise SelectionError(
                 f"scan {given.scan} still runs, or another process is telling its end or backfills it: try again later"
@@ -136,10 +136,10 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     gone = outbox.deleted(scan.id, work.endpoint.name)
     if gone and not given.again:
         raise SelectionError(
-            f"{deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so nobody knows"
-            " what it has: --again sends all of them, under the same ids"
+            f"{counted_deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so"
+            " nobody knows what it has: --again sends all of them, under the same ids"
         )
-    missing = backfill.begin(outbox, work.endpoint, work.past, bool(gone), given.rate)
+    missing = backfill.begin_backfill(outbox, work.endpoint, work.past, bool(gone), given.rate)
     again = missing.again
     if given.again and not gone:
         again = work.records.replay(_settled(work), time.time(), given.rate)
@@ -147,7 +147,9 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     total = missing.number + work.count(State.WAITING)
     name = work.endpoint.name
     done = f"{name} was told all that it asks for of scan {scan.id} already; --again sends it once more."
-    out.print(plain(f"Scan {scan.id} of {scan.target} to {name}: {deliveries(total)} to make." if total else done))
+    out.print(
+        plain(f"Scan {scan.id} of {scan.target} to {name}: {counted_deliveries(total)} to make." if total else done)
+    )
     before = work.count(State.DELIVERED)
     work.dispatcher.open_now()
     with Bar(out, total, "settled") as bar:

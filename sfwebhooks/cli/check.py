@@ -26,7 +26,7 @@ from sfwebhooks.network.tls import context_for, expiring
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import checked, doubts, obstacle, refused
+from sfwebhooks.outbox.permissions import checked, doubts, refused, write_problem
 from sfwebhooks.scan.host_database import MODULE, saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 
@@ -129,7 +129,7 @@ def _unusable(found: Settings, path: Path) -> Iterator[str]:
     """Yield why the outbox, or the lock of who sends to an endpoint, cannot be used by this user."""
     try:
         if is_deleted(path):
-            trouble = None if is_deleted(path.parent) else obstacle(checked(path))  # SpiderFoot makes its folder
+            trouble = None if is_deleted(path.parent) else write_problem(checked(path))  # SpiderFoot makes its folder
             if trouble:
                 yield f"outbox {path} cannot be made: {trouble}"
             return

@@ -11,7 +11,7 @@ from rich.console import Console
 from sfwebhooks.cli.deliveries import add_listing, show
 from sfwebhooks.cli.delivery_table import DEAD
 from sfwebhooks.cli.filters import add_choice, add_filters, choice, on_outbox, selection
-from sfwebhooks.cli.replay import add_replay, deliveries, demand, print_counts, total
+from sfwebhooks.cli.replay import add_replay, counted_deliveries, demand, print_counts, total
 from sfwebhooks.cli.show import add_show
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.retry import State
@@ -59,7 +59,7 @@ def _end(given: argparse.Namespace, records: Records, out: Console) -> int:
     ended = records.end(chosen, time.time())
     demand(ended, chosen)
     out.print(
-        f"{deliveries(ended)} dropped: {'it is a dead letter' if ended == 1 else 'they are dead letters'} now."
+        f"{counted_deliveries(ended)} dropped: {'it is a dead letter' if ended == 1 else 'they are dead letters'} now."
         " sfwebhooks dead replay sends them after all, sfwebhooks dead drop deletes them."
     )
     return 0
@@ -77,7 +77,7 @@ def _drop(given: argparse.Namespace, records: Records, out: Console) -> int:
         return 0
     dropped, left = records.drop(chosen), total(records.counts(chosen))
     demand(dropped + left, chosen)
-    out.print(f"{deliveries(dropped)} dropped.")
+    out.print(f"{counted_deliveries(dropped)} dropped.")
     if left:
-        out.print(f"{deliveries(left)} left: the end of their scan is not told yet, and would bring them back.")
+        out.print(f"{counted_deliveries(left)} left: the end of their scan is not told yet, and would bring them back.")
     return 0

@@ -15,7 +15,7 @@ from sfwebhooks.cli.delivery_table import DELIVERIES, as_json, fields_of, fields
 from sfwebhooks.cli.filters import add_filters, on_outbox, selection
 from sfwebhooks.cli.reasons import situations, waiting_line
 from sfwebhooks.cli.terminal import known_settings, plain, said
-from sfwebhooks.config.values import number
+from sfwebhooks.config.values import whole_number
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox.listing import Record, Records
 from sfwebhooks.outbox.selection import Selection
@@ -43,7 +43,9 @@ def add(commands: Any) -> None:
 
 def add_listing(command: argparse.ArgumentParser) -> None:
     """Add what all listings have."""
-    command.add_argument("--limit", type=said(number(1, 1_000_000)), default=50, metavar="N", help="at most N (50)")
+    command.add_argument(
+        "--limit", type=said(whole_number(1, 1_000_000)), default=50, metavar="N", help="at most N (50)"
+    )
     command.add_argument("--json", action="store_true", help="print a JSON object a line")
 
 

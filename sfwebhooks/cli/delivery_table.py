@@ -28,9 +28,9 @@ COLOURS = {State.WAITING: "yellow", State.DELIVERED: "green", State.DEAD: "red"}
 #: heading -> what stands below it
 CELLS: dict[str, Callable[[Record, Console], Text]] = {
     "id": lambda record, out: plain(record.id[:SHORT] if out.is_terminal else record.id, "bold"),
-    "accepted": lambda record, out: plain(moment(record.accepted_at, out)),
-    "died": lambda record, out: plain(moment(record.settled_at, out)),
-    "due or settled": lambda record, out: plain(moment(record.settled_at or record.due_at, out)),
+    "accepted": lambda record, out: plain(short_time(record.accepted_at, out)),
+    "died": lambda record, out: plain(short_time(record.settled_at, out)),
+    "due or settled": lambda record, out: plain(short_time(record.settled_at or record.due_at, out)),
     "endpoint": lambda record, out: plain(record.endpoint),
     "event": lambda record, out: plain(record.name),
     "endpoint / event": lambda record, out: stacked(plain(record.endpoint), plain(record.name)),
@@ -78,7 +78,7 @@ def line(record: Record, attempt: Attempt, out: Console) -> str:
     return f"{head}: {attempt.reason}{state} {attempt.seconds:.2f} s{said}"
 
 
-def moment(at: float | None, out: Console) -> str:
+def short_time(at: float | None, out: Console) -> str:
     """Return epoch seconds as a time in UTC, as short as the terminal needs it."""
     if at is None:
         return ""

@@ -81,7 +81,7 @@ def watching(out: Console) -> Iterator[run.Watch]:
         yield lambda status, findings, teams: spinner.update(plain(line(status, findings, teams)))
 
 
-def _slack(told: run.Told, out: Console) -> None:
+def _slack(told: run.DemoResult, out: Console) -> None:
     """Show some Slack messages, one of each kind."""
     messages = [received.message for team in told.teams if team.name == "slack_alerts" for received in team.got]
     kinds = {message["blocks"][0]["text"]["text"]: message for message in messages}
@@ -93,7 +93,7 @@ def _slack(told: run.Told, out: Console) -> None:
         out.print()
 
 
-def _siem(told: run.Told, out: Console) -> None:
+def _siem(told: run.DemoResult, out: Console) -> None:
     """Show the worst event that the SIEM got."""
     events = [received.message for team in told.teams if team.name == "siem_system" for received in team.got]
     worst = max(events, key=lambda event: int(event["severity_level"]), default=None)
@@ -110,7 +110,7 @@ def plain_json(value: object) -> Text:
     return Text("\n").join(plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines())
 
 
-def _teams(told: run.Told, out: Console) -> None:
+def _teams(told: run.DemoResult, out: Console) -> None:
     rows = table("team", "protected by", "accepted", "received", "verified")
     for team in told.teams:
         rows.add_row(
@@ -129,7 +129,7 @@ def _teams(told: run.Told, out: Console) -> None:
         out.print(plain(problem, "red"))
 
 
-def _scan(told: run.Told, out: Console) -> None:
+def _scan(told: run.DemoResult, out: Console) -> None:
     totals = {state: sum(counts.get(state.value, 0) for counts in told.outbox.values()) for state in State}
     states = ", ".join(f"{number} {state.value}" for state, number in totals.items())
     out.print(plain(f"Outbox: {states}."))

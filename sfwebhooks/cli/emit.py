@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from sfwebhooks.cli.terminal import add_config, console, folder, named_content, plain
-from sfwebhooks.emission import DATA_MAX, Emission, Receipt, keep
+from sfwebhooks.emission import DATA_MAX, Emission, Emitted, keep
 from sfwebhooks.errors import EmitError
 from sfwebhooks.strict_json import parsed
 
@@ -58,7 +58,7 @@ def _read(name: str, place: str) -> Any:
         raise EmitError(f"--data: {place}: {error}") from error
 
 
-def _words(receipt: Receipt, event_type: str) -> str:
+def _words(receipt: Emitted, event_type: str) -> str:
     if not receipt.endpoints:
         return f"No endpoint wants {event_type}: nothing is kept. sfwebhooks check shows what each of them wants."
     if not receipt.new:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.catalogue.scan import SERIES
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 
 def _events(given: argparse.Namespace) -> int:
-    entry = None if given.type is None else find(given.type)
+    entry = None if given.type is None else type_named(given.type)
     if given.type is not None and not entry:
         raise WebhooksError(f"no event type is called {given.type!r}.{nearest(given.type.lower(), EVENT_NAMES)}")
     if given.schema:

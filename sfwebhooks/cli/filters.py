@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 
 from rich.console import Console
 
-from sfwebhooks.catalogue import find
+from sfwebhooks.catalogue import type_named
 from sfwebhooks.cli.terminal import add_config, console, folder, plain, said
-from sfwebhooks.cli.verify import moment
+from sfwebhooks.cli.verify import parsed_time
 from sfwebhooks.config.values import nearest, seconds
 from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import SelectionError
@@ -32,7 +32,7 @@ Work = Callable[[argparse.Namespace, Records, Console], int]
 
 def add_filters(command: argparse.ArgumentParser) -> None:
     """Add the filters that all of these commands have, and where the outbox is."""
-    when = said(past)
+    when = said(past_time)
     command.add_argument("--endpoint", type=clean_text, default="", metavar="NAME", help="only to this endpoint")
     command.add_argument("--scan", type=clean_text, default="", metavar="ID", help="only of this scan")
     command.add_argument(
@@ -56,21 +56,21 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     command.set_defaults(stopped="what was changed stays so; give the same command again for the rest")
 
 
-def past(text: str) -> float:
+def past_time(text: str) -> float:
     """Read a time that was, in epoch seconds: a duration ago, or as `moment` does."""
     try:
         return time.time() - seconds(text)
     except ValueError:
         pass
     try:
-        return moment(text)
+        return parsed_time(text)
     except ValueError as error:
         raise ValueError("accepted: a duration such as 2h or 7d, or a time such as 2026-11-21T10:00 (UTC)") from error
 
 
 def event_type(text: str) -> str:
     """Read an event type; an alias is read as its name, under which all are found."""
-    entry = find(text)
+    entry = type_named(text)
     return entry.name if entry else clean_text(text)
 
 

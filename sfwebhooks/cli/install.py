@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError, InstallError
-from sfwebhooks.host.hosts import data_of, forget, remember
+from sfwebhooks.host.hosts import data_folder_of, forget, remember
 from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
 
 
@@ -29,7 +29,7 @@ def _install(given: argparse.Namespace) -> int:
     print(f"Installed {path}.")
     print(f"SpiderFoot must run with this Python, which has the package: {sys.executable}")
     try:
-        data = data_of(spiderfoot)
+        data = data_folder_of(spiderfoot)
         print(f"Settings are read from {data / 'spiderfoot.conf'} or {data / 'webhooks.ini'}.")
     except ConfigError as error:
         print(f"Settings are read from spiderfoot.conf or webhooks.ini in the data folder. {error}")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.cli.filters import add_choice, choice, on_outbox
-from sfwebhooks.cli.replay import deliveries, demand, print_counts, total
+from sfwebhooks.cli.replay import counted_deliveries, demand, print_counts, total
 from sfwebhooks.cli.terminal import endpoint_named, plain
 from sfwebhooks.delivery.moving import move
 from sfwebhooks.errors import SelectionError
@@ -47,7 +47,7 @@ def _move(given: argparse.Namespace, records: Records, out: Console) -> int:
         moved = move(records, outbox, chosen, to, time.time())
     left = total(records.counts(chosen))
     demand(moved + left, chosen)
-    out.print(plain(f"{deliveries(moved)} moved to {to.name}."))
+    out.print(plain(f"{counted_deliveries(moved)} moved to {to.name}."))
     if left:
-        out.print(plain(f"{deliveries(left)} left: {to.name} does not ask for them, or their scan still runs."))
+        out.print(plain(f"{counted_deliveries(left)} left: {to.name} does not ask for them, or their scan still runs."))
     return 0

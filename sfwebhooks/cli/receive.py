@@ -29,8 +29,8 @@ from sfwebhooks.cli.terminal import (
     said,
     without_mistake,
 )
-from sfwebhooks.config.endpoint import resolved
-from sfwebhooks.config.values import number as whole_number
+from sfwebhooks.config.endpoint import secret_text
+from sfwebhooks.config.values import whole_number as whole_number
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_regular, open_to_append
@@ -134,7 +134,7 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
     """Return what to check and the port, as the arguments or the endpoint say."""
     known, port = known_secrets(named_secrets(given.secret)), given.port
     try:
-        api_key = resolved(given.api_key, Path(), pipes=True)
+        api_key = secret_text(given.api_key, Path(), pipes=True)
     except ValueError as error:
         raise ConfigError(f"--api-key: {error}") from error
     if given.endpoint:

@@ -53,10 +53,11 @@ def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
         demand(number + waiting, chosen)
         pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
         out.print(
-            f"{deliveries(number)} will be sent again{pace}: by a running scan, the next one, or sfwebhooks drain."
+            f"{counted_deliveries(number)} will be sent again{pace}: by a running scan, the next one, or sfwebhooks"
+            " drain."
         )
     if waiting:
-        out.print(f"{deliveries(waiting)} waiting already: left alone.")
+        out.print(f"{counted_deliveries(waiting)} waiting already: left alone.")
     return 0
 
 
@@ -71,7 +72,7 @@ def demand(number: int, chosen: Selection) -> None:
         raise SelectionError(f"nothing matches: no {states} delivery is as the filters say")
 
 
-def deliveries(number: int) -> str:
+def counted_deliveries(number: int) -> str:
     """Return a number of deliveries in words."""
     return f"{number} deliver{'y' if number == 1 else 'ies'}"
 
@@ -88,4 +89,4 @@ def print_counts(counts: Counts, states: Sequence[State], out: Console) -> None:
         rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))
     if counts:
         out.print(rows)
-    out.print(f"{deliveries(total(counts))}; nothing was changed (--dry-run).")
+    out.print(f"{counted_deliveries(total(counts))}; nothing was changed (--dry-run).")

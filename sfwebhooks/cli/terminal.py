@@ -134,7 +134,7 @@ def settings(given: argparse.Namespace) -> config.Settings:
     """
     if given.config:
         return config.load(config.named(given.config))
-    path = config.find(saved_options(folder(given)).get("config", ""), folder(given))
+    path = config.find_file(saved_options(folder(given)).get("config", ""), folder(given))
     if path is None:
         raise config.missing(folder(given))
     return config.load(path)
@@ -210,7 +210,7 @@ def named_content(name: str, most: int) -> bytes:
         return files.content(Path(name), most, pipes=True)
     if sys.stdin is None:  # it was closed
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    return files.read(sys.stdin.buffer, most)
+    return files.read_at_most(sys.stdin.buffer, most)
 
 
 def without_mistake(endpoint: Endpoint) -> Endpoint:

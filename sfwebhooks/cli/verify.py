@@ -55,14 +55,14 @@ def add(commands: Any) -> None:
     command.add_argument("--endpoint", metavar="NAME", help="verify with the secrets of this endpoint")
     command.add_argument(
         "--now",
-        type=said(moment),
+        type=said(parsed_time),
         metavar="TIME",
         help="this machine's time (epoch seconds or ISO 8601), if it is not now",
     )
     command.set_defaults(run=_verify)
 
 
-def moment(text: str) -> float:
+def parsed_time(text: str) -> float:
     """Read a time: epoch seconds, or ISO 8601, in UTC unless it says otherwise."""
     if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
         return float(text)

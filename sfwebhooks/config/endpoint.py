@@ -24,7 +24,7 @@ from sfwebhooks.formats import BATCHES, CHATS
 from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
-from sfwebhooks.text_file import settled, state_of, text_of
+from sfwebhooks.text_file import decoded_text, settled, state_of
 
 #: of an endpoint; a command would take one that begins with - for an option
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
@@ -51,7 +51,7 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
         if option.secret:
             # as they are before they are read
             draft.files.update({path: state_of(path) for path in source_files(entry.text, draft.folder)})
-            text = resolved(entry.text, draft.folder)
+            text = secret_text(entry.text, draft.folder)
             problem = problem or unfilled(key, text)
         elif option.parse is file_name and is_nothing(text):
             problem = f"accepted: the name of a file; {TO_GO_WITHOUT}"
@@ -73,7 +73,7 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     return {key: draft.folder / value if isinstance(value, Path) else value}
 
 
-def resolved(text: str, folder: Path, pipes: bool = False) -> str:
+def secret_text(text: str, folder: Path, pipes: bool = False) -> str:
     """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it; for the
     arguments and errors see `sourced`."""
     return sourced(text, folder, pipes).strip()
@@ -97,7 +97,7 @@ def sourced(text: str, folder: Path, pipes: bool = False) -> str:
         return found
     for path in source_files(text, folder):
         try:
-            return text_of(files.content(path, files.SETTINGS_MAX, pipes) if pipes else settled(path))
+            return decoded_text(files.content(path, files.SETTINGS_MAX, pipes) if pipes else settled(path))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"{folder / file_name(shown_name(name))} cannot be read: {why}") from error

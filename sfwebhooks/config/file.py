@@ -23,7 +23,7 @@ from sfwebhooks.config.values import nearest
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
 from sfwebhooks.masking import MASK, shown
-from sfwebhooks.text_file import FileState, settled, state_of, text_of
+from sfwebhooks.text_file import FileState, decoded_text, settled, state_of
 
 #: a section's name begins its line; ours are found indented too
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
@@ -198,7 +198,7 @@ class Draft:
             keys[key] = entry
 
 
-def read(path: Path, draft: Draft) -> None:
+def read_settings(path: Path, draft: Draft) -> None:
     """Read a file into the draft.
 
     Raises:
@@ -206,7 +206,7 @@ def read(path: Path, draft: Draft) -> None:
     """
     draft.files[path] = state_of(path)
     try:
-        text = text_of(settled(path))
+        text = decoded_text(settled(path))
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}") from error
     except ValueError as error:

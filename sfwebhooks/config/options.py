@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from sfwebhooks.config.values import (
+    any_text,
     at_most,
     base_url,
     boolean,
+    byte_size,
     durability,
     event_words,
-    number,
     one_of,
     password,
     path,
-    plain,
     rate,
     schedule,
     seconds,
     seconds_or_never,
     secret,
     secrets,
-    size,
     url,
+    whole_number,
 )
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.naming import NAMINGS
@@ -66,7 +66,7 @@ ENDPOINT_OPTIONS = {
     option.name: option
     for option in (
         Option("url", url, "where to send, https:// or http://", secret=True, inherited=False),
-        Option("description", plain, "a word for people", inherited=False),
+        Option("description", any_text, "a word for people", inherited=False),
         Option("enabled", boolean, "false: this endpoint gets nothing", inherited=False),
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
@@ -86,7 +86,7 @@ ENDPOINT_OPTIONS = {
         Option("proxy", proxy_url, "proxy to go through: http://, https:// or socks5h://, user:password allowed", True),
         Option("allow_private", boolean, "false: never connect to a private address (true)"),
         Option("timeout", seconds, "time for one attempt (15s)"),
-        Option("concurrency", number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
+        Option("concurrency", whole_number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
         Option(
             "rate",
             rate,
@@ -94,17 +94,19 @@ ENDPOINT_OPTIONS = {
             field="interval",
         ),
         Option("retry_schedule", schedule, "waits before each retry (5s, 1m, 5m, 15m, 1h, 6h)"),
-        Option("max_retries", number(0, 100), "instead: retries after the first attempt (6)"),
+        Option("max_retries", whole_number(0, 100), "instead: retries after the first attempt (6)"),
         Option("retry_delay", seconds, "with max_retries: wait before the first one, doubled for each further one"),
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
         Option("max_age", seconds, "a delivery that waits longer for an endpoint that takes nothing expires (7d)"),
-        Option("max_body", size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
-        Option("batch_size", number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
+        Option("max_body", byte_size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
+        Option("batch_size", whole_number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
         Option(
-            "batch_max_bytes", size("8kB", "100MB"), "size of a request of several; larger ones are not made (100kB)"
+            "batch_max_bytes",
+            byte_size("8kB", "100MB"),
+            "size of a request of several; larger ones are not made (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first of a batch waits for the others (2s)"),
-        Option("fallback", plain, "endpoint that is alerted when this one cannot be reached, whatever its events"),
+        Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option("ui_url", base_url, "where you open SpiderFoot; messages then link to the scan"),
     )
 }
@@ -113,7 +115,7 @@ OPEN_OPTIONS = {
     option.name: option
     for option in (
         Option("header.", secret, "an extra header, as header.NAME", secret=True, field="headers"),
-        Option("metadata.", plain, "added to the metadata of each event, as metadata.NAME", field="metadata"),
+        Option("metadata.", any_text, "added to the metadata of each event, as metadata.NAME", field="metadata"),
     )
 }
 #: keys of [webhooks] itself
@@ -124,7 +126,9 @@ GENERAL_OPTIONS = {
         Option("default_url", url, 'the URL of an endpoint named "default"', secret=True),
         Option("drain_timeout", seconds, "how long a scan's process may go on sending after the scan (10s)"),
         Option("progress_interval", seconds_or_never, "time between two scan_progress of a scan; 0: never (60s)"),
-        Option("outbox_max_mb", number(1, 1_000_000), "size of the outbox at which nothing more is accepted (512)"),
+        Option(
+            "outbox_max_mb", whole_number(1, 1_000_000), "size of the outbox at which nothing more is accepted (512)"
+        ),
         Option("durability", durability, "process: outlives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be looked at and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),

@@ -17,7 +17,7 @@ from typing import Any
 
 from sfwebhooks.config.doubts import doubts_about, open_to_others
 from sfwebhooks.config.endpoint import INHERITED, endpoint_of, take_strays, value
-from sfwebhooks.config.file import Draft, Entry, Mistake, read, read_mapping
+from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.config.values import alike, nearest
@@ -64,7 +64,7 @@ class Settings:
         return {endpoint.name: endpoint.mistake for endpoint in self.endpoints if endpoint.mistake}
 
 
-def find(option: str, data_folder: Path) -> Path | None:
+def find_file(option: str, data_folder: Path) -> Path | None:
     """Return the configuration file to use: the module's option, a path that begins in the data folder;
     $SFWEBHOOKS_CONFIG; or one in the data folder."""
     if option:
@@ -127,7 +127,7 @@ def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
     """
     if off(options):
         return None
-    settings = load(find(str(options.get("config") or ""), data_folder))
+    settings = load(find_file(str(options.get("config") or ""), data_folder))
     return None if settings.enabled is False else settings
 
 
@@ -137,7 +137,7 @@ def load(path: Path | None) -> Settings:
         return Settings()
     draft = Draft(str(path), path.parent)
     try:
-        read(path, draft)
+        read_settings(path, draft)
     except ConfigError as error:
         draft.mistakes.append(Mistake(str(path), "", "", "", str(error)))
         draft.incomplete = True

@@ -148,7 +148,7 @@ def durability(text: str) -> bool:
     return text.strip() == "power"
 
 
-def number(low: int, high: int) -> Callable[[str], int]:
+def whole_number(low: int, high: int) -> Callable[[str], int]:
     """Return a parser for whole numbers of a range."""
 
     def parse(text: str) -> int:
@@ -159,7 +159,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def size(low: str, high: str) -> Callable[[str], int]:
+def byte_size(low: str, high: str) -> Callable[[str], int]:
     """Return a parser for sizes of a range such as 100kB, in bytes."""
 
     def parse(text: str) -> int:
@@ -311,6 +311,6 @@ def path(text: str) -> Path:
         raise ValueError(f"accepted: the name of a file; {error}") from error
 
 
-def plain(text: str) -> str:
+def any_text(text: str) -> str:
     """Read any text."""
     return text

@@ -26,7 +26,7 @@ from sfwebhooks.health import Condition
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Pick
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import Clock, Line, deliver
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -103,7 +103,7 @@ class Lane:
                 line.in_flight -= 1
         journal.tell(line, batch, attempt, settlements[0], change)
         self.is_short = attempt.reason == Failure.SHORTAGE.value
-        outcome = Outcome(batch, attempt, settlements)
+        outcome = Result(batch, attempt, settlements)
         self._ledger.settle(line, outcome, grouped and not outcome.is_split)
         return True
 
@@ -267,7 +267,7 @@ class Lane:
         with self._claiming:
             self._busy.difference_update(delivery.id for delivery in batch.deliveries)
 
-    def _written(self, line: Line, outcome: Outcome) -> None:
+    def _written(self, line: Line, outcome: Result) -> None:
         """Release the deliveries of an outcome; the halves of a request that go on at once are next, and stay busy."""
         if outcome.is_split and outcome.settlements[0].due_at <= self._clock():
             with self._claiming:

@@ -16,7 +16,7 @@ from typing import Callable
 
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import Line
 from sfwebhooks.retry import State
 from sfwebhooks.trouble import Trouble
@@ -40,12 +40,12 @@ class Ledger:
     """
 
     def __init__(
-        self, outbox: Outbox, written: Callable[[Line, Outcome], None], deaths: Counter[tuple[str, str]]
+        self, outbox: Outbox, written: Callable[[Line, Result], None], deaths: Counter[tuple[str, str]]
     ) -> None:
         self._outbox = outbox
         self._written = written
         self._guard = threading.Lock()
-        self._unsettled: deque[tuple[Line, Outcome]] = deque()
+        self._unsettled: deque[tuple[Line, Result]] = deque()
         self._trouble = Trouble(over="the results of sent deliveries are recorded again")
         #: monotonic seconds
         self._written_at = 0.0
@@ -56,7 +56,7 @@ class Ledger:
         """Whether nothing may be sent before something is written down."""
         return len(self._unsettled) >= UNSETTLED_MAX
 
-    def settle(self, line: Line, outcome: Outcome, grouped: bool = False) -> None:
+    def settle(self, line: Line, outcome: Result, grouped: bool = False) -> None:
         """Write down what became of an attempt; `grouped`: in a moment, with others."""
         with self._guard:
             self._unsettled.append((line, outcome))
@@ -97,7 +97,7 @@ class Ledger:
                 str(error), "; results of sent deliveries are kept in memory until the outbox can be written"
             )
 
-    def _write(self, group: Sequence[tuple[Line, Outcome]]) -> None:
+    def _write(self, group: Sequence[tuple[Line, Result]]) -> None:
         """Commit some outcomes, and the health of endpoints where it changed."""
         lines = {id(line): line for line, _ in group}.values()
         news = [(line, line.health) for line in lines if line.health != line.written]

@@ -14,7 +14,7 @@ from sfwebhooks.delivery.alerts import age_warning, certificate_alert, outbox_wa
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.network.tls import expiring
-from sfwebhooks.outbox.admission import mark_of
+from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import Clock, uptime, wanted_by
@@ -97,7 +97,7 @@ class Upkeep:
 
     def _warn_of_size(self, now: float) -> None:
         fullness = self._outbox.fullness()
-        mark, before = mark_of(fullness), self._mark
+        mark, before = fullness_mark(fullness), self._mark
         self._mark = mark
         if mark > before:
             event = self._warning(fullness, mark, now)

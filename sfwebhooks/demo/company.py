@@ -199,7 +199,7 @@ HOSTS: dict[str, tuple[tuple[tuple[str, str], ...], dict[str, Page]]] = {
 }
 
 
-def answer(host: str, path: str, pages: int) -> Page | None:
+def answer_from_company(host: str, path: str, pages: int) -> Page | None:
     """Return the page at this path of this host, or nothing if the company has no such host.
 
     Args:

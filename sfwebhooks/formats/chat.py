@@ -73,7 +73,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Told:
+class ChatMessage:
     """A delivery with its data made readable."""
 
     delivery: Delivery
@@ -85,7 +85,7 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
     """Return what a chat says about a delivery."""
     event = delivery.event
     data = readable(event.data)
-    told = Told(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
+    told = ChatMessage(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
     found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
     known = LIFECYCLE.get(event.type, other) if event.scan else other
     headline, body, facts, colour = (finding if found else known)(told)
@@ -105,7 +105,7 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
 Words = tuple[str, str, list[tuple[str, str]], str]
 
 
-def finding(told: Told) -> Words:
+def finding(told: ChatMessage) -> Words:
     """Say what a module found."""
     data, severity = told.data, told.delivery.event.severity
     host_type = text_of(data, "event_type")
@@ -118,18 +118,18 @@ def finding(told: Told) -> Words:
         ("Module", text_of(data, "module")),
         ("Confidence", text_of(data, "confidence") and f"{text_of(data, 'confidence')} %"),
         ("Data source", text_of(data, "data_source")),
-        ("Length", length(data)),
+        ("Length", data_length(data)),
     ]
     return headline, for_chat(host_type, text_of(data, "data")).strip() or "(empty)", facts, COLOURS[severity]
 
 
-def length(data: Mapping[str, Any]) -> str:
+def data_length(data: Mapping[str, Any]) -> str:
     """Return how long a finding's data is, if it is so long that a chat may cut it."""
     number = data.get("data_length") or len(text_of(data, "data"))
     return f"{number:,} characters" if isinstance(number, int) and number > LONG else ""
 
 
-def scan_started(told: Told) -> Words:
+def scan_started(told: ChatMessage) -> Words:
     """Say that a scan has begun, with what."""
     facts = [
         ("Target", told.target),
@@ -139,7 +139,7 @@ def scan_started(told: Told) -> Words:
     return "Scan started", "", facts, COLOURS[told.delivery.event.severity]
 
 
-def scan_ended(told: Told) -> Words:
+def scan_ended(told: ChatMessage) -> Words:
     """Say how a scan ended, what it found, and what is worst among it."""
     data, event = told.data, told.delivery.event
     error, found = text_of(data, "error"), totals(data)
@@ -149,18 +149,18 @@ def scan_ended(told: Told) -> Words:
         ("Target", told.target),
         ("Duration", duration(data.get("duration"))),
         ("Found", found if error else ""),
-        ("Most serious" if worst(data) >= Severity.MEDIUM else "Most frequent", types(data)),
+        ("Most serious" if worst_severity(data) >= Severity.MEDIUM else "Most frequent", types(data)),
         ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
         ("Not sent", counted(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else ""),
         ("Told late", WHY.get(late, late) if late != error else ""),
     ]
     colour = COLOURS[event.severity]
     if event.type == "scan_completed" and found:
-        colour = COLOURS[worst(data)] if worst(data) >= Severity.MEDIUM else GOOD
+        colour = COLOURS[worst_severity(data)] if worst_severity(data) >= Severity.MEDIUM else GOOD
     return people(event.type), WHY.get(error, error) or found, facts, colour
 
 
-LIFECYCLE: dict[str, Callable[[Told], Words]] = {
+LIFECYCLE: dict[str, Callable[[ChatMessage], Words]] = {
     "scan_started": scan_started,
     "scan_completed": scan_ended,
     "scan_failed": scan_ended,
@@ -168,7 +168,7 @@ LIFECYCLE: dict[str, Callable[[Told], Words]] = {
 }
 
 
-def other(told: Told) -> Words:
+def other(told: ChatMessage) -> Words:
     """Say what any other event says: its telling keys are the body, its other simple values the facts."""
     data, severity = told.data, told.delivery.event.severity
     headline = people(told.delivery.name) + (f" ({severity.label})" if severity else "")
@@ -186,7 +186,7 @@ def fact(key: str, value: Any) -> str:
     return seconds or listed(value) or counted(value) or simple(value)
 
 
-def trail(told: Told) -> tuple[str, ...]:
+def trail(told: ChatMessage) -> tuple[str, ...]:
     """Return the sources in short, without the target, which stands elsewhere."""
     given = told.data.get("sources")
     sources = [source for source in given if isinstance(source, Mapping)] if isinstance(given, list) else []
@@ -203,7 +203,7 @@ def item(source: Mapping[str, Any]) -> str:
     return host_type if data == WITHHELD else f"{host_type} {in_line(data, ITEM_MAX)}".strip()
 
 
-def footer(told: Told) -> tuple[str, ...]:
+def footer(told: ChatMessage) -> tuple[str, ...]:
     """Return the scan's name, the time, and the number by which a missing message would be noticed."""
     event = told.delivery.event
     time = datetime.fromtimestamp(event.at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -221,7 +221,7 @@ def totals(data: Mapping[str, Any]) -> str:
     return f"{total:,} finding{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
 
 
-def worst(data: Mapping[str, Any]) -> Severity:
+def worst_severity(data: Mapping[str, Any]) -> Severity:
     """Return the worst severity that was found."""
     found = numbers(data.get("events_by_severity"))
     return max((severity for severity in Severity if found.get(severity.label)), default=Severity.INFO)

@@ -54,7 +54,7 @@ def array(items: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
-def data_of(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
+def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
     """Return an event's data; with what a scan says of itself also a link to the scan, if the endpoint has one."""
     link = endpoint.link(event.scan) if event.type.startswith("scan_") else ""
     return {**event.data, "link": link} if link else event.data

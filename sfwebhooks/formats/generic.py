@@ -13,7 +13,7 @@ from sfwebhooks.catalogue import SCHEMA
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, timestamp, whole_seconds
 from sfwebhooks.formats import security_audit
-from sfwebhooks.formats.content import BRACKETS, Content, array, data_of
+from sfwebhooks.formats.content import BRACKETS, Content, array, event_data
 from sfwebhooks.formats.cutting import fitted
 from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
@@ -74,6 +74,6 @@ def envelope(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "timestamp": whole_seconds(event.at),
         "source": "spiderfoot",
         "version": scan.version if scan else "",
-        "data": data_of(event, endpoint),
+        "data": event_data(event, endpoint),
         "metadata": metadata,
     }

@@ -61,7 +61,7 @@ def for_chat(host_type: str, text: str) -> str:
     if RAW.fullmatch(host_type):
         return WITHHELD
     kept = SECRETS.get(host_type)
-    return masked(text, kept) if kept else text
+    return secret_masked(text, kept) if kept else text
 
 
 def about_for_chat(text: str, events: object) -> str:
@@ -108,7 +108,7 @@ def _quotable(events: object) -> Iterator[tuple[str, str]]:
             yield data, for_chat(str(event.get("event_type")), data)
 
 
-def masked(text: str, kept: Kept) -> str:
+def secret_masked(text: str, kept: Kept) -> str:
     """Return a text with its secret masked; where that stands cannot be told, the whole text is the secret."""
     login = LOGIN.fullmatch(text.strip())
     if login:

@@ -12,7 +12,7 @@ from typing import Any
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import BRACKETS, Content, array, data_of
+from sfwebhooks.formats.content import BRACKETS, Content, array, event_data
 from sfwebhooks.formats.cutting import fitted
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
@@ -60,7 +60,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "source": "SpiderFoot",
         "event_type": delivery.name,
         "severity": severity_word(delivery),
-        "raw_data": dict(data_of(event, endpoint)),
+        "raw_data": dict(event_data(event, endpoint)),
         "tags": list(TAGS),
         "schema": SCHEMA,
         "event_id": event.id,

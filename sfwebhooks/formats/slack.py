@@ -48,7 +48,7 @@ Json = dict[str, Any]
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the Slack message of a delivery."""
-    return Content(written(message(notice(delivery, endpoint))).encode())
+    return Content(written(slack_body(notice(delivery, endpoint))).encode())
 
 
 def read(reply: Reply) -> Verdict | None:
@@ -79,10 +79,10 @@ def _says_success(body: bytes) -> bool:
     return said.get("ok") is True or said.get("success") is True or said.get("result") == "success"
 
 
-def message(told: Notice) -> Json:
+def slack_body(told: Notice) -> Json:
     """Return the message: the first way of writing it that is short enough."""
     ways = ((header(told), details(told, cap)) for cap in CAPS)
-    top, blocks = next(way for way in ways if length([*way[0], *way[1]]) <= MESSAGE_MAX)
+    top, blocks = next(way for way in ways if text_length([*way[0], *way[1]]) <= MESSAGE_MAX)
     return {
         "text": fit(told.summary, TEXT_MAX, escape),
         "blocks": top,
@@ -95,20 +95,20 @@ def message(told: Notice) -> Json:
 
 def header(told: Notice) -> list[Json]:
     """Return the headline's block."""
-    return [{"type": "header", "text": plain(told.headline, HEADER_MAX)}]
+    return [{"type": "header", "text": plain_text(told.headline, HEADER_MAX)}]
 
 
 def details(told: Notice, cap: int) -> list[Json]:
     """Return the blocks of the attachment, with no text longer than `cap`; parts without content are left out."""
     blocks: list[Json] = []
     if told.body:
-        blocks.append({"type": "section", "text": plain(told.body, min(SECTION_MAX, cap))})
+        blocks.append({"type": "section", "text": plain_text(told.body, min(SECTION_MAX, cap))})
     facts = fields(told, min(FIELD_MAX, cap))
     blocks += [{"type": "section", "fields": facts[at : at + FIELDS_MAX]} for at in range(0, len(facts), FIELDS_MAX)]
     if told.trail:
-        blocks.append(context([plain("Found via " + " ← ".join(told.trail), min(SECTION_MAX, cap))]))
+        blocks.append(context([plain_text("Found via " + " ← ".join(told.trail), min(SECTION_MAX, cap))]))
     open_scan = [mrkdwn(f"<{escape(told.link)}|Open scan>")] if told.link else []
-    footer = [plain(text, min(SECTION_MAX, cap)) for text in told.footer]
+    footer = [plain_text(text, min(SECTION_MAX, cap)) for text in told.footer]
     return [*blocks, context([*footer[: ELEMENTS_MAX - len(open_scan)], *open_scan])]
 
 
@@ -117,7 +117,7 @@ def fields(told: Notice, limit: int) -> list[Json]:
     facts = list(told.facts)
     if len(facts) > FACTS_MAX:
         facts[FACTS_MAX - 1 :] = [("And", f"{len(facts) - FACTS_MAX + 1} more")]
-    return [field for name, value in facts for field in (label(name, limit // 4), plain(value, limit))]
+    return [field for name, value in facts for field in (label(name, limit // 4), plain_text(value, limit))]
 
 
 def label(name: str, limit: int) -> Json:
@@ -131,7 +131,7 @@ def context(elements: list[Json]) -> Json:
     return {"type": "context", "elements": elements}
 
 
-def plain(text: str, limit: int) -> Json:
+def plain_text(text: str, limit: int) -> Json:
     """Return a text object in which nothing is markup."""
     return {"type": "plain_text", "text": fit(text, limit), "emoji": False}
 
@@ -155,7 +155,7 @@ def fit(text: str, limit: int, written: Callable[[str], str] = str) -> str:
     """
     room, end = limit, 0
     for at, character in enumerate(text[: limit + 1]):
-        room -= size(written(character))
+        room -= utf16_length(written(character))
         if room < 0:
             return written(text[:end]) + "…"
         if room >= 1:
@@ -163,13 +163,13 @@ def fit(text: str, limit: int, written: Callable[[str], str] = str) -> str:
     return written(text)
 
 
-def size(text: str) -> int:
+def utf16_length(text: str) -> int:
     """Return a text's length in UTF-16 units: an emoji counts as two, so we are right whichever way Slack counts."""
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def length(blocks: list[Json]) -> int:
+def text_length(blocks: list[Json]) -> int:
     """Return the number of characters in all texts of some blocks."""
     texts = [block["text"] for block in blocks if "text" in block]
     texts += [text for block in blocks for text in (*block.get("fields", ()), *block.get("elements", ()))]
-    return sum(size(text["text"]) for text in texts)
+    return sum(utf16_length(text["text"]) for text in texts)

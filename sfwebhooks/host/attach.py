@@ -28,7 +28,7 @@ from sfwebhooks.config import settings as config
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.files import is_deleted
-from sfwebhooks.host.hosts import data_of
+from sfwebhooks.host.hosts import data_folder_of
 from sfwebhooks.host.plugin import begin_run, say_why_off, settings_of
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.scan.escapes import as_typed
@@ -106,7 +106,7 @@ def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
     scanner, error = None, ""
     try:
         arguments = with_our_module(args)
-        begin(logging_queue, arguments)
+        begin_scan(logging_queue, arguments)
         scanner = original(logging_queue, *arguments, **kwargs)
         return scanner
     except BaseException as failure:
@@ -122,7 +122,7 @@ def _as_module(record: logging.LogRecord) -> bool:
     return True
 
 
-def begin(logging_queue: Any, args: tuple[Any, ...]) -> None:
+def begin_scan(logging_queue: Any, args: tuple[Any, ...]) -> None:
     """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules; else say what
     has switched webhooks off."""
     try:
@@ -208,7 +208,7 @@ def tell_stopped() -> None:
 def _tell_at_exit(stopped: frozenset[str]) -> None:
     """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
-        folder = data_of(Path(spiderfoot.__file__).parent.parent)
+        folder = data_folder_of(Path(spiderfoot.__file__).parent.parent)
         settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
         if settings is None:
             return

@@ -35,7 +35,7 @@ def lacks(spiderfoot: Path) -> str:
     return " and ".join(missing)
 
 
-def data_of(spiderfoot: Path) -> Path:
+def data_folder_of(spiderfoot: Path) -> Path:
     """Return the data folder of a SpiderFoot; some have one of their own, whatever $SPIDERFOOT_DATA says.
 
     Raises:
@@ -87,7 +87,7 @@ def remember(spiderfoot: Path) -> None:
         ConfigError: it has no data folder, or the record is damaged.
         OSError: the record cannot be written.
     """
-    _write_record({**remembered(), spiderfoot.resolve(): data_of(spiderfoot).absolute()})
+    _write_record({**remembered(), spiderfoot.resolve(): data_folder_of(spiderfoot).absolute()})
 
 
 def forget(spiderfoot: Path) -> bool:

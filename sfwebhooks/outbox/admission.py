@@ -34,6 +34,6 @@ def is_refused(event: WebhookEvent, fullness: float) -> bool:
     return event.type in FINDINGS and fullness >= MARKS[event.severity]
 
 
-def mark_of(fullness: float) -> float:
+def fullness_mark(fullness: float) -> float:
     """Return the highest mark that is reached, 0 if none is."""
     return max((mark for mark in MARKS.values() if fullness >= mark), default=0.0)

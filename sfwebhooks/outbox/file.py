@@ -29,9 +29,9 @@ from sfwebhooks.outbox.permissions import (
     checked,
     identity,
     make,
-    obstacle,
+    real_path,
     refused,
-    resolved,
+    write_problem,
 )
 from sfwebhooks.outbox.schema import make_tables
 from sfwebhooks.outbox.series import Mark, boot_id, check_series, reached
@@ -197,7 +197,7 @@ class Database:
             except sqlite3.DatabaseError as error:
                 raise self._translated(error) from error
             except OSError as error:
-                raise refused(f"outbox {self.path}", resolved(self.path), error) from error
+                raise refused(f"outbox {self.path}", real_path(self.path), error) from error
 
     def _begin(self) -> sqlite3.Connection:
         """Begin a write transaction; what is written must not go into files that were taken away.
@@ -218,7 +218,7 @@ class Database:
         if any(word in text.lower() for word in CORRUPT):
             return self._corrupt(text)
         if any(word in text.lower() for word in REFUSED):
-            found = obstacle(resolved(self.path))
+            found = write_problem(real_path(self.path))
             if found:
                 return type(found)(f"outbox {self.path} cannot be used: {found}")
             return OutboxBusyError(f"outbox {self.path}: {text}")  # it was just taken away, or made
@@ -234,7 +234,7 @@ class Database:
                 f"outbox {self.path} is corrupt ({text}), and is left as it is: the next scan, sfwebhooks drain or"
                 " sfwebhooks run sets it aside and begins a new one"
             )
-        aside, self._is_lost = _set_aside(resolved(self.path), self._files[:1]), True
+        aside, self._is_lost = _set_aside(real_path(self.path), self._files[:1]), True
         where = f"it was set aside as {aside}" if aside else "another process has set it aside, or is about to"
         try:
             self._connect()
@@ -280,7 +280,7 @@ class Database:
         self._files = (identity(path),)
         self._mark, self._marked, closed = Mark(path), 0, _is_closed(str(path))
         try:
-            if not self._listing or obstacle(path) is None:
+            if not self._listing or write_problem(path) is None:
                 self._set_up(connection)
                 check_series(connection, path, self._mark, self._boot(), closed)
             with self._refusing():
@@ -321,7 +321,7 @@ class Database:
             OutboxBusyError: somebody uses it at this moment; the next call tries again.
         """
         with _alone(self):
-            lock = _locked(resolved(self.path))
+            lock = _locked(real_path(self.path))
             try:
                 if not lock.held:
                     raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process saves it")

@@ -23,8 +23,8 @@ from sfwebhooks.outbox.permissions import (
     identity,
     make_folder,
     open_ours,
+    real_path,
     refused,
-    resolved,
 )
 
 #: characters of a note
@@ -131,7 +131,7 @@ class Lock:
 
     @property
     def _place(self) -> Path:
-        return resolved(self._outbox).with_suffix(LOCKS) / f"{self._name}.lock"
+        return real_path(self._outbox).with_suffix(LOCKS) / f"{self._name}.lock"
 
     def _lock(self) -> None:
         """Lock the file, if it is free; once more if it was removed while we did so."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfwebhooks import system
 from sfwebhooks.files import open_regular
-from sfwebhooks.outbox.permissions import identity, obstacle
+from sfwebhooks.outbox.permissions import identity, write_problem
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a statement waits for another process's write
@@ -32,7 +32,7 @@ def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
 
 def opened_to_read(path: Path) -> sqlite3.Connection:
     """Open the outbox for who only looks, if need be without its log, which needs an index that can be written."""
-    if obstacle(path) is None:
+    if write_problem(path) is None:
         return opened(path)
     connection = opened(path, "mode=ro")
     try:
@@ -43,7 +43,7 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     log_path = path.with_name(f"{path.name}-wal")
     if identity(log_path) and log_path.stat().st_size:
         text = "webhooks: %s, with the latest changes, cannot be read, since %s; they are missing in what follows"
-        log.warning(text, log_path, obstacle(path))
+        log.warning(text, log_path, write_problem(path))
     return opened(path, "immutable=1")
 
 

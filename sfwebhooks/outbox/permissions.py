@@ -42,7 +42,7 @@ def identity(path: str | Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def resolved(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """Return where a file really is: SQLite and the locks must mean the same one, whatever it is called."""
     return Path(os.path.realpath(path))
 
@@ -129,7 +129,7 @@ def checked(outbox: Path) -> Path:
         OutboxError: somebody can have, or it has two names, by which SQLite and the locks would not know it as one.
         OSError: it cannot be looked at.
     """
-    path = resolved(outbox)
+    path = real_path(outbox)
     _check_folder(path.parent)
     if outbox.is_symlink():
         _check_folder(outbox.parent)
@@ -212,7 +212,7 @@ def doubts(outbox: Path) -> Iterator[str]:
     """Yield in words who else can read or write the outbox, or cannot though it may be meant to."""
     if not system.OWNERS:
         return
-    path = resolved(outbox)
+    path = real_path(outbox)
     folder, found = _stat(path.parent), _stat(path)
     if folder and folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_private(folder):
         who = "everybody" if folder.st_mode & stat.S_IWOTH else f"the group {system.group_name(folder.st_gid)}"
@@ -241,14 +241,14 @@ def refused(what: str, path: Path, error: OSError) -> OutboxError:
     kind = ShortageError if is_shortage(error) else kind
     words = error.strerror
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOENT):
-        found = obstacle(path)
+        found = write_problem(path)
         words = str(found) if found else words
     elif error.errno == errno.ELOOP:
         words = f"{path} is a link: remove it"
     return kind(f"{what} cannot be used: {words}")
 
 
-def obstacle(path: Path) -> OutboxError | None:
+def write_problem(path: Path) -> OutboxError | None:
     """Return why the outbox, or another file, cannot be written; None if nothing is in the way.
 
     Never opens the file: to close it again would drop the locks that SQLite has on it.

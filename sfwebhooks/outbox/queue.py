@@ -55,7 +55,7 @@ class Orders:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """What an attempt came to."""
 
     batch: Batch
@@ -159,7 +159,7 @@ class Queues(Times):
             return [row[0] for row in found]
 
     def settle(
-        self, outcomes: Iterable[Outcome], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()
+        self, outcomes: Iterable[Result], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()
     ) -> None:
         """Commit what became of attempts, the health of endpoints where it changed, and the alerts that tell it."""
         with self._writing() as sql:

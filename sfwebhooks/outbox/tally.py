@@ -90,7 +90,7 @@ class TopFinding:
     hash: str
 
 
-def worst(found: Iterable[TopFinding]) -> list[TopFinding]:
+def worst_findings(found: Iterable[TopFinding]) -> list[TopFinding]:
     """Return the worst of some findings, each once, of equally bad ones the newest first."""
     each = {one.hash: one for one in found}.values()
     return sorted(each, key=lambda one: (one.severity, one.at), reverse=True)[:TOP_MAX]

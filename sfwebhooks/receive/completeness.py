@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sfwebhooks.catalogue import find
+from sfwebhooks.catalogue import type_named
 from sfwebhooks.outbox.receipts import EARLIER, SENT
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END
 from sfwebhooks.text import counted
@@ -31,7 +31,7 @@ RECENT_MAX = 1000
 ACCOUNTS_MAX = 1000
 
 
-class Entry(NamedTuple):
+class Arrival(NamedTuple):
     """What the books need of a message."""
 
     scan: str
@@ -113,7 +113,7 @@ class Account:
     end: tuple[str, int] | None = None
     receipt: Mapping[str, Any] = field(default_factory=dict)
 
-    def enter(self, entry: Entry) -> None:
+    def enter(self, entry: Arrival) -> None:
         """Enter a message. One that came again long after it came is known by its number alone."""
         numbers, recent = self.series.setdefault(entry.series, Series(Numbers(), {}))
         is_new = numbers.add(entry.number)
@@ -130,7 +130,7 @@ class Account:
         elif len(recent) > RECENT_MAX:
             del recent[next(iter(recent))]
 
-    def _is_later(self, entry: Entry) -> bool:
+    def _is_later(self, entry: Arrival) -> bool:
         """Say whether an end is later than the one that is known: in a series that came later, or the same one."""
         order = [*self.series]
         return self.end is None or (order.index(entry.series), entry.number) > (order.index(self.end[0]), self.end[1])
@@ -223,7 +223,7 @@ class Books:
         return [*self._open.values()]
 
 
-def entry_of(message: Mapping[str, Any]) -> Entry | None:
+def entry_of(message: Mapping[str, Any]) -> Arrival | None:
     """Return the entry of a message of the generic or the siem format; None if it belongs to no scan, or is none."""
     if "raw_data" in message:
         data, about = _part(message, "raw_data"), message
@@ -236,9 +236,9 @@ def entry_of(message: Mapping[str, Any]) -> Entry | None:
         return None
     if not isinstance(number, int) or not 0 < number <= NUMBER_MAX:
         return None
-    told = find(str(message.get("event_type")))
+    told = type_named(str(message.get("event_type")))
     receipt = _part(data, SENT) if told and told.name in SEVERITY_OF_END else None
-    return Entry(scan, endpoint if isinstance(endpoint, str) else "", delivery, series, number, receipt)
+    return Arrival(scan, endpoint if isinstance(endpoint, str) else "", delivery, series, number, receipt)
 
 
 def _earlier(receipt: Mapping[str, Any]) -> dict[str, int]:

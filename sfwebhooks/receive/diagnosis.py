@@ -35,7 +35,7 @@ Bodies = Callable[[], Sequence[variants.Reading]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """One thing that was looked at."""
 
     #: header, or part of the request
@@ -50,7 +50,7 @@ class Diagnosis:
     """What was found out about one request."""
 
     verified: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[Observation, ...]
 
 
 def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis:
@@ -67,13 +67,13 @@ def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis
     found = [*_missing(message.headers, secrets), *signatures]
     if message.headers.get("webhook-timestamp"):
         good, words = clock_words(message.headers["webhook-timestamp"], message.at, now)
-        found.append(Finding("webhook-timestamp", good, words))
+        found.append(Observation("webhook-timestamp", good, words))
     if wrong and not any(finding.good for finding in signatures):
-        found += [Finding("the request", None, words) for words in _signs(message)]
+        found += [Observation("the request", None, words) for words in _signs(message)]
     return Diagnosis(not wrong, tuple(found))
 
 
-def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Finding]:
+def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Observation]:
     ours = () if any(is_asymmetric(secret) for secret in secrets) else (naming_of(headers).signature,)
     needed = (*ours, *STANDARD)
     missing = [name for name in needed if not headers.get(name, "").strip()]
@@ -83,14 +83,16 @@ def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Fin
         hint = f"; {alike[0]} is there: something on the way renamed it" if alike else ""
         empty = "is empty" if name in headers else "is missing"
         if only and name not in only:
-            yield Finding(name, None, f"{empty}{hint}; {only[-1]} alone is enough")
+            yield Observation(name, None, f"{empty}{hint}; {only[-1]} alone is enough")
         else:
-            yield Finding(name, False, empty + hint)
+            yield Observation(name, False, empty + hint)
     if len(missing) == len(needed):
-        yield Finding("the request", None, "nothing is signed: the endpoint has no secret, or the headers were dropped")
+        yield Observation(
+            "the request", None, "nothing is signed: the endpoint has no secret, or the headers were dropped"
+        )
 
 
-def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Finding]:
+def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Observation]:
     """Look at the guide's signature."""
     name = naming_of(message.headers).signature
     given = message.headers.get(name, "")
@@ -100,13 +102,13 @@ def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterato
     if not given:
         return
     if fitting:
-        yield Finding(name, True, f"fits {_named(fitting)}")
+        yield Observation(name, True, f"fits {_named(fitting)}")
     elif not shared:
-        yield Finding(name, None, "is not checked: none of the secrets is a shared one")
+        yield Observation(name, None, "is not checked: none of the secrets is a shared one")
     elif not match:
-        yield Finding(name, False, "is not sha256= and 64 hex digits")
+        yield Observation(name, False, "is not sha256= and 64 hex digits")
     else:
-        yield Finding(name, False, _why_guide(message, shared, bytes.fromhex(match[2]), others))
+        yield Observation(name, False, _why_guide(message, shared, bytes.fromhex(match[2]), others))
 
 
 def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: bytes, others: Bodies) -> str:
@@ -124,7 +126,7 @@ def _parts_at_once(message: Captured) -> int:
     return 1 if len(message.body) > LARGE else 2
 
 
-def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Finding]:
+def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Observation]:
     """Look at each signature in `webhook-signature`."""
     given = message.headers.get("webhook-signature", "").split()
     fitting = _fitting(message, secrets)
@@ -132,15 +134,15 @@ def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iter
         place = f"webhook-signature {position}" if len(given) > 1 else "webhook-signature"
         numbers = [number for number, secret in enumerate(secrets, 1) if (signature, secret) in fitting]
         if numbers:
-            yield Finding(place, True, f"fits {_named(numbers)}")
+            yield Observation(place, True, f"fits {_named(numbers)}")
         elif fitting:
-            yield Finding(place, None, "fits no secret; another one does, which is enough")
+            yield Observation(place, None, "fits no secret; another one does, which is enough")
         elif position > EXPLAINED_MAX:
-            yield Finding(place, False, f"fits no secret; why was found out for the first {EXPLAINED_MAX}")
+            yield Observation(place, False, f"fits no secret; why was found out for the first {EXPLAINED_MAX}")
         else:
-            yield Finding(place, False, _why_standard(message, secrets, signature, others))
+            yield Observation(place, False, _why_standard(message, secrets, signature, others))
     if len(given) > SIGNATURES_MAX:
-        yield Finding("webhook-signature", None, f"has {len(given)} signatures; {SIGNATURES_MAX} were looked at")
+        yield Observation("webhook-signature", None, f"has {len(given)} signatures; {SIGNATURES_MAX} were looked at")
 
 
 def _fitting(message: Captured, secrets: Sequence[str]) -> set[tuple[str, str]]:

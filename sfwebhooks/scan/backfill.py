@@ -55,7 +55,7 @@ class Missing:
     again: int
 
 
-def past(outbox: Outbox, scan_id: str, dead: bool) -> Past:
+def past_scan(outbox: Outbox, scan_id: str, dead: bool) -> Past:
     """Return a scan that is over.
 
     Args:
@@ -124,7 +124,9 @@ def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
         )
 
 
-def begin(outbox: Outbox, endpoint: Endpoint, past: Past, renumber: bool = False, interval: float = 0.0) -> Missing:
+def begin_backfill(
+    outbox: Outbox, endpoint: Endpoint, past: Past, renumber: bool = False, interval: float = 0.0
+) -> Missing:
     """Commit the scan as one whose end nobody else tells, with its beginning; return what else is missing.
 
     Args:

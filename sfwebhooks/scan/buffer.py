@@ -32,7 +32,7 @@ class Pending:
             self.missed += 1
         else:
             self._events.append(event)
-            self._size += size(event)
+            self._size += event_size(event)
 
     def first(self, count: int) -> list[WebhookEvent]:
         """Return the oldest events, so many at most."""
@@ -41,10 +41,10 @@ class Pending:
     def drop(self, count: int) -> None:
         """Forget the oldest events: they are committed."""
         for _ in range(count):
-            self._size -= size(self._events.popleft())
+            self._size -= event_size(self._events.popleft())
 
 
-def size(event: WebhookEvent) -> int:
+def event_size(event: WebhookEvent) -> int:
     """Return about how many characters an event holds."""
     sources = event.data.get("sources")
     parts = [event.data, *(sources if isinstance(sources, (list, tuple)) else ())]

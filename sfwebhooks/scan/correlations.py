@@ -55,7 +55,7 @@ def distinct(found: Iterable[Correlation]) -> list[Correlation]:
     return list(kept.values())
 
 
-def to_event(correlation: Correlation, evidence: Sequence[Source], scan: Scan, at: float) -> WebhookEvent:
+def event_of_correlation(correlation: Correlation, evidence: Sequence[Source], scan: Scan, at: float) -> WebhookEvent:
     """Return the event that tells a correlation.
 
     Args:

@@ -32,7 +32,7 @@ def as_typed(text: str, modules: Container[str]) -> str:
     return text if COMMAND_LINE in modules else unescaped(text)
 
 
-def data_of(data: str, module: str, target: str) -> str:
+def typed_data(data: str, module: str, target: str) -> str:
     """Return the data of an event of the scanner, which is the target as it was typed if that is what the event tells.
 
     Args:

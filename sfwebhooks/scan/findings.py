@@ -54,7 +54,7 @@ class Finding:
     recovered: bool = False
 
 
-def to_event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
+def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
     """Return the event that tells a finding; `description` is the host's own text for its type.
 
     Of a finding with a value of a wrong type the event has no data, but a problem: the outbox counts it.
@@ -77,7 +77,7 @@ def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
         "event_type": finding.type,
         "description": description,
         "severity": severity.label,
-        **_data(escapes.data_of(finding.data, finding.module, scan.target)),
+        **_data(escapes.typed_data(finding.data, finding.module, scan.target)),
         "module": finding.module,
         "confidence": finding.confidence,
         "visibility": finding.visibility,
@@ -122,6 +122,6 @@ def _data(text: str) -> dict[str, Any]:
 
 def source_data(source: Source, scan: Scan) -> dict[str, str]:
     """Return what is told of an event that led to something."""
-    text = escapes.data_of(source.data, source.module, scan.target)
+    text = escapes.typed_data(source.data, source.module, scan.target)
     data = clean_text(text[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # of a pair of surrogates clean text has one
     return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

@@ -11,14 +11,14 @@ from sfwebhooks import pipeline
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.accepted import AcceptedScan
-from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst
+from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst_findings
 from sfwebhooks.scan import correlations, findings
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 from sfwebhooks.scan.host_log import modules_failed
 
 
 @dataclass(frozen=True)
-class Result:
+class ScanResult:
     """What a scan came to."""
 
     #: as the host has the scan; None: it was deleted there, or is not in the database that there is now
@@ -37,17 +37,17 @@ class Result:
     has_findings: bool
 
 
-def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Result:
+def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> ScanResult:
     """Return what a scan came to: of findings as many as the host's database has or as were accepted, whichever is
     more.
 
     Raises:
         sqlite3.Error: the host's database cannot be read now; what it would say must not be guessed.
     """
-    return Result(
+    return ScanResult(
         row=database.scan(scan.id),
         tally=database.tally(scan.id).fuller(accepted.tally),
-        top=worst([*accepted.top, *database.worst(scan.id, TOP_MAX)]),
+        top=worst_findings([*accepted.top, *database.worst(scan.id, TOP_MAX)]),
         correlations=database.correlations_by_risk(scan.id),
         modules_used=database.modules(scan.id) or accepted.begun.get("modules_used", []),
         modules_failed=sorted(modules_failed(scan.id, database) | accepted.modules_failed),
@@ -72,7 +72,7 @@ def found(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator
     """Yield the events that tell some findings."""
     words = database.descriptions()
     for finding in database.findings(scan.id, hashes):
-        yield findings.to_event(finding, scan, words.get(finding.type, finding.type))
+        yield findings.event_of_finding(finding, scan, words.get(finding.type, finding.type))
 
 
 def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...]) -> Iterator[WebhookEvent]:
@@ -84,7 +84,11 @@ def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ..
     if row is None or row.status != "FINISHED" or rows is None:
         return
     kept = correlations.distinct(rows)
-    wanted = [one for one in kept if pipeline.wanted_by(correlations.to_event(one, (), scan, row.ended), endpoints)]
+    wanted = [
+        one
+        for one in kept
+        if pipeline.wanted_by(correlations.event_of_correlation(one, (), scan, row.ended), endpoints)
+    ]
     for correlation, evidence in zip(wanted, database.evidence(scan.id, wanted)):
-        yield correlations.to_event(correlation, evidence, scan, row.ended)
+        yield correlations.event_of_correlation(correlation, evidence, scan, row.ended)
     yield correlations.completed(scan, kept, row.ended)

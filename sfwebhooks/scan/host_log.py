@@ -147,7 +147,9 @@ def stop_listening(scan_id: str = "") -> None:
         logging.getLogger(HOST).removeHandler(listener)
 
 
-def to_event(error: ModuleError, scan: Scan, endpoints: Iterable[Endpoint], credentials: Iterable[str]) -> WebhookEvent:
+def event_of_error(
+    error: ModuleError, scan: Scan, endpoints: Iterable[Endpoint], credentials: Iterable[str]
+) -> WebhookEvent:
     """Return the event that tells an error, with no secret of an endpoint, nor any of `credentials`, in its text."""
     text = masked_error(clean_text(error.text), endpoints, credentials)
     data: dict[str, Any] = {**scan.about, "module": error.module, "modules": [error.module]}

@@ -16,7 +16,7 @@ from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, time
 from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.masking import masked_error
 from sfwebhooks.outbox.tally import TopFinding
-from sfwebhooks.scan.from_host import Result
+from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, not_output
 from sfwebhooks.scan.host_log import credentials_of
 from sfwebhooks.severity import Severity
@@ -48,7 +48,7 @@ def started(scan: Scan, modules: Iterable[str] = ()) -> WebhookEvent:
 
 
 def ended(
-    scan: Scan, result: Result, error: str = "", late: str = "", endpoints: Iterable[Endpoint] = ()
+    scan: Scan, result: ScanResult, error: str = "", late: str = "", endpoints: Iterable[Endpoint] = ()
 ) -> WebhookEvent:
     """Return the event that tells a scan's end.
 
@@ -76,7 +76,7 @@ def ended(
     return WebhookEvent(lifecycle_id(scan.id, "ended"), name, SEVERITY_OF_END[name], at, data, scan)
 
 
-def _name_of_end(result: Result, error: str, late: str) -> str:
+def _name_of_end(result: ScanResult, error: str, late: str) -> str:
     """Return the name of the event that tells an end.
 
     A scan that the host has no more was deleted by somebody, who has to stop it first, whatever error it then met; one

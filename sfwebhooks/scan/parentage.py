@@ -19,10 +19,10 @@ STOPPED = (None, 1, -1, -2, -15)
 
 def own_mark() -> str:
     """Return the mark of this process."""
-    return mark_of(multiprocessing.process.current_process())
+    return process_mark(multiprocessing.process.current_process())
 
 
-def mark_of(process: BaseProcess) -> str:
+def process_mark(process: BaseProcess) -> str:
     """Return the mark of a process: of this one, or of a child."""
     return hashlib.sha256(bytes(process.authkey) + process.name.encode()).hexdigest()[:32]
 
@@ -34,7 +34,7 @@ def children() -> list[BaseProcess]:
 
 def stopped(processes: Iterable[BaseProcess]) -> frozenset[str]:
     """Return the marks of those of some children that do not end by themselves, but with this process."""
-    return frozenset(mark_of(child) for child in processes if child.exitcode in STOPPED)
+    return frozenset(process_mark(child) for child in processes if child.exitcode in STOPPED)
 
 
 def has_crashed(process: BaseProcess) -> bool:

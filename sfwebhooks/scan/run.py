@@ -27,10 +27,10 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import doubts
 from sfwebhooks.outbox.tally import Tally
 from sfwebhooks.scan.buffer import Pending
-from sfwebhooks.scan.findings import Finding, to_event
+from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
-from sfwebhooks.scan.host_log import to_event as error_event
+from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
@@ -92,7 +92,7 @@ class ScanRun:
 
     def accept(self, finding: Finding) -> None:
         """Commit a finding; while the outbox cannot be written, keep it in memory without waiting."""
-        event = to_event(finding, self.scan, self.descriptions.get(finding.type, finding.type))
+        event = event_of_finding(finding, self.scan, self.descriptions.get(finding.type, finding.type))
         self._accepted.add(finding.type, event.severity)
         self._pending.add(event)
         if not self._trouble:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.run import ScanRun
 from tests.benchmarks.measure import Measure, Row, each
 from tests.builders import a_finding, a_host_database, a_scan
@@ -40,7 +40,7 @@ def bare_outbox(folder: Path) -> sqlite3.Connection:
 
 
 def event_of(number: int) -> WebhookEvent:
-    return to_event(a_finding(hash=f"{number:064d}", data="x" * 200), a_scan(), "Vulnerability")
+    return event_of_finding(a_finding(hash=f"{number:064d}", data="x" * 200), a_scan(), "Vulnerability")
 
 
 def accepting(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:

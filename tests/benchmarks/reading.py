@@ -18,7 +18,7 @@ from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.terminal import longest_word, table
 from sfwebhooks.config import values
 from sfwebhooks.config.options import name_problem
-from sfwebhooks.config.settings import find, load
+from sfwebhooks.config.settings import find_file, load
 from sfwebhooks.delivery.cures import cure
 from sfwebhooks.emission import event_of
 from sfwebhooks.endpoints import Endpoint, Secret
@@ -37,9 +37,9 @@ from sfwebhooks.receive.diagnosis import diagnose
 from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import judge, retry_after
 from sfwebhooks.scan.escapes import unescaped
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.host_log import ModuleError, _failed
-from sfwebhooks.scan.host_log import to_event as error_event
+from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.severity import severity_of, special_of
 from sfwebhooks.signing import problems
 from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -70,7 +70,7 @@ def finding(style: str, endpoint: Endpoint) -> Callable[[str], object]:
 
     def run(text: str) -> object:
         one = a_finding(data=text, module=text, data_source=text, type="VULNERABILITY_CVE_HIGH")
-        return FORMATS[style].render(a_delivery(to_event(one, a_scan(), text)), endpoint)
+        return FORMATS[style].render(a_delivery(event_of_finding(one, a_scan(), text)), endpoint)
 
     return run
 
@@ -165,7 +165,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "kept": lambda text: jsontext.kept({"data": text, "number": 1.5}),
     "Stored": lambda text: len(jsontext.Stored(text)),
     "parsed": lambda text: strict_json.parsed(data(text)),
-    "plain": lambda text: strict_json.plain({text: [text]}),
+    "plain": lambda text: strict_json.pure_json({text: [text]}),
     "emit": lambda text: event_of("cti_report_generated", {"report_id": text, "title": text}, text, None, NOW),
     "emit, the type": lambda text: event_of(text, {}, None, None, NOW),
     "captured, a file": lambda text: capture.from_file(data(text)),
@@ -198,7 +198,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "settings, lines": lambda text: load(written("a.ini", f"[webhooks.a]\n{text[:999_000]}")),
     "settings, all": lambda text: load(written("a.ini", text[: 1024 * 1024])),
     "settings, JSON": lambda text: load(written("a.json", text[: 1024 * 1024])),
-    "settings, of the host": lambda text: find("", written("spiderfoot.conf", text[: 1024 * 1024]).parent),
+    "settings, of the host": lambda text: find_file("", written("spiderfoot.conf", text[: 1024 * 1024]).parent),
     **{
         f"values: {parse.__name__}": parse
         for parse in (
@@ -221,7 +221,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     },
     "values: url with a text": lambda text: values.url(f"https://{text}"),
     "values: url with a path": lambda text: values.url(f"https://a.test/{text}"),
-    "values: number": values.number(0, 9),
+    "values: number": values.whole_number(0, 9),
     "values: one_of": values.one_of(["generic", "slack"]),
     "values: quotes_in": lambda text: values.quotes_in([text, f'"{text}']),
     "values: nearest": lambda text: values.nearest(text, ["generic", "slack", text[:30]]),

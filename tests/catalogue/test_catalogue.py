@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.endpoints import ALIASES, DEFAULT_EVENTS, EVENT_NAMES, RISK_NAMES, matches
 from sfwebhooks.scan.lifecycle import END_OF_STATUS, SEVERITY_OF_END
 from sfwebhooks.severity import SEVERITY_OF_TYPE, special_of
@@ -47,11 +47,11 @@ def test_a_summary_is_one_sentence(entry: EventType) -> None:
 
 @EVERY
 def test_an_entry_is_found_by_its_name_and_by_its_alias(entry: EventType) -> None:
-    assert find(entry.name) is find(entry.alias) is entry
+    assert type_named(entry.name) is type_named(entry.alias) is entry
 
 
 def test_a_word_that_nobody_knows_finds_nothing() -> None:
-    assert find("scan_complete") is None
+    assert type_named("scan_complete") is None
 
 
 def test_everything_that_is_told_has_an_entry() -> None:

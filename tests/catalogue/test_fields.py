@@ -1,4 +1,4 @@
-"""The catalogue says of each event exactly what `scan/run` and `scan/findings` build, key by key, in both directions."""
+"""The catalogue lists exactly the keys that `scan/run` and `scan/findings` build, in both directions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, Sender, find
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, Origin, type_named
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.delivery import alerts
 from sfwebhooks.endpoints import names_of, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, delivery_id
-from sfwebhooks.formats.content import data_of
+from sfwebhooks.formats.content import event_data
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.tls import Expiry
 from sfwebhooks.outbox.accepted import AcceptedScan
@@ -30,11 +30,11 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.tally import Tally
 from sfwebhooks.scan import correlations, progress
 from sfwebhooks.scan import lifecycle as scan_life
-from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, to_event
-from sfwebhooks.scan.from_host import Result, result_of
+from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, event_of_finding
+from sfwebhooks.scan.from_host import ScanResult, result_of
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import ModuleError, unset_event
-from sfwebhooks.scan.host_log import to_event as error_event
+from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
 from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event
@@ -54,7 +54,7 @@ RISKS = (0, 10, 40, 70, 90)
 
 
 def the(name: str) -> EventType:
-    entry = find(name)
+    entry = type_named(name)
     assert entry is not None
     return entry
 
@@ -133,7 +133,7 @@ def told(name: str, folder: Path) -> list[WebhookEvent]:
     return [linked(receipted(outbox, events[0], data["receipt"])), *events[1:]]
 
 
-def known(scan: Scan, database: HostDatabase) -> Result:
+def known(scan: Scan, database: HostDatabase) -> ScanResult:
     return result_of(scan, database, AcceptedScan())
 
 
@@ -174,7 +174,7 @@ def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> W
 
 def linked(event: WebhookEvent) -> WebhookEvent:
     """Return an event with its data as it is sent by an endpoint that has the address of the web interface."""
-    return replace(event, data=data_of(event, an_endpoint(ui_url="https://spiderfoot.acme.test")))
+    return replace(event, data=event_data(event, an_endpoint(ui_url="https://spiderfoot.acme.test")))
 
 
 def all_findings() -> Iterator[WebhookEvent]:
@@ -183,7 +183,7 @@ def all_findings() -> Iterator[WebhookEvent]:
         for risk in RISKS:
             plain = a_finding(type=host_type, risk=risk)
             rich = replace(plain, data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
-            yield from (to_event(finding, a_scan(), "Words") for finding in (plain, rich))
+            yield from (event_of_finding(finding, a_scan(), "Words") for finding in (plain, rich))
 
 
 def system_alerts() -> list[WebhookEvent]:
@@ -216,7 +216,7 @@ def all_correlations() -> list[WebhookEvent]:
     """Return a correlation of each risk, and what counts them."""
     found = [a_correlation(rule_risk=risk) for risk in ("HIGH", "MEDIUM", "LOW", "INFO")]
     evidence = (Source("INTERNET_NAME", "acme.example", "SpiderFoot UI", "h"),)
-    told = [correlations.to_event(one, evidence, a_scan(), NOW) for one in found]
+    told = [correlations.event_of_correlation(one, evidence, a_scan(), NOW) for one in found]
     return [*told, correlations.completed(a_scan(), found, NOW)]
 
 
@@ -263,7 +263,7 @@ def is_type(value: object, json_type: str) -> None:
 
 @pytest.mark.parametrize("word", [*GUIDES.split(), *OURS])
 def test_every_type_of_the_guides_and_of_ours_stands_in_it(word: str) -> None:
-    assert find(word) is not None
+    assert type_named(word) is not None
 
 
 def test_no_word_means_two_types() -> None:
@@ -324,7 +324,7 @@ def test_the_example_of_a_finding_is_what_findings_builds_of_that_finding(entry:
     generated = seconds(data["generated"])
     finding = Finding(data["event_type"], data["data"], data["module"], data["hash"], generated, data["confidence"],
                       data["visibility"], data["risk"], sources)  # fmt: skip
-    event = to_event(finding, scan_of(data), data["description"])
+    event = event_of_finding(finding, scan_of(data), data["description"])
     assert event.data == data
     assert goes_by(event, entry.name)
 
@@ -358,7 +358,7 @@ def test_the_examples_of_correlations_are_what_correlations_builds_of_that_one()
     keys = ("title", "rule_id", "rule_name", "rule_risk", "description", "event_count")
     found = a_correlation(**{key: data[key] for key in keys})
     evidence = [Source(one["event_type"], one["data"], one["module"], one["hash"]) for one in data["evidence"]]
-    assert correlations.to_event(found, evidence, scan_of(data), NOW).data == data
+    assert correlations.event_of_correlation(found, evidence, scan_of(data), NOW).data == data
     assert correlations.completed(scan_of(data), [found], NOW).data == the("correlation_completed").example
 
 
@@ -368,7 +368,7 @@ def test_what_the_catalogue_has_is_what_the_code_can_send(tmp_path: Path) -> Non
         reachable |= {event.type for event in events}
     for event in all_findings():
         reachable |= {the(word).name for word in names_of(event.type, event.severity, event.special)}
-    reachable |= {entry.name for entry in EVENT_TYPES if entry.sender is Sender.EMIT}  # see test_emission.py
+    reachable |= {entry.name for entry in EVENT_TYPES if entry.sender is Origin.EMIT}  # see test_emission.py
     assert {entry.name for entry in EVENT_TYPES} == reachable
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
 from sfwebhooks.cli.events import ENDPOINT, example
@@ -45,7 +45,7 @@ def all_types(capsys: pytest.CaptureFixture[str]) -> Draft202012Validator:
 
 def message(word: str) -> dict[str, Any]:
     """Return the example of a type as it is sent to an endpoint that subscribed to that word."""
-    entry = find(word)
+    entry = type_named(word)
     assert entry
     return dict(json.loads(generic.render(example(entry, word), ENDPOINT).body))
 
@@ -73,7 +73,7 @@ def by_the_other_guide(delivery: Delivery) -> Any:
 
 @pytest.mark.parametrize("word", WORDS)
 def test_each_example_is_valid_by_the_security_audit_guide_too(word: str, all_types: Draft202012Validator) -> None:
-    entry = find(word)
+    entry = type_named(word)
     assert entry
     for severity in entry.severities or Severity:
         delivery = example(entry, word)
@@ -165,7 +165,7 @@ def test_what_is_always_there_is_asked_for_and_what_is_new_is_allowed(
     part = body[place] if place else body
     part["new"] = {"of": "a later version"}
     check(all_types, body)
-    entry = find(word)
+    entry = type_named(word)
     assert entry
     required = {"data": {field.name for field in entry.fields if field.required}}.get(place, set(part))
     for key in required - {"new", "scan_name"}:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.delivery_table import DEAD, DELIVERIES, print_table
-from sfwebhooks.cli.filters import past
+from sfwebhooks.cli.filters import past_time
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.delivery.status import IDLE, UNPROBED
 from sfwebhooks.events import delivery_id
@@ -143,7 +143,7 @@ def test_each_filter_leaves_out_the_rest(
 
 def test_a_duration_is_so_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     before = time.time()
-    assert before - 7200 <= past("2h") <= time.time() - 7200
+    assert before - 7200 <= past_time("2h") <= time.time() - 7200
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from sfwebhooks.catalogue import EVENT_TYPES, EventType, find
+from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.cli import main
 from sfwebhooks.cli.events import ENDPOINT, example, pretty, print_type, print_types
 from sfwebhooks.formats import generic
@@ -109,7 +109,7 @@ def test_a_page_fits_into_80_columns_up_to_the_example(entry: EventType) -> None
 def test_the_example_is_the_message_that_the_generic_format_renders(
     word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = find(word)
+    entry = type_named(word)
     assert entry is not None
     assert main(["events", word]) == 0
     text = capsys.readouterr().out
@@ -120,7 +120,7 @@ def test_the_example_is_the_message_that_the_generic_format_renders(
 
 
 def test_a_finding_happened_when_its_data_says() -> None:
-    entry = find("finding.critical")
+    entry = type_named("finding.critical")
     assert entry is not None
     sent = json.loads(pretty(entry, entry.name))
     assert sent["metadata"]["time"] == sent["data"]["generated"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sfwebhooks.cli import main
-from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read
+from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read_settings
 from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
-from sfwebhooks.config.settings import Settings, disabled, find, load, load_mapping
+from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.generic import envelope
@@ -321,13 +321,13 @@ def test_a_file_that_sets_nothing_is_no_mistake_but_worth_a_warning(tmp_path: Pa
 
 
 def test_a_file_that_cannot_be_looked_at_is_a_mistake_and_not_none(tmp_path: Path) -> None:
-    found = load(find("", tmp_path / ("x" * 300)))
+    found = load(find_file("", tmp_path / ("x" * 300)))
     assert "cannot be read: File name too long" in str(mistake(found))
 
 
 def test_a_file_that_is_taken_away_while_it_is_read_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_and_lose(path: Path, draft: Draft) -> None:
-        read(path, draft)
+        read_settings(path, draft)
         path.unlink()
 
     monkeypatch.setattr("sfwebhooks.config.settings.read", read_and_lose)
@@ -1087,42 +1087,42 @@ def test_a_folder_in_place_of_the_file_is_a_mistake(tmp_path: Path) -> None:
 def test_the_modules_option_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFWEBHOOKS_CONFIG", "/from/the/environment")
     written(tmp_path, TEAM)
-    assert find("/from/the/option", tmp_path) == Path("/from/the/option")
+    assert find_file("/from/the/option", tmp_path) == Path("/from/the/option")
 
 
 def test_the_environment_is_looked_at_before_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFWEBHOOKS_CONFIG", "/from/the/environment")
     written(tmp_path, TEAM)
-    assert find("", tmp_path) == Path("/from/the/environment")
+    assert find_file("", tmp_path) == Path("/from/the/environment")
 
 
 @pytest.mark.parametrize("section", ["[webhooks]", "[webhooks.team]", "  [webhooks]"])
 def test_spiderfoot_conf_comes_before_webhooks_ini_if_it_speaks_of_us(tmp_path: Path, section: str) -> None:
     written(tmp_path, TEAM)
     conf = written(tmp_path, f"[globals]\nx = 1\n{section}\n", name="spiderfoot.conf")
-    assert find("", tmp_path) == conf
+    assert find_file("", tmp_path) == conf
 
 
 @pytest.mark.parametrize("text", ["[globals]\nwebhooks = 1\n", "# [webhooks]\n", "[webhooksy]\n", ""])
 def test_a_spiderfoot_conf_that_does_not_speak_of_us_is_passed_over(tmp_path: Path, text: str) -> None:
     written(tmp_path, text, name="spiderfoot.conf")
-    assert find("", tmp_path) is None
+    assert find_file("", tmp_path) is None
     own = written(tmp_path, TEAM)
-    assert find("", tmp_path) == own
+    assert find_file("", tmp_path) == own
 
 
 def test_a_spiderfoot_conf_that_cannot_be_read_is_said_rather_than_passed_over(tmp_path: Path) -> None:
     (tmp_path / "spiderfoot.conf").mkdir()
-    assert load(find("", tmp_path)).mistakes
+    assert load(find_file("", tmp_path)).mistakes
 
 
 def test_the_modules_option_comes_html_escaped_from_the_host() -> None:
-    assert find("/srv/o&#x27;brien &amp; sons/webhooks.ini", Path()) == Path("/srv/o'brien & sons/webhooks.ini")
+    assert find_file("/srv/o&#x27;brien &amp; sons/webhooks.ini", Path()) == Path("/srv/o'brien & sons/webhooks.ini")
 
 
 @pytest.mark.parametrize("option", ["~no-such-user/webhooks.ini", "/nowhere/" + "x" * 300, "nul\0byte"])
 def test_a_file_name_that_cannot_exist_is_a_mistake_and_no_crash(tmp_path: Path, option: str) -> None:
-    assert len(load(find(option, tmp_path)).mistakes) == 1
+    assert len(load(find_file(option, tmp_path)).mistakes) == 1
 
 
 @pytest.mark.parametrize(("value", "off"), [("", False), ("0", False), ("1", True), ("yes", True)])

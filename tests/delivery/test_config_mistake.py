@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.config.settings import Settings, find, load, load_mapping
+from sfwebhooks.config.settings import Settings, find_file, load, load_mapping
 from sfwebhooks.emission import Emission, keep
 from sfwebhooks.events import Scan
 from sfwebhooks.outbox.file import FILE
@@ -231,9 +231,9 @@ def test_what_others_have_in_default_is_not_our_matter(settings: Callable[..., S
 
 def test_a_spiderfoot_conf_whose_only_section_of_ours_is_misspelt_is_not_passed_over(tmp_path: Path) -> None:
     conf = written(tmp_path, f"[globals]\nx = 1\n[webhook.a]\nsecret = {SECRET}\n", "spiderfoot.conf")
-    assert find("", tmp_path) == conf
+    assert find_file("", tmp_path) == conf
     own = written(tmp_path, OF_B)
-    assert find("", tmp_path) == own
+    assert find_file("", tmp_path) == own
 
 
 # --- what is inherited and not wanted

@@ -6,7 +6,7 @@ import pytest
 
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.formats.chat import Notice, notice
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
@@ -17,7 +17,7 @@ def told(name: str, **data: Any) -> Notice:
 
 def test_long_data_is_told_with_its_length() -> None:
     def facts_of(length: int) -> dict[str, str]:
-        event = to_event(a_finding(data="x" * length), a_scan(), "d")
+        event = event_of_finding(a_finding(data="x" * length), a_scan(), "d")
         return dict(notice(a_delivery(event), an_endpoint()).facts)
 
     assert "Length" not in facts_of(1000)
@@ -26,7 +26,7 @@ def test_long_data_is_told_with_its_length() -> None:
 
 
 def test_a_finding_without_data_says_so() -> None:
-    assert notice(a_delivery(to_event(a_finding(data=" \n"), a_scan(), "d")), an_endpoint()).body == "(empty)"
+    assert notice(a_delivery(event_of_finding(a_finding(data=" \n"), a_scan(), "d")), an_endpoint()).body == "(empty)"
 
 
 def test_of_many_serious_types_the_worst_stand_first_and_the_rest_is_left_out() -> None:

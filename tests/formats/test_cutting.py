@@ -17,7 +17,7 @@ from sfwebhooks.formats import BATCHES, render
 from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.cutting import DATA_LEAST, SAVED
 from sfwebhooks.jsontext import Stored, kept, written
-from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, Source, to_event
+from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, Source, event_of_finding
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 LIMIT = 20_000
@@ -103,7 +103,7 @@ def test_what_fits_to_the_byte_is_left_alone(way: str) -> None:
 @pytest.mark.parametrize("text", ["x" * DATA_MAX, PAIR * DATA_MAX, "\0" * DATA_MAX, "<SFURL>\n" * DATA_MAX])
 def test_by_default_a_finding_stays_under_the_limit_of_express(way: str, text: str) -> None:
     sources = tuple(Source("TARGET_WEB_CONTENT", text, "sfp_spider", "h" * 64) for _ in range(40))
-    event = to_event(a_finding(data=text, sources=sources), a_scan(), "Words")
+    event = event_of_finding(a_finding(data=text, sources=sources), a_scan(), "Words")
     delivery = a_delivery(replace(event, data=Stored(kept(event.data))))
     assert len(body_of(delivery, an_endpoint(**WAYS[way]))) <= 100_000 < EXPRESS
 
@@ -128,7 +128,7 @@ def test_the_data_are_cut_first_and_marked_with_length_and_digest_of_the_whole()
 
 
 def test_data_that_were_cut_before_keep_the_marks_of_the_whole() -> None:
-    event = to_event(a_finding(data=PAIR * (DATA_MAX + 1)), a_scan(), "Words")
+    event = event_of_finding(a_finding(data=PAIR * (DATA_MAX + 1)), a_scan(), "Words")
     data = data_of(a_delivery(event), endpoint_of("generic"))
     assert (data["data_length"], data["data_sha256"]) == (DATA_MAX + 1, sha256(PAIR * (DATA_MAX + 1)))
 
@@ -164,7 +164,7 @@ def test_a_name_of_a_scan_that_is_too_long_is_cut_too() -> None:
 
 def test_the_source_of_a_finding_is_not_cut_within_a_pair_of_surrogates() -> None:
     source = Source("A", "x" + "\ud83d\udca9" * SOURCE_MAX, "m", "h")  # as a module writes it that has it from JSON
-    [told] = to_event(a_finding(sources=(source,)), a_scan(), "Words").data["sources"]
+    [told] = event_of_finding(a_finding(sources=(source,)), a_scan(), "Words").data["sources"]
     assert told["data"] == "x" + PAIR * (SOURCE_MAX - 1)
 
 
@@ -203,7 +203,7 @@ def test_what_a_message_takes_in_a_batch_is_never_more_than_what_is_reckoned_wit
 
 @each_way
 def test_what_is_reckoned_with_for_a_finding_is_not_twice_what_it_takes(way: str) -> None:
-    event = to_event(a_finding(data="x" * 2000), a_scan(), "Words")
+    event = event_of_finding(a_finding(data="x" * 2000), a_scan(), "Words")
     delivery, endpoint = a_delivery(replace(event, data=Stored(kept(event.data)))), endpoint_of(way)
     assert measure(endpoint)(delivery) < 2 * len(body_of(delivery, endpoint))
 

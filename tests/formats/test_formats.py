@@ -15,7 +15,7 @@ from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, Format
 from sfwebhooks.jsontext import written as to_json
 from sfwebhooks.retry import judge
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
@@ -49,7 +49,7 @@ def format_of(name: str) -> Format:
 
 
 def finding_with(text: str, **values: Any) -> Delivery:
-    return a_delivery(to_event(a_finding(data=text, **values), a_scan(), "Vulnerability"))
+    return a_delivery(event_of_finding(a_finding(data=text, **values), a_scan(), "Vulnerability"))
 
 
 def raw_with(text: str) -> Delivery:

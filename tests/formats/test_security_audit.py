@@ -10,7 +10,7 @@ import pytest
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import generic
 from sfwebhooks.formats.security_audit import DESCRIPTION_MAX
-from sfwebhooks.scan.findings import Source, to_event
+from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
 
@@ -32,7 +32,7 @@ def data_of(event: WebhookEvent, **endpoint: Any) -> Any:
 
 
 def finding(**values: Any) -> Any:
-    return data_of(to_event(a_finding(**values), a_scan(), "Vulnerability - CVE High"))
+    return data_of(event_of_finding(a_finding(**values), a_scan(), "Vulnerability - CVE High"))
 
 
 def test_the_envelope_has_the_guides_keys_and_ours() -> None:
@@ -44,7 +44,7 @@ def test_the_envelope_has_the_guides_keys_and_ours() -> None:
 
 
 def test_a_finding_has_what_the_guides_receivers_read() -> None:
-    event = to_event(a_finding(data=CVE.format("7.5"), sources=(BUCKET,)), a_scan(), "Vulnerability - CVE High")
+    event = event_of_finding(a_finding(data=CVE.format("7.5"), sources=(BUCKET,)), a_scan(), "Vulnerability - CVE High")
     data = data_of(event)
     assert {key: data[key] for key in data.keys() - event.data.keys()} == {
         "finding_id": event.id,
@@ -61,7 +61,7 @@ def test_a_finding_has_what_the_guides_receivers_read() -> None:
 
 
 def test_the_description_of_a_finding_is_what_was_found_and_all_else_is_as_we_say_it() -> None:
-    event = to_event(a_finding(data=CVE.format("7.5")), a_scan(), "Vulnerability - CVE High")
+    event = event_of_finding(a_finding(data=CVE.format("7.5")), a_scan(), "Vulnerability - CVE High")
     data = data_of(event)
     assert data["description"] == CVE.format("7.5").replace("<SFURL>", "").replace("</SFURL>", "")
     assert {key: data[key] for key in event.data if key != "description"} == {

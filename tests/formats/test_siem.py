@@ -11,7 +11,7 @@ from sfwebhooks.endpoints import RISK_NAMES, Secret
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import siem
 from sfwebhooks.retry import judge
-from sfwebhooks.scan.findings import Source, to_event
+from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import sign
 from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -110,13 +110,13 @@ def test_other_names_have_the_word_of_their_severity(name: str, severity: Severi
 
 def test_a_finding_is_told_whole_and_unmasked() -> None:
     finding = a_finding(type="PASSWORD_COMPROMISED", data=SECRET, sources=(Source("EMAILADDR", "x", "m", "h"),))
-    event = to_event(finding, a_scan(), "Compromised Password")
+    event = event_of_finding(finding, a_scan(), "Compromised Password")
     assert sent(event)["raw_data"] == event.data
     assert sent(event)["raw_data"]["data"] == SECRET
 
 
 def test_the_special_name_stands_beside_the_subscribed_one() -> None:
-    event = to_event(a_finding(type="VULNERABILITY_CVE_HIGH"), a_scan(), "CVE")
+    event = event_of_finding(a_finding(type="VULNERABILITY_CVE_HIGH"), a_scan(), "CVE")
     assert sent(event)["special"] == "vulnerability_found"
 
 
@@ -138,7 +138,7 @@ def test_every_event_of_the_catalogue_can_be_told(entry: Any) -> None:
 
 def test_hostile_text_comes_through_as_it_is() -> None:
     text = '<!channel> \x00 "\\ \u2028 شركة 🎉 ```'
-    event = to_event(a_finding(data=text + "\ud800"), a_scan(name=text, target=text), text)
+    event = event_of_finding(a_finding(data=text + "\ud800"), a_scan(name=text, target=text), text)
     told = sent(event)
     assert told["raw_data"]["data"] == text + "\ufffd"
     assert told["scan"]["name"] == text

@@ -15,7 +15,7 @@ from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import slack
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.retry import judge
-from sfwebhooks.scan.findings import Source, to_event
+from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
@@ -75,7 +75,7 @@ def rendered(delivery: Delivery) -> dict[str, Any]:
 
 
 def a_finding_of(host_type: str, data: str, description: str = "What it is", **values: Any) -> WebhookEvent:
-    return to_event(a_finding(type=host_type, data=data, **values), a_scan(), description)
+    return event_of_finding(a_finding(type=host_type, data=data, **values), a_scan(), description)
 
 
 def a_told(**values: Any) -> Notice:
@@ -175,7 +175,7 @@ def test_slack_accepts_hostile_findings(host_type: str, text: str) -> None:
     clean = text.encode("utf-8", "replace").decode()
     scan = a_scan(name=clean, target=clean)
     finding = a_finding(type=host_type, data=text, module=clean, data_source=text, sources=sources)
-    accepted(sent(to_event(finding, scan, clean)))
+    accepted(sent(event_of_finding(finding, scan, clean)))
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -261,7 +261,7 @@ def test_a_scans_id_cannot_break_out_of_the_link() -> None:
 
 def test_an_address_cannot_break_out_of_the_link_either() -> None:
     told = a_told(link="https://h.example/?a=1&b=<x>")
-    assert "<https://h.example/?a=1&amp;b=&lt;x&gt;|Open scan>" in shown(slack.message(told))
+    assert "<https://h.example/?a=1&amp;b=&lt;x&gt;|Open scan>" in shown(slack.slack_body(told))
 
 
 def test_the_sources_are_told_briefly_without_the_target() -> None:
@@ -355,26 +355,26 @@ def test_an_event_of_no_special_kind_tells_its_message_and_its_simple_values() -
 
 def test_the_headline_is_cut_beyond_150() -> None:
     for length, expected in ((150, "h" * 150), (151, "h" * 149 + "…")):
-        assert slack.message(a_told(headline="h" * length))["blocks"][0]["text"]["text"] == expected
+        assert slack.slack_body(a_told(headline="h" * length))["blocks"][0]["text"]["text"] == expected
 
 
 def test_the_body_is_cut_beyond_3000() -> None:
     for length, expected in ((3000, "b" * 3000), (3001, "b" * 2999 + "…")):
-        assert block(slack.message(a_told(body="b" * length)), "text")["text"]["text"] == expected
+        assert block(slack.slack_body(a_told(body="b" * length)), "text")["text"]["text"] == expected
 
 
 def test_the_trail_is_cut_beyond_3000() -> None:
     room = 3000 - len("Found via ")
     for length, expected in ((room, "t" * room), (room + 1, "t" * (room - 1) + "…")):
-        message = slack.message(a_told(trail=("t" * length,)))
+        message = slack.slack_body(a_told(trail=("t" * length,)))
         assert block(message, "elements")["elements"][0]["text"] == f"Found via {expected}"
 
 
 def test_a_value_is_cut_beyond_2000_and_a_label_beyond_500() -> None:
     for length, expected in ((2000, "v" * 2000), (2001, "v" * 1999 + "…")):
-        assert fields_of(slack.message(a_told(facts=(("Label", "v" * length),)))) == {"Label": expected}
+        assert fields_of(slack.slack_body(a_told(facts=(("Label", "v" * length),)))) == {"Label": expected}
     for length, expected in ((498, "l" * 498), (499, "l" * 497 + "…")):
-        assert fields_of(slack.message(a_told(facts=(("l" * length, "v"),)))) == {expected: "v"}
+        assert fields_of(slack.slack_body(a_told(facts=(("l" * length, "v"),)))) == {expected: "v"}
 
 
 @pytest.mark.parametrize("text", ["x\n*Severity*\nlow", "*bold* _i_ ~s~ `c` ```f```", "> quote\n>>> all", "• *a*"])
@@ -403,9 +403,9 @@ def test_what_nobody_sees_is_replaced_in_every_place_of_a_message(character: str
 
 def test_of_more_than_ten_facts_the_last_field_says_how_many_are_missing() -> None:
     facts = tuple((f"L{number}", "v") for number in range(11))
-    assert list(fields_of(slack.message(a_told(facts=facts[:10])))) == [f"L{number}" for number in range(10)]
-    assert fields_of(slack.message(a_told(facts=facts)))["And"] == "2 more"
-    assert len(fields_of(slack.message(a_told(facts=facts)))) == 10
+    assert list(fields_of(slack.slack_body(a_told(facts=facts[:10])))) == [f"L{number}" for number in range(10)]
+    assert fields_of(slack.slack_body(a_told(facts=facts)))["And"] == "2 more"
+    assert len(fields_of(slack.slack_body(a_told(facts=facts)))) == 10
 
 
 def test_of_more_than_ten_elements_the_link_is_kept() -> None:
@@ -415,21 +415,21 @@ def test_of_more_than_ten_elements_the_link_is_kept() -> None:
         (a_told(footer=footer), list(footer[:10])),
         (a_told(footer=footer, link=UI), [*footer[:9], f"<{UI}|Open scan>"]),
     ):
-        assert [text["text"] for text in block(slack.message(told), "elements")["elements"]] == expected
+        assert [text["text"] for text in block(slack.slack_body(told), "elements")["elements"]] == expected
 
 
 def test_the_notification_is_cut_beyond_4000() -> None:
     for length, expected in ((4000, "h" * 4000), (4001, "h" * 3999 + "…")):
-        assert slack.message(a_told(headline="h" * length))["text"] == expected
+        assert slack.slack_body(a_told(headline="h" * length))["text"] == expected
 
 
 def test_a_message_of_12000_characters_is_left_as_it_is_and_a_longer_one_is_shortened_everywhere() -> None:
     facts = tuple((f"{number}", "v" * 1996) for number in range(4))  # with their labels 4 times 1999
     told = a_told(headline="h" * 150, body="b" * 3000, facts=facts, footer=("f",))
     spare = 12_000 - 150 - 3000 - 4 * 1999 - 1 - len("Found via ")
-    full = slack.message(replace(told, trail=("t" * spare,)))
+    full = slack.slack_body(replace(told, trail=("t" * spare,)))
     assert sum(len(text["text"]) for text in texts_of(full)) == 12_000
-    over = slack.message(replace(told, trail=("t" * (spare + 1),)))
+    over = slack.slack_body(replace(told, trail=("t" * (spare + 1),)))
     assert block(over, "text")["text"]["text"] == "b" * 1499 + "…"
     assert {len(value) for value in fields_of(over).values()} == {1500}
     assert sum(len(text["text"]) for text in texts_of(over)) <= 12_000
@@ -438,15 +438,15 @@ def test_a_message_of_12000_characters_is_left_as_it_is_and_a_longer_one_is_shor
 def test_the_fullest_message_is_short_enough() -> None:
     long = "&" * 5000
     told = a_told(headline=long, body=long, facts=((long, long),) * 20, trail=(long,), footer=(long,) * 20, link=UI)
-    accepted(slack.message(replace(told, link=f"{UI}/scaninfo?id=1")))
+    accepted(slack.slack_body(replace(told, link=f"{UI}/scaninfo?id=1")))
 
 
 @pytest.mark.parametrize("limit", range(1, 24))
 @pytest.mark.parametrize("text", ["a&b<c>d", "&&&&&", "&amp;", "🎉&🎉", "abc", ""])
 def test_what_is_cut_fits_after_escaping_and_ends_in_no_half_entity(text: str, limit: int) -> None:
     cut = slack.fit(text, limit, slack.escape)
-    assert slack.size(cut) <= limit
-    if slack.size(slack.escape(text)) <= limit:
+    assert slack.utf16_length(cut) <= limit
+    if slack.utf16_length(slack.escape(text)) <= limit:
         assert cut == slack.escape(text)
     else:
         assert cut.endswith("…")

@@ -28,6 +28,7 @@ from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.demo.site import Site
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from tests.conftest import host_shim, shim_command
 
 if importlib.util.find_spec("sfscan") is None:
     collect_ignore_glob = ["*"]  # without a scanner there is nothing to test here; CI runs both ways
@@ -166,21 +167,10 @@ def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The module in the scanner of this environment, put there by the command that a user has."""
-    before = host_shim().read_bytes() if host_shim().exists() else None
-    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("home"))}
-    run = [sys.executable, "-m", "sfwebhooks"]
-    subprocess.run([*run, "install"], env=environment, check=True, capture_output=True)
-    yield
-    if before is None:
-        subprocess.run([*run, "uninstall"], env=environment, check=True, capture_output=True)
-
-
-def host_shim() -> Path:
-    spec = importlib.util.find_spec("sfscan")
-    assert spec and spec.origin
-    return Path(spec.origin).parent / "modules" / "sfp__stor_webhooks.py"
+def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The module in the scanner of this environment, put there by the command of a user; `tests.conftest` takes it
+    out again."""
+    shim_command("install", tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import host_shim, stop_group, until
+from tests.conftest import host_shim
+from tests.host.conftest import stop_group, until
 from tests.leaks import leaks
 
 COMMAND = [sys.executable, "-m", "sfwebhooks", "demo"]

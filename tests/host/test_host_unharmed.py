@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.host import attach
-from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, host_shim, until
+from tests.conftest import host_shim
+from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, until
 
 ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
 #: root may write anywhere; without this capability it is like everybody else

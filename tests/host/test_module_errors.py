@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import QUICK, SECRET, Scanner, Team, host_shim
+from tests.conftest import host_shim
+from tests.host.conftest import QUICK, SECRET, Scanner, Team
 from tests.host.modules.sfp_test_floods import LINES
 
 SOURCES = sorted(Path(__file__).with_name("modules").glob("sfp_*.py"))

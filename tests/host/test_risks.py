@@ -11,7 +11,8 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.host.plugin import watched_types
 from sfwebhooks.host.risks import raised
 from tests.builders import an_endpoint
-from tests.host.conftest import SECRET, Scanner, Team, host_shim
+from tests.conftest import host_shim
+from tests.host.conftest import SECRET, Scanner, Team
 
 TYPES = ("ROOT", "EMAILADDR", "TCP_PORT_OPEN", "VULNERABILITY_CVE_HIGH")
 URGENT = (an_endpoint(events=("high_risk_event",)),)

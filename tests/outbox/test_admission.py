@@ -8,7 +8,7 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.endpoints import RISK_NAMES
-from sfwebhooks.outbox.admission import MARKS, is_refused, mark_of
+from sfwebhooks.outbox.admission import MARKS, fullness_mark, is_refused
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
@@ -37,7 +37,7 @@ def test_what_is_no_finding_is_always_taken(name: str) -> None:
 
 @pytest.mark.parametrize(("fullness", "mark"), [(0.0, 0.0), (0.69, 0.0), (0.7, 0.7), (0.85, 0.8), (1.5, 1.0)])
 def test_the_mark_is_the_highest_one_that_is_reached(fullness: float, mark: float) -> None:
-    assert mark_of(fullness) == mark
+    assert fullness_mark(fullness) == mark
 
 
 # --- in the outbox

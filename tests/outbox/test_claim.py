@@ -12,7 +12,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Queue
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, a_scan, an_endpoint, an_event
@@ -49,7 +49,7 @@ def types(batch: Batch | None) -> list[str]:
 def settle(outbox: Outbox, batch: Batch, state: State, counts: bool = True, due_at: float = NOW + 60) -> None:
     settlement = Settlement(state, "http_500", due_at, counts=counts)
     attempt = Attempt(NOW, 0.1, 500, "http_500", "", "schedule")
-    outbox.settle([Outcome(batch, attempt, [settlement] * len(batch.deliveries))])
+    outbox.settle([Result(batch, attempt, [settlement] * len(batch.deliveries))])
 
 
 @pytest.mark.parametrize("name", ["scan_completed", "scan.completed"])

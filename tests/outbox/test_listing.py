@@ -16,7 +16,7 @@ from sfwebhooks.outbox.claim import Queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Backlog, Record, Records
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import CHUNK, Selection
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
@@ -332,7 +332,7 @@ def test_a_backlog_has_what_was_refused_its_age_and_what_is_due(outbox: Outbox, 
     batch = outbox.claim(Queue("team"), (), NOW)
     assert batch
     refused = Settlement(State.WAITING, "refused: http_403", NOW + 60, False, refused=True, refused_in=1)
-    outbox.settle([Outcome(batch, Attempt(NOW, 0.1, 403, "http_403", "no"), [refused])])
+    outbox.settle([Result(batch, Attempt(NOW, 0.1, 403, "http_403", "no"), [refused])])
     assert records.backlog("team") == Backlog(1, 1, NOW, NOW + 60)
     put(outbox, 2, 3, at=NOW + 5)
     put(outbox, 2, 3, at=NOW + 5, endpoint="siem")

@@ -22,7 +22,7 @@ from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.claim import Queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Outcome
+from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
@@ -55,7 +55,7 @@ def settle(
 ) -> None:
     attempt = Attempt(NOW, 0.1, 503, "http_503", "busy")
     settlement = Settlement(state, "http_503", due_at, counts)
-    outcome = Outcome(Batch((delivery,)), attempt, [settlement])
+    outcome = Result(Batch((delivery,)), attempt, [settlement])
     outbox.settle([outcome], {delivery.endpoint: health} if health else {})
 
 
@@ -689,7 +689,7 @@ def test_what_was_sent_from_a_file_that_is_gone_settles_nothing_in_the_next_one(
         outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
     put(outbox, an_event(2))  # its row has the same number
     settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
-    outbox.settle([Outcome(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
+    outbox.settle([Result(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
     assert outbox.tallies()["waiting"] == 1
     assert rows(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
 
@@ -709,7 +709,7 @@ def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_pla
     sql(outbox, "DELETE FROM delivery")
     put(outbox, an_event(2, scan=a_scan("ANOTHER")))  # with the same number, and the first of its scan too
     settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
-    outbox.settle([Outcome(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
+    outbox.settle([Result(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
     assert outbox.tallies()["waiting"] == 1
     assert rows(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
 

@@ -22,7 +22,7 @@ from sfwebhooks.host.install import install
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import LOCKS, doubts, identity, obstacle
+from sfwebhooks.outbox.permissions import LOCKS, doubts, identity, write_problem
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put
@@ -405,4 +405,4 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
 
 def test_nothing_is_in_the_way_of_an_outbox_that_can_be_used(tmp_path: Path) -> None:
-    assert (obstacle(an_outbox(tmp_path)), identity(tmp_path / "nowhere")) == (None, None)
+    assert (write_problem(an_outbox(tmp_path)), identity(tmp_path / "nowhere")) == (None, None)

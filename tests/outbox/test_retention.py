@@ -15,7 +15,7 @@ from sfwebhooks.outbox.claim import Queue
 from sfwebhooks.outbox.file import BUSY_SECONDS
 from sfwebhooks.outbox.listing import Record, Records
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import DeadReason, Settlement, State
 from tests.builders import NOW, a_scan, an_event
@@ -77,7 +77,7 @@ def test_what_was_in_flight_when_it_was_ended_is_ended_unless_it_was_delivered(
     assert batch
     records.end(ALL, NOW)
     attempt = Attempt(NOW, 0.1, 503, reason, "")
-    outbox.settle([Outcome(batch, attempt, [Settlement(state, reason, NOW + 60, True)])])
+    outbox.settle([Result(batch, attempt, [Settlement(state, reason, NOW + 60, True)])])
     assert (one(records, 1).state, one(records, 1).reason) == after
 
 

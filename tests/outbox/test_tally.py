@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst
+from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst_findings
 from sfwebhooks.severity import Severity
 from tests.builders import NOW
 
@@ -46,4 +46,7 @@ def test_it_is_read_while_it_grows() -> None:
 def test_the_worst_are_each_there_once_and_the_newest_first() -> None:
     found = [TopFinding(CVE, "d", Severity.HIGH, NOW + number, "m", f"h{number}") for number in range(TOP_MAX + 2)]
     found.append(TopFinding(CVE, "d", Severity.CRITICAL, NOW - 1, "m", "old"))
-    assert [one.hash for one in worst([*found, *found])] == ["old", *(f"h{number}" for number in range(11, 2, -1))]
+    assert [one.hash for one in worst_findings([*found, *found])] == [
+        "old",
+        *(f"h{number}" for number in range(11, 2, -1)),
+    ]

@@ -28,7 +28,7 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.completeness import Books
 from sfwebhooks.receive.server import Received
 from sfwebhooks.scan.backfill import RULES_SECONDS
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.recovery import tell_end
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
@@ -87,7 +87,7 @@ class Setup:
 
 def live(scan: Scan, number: int) -> WebhookEvent:
     finding = a_finding(hash=f"hash-{number}", type=TYPES[number % len(TYPES)], data=f"the whole of {number}")
-    return to_event(finding, scan, "Words")
+    return event_of_finding(finding, scan, "Words")
 
 
 def events_of(scan: Scan, findings: int = FINDINGS) -> list[str]:

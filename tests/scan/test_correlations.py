@@ -14,7 +14,7 @@ from sfwebhooks.events import Scan, correlation_id, lifecycle_id
 from sfwebhooks.formats import siem, slack
 from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.scan.correlations import EVIDENCE_MAX, to_event
+from sfwebhooks.scan.correlations import EVIDENCE_MAX, event_of_correlation
 from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
 from sfwebhooks.scan.host_database import HostDatabase
@@ -190,7 +190,7 @@ def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, sc
 
 
 def test_a_correlation_in_a_siem_has_the_word_of_its_risk() -> None:
-    event = to_event(a_correlation(rule_risk="MEDIUM"), (), a_scan(), NOW)
+    event = event_of_correlation(a_correlation(rule_risk="MEDIUM"), (), a_scan(), NOW)
     told = siem.siem_event(a_delivery(event), an_endpoint())
     assert (told["event_type"], told["severity"], told["severity_exact"]) == ("correlation_found", "MEDIUM", "medium")
     assert told["raw_data"] == event.data

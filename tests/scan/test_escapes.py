@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.scan.correlations import to_event as correlation_event
+from sfwebhooks.scan.correlations import event_of_correlation as correlation_event
 from sfwebhooks.scan.escapes import as_typed
-from sfwebhooks.scan.findings import Source, to_event
+from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.scan.host_database import HostDatabase
 from tests.builders import a_correlation, a_finding, a_host_database, a_scan
 
@@ -52,8 +52,8 @@ def test_the_event_of_the_target_says_it_as_it_was_typed_and_others_what_their_m
     target = Source("HUMAN_NAME", "Siobhan O&#x27;Neil", "SpiderFoot UI", "h1")
     page = Source("TARGET_WEB_CONTENT", "Siobhan O&#x27;Neil", "sfp_spider", "h2")
     itself = a_finding(type=target.type, data=target.data, module=target.module)
-    assert to_event(itself, scan, "a name").data["data"] == "Siobhan O'Neil"
-    told = to_event(a_finding(sources=(page, target)), scan, "a CVE").data["sources"]
+    assert event_of_finding(itself, scan, "a name").data["data"] == "Siobhan O'Neil"
+    told = event_of_finding(a_finding(sources=(page, target)), scan, "a CVE").data["sources"]
     assert [source["data"] for source in told] == ["Siobhan O&#x27;Neil", "Siobhan O'Neil"]
     assert correlation_event(a_correlation(), [target], scan, 0.0).data["evidence"][0]["data"] == "Siobhan O'Neil"
 
@@ -61,4 +61,4 @@ def test_the_event_of_the_target_says_it_as_it_was_typed_and_others_what_their_m
 def test_the_target_of_a_scan_of_the_command_line_is_what_its_event_says() -> None:
     scan = a_scan(target="a &lt;b&gt;")
     itself = a_finding(data="a &lt;b&gt;", module="SpiderFoot UI")
-    assert to_event(itself, scan, "a name").data["data"] == "a &lt;b&gt;"
+    assert event_of_finding(itself, scan, "a name").data["data"] == "a &lt;b&gt;"

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from sfwebhooks.events import WebhookEvent, finding_id
-from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, SOURCES_MAX, Finding, Source, to_event
+from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, SOURCES_MAX, Finding, Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_finding, a_scan
 
 
 def event_of(finding: Finding | None = None, **values: Any) -> WebhookEvent:
-    return to_event(finding or a_finding(**values), a_scan(), "Vulnerability - CVE High")
+    return event_of_finding(finding or a_finding(**values), a_scan(), "Vulnerability - CVE High")
 
 
 def test_all_that_the_scanner_knows_is_told() -> None:

@@ -20,9 +20,9 @@ from sfwebhooks.scan.host_log import (
     KEPT_MAX,
     LISTENERS,
     ErrorListener,
+    event_of_error,
     listen,
     stop_listening,
-    to_event,
     unset_event,
 )
 from sfwebhooks.severity import Severity
@@ -79,7 +79,7 @@ def kinds(listener: ErrorListener) -> list[tuple[str, str, str]]:
 def data_of(listener: ErrorListener, *endpoints: Any) -> dict[str, Any]:
     """Return the data of the event that tells the only error."""
     (error,) = listener.heard()
-    return dict(to_event(error, SCAN, endpoints, listener.credentials).data)
+    return dict(event_of_error(error, SCAN, endpoints, listener.credentials).data)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_what_cannot_be_said_disturbs_nobody(heard: ErrorListener, capsys: pytes
 def test_the_event_says_which_module_and_what(heard: ErrorListener) -> None:
     host_logs("Module sfp_a initialization failed", KeyError("x\ud800"))
     (error,) = heard.heard()
-    event = to_event(error, SCAN, (), ())
+    event = event_of_error(error, SCAN, (), ())
     assert (event.type, event.severity, event.at, event.scan) == ("module_error", Severity.LOW, error.at, SCAN)
     about = {"scan_id": SCAN.id, "target": SCAN.target, "target_type": SCAN.target_type}
     assert event.data == {

@@ -13,7 +13,7 @@ from sfwebhooks.events import Scan
 from sfwebhooks.masking import ERROR_MAX
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding
-from sfwebhooks.scan.from_host import Result, result_of
+from sfwebhooks.scan.from_host import ScanResult, result_of
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import listen, stop_listening
 from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, ended
@@ -40,7 +40,7 @@ def find(scan: Scan, host_type: str, data: str = "d", at: float = NOW, risk: int
     write(scan, "tbl_scan_results", module="m", **values)
 
 
-def result(scan: Scan) -> Result:
+def result(scan: Scan) -> ScanResult:
     """What is known of a scan of which nothing was accepted."""
     return result_of(scan, HostDatabase(scan.database), AcceptedScan())
 

@@ -16,7 +16,7 @@ from sfwebhooks.events import Scan
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
-from sfwebhooks.scan.findings import to_event
+from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.recovery import replay_scan, tell_orphans
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
@@ -157,7 +157,7 @@ def test_a_scan_whose_database_was_deleted_is_told_by_what_is_known(outbox: Outb
 
 def accept_some(outbox: Outbox, scan: Scan, count: int) -> None:
     """Accept findings that the host has not stored yet."""
-    found = [to_event(a_finding(f"f-{number}"), scan, "a CVE") for number in range(count)]
+    found = [event_of_finding(a_finding(f"f-{number}"), scan, "a CVE") for number in range(count)]
     accept(found, SETTINGS.endpoints, outbox, NOW)
 
 

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
-from sfwebhooks.scan.parentage import children, has_crashed, mark_of, own_mark, stopped
+from sfwebhooks.scan.parentage import children, has_crashed, own_mark, process_mark, stopped
 from tests.builders import PATIENCE
 
 
@@ -43,14 +43,14 @@ def received(pipe: Connection) -> str:
 def test_a_host_knows_the_mark_that_its_child_leaves_and_no_two_are_alike() -> None:
     with child() as (one, first), child() as (other, second):
         marks = [received(first), received(second)]
-        assert marks == [mark_of(one), mark_of(other)]
+        assert marks == [process_mark(one), process_mark(other)]
         assert len({*marks, own_mark()}) == 3
 
 
 def test_a_child_that_lives_stops_with_its_host() -> None:
     with child() as (process, pipe):
         received(pipe)
-        assert stopped(children()) >= {mark_of(process)}
+        assert stopped(children()) >= {process_mark(process)}
         assert not has_crashed(process)
 
 
@@ -61,7 +61,7 @@ def test_a_child_that_the_signal_for_all_of_them_ended_stopped_with_its_host(dea
         assert process.pid
         os.kill(process.pid, deadly)
         process.join(PATIENCE)
-        assert (stopped([process]), has_crashed(process)) == ({mark_of(process)}, False)
+        assert (stopped([process]), has_crashed(process)) == ({process_mark(process)}, False)
 
 
 def test_a_child_that_was_killed_did_not_stop_with_its_host_and_is_known_until_somebody_waits_for_it() -> None:

@@ -16,7 +16,7 @@ import pytest
 import sfwebhooks
 from sfwebhooks.attempts import Failure, Reply
 from sfwebhooks.cli.backfill import Work
-from sfwebhooks.config.file import Draft, read
+from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.queue import Lane
@@ -59,7 +59,7 @@ def line(found: Settings) -> Line:
 def draft(found: Settings, folder: Path) -> Any:
     assert found.file
     made = Draft(str(found.file), found.file.parent)
-    read(found.file, made)
+    read_settings(found.file, made)
     return made, [list(keys.values()) for keys in made.endpoints.values()]
 
 

@@ -21,7 +21,7 @@ from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import Queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Outcome
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, an_event
 from tests.secrecy.planted import API_KEY as SECRET
@@ -89,7 +89,7 @@ def fill_an_excerpt(witness: Witness) -> None:
     outbox.accept([(an_event(), [("team", "x")])], NOW)
     batch = outbox.claim(Queue("team"), (), NOW)
     assert batch
-    outbox.settle([Outcome(batch, attempt, [Settlement(State.DEAD, "x", NOW, True)])], {"team": Health()})
+    outbox.settle([Result(batch, attempt, [Settlement(State.DEAD, "x", NOW, True)])], {"team": Health()})
     outbox.close()
 
 
