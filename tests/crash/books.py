@@ -131,22 +131,22 @@ class Books:
     def renamed(self) -> set[str]:
         """Return the deliveries that came under more than one id.
 
-        The halves of a batch that was refused have ids of their own; and the members of one whose making killed
-        processes go alone from the second one on.
+        Of a batch that was refused fewer go on together, under another id, until each is alone; and the members of one
+        whose making killed processes go alone from the second one on.
         """
-        halves = {
-            half
-            for caught in self.caught
-            if caught.status == REFUSED
-            for middle in [(len(caught.deliveries) + 1) // 2]
-            for half in (caught.deliveries[:middle], caught.deliveries[middle:])
-        }
-        ids: dict[str, set[str]] = defaultdict(set)
+        refused = {caught.id for caught in self.caught if caught.status == REFUSED}
+        before: dict[str, Caught] = {}
+        known, found = set(), set()
         for caught in self.caught:
-            if caught.deliveries not in halves:
-                for delivery in caught.deliveries:
-                    ids[delivery].add(caught.id)
-        return {delivery for delivery, found in ids.items() if len(found) > 1} - self.blamed(2)
+            for delivery in caught.deliveries:
+                last = before.get(delivery, caught)
+                if (delivery, caught.id) not in known:
+                    known.add((delivery, caught.id))
+                    before[delivery] = caught
+                    is_part = last.id in refused and {*caught.deliveries} < {*last.deliveries}
+                    if last.id != caught.id and not is_part:
+                        found.add(delivery)
+        return found - self.blamed(2)
 
     @cached_property
     def named(self) -> Counter[str]:

@@ -23,7 +23,7 @@ from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.findings import to_event
-from sfwebhooks.lifecycle import started
+from sfwebhooks.lifecycle import TOP_DATA_MAX, started
 from sfwebhooks.locks import scan_lock
 from sfwebhooks.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
@@ -216,9 +216,10 @@ def report_ends(outbox: Outbox, task: Task, talk: Connection) -> None:
 
 def event_of(task: Task, number: int) -> WebhookEvent:
     """Return one of the worker's events; they are of all sizes, up to some pages of the file."""
-    words = "" if number % UNWANTED_EACH else UNWANTED
-    words = f"CVE-2026-{number} {words}" + "." * (number % 13 * 700)
-    return to_event(a_finding(f"hash-{number}", data=words), task.scan, "Vulnerability")
+    # behind what a scan's end repeats of a finding, which is wanted
+    words = f"CVE-2026-{number}".ljust(TOP_DATA_MAX + number % 13 * 700, ".")
+    unwanted = "" if number % UNWANTED_EACH else UNWANTED
+    return to_event(a_finding(f"hash-{number}", data=words + unwanted), task.scan, "Vulnerability")
 
 
 def noted(journal: int, events: Iterable[WebhookEvent], write: Callable[[], object]) -> None:
