@@ -14,7 +14,7 @@ from enum import Enum
 from math import ceil
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Callable
 
 from sfwebhooks.alerts import ALERT
 from sfwebhooks.database import FILE
@@ -134,7 +134,7 @@ class Campaign:
         self._coin = Random(seed)
         #: schema version that a kill left in a file that was being made -> how often
         self.left: Counter[int] = Counter()
-        self._ways = {
+        self._ways: dict[Moment, Callable[[], None]] = {
             Moment.ACCEPTING: self._accepting,
             Moment.SENDING: lambda: self._sending(Moment.SENDING),
             Moment.SETTLING: lambda: self._sending(Moment.SETTLING),
@@ -328,9 +328,10 @@ class Campaign:
 
 
 def endpoints_of(catcher: Catcher) -> tuple[Endpoint, ...]:
-    """Return endpoints of all sorts: one attempt at a time, several, two with one URL, batches, and one for alerts."""
+    """Return endpoints of all sorts: one attempt at a time, several, two with one URL, batches, receivers that are in
+    trouble, and one that is told of it."""
     # about as long as it takes to accept two, so that batches of one, of some and of five go out
-    batches = {"batch_size": 5, "batch_wait": 0.004, "concurrency": 2}
+    batches: dict[str, Any] = {"batch_size": 5, "batch_wait": 0.004, "concurrency": 2}
 
     def one(path: str, name: str = "", **values: Any) -> Endpoint:
         given = {"events": ("all", f"!{ALERT}"), "retry_schedule": (0.05,) * 40, **values}

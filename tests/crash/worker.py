@@ -45,7 +45,7 @@ DRAIN_SECONDS = 120.0
 LINGER_SECONDS = 1.0
 #: seconds between two looks at alerts and shortages, as a scan's process has them
 TICK_SECONDS = 1.0
-#: each so many-th finding is UNWANTED
+#: each so many-th finding is UNWANTED: an endpoint that takes nothing else for a while is held
 UNWANTED_EACH = 20
 
 
@@ -80,7 +80,7 @@ class Order:
 
 
 class End(Enum):
-    """What a worker is to do last."""
+    """What a worker is told at its end."""
 
     #: report the ends of its own scan, and of all others whose process is gone; then wait for the next order
     SCANS = "scans"
