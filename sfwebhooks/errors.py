@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import ssl
 
 #: what this process lacks, not what it talks to: descriptors, memory, buffers
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+#: what OpenSSL says when it gets no memory; its errors have no errno of the system
+OPENSSL_SHORTAGE = "malloc failure"
 
 
 class WebhooksError(Exception):
@@ -71,6 +74,8 @@ def is_shortage(error: BaseException | None) -> bool:
     """Say whether an exception, or what caused it, is that this process lacks a resource."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
+            return True
+        if isinstance(error, ssl.SSLError) and OPENSSL_SHORTAGE in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

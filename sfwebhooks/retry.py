@@ -203,7 +203,7 @@ def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy:
     """
     if len(batch.deliveries) == 1:
         return False
-    if verdict.outcome in (Outcome.REFUSED, Outcome.SHORTAGE):
+    if verdict.outcome is Outcome.REFUSED:
         return True
     if verdict.outcome is not Outcome.RETRY:
         return False
@@ -224,7 +224,6 @@ def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int,
     """Return the settlements of a request that is split: what was refused is tried at once, other failures wait."""
     counts = verdict.outcome is Outcome.RETRY and batch.attempts < len(schedule)
     wait = _wait(schedule, batch.attempts, verdict) if counts else 0.0
-    wait = SHORTAGE_SECONDS if verdict.outcome is Outcome.SHORTAGE else wait
     refused_in = era if verdict.outcome is Outcome.REFUSED else None
     return [
         Settlement(State.WAITING, f"{SPLIT}{verdict.reason}", now + wait, counts, batch=half.id, refused_in=refused_in)

@@ -427,13 +427,9 @@ def test_a_probe_of_several_is_halved_only_by_a_reply(reason: str, split: list[i
     assert halves(decided(Verdict(Outcome.RETRY, reason), members=2, health=FAILING)) == split
 
 
-@pytest.mark.parametrize("outcome", [Outcome.HOLD, Outcome.DISABLE, Outcome.DELIVERED])
-def test_a_verdict_on_the_endpoint_leaves_a_request_of_several_together(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.HOLD, Outcome.DISABLE, Outcome.DELIVERED, Outcome.SHORTAGE])
+def test_a_verdict_on_the_endpoint_or_on_us_leaves_a_request_of_several_together(outcome: Outcome) -> None:
     assert halves(decided(verdict(outcome), members=4)) == []
-
-
-def test_a_request_of_several_that_needs_too_much_memory_is_halved() -> None:
-    assert halves(decided(verdict(Outcome.SHORTAGE), members=4)) == [2, 2]
 
 
 def test_what_waits_comes_again_in_its_batch() -> None:

@@ -16,6 +16,8 @@ from sfwebhooks.trouble import Trouble
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds; where a piece of work takes longer, several threads do more of it
 SLOW_SECONDS = 0.005
+#: seconds that a thread sleeps which cannot rest
+UNREST_SECONDS = 0.5
 NEVER = float("inf")
 
 
@@ -90,12 +92,13 @@ class Crew:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _grow(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-        self._threads.append(thread)  # before it begins, and may itself call for more
+        name, before = f"{self._name}-{len(self._threads) + 1}", [*self._threads]
         try:
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)  # before it begins, and may itself call for more
             thread.start()
-        except RuntimeError:  # no more threads can be had: those that there are must do
-            self._threads.remove(thread)
+        except (RuntimeError, MemoryError):  # no more threads can be had: those that there are must do
+            self._threads = before
 
     def _work(self) -> None:
         while not self.stopping:
@@ -115,7 +118,10 @@ class Crew:
                 log.exception("webhooks: the sending thread of %s met a bug", self._name)
             del self._began_at[threading.get_ident()]
             if not went:
-                self._rest()
+                try:
+                    self._rest()
+                except (RuntimeError, MemoryError):  # a rest takes a lock, and there is no memory for one
+                    time.sleep(UNREST_SECONDS)
             elif self.rest_share:
                 time.sleep((time.thread_time() - used) * self.rest_share)
 
@@ -127,7 +133,9 @@ class Crew:
                 return
             polls, self._polled = not self._polled, True
             self._resting += 1
-            self._bell.wait(self._rest_seconds() if polls else None)
-            self._resting -= 1
-            if polls:
-                self._polled = False
+            try:
+                self._bell.wait(self._rest_seconds() if polls else None)
+            finally:
+                self._resting -= 1
+                if polls:
+                    self._polled = False

@@ -70,7 +70,7 @@ class Sender:
         prepared = _prepared(request)
         try:
             adapter = self._take()
-        except CertificateError as error:
+        except (CertificateError, ssl.SSLError) as error:
             failure = Failure.SHORTAGE if is_shortage(error) else Failure.CERTIFICATE
             return Reply(failure=failure, detail=str(error))
         try:

@@ -3,23 +3,29 @@ side by side."""
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.attempts import Failure
+from sfwebhooks.delivery.alerts import ALERT
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import delivery_id
-from tests.crash.catcher import Caught
+from sfwebhooks.outbox.claim import ENDS
+from tests.crash.catcher import LATE, UNWANTED, Caught
 from tests.crash.worker import WARNINGS
 
 OK = 200
-MADE = re.compile(r"while it made the message (\S+);")
+REFUSED = 403
+#: who takes over says it again if the one before it was killed at that moment
+MADE = re.compile(r"(process \d+) crashed while it rendered the message (\S+),")
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,8 +33,11 @@ class Books:
     """What there is to compare once all processes have ended."""
 
     outbox: Path
+    #: those that want all events of a scan
     endpoints: Sequence[Endpoint]
     caught: Sequence[Caught]
+    #: names of the endpoints that refuse what is UNWANTED
+    picky: Collection[str] = ()
 
     @cached_property
     def notes(self) -> list[list[list[str]]]:
@@ -53,11 +62,42 @@ class Books:
         return {delivery for caught in self.caught for delivery in caught.deliveries}
 
     @cached_property
+    def taken(self) -> set[str]:
+        """Ids of the deliveries that the receiver got and answered with success in time."""
+        return {delivery for caught in self.caught if caught.status == OK for delivery in caught.deliveries}
+
+    @cached_property
     def lost(self) -> set[str]:
-        """What was accepted, and which the receiver never got and answered with success."""
-        return self.accepted - {
-            delivery for caught in self.caught if caught.status == OK for delivery in caught.deliveries
-        }
+        """What was accepted, and is neither taken nor has to be dead."""
+        return self.accepted - self.taken - self.doomed
+
+    @cached_property
+    def doomed(self) -> set[str]:
+        """Ids of the deliveries that have to be dead: those that their endpoint refuses, while it takes others."""
+        query = "SELECT d.id, d.endpoint FROM delivery d JOIN event e ON e.id = d.event_id WHERE data LIKE"
+        return {found for found, endpoint in self.rows(f"{query} '%{UNWANTED}%'") if endpoint in self.picky}
+
+    @cached_property
+    def dead(self) -> dict[str, str]:
+        """Id of a dead letter -> the reason."""
+        return dict(self.rows("SELECT id, reason FROM delivery WHERE state = 'dead'"))
+
+    @cached_property
+    def alerts(self) -> Counter[tuple[str, str]]:
+        """(endpoint, reason) -> how many alerts were accepted."""
+        told = [json.loads(data) for (data,) in self.rows(f"SELECT data FROM event WHERE type = '{ALERT}'")]
+        return Counter(
+            (name, f"{data['alert']} {data['reason']}".strip())
+            for data in told
+            for name in data.get("endpoints", [data["endpoint"]])
+        )
+
+    @cached_property
+    def ends(self) -> dict[tuple[str, str], int]:
+        """(scan, endpoint) -> how many messages were accepted that report the scan's end."""
+        found = {(scan, one.name): 0 for (scan,) in self.rows("SELECT id FROM scan") for one in self.endpoints}
+        query = "SELECT scan_id, endpoint, name FROM delivery JOIN event e ON e.id = event_id"
+        return found | Counter((scan, endpoint) for scan, endpoint, name in self.rows(query) if name in ENDS)
 
     @cached_property
     def repeats(self) -> list[Caught]:
@@ -70,6 +110,17 @@ class Books:
             answered[caught.id] = caught.status
         return found
 
+    @cached_property
+    def late(self) -> list[Caught]:
+        """Requests that were answered once the sender had given up."""
+        return [caught for caught in self.caught if caught.status == LATE]
+
+    @cached_property
+    def shortages(self) -> int:
+        """How many attempts failed for want of a descriptor, or of memory."""
+        query = f"SELECT count(*) FROM delivery_attempt WHERE reason = '{Failure.SHORTAGE.value}'"
+        return int(self.rows(query)[0][0])
+
     def changed(self) -> set[str]:
         """Return the ids under which two different messages came."""
         digests: dict[str, set[str]] = defaultdict(set)
@@ -80,20 +131,34 @@ class Books:
     def renamed(self) -> set[str]:
         """Return the deliveries that came under more than one id.
 
-        Not those of a batch whose making killed processes: its members go alone from the second one on.
+        Of a batch that was refused fewer go on together, under another id, until each is alone; and the members of one
+        whose making killed processes go alone from the second one on.
         """
-        ids: dict[str, set[str]] = defaultdict(set)
+        refused = {caught.id for caught in self.caught if caught.status == REFUSED}
+        before: dict[str, Caught] = {}
+        known, found = set(), set()
         for caught in self.caught:
             for delivery in caught.deliveries:
-                ids[delivery].add(caught.id)
-        return {delivery for delivery, found in ids.items() if len(found) > 1} - self.blamed
+                last = before.get(delivery, caught)
+                if (delivery, caught.id) not in known:
+                    known.add((delivery, caught.id))
+                    before[delivery] = caught
+                    is_part = last.id in refused and {*caught.deliveries} < {*last.deliveries}
+                    if last.id != caught.id and not is_part:
+                        found.add(delivery)
+        return found - self.blamed(2)
 
     @cached_property
-    def blamed(self) -> set[str]:
-        """Ids of the deliveries of which a process, when it was killed, was making the message."""
-        said = set(MADE.findall(self.outbox.with_name(WARNINGS).read_text()))
-        members = {delivery for caught in self.caught if caught.id in said for delivery in caught.deliveries}
-        return members | {row[0] for row in self.rows("SELECT id FROM delivery WHERE crashes > 0")}
+    def named(self) -> Counter[str]:
+        """Id of a message -> how many processes were making it when they were killed."""
+        crashes = set(MADE.findall(self.outbox.with_name(WARNINGS).read_text()))
+        return Counter(identity for _, identity in crashes)
+
+    def blamed(self, times: int = 1) -> set[str]:
+        """Return the ids of the deliveries in messages whose making so many processes were killed at, at least."""
+        often = {identity for identity, number in self.named.items() if number >= times}
+        members = {delivery for caught in self.caught if caught.id in often for delivery in caught.deliveries}
+        return members | {row[0] for row in self.rows(f"SELECT id FROM delivery WHERE crashes >= {times}")}
 
     @cached_property
     def _last(self) -> dict[str, float]:

@@ -14,16 +14,17 @@ from enum import Enum
 from math import ceil
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Callable
 
+from sfwebhooks.delivery.alerts import ALERT
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from tests.builders import PATIENCE, a_scan, an_endpoint
-from tests.crash.books import OK, Books
-from tests.crash.catcher import Catcher, Caught
-from tests.crash.worker import DRAIN_SECONDS, Task, Worker, open_outbox, work
+from tests.crash.books import OK, REFUSED, Books
+from tests.crash.catcher import LATE, Catcher, Caught
+from tests.crash.worker import DRAIN_SECONDS, End, Task, Worker, open_outbox, work
 
 
 class Moment(str, Enum):
@@ -39,28 +40,55 @@ class Moment(str, Enum):
     MAKING = "making the outbox"
     #: while it sends to a URL that others wait for
     RELIEVED = "sending, others wait for the URL"
+    #: while it reports the ends of scans
+    ENDING = "reporting ends of scans"
+    #: while it lacks descriptors, or memory
+    DESCRIPTORS = "short of descriptors"
+    MEMORY = "short of memory"
 
 
 #: how many of a hundred kills are of a kind
 SHARES = {
-    Moment.ACCEPTING: 28,
-    Moment.SENDING: 22,
-    Moment.SETTLING: 28,
+    Moment.ACCEPTING: 26,
+    Moment.SENDING: 20,
+    Moment.SETTLING: 26,
     Moment.MAKING: 4,
-    Moment.RELIEVED: 18,
+    Moment.RELIEVED: 16,
+    Moment.ENDING: 4,
+    Moment.DESCRIPTORS: 2,
+    Moment.MEMORY: 2,
 }
-#: URL (each of them, if empty) -> how many requests to it FEW events cause at least
-REQUESTS = {"": 8, "/orderly": 4, "/shared": 8, "/batch": 1}
+#: refuse what is UNWANTED
+PICKY, PICKY_BATCH = "/picky", "/picky-batch"
+#: fails half of the time
+HALF = "/half"
+#: answers some requests once the sender has given up
+SLOW = "/slow"
+ALERTS = "/alerts"
+#: URL (any of all, if empty) -> how many requests to it FEW events cause at least
+REQUESTS = {"": 8, "/orderly": 4, "/shared": 8, "/batch": 1, PICKY: 4, PICKY_BATCH: 1}
+#: those that are never closed, so that another process goes on there at once
+OPEN = ("/orderly", "/shared", "/batch")
 FEW = 4
 MANY = 30
-#: several scans, so that some processes accept for one that another process began
+#: several scans at a time, so that some processes accept for one that another process began
 SCANS = 7
-#: each so many-th request to a URL is refused, so that there are retries too
-REFUSED = 9
+#: each so many-th request to a URL fails, so that there are retries too; and each so many-th to SLOW is answered LATE
+FAILED = 9
+SLOW_EACH = 5
+#: seconds after which a sender to SLOW gives up
+SLOW_SECONDS = 0.2
+#: how many drain the outbox in the end at most, one after the other
+DRAINS_MAX = 60
+#: what a process that is short has, at least and at most: descriptors, and bytes of memory
+DESCRIPTORS = (12, 40)
+MEMORY = (2**21, 2**27)
 #: seconds within which a kill comes once its moment has come
 SPREAD_SECONDS = 0.002
-#: seconds that a process takes to make an outbox
+#: seconds that a process takes to make an outbox, to report the ends of SCANS, and to be short for a while
 MAKING_SECONDS = 0.01
+ENDING_SECONDS = 0.05
+SHORT_SECONDS = 0.5
 
 
 @dataclass
@@ -95,23 +123,30 @@ class Campaign:
         self._endpoints = endpoints_of(self._catcher)
         self._workers: dict[int, Worker] = {}
         self._trap: Trap | None = None
+        #: how often all scans were ended, and others begun
+        self._generation = 0
         #: events that workers were told to accept
         self._given = 0
         #: URL -> how many requests came
         self._requests: Counter[str] = Counter()
         self._guard = threading.Lock()
+        #: says which requests to HALF fail
+        self._coin = Random(seed)
         #: schema version that a kill left in a file that was being made -> how often
         self.left: Counter[int] = Counter()
-        self._ways = {
+        self._ways: dict[Moment, Callable[[], None]] = {
             Moment.ACCEPTING: self._accepting,
             Moment.SENDING: lambda: self._sending(Moment.SENDING),
             Moment.SETTLING: lambda: self._sending(Moment.SETTLING),
             Moment.MAKING: self._making,
             Moment.RELIEVED: self._relieved,
+            Moment.ENDING: self._ending,
+            Moment.DESCRIPTORS: lambda: self._short(descriptors=self._random.randint(*DESCRIPTORS)),
+            Moment.MEMORY: lambda: self._short(memory=self._random.randint(*MEMORY)),
         }
 
     def run(self, kills: int) -> Books:
-        """Kill so many processes at least, let a last one send what is left, and return the books."""
+        """Kill so many processes at least, let others send what is left, and return the books."""
         moments = [moment for moment, share in SHARES.items() for _ in range(ceil(share * kills / 100))]
         self._random.shuffle(moments)
         with self._catcher:
@@ -119,11 +154,12 @@ class Campaign:
                 for moment in moments:
                     self._ways[moment]()
                     self.kills[moment] += 1
-                self._end([self._new_worker()])
+                self._finish()
             finally:
                 for worker in self._workers.values():
                     worker.remove()
-        return Books(self._outbox, self._endpoints, self._catcher.caught)
+        takers = [endpoint for endpoint in self._endpoints if endpoint.name != ALERTS[1:]]
+        return Books(self._outbox, takers, self._catcher.caught, picky=(PICKY[1:], PICKY_BATCH[1:]))
 
     # --- ways to kill
 
@@ -144,8 +180,8 @@ class Campaign:
         self._spare()
 
     def _relieved(self) -> None:
-        """Kill who sends to a URL; another one must go on there, and then they send all that is left."""
-        path = self._random.choice([path for path in REQUESTS if path])
+        """Kill who sends to a URL; another one must go on there, and then they send what can be sent."""
+        path = self._random.choice(OPEN)
         crew = [self._new_worker() for _ in range(self._random.randint(2, 3))]
         for worker in crew:
             worker.accept(self._events(1))
@@ -157,7 +193,28 @@ class Campaign:
         killed.ended()
         crew.remove(killed)
         self._catcher.wait_until(lambda: self._goes_on(path, killed))
-        self._end(crew)
+        self._end(crew, End.STOP)
+
+    def _ending(self) -> None:
+        """Kill a process while it reports the end of its scan, and of others; who does so next reports the rest."""
+        worker = self._new_worker()
+        worker.accept(self._events(FEW))
+        worker.end(End.SCANS)
+        assert (worker.hear(), worker.hear()) == ("all", "ends")
+        threading.Event().wait(self._random.uniform(0.0, ENDING_SECONDS))
+        worker.kill()
+        worker.ended()
+        self._generation += 1  # an end is a scan's last message
+        self._spare()
+
+    def _short(self, **limits: int) -> None:
+        """Kill a process that lacks something, whatever it is at: it may not even be able to say so."""
+        worker = self._new_worker(**limits)
+        worker.accept(self._events(MANY))
+        threading.Event().wait(self._random.uniform(0.0, SHORT_SECONDS))
+        worker.kill()
+        worker.ended()
+        self._spare()
 
     def _making(self) -> None:
         """Kill a process while it makes an outbox; the next one that opens it makes what is not there."""
@@ -181,9 +238,10 @@ class Campaign:
 
     # --- workers and traps
 
-    def _new_worker(self) -> Worker:
+    def _new_worker(self, **limits: int) -> Worker:
         mark = len(self._workers) + 1
-        task = Task(mark, self._outbox, a_scan(f"scan-{mark % SCANS}"), self._endpoints)
+        scan = a_scan(f"scan-{self._generation}-{mark % SCANS}")
+        task = Task(mark, self._outbox, scan, self._endpoints, **limits)
         worker = self._workers[mark] = Worker(work, task)
         worker.start()
         return worker
@@ -193,20 +251,37 @@ class Campaign:
         self._given += count
         return range(self._given - count, self._given)
 
-    def _end(self, workers: Sequence[Worker]) -> None:
+    def _end(self, workers: Sequence[Worker], how: End) -> None:
         """Let workers send what waits, and end."""
         for worker in workers:
-            worker.stop()
+            worker.end(how)
         assert [worker.ended(DRAIN_SECONDS) for worker in workers] == [0] * len(workers)
 
+    def _finish(self) -> None:
+        """End all scans, and drain the outbox until nothing waits.
+
+        Each time some messages are sent that everybody takes: they show that one that is refused is itself at fault.
+        """
+        for _ in range(DRAINS_MAX):
+            self._generation += 1
+            worker = self._new_worker()
+            worker.accept(self._events(FEW))
+            worker.end(End.SCANS)
+            self._end([worker], End.DRAIN)
+            if not self._waits():
+                return
+        raise AssertionError(f"something still waits after {DRAINS_MAX} drains")
+
     def _spare(self) -> None:
-        """Let what was being made at a kill before this one be sent in peace: it may have been hit again, and a third
-        time would rightly make it a dead letter."""
+        """Let what was being made at two kills be sent in peace: it may have been hit again, and a third time would
+        rightly make it a dead letter."""
+        if self._waits("crashes > 1"):
+            self._end([self._new_worker()], End.DRAIN)
+
+    def _waits(self, which: str = "TRUE") -> bool:
         # read-only, since a connection that may write would leave no log for the next process to recover
         with closing(sqlite3.connect(f"file:{self._outbox}?mode=ro", uri=True)) as sql:
-            hit = sql.execute("SELECT 1 FROM delivery WHERE state = 'waiting' AND crashes > 0").fetchone()
-        if hit:
-            self._end([self._new_worker()])
+            return bool(sql.execute(f"SELECT 1 FROM delivery WHERE state = 'waiting' AND {which}").fetchone())
 
     @contextmanager
     def _trapping(self, moment: Moment, path: str) -> Iterator[Trap]:
@@ -219,9 +294,19 @@ class Campaign:
     def _answer(self, caught: Caught) -> int:
         with self._guard:
             self._requests[caught.path] += 1
-            refused = self._requests[caught.path] % REFUSED == 0
+            status = self._status(caught, self._requests[caught.path])
         self._spring(caught, answered=False)
-        return 503 if refused else OK
+        return status
+
+    def _status(self, caught: Caught, count: int) -> int:
+        """Return the answer to a request, the so many-th to its URL."""
+        if caught.path == HALF:
+            return self._coin.choice((500, OK))
+        if caught.path == SLOW:
+            return OK if count % SLOW_EACH else LATE
+        if caught.unwanted and caught.path in (PICKY, PICKY_BATCH):
+            return REFUSED
+        return OK if count % FAILED else 503
 
     def _spring(self, caught: Caught, answered: bool) -> None:
         """Kill who made a request, if a trap is there for it."""
@@ -243,17 +328,25 @@ class Campaign:
 
 
 def endpoints_of(catcher: Catcher) -> tuple[Endpoint, ...]:
-    """Return endpoints of all sorts: one attempt at a time, several, two with one URL, batches."""
+    """Return endpoints of all sorts: one attempt at a time, several, two with one URL, batches, receivers that are in
+    trouble, and one that is told of it."""
+    # about as long as it takes to accept two, so that batches of one, of some and of five go out
+    batches: dict[str, Any] = {"batch_size": 5, "batch_wait": 0.004, "concurrency": 2}
 
-    def one(name: str, path: str, **values: Any) -> Endpoint:
-        return an_endpoint(name, catcher.url(path), events=("all",), retry_schedule=(0.05,) * 40, **values)
+    def one(path: str, name: str = "", **values: Any) -> Endpoint:
+        given = {"events": ("all", f"!{ALERT}"), "retry_schedule": (0.05,) * 40, **values}
+        return an_endpoint(name or path[1:], catcher.url(path), **given)
 
     return (
-        one("orderly", "/orderly", concurrency=1),
-        one("one", "/shared"),
-        one("two", "/shared"),
-        # about as long as it takes to accept two, so that batches of one, of some and of five go out
-        one("batch", "/batch", batch_size=5, batch_wait=0.004, concurrency=2),
+        one("/orderly", concurrency=1),
+        one("/shared", "one"),
+        one("/shared", "two"),
+        one("/batch", **batches),
+        one(PICKY),
+        one(PICKY_BATCH, **batches),
+        one(HALF),
+        one(SLOW, timeout=SLOW_SECONDS),
+        one(ALERTS, events=(ALERT,)),
     )
 
 

@@ -17,6 +17,10 @@ from tests.builders import PATIENCE
 
 #: the header that names the worker who sent a request
 MARK = "X-Worker"
+#: words in the data of a finding that some receivers refuse
+UNWANTED = "nobody wants this"
+#: in place of a status: success, which is answered once the sender has given up
+LATE = 0
 
 
 @dataclass
@@ -32,10 +36,12 @@ class Caught:
     id: str
     #: hash of the body
     digest: str
-    #: ids of the deliveries in it
+    #: ids of the deliveries in it, in their order
     deliveries: tuple[str, ...]
-    #: what it was answered
-    status: int = 0
+    #: whether one of them is UNWANTED
+    unwanted: bool
+    #: what it was answered, LATE until then
+    status: int = LATE
     #: monotonic seconds at which the answer was written
     end: float = float("inf")
 
@@ -44,7 +50,7 @@ class Catcher(socketserver.ThreadingTCPServer):
     """The server; its paths are URLs of their own for the engine.
 
     Args:
-        answer: returns the status for a request; called from several threads.
+        answer: returns the status for a request, or LATE; called from several threads.
         after: called once the answer was written.
     """
 
@@ -91,6 +97,10 @@ class Handler(socketserver.StreamRequestHandler):
         try:
             for caught in self._requests():
                 caught.status = self.server.answer(caught)
+                if caught.status == LATE:
+                    self.rfile.read()  # until the sender closes it
+                    self.wfile.write(b"HTTP/1.1 200 -\r\nContent-Length: 2\r\n\r\nok")
+                    return
                 self.wfile.write(b"HTTP/1.1 %d -\r\nContent-Length: 2\r\n\r\nok" % caught.status)
                 caught.end = time.monotonic()
                 self.server.after(caught)
@@ -106,8 +116,8 @@ class Handler(socketserver.StreamRequestHandler):
             if not length or len(body) < length:
                 return
             path, mark, identity = line.split()[1].decode(), int(headers[MARK]), headers["webhook-id"]
-            digest = hashlib.sha256(body).hexdigest()
-            caught = Caught(time.monotonic(), path, mark, identity, digest, delivery_ids(body))
+            digest, unwanted = hashlib.sha256(body).hexdigest(), UNWANTED.encode() in body
+            caught = Caught(time.monotonic(), path, mark, identity, digest, delivery_ids(body), unwanted)
             self.server.keep(caught)
             yield caught
 

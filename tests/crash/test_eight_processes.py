@@ -19,7 +19,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import a_scan, an_endpoint
 from tests.crash.books import OK, Books
 from tests.crash.catcher import Catcher, Caught
-from tests.crash.worker import DRAIN_SECONDS, ERRORS, Task, Worker, work
+from tests.crash.worker import DRAIN_SECONDS, ERRORS, End, Task, Worker, work
 
 PROCESSES = 8
 EVENTS = 10_000
@@ -92,7 +92,7 @@ class Eight:
     def _end(self) -> None:
         left = [worker for worker in self.workers if not worker.killed]
         for worker in left:
-            worker.stop()
+            worker.end(End.DRAIN)
         assert [worker.ended(DRAIN_SECONDS) for worker in left] == [0] * len(left)
 
     def _answer(self, caught: Caught) -> int:
@@ -170,7 +170,7 @@ class Run:
                 f" {len(self.late(path))} read after a kill; at most {', '.join(most)}"
                 f" ({1 / interval:.0f} a second are allowed, {len(caught) / self._span(path):.0f} came)"
             )
-        lines.append(f"  {len(books.repeats)} repeats, {len(books.lost)} lost, {len(books.blamed)} killed while made")
+        lines.append(f"  {len(books.repeats)} repeats, {len(books.lost)} lost, {len(books.blamed())} killed while made")
         return "\n".join(lines)
 
     def _span(self, path: str) -> float:

@@ -1,28 +1,35 @@
-"""A process that is going to be killed. It accepts and sends as a scan's process does, notes in a journal what was
-accepted, and says over a pipe how far it is."""
+"""A process that is going to be killed. It accepts, sends and reports the ends of scans as a scan's process does, notes
+in a journal what was accepted, and says over a pipe how far it is."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
 import os
+import resource
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Callable
 
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
-from sfwebhooks.scan.lifecycle import started
-from tests.builders import PATIENCE, an_event
-from tests.crash.catcher import MARK
+from sfwebhooks.scan.findings import event_of_finding
+from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, started
+from sfwebhooks.scan.recovery import tell_end, tell_orphans
+from tests.builders import PATIENCE, a_finding
+from tests.crash.catcher import MARK, UNWANTED
 
 #: forks from a process without threads that has imported all of this: a start costs milliseconds. Where pytest is a
 #: script, each process imports that too
@@ -32,8 +39,14 @@ CONTEXT.set_forkserver_preload([__name__, "pytest"])
 ERRORS = "errors.log"
 #: what they log beside that, such as which message was being made when the process before was killed
 WARNINGS = "warnings.log"
-#: seconds in which a worker that is told to stop sends what waits
+#: seconds in which a worker that is told to drain the outbox sends what waits
 DRAIN_SECONDS = 120.0
+#: seconds in which one that is told to stop sends what can be sent
+LINGER_SECONDS = 1.0
+#: seconds between two looks at alerts and shortages, as a scan's process has them
+TICK_SECONDS = 1.0
+#: each so many-th finding is UNWANTED: an endpoint that takes nothing else for a while is held
+UNWANTED_EACH = 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,9 @@ class Task:
     outbox: Path
     scan: Scan
     endpoints: tuple[Endpoint, ...]
+    #: descriptors, and bytes of memory, that it may have besides those that it begins with; None: as many as it wants
+    descriptors: int | None = None
+    memory: int | None = None
 
     @property
     def journal(self) -> Path:
@@ -61,6 +77,17 @@ class Order:
     size: int
     #: after how many commits to say so
     tell_after: int
+
+
+class End(Enum):
+    """What a worker is told at its end."""
+
+    #: report the ends of its own scan, and of all others whose process is gone; then wait for the next order
+    SCANS = "scans"
+    #: send what can be sent now, and stop: as a scan's process
+    STOP = "stop"
+    #: send all that waits for endpoints that take it, whenever it is due, and stop: as `sfwebhooks drain`
+    DRAIN = "drain"
 
 
 class Worker:
@@ -97,9 +124,8 @@ class Worker:
         self.killed_at = time.monotonic()
         self._process.kill()
 
-    def stop(self) -> None:
-        """Tell it to send what waits, and to end."""
-        self._talk.send(None)
+    def end(self, how: End) -> None:
+        self._talk.send(how)
 
     def ended(self, seconds: float = PATIENCE) -> int | None:
         """Return the exit code once it has ended."""
@@ -120,20 +146,49 @@ class Worker:
 
 
 def work(task: Task, talk: Connection) -> None:
-    """Send what waits and accept what is ordered, until the order is to stop, or the test is gone."""
+    """Send what waits and do what is ordered, until the order is to stop, or the test is gone."""
     log_errors(task.outbox)
+    limit(task)
     mine = {MARK: Secret(str(task.mark))}
     dispatcher = Dispatcher([replace(endpoint, headers=mine) for endpoint in task.endpoints], task.outbox)
-    dispatcher.wake()
     outbox = Outbox(task.outbox, accepting=True)
     journal = os.open(task.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    lock = scan_lock(task.outbox, task.scan.id)
+    lock.take()
     begin(outbox, journal, task)
+    dispatcher.wake()
     with suppress(EOFError):
-        while order := talk.recv():
-            obey(order, outbox, journal, task, talk)
+        while (order := heard(talk, dispatcher)) not in (End.STOP, End.DRAIN):
+            if order is End.SCANS:
+                report_ends(outbox, task, talk)
+            else:
+                obey(order, outbox, journal, task, talk)
             dispatcher.wake()
-        dispatcher.linger(time.monotonic() + DRAIN_SECONDS, horizon=DRAIN_SECONDS, healthy_only=False)
+        if order is End.DRAIN:
+            dispatcher.open_now()
+            dispatcher.wake()
+            dispatcher.linger(time.monotonic() + DRAIN_SECONDS, horizon=DRAIN_SECONDS)
+        else:
+            dispatcher.linger(time.monotonic() + LINGER_SECONDS)
     dispatcher.stop(PATIENCE)
+
+
+def limit(task: Task) -> None:
+    """Let this process have no more than its task says."""
+    if task.descriptors is not None:
+        most = max(int(link.name) for link in Path("/proc/self/fd").iterdir()) + 1 + task.descriptors
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if task.memory is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + task.memory
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def heard(talk: Connection, dispatcher: Dispatcher) -> Any:
+    """Return the next order; meanwhile do what a scan's process does from time to time."""
+    while not talk.poll(TICK_SECONDS):
+        dispatcher.tick()
+    return talk.recv()
 
 
 def obey(order: Order, outbox: Outbox, journal: int, task: Task, talk: Connection) -> None:
@@ -152,21 +207,35 @@ def begin(outbox: Outbox, journal: int, task: Task) -> None:
     noted(journal, [event] if wanted else [], lambda: outbox.begin_scan(task.scan, event, wanted, time.time()))
 
 
+def report_ends(outbox: Outbox, task: Task, talk: Connection) -> None:
+    talk.send("ends")
+    insist(lambda: tell_end(outbox, task.endpoints, task.scan))
+    insist(lambda: tell_orphans(outbox, Settings(task.endpoints)))
+    talk.send("ended")
+
+
 def event_of(task: Task, number: int) -> WebhookEvent:
     """Return one of the worker's events; they are of all sizes, up to some pages of the file."""
-    words = f"CVE-2026-{number}" + "." * (number % 13 * 700)
-    return an_event(number, scan=task.scan, data={"event_type": "VULNERABILITY_CVE_HIGH", "data": words})
+    # behind what a scan's end repeats of a finding, which is wanted
+    words = f"CVE-2026-{number}".ljust(TOP_DATA_MAX + number % 13 * 700, ".")
+    unwanted = "" if number % UNWANTED_EACH else UNWANTED
+    return event_of_finding(a_finding(f"hash-{number}", data=words + unwanted), task.scan, "Vulnerability")
 
 
 def noted(journal: int, events: Iterable[WebhookEvent], write: Callable[[], object]) -> None:
-    """Write events, and note before and after that; what another process has locked is tried again."""
+    """Write events, and note before and after that."""
     ids = [event.id for event in events]
     os.write(journal, b"".join(f"accepting {identity}\n".encode() for identity in ids))
+    insist(write)
+    os.write(journal, b"".join(f"accepted {identity}\n".encode() for identity in ids))
+
+
+def insist(write: Callable[[], object]) -> None:
+    """Write what another process has locked, or for which there is nothing left here, as soon as it can be."""
     while True:
-        with suppress(OutboxBusyError):
+        with suppress(OutboxBusyError, MemoryError):
             write()
             break
-    os.write(journal, b"".join(f"accepted {identity}\n".encode() for identity in ids))
 
 
 def open_outbox(path: Path, talk: Connection) -> None:
@@ -181,3 +250,4 @@ def log_errors(outbox: Path) -> None:
     errors, warnings = (logging.FileHandler(outbox.with_name(name)) for name in (ERRORS, WARNINGS))
     errors.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[errors, warnings], level=logging.WARNING)
+    threading.excepthook = lambda args: logging.error("%s ended: %r", args.thread, args.exc_value)

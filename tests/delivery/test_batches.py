@@ -17,7 +17,7 @@ from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from sfwebhooks.retry import DeadReason
+from sfwebhooks.retry import SHORTAGE_SECONDS, DeadReason
 from tests.builders import NOW, a_delivery, an_endpoint, an_event
 from tests.conftest import PATIENCE, Clock, Team, put, soon, spoil, sql
 
@@ -212,6 +212,29 @@ def test_a_batch_whose_sender_died_goes_out_again_with_the_same_members(
         pass
     again = next(received for received in team.got if received.headers["webhook-id"] == died.id)
     assert numbers(again) == list(range(1, SIZE - 2))
+
+
+def test_a_batch_whose_sender_died_stays_together_in_a_process_without_memory(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    team: Team,
+    clock: Clock,
+    new_lane: Callable[..., Lane],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*args: object) -> None:
+        raise MemoryError
+
+    put(outbox, endpoint, events=SIZE)
+    other = new_lane(endpoint)
+    died = outbox.claim(other.lines[0].queue, (), NOW)
+    assert died
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl.SSLContext", none)
+        assert other.step()
+    clock.now += SHORTAGE_SECONDS
+    assert other.step()
+    assert team.ids == [died.id]
 
 
 def test_a_batch_of_one_whose_sender_died_does_not_come_again_within_others(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from typing import Any
 import pytest
 
 from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.workers import Crew
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import PATIENCE, an_endpoint
-from tests.conftest import Clock, Team, put, sql
+from tests.conftest import Clock, Team, put, soon, sql
 
 ENDPOINTS = 16
 #: too few for a lock, a note and a connection of each endpoint
@@ -67,6 +70,56 @@ def test_a_moment_without_memory_kills_no_delivery_and_fails_no_endpoint(
     while lane.step():
         pass
     assert (outbox.tallies()["delivered"], lane.is_short) == (20, False)
+
+
+def test_openssl_without_memory_fails_no_endpoint(
+    outbox: Outbox, team: Team, lane: Lane, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*args: Any) -> None:
+        raise ssl.SSLError(1, "[CRYPTO] malloc failure (_ssl.c:3098)")
+
+    put(outbox, lane.lines[0].endpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl.SSLContext", none)
+        assert lane.step()
+    assert (lane.lines[0].health.healthy, lane.is_short) == (True, True)
+    clock.now += SHORTAGE_SECONDS
+    assert lane.step()
+    assert len(team.got) == 1
+
+
+def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
+    rests: list[None] = []
+    goes_on = threading.Event()
+
+    def step() -> bool:
+        if rests:
+            goes_on.set()
+        return False
+
+    def rest_seconds() -> float:
+        rests.append(None)
+        raise MemoryError
+
+    crew = Crew("crew", 1, step, rest_seconds)
+    crew.wake()
+    assert goes_on.wait(PATIENCE)
+    assert crew.stop(soon())
+
+
+def test_what_has_no_memory_for_a_thread_starts_it_later(
+    outbox: Outbox, team: Team, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("can't allocate lock")
+
+    put(outbox, lane.lines[0].endpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread", none)
+        lane.wake()
+    assert team.got == []
+    lane.wake()
+    team.wait_for(1)
 
 
 def test_a_process_with_few_descriptors_delivers_for_all_its_endpoints(
