@@ -161,7 +161,7 @@ class Tenure:
             self._take_over()
             self.own_all()
         except BaseException:  # a locked outbox: with half of it known, nothing may be sent
-            self.release()
+            self._let_go()
             raise
         return True
 
@@ -197,6 +197,9 @@ class Tenure:
                     lock.note(str(replace(self._note_of(""), pid=0)))
             finally:
                 self._making.release()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._owned.clear()
         for lock in (*self._locks.values(), self._lock):
             lock.release()
@@ -247,7 +250,12 @@ class Tenure:
         if note.rendering and note.rendering != self._rendering:  # else it is ours, whose lock was removed meanwhile
             text = "webhooks: process %d crashed while it rendered the message %s, which is tried again"
             log.warning(text, note.pid, note.rendering)
-            self._blame(note.rendering)
+            self._note(self._rendering)  # first: were this process killed now, the next one would count it again
+            try:
+                self._blame(note.rendering)
+            except BaseException:
+                self._note(note.rendering)
+                raise
         self._note(self._rendering)
 
     def _blame(self, batch: str) -> None:

@@ -17,7 +17,6 @@ from typing import Any, Callable
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
 from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, deliveries
-from sfwebhooks.retry import SPLIT
 
 #: what is an endpoint's and not in flight; of several about the same subject only the first
 FREE = """
@@ -100,35 +99,32 @@ def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: P
     """Return the oldest, the newest or the smallest message that waits, whenever it is due: of those that were never
     refused, if there are any.
 
-    It goes alone, unless it was in a request of several to which no reply came: that comes again as it was.
+    It goes alone, unless it is in a request of several, or in a part of one: the receiver may have that under its id.
 
     Args:
         fresh: only one that was never in a request.
     """
     given = (queue.endpoint, json.dumps([*busy]))
     kinds = [FRESH] if fresh else [FRESH, "d.state = 'waiting' AND d.refusals = 0", "d.state = 'waiting'"]
-    rows: list[tuple[int, str | None, str, int, str]] = []
+    rows: list[tuple[int, str | None, int, str]] = []
     for kind in kinds:
         found = _from_the_ends(sql, given, pick, kind)
-        rows = [row for row in found if row[4] not in ENDS] or found
-        if rows and rows[0][4] not in ENDS:
+        rows = [row for row in found if row[3] not in ENDS] or found
+        if rows and rows[0][3] not in ENDS:
             break
     if not rows:
         return []
-    number, batch, reason, *_ = min(rows, key=lambda row: row[3]) if pick is Pick.SMALLEST else rows[0]
-    if batch and not reason.startswith(SPLIT):
-        return _members(sql, queue.endpoint, batch)
-    return _rows(sql, [number])
+    number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
+    return _members(sql, queue.endpoint, batch) if batch else _rows(sql, [number])
 
 
 def _from_the_ends(
     sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
-) -> list[tuple[int, str | None, str, int, str]]:
-    """Return number, batch, reason, size and event type of messages of a kind at the ends of a queue where one is
-    picked."""
+) -> list[tuple[int, str | None, int, str]]:
+    """Return number, batch, size and event type of messages of a kind at the ends of a queue where one is picked."""
     order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
     query = (
-        "SELECT d.number, d.batch, d.reason, length(e.data), e.type FROM delivery d"
+        "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
         f" JOIN event e ON e.id = d.event_id WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
     )
     directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Callable
 
@@ -15,11 +16,12 @@ from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.health import Condition
 from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS, DeadReason
 from tests.builders import NOW, a_delivery, an_endpoint, an_event
-from tests.conftest import PATIENCE, Clock, Team, put, soon, spoil, sql
+from tests.conftest import PATIENCE, Clock, Gate, Team, put, soon, spoil, sql
 
 SIZE = 10
 HOUR = 3600.0
@@ -235,6 +237,30 @@ def test_a_batch_whose_sender_died_stays_together_in_a_process_without_memory(
     clock.now += SHORTAGE_SECONDS
     assert other.step()
     assert team.ids == [died.id]
+
+
+def test_a_half_that_was_in_flight_when_its_sender_died_comes_again_as_it_was(
+    outbox: Outbox, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane], gate: Gate
+) -> None:
+    put(outbox, endpoint, events=SIZE)
+    team.answer = 403
+    first = new_lane(endpoint)
+    assert first.step()
+    team.answer = gate
+    sending = threading.Thread(target=first.step)
+    sending.start()
+    team.wait_for(2)  # its first half; the process is killed before it hears of it
+    outbox.settle((), {endpoint.name: replace(first.lines[0].health, condition=Condition.HELD, open_at=0.0)})
+    for lock in outbox.path.with_suffix(LOCKS).iterdir():
+        lock.unlink()
+    team.answer = 200
+    second = new_lane(endpoint)
+    while second.step():
+        pass
+    gate.open()
+    sending.join(PATIENCE)
+    halves = {received.headers["webhook-id"]: numbers(received) for received in team.got[1:]}
+    assert sorted(halves.values()) == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
 
 def test_a_batch_of_one_whose_sender_died_does_not_come_again_within_others(

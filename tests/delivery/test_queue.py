@@ -21,7 +21,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, Note, Owner, owner_of
 from sfwebhooks.delivery.queue import NEVER, Lane
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.health import (
@@ -579,6 +579,25 @@ def test_a_killed_owner_is_none(outbox: Outbox, endpoint: Endpoint, clock: Clock
     assert owner_of(outbox.path, endpoint.name, "", clock.now) == Owner(2**30, clock.now)
     lock.release()
     assert owner_of(outbox.path, endpoint.name, "", clock.now) is None
+
+
+def test_a_crash_is_counted_once_whether_or_not_the_outbox_takes_it_at_the_first_try(
+    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint)
+    (delivery,) = outbox.claim(lane.lines[0].queue, (), clock.now).deliveries  # type: ignore[union-attr]
+    lock = url_lock(outbox.path, endpoint.url_id)
+    lock.take()
+    lock.note(str(Note(0.0, 2**30, clock.now, delivery.id)))
+    lock.release()
+    sql(outbox, "CREATE TRIGGER full BEFORE UPDATE OF crashes ON delivery BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(OutboxError):
+        lane.step()
+    assert Note.read(lock.noted()).rendering == delivery.id
+    sql(outbox, "DROP TRIGGER full")
+    assert lane.step()
+    assert Note.read(lock.noted()).rendering == ""
+    assert sql(outbox, "SELECT state, crashes FROM delivery") == [("delivered", 1)]
 
 
 def test_looking_for_an_owner_makes_no_file(tmp_path: Path) -> None:
