@@ -84,7 +84,8 @@ def receiver_form(secret: str) -> str:
 #: what a receiver does with a public key
 WHPK_HINT = (
     "whpk_: the libraries of Standard Webhooks take whsec_ only (v1). A receiver verifies v1a with an ed25519 library"
-    " over webhook-id.webhook-timestamp.body; the README has the code (Verify with a public key), for Python and Node."
+    " over webhook-id.webhook-timestamp.body; docs/signatures.md has the code (Verify with a public key) for Python and"
+    " Node."
 )
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,23 @@ from tests.test_signing import WHPK, WHSK
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+SETTINGS, SIGNATURES, OPERATIONS = (PAGES[name] for name in ("configuration.md", "signatures.md", "operations.md"))
+#: everything that is written for users
+DOCS = "\n".join([README, *PAGES.values()])
 EXAMPLE = ROOT / "webhooks.ini.example"
 KEYS = [*GENERAL_OPTIONS, *ENDPOINT_OPTIONS, *(f"{stem}NAME" for stem in OPEN_OPTIONS)]
 COMMANDS = next(action for action in parser()._actions if action.choices).choices or ()
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_readme_has_each_key(key: str) -> None:
-    assert re.search(rf"^\| `{re.escape(key)}` \|", README, re.M)
+def test_the_documents_have_each_key(key: str) -> None:
+    assert re.search(rf"^\| `{re.escape(key)}` \|", SETTINGS, re.M)
 
 
 @pytest.mark.parametrize("key", ENDPOINT_OPTIONS)
 def test_the_readme_says_which_keys_are_inherited(key: str) -> None:
-    rows = re.findall(rf"^\| `{key}` \| (yes|no) \|", README, re.M)
+    rows = re.findall(rf"^\| `{key}` \| (yes|no) \|", SETTINGS, re.M)
     assert rows == ["yes" if ENDPOINT_OPTIONS[key].inherited else "no"]
 
 
@@ -53,13 +58,12 @@ def test_the_example_has_each_key(key: str) -> None:
 
 
 def test_the_readme_says_which_metadata_are_taken() -> None:
-    (row,) = re.findall(r"^\| `metadata.NAME` \|.*$", README, re.M)
+    (row,) = re.findall(r"^\| `metadata.NAME` \|.*$", SETTINGS, re.M)
     assert set(re.findall(r"`(\w+)`", row)) == set(RESERVED_METADATA)
 
 
 def test_the_readme_has_no_key_that_is_unknown() -> None:
-    settings = README[README.index("## Settings") : README.index("## What is sent")]
-    assert set(re.findall(r"^\| `([\w.]+)` \|", settings, re.M)) == set(KEYS)
+    assert set(re.findall(r"^\| `([\w.]+)` \|", SETTINGS, re.M)) == set(KEYS)
 
 
 def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,36 +81,36 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_five_lines_of_the_readme_are_right(tmp_path: Path) -> None:
-    lines = re.search(r"```ini\n(.*?)```", README, re.S)
-    assert lines
-    (tmp_path / "webhooks.ini").write_text(lines[1])
+    found_lines = re.search(r"^( *)```ini\n(.*?)```", README, re.S | re.M)
+    assert found_lines
+    lines = textwrap.dedent(found_lines[2])
+    (tmp_path / "webhooks.ini").write_text(lines)
     assert main(["keygen", "--file", str(tmp_path / "webhooks.secret")]) == 0
     assert "`sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret`" in README
     found = config.load(tmp_path / "webhooks.ini")
-    assert (len(lines[1].splitlines()), found.mistakes, found.enabled) == (5, (), True)
+    assert (len(lines.splitlines()), found.mistakes, found.enabled) == (5, (), True)
     assert [one.name for one in found.endpoints] == ["default"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_has_each_command(command: str) -> None:
-    assert re.search(rf"^\| `sfwebhooks .*\b{command}\b", README, re.M) or f"`{command}` | put" in README
+    assert re.search(rf"^\| `sfwebhooks .*\b{command}\b", OPERATIONS, re.M)
 
 
 def test_the_readme_has_no_command_that_is_unknown() -> None:
-    assert set(re.findall(r"sfwebhooks ([a-z]+) ?(?:`|-|\[|\n)", README)) <= set(COMMANDS)
+    assert set(re.findall(r"sfwebhooks ([a-z]+) ?(?:`|-|\[|\n)", DOCS)) <= set(COMMANDS)
 
 
 def test_the_documented_headers_are_those_that_are_sent() -> None:
     endpoints = [an_endpoint(secrets=["x"], naming=naming) for naming in NAMINGS]
     sent = {name for one in endpoints for name in sign(Content(b""), a_delivery(replayed=True), one, 0.0).headers}
-    section = README[README.index("| header |") : README.index("## What a reply means")]
-    documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)(?:: [\w.]+)?`", section))
+    documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)(?:: [\w.]+)?`", PAGES["events.md"] + SIGNATURES))
     assert documented == {name for name in sent if name.startswith(("X-", "webhook-"))}
 
 
 @pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
 def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None:
-    code = re.search(r"```python\n(.*?)```", README, re.S)
+    code = re.search(r"```python\n(.*?)```", SIGNATURES, re.S)
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
@@ -131,7 +135,7 @@ def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
 
 
 def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> None:
-    code = re.search(r"```python\n(import base64\n.*?)```", README, re.S)
+    code = re.search(r"```python\n(import base64\n.*?)```", SIGNATURES, re.S)
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
@@ -141,7 +145,7 @@ def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
 def test_the_documented_way_to_verify_with_a_public_key_in_node_is_right() -> None:
-    code = re.search(r"```js\n(.*?)```", README, re.S)
+    code = re.search(r"```js\n(.*?)```", SIGNATURES, re.S)
     assert code
     cases = [[body.decode(), headers] for body, headers, _ in ed25519_cases()]
     call = "for (const [b, h] of JSON.parse(process.argv[1])) console.log(isOurs(Buffer.from(b), h, process.argv[2]))"
@@ -152,8 +156,8 @@ def test_the_documented_way_to_verify_with_a_public_key_in_node_is_right() -> No
 
 
 def test_the_printed_words_about_public_keys_name_a_chapter_that_there_is() -> None:
-    heading = re.search(r"README has the code \((.*?)\)", WHPK_HINT)
-    assert heading and f"\n### {heading[1]}\n" in README
+    found = re.search(r"docs/(\S+) has the code \((.*?)\)", WHPK_HINT)
+    assert found and f"\n## {found[2]}\n" in PAGES[found[1]]
 
 
 def test_the_readme_has_each_key_that_security_audit_adds() -> None:
@@ -162,40 +166,40 @@ def test_the_readme_has_each_key_that_security_audit_adds() -> None:
     cases = (("finding.high", finding), ("scan.started", scan), ("scan.failed", scan))
     told = [guides_data(name, a_delivery(event), dict(event.data), "") for name, event in cases]
     added = {key for data in told for key in data} - set(finding.data)
-    assert {key for key in added - set(scan.data) if f"`{key}`" not in README} == set()
+    assert {key for key in added - set(scan.data) if f"`{key}`" not in DOCS} == set()
 
 
 def test_the_documented_defaults_are_those_of_the_code() -> None:
-    assert ", ".join(DEFAULT_EVENTS) in README
-    assert f"({Endpoint.timeout:.0f}s)" in README
-    assert f"attempts at once ({Endpoint.concurrency}; chat formats 1)" in README
-    assert f"({len(Endpoint.retry_schedule)})" in README
+    assert ", ".join(DEFAULT_EVENTS) in DOCS
+    assert f"({Endpoint.timeout:.0f}s)" in DOCS
+    assert f"attempts at once ({Endpoint.concurrency}; chat formats 1)" in DOCS
+    assert f"({len(Endpoint.retry_schedule)})" in DOCS
     assert (Endpoint.retry_after_max, Endpoint.max_age, Endpoint.batch_wait) == (seconds("1h"), seconds("7d"), 2)
-    assert all(words in README for words in ("`Retry-After` (1h, at most 2h)", "dead letter (7d)", "others (2s)"))
-    assert (Endpoint.max_body, "number of bytes (100kB)" in README, f"up to {DATA_MAX:,} char" in README) == (
+    assert all(words in DOCS for words in ("`Retry-After` (1h, at most 2h)", "dead letter (7d)", "others (2s)"))
+    assert (Endpoint.max_body, "number of bytes (100kB)" in DOCS, f"up to {DATA_MAX:,} char" in DOCS) == (
         100_000,
         True,
         True,
     )
     assert (Storage.max_bytes / 1e6, config.Settings.keep_delivered) == (512, seconds("7d"))
     assert config.Settings.keep_dead == seconds("90d")
-    assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in README) == ((5, 60, 300, 900, 3600, 21600), True)
-    assert f"({config.Settings.drain_timeout:.0f}s)" in README
-    assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in README
-    assert "`generic`, `slack` or `siem`" in README and set(FORMATS) == {"generic", "slack", "siem"}
+    assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in DOCS) == ((5, 60, 300, 900, 3600, 21600), True)
+    assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
+    assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in DOCS
+    assert "`generic`, `slack` or `siem`" in DOCS and set(FORMATS) == {"generic", "slack", "siem"}
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
-    assert "five failures" in README and "30 s" in README and "15 minutes" in README
+    assert "five failures" in DOCS and "30 s" in DOCS and "15 minutes" in DOCS
 
 
 def test_the_documented_replies_are_those_of_the_code() -> None:
-    rows = {cells[1]: cells[0] for cells in re.findall(r"^\| (.*?) \| (.*?) \|$", README, re.M)}
+    rows = {cells[1]: cells[0] for cells in re.findall(r"^\| (.*?) \| (.*?) \|$", DOCS, re.M)}
     retried = next(row for meaning, row in rows.items() if meaning.startswith("tried again"))
     assert {int(number) for number in re.findall(r"\b\d{3}\b", retried)} == RETRY_STATUS
 
 
 @pytest.mark.parametrize("reason", DeadReason)
 def test_the_readme_has_each_reason_of_a_dead_letter(reason: DeadReason) -> None:
-    assert f"| `{reason.value}` |" in README
+    assert f"| `{reason.value}` |" in DOCS
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:
@@ -203,3 +207,26 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
     assert len(commands) == 2
     assert commands[0].endswith("sfwebhooks demo") and commands[1].endswith("pytest")
     assert "grep '^python3 -m venv' README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: str(path.name)
+)
+def test_each_link_leads_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)(.*?)\)", text):
+        name, _, anchor = target.partition("#")
+        page = path.parent / name if name else path
+        assert page.is_file(), target
+        assert not anchor or anchor in anchors(page.read_text(encoding="utf-8")), target
+
+
+def test_the_readme_is_a_front_door() -> None:
+    assert len(README.splitlines()) <= 250
+    assert {name for name in PAGES if f"(docs/{name})" not in README} == set()
