@@ -96,7 +96,7 @@ def missing(data_folder: Path) -> ConfigError:
 def _sections(path: Path) -> list[str]:
     """Return the names of a file's sections."""
     try:
-        found = re.findall(rb"(?m)^\s*\[([^\]\n]+)\]", settled(path).replace(b"\0", b""))
+        found = re.findall(rb"(?m)^[^\S\n]*\[([^\]\n]+)\]", settled(path).replace(b"\0", b""))
     except (OSError, ValueError):
         return [SECTION]  # unreadable: say so rather than look elsewhere
     return [name.decode("utf-8", "replace") for name in found]
