@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.outbox.file import BUSY_SECONDS, FILE
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
@@ -308,18 +308,19 @@ def test_it_goes_on_while_its_configuration_cannot_be_looked_at(
     assert service.end(signal.SIGTERM) == 0
 
 
-def test_it_waits_for_who_has_locked_the_outbox(
-    run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
-) -> None:
+def test_it_waits_for_who_has_locked_the_outbox(configure: Callable[..., None], signed: Team, tmp_path: Path) -> None:
     configure(team=signed)
-    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as other:
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
         (tmp_path / FILE).chmod(0o600)
         other.execute("BEGIN IMMEDIATE")
-        release = threading.Timer(BUSY_SECONDS * 3, lambda: other.execute("ROLLBACK"))
-        release.start()
-        service = run()
-        release.join()
-    assert any("database is locked; waiting for it" in line for line in service.said)
+        service = Run(tmp_path)
+        try:
+            service.wait_for("database is locked; waiting for it")
+            other.execute("ROLLBACK")
+            service.wait_for("webhooks: sending")
+        finally:
+            service.process.kill()
+            service.process.wait()
 
 
 # --- its end

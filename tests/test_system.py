@@ -132,6 +132,7 @@ def test_all_of_the_package_can_be_imported(system: str, folder: Path) -> None:
 def test_other_commands_do_what_they_do_elsewhere(system: str, folder: Path) -> None:
     (folder / "modules").mkdir()
     (folder / "modules" / "sfp__stor_db.py").touch()
+    (folder / "sfscan.py").touch()
     commands = [
         ("emit", "cti_report_generated", "--data", f"{folder}/data.json"),
         ("install", "--spiderfoot", f"{folder}"),

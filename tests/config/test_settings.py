@@ -330,7 +330,7 @@ def test_a_file_that_is_taken_away_while_it_is_read_was_there(tmp_path: Path, mo
         read_settings(path, draft)
         path.unlink()
 
-    monkeypatch.setattr("sfwebhooks.config.settings.read", read_and_lose)
+    monkeypatch.setattr("sfwebhooks.config.settings.read_settings", read_and_lose)
     assert names(settings(tmp_path, "[webhooks]\ndefault_url = http://127.0.0.1/\nsecret = s3cret\n")) == ["default"]
 
 

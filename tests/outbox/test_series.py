@@ -359,7 +359,7 @@ from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import a_scan
-from tests.test_scans import Host
+from tests.scan.test_run import Host
 Changes.empty_log = lambda self: True  # an empty log has nothing to lose, and pruning empties it when it likes
 folder = Path(sys.argv[1])
 settings = load_mapping({"team": {"url": sys.argv[2], "events": "all"}})
