@@ -48,7 +48,7 @@ ERROR = Field("error", "string", "What went wrong.", "Could not update TLD list"
 LATE = only(
     (
         Field("detected_late", "boolean", "True: told by another process."),
-        Field("reason", "string", "Why another one told it: process_died, host_stopped or told_late."),
+        Field("reason", "string", "Why another one told it: process_died, host_stopped or reported_late."),
     ),
     "the scan's own process could not tell the end",
 )

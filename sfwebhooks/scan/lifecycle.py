@@ -60,7 +60,7 @@ def ended(
     row, at = result.row, time.time()
     data: dict[str, Any] = {**scan.about}
     if row:
-        late, at = "told_late" if late and is_over(row.status) else late, row.ended or at
+        late, at = "reported_late" if late and is_over(row.status) else late, row.ended or at
         begun = result.begun or timestamp(row.started or at)  # the host writes its own a moment after it was told
         data |= {"status": row.status, "started": begun, "ended": timestamp(at)}
         data |= {"duration": max(0, round(at - (row.started or at)))}

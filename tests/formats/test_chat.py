@@ -55,7 +55,7 @@ def test_an_end_tells_the_worst_findings_and_what_was_not_sent() -> None:
     assert facts["Not sent"] == "7 outbox_full"
 
 
-def test_an_end_told_late_says_why() -> None:
+def test_an_end_reported_late_says_why() -> None:
     facts = dict(told("scan_aborted", detected_late=True, reason="host_stopped").facts)
     assert facts["Told late"] == "SpiderFoot was stopped."
 

@@ -93,7 +93,7 @@ def test_the_host_knows_better_how_a_scan_ended(
     change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
     leave_mark(outbox, scan, "its process")
     tell_orphans(outbox, SETTINGS, stopped={"its process"})
-    assert (told(outbox)[-1], end(outbox, "reason")) == (name, "told_late")
+    assert (told(outbox)[-1], end(outbox, "reason")) == (name, "reported_late")
 
 
 def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:

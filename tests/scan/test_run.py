@@ -223,7 +223,7 @@ def test_a_scan_that_is_deleted_while_it_runs_was_aborted_and_what_was_accepted_
     assert end["receipt"]["not_wanted"] == 0
 
 
-def test_a_module_that_fails_while_the_outbox_is_locked_is_told_later(
+def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, fail: Callable[[], None]
 ) -> None:
     scan = host()
