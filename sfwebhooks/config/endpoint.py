@@ -31,6 +31,8 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 NAME_RULE = (
     "an endpoint's name has up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -, and is not header or metadata"
 )
+#: what sends to an endpoint what it did not accept, once its events are understood
+BACKFILL = "sfwebhooks backfill sends it what scans find until this is corrected"
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats that it makes sense with
 ONLY_WITH = {
@@ -198,7 +200,8 @@ def _inherited_reasons(name: str, own: Mapping[str, Entry], draft: Draft) -> Ite
     for key, reason in sorted({**draft.doubtful, **draft.broken[""]}.items()):
         if key in ("", "enabled") or (key not in own and key.partition(".")[0] in STEMS):
             shown_key = Entry(SECTION, key, "").shown_key
-            draft.note(_place(name), f"held, since {shown_key or 'something'} is wrong in [{SECTION}]")
+            state = f"accepts nothing ({BACKFILL})" if key == "events" else "held"
+            draft.note(_place(name), f"{state}, since {shown_key or 'something'} is wrong in [{SECTION}]")
             yield reason
 
 

@@ -83,7 +83,9 @@ class ScanRun:
         for text in (*self.settings.mistakes, *self.settings.warnings, *doubts(self._outbox.path)):
             self._log.warning("webhooks: %s", text)
         if not self.settings.endpoints:
-            self._log.warning("webhooks: no endpoint can be used: sfwebhooks check says why")
+            self._log.warning(
+                "webhooks: no endpoint can be used: sfwebhooks check says why, and backfill sends this scan later"
+            )
         with suppress(sqlite3.Error):
             self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
         self._dispatcher.be_polite()

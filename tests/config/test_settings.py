@@ -1243,3 +1243,10 @@ def test_of_many_mistakes_the_first_ones_are_named_and_all_of_them_hold_what_the
     found = load(tmp_path / "a.ini")
     assert len(found.mistakes) == MISTAKES_MAX
     assert all(endpoint.mistake for endpoint in found.endpoints)
+
+
+def test_an_endpoint_whose_inherited_events_are_not_understood_is_not_called_held(tmp_path: Path) -> None:
+    (tmp_path / "a.ini").write_text("[webhooks]\nevents = high_risk_evnt\na.url = https://a.example/\n")
+    found = load(tmp_path / "a.ini")
+    assert found.endpoints == ()
+    assert "[webhooks.a]: accepts nothing (sfwebhooks backfill sends it what scans find" in str(found.mistakes[-1])
