@@ -28,6 +28,8 @@ LIFE_SECONDS = 5.0
 #: seconds without one after which a process may be gone, and after which it hangs if it is not
 GONE_SECONDS = 15.0
 HUNG_SECONDS = 60.0
+#: seconds between two looks for due times that a clock put too far ahead: to look costs as much as there are replays
+PULL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,8 @@ class Tenure:
         self._deaths = deaths
         self._clock = clock
         self._steady = steady
-        #: steady seconds of the last sign of life
-        self._noted_at = 0.0
+        #: steady seconds of the last sign of life, and of the last look at due times
+        self._noted_at = self._pulled_at = 0.0
 
     @property
     def held(self) -> bool:
@@ -166,16 +168,20 @@ class Tenure:
         return True
 
     def own_all(self) -> None:
-        """Take the locks of the URL's endpoints that are free, and learn what their last owners left; make due what a
-        clock that was set back has put too far ahead.
+        """Take the locks of the URL's endpoints that are free, and learn what their last owners left; from time to time
+        make due what a clock that was set back has put too far ahead.
 
         Raises:
             OutboxError: the outbox cannot be used.
         """
+        now = self._steady()
+        pulls = abs(now - self._pulled_at) >= PULL_SECONDS
+        self._pulled_at = now if pulls else self._pulled_at
         for line in self._lines:
             name = line.endpoint.name
             if self._locks[name].held and name in self._owned:
-                self._pull(line)
+                if pulls:
+                    self._pull(line)
                 continue
             self._owned.discard(name)
             if self._locks[name].take():

@@ -48,8 +48,10 @@ class Times(Chunked):
         """Return the replays of an endpoint that keep their pace if all of them are due after a time, else none."""
         paced = f"{LATE} AND {PACED} AND due_at"
         with self._reading() as sql:
-            later = _waiting(sql, f"{paced} > ?", (endpoint, at))
-            return [] if later and _waiting(sql, f"{paced} <= ?", (endpoint, at), limit=1) else later
+            if not _waiting(sql, f"{paced} > ?", (endpoint, at), limit=1):
+                return []
+            is_running = _waiting(sql, f"{paced} <= ?", (endpoint, at), limit=1)
+            return [] if is_running else _waiting(sql, f"{paced} > ?", (endpoint, at))
 
 
 def _waiting(sql: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = -1) -> list[Waiting]:

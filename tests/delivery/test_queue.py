@@ -18,7 +18,7 @@ import responses
 from sfwebhooks import pipeline
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, Note, Owner, owner_of
+from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, owner_of
 from sfwebhooks.delivery.queue import NEVER, Lane
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
@@ -923,6 +923,23 @@ def test_what_waits_longer_than_any_wait_is_due_now(
     clock.now -= ahead
     assert lane.step() is goes
     assert len(team.got) == 1 + goes
+
+
+def test_who_sends_looks_for_due_times_of_another_clock_once_a_minute(
+    outbox: Outbox, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    steady = Clock(1000.0)
+    lane = Lane([endpoint], outbox, clock, steady)
+    put(outbox, endpoint)
+    fail(lane, team, 503)
+    clock.now -= 2 * 24 * HOUR
+    went = []
+    for _ in range(2):
+        steady.now += PULL_SECONDS - 1
+        clock.now += PULL_SECONDS - 1
+        went.append(lane.step())
+    lane.stop(soon())
+    assert went == [False, True]
 
 
 def test_a_machine_that_slept_tries_what_became_due(
