@@ -56,7 +56,7 @@ class Times(Chunked):
 
 def _waiting(sql: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = -1) -> list[Waiting]:
     """Return the deliveries of an endpoint, the first of the values, for which a condition holds; first due first."""
-    query = f"SELECT number, due_at FROM delivery WHERE endpoint = ? AND {where} ORDER BY due_at LIMIT ?"
+    query = f"SELECT number, due_at FROM delivery WHERE endpoint = ? AND {where} ORDER BY due_at LIMIT ?"  # noqa: S608
     return sql.execute(query, (*values, limit)).fetchall()
 
 

@@ -148,7 +148,7 @@ def save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:
     """Insert or replace an endpoint's health."""
     values = [value.value if isinstance(value, Condition) else value for value in astuple(health)]
     marks = ", ".join("?" * (len(values) + 1))
-    sql.execute(f"INSERT OR REPLACE INTO health VALUES ({marks})", (endpoint, *values))
+    sql.execute(f"INSERT OR REPLACE INTO health VALUES ({marks})", (endpoint, *values))  # noqa: S608
 
 
 def health_of(row: Sequence[Any] | None) -> Health:

@@ -142,7 +142,7 @@ def begin_series(sql: sqlite3.Connection) -> int:
 
 def reached(sql: sqlite3.Connection) -> Reached | None:
     """Return how far the file has come; None if it has no series yet."""
-    row = sql.execute(f"SELECT name, {ROWS} FROM file JOIN series ON series = series.number").fetchone()
+    row = sql.execute(f"SELECT name, {ROWS} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
     return Reached(*row) if row else None
 
 
