@@ -130,6 +130,11 @@ def demand_database(path: Path) -> None:
             demand_regular(path.with_name(path.name + suffix))
 
 
+def kind_of(found: os.stat_result) -> str:
+    """Return in words what there is in the place of a regular file."""
+    return KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+
+
 def _demand(found: os.stat_result, path: Path, pipes: bool) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind == stat.S_IFLNK:
@@ -137,5 +142,5 @@ def _demand(found: os.stat_result, path: Path, pipes: bool) -> None:
     if kind == stat.S_IFDIR:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if kind != stat.S_IFREG and not (pipes and kind in (stat.S_IFIFO, stat.S_IFCHR)):
-        what = f"it is {KINDS.get(kind, 'something else')}; accepted: a regular file{' or a pipe' if pipes else ''}"
+        what = f"it is {kind_of(found)}; accepted: a regular file{' or a pipe' if pipes else ''}"
         raise OSError(errno.EINVAL, what, str(path))

@@ -73,8 +73,13 @@ class Line:
     def queue(self) -> Queue:
         """How its deliveries are claimed."""
         endpoint = self.endpoint
-        limits = (endpoint.batch_wait, endpoint.batch_max_bytes)
-        return Queue(endpoint.name, endpoint.batch_size, *limits, measure(endpoint))
+        return Queue(
+            endpoint.name,
+            size=endpoint.batch_size,
+            wait=endpoint.batch_wait,
+            max_bytes=endpoint.batch_max_bytes,
+            measure=measure(endpoint),
+        )
 
     @property
     def longest_wait(self) -> float:

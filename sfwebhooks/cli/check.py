@@ -118,8 +118,9 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
 
 def _switch(found: Settings, saved: dict[str, str]) -> str:
     """Return in words in which scans webhooks are."""
-    if off(saved):
-        return f"webhooks are off ({off(saved)})"
+    why = off(saved)
+    if why:
+        return f"webhooks are off ({why})"
     if found.enabled is None:
         return f"webhooks are in scans that choose the module {MODULE}"
     return "webhooks are in every scan" if found.enabled else "webhooks are off (enabled = false)"

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.delivery_table import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table
+from sfwebhooks.cli.delivery_table import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table, states
 from sfwebhooks.cli.filters import add_filters, on_outbox, selection
 from sfwebhooks.cli.reasons import situations, waiting_line
 from sfwebhooks.cli.terminal import known_settings, plain, said
@@ -55,9 +55,7 @@ def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> in
         found = records.deliveries(chosen, given.limit + 1)
         show(found, DELIVERIES, given, out)
         if given.scan and not given.json:
-            counts = records.counts(chosen).values()
-            numbers = (f"{sum(one.get(state.value, 0) for one in counts)} {state.value}" for state in State)
-            out.print(f"{', '.join(numbers)}.")
+            out.print(f"{states(records.counts(chosen))}.")
         if not given.json:
             shown = {record.endpoint for record in found if record.state is State.WAITING}
             for one in situations(records.path, known_settings(given), shown.__contains__):

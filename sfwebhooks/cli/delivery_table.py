@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -76,6 +76,16 @@ def line(record: Record, attempt: Attempt, out: Console) -> str:
     state = "" if record.state is State.DELIVERED else f" ({record.state.value})"
     said = f' "{reply(attempt)}"' if attempt.excerpt else ""
     return f"{head}: {attempt.reason}{state} {attempt.seconds:.2f} s{said}"
+
+
+def states(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Return how many deliveries are in each state, such as 3 waiting, 12 delivered, 0 dead.
+
+    Args:
+        counts: endpoint -> state -> deliveries.
+    """
+    totals = ((state, sum(one.get(state.value, 0) for one in counts.values())) for state in State)
+    return ", ".join(f"{number} {state.value}" for state, number in totals)
 
 
 def short_time(at: float | None, out: Console) -> str:

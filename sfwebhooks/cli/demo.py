@@ -13,11 +13,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from sfwebhooks.cli.delivery_table import states
 from sfwebhooks.cli.terminal import console, plain, table
 from sfwebhooks.demo import run
 from sfwebhooks.demo.slack_text import slack_message
 from sfwebhooks.demo.teams import Team
-from sfwebhooks.retry import State
 
 SLACK_MESSAGES = 4
 WIDTH = 100
@@ -130,8 +130,6 @@ def _teams(told: run.DemoResult, out: Console) -> None:
 
 
 def _scan(told: run.DemoResult, out: Console) -> None:
-    totals = {state: sum(counts.get(state.value, 0) for counts in told.outbox.values()) for state in State}
-    states = ", ".join(f"{number} {state.value}" for state, number in totals.items())
-    out.print(plain(f"Outbox: {states}."))
+    out.print(plain(f"Outbox: {states(told.outbox)}."))
     without = "" if told.seconds_without is None else f"; without webhooks {told.seconds_without:.1f} s"
     out.print(plain(f"The scan made {told.findings} findings in {told.seconds:.1f} s{without}."))

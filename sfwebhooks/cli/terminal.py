@@ -134,9 +134,10 @@ def settings(given: argparse.Namespace) -> config.Settings:
     """
     if given.config:
         return config.load(config.named(given.config))
-    path = config.find_file(saved_options(folder(given)).get("config", ""), folder(given))
+    place = folder(given)
+    path = config.find_file(saved_options(place).get("config", ""), place)
     if path is None:
-        raise config.missing(folder(given))
+        raise config.missing(place)
     return config.load(path)
 
 

@@ -28,9 +28,11 @@ def lacks(spiderfoot: Path) -> str:
     """Return what a SpiderFoot has not that webhooks need, or nothing."""
     missing = []
     if not (spiderfoot / "sfscan.py").is_file():
-        start = next((f" (here they start in {path})" for path in STARTS if _has(spiderfoot / path, "def start")), "")
+        start = next(
+            (f" (here they start in {path})" for path in STARTS if "def start" in _code(spiderfoot / path)), ""
+        )
         missing.append(f"sfscan.py, by which scans start{start}")
-    if _has(spiderfoot / STORE, ONLY_SERVER):
+    if ONLY_SERVER in _code(spiderfoot / STORE):
         missing.append("a database in a file (here it is PostgreSQL only)")
     return " and ".join(missing)
 
@@ -131,12 +133,12 @@ def _write_record(hosts: dict[Path, Path]) -> None:
 
 
 def _own_data(spiderfoot: Path) -> Path | None:
-    helpers = spiderfoot / "spiderfoot" / "helpers.py"
-    return spiderfoot / "data" if _has(helpers, "def dataPath") and not _has(helpers, "SPIDERFOOT_DATA") else None
+    helpers = _code(spiderfoot / "spiderfoot" / "helpers.py")
+    return spiderfoot / "data" if "def dataPath" in helpers and "SPIDERFOOT_DATA" not in helpers else None
 
 
-def _has(path: Path, words: str) -> bool:
+def _code(path: Path) -> str:
     try:
-        return words.encode() in content(path, SETTINGS_MAX)
+        return content(path, SETTINGS_MAX).decode("utf-8", "replace")
     except OSError:
-        return False
+        return ""

@@ -44,7 +44,7 @@ OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
     WHERE {BEFORE}"""
 #: rows of a batch that are read at once: how many fit is known once they are read
-CHUNK = 50
+ROWS_AT_ONCE = 50
 #: deliveries from either end of the queue among which the smallest is looked for
 SMALLEST_OF = 50
 
@@ -166,8 +166,8 @@ def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: 
     numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
     members: list[Delivery] = []
     left = queue.max_bytes
-    for at in range(0, len(numbers), CHUNK):
-        for delivery in _rows(sql, numbers[at : at + CHUNK]):
+    for at in range(0, len(numbers), ROWS_AT_ONCE):
+        for delivery in _rows(sql, numbers[at : at + ROWS_AT_ONCE]):
             left -= queue.measure(delivery)
             if members and left < 0:
                 return members

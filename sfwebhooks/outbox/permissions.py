@@ -17,10 +17,10 @@ from pathlib import Path
 
 from sfwebhooks import system
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError, is_shortage
-from sfwebhooks.files import KINDS, SQLITE, open_regular
+from sfwebhooks.files import SQLITE, kind_of, open_regular
 
-#: what SQLite adds to the outbox's name: for the file itself, its write-ahead log, and the index of that
-SUFFIXES = ("", "-wal", "-shm")
+#: what SQLite adds to the outbox's name, which has a write-ahead log and never a rollback journal
+SUFFIXES = SQLITE[:-1]
 #: the folder of the locks has the outbox's name with this suffix
 LOCKS = ".locks"
 DATABASE = ".db"
@@ -184,8 +184,7 @@ def _check_link(link: Path, path: Path) -> None:
 
 def _demand_ours(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        kind = KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        raise OutboxError(f"{path} is not a regular file but {kind}: remove it")
+        raise OutboxError(f"{path} is not a regular file but {kind_of(found)}: remove it")
     if found.st_nlink > 1:
         raise OutboxError(
             f"{path} has a second name (a hard link), under which others use it past its log and its locks:"

@@ -101,12 +101,12 @@ def saved_options(folder: Path) -> dict[str, str]:
     """
     path = folder / DATABASE
     try:
-        demand_database(path)
         return HostDatabase(str(path)).options(MODULE)
-    except OSError as error:
-        place = error.filename or path
-        raise ConfigError(f"{place}, which may name the configuration, cannot be read: {error.strerror}") from error
     except sqlite3.Error as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            place = cause.filename or path
+            raise ConfigError(f"{place}, which may name the configuration, cannot be read: {cause.strerror}") from error
         if is_locked(error):
             raise ConfigError(f"{path}, which may name the configuration, is locked: try again") from error
         return {}
