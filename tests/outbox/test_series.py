@@ -200,8 +200,8 @@ def test_after_a_power_loss_numbers_begin_at_one_in_a_new_series(
     assert numbers(again) == [(first, 1), (first, 2), (second, 1), (second, 2)]
     (line,) = caplog.messages
     assert line == (
-        f"webhooks: outbox {path}: the machine stopped while it was open, and may have lost what was accepted last;"
-        " messages are numbered from 1 again, in a new series"
+        f"webhooks: outbox {path}: the machine stopped while it was open, and the last accepted events may be lost;"
+        " messages are numbered from 1 again in a new series"
     )
 
 
