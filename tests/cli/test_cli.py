@@ -685,7 +685,7 @@ def test_a_pace_is_why_a_drain_leaves_some(
     configure(section("team", receive().url, rate="1/m"))
     fill(3)
     result = cli("drain", "--timeout", "0.5s")
-    assert (result.code, "team: 2 waiting: paced to 1/m, about 2 min for what waits; " in result.out) == (1, True)
+    assert (result.code, "team: 2 waiting: paced to 1/m, about 2 min for the waiting deliveries; " in result.out) == (1, True)
 
 
 def test_drain_delivers_over_mtls(

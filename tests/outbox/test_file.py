@@ -276,7 +276,7 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     listed = cli("deliveries", "--folder", str(small_disk), "--json")
     assert (listed.code, len(listed.objects)) == (0, number)
-    assert ("webhooks.db-wal, with the latest changes, cannot be read, since the file system" in caplog.text) is said
+    assert ("webhooks.db-wal, with the latest changes, cannot be read (the file system" in caplog.text) is said
 
 
 # --- full, as configured

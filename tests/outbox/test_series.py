@@ -219,7 +219,7 @@ def test_a_file_that_is_older_than_what_was_sent_from_it_begins_a_new_series(
     again = opened()
     put(again, 3)
     assert numbers(again) == [(series(again)[0], 1), (series(again)[1], 1)]
-    assert "a backup that was put back" in caplog.text
+    assert "a restored backup" in caplog.text
 
 
 def test_a_file_of_before_the_last_series_begins_another_one(opened: Callable[..., Outbox], path: Path) -> None:
