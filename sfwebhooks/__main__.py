@@ -1,10 +1,10 @@
-"""`python -m sfwebhooks` is the command `sfwebhooks`."""
+"""`python -m sfwebhooks` runs the command `sfwebhooks`."""
 
 import sys
 
 
 def main() -> int:
-    """Run the command; return its exit code, also if Ctrl-C comes while it is loaded."""
+    """Run the command and return its exit code, even if Ctrl-C arrives while it loads."""
     try:
         from sfwebhooks.cli import main as command
 

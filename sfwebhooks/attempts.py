@@ -1,4 +1,4 @@
-"""What one attempt was: the receiver's Reply or the Failure instead of one, the Verdict, the Attempt to remember."""
+"""The nouns of an attempt: the receiver's Reply or the Failure instead of one, its Verdict, the recorded Attempt."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-#: the begin of an HTML page, and of its title; nothing in it is unlimited, since a receiver writes the text
+#: the start of an HTML page and of its title; all repetitions are bounded, since a receiver writes the text
 HTML = re.compile(r"\s{0,100}<(?:!doctype html|\?xml|html|head|title)\b", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]{0,100}>", re.IGNORECASE)
 TITLE_MAX = 300
 
 
 class Failure(str, Enum):
-    """Why no reply came."""
+    """Why there is no reply."""
 
     #: refused, reset, closed early
     CONNECTION = "connection_failed"
@@ -25,34 +25,34 @@ class Failure(str, Enum):
     TIMEOUT = "timeout"
     #: the receiver's certificate was not verified
     TLS_UNVERIFIED = "tls_unverified"
-    #: the receiver refused our certificate, or wants one
+    #: the receiver refused our certificate, or requires one
     TLS_REFUSED = "client_certificate_refused"
     #: other trouble in the TLS handshake
     TLS = "tls_failed"
     #: our own CA bundle, certificate or key cannot be used; nothing was sent
     CERTIFICATE = "certificate_unusable"
-    #: what came back was no HTTP
+    #: the answer was not HTTP
     PROTOCOL = "protocol_error"
     #: the network policy forbids the receiver's address; nothing was sent
     ADDRESS = "address_not_allowed"
     #: the endpoint's proxy did not let us through
     PROXY = "proxy_failed"
-    #: the endpoint's proxy wants a user name and password, or other ones (407)
+    #: the endpoint's proxy requires a user name and password, or different ones (407)
     PROXY_REFUSED = "proxy_refused"
     #: this process has no memory, descriptors or threads left; nothing was sent
     SHORTAGE = "out_of_resources"
 
 
 class Outcome(str, Enum):
-    """What an attempt means for its delivery."""
+    """The meaning of an attempt for its delivery."""
 
     #: the receiver has it
     DELIVERED = "delivered"
     #: try again, later
     RETRY = "retry"
-    #: the receiver refuses the request: this message is at fault, or the endpoint, which what comes next shows
+    #: the receiver refuses the request: later attempts show whether this message or the endpoint is at fault
     REFUSED = "refused"
-    #: the endpoint is set up wrongly: keep its deliveries, try seldom
+    #: the endpoint is configured wrongly: keep its deliveries, try rarely
     HOLD = "hold"
     #: the endpoint is gone (410): keep its deliveries, do not try
     DISABLE = "disable"
@@ -62,11 +62,11 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for a request, or why nothing did."""
+    """The reply to a request, or why there is none."""
 
     status: int | None = None
     failure: Failure | None = None
-    #: the failure in words; a proxy's are among them and, like a receiver's, can repeat what it was told
+    #: the failure in words; may include a proxy's words, which, like a receiver's, can repeat parts of the request
     detail: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: at most 64 KiB, decoded
@@ -74,7 +74,7 @@ class Reply:
 
     @property
     def words(self) -> str:
-        """What the body says to a person: of an HTML page the title, else all of it."""
+        """The readable text of the body: the title of an HTML page, else all of it."""
         text = self.body.decode("utf-8", "replace")
         title = TITLE.search(text) if HTML.match(text) else None
         if not title:
@@ -83,7 +83,7 @@ class Reply:
 
 
 class NoReplyError(Exception):
-    """An attempt ends without a reply of the receiver.
+    """An attempt ended without a reply from the receiver.
 
     Args:
         reply: the Failure, with its words.
@@ -96,7 +96,7 @@ class NoReplyError(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reply means. Not what to do: `retry.plan` knows the schedule and the endpoint's health."""
+    """The meaning of a reply. `retry.decide` knows the schedule and the endpoint's health, and decides what to do."""
 
     outcome: Outcome
     #: short and stable, such as http_503 or timeout
@@ -107,21 +107,21 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt as the delivery log keeps it."""
+    """One attempt in the delivery log."""
 
-    #: epoch seconds at its begin
+    #: epoch seconds at its start
     at: float
-    #: how long it took
+    #: duration
     seconds: float
     status: int | None
     reason: str
     #: first bytes of the reply, or the failure in words
     excerpt: str
-    #: what caused it: schedule, probe
+    #: cause: schedule, probe, replay
     trigger: str = "schedule"
 
     @property
     def answer(self) -> str:
-        """What the receiver said, or why it said nothing, to be put after the reason."""
+        """The receiver's answer, or why there is none, to be put after the reason."""
         words = self.excerpt[:200]
         return "" if not words else f', it said "{words}"' if self.status else f" ({words})"

@@ -1,6 +1,6 @@
-"""How a text may be read by whoever undoes what a receiver did to it: a text comes in, Views go out, for `masking`.
+"""Decodings of a text: a text comes in, Views with its encodings undone go out, for `masking`.
 
-A receiver repeats what it was sent in its own way: percent-encoded, escaped for JSON or HTML, in capitals, in base64.
+A receiver may repeat what it was sent percent-encoded, escaped for JSON or HTML, in capitals, or in base64.
 """
 
 from __future__ import annotations
@@ -11,56 +11,56 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-#: how often something is decoded that was encoded several times
+#: number of nested encodings that are undone
 DEPTH = 3
-#: what stands for other characters
+#: an escape sequence for other characters
 ESCAPE = re.compile(
     r"%(?P<percent>[0-9A-Fa-f]{2})|\\x(?P<byte>[0-9A-Fa-f]{2})"
     r"|\\u(?P<high>[dD][89abAB][0-9A-Fa-f]{2})\\{1,4}u(?P<low>[dD][c-fC-F][0-9A-Fa-f]{2})"
     r"|[\\%]u(?P<unit>[0-9A-Fa-f]{4})|\\U(?P<point>[0-9A-Fa-f]{8})"
     r"|&(?:#[0-9]{1,10}|#[xX][0-9A-Fa-f]{1,10}|[A-Za-z][A-Za-z0-9]{1,31});"
 )
-#: what may be base64, in either alphabet, and long enough to hold a credential
+#: possible base64, in either alphabet, long enough for a credential
 BASE64 = re.compile(r"[\w+/-]{16,}", re.ASCII)
-#: what may stand between any two characters, or be missing: spaces (a form has + for them), and what escapes the next
+#: anything but characters that can be added or lost anywhere: spaces (+ in a form), and backslashes
 SOLID = re.compile(r"[^\s+\\]+")
-#: stands between texts that are not each other's neighbours; no text that is looked for has one
+#: separates texts that are not adjacent; no sought text has one
 BETWEEN = "\ud800"
 
 
 @dataclass(frozen=True)
 class View:
-    """A text that is another one, read in some way."""
+    """A decoded text, with the place of each character in the original."""
 
     text: str
-    #: for each of its characters the place in the other text where that which it stands for begins
+    #: for each character the start of its source in the original text
     begins: Sequence[int]
-    #: and the one behind its end
+    #: and the position after its source
     ends: Sequence[int]
 
 
 def views(text: str) -> Iterator[View]:
-    """Yield all views of a text, comparable by their characters: whatever is written in several ways is the same."""
+    """Yield all views of a text, normalised so that different spellings are equal."""
     for view in (View(text, range(len(text)), range(1, len(text) + 1)), *_unpacked(text)):
         for stage in _stages(view):
             yield _comparable(stage)
 
 
 def forms(text: str) -> set[str]:
-    """Return the texts of which one stands in a view of whatever has the given text in it; none of them is empty."""
-    mangled = text.encode("utf-8", "surrogatepass").decode("latin-1")  # bytes of UTF-8 that were taken for characters
+    """Return non-empty texts, one of which is in a view of any text that contains the given one."""
+    mangled = text.encode("utf-8", "surrogatepass").decode("latin-1")  # UTF-8 read as Latin-1
     plain = (View(one, range(len(one)), range(1, len(one) + 1)) for one in {text, mangled})
     return {_comparable(stage).text for view in plain for stage in _stages(view)} - {""}
 
 
 def from_base64(text: str) -> bytes:
-    """Return what stands in base64, in either alphabet; of what is none, or was cut, something."""
+    """Decode base64 in either alphabet; for invalid or cut text the result is arbitrary."""
     whole = text[: -1 if len(text) % 4 == 1 else None].translate(str.maketrans("-_", "+/"))
     return base64.b64decode(whole + "==")
 
 
 def _unpacked(text: str) -> Iterator[View]:
-    """Yield what stands in the base64 of a text. Where that begins is not known: another word may stand before it."""
+    """Yield the content of base64 in a text. Its start is not known: another word may precede it."""
     runs = list(BASE64.finditer(text))
     for skipped in range(4 if runs else 0):
         parts: list[str] = []
@@ -75,7 +75,7 @@ def _unpacked(text: str) -> Iterator[View]:
 
 
 def _stages(view: View) -> Iterator[View]:
-    """Yield a view, then what it is once its escapes are read, and theirs."""
+    """Yield a view, then the view with its escapes undone, and so on."""
     yield view
     for _ in range(DEPTH):
         if not ESCAPE.search(view.text):
@@ -85,7 +85,7 @@ def _stages(view: View) -> Iterator[View]:
 
 
 def _read(view: View) -> View:
-    """Return a view with its escapes read."""
+    """Return a view with its escapes undone."""
     text, last = view.text, 0
     parts: list[str] = []
     begins: list[int] = []
@@ -101,7 +101,7 @@ def _read(view: View) -> View:
 
 
 def _meant(found: re.Match[str]) -> str:
-    """Return what an escape stands for; a byte is a character of Latin-1, of which `forms` has those of UTF-8."""
+    """Return the characters of an escape; a byte becomes a Latin-1 character, and `forms` covers those of UTF-8."""
     if found["high"]:
         pair = bytes.fromhex(found["high"] + found["low"])
         return pair.decode("utf-16-be")
@@ -112,7 +112,7 @@ def _meant(found: re.Match[str]) -> str:
 
 
 def _comparable(view: View) -> View:
-    """Return a view in small letters, without what can be missing or be there more than once."""
+    """Return a view in lower case, without characters that can be added or lost."""
     parts: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
@@ -131,5 +131,5 @@ def _comparable(view: View) -> View:
 
 
 def _small(text: str) -> str:
-    """Return a text in small letters, the same for all ways of writing it in capitals; never shorter."""
+    """Return a text in lower case, the same for all ways to capitalise it; never shorter."""
     return text.lower() if text.isascii() else text.upper().casefold()

@@ -1,6 +1,6 @@
-"""Which of the installed packages that we need have a known hole, where a newer version is to be had.
+"""Vulnerable dependencies: installed versions come in, a warning for each known and fixed vulnerability goes out.
 
-The same bounds stand in setup.cfg; but the scanner, or whoever installs without dependencies, may have older ones.
+setup.cfg has the same bounds, but the scanner, or an installation without dependencies, may bring older versions.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Callable, NamedTuple
 
 
 class Hole(NamedTuple):
-    """A hole in a package that a newer version has not."""
+    """A vulnerability in a package, fixed in a newer version."""
 
     package: str
     #: the first version without it
     fixed: str
-    #: the first version of Python for which that is to be had
+    #: the first version of Python for which that is available
     python: tuple[int, int]
-    #: as it is known
+    #: its public id
     name: str
 
 
-#: cryptography is not among them: the scanner pins an old one, and whoever uses that has no choice
+#: without cryptography: the scanner pins an old version, which its users cannot change
 HOLES = (
     Hole("requests", "2.33.0", (3, 10), "CVE-2026-25645"),
     Hole("requests", "2.32.4", (3, 9), "CVE-2024-47081"),
@@ -35,18 +35,18 @@ HOLES = (
 def outdated(
     installed: Callable[[str], str] = version, python: tuple[int, ...] = tuple(sys.version_info[:2])
 ) -> list[str]:
-    """Return a warning for each installed package that has a known hole.
+    """Return a warning for each installed package with a known vulnerability.
 
     Args:
         installed: package -> its version; raises PackageNotFoundError.
-        python: the version for which a newer one must be to be had.
+        python: the version of Python for which the fixed version must be available.
     """
     worst: dict[str, Hole] = {}
     for hole in HOLES:
         if python >= hole.python and _parts(_installed(hole.package, installed) or hole.fixed) < _parts(hole.fixed):
             worst.setdefault(hole.package, hole)
     return [
-        f"{hole.package} {_installed(hole.package, installed)} has a known hole ({hole.name}):"
+        f"{hole.package} {_installed(hole.package, installed)} has a known vulnerability ({hole.name}):"
         f" pip install --upgrade '{hole.package}>={hole.fixed}'"
         for hole in worst.values()
     ]

@@ -1,4 +1,4 @@
-"""Endpoint: a named receiver, frozen, and the answer to "does it want this event, and under which name?"."""
+"""The Endpoint: an event comes in, the name under which the endpoint wants it, or None, goes out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.severity import Severity
 
 ALIASES = {entry.name: entry.alias for entry in EVENT_TYPES}
-#: every word that `events` takes, besides "all" and patterns
+#: all words that `events` accepts, besides "all" and patterns
 EVENT_NAMES = frozenset(ALIASES) | frozenset(ALIASES.values())
 RISK_NAMES = {
     Severity.CRITICAL: "high_risk_event",
@@ -27,7 +27,7 @@ RISK_NAMES = {
 }
 #: subscriptions that ask for no name in particular
 EVERYTHING = ("all", "*")
-#: names that a finding can have besides that of its severity, if any
+#: names that a finding can have in addition to that of its severity
 SPECIALS = (None, "vulnerability_found", "malware_detected")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
 
@@ -54,7 +54,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Who receives, what, how written and how protected. Made by `config` only."""
+    """A receiver with its subscriptions, format and protection. Created by `config` only."""
 
     name: str
     #: whole URL; path and query may be a credential (Slack, Teams)
@@ -66,50 +66,50 @@ class Endpoint:
     events: tuple[str, ...] = DEFAULT_EVENTS
     #: key in `formats.FORMATS`
     format: str = "generic"
-    #: key in `formats/naming.NAMINGS`: names of our headers; other than the first only with the format generic
+    #: key in `formats/naming.NAMINGS`: names of our headers; only the format generic allows others than the first
     naming: str = "spiderfoot"
     #: signing secrets, the current one first
     secrets: tuple[Secret, ...] = ()
     #: header name -> value
     headers: Mapping[str, Secret] = field(default_factory=dict)
-    #: goes out as Authorization: Bearer
+    #: sent as Authorization: Bearer
     api_key: Secret | None = None
     verify_tls: bool = True
     ca_bundle: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None
     client_key_password: Secret | None = None
-    #: URL of the proxy to go through, with user name and password if it wants them
+    #: URL of the proxy, with user name and password if it requires them
     proxy: Secret | None = None
-    #: whether the receiver may be in a network that is not public
+    #: whether the receiver may be in a private network
     allow_private: bool = True
     #: seconds for one whole attempt
     timeout: float = 15.0
-    #: attempts in flight at once
+    #: most attempts in flight at once
     concurrency: int = 4
     #: seconds before retry 1, 2, ...; after the last one the delivery is dead
     retry_schedule: tuple[float, ...] = (5, 60, 300, 900, 3600, 21600)
-    #: seconds that a receiver's Retry-After can ask for at most
+    #: most seconds that a receiver's Retry-After can ask for
     retry_after_max: float = 3600.0
-    #: seconds between the begins of two attempts at the URL; 0: as fast as it goes
+    #: seconds between the starts of two attempts at the URL; 0: as fast as possible
     interval: float = 0.0
-    #: bytes of a message; what is longer is cut. Express refuses more than 102,400 by default
+    #: most bytes of a message; a longer one is cut. Express refuses more than 102,400 by default
     max_body: int = 100_000
-    #: deliveries in one request; 1: each one goes alone
+    #: most deliveries in one request; 1: each one goes alone
     batch_size: int = 1
-    #: bytes of a request of several
+    #: most bytes of a request of several
     batch_max_bytes: int = 100_000
     #: seconds that the first of a batch waits for the others
     batch_wait: float = 2.0
-    #: seconds after which a delivery that still waits is a dead letter
+    #: seconds after which a waiting delivery becomes a dead letter
     max_age: float = 7 * 86400.0
-    #: name of the endpoint that is told when this one cannot be reached, whatever it subscribed to
+    #: name of the endpoint that is alerted when this one cannot be reached, whatever it subscribed to
     fallback: str = ""
-    #: where people open the scanner's web interface, without a slash at the end; messages link to it
+    #: address of the scanner's web interface for users, without a final slash; messages link to it
     ui_url: str = ""
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
-    #: why it must not be sent to (`config_mistake`), without a secret: it accepts its events, and they wait
+    #: why nothing may be sent to it (`config_mistake`), without a secret: its events are accepted and wait
     mistake: str = ""
 
     @property
@@ -122,24 +122,24 @@ class Endpoint:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The certificate files that it names."""
+        """The certificate files in its settings."""
         return tuple(path for path in (self.ca_bundle, self.client_cert, self.client_key) if path)
 
     @property
     def url_id(self) -> str:
-        """Name for the URL that gives nothing of it away; equal URLs have equal names."""
+        """Id of the URL that reveals nothing about it; equal URLs have equal ids."""
         return hashlib.sha256(self.url.reveal().encode()).hexdigest()[:32]
 
     @property
     def fingerprint(self) -> str:
-        """Hash over all settings and certificate files: differs once the operator has changed something."""
+        """Hash over all settings and certificate files, which differs after any change."""
         digest = hashlib.sha256()
         for item in fields(self):
             digest.update(f"{item.name}={_settled(getattr(self, item.name))}\n".encode())
         return digest.hexdigest()
 
     def link(self, scan: Scan | None) -> str:
-        """Return a scan's address in the scanner's web interface, or nothing if it is not known where that is."""
+        """Return a scan's address in the scanner's web interface, or nothing if that is not known."""
         return f"{self.ui_url}/scaninfo?id={quote(scan.id, safe='')}" if self.ui_url and scan else ""
 
     def name_for(self, event: WebhookEvent) -> str | None:
@@ -148,13 +148,13 @@ class Endpoint:
 
 
 def _settled(value: object) -> str:
-    """Return a value as text that is equal exactly if the setting is (files by the time of their last change)."""
+    """Return a text that is equal exactly for equal settings (files are compared by modification time)."""
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, Path):
         try:
             return f"{value}:{value.stat().st_mtime_ns}"
-        except OSError:  # missing, or in a folder that may not be read
+        except OSError:  # missing, or in an unreadable folder
             return f"{value}:missing"
     if isinstance(value, Mapping):
         return repr([(key, _settled(item)) for key, item in sorted(value.items())])
@@ -165,8 +165,7 @@ def _settled(value: object) -> str:
 def subscribed_name(
     subscriptions: tuple[str, ...], event_type: str, severity: Severity, special: str | None
 ) -> str | None:
-    """Return the first of an event's names that is subscribed to; its own name where only `all` or a pattern takes
-    it."""
+    """Return the first subscribed one of an event's names, or its own name if only `all` or a pattern matches."""
     names = names_of(event_type, severity, special)
     refused = [word[1:] for word in subscriptions if word.startswith("!")]
     if any(matches(word, name) for word in refused for name in names):
@@ -184,17 +183,17 @@ def subscribed_name(
 
 
 def takes_anything(subscriptions: tuple[str, ...]) -> bool:
-    """Say whether there is an event that these subscriptions take."""
+    """Return whether any event matches these subscriptions."""
     findings = ((name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS)
     others = ((entry.name, Severity.INFO, None) for entry in EVENT_TYPES if entry.name not in RISK_NAMES.values())
     return any(subscribed_name(subscriptions, *event) for event in chain(findings, others))
 
 
 def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[str, ...]:
-    """Return all names under which an event can be subscribed to, in the order in which they are chosen.
+    """Return all names under which an event can be subscribed to, in order of preference.
 
-    A high or critical finding goes by its risk, on which receivers decide how urgent it is, before its kind; any other
-    one by its kind first.
+    For a high or critical finding the risk, by which receivers judge urgency, comes before the kind; otherwise the kind
+    comes first.
     """
     risk = _risk_names(event_type, severity)
     kind = (special, ALIASES[special]) if special else ()
@@ -202,11 +201,11 @@ def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[
 
 
 def _risk_names(event_type: str, severity: Severity) -> tuple[str, ...]:
-    """Return the names of an event that say nothing of its kind, the most exact one first."""
+    """Return the names of an event that do not depend on its kind, the most specific first."""
     exact = (f"finding.{severity.label}",) if event_type == RISK_NAMES[severity] else ()
     return (*exact, event_type, ALIASES.get(event_type, event_type))
 
 
 def matches(word: str, name: str) -> bool:
-    """Say whether a subscription word (a name, a pattern, or all) takes a name."""
+    """Return whether a subscription word (a name, a pattern, or all) matches a name."""
     return word == "all" or fnmatchcase(name, word)

@@ -1,61 +1,62 @@
-"""The exceptions that leave a module of ours. A failed delivery is not among them: that is data (an Attempt)."""
+"""The exceptions that our modules raise. A failed delivery is not an exception but data (an Attempt)."""
 
 from __future__ import annotations
 
 import errno
 import ssl
 
-#: what this process lacks, not what it talks to: descriptors, memory, buffers
+#: errors for resources that this process lacks, not its peer: descriptors, memory, buffers
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-#: what OpenSSL says when it gets no memory; its errors have no errno of the system
+#: OpenSSL's message when it gets no memory; its errors have no errno of the system
 OPENSSL_SHORTAGE = "malloc failure"
 
 
 class WebhooksError(Exception):
-    """Anything that sfwebhooks has to tell its operator; the text says where, what, and what would be right."""
+    """A problem for the operator; the text says where it is, what is wrong, and what is accepted."""
 
 
 class ConfigError(WebhooksError):
-    """The configuration cannot be used as a whole (a single wrong endpoint is a Mistake, not this)."""
+    """The configuration as a whole cannot be used (for a single wrong endpoint there is Mistake)."""
 
 
 class CertificateError(WebhooksError):
-    """An endpoint's CA bundle, client certificate or key cannot be used; nothing is sent in its stead."""
+    """An endpoint's CA bundle, client certificate or key cannot be used; nothing is sent without it."""
 
 
 class AddressError(WebhooksError):
-    """The network policy forbids the address that would be connected to; nothing is sent."""
+    """The network policy forbids the receiver's address; nothing is sent."""
 
 
 class OutboxError(WebhooksError):
-    """The outbox file cannot be opened or written for good: wrong permissions, not a database, too new."""
+    """The outbox file cannot be opened or written, and a retry does not help: wrong permissions, not a database, too
+    new."""
 
 
 class OutboxBusyError(OutboxError):
     """The outbox is locked just now, or was set aside; the same call may succeed in a moment."""
 
-    #: what an operator does before a command is given again
+    #: what the operator has to do before running the command again
     cure = ""
 
 
 class DiskFullError(OutboxBusyError):
-    """The disk of the outbox is full, or fails; the same call may succeed once there is room."""
+    """The disk of the outbox is full or fails; the same call may succeed once there is space."""
 
     cure = "make room on its disk"
 
 
 class ShortageError(OutboxBusyError):
-    """This process has no descriptors or memory left; the same call may succeed once something is closed."""
+    """This process has no descriptors or memory left; the same call may succeed once some are released."""
 
     cure = "raise this user's limits (ulimit -a)"
 
 
 class UnwritableError(WebhooksError):
-    """An event has a value that the outbox cannot write; it alone is not accepted."""
+    """An event has a value that the outbox cannot write; it alone is rejected."""
 
 
 class InstallError(WebhooksError):
-    """The shim cannot be put into the scanner, or taken out of it."""
+    """The shim cannot be installed into the scanner, or removed from it."""
 
 
 class CaptureError(WebhooksError):
@@ -63,15 +64,15 @@ class CaptureError(WebhooksError):
 
 
 class SelectionError(WebhooksError):
-    """What a command was given names no delivery, or several, or would name all of them without saying so."""
+    """The arguments of a command select no delivery, several, or all of them without an explicit option."""
 
 
 class EmitError(WebhooksError):
-    """What another tool wants to tell is not as the catalogue says, or nothing that JSON can say; nothing was kept."""
+    """An event of another tool does not match the catalogue or is not valid JSON; nothing was stored."""
 
 
 def is_shortage(error: BaseException | None) -> bool:
-    """Say whether an exception, or what caused it, is that this process lacks a resource."""
+    """Return whether an exception, or its cause, is a lack of resources in this process."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
             return True

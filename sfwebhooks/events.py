@@ -1,6 +1,6 @@
 """The nouns that travel: Scan, WebhookEvent, Delivery. Pure data, and the ids that make repeats recognisable.
 
-An id is a UUIDv5 over what the thing is, so the same thing seen twice (restart, recovery, two processes) has
+An id is a UUIDv5 over the identity of an object, so the same object seen twice (restart, recovery, two processes) has
 the same id, and the outbox keeps one of them.
 """
 
@@ -19,16 +19,16 @@ from unicodedata import category
 
 from sfwebhooks.severity import Severity
 
-#: the end of the year 9999: nothing later can be written
+#: the end of the year 9999: a later time cannot be written
 LAST_SECOND = 253402300799.0
 #: the beginning of the year 1
 FIRST_SECOND = -62135596800.0
-#: stands for what cannot be shown or written
+#: replaces a character that cannot be shown or written
 REPLACED = "\N{REPLACEMENT CHARACTER}"
-#: what stands for other characters that Python does not print, by their category
+#: category of unprintable characters -> replacement other than REPLACED
 UNPRINTABLE = {"Zs": " "}
-#: what Python prints and nobody sees (Unicode's Default_Ignorable_Code_Point, and the blank of Braille). The last two
-#: of FE00 to FE0F are let through: they say whether a symbol is shown in colours.
+#: characters that Python considers printable but that are invisible (Unicode's Default_Ignorable_Code_Point, and the
+#: Braille blank). The last two of FE00 to FE0F are allowed: they select whether a symbol is shown in colour.
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]")
 #: a surrogate without the other half
 LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
@@ -38,7 +38,7 @@ _NAMESPACE_BYTES = NAMESPACE.bytes
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan of the host, as far as every event of it must say."""
+    """A scan of the host, with the data that each of its events needs."""
 
     #: the host's id of the scan
     id: str
@@ -48,18 +48,18 @@ class Scan:
     target_type: str
     #: the scanner's version
     version: str = ""
-    #: path of the host's database that holds the scan
+    #: path of the host's database that has the scan
     database: str = ""
 
     @property
     def about(self) -> dict[str, str]:
-        """What the data of each event of the scan begin with."""
+        """The first fields of the data of each of the scan's events."""
         return {"scan_id": self.id, "target": self.target, "target_type": self.target_type}
 
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """Something worth telling: a finding, or a step in a scan's life."""
+    """An event to send: a finding, a correlation, a step of a scan, an alert."""
 
     id: str
     #: name in the catalogue; a finding's is its risk name, such as high_risk_event
@@ -69,11 +69,11 @@ class WebhookEvent:
     at: float
     data: Mapping[str, Any]
     scan: Scan | None = None
-    #: vulnerability_found or malware_detected beside a finding's risk name
+    #: vulnerability_found or malware_detected, in addition to a finding's risk name
     special: str | None = None
-    #: what it is about, if several events about the same must arrive in order: one at a time is in flight
+    #: subject, if several events about it must arrive in order: one at a time is in flight
     subject: str | None = None
-    #: why its data could not be made, so that it cannot be written; empty: they could
+    #: why its data could not be built, so that it cannot be written; empty: no problem
     problem: str = ""
 
 
@@ -81,45 +81,45 @@ class WebhookEvent:
 class Delivery:
     """One event on its way to one endpoint."""
 
-    #: goes out as X-SpiderFoot-Delivery (`formats/naming`) and webhook-id; the same over retries, restarts and recovery
+    #: sent as X-SpiderFoot-Delivery (`formats/naming`) and webhook-id; the same over retries, restarts and recovery
     id: str
     event: WebhookEvent
     #: name of the endpoint in the configuration
     endpoint: str
     #: the event name that the endpoint subscribed to
     name: str
-    #: of its number; opaque
+    #: series of its number; opaque
     series: str
     #: 1, 2, 3 ... without gaps per scan, endpoint and series
     sequence: int
     #: attempts that counted so far
     attempts: int = 0
-    #: whether an operator had it sent again
+    #: whether an operator replayed it
     replayed: bool = False
     #: whether it was accepted by `scan/backfill`, after its scan was over
     backfilled: bool = False
-    #: of its row in the outbox, 0 if it has none
+    #: number of its row in the outbox, 0 if it has none
     number: int = 0
     #: refusals that counted so far
     refusals: int = 0
-    #: the endpoint's era (`Health.era`) in which it was refused first; None: never
+    #: the endpoint's era (`Health.era`) in which it was first refused; None: never
     refused_in: int | None = None
 
     @property
     def live(self) -> bool:
-        """Whether it reports something new; else nobody needs to be woken for it."""
+        """Whether it reports something new; otherwise nobody needs to be paged for it."""
         return not (self.replayed or self.backfilled)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes out in one request: one delivery, or several to an endpoint that takes batches.
+    """The content of one request: one delivery, or several to an endpoint that takes batches.
 
     A retry of several has the same members and so the same bytes.
     """
 
     deliveries: tuple[Delivery, ...]
-    #: which one of the files that the outbox had it is from; 0: from none
+    #: generation of the outbox file that it is from; 0: from none
     file: int = 0
 
     @cached_property
@@ -131,7 +131,7 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """The event's name, as subscribed, or "batch"."""
+        """The subscribed event name, or "batch"."""
         return self.deliveries[0].name if len(self.deliveries) == 1 else "batch"
 
     @property
@@ -141,7 +141,7 @@ class Batch:
 
     @property
     def replayed(self) -> bool:
-        """Whether an operator had one of them sent again."""
+        """Whether an operator replayed one of them."""
         return any(delivery.replayed for delivery in self.deliveries)
 
     @property
@@ -151,7 +151,7 @@ class Batch:
 
     @property
     def halves(self) -> tuple[Batch, Batch]:
-        """The two batches that it is split into."""
+        """The two batches into which it is split."""
         middle = (len(self.deliveries) + 1) // 2
         return Batch(self.deliveries[:middle], self.file), Batch(self.deliveries[middle:], self.file)
 
@@ -159,7 +159,7 @@ class Batch:
 def id_of(name: str) -> str:
     """Return the UUIDv5 of a name in our namespace (RFC 9562 section 5.5).
 
-    As `uuid.uuid5` does it, in a third of its time: each event of a scan needs several.
+    Equals `uuid.uuid5` in a third of its time: each event of a scan needs several.
     """
     digest = hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))
@@ -171,9 +171,9 @@ def finding_id(scan_id: str, event_hash: str) -> str:
 
 
 def correlation_id(scan_id: str, rule_id: str, title: str) -> str:
-    """Return the id of a correlation: the same if the host's rules are run again.
+    """Return the id of a correlation, which stays the same if the host's rules are run again.
 
-    A rule's id with a slash in it could be the beginning of a title; the ids of other rules have always been these.
+    A rule's id with a slash could be confused with the start of a title, so it has its own form.
     """
     if "/" in rule_id:
         return id_of(f"correlation of a rule/{scan_id}/{len(rule_id)}/{rule_id}/{title}")
@@ -181,7 +181,7 @@ def correlation_id(scan_id: str, rule_id: str, title: str) -> str:
 
 
 def lifecycle_id(scan_id: str, step: str) -> str:
-    """Return the id of a scan's beginning (`step` "started") or end ("ended", whatever the end was), or of its counted
+    """Return the id of a scan's start (`step` "started"), its end ("ended", for any end), or its counted
     "correlations"."""
     return id_of(f"scan/{scan_id}/{step}")
 
@@ -202,7 +202,7 @@ def timestamp(at: float) -> str:
 
 
 def whole_seconds(at: float) -> str:
-    """Return epoch seconds as the guides write them, without a fraction: 2026-11-21T10:00:00Z."""
+    """Return epoch seconds in the guides' form, without a fraction: 2026-11-21T10:00:00Z."""
     return timestamp(at)[: -len(".000Z")] + "Z"
 
 
@@ -212,18 +212,18 @@ def _second(at: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text in which each character can be seen, and none moves a cursor, breaks a line, or reverses the order
-    of reading: with these a text can be made to look like another one, in a terminal, a log or a chat. A space of any
-    width is a space."""
+    """Return text with visible characters only, none of which moves a cursor, breaks a line or reverses the reading
+    order: these can make a text look like another one in a terminal, a log or a chat. Every kind of space becomes a
+    plain space."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else UNPRINTABLE.get(category(char), REPLACED) for char in text)
     return UNSEEN.sub(REPLACED, text)
 
 
 def clean_text(text: str) -> str:
-    """Return text without lone surrogates, which neither UTF-8 nor a strict JSON reader takes."""
+    """Return text without lone surrogates, which neither UTF-8 nor a strict JSON reader accepts."""
     try:
         text.encode()
-    except UnicodeEncodeError:  # two that belong together are a character
+    except UnicodeEncodeError:  # a pair of surrogates is one character
         return LONE.sub(REPLACED, text).encode("utf-16", "surrogatepass").decode("utf-16")
     return text

@@ -1,7 +1,7 @@
-"""Files that somebody else put there: a name comes in, the content of a regular file of a sensible size goes out.
+"""Files from others: a path comes in, the content of a regular file of a sensible size goes out.
 
-A name in the settings may be that of a pipe, which makes whoever opens it wait for a writer, or of /dev/zero, which
-never ends. The errors are OSErrors whose `strerror` says what is there and what is accepted.
+A path in the settings may name a pipe, where opening waits for a writer, or /dev/zero, which never ends. The errors are
+OSErrors whose `strerror` says what was found and what is accepted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import IO
 
 from sfwebhooks import system
 
-#: bytes of settings, and of what they refer to: a secret, and certificates
+#: most bytes of settings and of the secrets that they refer to, and of certificates
 SETTINGS_MAX = 1_048_576
 CERTIFICATES_MAX = 16 * 1_048_576
-#: what SQLite opens with a database's name: the file, its write-ahead log, the index of that, and a rollback journal
+#: suffixes of the files that SQLite opens: the database, its write-ahead log, the log's index, and a rollback journal
 SQLITE = ("", "-wal", "-shm", "-journal")
 KINDS = {
     stat.S_IFLNK: "a link",
@@ -34,32 +34,32 @@ def content(path: Path, most: int, pipes: bool = False) -> bytes:
     """Return the content of a file; links are followed.
 
     Args:
-        most: bytes; a file that has more is refused.
-        pipes: for a name that somebody gave on a command line, where <(...) and /dev/stdin are meant to be read.
+        most: maximum size in bytes.
+        pipes: accept pipes too, for a path from the command line, where <(...) and /dev/stdin are legitimate.
 
     Raises:
-        OSError: it cannot be read, or is not a regular file; nothing was waited for.
+        OSError: it cannot be read, or is not a regular file; this never blocks.
     """
     with os.fdopen(open_regular(path, os.O_RDONLY, pipes), "rb") as file:
         return read_at_most(file, most)
 
 
 def open_regular(path: Path, how: int, pipes: bool = False, links: bool = True) -> int:
-    """Open a file that is there; return its descriptor.
+    """Open an existing file; return its descriptor.
 
     Args:
         how: os.O_RDONLY or os.O_RDWR.
-        pipes: as `content` has it.
-        links: whether they are followed.
+        pipes: as for `content`.
+        links: whether links are followed.
 
     Raises:
-        OSError: it cannot be opened, or is not a regular file; nothing was waited for.
+        OSError: it cannot be opened, or is not a regular file; this never blocks.
     """
-    demand_regular(path, pipes, links)  # before it is opened, which is enough to make some devices do something
+    demand_regular(path, pipes, links)  # before opening, which has side effects on some devices
     how |= system.BINARY | system.NOCTTY | (0 if pipes else system.NONBLOCK) | (0 if links else system.NOFOLLOW)
     descriptor = os.open(path, how)
     try:
-        _demand(os.fstat(descriptor), path, pipes)  # another one may have taken its place
+        _demand(os.fstat(descriptor), path, pipes)  # it may have been replaced meanwhile
     except BaseException:
         os.close(descriptor)
         raise
@@ -67,11 +67,10 @@ def open_regular(path: Path, how: int, pipes: bool = False, links: bool = True) 
 
 
 def open_to_append(path: Path) -> int:
-    """Open what somebody named on a command line to write behind what is there; a file is made, mode 0600.
+    """Open a path from the command line for appending; a new file gets mode 0600.
 
     Raises:
-        OSError: it cannot be opened, or is a pipe that nobody reads, or neither a file nor a pipe; nothing was waited
-            for.
+        OSError: it cannot be opened, is a pipe without a reader, or is neither a file nor a pipe; this never blocks.
     """
     with suppress(FileNotFoundError):
         demand_regular(path, pipes=True)
@@ -80,27 +79,27 @@ def open_to_append(path: Path) -> int:
         descriptor = os.open(path, how, 0o600)
     except OSError as error:
         if error.errno == errno.ENXIO:  # fifo(7)
-            raise OSError(errno.ENXIO, "it is a pipe that nobody reads: start its reader first", str(path)) from error
+            raise OSError(errno.ENXIO, "it is a pipe without a reader: start the reader first", str(path)) from error
         raise
     if system.NONBLOCK:
-        os.set_blocking(descriptor, True)  # who reads a pipe slowly gets all of it
+        os.set_blocking(descriptor, True)  # a slow reader of a pipe gets everything
     return descriptor
 
 
 def read_at_most(file: IO[bytes], most: int) -> bytes:
-    """Return what an open file has.
+    """Return the content of an open file.
 
     Raises:
         OSError: it cannot be read, or has more than `most` bytes.
     """
     data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes, which is the most that is accepted")
+        raise OSError(errno.EFBIG, f"it has more than the accepted {most:,} bytes")
     return data
 
 
 def is_deleted(path: Path) -> bool:
-    """Say whether a file is not there; one that we may not look at may be."""
+    """Return whether a file does not exist; one that cannot be examined may exist."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -111,19 +110,19 @@ def is_deleted(path: Path) -> bool:
 
 
 def demand_regular(path: Path, pipes: bool = False, links: bool = True) -> None:
-    """Check that a name is that of a file as `open_regular` opens it, for what opens it by its name.
+    """Check that `open_regular` would open a path, for callers that open it by name.
 
     Raises:
-        OSError: it is not.
+        OSError: it would not.
     """
     _demand(path.stat() if links else path.lstat(), path, pipes)
 
 
 def demand_database(path: Path) -> None:
-    """Check that SQLite finds files only where it looks for a database, as far as they are there.
+    """Check that the files that SQLite would open for a database are regular files, if they exist.
 
     Raises:
-        OSError: it does not; the error names which one.
+        OSError: one of them is not; the error names it.
     """
     for suffix in SQLITE:
         with suppress(FileNotFoundError):

@@ -1,12 +1,13 @@
-"""An endpoint's Health: may it be sent to now? And a URL's Pace: how fast? Pure; the lane asks, the outbox remembers.
+"""An endpoint's Health and a URL's Pace: a verdict comes in, whether and when the next attempt is allowed goes out.
 
     HEALTHY --5 failures in a row--> FAILING --success--> HEALTHY
     HEALTHY --3 refusals in a row, nothing delivered between--> HELD --success--> HEALTHY
-    any --hold verdict--> HELD                                     (its set-up is wrong: certificate, address ...)
+    any --hold verdict--> HELD                                     (it is configured wrongly: certificate, address ...)
     any --410--> DISABLED                                          (until an operator acts)
 
-FAILING and HELD are probed by one delivery at growing intervals. An alert reports a change, and again one that lasts:
-the more alerts there were, the longer. What an operator orders (`sfwebhooks pause`) is kept beside the health.
+FAILING and HELD endpoints are probed by one delivery at growing intervals. An alert reports the first change at once,
+later ones only if they last, the longer the more alerts there were. Operators' orders (`sfwebhooks pause`) are stored
+separately.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ FAILURES_MAX = 5
 REFUSALS_MAX = 3
 #: seconds between the probes of an endpoint that is FAILING or HELD; the last one repeats
 PROBE_SECONDS = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
-#: the same of one that is HELD since it refused several messages in a row: others may be taken
+#: the same for one that is HELD because it refused several messages in a row: it may accept others
 REFUSAL_PROBE_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0, *PROBE_SECONDS)
 #: seconds for which it must be held before that is alerted
 REFUSAL_LASTING_SECONDS = 5.0
-#: seconds; what is closed for much longer than any probe or Retry-After asks comes from a clock that was set back
+#: seconds; a wait much longer than any probe or Retry-After comes from a clock that was set back
 CLOSED_MAX = 7500.0
-#: seconds; a clock that is set by less was corrected, as it always is
+#: seconds; a smaller jump of the clock is an ordinary correction
 SET_SECONDS = 60.0
-#: seconds that a change must last to be reported after one alert, two, three ...: doubled each time, up to the longest
+#: seconds that a change must last to be reported after the first alert; doubled after each further one, up to a maximum
 LASTING_SECONDS = 120.0
 LASTING_MAX = 3600.0
-#: seconds after the last alert with which the next one is the first again
+#: seconds after the last alert from which on the next one counts as the first again
 CALM_SECONDS = 6 * 3600.0
-#: seconds between two failed probes that count for age, by a clock that nobody sets
+#: seconds between two failed probes that count for expiry, by a clock that cannot be set
 OUTAGE_SECONDS = 3600.0
-#: so many of them show that an endpoint takes nothing, and what waits for it can expire
+#: number of them after which an endpoint accepts nothing, and its waiting deliveries can expire
 OUTAGE_PROBES = 3
 
 
 class Condition(str, Enum):
-    """How an endpoint is."""
+    """The condition of an endpoint."""
 
     HEALTHY = "healthy"
     FAILING = "failing"
@@ -53,54 +54,54 @@ class Condition(str, Enum):
 
 @dataclass(frozen=True)
 class Health:
-    """How an endpoint is, since when, and when it may be tried."""
+    """The condition of an endpoint, since when, and when it may be tried."""
 
     condition: Condition = Condition.HEALTHY
     #: why, such as http_401 or tls_unverified
     reason: str = ""
-    #: epoch seconds at which it became healthy, stopped being so, or was disabled
+    #: epoch seconds at which it became healthy, became unhealthy, or was disabled
     since: float = 0.0
     #: failures in a row that are the endpoint's fault
     failures: int = 0
     #: epoch seconds before which nothing is sent
     open_at: float = 0.0
-    #: probes that failed since
+    #: failed probes since then
     probes: int = 0
-    #: the endpoint's settings when this was written; other settings make it healthy again
+    #: fingerprint of the endpoint's settings when this was written; after a change it may be tried at once
     fingerprint: str = ""
     #: refusals in a row
     refusals: int = 0
     #: grows with the first refusal after a delivery, and with the first delivery after that: odd while nothing was
-    #: delivered since; a message that was refused in an earlier era is at fault itself
+    #: delivered since; a message that was refused in an earlier era is itself at fault
     era: int = 0
     #: the condition that the last alert reported
     alerted: Condition = Condition.HEALTHY
     #: epoch seconds of the last alert
     alerted_at: float = 0.0
-    #: alerts since it was calm
+    #: alerts since the last calm period
     alerts: int = 0
-    #: failed probes with OUTAGE_SECONDS between them, and the last one by a clock that nobody sets (`uptime`)
+    #: failed probes at least OUTAGE_SECONDS apart, and the time of the last one by a clock that cannot be set
     outage_probes: int = 0
     outage_at: float = 0.0
 
     @property
     def healthy(self) -> bool:
-        """Whether all deliveries may go, not only a probe."""
+        """Whether all deliveries may be sent, not only a probe."""
         return self.condition is Condition.HEALTHY
 
     @property
     def suspect(self) -> bool:
-        """Whether so much failed in a row that the next message is picked elsewhere in the queue."""
+        """Whether enough attempts failed in a row to pick the next message elsewhere in the queue."""
         return self.healthy and self.setbacks >= 2
 
     @property
     def setbacks(self) -> int:
-        """Return how much failed in a row, or how many probes did."""
+        """The number of failures in a row, or of failed probes."""
         return self.probes if not self.healthy else max(self.failures, self.refusals)
 
     @property
     def is_dark(self) -> bool:
-        """Whether it took nothing for so long that what waits for it can expire."""
+        """Whether it has accepted nothing for long enough that its waiting deliveries can expire."""
         return not self.healthy and self.outage_probes >= OUTAGE_PROBES
 
     def may_send(self, now: float) -> bool:
@@ -110,21 +111,21 @@ class Health:
         return now >= self.open_at or self.open_at - now > CLOSED_MAX
 
     def reopened(self, fingerprint: str) -> Health:
-        """Return the health after an operator did something about it: it may be tried now. Only a success makes it
-        healthy, so that its end is reported to those who were alerted, and not before."""
+        """Return the health after an operator's intervention: it may be tried now. Only a success makes it healthy, and
+        only then its recovery is reported to the alerted endpoints."""
         if self.healthy:
             return replace(self, reason="", failures=0, open_at=0.0, probes=0, refusals=0, fingerprint=fingerprint)
         condition = Condition.HELD if self.condition is Condition.DISABLED else self.condition
         return replace(self, condition=condition, open_at=0.0, probes=0, fingerprint=fingerprint)
 
     def after(self, verdict: Verdict, now: float, uptime: float = 0.0, silent: bool = False) -> Health:
-        """Return the health after an attempt with this verdict; others may have been in flight beside it.
+        """Return the health after an attempt with this verdict; other attempts may have been in flight too.
 
         Args:
             now: epoch seconds.
-            uptime: seconds by a clock that nobody sets.
-            silent: whether a failure says nothing of the endpoint, unless as a probe: the request goes on in two
-                halves, or its message is known to be at fault.
+            uptime: seconds by a clock that cannot be set.
+            silent: whether a failure says nothing about the endpoint, unless it was a probe: the request continues in
+                two halves, or its message is known to be at fault.
         """
         if self.condition is Condition.DISABLED:
             return self
@@ -145,26 +146,26 @@ class Health:
         return replace(self, failures=self.failures + 1, open_at=self._open_at(verdict.wait or 0.0, now))
 
     def dark_for_longer(self, uptime: float) -> Health:
-        """Return the health after a failed probe, or a look at an endpoint that is not probed, at `uptime`."""
-        if not self.outage_probes or uptime < self.outage_at:  # the first one, or the machine was started again
+        """Return the health after a failed probe, or a check of an endpoint that is not probed, at `uptime`."""
+        if not self.outage_probes or uptime < self.outage_at:  # the first one, or the machine was restarted
             return replace(self, outage_probes=max(self.outage_probes, 1), outage_at=uptime)
         if uptime - self.outage_at < OUTAGE_SECONDS:
             return self
         return replace(self, outage_probes=self.outage_probes + 1, outage_at=uptime)
 
     def news_at(self, now: float) -> float | None:
-        """Return when to alert that the endpoint is another one than was reported last, None if it is not.
+        """Return when to alert that the endpoint's condition differs from the last reported one, None if it does not.
 
         Args:
             now: epoch seconds.
         """
         if self.healthy == (self.alerted is Condition.HEALTHY) and self.condition is not Condition.DISABLED:
-            return None  # from failing to held, or back, is not news: that nothing arrives was reported
+            return None  # failing to held or back is not news: that nothing arrives was reported
         if self.condition is self.alerted:
             return None
         alerts = self._recent_alerts(now)
         if self.condition is Condition.DISABLED or not alerts:
-            # one that is held for a moment refused some messages, and takes others
+            # an endpoint that is held only for a moment refused some messages and accepts others
             return self.since + REFUSAL_LASTING_SECONDS if self.refusals and not self.healthy else now
         return self.since + min(LASTING_SECONDS * float(2 ** (alerts - 1)), LASTING_MAX)
 
@@ -195,7 +196,9 @@ class Health:
 
     def _become(self, condition: Condition, verdict: Verdict, now: float, uptime: float) -> Health:
         same = condition is self.condition
-        probes = self.probes + (now >= self.open_at) if same else 0  # what ends while it is closed was not a probe
+        probes = (
+            self.probes + (now >= self.open_at) if same else 0
+        )  # an attempt that ends while it is closed was not a probe
         waits = REFUSAL_PROBE_SECONDS if verdict.outcome is Outcome.REFUSED else PROBE_SECONDS
         wait = waits[min(probes, len(waits) - 1)]
         return replace(
@@ -209,12 +212,12 @@ class Health:
         ).dark_for_longer(uptime)
 
     def _open_at(self, wait: float, now: float) -> float:
-        """Return when it opens after a wait; a longer one that was asked for before stays."""
+        """Return when it opens after a wait; an earlier request for a longer wait stays."""
         return max(now + wait, self.open_at if self.open_at - now <= CLOSED_MAX else 0.0)
 
 
 class Change(NamedTuple):
-    """What one attempt made of an endpoint's health; others may change it at the same time."""
+    """The change of an endpoint's health by one attempt; others may change it at the same time."""
 
     before: Health
     after: Health
@@ -222,18 +225,18 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a URL may be sent to: evenly, so that any stretch of time has its share at most."""
+    """The rate of attempts at a URL: evenly spaced, so that no period has more than its share."""
 
-    #: seconds between the begins of two attempts; 0: as fast as it goes
+    #: seconds between the starts of two attempts; 0: as fast as possible
     interval: float = 0.0
     #: epoch seconds before which nothing is sent
     open_at: float = 0.0
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the next attempt may begin; more than the interval comes from a clock set back."""
+        """Return the seconds until the next attempt may start; more than the interval comes from a clock set back."""
         ahead = self.open_at - now
         return min(ahead, self.interval) if 0.0 < ahead <= self.interval + SET_SECONDS else 0.0
 
     def after(self, now: float) -> Pace:
-        """Return the pace after an attempt that begins at `now` (epoch seconds)."""
+        """Return the pace after an attempt that starts at `now` (epoch seconds)."""
         return replace(self, open_at=now + self.interval) if self.interval else self

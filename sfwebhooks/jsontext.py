@@ -1,5 +1,5 @@
-"""JSON as we write it: one text for a value, byte-equal to what JSON.stringify gives, since receivers re-serialise to
-verify. An event's data become text once, when it is accepted, and go out as that text.
+"""JSON output: a value comes in, its text goes out, byte-equal to that of JSON.stringify, since receivers re-serialise
+to verify. An event's data become text once, when it is accepted, and are sent as that text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sfwebhooks.events import clean_text
 
-#: stands where a text is to be put; nobody can know it
+#: placeholder for a text; not guessable
 HOLE = uuid.uuid4().hex
 #: the beginning of an object that we wrote
 OURS = re.compile(r'\{(?:\}|"\w+":\S)')
@@ -22,12 +22,12 @@ _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 def json_number(text: str) -> int | float:
-    """Read a number with a point or an exponent; a whole one becomes an int, as which JSON.stringify would write it."""
+    """Read a number with a point or an exponent; a whole one becomes an int, as JSON.stringify would write it."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
-#: what JSON has no word for is null, as JSON.stringify has it
+#: NaN and infinities become null, as with JSON.stringify
 _READER = json.JSONDecoder(parse_float=json_number, parse_constant=lambda _: None)
 
 
@@ -41,28 +41,28 @@ def written(value: object) -> str:
 
 
 def written_around(value: object, texts: Iterable[str]) -> str:
-    """Return compact JSON in which the HOLEs of a value, in their order, are filled with what is JSON already."""
+    """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
     return clean_text("".join(chain(*zip(written(value).split(f'"{HOLE}"'), [*texts, ""]))))
 
 
 def kept(data: Mapping[str, Any]) -> str:
-    """Return the text of an event's data, in which whole numbers have no point, and what is no number is null."""
+    """Return the text of an event's data, with whole numbers without a point, and NaN and infinities as null."""
     if isinstance(data, Stored):
         return data.text
     return written(_READER.decode(json.dumps(data)) if _has_fraction(data) else data)
 
 
 def _has_fraction(value: object) -> bool:
-    """Say whether a number with a point is in a value."""
+    """Return whether a value contains a number with a point."""
     if isinstance(value, dict):
         return any(map(_has_fraction, value.values()))
     return any(map(_has_fraction, value)) if isinstance(value, (list, tuple)) else isinstance(value, float)
 
 
 class Stored(Mapping[str, Any]):
-    """An event's data as the outbox has them: a text, which is read if somebody asks for a key.
+    """An event's data from the outbox: a text, which is parsed when a key is accessed.
 
-    All but the constructor raises ValueError if it is no JSON.
+    Everything but the constructor raises ValueError if it is not JSON.
     """
 
     def __init__(self, text: str) -> None:
@@ -70,12 +70,12 @@ class Stored(Mapping[str, Any]):
 
     @property
     def text(self) -> str:
-        """What `kept` returned for the data; earlier versions wrote them in another way."""
+        """The text from `kept`; earlier versions wrote it differently."""
         return self._raw if OURS.match(self._raw) else written(self._read)
 
     @property
     def size(self) -> int:
-        """How many bytes it has as the outbox has it, which may be rubbish."""
+        """The number of bytes in the outbox, whose content may be garbage."""
         return len(self._raw.encode("utf-8", "replace"))
 
     @cached_property

@@ -1,8 +1,8 @@
-"""What may be shown of a text that others wrote: a receiver's words, or a value of the settings, come in; the same
-without secrets goes out.
+"""Masking: a text from others, such as a receiver's words or a value of the settings, comes in; the same without
+secrets goes out.
 
-A secret is looked for in all views of the text (`decoding`), whole, and where only its beginning or its end was
-repeated. All of it is linear (`searching`).
+A secret is searched in all views of the text (`decoding`), whole and by its beginnings and ends. All searches are
+linear (`searching`).
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ from sfwebhooks.searching import PART, beginnings, ends, merged
 from sfwebhooks.signing_keys import WHSEC, WHSK, hmac_key, is_asymmetric
 
 MASK = "***"
-#: characters of an error of the scanner that are told
+#: most characters of a scanner error that are sent
 ERROR_MAX = 1024
-#: a part of a URL, a word of a header or a user's name that has so many characters may be a credential
+#: least characters of a part of a URL, a word of a header or a user name that may be a credential
 CREDENTIAL = 12
-#: and so many a part of a path, if somebody repeats only a part of it
+#: least characters of a part of a path whose beginnings and ends are searched too
 TOKEN = 16
-#: a character takes so many where it is escaped
+#: most characters of an escaped character
 ESCAPED = 6
-#: signs of URLs, passwords, base64 and code, of which no setting has any that is not a secret
+#: characters of URLs, passwords, base64 and code, which only secret settings contain
 SIGNS = re.compile(r"""wh(?:sec|sk)_|://|["'&%+=@$#?<>|]""")
-#: a long word that is no key: mere letters, all small or all capitals
+#: a long word that is not a key: letters only, all lower or all upper case
 WORD = re.compile(r"[a-z._*!/-]*|[A-Z._*!/-]*")
-#: the name of an environment variable, or the path of a file
+#: the name of an environment variable or the path of a file
 NAME = re.compile(r"[A-Z_][A-Z0-9_]*|(?!.*wh(?:sec|sk)_)[\w~ -]*[/.][\w./~ -]*")
-#: words of people and numbers of versions and years, between signs; a key has longer ones, or mixes them
+#: ordinary words and numbers of versions and years, between signs; a key has longer ones, or mixes them
 PLAIN = re.compile(r"[A-Z]{0,20}[a-z]{0,20}(?:[A-Z][a-z]{1,20}){0,3}[0-9]{0,4}")
 
 
 class Sought(NamedTuple):
-    """A secret that is looked for."""
+    """A secret to search for."""
 
     text: str
-    #: whether its beginnings and ends are, too
+    #: whether to search for its beginnings and ends too
     parts: bool = True
 
 
 def masked(text: str, endpoint: Endpoint, limit: int) -> str:
-    """Return the beginning of a text, with no secret of an endpoint in it, nor a beginning or an end of one.
+    """Return the beginning of a text without any secret of an endpoint, nor a beginning or an end of one.
 
     Args:
-        limit: characters.
+        limit: most characters.
     """
     return _masked(text, _secrets(endpoint), limit)
 
 
 def masked_error(text: str, endpoints: Iterable[Endpoint], others: Iterable[str] = ()) -> str:
-    """Return the beginning of an error of the scanner, with no secret of several endpoints in it, nor other ones."""
+    """Return the beginning of a scanner error without any secret of the endpoints, nor any of `others`."""
     secrets = (secret for endpoint in endpoints for secret in _secrets(endpoint))
-    # a name of a user is among the others, and may be a word
+    # a user name is among the others, and may be an ordinary word
     return _masked(text, chain(secrets, (Sought(other, not _is_plain(other)) for other in others)), ERROR_MAX)
 
 
@@ -70,7 +70,7 @@ def _masked(text: str, found: Iterable[Sought], limit: int) -> str:
     start = text[: 4 * limit + room]
     spans = merged(chain.from_iterable(_spans(view, secrets) for view in views(start)))
     end = len(start)
-    if len(text) > end:  # it was cut, and may end in a part of a secret that is too short to be masked
+    if len(text) > end:  # it was cut, and may end in a part of a secret too short to be masked
         end = max(end - room, spans[-1][1] if spans else 0)
     parts: list[str] = []
     last = 0
@@ -81,7 +81,7 @@ def _masked(text: str, found: Iterable[Sought], limit: int) -> str:
 
 
 def _spans(view: View, secrets: Iterable[Sought]) -> Iterator[tuple[int, int]]:
-    """Yield where secrets stand in the text of a view."""
+    """Yield the places of secrets in the original text of a view."""
     for secret in secrets:
         for form in _forms(secret.text):
             least = min(PART, len(form)) if secret.parts else len(form)
@@ -97,23 +97,23 @@ def _forms(secret: str) -> tuple[str, ...]:
 
 
 def shown(text: str) -> str:
-    """Return what somebody wrote where no secret belongs; *** if it looks like one all the same."""
+    """Return a value of a setting that is not a secret; *** if it looks like one."""
     long = [word for word in re.split(r"[\s,;]+", text) if len(word) >= CREDENTIAL]
     return MASK if SIGNS.search(text) or not all(map(WORD.fullmatch, long)) else text
 
 
 def shown_name(text: str) -> str:
-    """Return the name of what was to hold a secret, a variable or a file; *** if it looks like the secret itself."""
+    """Return the name of a variable or file for a secret; *** if it looks like the secret itself."""
     return text if NAME.fullmatch(text) else shown(text)
 
 
 def _is_plain(text: str) -> bool:
-    """Say whether a text is made of words, as no key is."""
+    """Return whether a text consists of ordinary words, unlike a key."""
     return all(PLAIN.fullmatch(word) for word in re.split(r"[^A-Za-z0-9]+", unquote(text)))
 
 
 def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
-    """Yield what must not be shown of an endpoint; of its URL (a receiver echoes the path) all but scheme and host."""
+    """Yield an endpoint's secrets, including all of its URL but scheme and host (a receiver may echo the path)."""
     for secret in endpoint.secrets:
         yield from map(Sought, _of_key(secret.reveal()))
     for header in endpoint.headers.values():
@@ -128,14 +128,14 @@ def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
 
 
 def _of_url(least: int, *parts: str) -> Iterator[Sought]:
-    """Yield parts of a URL; beginnings and ends are looked for of those that are no path and have no words, such as
-    services, which any text may have."""
+    """Yield parts of a URL; beginnings and ends are searched only for those that are not a path and not words such as
+    services, which any text may contain."""
     for part in _credentials(*parts):
         yield Sought(part, len(part) >= least and not re.search("[/?&=]", part) and not _is_plain(part))
 
 
 def _of_key(secret: str) -> Iterator[str]:
-    """Yield a signing secret, and the forms in which its receiver may have it."""
+    """Yield a signing secret and the forms in which its receiver may have it."""
     yield secret
     if secret.startswith((WHSEC, WHSK)):
         yield from _credentials(secret.partition("_")[2])
@@ -145,7 +145,7 @@ def _of_key(secret: str) -> Iterator[str]:
 
 
 def _of_header(value: str) -> Iterator[str]:
-    """Yield a header's value, its words, and its credentials (RFC 9110 section 11.4), also read (RFC 7617)."""
+    """Yield a header's value, its words, and its credentials (RFC 9110 section 11.4), also decoded (RFC 7617)."""
     yield value
     yield from _credentials(*value.split())
     scheme, _, credentials = value.partition(" ")
@@ -158,5 +158,5 @@ def _of_header(value: str) -> Iterator[str]:
 
 
 def _credentials(*parts: str) -> Iterator[str]:
-    """Yield what of some texts is long enough, as it is and decoded."""
+    """Yield the texts that are long enough, raw and percent-decoded."""
     yield from (form for part in parts for form in (part, unquote(part)) if len(form) >= CREDENTIAL)

@@ -1,7 +1,7 @@
-"""The way of an event, in order: `accept` on the scan's side, `deliver` on the sending side.
+"""The path of an event, in order: `accept` on the scan's side, `deliver` on the sending side.
 
 accept:   event -> endpoints that want it -> outbox (committed)
-deliver:  batch (of one, mostly) -> format -> sign -> send -> judge -> decide -> outbox (settled)
+deliver:  batch (mostly of one) -> format -> sign -> send -> judge -> decide -> outbox (settled)
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ from sfwebhooks.signing import sign
 #: epoch seconds
 Clock = Callable[[], float]
 
-#: characters of a reply that the delivery log keeps
+#: most characters of a reply in the delivery log
 EXCERPT = 1024
-#: and, of one to a large batch, for each of its deliveries
+#: and least for each delivery of a large batch
 EXCERPT_LEAST = 64
-#: short replies whose excerpts are remembered
+#: most short replies whose excerpts are cached
 EXCERPTS_MAX = 32
 
 
 def uptime() -> float:
-    """Return seconds that nobody sets, and that go on while the machine sleeps, where the system has them."""
+    """Return seconds of a clock that cannot be set and, where supported, continues while the machine sleeps."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 @dataclass
 class Line:
-    """An endpoint as the sending side has it: its settings, its connections, its health."""
+    """An endpoint on the sending side: its settings, its connections, its health."""
 
     endpoint: Endpoint
     sender: Sender
     health: Health = field(default_factory=Health)
-    #: the health as the outbox has it
+    #: the health as written to the outbox
     written: Health = field(default_factory=Health)
     orders: Orders = field(default_factory=Orders)
-    #: attempts that are under way
+    #: attempts in flight
     in_flight: int = 0
     #: whether this process has tried it
     tried: bool = False
-    #: seconds by a clock that nobody sets
+    #: seconds by a clock that cannot be set
     steady: Clock = uptime
-    #: halves of requests that were split, which go before anything else
+    #: halves of split requests, which are sent before anything else
     pieces: list[Batch] = field(default_factory=list)
-    #: why the last attempt failed, as it was logged; empty after a success
+    #: logged reason of the last failed attempt; empty after a success
     logged: str = ""
     #: short reply -> its excerpt
     _excerpts: dict[bytes, str] = field(default_factory=dict, repr=False)
@@ -83,16 +83,16 @@ class Line:
 
     @property
     def longest_wait(self) -> float:
-        """Seconds that nothing can have to wait for its next attempt."""
+        """Upper bound for the wait until a delivery's next attempt, in seconds."""
         return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max)) * 2
 
     @cached_property
     def hurried_queue(self) -> Queue:
-        """The same where nothing waits for a batch to fill."""
+        """The same without waiting for a batch to fill."""
         return replace(self.queue, wait=0.0)
 
     def excerpt(self, reply: Reply) -> str:
-        """Return what may be kept of a reply. Most are short and all the same, and are not searched again."""
+        """Return the masked excerpt of a reply. Most are short and equal, and are masked only once."""
         key = reply.body if len(reply.body) <= EXCERPT_LEAST and not reply.detail else None
         if key is None or key not in self._excerpts:
             shown = excerpt(reply, self.endpoint)
@@ -106,7 +106,7 @@ class Line:
         return self.health.may_send(now) and now >= self.orders.paused_until
 
     def learn(self, verdict: Verdict, now: float, batch: Batch) -> Change:
-        """Let the health follow a verdict on a request, one thread at a time; return what that changed."""
+        """Update the health by a verdict on a request, one thread at a time; return the change."""
         with self._guard:
             before = self.health
             split = is_split(batch, verdict, self.endpoint.retry_schedule, before.healthy)
@@ -116,25 +116,25 @@ class Line:
             return change
 
     def look_at_outage(self) -> None:
-        """Let a disabled endpoint, which is never probed, grow as old as one whose probes fail."""
+        """Count a disabled endpoint, which is never probed, as if its probes failed."""
         with self._guard:
             if self.health.condition is Condition.DISABLED:
                 self.health = self.health.dark_for_longer(self.steady())
 
     def report(self, now: float) -> None:
-        """Note that an alert about the health of now was committed."""
+        """Record that an alert about the current health was committed."""
         with self._guard:
             self.health = self.health.reported(now)
 
     def obey(self, orders: Orders) -> None:
-        """Follow what an operator says of the endpoint."""
+        """Follow the operator's orders for the endpoint."""
         with self._guard:
             if orders.resets != self.orders.resets:
                 self.health = self.health.reopened(self.health.fingerprint)
             self.orders = orders
 
     def open(self) -> None:
-        """Let the next delivery go, whatever the health says."""
+        """Allow the next delivery, whatever the health says."""
         with self._guard:
             self.health = replace(self.health, open_at=0.0)
 
@@ -146,10 +146,10 @@ def accept(
     now: float,
     backfilled: bool = False,
 ) -> int:
-    """Commit the deliveries that some events cause; return how many are new.
+    """Commit the deliveries of some events; return how many are new.
 
     Args:
-        backfilled: the events are of a scan that is over, and are marked so.
+        backfilled: the events are of a past scan, and are marked as such.
 
     Raises:
         OutboxError: nothing was committed.
@@ -168,7 +168,7 @@ def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tupl
 def deliver(
     batch: Batch, line: Line, clock: Clock, making: AbstractContextManager[None] | None = None
 ) -> tuple[Attempt, list[Settlement], Change]:
-    """Make one attempt; return what it was, what becomes of each delivery, and how the line's health followed.
+    """Make one attempt; return it with the settlement of each delivery and the change of the line's health.
 
     Args:
         making: entered while the message is rendered.
@@ -193,6 +193,6 @@ def deliver(
 
 
 def excerpt(reply: Reply, endpoint: Endpoint) -> str:
-    """Return the reply's first characters, or the failure in words, in one line, with the endpoint's secrets masked."""
+    """Return the beginning of the reply, or the failure in words, in one line, with the endpoint's secrets masked."""
     text = clean_text(reply.detail or reply.words)
     return printable(masked(" ".join(text.split()), endpoint, EXCERPT))

@@ -1,10 +1,10 @@
-"""Decide, without doing anything: a Reply becomes a Verdict, and that, with what is known, a Settlement.
+"""Pure decisions: a Reply comes in and becomes a Verdict, which with the delivery's history becomes a Settlement.
 
 reply -> judge (what does it mean?) -> decide (what happens to each delivery?) -> outbox.settle
 
-A refusal (4xx, 3xx) does not say whether the message or its endpoint is at fault. The endpoint's other messages do:
-once one of them was delivered after the first refusal, the refused message is at fault, and its third refusal is its
-last.
+A refusal (4xx, 3xx) does not show whether the message or its endpoint is at fault. The endpoint's other messages do:
+once one of them was delivered after the first refusal, the refused message is at fault, and its third refusal makes it
+dead.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from sfwebhooks.health import Change
 
 #: the longest wait that a receiver's Retry-After can ask for, in seconds
 RETRY_AFTER_MAX = 3600.0
-#: seconds to wait where a receiver asks for a wait in a way that cannot be read
+#: seconds to wait if a receiver's Retry-After cannot be read
 CAUTIOUS_WAIT = 60.0
-#: a number of seconds as receivers write it, in place of RFC 9110's whole one: 292.05, 120s, +120
+#: a number of seconds as receivers write it instead of RFC 9110's integer: 292.05, 120s, +120
 SECONDS = re.compile(r"\+?(\d{1,15}|\d{1,15}\.\d{0,15}|\.\d{1,15})[ \t]*(?:s|secs?|seconds?)?", re.I | re.A)
-#: of each wait, at most this part is added at random
+#: largest random addition to a wait, as a fraction of it
 JITTER = 0.2
-#: refusals of a message that is at fault itself, before it is dead
+#: refusals after which a message that is at fault is dead
 REFUSALS_MAX = 3
-#: seconds before a refused message is tried again, where the schedule has no waits
+#: seconds before a refused message is tried again if the schedule is empty
 REFUSED_WAITS = (5.0, 60.0)
 #: seconds before a message is tried again after this process lacked a resource
 SHORTAGE_SECONDS = 5.0
-#: how the reason of a delivery begins whose request was split, and that was in no request since
+#: prefix of the reason of a delivery whose request was split and that was not sent since
 SPLIT = "split: "
 
 RETRY_STATUS = frozenset({408, 409, 425, 429})
@@ -58,7 +58,7 @@ OUTCOME_OF_FAILURE = {
 
 
 class State(str, Enum):
-    """Where a delivery is; the diagram stands in `outbox/outbox`."""
+    """The state of a delivery; for the diagram see `outbox/outbox`."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
@@ -67,25 +67,25 @@ class State(str, Enum):
 
 
 class DeadReason(str, Enum):
-    """Why a delivery is dead; in the outbox what the receiver said last may follow it after a colon."""
+    """Why a delivery is dead; in the outbox the reason of the last attempt may follow after a colon."""
 
-    #: the receiver takes other messages, and refused this one three times
+    #: the receiver accepts other messages and refused this one three times
     REFUSED = "refused"
     #: it failed as often as its endpoint's schedule allows, while the endpoint was healthy
     RETRIES = "retries_exhausted"
-    #: it waited longer than its endpoint's max_age, and the endpoint took nothing
+    #: it waited longer than its endpoint's max_age, and the endpoint accepted nothing
     EXPIRED = "expired"
     #: a process died, or raised, three times while it built this message
     CRASHED = "crashed_sender"
-    #: the settings no longer have its endpoint, and it waited as long
+    #: its endpoint is no longer in the settings, and it waited longer than max_age
     REMOVED = "endpoint_removed"
-    #: an operator ended it
+    #: an operator dropped it
     DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """What becomes of a delivery after an attempt."""
+    """The new state of a delivery after an attempt."""
 
     state: State
     reason: str
@@ -93,16 +93,16 @@ class Settlement:
     due_at: float
     #: whether the attempt uses up a retry
     counts: bool
-    #: id of the batch in which it goes out from now on; empty: as before
+    #: id of its batch from now on; empty: as before
     batch: str = ""
     #: whether the attempt counts as a refusal of this message
     refused: bool = False
-    #: the endpoint's era in which it was refused first, alone or with others; None: it was not refused, or before
+    #: the endpoint's era of its first refusal, alone or with others; None: not refused, or refused before
     refused_in: int | None = None
 
 
 def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict:
-    """Return what a reply means where its format has no opinion: the table of every status and failure.
+    """Return the meaning of a reply unless its format decides: the table of all statuses and failures.
 
     Args:
         now: epoch seconds.
@@ -110,7 +110,7 @@ def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict
     """
     if reply.failure:
         outcome = OUTCOME_OF_FAILURE[reply.failure]
-        wait = retry_after(reply.headers, now, longest)  # a proxy's
+        wait = retry_after(reply.headers, now, longest)  # from a proxy
         return Verdict(outcome, reply.failure.value, SHORTAGE_SECONDS if outcome is Outcome.SHORTAGE else wait)
     status = reply.status or 0
     reason = f"http_{status}"
@@ -124,7 +124,7 @@ def judge(reply: Reply, now: float, longest: float = RETRY_AFTER_MAX) -> Verdict
 
 
 def _asked_wait(reply: Reply, now: float, longest: float) -> float | None:
-    """Return the longer one of the waits that a reply asks for in its header and, with 429, in its body."""
+    """Return the longer one of the waits in a reply's header and, with 429, in its body."""
     waits = [retry_after(reply.headers, now, longest)]
     if reply.status == 429:
         waits.append(_retry_after_in(reply.body, longest))
@@ -132,7 +132,7 @@ def _asked_wait(reply: Reply, now: float, longest: float) -> float | None:
 
 
 def _retry_after_in(body: bytes, longest: float) -> float | None:
-    """Return the wait in seconds of Discord's form: {"retry_after": 0.65, ...}."""
+    """Return the wait in seconds in Discord's form: {"retry_after": 0.65, ...}."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -140,7 +140,7 @@ def _retry_after_in(body: bytes, longest: float) -> float | None:
     wait = said.get("retry_after") if isinstance(said, dict) else None
     if isinstance(wait, str):
         wait = _seconds(wait)
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:  # nor is NaN
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:  # excludes NaN too
         return None
     return float(min(wait, longest))
 
@@ -148,8 +148,8 @@ def _retry_after_in(body: bytes, longest: float) -> float | None:
 def retry_after(headers: Mapping[str, str], now: float, longest: float = RETRY_AFTER_MAX) -> float | None:
     """Return the wait in seconds that Retry-After asks for (RFC 9110 section 10.2.3), at most `longest`.
 
-    Of several the longest counts, of a fraction the next whole number. The date form is read against the receiver's own
-    clock (Date), where it sends one. A receiver whose form cannot be read asks for a wait all the same.
+    The longest of several counts, and fractions are rounded up. A date is compared with the receiver's own clock (Date)
+    if it sends one. An unreadable value asks for a default wait.
     """
     text = headers.get("Retry-After")
     if text is None:
@@ -162,7 +162,7 @@ def retry_after(headers: Mapping[str, str], now: float, longest: float = RETRY_A
 
 
 def _seconds(text: str) -> float | None:
-    """Return the longest of some numbers of seconds, rounded up, or None if it is not only them."""
+    """Return the largest of some numbers of seconds, rounded up, or None if the text has anything else."""
     if text.isascii() and text.isdigit():
         return float(text)
     found = [SECONDS.fullmatch(part.strip()) for part in text.split(",")]
@@ -171,8 +171,8 @@ def _seconds(text: str) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    """Return the epoch seconds of a date of HTTP, or of ISO 8601."""
-    text = re.sub(r"Z$", "+00:00", text.strip())  # which fromisoformat takes from Python 3.11 on
+    """Return the epoch seconds of an HTTP or ISO 8601 date."""
+    text = re.sub(r"Z$", "+00:00", text.strip())  # fromisoformat accepts Z only from Python 3.11 on
     for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = read(text)
@@ -183,7 +183,7 @@ def _moment(text: str) -> float | None:
 
 
 def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Change, now: float) -> list[Settlement]:
-    """Return what becomes of each delivery of a request.
+    """Return the settlement of each delivery of a request.
 
     Args:
         schedule: seconds before each retry; after the last one the delivery is dead.
@@ -196,10 +196,10 @@ def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Ch
 
 
 def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy: bool) -> bool:
-    """Say whether a request of several goes on in two halves, until it is known which message is meant.
+    """Return whether a request of several continues in two halves, to find the message at fault.
 
-    Its members stay together until a reply was read, or their retries run out: then no message dies for another one.
-    The last retry is that of the halves.
+    Its members stay together until they are refused or their retries run out, so no message dies for another one. The
+    halves get the last retry.
     """
     if len(batch.deliveries) == 1:
         return False
@@ -211,17 +211,17 @@ def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy:
 
 
 def is_at_fault(batch: Batch, verdict: Verdict, era: int) -> bool:
-    """Say whether a refused message is at fault itself: its endpoint took another one after its first refusal.
+    """Return whether a refused message is itself at fault: its endpoint accepted another one after its first refusal.
 
     Args:
-        era: of the endpoint (`Health.era`).
+        era: current era of the endpoint (`Health.era`).
     """
     refused_in = batch.deliveries[0].refused_in
     return verdict.outcome is Outcome.REFUSED and refused_in is not None and era > refused_in
 
 
 def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int, now: float) -> list[Settlement]:
-    """Return the settlements of a request that is split: what was refused is tried at once, other failures wait."""
+    """Return the settlements of a split request: refused deliveries are tried at once, other failures wait."""
     counts = verdict.outcome is Outcome.RETRY and batch.attempts < len(schedule)
     wait = _wait(schedule, batch.attempts, verdict) if counts else 0.0
     refused_in = era if verdict.outcome is Outcome.REFUSED else None
@@ -235,10 +235,10 @@ def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int,
 def _settlement(
     first: Delivery, attempts: int, verdict: Verdict, schedule: Sequence[float], change: Change, now: float
 ) -> Settlement:
-    """Return what becomes of the deliveries of a request that stay together.
+    """Return the settlement of the deliveries of a request that is not split.
 
     Args:
-        first: one of them; if the request was refused it is the only one.
+        first: the first delivery; the only one if the request was refused.
         attempts: attempts that counted before this one.
     """
     outcome, reason, health = verdict.outcome, verdict.reason, change.after
@@ -250,8 +250,8 @@ def _settlement(
         return _refused(first, verdict, schedule, change, now)
     if outcome is not Outcome.RETRY or not health.healthy:
         return Settlement(State.WAITING, reason, now, counts=False)
-    # if nothing else was delivered since the first attempt at this one, it is the endpoint, and a short schedule is no
-    # reason to stop
+    # if nothing else was delivered since the first attempt at this one, the endpoint is at fault, and a short schedule
+    # must not end the retries
     alone = attempts >= len(schedule) and health.failures <= attempts
     if alone or not schedule:
         return Settlement(State.DEAD, f"{DeadReason.RETRIES.value}: {reason}", now, counts=True)
@@ -259,10 +259,10 @@ def _settlement(
 
 
 def _refused(delivery: Delivery, verdict: Verdict, schedule: Sequence[float], change: Change, now: float) -> Settlement:
-    """Return what becomes of a refused message: set aside, or dead if it is at fault itself and was refused before."""
+    """Return the settlement of a refused message: set aside, or dead if it is at fault and has been refused enough."""
     before, after = change
     first = delivery.refused_in is None
-    counts = not delivery.refusals or before.healthy  # what a probe is told is mostly about the endpoint
+    counts = not delivery.refusals or before.healthy  # a refused probe says more about the endpoint
     refusals = delivery.refusals + counts
     reason = f"{DeadReason.REFUSED.value}: {verdict.reason}"
     if is_at_fault(Batch((delivery,)), verdict, after.era) and refusals >= REFUSALS_MAX:
@@ -274,13 +274,13 @@ def _refused(delivery: Delivery, verdict: Verdict, schedule: Sequence[float], ch
 
 
 def _wait(schedule: Sequence[float], tries: int, verdict: Verdict) -> float:
-    """Return the seconds until the next try after so many before; jitter only adds, and a receiver's wait is kept."""
+    """Return the seconds until the next try after `tries`; jitter only adds, and a receiver's wait is respected."""
     wait = schedule[min(tries, len(schedule) - 1)] if schedule else 0.0
     return max(wait * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
 
 
 def in_batch(settlements: Sequence[Settlement], batch: Batch) -> list[Settlement]:
-    """Return settlements of an endpoint that takes batches: what waits comes again in the batch that it was in."""
+    """Return settlements for an endpoint that takes batches: waiting deliveries are repeated in the same batch."""
     return [
         replace(one, batch=batch.id) if one.state is State.WAITING and not one.batch else one for one in settlements
     ]

@@ -1,5 +1,6 @@
-"""Where pieces of a text stand in another one, in linear time whatever either of them is: a receiver chooses what it
-says, and Python's own search (before 3.10) and regular expressions can be made to search for hours.
+"""Search in linear time: a piece and a text come in, the places of the piece, or of its parts, go out.
+
+A receiver chooses its text, and can make Python's own search (before 3.10) and regular expressions run for hours.
 """
 
 from __future__ import annotations
@@ -7,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-#: a beginning or an end of a piece is found from so many characters on
+#: least characters of a beginning or an end of a piece that is found
 PART = 8
 
 
 def beginnings(piece: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield each place at which a piece stands in a text, or its beginning of PART characters or more, and how many.
+    """Yield each place of a piece in a text, or of its beginning of at least PART characters, and the matched length.
 
-    It is the search with Z values (Gusfield 1997, section 1.3), which looks only where the first characters stand.
+    This is the search with Z values (Gusfield 1997, section 1.3), limited to places of the first characters.
     """
-    piece = piece[: len(text) + 1]  # of more than that nothing can be there
+    piece = piece[: len(text) + 1]  # more cannot match
     first, repeats, begin, end = piece[:PART], [0], 0, 0
     at = text.find(first) if first else -1
     while at >= 0:
@@ -31,13 +32,13 @@ def beginnings(piece: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def ends(piece: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the same of the ends of a piece."""
+    """Yield the same for the ends of a piece."""
     for at, length in beginnings(piece[::-1], text[::-1]):
         yield len(text) - at - length, length
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans (begin, end) in their order, as one where they overlap or touch."""
+    """Return spans (begin, end) in order, with overlapping and adjacent ones merged."""
     found: list[tuple[int, int]] = []
     for begin, end in sorted(spans):
         if found and begin <= found[-1][1]:
@@ -48,7 +49,7 @@ def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _end(piece: str, text: str, at: int, known: int) -> int:
-    """Return where a piece that begins at a place, with so many characters that are known to fit, ends."""
+    """Return the end of the match of a piece at a place, of which `known` characters are known to match."""
     length, most = known, min(len(piece), len(text) - at)
     while length < most and text[at + length] == piece[length]:
         length += 1
@@ -57,7 +58,7 @@ def _end(piece: str, text: str, at: int, known: int) -> int:
 
 @lru_cache(maxsize=64)
 def _repeats(piece: str) -> list[int]:
-    """Return for each place of a piece how many characters from there on are as at its beginning."""
+    """Return for each place of a piece the length of its common prefix with the whole piece (Z values)."""
     found, begin, end = [len(piece)], 0, 0
     for at in range(1, len(piece)):
         known = min(found[at - begin], end - at) if at < end else 0

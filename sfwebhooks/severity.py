@@ -1,8 +1,8 @@
-"""How bad a finding is: the host's event type goes in, a Severity and the special names of the catalogue come out.
+"""The severity of a finding: the host's event type comes in, a Severity and the special names of the catalogue go out.
 
-The scanner itself does not say it (no stock module sets `event.risk`), so one table does, for every type of the host.
-Read it as a SOC analyst: critical and high wake somebody up, medium is worth a look in the morning, low is hygiene,
-info is inventory. `pipeline` asks here once per scanner event; overrides of the INI file come before it.
+The scanner itself has no severities (no stock module sets `event.risk`), so one table defines them for all its types.
+Read it as a SOC analyst: critical and high page somebody, medium is worth a look in the morning, low is hygiene, info
+is inventory.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from enum import IntEnum
 
 
 class Severity(IntEnum):
-    """How urgent something is; a greater value is worse."""
+    """The urgency of an event; a greater value is worse."""
 
-    #: a fact about the target
+    #: inventory of the target
     INFO = 0
-    #: hygiene: mend it some time
+    #: hygiene: fix it at some point
     LOW = 1
     #: worth a look
     MEDIUM = 2
     #: somebody should act now
     HIGH = 3
-    #: the target is broken into, or can be at once
+    #: the target is compromised, or can be at once
     CRITICAL = 4
 
     @property
     def label(self) -> str:
-        """The word for it in messages and in the configuration."""
+        """Its name in messages and in the configuration."""
         return LABELS[self]
 
     @classmethod
@@ -35,7 +35,7 @@ class Severity(IntEnum):
         """Read a label, in any case.
 
         Raises:
-            ValueError: the text is no label; the message names those that are.
+            ValueError: the text is not a label; the message lists the labels.
         """
         # lower, not upper: "h\u0131gh".upper() is HIGH, with a dotless i.
         by_label = {severity.label: severity for severity in cls}
@@ -45,32 +45,32 @@ class Severity(IntEnum):
             raise ValueError(f"accepted: {', '.join(by_label)}") from None
 
 
-#: an enum makes its name anew each time, which takes as long as all else of a small message
+#: built once: an enum computes its name on each access, which takes as long as the rest of a small message
 LABELS = {severity: severity.name.lower() for severity in Severity}
 
 
 #: every event type of the host exactly once (tests/host compares it with `SpiderFootDb.eventDetails`)
 GROUPS = (
-    # An entry in zone-h's list of special defacements: somebody was in, and everybody can see it.
+    # An entry in zone-h's list of special defacements: an intruder was in, visible to everybody.
     (Severity.CRITICAL, "VULNERABILITY_CVE_CRITICAL DEFACED_INTERNET_NAME"),
-    # Not critical, since other sites can share the address and be the ones defaced.
+    # Not critical, since the defaced site may be another one at the same address.
     (Severity.HIGH, "VULNERABILITY_CVE_HIGH DEFACED_IPADDR"),
     # The target's own machines; a netblock here is one that the target owns.
     (Severity.HIGH, "MALICIOUS_INTERNET_NAME MALICIOUS_IPADDR MALICIOUS_NETBLOCK"),
-    # What an attacker logs in with, but mostly from dumps that are years old: high, not critical.
+    # Credentials to log in with, but mostly from dumps that are years old: high, not critical.
     (Severity.HIGH, "PASSWORD_COMPROMISED HASH_COMPROMISED ACCOUNT_EXTERNAL_OWNED_COMPROMISED"),
     # Passed the Luhn check, and the host looks for it only on leak and darknet pages.
     (Severity.HIGH, "CREDIT_CARD_NUMBER"),
-    # The affiliate here is a cloud name, mostly one that the target's own DNS points at: who claims it speaks for
-    # the target.
+    # The affiliate here is a cloud name, mostly one that the target's own DNS points to: an attacker who claims it
+    # speaks for the target.
     (Severity.HIGH, "AFFILIATE_INTERNET_NAME_HIJACKABLE CLOUD_STORAGE_BUCKET_OPEN"),
     # GENERAL has no rating: the host found no score for the CVE, or a checker complained. From trivial to terrible.
-    # DISCLOSURE is a listing at a bug bounty site, often long mended.
+    # DISCLOSURE is a listing at a bug bounty site, often fixed long ago.
     (Severity.MEDIUM, "VULNERABILITY_CVE_MEDIUM VULNERABILITY_GENERAL VULNERABILITY_DISCLOSURE"),
     # Others were hit, but the target links to them, loads from them or shares a server with them.
     (Severity.MEDIUM, "MALICIOUS_AFFILIATE_INTERNET_NAME DEFACED_AFFILIATE_INTERNET_NAME DEFACED_AFFILIATE_IPADDR"),
     (Severity.MEDIUM, "DEFACED_COHOST"),
-    # Fraud scores and abuse reports about an identity: nothing says that a machine is infected.
+    # Fraud scores and abuse reports about an identity: no evidence of an infected machine.
     (Severity.MEDIUM, "MALICIOUS_EMAILADDR MALICIOUS_BITCOIN_ADDRESS"),
     # On a blocklist for any reason, spam and open proxies included. The serious reasons come as MALICIOUS_* too.
     (Severity.MEDIUM, "BLACKLISTED_INTERNET_NAME BLACKLISTED_IPADDR BLACKLISTED_NETBLOCK"),
@@ -78,7 +78,7 @@ GROUPS = (
     (Severity.MEDIUM, "EMAILADDR_COMPROMISED PHONE_NUMBER_COMPROMISED ACCOUNT_EXTERNAL_USER_SHARED_COMPROMISED"),
     # LeakIX and Onyphe give the leaked content without a URL, so it weighs as much as the URL.
     (Severity.MEDIUM, "LEAKSITE_URL LEAKSITE_CONTENT DARKNET_MENTION_URL"),
-    # Anonymous traffic leaves from here, or would be relayed; the host does not say whether it is an affiliate.
+    # Anonymous traffic leaves from here or would be relayed; the host does not say whether it is an affiliate.
     (Severity.MEDIUM, "TOR_EXIT_NODE PROXY_HOST"),
     # A domain that the target refers to and anybody can register; backup copies that show source and passwords;
     # a certificate that visitors are already warned about.
@@ -91,16 +91,16 @@ GROUPS = (
     (Severity.LOW, "BLACKLISTED_SUBNET"),
     # Mostly unwanted callers.
     (Severity.LOW, "MALICIOUS_PHONE_NUMBER"),
-    # The page behind a DARKNET_MENTION_URL, which has been told already.
+    # The page behind a DARKNET_MENTION_URL, which is a finding already.
     (Severity.LOW, "DARKNET_MENTION_CONTENT"),
     # Could be phishing in the making; most lookalikes are parked, and there are dozens.
     (Severity.LOW, "SIMILARDOMAIN"),
-    # Personal data, though IBANs stand on every invoice.
+    # Personal data, although IBANs are on every invoice.
     (Severity.LOW, "IBAN_NUMBER DATE_HUMAN_DOB"),
     (Severity.LOW, "SSL_CERTIFICATE_EXPIRING SSL_CERTIFICATE_MISMATCH"),
-    # What the target tells about its inside; an edit at Wikipedia gives its outgoing address away.
+    # Leaks about the target's internals; an edit at Wikipedia reveals its outgoing address.
     (Severity.LOW, "ERROR_MESSAGE INTERNAL_IP_ADDRESS WIKIPEDIA_PAGE_EDIT INTERESTING_FILE INTERESTING_FILE_HISTORIC"),
-    # Where an attacker would begin. Ports that should never be open are found by the host's correlation rules.
+    # Starting points for an attacker. The host's correlation rules find ports that should never be open.
     (Severity.LOW, "TCP_PORT_OPEN UDP_PORT_OPEN VPN_HOST URL_PASSWORD URL_UPLOAD URL_FLASH URL_JAVA_APPLET"),
     (Severity.INFO, "ROOT"),
     # Names and addresses of the target, and who runs them.
@@ -126,7 +126,7 @@ GROUPS = (
         WEBSERVER_HTTPHEADERS WEBSERVER_STRANGEHEADER WEBSERVER_TECHNOLOGY WEB_ANALYTICS_ID WIFI_ACCESS_POINT
         SSL_CERTIFICATE_ISSUED SSL_CERTIFICATE_ISSUER SSL_CERTIFICATE_RAW""",
     ),
-    # Web pages. The HISTORIC ones stand in an archive only, so nobody can use what was on them.
+    # Web pages. The HISTORIC ones exist only in an archive, so their content cannot be exploited.
     (
         Severity.INFO,
         """HTTP_CODE LINKED_URL_EXTERNAL LINKED_URL_INTERNAL TARGET_WEB_CONTENT TARGET_WEB_CONTENT_TYPE
@@ -147,7 +147,7 @@ GROUPS = (
 )
 SEVERITY_OF_TYPE = {host_type: severity for severity, names in GROUPS for host_type in names.split()}
 
-#: for types that only a newer host has: the first pattern that fits the type's beginning decides
+#: for types of newer hosts: the first pattern that matches the start of the type decides
 PATTERNS = tuple(
     (re.compile(pattern), severity)
     for pattern, severity in (
@@ -164,20 +164,20 @@ PATTERNS = tuple(
 )
 RISK_BOUNDS = ((90, Severity.CRITICAL), (70, Severity.HIGH), (40, Severity.MEDIUM), (10, Severity.LOW))
 
-# What counts as malware or a threat detected: the target's own hosts, addresses and netblocks are called malicious,
-# or are defaced, which proves an intruder. Not neighbours (affiliates, co-hosts, subnets, the AS): whoever is paged for
-# each infected stranger on a shared server soon stops reading. Not identities (e-mail, phone, coin addresses): that
-# is reputation. Not BLACKLISTED_*: the host's blocklist modules send MALICIOUS_* beside it where the reason is a
-# threat, so it would double those and add mere mail policy.
+# Malware or a threat detected: the target's own hosts, addresses and netblocks are reported as malicious or are
+# defaced, which proves an intruder. Not neighbours (affiliates, co-hosts, subnets, the AS): people who are paged for
+# each infected stranger on a shared server soon stop reading. Not identities (e-mail, phone, coin addresses): that is
+# reputation. Not BLACKLISTED_*: if the reason is a threat, the host's blocklist modules send MALICIOUS_* as well, so it
+# would duplicate those and add mere mail policy.
 THREAT = re.compile(r"(MALICIOUS|DEFACED)_(?!AFFILIATE|CO_?HOST|SUBNET|ASN|EMAILADDR|PHONE_NUMBER|\w+COIN_|ETHEREUM_)")
 
 
 def severity_of(host_type: str, risk: int = 0) -> Severity:
-    """Return how urgent a finding is.
+    """Return the severity of a finding.
 
     Args:
         host_type: the host's event type, such as VULNERABILITY_CVE_HIGH.
-        risk: 0-100 as a module set it, 0 if none did; it raises the severity of the type and never lowers it.
+        risk: 0-100 as set by a module, 0 by default; it can raise the severity of the type but never lowers it.
     """
     severity = SEVERITY_OF_TYPE.get(host_type)
     if severity is None:
@@ -186,7 +186,7 @@ def severity_of(host_type: str, risk: int = 0) -> Severity:
 
 
 def special_of(host_type: str) -> str | None:
-    """Return vulnerability_found or malware_detected for a type that is one, else None."""
+    """Return vulnerability_found or malware_detected if the type is one of them, else None."""
     try:
         return _SPECIAL_OF_TYPE[host_type]
     except KeyError:

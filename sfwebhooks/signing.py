@@ -1,8 +1,8 @@
-"""Sign a message: content and a delivery come in, the Request that goes out byte for byte leaves.
+"""Signing: content and a delivery come in, the Request that is sent byte for byte goes out.
 
-Two signatures stand side by side: `X-SpiderFoot-Signature`, or what the endpoint's `formats/naming` calls it, as both
-guides have it (hex HMAC-SHA256 of the raw body), and `webhook-signature` of Standard Webhooks
-(https://www.standardwebhooks.com, v1 and v1a).
+It has two signatures: `X-SpiderFoot-Signature`, or its name in the endpoint's `formats/naming`, as in both guides (hex
+HMAC-SHA256 of the raw body), and `webhook-signature` of Standard Webhooks (https://www.standardwebhooks.com, v1 and
+v1a).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.naming import NAMINGS, event_name, naming_of
 from sfwebhooks.signing_keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
-#: seconds that a timestamp may be off (Standard Webhooks libraries: five minutes)
+#: largest accepted deviation of a timestamp, in seconds (Standard Webhooks libraries: five minutes)
 TOLERANCE_SECONDS = 300
-#: signatures of one message that are looked at: each costs a hash of the body, and anybody may send many
+#: most signatures of a message that are checked: each costs a hash of the body, and anybody may send many
 SIGNATURES_MAX = 32
-#: headers of a signature of Standard Webhooks
+#: headers of a Standard Webhooks signature
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What goes out: the bytes that were signed, and all headers. Holds secrets; never shown."""
+    """The request to send: the signed bytes and all headers. Contains secrets; never shown."""
 
     url: Secret
     headers: dict[str, str] = field(repr=False)
@@ -41,7 +41,7 @@ def sign(content: Content, sent: Delivery | Batch, endpoint: Endpoint, now: floa
     """Return the request for one attempt; its timestamp and signature are new for each attempt, its id is not.
 
     Args:
-        sent: what the content is of.
+        sent: the delivery or batch of the content.
         now: epoch seconds, sent in whole seconds.
     """
     stamp, naming = str(int(now)), NAMINGS[endpoint.naming]
@@ -69,7 +69,7 @@ def sign(content: Content, sent: Delivery | Batch, endpoint: Endpoint, now: floa
 def _signatures(
     guides: str, secrets: Sequence[str], message_id: str, stamp: str, body: bytes
 ) -> Iterator[tuple[str, str]]:
-    """Yield the headers of the signatures: the first shared secret makes the guide's, each one of the standard's."""
+    """Yield the signature headers: the first shared secret signs the guide's, and each secret the standard's."""
     shared = [secret for secret in secrets if not is_asymmetric(secret)]
     if shared:
         yield guides, guide_signature(shared[0], body)
@@ -79,17 +79,17 @@ def _signatures(
 
 
 def guide_signature(secret: str, body: bytes) -> str:
-    """Return sha256=<hex HMAC of the raw body>; the key is the UTF-8 of the secret as configured, whatever it is."""
+    """Return sha256=<hex HMAC of the raw body>; the key is always the UTF-8 of the configured secret."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 def guide_fits(given: str, secret: str, body: bytes) -> bool:
-    """Say whether a guide's signature is by this secret."""
+    """Return whether a guide's signature was made with this secret."""
     return hmac.compare_digest(guide_signature(secret, body).encode(), given.encode("utf-8", "replace"))
 
 
 def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
-    """Return v1,<base64 HMAC> or, of a whsk_ secret, v1a,<base64 ed25519 signature> ("Signature scheme" there)."""
+    """Return v1,<base64 HMAC> or, of a whsk_ secret, v1a,<base64 ed25519 signature> (Standard Webhooks)."""
     message = signed_message(message_id, timestamp, body)
     if secret.startswith(WHSK):
         return "v1a," + base64.b64encode(ed25519_signature(secret, message)).decode()
@@ -97,15 +97,15 @@ def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes
 
 
 def signed_message(message_id: str, timestamp: str, body: bytes) -> bytes:
-    """Return what a standard signature is made of: id.timestamp.body."""
+    """Return the signed message of the standard: id.timestamp.body."""
     return f"{message_id}.{timestamp}.".encode("utf-8", "replace") + body
 
 
 def standard_fits(signature: str, secret: str, message: bytes) -> bool:
-    """Say whether one signature of a `webhook-signature` header is by this secret, or by the pair of this whpk_ key.
+    """Return whether a signature of a `webhook-signature` header was made with this secret, or the pair of this whpk_.
 
     Args:
-        message: as `signed_message` makes it.
+        message: result of `signed_message`.
     """
     version, _, text = signature.partition(",")
     try:
@@ -118,9 +118,9 @@ def standard_fits(signature: str, secret: str, message: bytes) -> bool:
 
 
 def alone(headers: Mapping[str, str], secrets: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the headers of the only signature of a received message; none if it has both or no one.
+    """Return the header names of the only signature of a received message; none if it has both or neither.
 
-    A sender may know one kind only. A guide's signature counts as one if a shared secret is known to check it with.
+    A sender may support one kind only. A guide's signature counts only if a shared secret is known to check it.
     """
     guide = naming_of(headers).signature
     if guide in headers and not any(name in headers for name in STANDARD):
@@ -129,12 +129,12 @@ def alone(headers: Mapping[str, str], secrets: Sequence[str]) -> tuple[str, ...]
 
 
 def problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> list[str]:
-    """Return what is wrong with a received message's signatures, in words; nothing if each that it has is right.
+    """Return the problems of a received message's signatures as texts; empty if all of them are valid.
 
     Args:
         headers: as received; any mapping that ignores case.
-        secrets: those that the receiver knows, whpk_ keys among them; one of them must fit. Who knows an ed25519 key
-            misses no guide's signature, since a whsk_ secret makes none; one that is there is checked.
+        secrets: the receiver's secrets, including whpk_ keys; one of them must match. With an ed25519 key a missing
+            guide's signature is not a problem, since a whsk_ secret makes none; an existing one is checked.
         now: epoch seconds at the receiver.
     """
     only = alone(headers, secrets)

@@ -1,7 +1,7 @@
-"""Signing secrets: of which kind a text is, whether it is well-formed, and what it signs and verifies.
+"""Signing secrets: a text comes in; its kind, its mistakes and its signatures go out.
 
-Two of the kinds are those of the Standard Webhooks specification 1.0 ("Signature scheme"): whsec_ (HMAC-SHA256, v1)
-and whsk_ with its public whpk_ (ed25519, v1a). Any other text is an HMAC key as it stands.
+Two kinds come from the Standard Webhooks specification 1.0 ("Signature scheme"): whsec_ (HMAC-SHA256, v1) and whsk_
+with its public whpk_ (ed25519, v1a). Any other text is used literally as an HMAC key.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 WHSEC, WHSK, WHPK = "whsec_", "whsk_", "whpk_"
-#: an ed25519 seed, and as long a public key (RFC 8032 section 5.1.5)
+#: size of an ed25519 seed, and of a public key (RFC 8032 section 5.1.5)
 KEY_BYTES = 32
 
 
 def is_asymmetric(secret: str) -> bool:
-    """Say whether it is an ed25519 key, which no HMAC may be made with: anybody may know a whpk_."""
+    """Return whether it is an ed25519 key, which must not be used for an HMAC: a whpk_ is public."""
     return secret.startswith((WHSK, WHPK))
 
 
 def problem(secret: str, signs: bool = True) -> str:
-    """Return what would be right instead of a malformed secret, without showing it; nothing if it is well-formed.
+    """Return what is accepted instead of a malformed secret, without showing it; nothing if it is well-formed.
 
     Args:
-        signs: False for a receiver, who needs the public half only, and takes a whsec_ of any length: `receiver_form`
-            makes one of any text.
+        signs: False for a receiver, which needs only the public half and accepts a whsec_ of any length:
+            `receiver_form` converts any text into one.
 
-    The specification says of whsk_ only "standard ed25519 key pair ... base64 encoded". Its authors' server (Svix)
-    has seed and public key in it, 64 bytes, the specification's library for Go the seed alone: both are taken.
+    For whsk_ the specification says only "standard ed25519 key pair ... base64 encoded". Its authors' server (Svix)
+    uses seed and public key, 64 bytes, the specification's library for Go the seed alone: both are accepted.
     """
     key = _decoded(secret)
     if secret.startswith(WHSEC) and not (24 <= len(key) <= 64 if signs else key):
@@ -54,7 +54,7 @@ def hmac_key(secret: str) -> bytes:
         ValueError: it is an ed25519 key.
     """
     if is_asymmetric(secret):
-        raise ValueError("an ed25519 key is no HMAC key")
+        raise ValueError("an ed25519 key is not an HMAC key")
     return _decoded(secret) if secret.startswith(WHSEC) else secret.encode()
 
 
@@ -64,7 +64,7 @@ def ed25519_signature(secret: str, message: bytes) -> bytes:
 
 
 def ed25519_fits(secret: str, signature: bytes, message: bytes) -> bool:
-    """Say whether a signature is of this message and by the pair that a whpk_ or whsk_ key belongs to."""
+    """Return whether a signature of this message was made with the pair of a whpk_ or whsk_ key."""
     private = secret.startswith(WHSK)
     key = _private_key(secret).public_key() if private else Ed25519PublicKey.from_public_bytes(_decoded(secret))
     try:
@@ -75,15 +75,15 @@ def ed25519_fits(secret: str, signature: bytes, message: bytes) -> bool:
 
 
 def receiver_form(secret: str) -> str:
-    """Return what a Standard Webhooks receiver needs: whpk_ of an ed25519 pair, else whsec_ and the v1 key's base64."""
+    """Return a Standard Webhooks receiver's key: whpk_ of an ed25519 pair, else whsec_ and the v1 key's base64."""
     if secret.startswith(WHSK):
         return WHPK + base64.b64encode(_public_bytes(_private_key(secret))).decode()
     return secret if secret.startswith(WHPK) else WHSEC + base64.b64encode(hmac_key(secret)).decode()
 
 
-#: what a receiver does with a public key
+#: instructions for a receiver with a public key
 WHPK_HINT = (
-    "whpk_: the libraries of Standard Webhooks take whsec_ only (v1). A receiver verifies v1a with an ed25519 library"
+    "whpk_: the Standard Webhooks libraries take whsec_ only (v1). A receiver verifies v1a with an ed25519 library"
     " over webhook-id.webhook-timestamp.body; docs/signatures.md has the code (Verify with a public key) for Python and"
     " Node."
 )
@@ -105,7 +105,7 @@ def _decoded(secret: str) -> bytes:
     """Return the bytes after the prefix, or none if they are not base64 (RFC 4648 section 4, padded)."""
     try:
         return base64.b64decode(secret.partition("_")[2], validate=True)
-    except ValueError:  # of binascii, or for characters outside ASCII
+    except ValueError:  # from binascii, or for characters outside ASCII
         return b""
 
 

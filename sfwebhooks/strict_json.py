@@ -1,4 +1,4 @@
-"""JSON from outside, read strictly: bytes or Python values come in, what every JSON reader takes goes out."""
+"""JSON from outside, read strictly: bytes or Python values come in, values that every JSON reader accepts go out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from sfwebhooks.errors import EmitError
 from sfwebhooks.events import clean_text, printable
 
-#: lists and objects within each other
+#: most nested lists and objects
 DEPTH_MAX = 32
-#: a whole number that is greater is none for many readers
+#: the largest integer; many readers cannot read a greater one exactly
 INTEGER_MAX = 2**63 - 1
-#: characters of a place that are shown
+#: most characters of a place that are shown
 PLACE_MAX = 200
-#: a key that JavaScript takes for an array index, if it is below INDEX_END
+#: a key that is an array index in JavaScript, if it is below INDEX_END
 INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 INDEX_END = 2**32 - 1
 
@@ -26,7 +26,7 @@ def parsed(text: bytes) -> Any:
     """Read JSON in UTF-8, with or without a byte order mark.
 
     Raises:
-        EmitError: it is none, or has a key twice, of which readers would take either.
+        EmitError: it is not JSON, or has a duplicate key, of which readers may use either value.
     """
     if not text.strip():
         raise EmitError("it is empty; right: a JSON object")
@@ -43,7 +43,7 @@ def parsed(text: bytes) -> Any:
 
 
 class _WrongError(Exception):
-    """A value that JSON cannot say; on its way up it learns where the value is."""
+    """A value that JSON does not support; its path is collected on the way up."""
 
     def __init__(self, problem: str, of: str = "") -> None:
         super().__init__(problem)
@@ -55,13 +55,13 @@ class _WrongError(Exception):
 
 
 def pure_json(value: Any) -> Any:
-    """Return a copy of a value that is made of what JSON has only.
+    """Return a copy of a value that consists of JSON types only.
 
-    Keys that are array indexes come first, in their order, as in JavaScript (ECMAScript, OrdinaryOwnPropertyKeys): a
-    receiver that writes the body again to verify it gets the same bytes.
+    Keys that are array indexes come first, in order, as in JavaScript (ECMAScript, OrdinaryOwnPropertyKeys): a receiver
+    that re-serialises the body to verify it gets the same bytes.
 
     Raises:
-        EmitError: something in it cannot be said in JSON that every reader takes.
+        EmitError: a value in it cannot be written as JSON that every reader accepts.
     """
     try:
         return _plain(value, 0)
@@ -100,7 +100,7 @@ def _item(value: Any, step: str, depth: int) -> Any:
 
 
 def _in_order(keys: Mapping[Any, Any]) -> Iterable[Any]:
-    """Return keys in the order that they have in JavaScript."""
+    """Return keys in JavaScript's order."""
     indexes = sorted((key for key in keys if INDEX.fullmatch(key) and int(key) < INDEX_END), key=int)
     return dict.fromkeys([*indexes, *keys]) if indexes else keys
 

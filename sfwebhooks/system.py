@@ -1,8 +1,8 @@
-"""What differs between Linux, macOS and Windows: the one place that knows which of them this is.
+"""Differences between Linux, macOS and Windows: a call comes in, the system's own way of doing it goes out.
 
-Linux has all that is asked for here. macOS has no /proc: its boots have no names, so that a power failure is not seen,
-and a file that is mounted by itself is not either. Windows has no users and modes as POSIX means them: nobody's files
-are refused there, and who may use the data folder is left to its access list. It locks files by `msvcrt.locking`.
+Linux has all features used here. macOS has no /proc: it has no boot ids, so a power failure is not detected, and
+neither is a file that is itself a mount. Windows has no POSIX users and modes: no owner's files are refused there, and
+access to the data folder is controlled by its access list. It locks files with `msvcrt.locking`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def _module(name: str) -> Any:
-    """Return a module of the standard library, or None where the system has none of it."""
+    """Return a module of the standard library, or None if the system does not have it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -32,24 +32,24 @@ _msvcrt: Any = None if _fcntl else _module("msvcrt")
 OWNERS = hasattr(os, "geteuid")
 #: whether a file can be removed while it is open
 REMOVES_OPEN = _fcntl is not None
-#: flags of os.open; one that the system lacks changes nothing. Bytes are read and written as they are (BINARY)
+#: flags of os.open; missing ones have no effect. BINARY reads and writes bytes unchanged
 BINARY, DIRECTORY, NOCTTY, NOFOLLOW, NONBLOCK = (
     getattr(os, f"O_{name}", 0) for name in ("BINARY", "DIRECTORY", "NOCTTY", "NOFOLLOW", "NONBLOCK")
 )
-#: what waits for connections; `select` alone, which Windows has, knows no descriptor above 1023 elsewhere
+#: selector for connections; `select`, the only one on Windows, does not support descriptors above 1023 elsewhere
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
-#: what a connect that has only begun says
+#: result codes of a connect in progress
 CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
-#: byte that is locked on Windows, where nobody else can read a locked one: no file of ours has so many
+#: byte that is locked on Windows, where others cannot read a locked one: beyond the end of all our files
 LOCKED_AT = 0x40000000
-#: what `msvcrt.locking` says of a byte that another one has locked
+#: errors of `msvcrt.locking` for a byte that another process has locked
 TAKEN = (errno.EACCES, errno.EDEADLK)
-#: seconds between two tries there, where it cannot be waited for
+#: seconds between two tries on Windows, which cannot wait for a lock
 TRY_SECONDS = 0.01
 
 
 def user() -> int:
-    """Return the number of the user that this process runs as; where there are none, that of all files."""
+    """Return the id of this process's user; on a system without user ids, the id that all files have."""
     return os.geteuid() if OWNERS else 0
 
 
@@ -68,7 +68,7 @@ def group_name(number: int) -> str:
 
 
 def is_own_group(number: int, owner: int) -> bool:
-    """Say whether a group has one user's name, and nobody else in it."""
+    """Return whether a group has the name of a user and no other members."""
     with suppress(AttributeError, KeyError):
         group, name = _grp.getgrgid(number), _pwd.getpwuid(owner).pw_name
         return bool(group.gr_name == name and set(group.gr_mem) <= {name})
@@ -76,18 +76,18 @@ def is_own_group(number: int, owner: int) -> bool:
 
 
 def proc(name: str) -> str:
-    """Return what Linux says in a file of /proc; nothing elsewhere."""
+    """Return the content of a file in Linux's /proc; empty elsewhere."""
     try:
         return Path("/proc", name).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:  # a /proc that is not there, or shows less than all
+    except OSError:  # a missing or restricted /proc
         return ""
 
 
 def lock(descriptor: int, wait: bool = False) -> bool:
-    """Lock an open file for this process; return whether it was had. `unlock` or the process's end lets go of it.
+    """Lock an open file for this process; return whether it is locked. `unlock` or the process's end releases it.
 
     Args:
-        wait: until whoever has it lets go.
+        wait: wait until the holder releases it.
 
     Raises:
         OSError: it cannot be locked.
@@ -110,7 +110,7 @@ def lock(descriptor: int, wait: bool = False) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Close a file that is locked. Windows lets go of its lock at some time after that, if it is not told to now."""
+    """Unlock and close a file. Without the explicit unlock Windows would release the lock some time later."""
     try:
         if _msvcrt:
             _locking(descriptor, _msvcrt.LK_UNLCK)
@@ -119,8 +119,8 @@ def unlock(descriptor: int) -> None:
 
 
 def share(descriptor: int, start: int, length: int) -> None:
-    """Lock bytes of an open file so that another one's lock of them fails, also in this process (F_OFD_SETLK in
-    fcntl(2)). Does nothing where the system cannot."""
+    """Lock bytes of an open file so that any other lock of them fails, even in this process (F_OFD_SETLK in fcntl(2)).
+    Does nothing on a system without support."""
     command = getattr(_fcntl, "F_OFD_SETLK", None)
     if command is not None:
         with suppress(OSError):
@@ -128,13 +128,13 @@ def share(descriptor: int, start: int, length: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there; on Windows one that another process has open stays."""
+    """Remove a file if it exists; on Windows a file that another process has open stays."""
     with suppress(FileNotFoundError, *(() if REMOVES_OPEN else (PermissionError,))):
         path.unlink()
 
 
 def _locking(descriptor: int, how: int) -> None:
-    os.lseek(descriptor, LOCKED_AT, os.SEEK_SET)  # it locks from where the file is read and written
+    os.lseek(descriptor, LOCKED_AT, os.SEEK_SET)  # it locks at the file position
     try:
         _msvcrt.locking(descriptor, how, 1)
     finally:

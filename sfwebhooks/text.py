@@ -1,4 +1,4 @@
-"""Values as people read them: names, durations, texts from outside in a form that cannot mislead."""
+"""Texts for people: values come in; readable names, durations and texts that cannot mislead go out."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from sfwebhooks.events import clean_text, printable
 
-#: lines and columns, of which a chat has some
+#: line breaks and tabs, which chats support
 LAYOUT = re.compile("([\n\t])")
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-#: seconds; a longer time is rubbish
+#: seconds; a longer duration is garbage
 DURATION_MAX = 1e12
 ABBREVIATIONS = {"id": "ID", "ids": "IDs", "url": "URL", "pr": "PR", "cti": "CTI"}
 
 
 def duration(value: Any) -> str:
-    """Return seconds in the two largest units, such as 1 h 5 min; nothing for what is no number of them."""
+    """Return seconds in the two largest units, such as 1 h 5 min; empty for a value that is not a duration."""
     if not isinstance(value, (int, float)) or not 0 <= value < DURATION_MAX:
         return ""
     left, parts = round(value), []
@@ -30,20 +30,20 @@ def duration(value: Any) -> str:
 
 
 def epoch_of(text: str) -> float:
-    """Return the epoch seconds of an ISO 8601 time, in UTC unless it says otherwise.
+    """Return the epoch seconds of an ISO 8601 time, which is UTC unless it has an offset.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an ISO 8601 time.
     """
     try:
-        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))  # a Z is understood from Python 3.11 on
+        read = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))  # Z is accepted only from Python 3.11 on
         return (read if read.tzinfo else read.replace(tzinfo=timezone.utc)).timestamp()
     except OverflowError as error:
         raise ValueError(str(error)) from error
 
 
 def moment(seconds: float) -> str:
-    """Return epoch seconds as a date, or as a number where no calendar has one."""
+    """Return epoch seconds as a date, or as a number if they are outside the calendar."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, ValueError, OSError):
@@ -51,30 +51,30 @@ def moment(seconds: float) -> str:
 
 
 def numbers(value: Any) -> dict[str, int]:
-    """Return what of a value is names with numbers."""
+    """Return the integer entries of a value that is a mapping; else empty."""
     pairs = value.items() if isinstance(value, Mapping) else ()
     return {key: number for key, number in pairs if isinstance(number, int)}
 
 
 def counted(value: Any) -> str:
-    """Return names with numbers as 1 critical, 4 high; without those of which there are none."""
+    """Return names with their numbers, such as 1 critical, 4 high, without zeros."""
     return ", ".join(f"{number:,} {name}" for name, number in numbers(value).items() if number)
 
 
 def simple(value: Any) -> str:
-    """Return a text, a number or a truth value for people; nothing for anything else, which might hold a secret."""
+    """Return a text, number or boolean for people; empty for other types, which might contain a secret."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str:
-    """Return a value as text, nothing if it is absent or no simple one."""
+    """Return a value as text, empty if it is missing or not a simple one."""
     return simple(data.get(key))
 
 
 def people(name: str) -> str:
-    """Return the name of an event or of a key in people's words: high_risk_event is "High risk event"."""
+    """Return the name of an event or of a key in plain words: high_risk_event is "High risk event"."""
     text = " ".join(ABBREVIATIONS.get(word, word) for word in re.split(r"[_.\s]+", name) if word)
     return text[:1].upper() + text[1:]
 
@@ -87,7 +87,7 @@ def in_line(text: str, limit: int) -> str:
 
 
 def readable(value: Any) -> Any:
-    """Return data with nothing in its texts that a person cannot see or a JSON reader refuses, without host's marks."""
+    """Return data whose texts have no invisible characters, none that JSON readers refuse, and no marks of the host."""
     if isinstance(value, str):
         lines = clean_text(value).replace("\r\n", "\n").replace("\r", "\n")
         text = "".join(part if part in "\n\t" else printable(part) for part in LAYOUT.split(lines))

@@ -1,7 +1,7 @@
-"""Files that are written by hand or by a tool while we run: a path comes in; the whole content goes out, never a half.
+"""Text files that users or tools may change at any time: a path comes in; the complete content goes out, never a part.
 
-The INI file and what `file:` names are read here. Somebody may be writing them just now: a file that was changed a
-moment ago is read until two looks at it agree.
+It reads the INI file and the files in `file:` values. A recently changed file may still be being written, so it is read
+until two reads agree.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from pathlib import Path
 
 from sfwebhooks.files import SETTINGS_MAX, content
 
-#: seconds for which a file has to be left alone
+#: seconds for which a file has to be unchanged
 QUIET_SECONDS = 0.3
-#: seconds after which a file that changes all the time is given up
+#: seconds after which a file that keeps changing is an error
 PATIENCE_SECONDS = 5.0
-#: time of the last change in nanoseconds, size, inode; nothing where there is no file
+#: time of the last change in nanoseconds, size, inode; empty if there is no file
 FileState = tuple[int, ...]
 
 
 def state_of(path: Path) -> FileState:
-    """Return what differs once a file has been changed or replaced; a folder once a file came into it or left it."""
+    """Return the state of a file, which differs after a change or replacement; of a folder, after a file is added or
+    removed."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -30,10 +31,10 @@ def state_of(path: Path) -> FileState:
 
 
 def settled(path: Path) -> bytes:
-    """Return the content of a regular file that nobody is writing.
+    """Return the content of a regular file that is not being written.
 
     Raises:
-        OSError: it cannot be read, is too large, or changes all the time.
+        OSError: it cannot be read, is too large, or keeps changing.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     look = _look(path)
@@ -43,7 +44,7 @@ def settled(path: Path) -> bytes:
         if look == before:
             break
         if time.monotonic() > deadline:
-            raise OSError(errno.EBUSY, "it is being written all the time")
+            raise OSError(errno.EBUSY, "it keeps changing")
     return look[1]
 
 
@@ -51,7 +52,7 @@ def decoded_text(data: bytes) -> str:
     """Return a text in UTF-8, with or without a byte order mark, its lines ended by newlines.
 
     Raises:
-        ValueError: it is in another encoding; the text says in which one it seems to be, and how to save it.
+        ValueError: it has another encoding; the text names the likely one, and says how to save the file.
     """
     wide = _wide(data)
     if wide:
@@ -71,7 +72,7 @@ def _look(path: Path) -> tuple[FileState, bytes]:
 
 
 def _wide(data: bytes) -> str:
-    """Return the name of an encoding of two or four bytes a character, or nothing: by its mark, or by the zeros."""
+    """Return the name of an encoding with two or four bytes per character, or nothing: by byte order mark or zeros."""
     if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     even, odd = data[:400:2].count(0), data[1:400:2].count(0)
@@ -83,7 +84,7 @@ def _wide(data: bytes) -> str:
 
 def _guess(data: bytes) -> str:
     if any(byte < 32 and byte not in b"\t\n\r\f" for byte in data[:4000]):
-        return "it is not a text"
+        return "it is not a text file"
     try:
         data.decode("cp1252")
     except UnicodeDecodeError:

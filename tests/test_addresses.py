@@ -56,8 +56,8 @@ PRIVATE = [
     ("2001:db8::1", "reserved for documentation"),
     ("2001::1", "reserved"),  # Teredo holds an address of the peer's choice
     ("3fff::1", "reserved for documentation"),
-    ("100::1", "none of the public ranges"),
-    ("4000::1", "none of the public ranges"),
+    ("100::1", "a range outside public IPv6"),
+    ("4000::1", "a range outside public IPv6"),
     ("::ffff:127.0.0.1", "loopback"),
     ("::ffff:10.1.2.3", "private"),
     ("::7f00:1", "loopback"),
@@ -112,8 +112,7 @@ def test_public_addresses_are_allowed(address: str, allow_private: bool) -> None
 
 def test_a_refusal_names_address_range_and_remedy() -> None:
     assert refusal("10.1.2.3", allow_private=False) == (
-        "10.1.2.3 is in 10.0.0.0/8 (private): allow_private = true lets this endpoint send there, "
-        "else give a public address"
+        "10.1.2.3 is in 10.0.0.0/8 (private): set allow_private = true for this endpoint, or use a public address"
     )
 
 

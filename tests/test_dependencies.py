@@ -18,11 +18,11 @@ def installed(**versions: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("package", "version", "python", "said"),
     [
-        ("requests", "2.31.0", (3, 11), "requests 2.31.0 has a known hole (CVE-2026-25645)"),
+        ("requests", "2.31.0", (3, 11), "requests 2.31.0 has a known vulnerability (CVE-2026-25645)"),
         ("requests", "2.32.5", (3, 9), ""),
-        ("requests", "2.32.3", (3, 9), "requests 2.32.3 has a known hole (CVE-2024-47081)"),
+        ("requests", "2.32.3", (3, 9), "requests 2.32.3 has a known vulnerability (CVE-2024-47081)"),
         ("requests", "2.33.0", (3, 11), ""),
-        ("urllib3", "1.26.20", (3, 13), "urllib3 1.26.20 has a known hole"),
+        ("urllib3", "1.26.20", (3, 13), "urllib3 1.26.20 has a known vulnerability"),
         ("urllib3", "2.10.0", (3, 13), ""),
     ],
 )

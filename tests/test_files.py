@@ -22,7 +22,7 @@ ODD = {
     "zero": "it is a device; accepted: a regular file",
     "socket": "it is a socket; accepted: a regular file",
     "folder": "Is a directory",
-    "large": f"it has more than {SETTINGS_MAX:,} bytes, which is the most that is accepted",
+    "large": f"it has more than the accepted {SETTINGS_MAX:,} bytes",
     "nowhere": "No such file or directory",
 }
 

@@ -116,5 +116,5 @@ def test_a_pipe_in_the_place_of_the_mark_is_replaced_by_it(folder: Path) -> None
 def test_requests_are_not_saved_in_a_pipe_that_nobody_reads(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     code, said = command(folder, ("receive", "--port", "0", "--save", "pipe"))
-    assert said == "sfwebhooks: --save pipe cannot be written: it is a pipe that nobody reads: start its reader first"
+    assert said == "sfwebhooks: --save pipe cannot be written: it is a pipe without a reader: start the reader first"
     assert code == 1

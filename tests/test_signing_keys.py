@@ -87,7 +87,7 @@ def test_a_new_pair_signs_and_verifies() -> None:
 
 @pytest.mark.parametrize("key", [WHSK, WHPK])
 def test_an_ed25519_key_is_no_hmac_key(key: str) -> None:
-    with pytest.raises(ValueError, match="no HMAC key"):
+    with pytest.raises(ValueError, match="not an HMAC key"):
         hmac_key(key)
 
 

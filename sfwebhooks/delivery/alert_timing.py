@@ -1,7 +1,7 @@
 """Alerting: the health of a process's endpoints and its dead letters come in; few alerts go into the outbox.
 
-Several endpoints whose health changes together are one alert, a change that does not last is none after the first, and
-many dead letters of an endpoint for one reason are one alert a day.
+Several endpoints whose health changes together give one alert, a change that does not last gives none after the first,
+and dead letters of an endpoint for one reason give one alert a day.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import Clock, Line
 
-#: seconds that the first news waits for others
+#: seconds that the first change waits for others
 GATHER_SECONDS = 1.0
 #: the same for the first of many dead letters
 DEATHS_SECONDS = 5.0
@@ -24,34 +24,34 @@ class Alerting:
     """Decides which alerts are due, and commits them.
 
     Args:
-        endpoints: all of the process: who may be alerted.
+        endpoints: all endpoints of the process, as possible receivers of alerts.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], outbox: Outbox, clock: Clock) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._outbox = outbox
         self._clock = clock
-        #: when the first news came that is not reported yet; None: there is none
+        #: time of the first change that is not reported yet; None: all are reported
         self._news_at: float | None = None
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._died_at = 0.0
 
     def add_deaths(self, deaths: Counter[tuple[str, str]]) -> None:
-        """Take over the counts of dead letters by endpoint and reason, of which other threads go on counting."""
+        """Take over the counts of dead letters by endpoint and reason; other threads keep adding to them."""
         for key in list(deaths):
             if not self._deaths:
                 self._died_at = self._clock()
             self._deaths[key] += deaths.pop(key, 0)
 
     def look(self, lines: Iterable[Line], last: bool = False) -> bool:
-        """Commit the alerts that are due; return whether some will be in a moment.
+        """Commit the alerts that are due; return whether more will be due in a moment.
 
         Args:
-            lines: those that this process sends to.
-            last: whether this process looks no more: then news does not wait for others.
+            lines: the endpoints that this process sends to.
+            last: whether this is the last look of this process: then changes do not wait for others.
 
         Raises:
-            OutboxError: the outbox cannot be written; they are due at the next look.
+            OutboxError: the outbox cannot be written; the alerts stay due.
         """
         now = self._clock()
         due = [line for line in lines if _is_due(line, now, last)]

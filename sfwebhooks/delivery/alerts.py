@@ -1,7 +1,7 @@
-"""What we tell of ourselves: a change of an endpoint's health, a certificate that ends, an outbox that fills comes in;
-the event that tells it goes out, and who is to get it.
+"""Alerts: a change of an endpoint's health, an expiring certificate or a filling outbox comes in; the event that
+reports it goes out, with its receivers.
 
-An id is made of what it is about, so that one trouble is told once, whoever notices it.
+An alert's id is derived from its subject, so a problem is reported once, whichever process notices it.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from sfwebhooks.text import duration
 
 ALERT = "system_alert"
 WARNING = "resource_warning"
-#: what is said of an endpoint that came to be in a condition
+#: condition that an endpoint has entered -> its part of the message
 WORDS = {
     Condition.HEALTHY: "works again; waiting deliveries are being sent",
     Condition.FAILING: "is failing; deliveries are kept and probes continue",
-    Condition.HELD: "is held: it refuses what it is sent, or its settings are wrong; deliveries are kept and probes"
+    Condition.HELD: "is held: it refuses deliveries, or its settings are wrong; deliveries are kept and probes"
     " continue",
     Condition.DISABLED: "answered 410 Gone; deliveries are kept, and nothing is sent until an operator acts",
 }
-#: the same of several: whether they are healthy -> words
-MANY = {True: "work again; waiting deliveries are being sent", False: "fail; deliveries are kept and probes continue"}
+#: the same for several endpoints: whether they are healthy -> words
+MANY = {
+    True: "work again; waiting deliveries are being sent",
+    False: "are failing; deliveries are kept and probes continue",
+}
 
 
 def health_alert(changed: Sequence[tuple[Endpoint, Health]], now: float) -> WebhookEvent:
-    """Return the alert about endpoints that became unhealthy together, or healthy: one or many.
+    """Return the alert about one or more endpoints that became unhealthy, or healthy, together.
 
     Args:
-        changed: endpoints with their health of now.
+        changed: endpoints with their current health.
         now: epoch seconds.
     """
     (endpoint, first), names = changed[0], sorted(endpoint.name for endpoint, _ in changed)
@@ -63,8 +66,8 @@ def died_alert(endpoint: str, reason: str, number: int, now: float) -> WebhookEv
     """Return the alert about dead letters of an endpoint for one reason: one a day.
 
     Args:
-        reason: as the outbox has it.
-        number: how many there were when it was noticed.
+        reason: as in the outbox.
+        number: count at the time of the alert.
     """
     words = "delivery is" if number == 1 else "deliveries are"
     data: dict[str, Any] = {
@@ -81,13 +84,13 @@ def died_alert(endpoint: str, reason: str, number: int, now: float) -> WebhookEv
 def report_of_deaths(
     endpoint: str, reason: str, number: int, endpoints: Collection[Endpoint], now: float
 ) -> tuple[WebhookEvent, list[tuple[str, str]]]:
-    """Return the alert about dead letters (for the arguments see `died_alert`), and who of the endpoints gets it."""
+    """Return the alert about dead letters (for the arguments see `died_alert`), and its receivers."""
     event = died_alert(endpoint, reason, number, now)
     return event, told_to(event, [one for one in endpoints if one.name == endpoint], endpoints)
 
 
 def certificate_alert(endpoint: Endpoint, expiry: Expiry, now: float) -> WebhookEvent:
-    """Return the alert about a certificate of an endpoint that ends soon, or has ended: one a certificate and week."""
+    """Return the alert about an endpoint's certificate that has expired or soon will: one per certificate and week."""
     data: dict[str, Any] = {
         "alert": "certificate_expiring",
         "endpoint": endpoint.name,
@@ -102,15 +105,15 @@ def certificate_alert(endpoint: Endpoint, expiry: Expiry, now: float) -> Webhook
 def outbox_warning(
     fullness: float, max_bytes: int, mark: float, key: str, scan: Scan | None, now: float
 ) -> WebhookEvent:
-    """Return the warning that an outbox fills.
+    """Return the warning that an outbox is filling up.
 
     Args:
-        mark: the water mark that it has reached.
-        key: names the occasion: a mark is told once for each.
+        mark: the watermark that it has reached.
+        key: names the occasion: each mark is reported once for it.
     """
     megabytes = max_bytes / 1_000_000
-    refused = {0.7: "plain facts are", 0.8: "findings of low severity and less are",
-               0.9: "findings of medium severity and less are"}.get(mark, "all findings are")  # fmt: skip
+    refused = {0.7: "informational findings are", 0.8: "findings of low severity and below are",
+               0.9: "findings of medium severity and below are"}.get(mark, "all findings are")  # fmt: skip
     data: dict[str, Any] = {
         **(scan.about if scan else {}),
         "resource": "outbox_size",
@@ -123,10 +126,10 @@ def outbox_warning(
 
 
 def age_warning(endpoint: Endpoint, oldest_at: float, limit: float, scan: Scan | None, now: float) -> WebhookEvent:
-    """Return the warning that deliveries wait for an endpoint for long.
+    """Return the warning that deliveries to an endpoint have been waiting for long.
 
     Args:
-        oldest_at: epoch seconds at which the oldest of them was accepted; it is told once for each such time.
+        oldest_at: epoch seconds at which the oldest of them was accepted; each such time is reported once.
         limit: seconds.
     """
     age = now - oldest_at
@@ -139,7 +142,7 @@ def age_warning(endpoint: Endpoint, oldest_at: float, limit: float, scan: Scan |
         "limit": round(limit, 1),
         "unit": "s",
         "message": f"The oldest delivery to endpoint {endpoint.name} ({endpoint.place}) has waited for {duration(age)};"
-        f" {later or f'what waits for {duration(endpoint.max_age)} is given up'}.",
+        f" {later or f'deliveries expire after {duration(endpoint.max_age)}'}.",
     }
     return _event(WARNING, f"queue_age/{endpoint.name}/{oldest_at!r}", Severity.MEDIUM, now, data, scan)
 
@@ -148,10 +151,10 @@ def trouble_warning(scan: Scan, trouble: str, seconds: float, missed: int, now: 
     """Return the warning that the outbox could not be written for a while.
 
     Args:
-        seconds: how long.
-        missed: events for which there was no room in memory; they are read from the scanner's database at the end.
+        seconds: duration of the trouble.
+        missed: events without room in memory; they are read from the scanner's database at the end.
     """
-    later = f"; {missed} events come late, from SpiderFoot's database" if missed else ""
+    later = f"; {missed} events will be sent later, from SpiderFoot's database" if missed else ""
     data: dict[str, Any] = {
         **scan.about,
         "resource": "disk",
@@ -166,11 +169,11 @@ def trouble_warning(scan: Scan, trouble: str, seconds: float, missed: int, now: 
 def told_to(
     event: WebhookEvent, about: Sequence[Endpoint], endpoints: Iterable[Endpoint], itself: bool = False
 ) -> list[tuple[str, str]]:
-    """Return (endpoint, name under which) for those that are alerted of endpoints' trouble: those that want it, and
-    the fallbacks, whatever these want.
+    """Return (endpoint, event name) for the receivers of an alert about endpoints: the subscribers to it, and the
+    fallbacks, whatever they subscribe to.
 
     Args:
-        itself: whether the only endpoint that it is about is alerted too, if it wants that.
+        itself: whether an alert about a single endpoint also goes to that endpoint if it subscribes to it.
     """
     names, fallbacks = {one.name for one in about}, {one.fallback for one in about}
     found = []

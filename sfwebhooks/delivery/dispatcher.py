@@ -1,4 +1,4 @@
-"""The Dispatcher: all lanes of a process, one for each URL, and the waiting until they have sent what they can."""
+"""The Dispatcher: the sending queues of a process, one for each URL, and the wait until they have sent all they can."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import Clock, uptime
 from sfwebhooks.trouble import Trouble
 
-#: seconds that are left to a scan for each one that is used to send beside it
+#: seconds of processor time left to a running scan for each one used to send
 REST_SHARE = 9.0
-#: seconds without a shortage of resources after which it is over
+#: seconds without a shortage of resources until it counts as over
 SHORTAGE_OVER_SECONDS = 30.0
 
 
 class Dispatcher:
-    """All lanes of a process, with the outbox that they share.
+    """The sending queues of a process, with the outbox that they share.
 
     Args:
-        endpoints: all of the settings; to those with a mistake (`Endpoint.mistake`) nothing is sent.
+        endpoints: all of the settings; nothing is sent to those with a mistake (`Endpoint.mistake`).
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Dispatcher:
         self.outbox = Outbox(path, storage=storage)
         self._clock = clock
         everyone = tuple(endpoints)
-        # what waits for one with a mistake in its settings is for a process with the right ones
+        # deliveries to an endpoint with a mistake wait for a process with corrected settings
         sent_to = (endpoint for endpoint in everyone if not endpoint.mistake)
         by_url = sorted(sent_to, key=lambda endpoint: endpoint.url_id)
         self.lanes = [
@@ -52,13 +52,13 @@ class Dispatcher:
         self._trouble = {lane: Trouble(f"endpoint {lane.lines[0].endpoint.name}: ") for lane in self.lanes}
 
     def tick(self, last: bool = False) -> bool:
-        """Let no lane wait for a thread that is held up, and commit alerts; to be called from time to time.
+        """Do the work of blocked threads, and commit alerts; call about once a second.
 
         Args:
-            last: whether it is not called again.
+            last: whether this is the last call.
 
         Returns:
-            Whether an alert waits for others for a moment.
+            Whether an alert is about to become due.
         """
         short = self._look_at_shortage()
         for lane in self.lanes:
@@ -72,7 +72,7 @@ class Dispatcher:
         return False
 
     def _look_at_shortage(self) -> bool:
-        """Return whether this process lacks a resource; log when that begins, and when it has been over for a while."""
+        """Return whether this process lacks a resource; log the begin, and the end once it has lasted."""
         if any(lane.is_short for lane in self.lanes):
             self._shortage.met("this process has no descriptors or no memory left", "; some endpoints wait for others")
             self._short_at = time.monotonic()
@@ -83,17 +83,17 @@ class Dispatcher:
 
     @property
     def tried_in_vain(self) -> frozenset[str]:
-        """Names of the endpoints that this process tried, and that are not healthy."""
+        """Names of the endpoints that this process has tried and that are not healthy."""
         lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
         return frozenset(line.endpoint.name for line in lines if line.tried and not line.health.healthy)
 
     def be_polite(self) -> None:
-        """Leave the processor to the scan that runs beside, but for a tenth of its time, for all lanes together."""
+        """Use at most a tenth of the processor's time, over all queues, and leave the rest to the running scan."""
         for lane in self.lanes:
             lane.be_polite(REST_SHARE * len(self.lanes))
 
     def wake(self) -> None:
-        """Let all lanes look for work; the first call starts the threads."""
+        """Let all queues look for work; the first call starts the threads."""
         for lane in self.lanes:
             lane.wake()
 
@@ -107,12 +107,12 @@ class Dispatcher:
         """Wait while something can be sent, at most until `deadline` (monotonic seconds).
 
         Args:
-            horizon: seconds; what becomes due within them is waited for too.
+            horizon: seconds; deliveries that become due within them are waited for too.
             healthy_only: do not wait for endpoints that are failing or held.
-            stop: ends the waiting when it is set.
+            stop: ends the wait when set.
         """
         self._hurry()
-        self.outbox.look()  # what waits may be in a file that was begun just now, in the place of one that was lost
+        self.outbox.look()  # the file may be a new one that replaced a lost one
         while time.monotonic() < deadline and not (stop and stop.is_set()):
             left = min(horizon, deadline - time.monotonic())
             alerts = self.tick()
@@ -123,25 +123,25 @@ class Dispatcher:
             time.sleep(0.02)
 
     def open_now(self) -> None:
-        """Let everything that waits be tried at once, also at endpoints that are failing or held."""
+        """Make all waiting deliveries due now, including those to endpoints that are failing or held."""
         for lane in self.lanes:
             self._try(lane, lane.open_now)
 
     def _try(self, lane: Lane, work: Callable[[], object]) -> object:
-        """Do something with a lane, and log what keeps it from that: the others go on."""
+        """Run `work` on a queue and log an outbox error, so that the other queues go on."""
         try:
             found = work()
             self._trouble[lane].ended()
             return found
-        except ShortageError:  # said once for all endpoints
+        except ShortageError:  # logged once for all endpoints
             return None
         except OutboxError as error:
             self._trouble[lane].met(str(error))
             return None
 
     def run_here(self, deadline: float) -> None:
-        """Deliver what is due in the calling thread, until `deadline` (monotonic seconds): for an interpreter's end,
-        when no thread can be started."""
+        """Deliver what is due in the calling thread, until `deadline` (monotonic seconds): when the interpreter exits
+        and no thread can be started."""
         lanes = list(self.lanes)
         self._hurry()
         for line in (line for lane in lanes for line in lane.lines):
@@ -150,13 +150,13 @@ class Dispatcher:
             lanes = [lane for lane in lanes if time.monotonic() < deadline and self._try(lane, lane.step)]
 
     def _hurry(self) -> None:
-        """Send batches that are not full too: nobody knows who will send them otherwise, and when."""
+        """Send batches that are not full too: it is unknown when another process would send them."""
         for lane in self.lanes:
             lane.hurry()
 
     def stop(self, seconds: float) -> bool:
-        """End all threads, wait at most `seconds` for those that are sending, and close the outbox; return whether
-        none was left behind."""
+        """End all threads, wait at most `seconds` for those that are sending, and close the outbox; return whether all
+        have ended."""
         deadline = time.monotonic() + seconds
         for lane in self.lanes:
             lane.halt()

@@ -1,4 +1,4 @@
-"""One line in the log for an attempt: its result, and why. The same failure again is only DEBUG."""
+"""The delivery log: one line for each attempt with its result and reason. A repeated failure is logged at DEBUG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tell(line: Line, batch: Batch, attempt: Attempt, settlement: Settlement, cha
 
     Args:
         settlement: of the first delivery.
-        change: of the endpoint's health, by this attempt alone: of several at once that fail, one is the first.
+        change: of the endpoint's health by this attempt alone: of several simultaneous failures one is the first.
     """
     (before, now), endpoint = change, line.endpoint
     name = f"endpoint {endpoint.name} ({endpoint.place})"
@@ -29,12 +29,12 @@ def tell(line: Line, batch: Batch, attempt: Attempt, settlement: Settlement, cha
         return
     if settlement.state is State.DEAD:
         log.warning(
-            "webhooks: %s did not take %s, and it is not sent again: %s%s (delivery %s)",
+            "webhooks: %s did not accept %s, which is dead: %s%s (delivery %s)",
             *(name, batch.name, settlement.reason, attempt.answer, batch.id),
         )
         return
     if settlement.batch not in ("", batch.id):
-        text = "webhooks: %s did not take %d messages at once (%s); they are sent in two halves"
+        text = "webhooks: %s did not accept a batch of %d messages (%s); they are sent in two halves"
         log.info(text, name, len(batch.deliveries), attempt.reason)
         return
     if attempt.reason == Failure.SHORTAGE.value:

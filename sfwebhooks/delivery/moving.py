@@ -1,7 +1,7 @@
-"""What waits for an endpoint goes to another one: after a rename, or where two become one.
+"""Moving: waiting deliveries of one endpoint come in, the same for another endpoint go out: after a rename or a merge.
 
-A moved delivery is the one that the other endpoint would have been accepted: it has that endpoint's id and its next
-number. So an event still goes to an endpoint once, and recovery and backfill know what it has.
+A moved delivery equals one that was accepted for the other endpoint: it has that endpoint's id and its next number. So
+an event still goes to an endpoint once, and recovery and backfill know which events it has.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from sfwebhooks.outbox.selection import Selection
 
 
 def move(records: Records, outbox: Outbox, chosen: Selection, endpoint: Endpoint, now: float) -> int:
-    """Move what waits and is of no running scan, as far as the endpoint asks for it; return how many deliveries.
+    """Move waiting deliveries that the endpoint asks for, except those of a running scan; return how many.
 
     Args:
-        chosen: of one endpoint.
+        chosen: deliveries of one endpoint.
         now: epoch seconds.
 
     Raises:
-        SelectionError: a process sends what would be moved.
+        SelectionError: a process sends the deliveries that would be moved.
         OutboxError: the outbox cannot be written.
     """
     lock = endpoint_lock(outbox.path, chosen.endpoint)
     if not lock.take():
         pid = Note.read(lock.noted()).pid
         raise SelectionError(
-            f"process {pid} sends to {chosen.endpoint} now, and may be sending what would be moved: stop it first, or"
+            f"process {pid} is sending to {chosen.endpoint}, possibly the deliveries to be moved: stop it first, or"
             " wait until its scan has ended"
         )
     try:
@@ -41,7 +41,7 @@ def move(records: Records, outbox: Outbox, chosen: Selection, endpoint: Endpoint
 
 
 def _move_end(records: Records, outbox: Outbox, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
-    """Move the end of a scan, with a receipt of what the endpoint has of the scan by now; return how many, 0 or 1."""
+    """Move the end of a scan, with a receipt of the endpoint's deliveries of the scan; return how many, 0 or 1."""
     event = outbox.event(event_id)
     name = endpoint.name_for(event) if event else None
     if not (event and name):

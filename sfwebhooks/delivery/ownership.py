@@ -1,7 +1,7 @@
-"""A Tenure: the time in which this process is the one that sends to a URL. take -> name -> release
+"""Lock ownership: the exclusive right of this process to send to a URL. take -> name -> release
 
-It begins with what the sender before it left, and leaves the same to the next one, also when it is killed. Each of the
-URL's endpoints has a lock of its own besides: where two configurations give one name two URLs, one process sends.
+It starts from the notes of the previous owner and leaves the same for the next one, even when killed. Each of the URL's
+endpoints has its own lock as well: where two configurations give one name two URLs, one process sends.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ PULL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Note:
-    """What the owner of a URL leaves beside its lock."""
+    """The owner's note in the lock of a URL."""
 
-    #: epoch seconds before which the pace lets nothing be sent
+    #: epoch seconds before which the pace allows no attempt
     open_at: float = 0.0
-    #: process that owns, or owned, the lock
+    #: process that owns or owned the lock
     pid: int = 0
     #: epoch seconds of its last sign of life
     at: float = 0.0
@@ -47,7 +47,7 @@ class Note:
 
     @classmethod
     def read(cls, text: str) -> Note:
-        """Return the note of a text; what cannot be read is not in it."""
+        """Parse a note; an unreadable text gives an empty one."""
         parts = [*text.split(" "), "", "", "", ""]
         with suppress(ValueError):
             return cls(float(parts[0]), int(parts[1]), float(parts[2]), parts[3])
@@ -60,21 +60,21 @@ class Note:
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that sends to a URL, or to an endpoint."""
+    """The process that sends to a URL or to an endpoint."""
 
     pid: int
     #: epoch seconds of its last sign of life
     at: float
 
     def hangs(self, now: float) -> bool:
-        """Say whether it was not seen alive for so long that nobody can wait for it (`now` in epoch seconds)."""
+        """Return whether its last sign of life is too old to wait for it (`now` in epoch seconds)."""
         return now - self.at > HUNG_SECONDS
 
 
 def owner_of(outbox: Path, name: str, url_id: str, now: float) -> Owner | None:
-    """Return the process that sends to an endpoint, or to another one at its URL; None if there is none.
+    """Return the process that sends to an endpoint or to another one at its URL; None if there is none.
 
-    A process that shows signs of life is believed: its locks are not touched, nor is one that it is about to take.
+    The locks of a process with recent signs of life are not touched, nor is one that it is about to take.
 
     Args:
         outbox: path of the file.
@@ -82,7 +82,7 @@ def owner_of(outbox: Path, name: str, url_id: str, now: float) -> Owner | None:
         now: epoch seconds.
 
     Raises:
-        OutboxError: the locks cannot be looked at.
+        OutboxError: the locks cannot be read.
     """
     locks = [endpoint_lock(outbox, name), *([url_lock(outbox, url_id)] if url_id else [])]
     for lock in locks:
@@ -93,8 +93,8 @@ def owner_of(outbox: Path, name: str, url_id: str, now: float) -> Owner | None:
 
 
 def _is_there(pid: int) -> bool:
-    """Say whether there is a process of that number here; one in another container is not seen."""
-    if os.name != "posix":  # there it would not only be looked at
+    """Return whether a process with this id exists here; one in another container is not seen."""
+    if os.name != "posix":  # elsewhere os.kill would end it
         return False
     try:
         os.kill(pid, 0)
@@ -104,11 +104,11 @@ def _is_there(pid: int) -> bool:
 
 
 class Tenure:
-    """The exclusive right of this process to send to the URL of some lines, while `held`.
+    """The exclusive right of this process to send to the URL of `lines` while `held`.
 
     Args:
-        steady: seconds that nobody sets.
-        deaths: counts dead letters, by endpoint and reason, until somebody reports them.
+        steady: a clock that cannot be set, in seconds.
+        deaths: counts of dead letters by endpoint and reason that are not reported yet.
     """
 
     def __init__(
@@ -124,13 +124,13 @@ class Tenure:
         self._lock = url_lock(outbox.path, lines[0].endpoint.url_id)
         #: endpoint -> its lock
         self._locks = {line.endpoint.name: endpoint_lock(outbox.path, line.endpoint.name) for line in lines}
-        #: endpoints whose lock was held when it was looked at last
+        #: endpoints whose lock was held at the last look
         self._owned: set[str] = set()
-        #: endpoints that another process sends to at another URL, which was logged
+        #: endpoints that another process sends to at another URL; logged already
         self._elsewhere: set[str] = set()
-        #: held while a message is rendered, so that there is one whose rendering can have killed the process
+        #: held while a message is rendered, so that only one message can have crashed the process
         self._making = threading.Lock()
-        #: id of that message
+        #: id of the message that is being rendered
         self._rendering = ""
         self._outbox = outbox
         self._deaths = deaths
@@ -141,15 +141,15 @@ class Tenure:
 
     @property
     def held(self) -> bool:
-        """Whether it has begun, and not ended."""
+        """Whether this process has the right."""
         return self._lock.held
 
     def owns(self, line: Line) -> bool:
-        """Say whether this process is the one that sends to an endpoint of the URL."""
+        """Return whether this process sends to an endpoint of the URL."""
         return line.endpoint.name in self._owned
 
     def take(self) -> bool:
-        """Begin, if no other process sends; return whether this one does now, and knows what the last one knew.
+        """Take the locks if no other process sends; return whether this process owns the URL, with its state loaded.
 
         Raises:
             OutboxError: the outbox cannot be used.
@@ -162,14 +162,14 @@ class Tenure:
         try:
             self._take_over()
             self.own_all()
-        except BaseException:  # a locked outbox: with half of it known, nothing may be sent
+        except BaseException:  # a locked outbox: with half of the state loaded, nothing may be sent
             self._let_go()
             raise
         return True
 
     def own_all(self) -> None:
-        """Take the locks of the URL's endpoints that are free, and learn what their last owners left; from time to time
-        make due what a clock that was set back has put too far ahead.
+        """Take the free locks of the URL's endpoints and load what their last owners left; from time to time correct due
+        times that a clock set back has put too far ahead.
 
         Raises:
             OutboxError: the outbox cannot be used.
@@ -192,12 +192,12 @@ class Tenure:
             elif name not in self._elsewhere:
                 self._elsewhere.add(name)
                 pid = Note.read(self._locks[name].noted()).pid
-                text = "webhooks: endpoint %s: process %d sends to it at another URL; this process leaves it alone"
+                text = "webhooks: endpoint %s: process %d sends to it at another URL; this process does not send to it"
                 log.warning(text, name, pid)
 
     def release(self) -> None:
-        """End it, and leave behind that nobody sends."""
-        if self._making.acquire(blocking=False):  # else a thread that is late still renders, and what it does is noted
+        """Release the locks and note that no process sends."""
+        if self._making.acquire(blocking=False):  # else a late thread is still rendering, and its note has to stay
             try:
                 for lock in (*self._locks.values(), self._lock):
                     lock.note(str(replace(self._note_of(""), pid=0)))
@@ -211,18 +211,18 @@ class Tenure:
             lock.release()
 
     def health(self, line: Line) -> Health:
-        """Return the health of a line; while another process sends, as that one wrote it."""
+        """Return the health of a line; while another process sends, as that process wrote it."""
         return line.health if self.owns(line) else _as_of_now(self._outbox.health(line.endpoint.name), line)
 
     @contextmanager
     def naming(self, batch: Batch) -> Iterator[None]:
-        """Name what is being rendered: if that kills the process, the next one knows what it was."""
+        """Note the message that is being rendered: if it crashes the process, the next owner knows which it was."""
         with self._making:
             self._rendering = batch.id
             self._note(self._rendering)
             try:
                 yield
-            except MemoryError:  # this process is short of memory, which is nobody's fault
+            except MemoryError:  # this process is short of memory: not the message's fault
                 raise
             except Exception:
                 self._blame(batch.id)
@@ -232,7 +232,7 @@ class Tenure:
                 self._note(self._rendering)
 
     def show_life(self) -> None:
-        """Leave a sign of life beside the locks from time to time: who waits for one can say who owns it since when."""
+        """Write a sign of life into the locks at intervals: a waiting process can name the owner and its last sign."""
         if self._lock.held and self._steady() - self._noted_at >= LIFE_SECONDS and self._making.acquire(blocking=False):
             try:
                 self._noted_at = self._steady()
@@ -246,17 +246,17 @@ class Tenure:
         return Note(self.pace.open_at, os.getpid(), self._clock(), rendering)
 
     def _note(self, rendering: str) -> None:
-        """Leave behind, for who takes over, the pace and what is being rendered."""
+        """Write the pace and the message being rendered for the next owner."""
         self._lock.note(str(self._note_of(rendering)))
 
     def _take_over(self) -> None:
-        """Learn what the last owner of the URL left: the pace, and what killed it."""
+        """Load what the last owner of the URL left: the pace, and the message that crashed it."""
         note = Note.read(self._lock.noted())
         self.pace = replace(self.pace, open_at=note.open_at)
-        if note.rendering and note.rendering != self._rendering:  # else it is ours, whose lock was removed meanwhile
-            text = "webhooks: process %d crashed while it rendered the message %s, which is tried again"
+        if note.rendering and note.rendering != self._rendering:  # else the note is ours: our lock file was removed
+            text = "webhooks: process %d crashed while building message %s; retrying"
             log.warning(text, note.pid, note.rendering)
-            self._note(self._rendering)  # first: were this process killed now, the next one would count it again
+            self._note(self._rendering)  # first: if this process were killed now, the next one would count it again
             try:
                 self._blame(note.rendering)
             except BaseException:
@@ -266,11 +266,11 @@ class Tenure:
 
     def _blame(self, batch: str) -> None:
         for endpoint in self._outbox.blame(batch, self._clock()):
-            log.warning("webhooks: endpoint %s: message %s could not be rendered and is dead", endpoint, batch)
+            log.warning("webhooks: endpoint %s: message %s could not be built and is dead", endpoint, batch)
             self._deaths[endpoint, DeadReason.CRASHED.value] += 1
 
     def _take_over_line(self, line: Line) -> None:
-        """Learn what the last owner of an endpoint left: batches in flight, due times, its health."""
+        """Load what the last owner of an endpoint left: batches in flight, due times, its health."""
         name = line.endpoint.name
         self._outbox.recall(name)
         self._pull(line)
@@ -283,6 +283,6 @@ class Tenure:
 
 
 def _as_of_now(written: Health, line: Line) -> Health:
-    """Return a health as the last sender wrote it; it may be tried now if the settings are others since then."""
+    """Return a health as the last owner wrote it; if the settings have changed since, the endpoint may be tried now."""
     fingerprint = line.endpoint.fingerprint
     return written if written.fingerprint == fingerprint else written.reopened(fingerprint)

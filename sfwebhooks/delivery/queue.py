@@ -1,8 +1,8 @@
-"""A Lane: the sending threads of one URL, with all endpoints that use it. claim -> deliver -> settle.
+"""The sending queue of a URL: due deliveries of all endpoints at the URL come in, attempts go out, results are settled.
+claim -> deliver -> settle
 
-It sends only during its tenure (`ownership`), so no two processes ever send there, and what it knows of the endpoints'
-health and of the pace is the truth. What the threads had begun when the process ended is repeated under
-the same id.
+It sends only while it owns the URL's lock (`ownership`), so no two processes send there, and its view of the endpoints'
+health and of the pace is the truth. Attempts that were in flight when the process ended are repeated under the same id.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import Clock, Line, deliver
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds between two looks for what other processes put into the outbox, and for the lock of a dead sender
+#: seconds between two looks for deliveries from other processes, and for the lock of a dead sender
 POLL_SECONDS = 0.5
 NEVER = float("inf")
 
 
 class Lane:
-    """The way to one URL.
+    """The sending queue of one URL, with its workers.
 
     Args:
-        steady: seconds that nobody sets.
+        steady: a clock that cannot be set, in seconds.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class Lane:
     ) -> None:
         self.lines = [Line(endpoint, Sender(endpoint), steady=steady or clock) for endpoint in endpoints]
         self._hurried = False
-        #: whether it was the pace that let nothing go
+        #: whether the pace prevented the last attempt
         self._paced = False
-        #: (endpoint, reason) -> deliveries that died and are not reported yet
+        #: (endpoint, reason) -> dead letters that are not reported yet
         self.deaths: Counter[tuple[str, str]] = Counter()
-        #: whether this process lacked a resource when it wanted to begin here, or to send
+        #: whether this process lacked a resource when it tried to take the lock or to send
         self.is_short = False
         self._ledger = Ledger(outbox, self._written, self.deaths)
         self._tenure = Tenure(self.lines, outbox, clock, steady or clock, self.deaths)
         self._outbox = outbox
         self._clock = clock
-        #: when it was last asked what the operator says
+        #: time of the last look at the operator's orders
         self._asked_at = -NEVER
         #: held while claiming
         self._claiming = threading.Lock()
@@ -67,29 +67,29 @@ class Lane:
         self._crew = Crew(f"webhooks-{name}", size, partial(self.step, grouped=True), self._rest_seconds)
 
     def wake(self) -> None:
-        """Look for work now, if there may be some; the first call starts the first thread."""
+        """Look for work now if there may be some; the first call starts the first thread."""
         if self._could_send or not self._crew.began:
             self._crew.wake()
 
     @property
     def _could_send(self) -> bool:
-        """Whether something could go now. What is not known here, such as that another sender died, is seen by looking
-        from time to time."""
+        """Whether something could be sent now. Changes outside this process, such as the death of another sender, are
+        found by polling."""
         now = self._clock()
         return self._tenure.held and not self._tenure.pace.wait(now) and any(line.may_send(now) for line in self.lines)
 
     def step(self, grouped: bool = False) -> bool:
-        """Make one attempt, if one may be made now; return whether there may be more to do.
+        """Make one attempt if one is allowed now; return whether there may be more to do.
 
         Args:
-            grouped: it may be written down together with others, in a moment.
+            grouped: the result may be written together with others, in a moment.
 
         Raises:
             OutboxError: the outbox cannot be used.
         """
         claimed = self._claim()
         if not claimed:
-            return self._ledger.flush()  # what waited for it can go now
+            return self._ledger.flush()  # deliveries that waited for these results can be sent now
         line, batch = claimed
         try:
             attempt, settlements, change = deliver(batch, line, self._clock, self._tenure.naming(batch))
@@ -110,7 +110,7 @@ class Lane:
     def next_at(self, healthy_only: bool) -> float:
         """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits.
 
-        What only the pace holds back could be sent now.
+        Deliveries that only the pace delays count as sendable now.
         """
         with self._claiming:
             if self._in_flight and (not healthy_only or any(line.health.healthy for line in self.lines)):
@@ -123,11 +123,11 @@ class Lane:
 
     @property
     def owned(self) -> bool:
-        """Whether this process is the one that sends to the URL."""
+        """Whether this process owns the URL's lock."""
         return self._tenure.held
 
     def give_way(self) -> None:
-        """Close what is open, if nothing is to be sent here now: another endpoint needs the descriptors."""
+        """Close lock and connections if nothing is to be sent here now: another endpoint needs the descriptors."""
         with suppress(OutboxError), self._claiming:
             idle = not self._busy and all(self._line_next_at(line, True) > self._clock() for line in self.lines)
             if idle and self._tenure.held:
@@ -136,15 +136,15 @@ class Lane:
                     line.sender.close()
 
     def be_polite(self, rest_share: float) -> None:
-        """Rest after each attempt, so many times as long as it used the processor."""
+        """Rest after each attempt, `rest_share` times as long as it used the processor."""
         self._crew.rest_share = rest_share
 
     def hurry(self) -> None:
-        """Send as fast as it goes, and batches that are not full yet too."""
+        """Send as fast as possible, including batches that are not full yet."""
         self._hurried, self._crew.rest_share = True, 0.0
 
     def tick(self) -> None:
-        """Do from time to time what a thread that is held up cannot: write down what was sent, call another thread."""
+        """Write results and start another thread if all are blocked; call about once a second."""
         self._ledger.flush()
         with suppress(OutboxError), self._claiming:
             self._tenure.show_life()
@@ -152,7 +152,7 @@ class Lane:
             self.wake()
 
     def halt(self) -> None:
-        """Begin no attempt any more."""
+        """Start no more attempts."""
         self._crew.halt()
 
     def join(self, deadline: float) -> None:
@@ -161,11 +161,11 @@ class Lane:
         self._ledger.flush()
 
     def stop(self, deadline: float) -> bool:
-        """End the threads; return whether all is settled at `deadline` (monotonic seconds): the rest is left behind."""
+        """End the threads; return whether everything is settled at `deadline` (monotonic seconds)."""
         ended = self._crew.stop(deadline)
         settled = self._ledger.close()
-        # also while some are sending: a message that comes twice does no harm, a lock that is held for ever does;
-        # not while one is still claiming, who would take it after us
+        # even while some are sending: a duplicate message does no harm, a lock that is never released does;
+        # not while a thread is still claiming: it would take the lock again
         with self._claiming:
             self._tenure.release()
         if ended:
@@ -174,7 +174,7 @@ class Lane:
         return ended and settled
 
     def open_now(self) -> None:
-        """Let the next step try endpoints that are failing or held, and what waits for a retry."""
+        """Let the next step try endpoints that are failing or held, and deliveries that wait for a retry."""
         with self._claiming:
             if self._tenure.take():
                 for line in self.lines:
@@ -182,14 +182,14 @@ class Lane:
                     self._outbox.make_due(line.endpoint.name, self._clock())
 
     def _begin_tenure(self) -> bool:
-        """Become the process that sends here, if something waits, and no other process is.
+        """Take the URL's lock if deliveries are waiting and no other process owns it.
 
         Raises:
             OutboxError: the outbox cannot be used.
         """
         if all(self._outbox.next_due(line.endpoint.name) is None for line in self.lines):
             return False
-        for line in self.lines:  # what was known before another process sent is no longer true
+        for line in self.lines:  # another process may have sent them meanwhile
             self._forget_pieces(line)
         try:
             taken = self._tenure.take()
@@ -200,7 +200,7 @@ class Lane:
             raise
 
     def _forget_pieces(self, line: Line) -> None:
-        """Leave halves of requests to the outbox; the caller holds the lock of `_claim`."""
+        """Drop the halves of split requests, which the outbox still has; the caller holds the lock of `_claim`."""
         for piece in line.pieces:
             self._busy.difference_update(delivery.id for delivery in piece.deliveries)
         line.pieces.clear()
@@ -247,13 +247,13 @@ class Lane:
             return self._outbox.pick(queue, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
         if line.pieces:
             line.pieces.sort(key=lambda piece: -len(piece.deliveries))
-            return line.pieces.pop()  # the smallest one says soonest which message is meant
+            return line.pieces.pop()  # the smallest one finds the refused message soonest
         other = Pick((health.setbacks - 1) % len(Pick)) if health.suspect else Pick.OLDEST
         batch = self._outbox.pick(queue, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
         return batch or self._outbox.claim(queue, self._busy, now)
 
     def _now(self) -> float:
-        """Return the time; from time to time ask for the operator's orders."""
+        """Return the time; at intervals read the operator's orders."""
         now = self._clock()
         if abs(now - self._asked_at) >= POLL_SECONDS:
             self._asked_at = now
@@ -268,7 +268,7 @@ class Lane:
             self._busy.difference_update(delivery.id for delivery in batch.deliveries)
 
     def _written(self, line: Line, outcome: Result) -> None:
-        """Release the deliveries of an outcome; the halves of a request that go on at once are next, and stay busy."""
+        """Release the deliveries of a result; the halves of a request that are sent at once stay busy."""
         if outcome.is_split and outcome.settlements[0].due_at <= self._clock():
             with self._claiming:
                 line.pieces += outcome.batch.halves
@@ -276,7 +276,7 @@ class Lane:
             self._release(outcome.batch)
 
     def _rest_seconds(self) -> float:
-        """Return how long nothing can be done here, as far as we know."""
+        """Return the seconds until the next look for work."""
         now = self._clock()
         if self._paced:
             return min(self._tenure.pace.wait(now), POLL_SECONDS)

@@ -1,8 +1,7 @@
-"""The Ledger of a lane: the results of attempts, written in their order, with the endpoints' health.
+"""The results not yet written: results of attempts come in, and go into the outbox in order with the endpoints' health.
 
-What was sent cannot be undone, and what is not written is sent again, under the same id. Results that come fast are
-written together, some at once; while the outbox cannot be written they are kept in memory, and the deliveries stay
-in flight.
+A message whose result is not written is sent again, under the same id. Results that come fast are written together;
+while the outbox cannot be written they are kept in memory, and their deliveries stay in flight.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from sfwebhooks.retry import State
 from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: outcomes that are kept in memory at most
+#: most results that are kept in memory
 UNSETTLED_MAX = 1000
-#: outcomes wait for others until they are of so many deliveries, or for so many seconds: a kill repeats so much
+#: results wait for others until they cover GROUP_MAX deliveries, or for GROUP_SECONDS: a kill repeats no more than that
 GROUP_MAX = 20
 GROUP_SECONDS = 0.05
-#: seconds between two tries to write them down
+#: seconds between two tries to write them
 AGAIN_SECONDS = 1.0
 
 
 class Ledger:
-    """Writes down outcomes, one thread at a time.
+    """Writes results, one thread at a time.
 
     Args:
-        written: called with each outcome once it is committed.
-        deaths: counts dead letters, by endpoint and reason, until somebody reports them.
+        written: called with each result once it is committed.
+        deaths: counts of dead letters by endpoint and reason that are not reported yet.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class Ledger:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing may be sent before something is written down."""
+        """Whether nothing may be sent until results are written."""
         return len(self._unsettled) >= UNSETTLED_MAX
 
     def settle(self, line: Line, outcome: Result, grouped: bool = False) -> None:
-        """Write down what became of an attempt; `grouped`: in a moment, with others."""
+        """Write the result of an attempt; `grouped`: in a moment, with others."""
         with self._guard:
             self._unsettled.append((line, outcome))
             patience = AGAIN_SECONDS if self._trouble else GROUP_SECONDS if grouped else 0.0
@@ -66,7 +65,7 @@ class Ledger:
                 self._write_down()
 
     def flush(self) -> bool:
-        """Write down what waits for others, or for the outbox; after trouble not too often. Return whether it was."""
+        """Write the kept results, not too often after trouble; return whether any were written."""
         if not self._unsettled or (self._trouble and time.monotonic() - self._written_at < AGAIN_SECONDS):
             return False
         with self._guard:
@@ -74,7 +73,7 @@ class Ledger:
         return not self._unsettled
 
     def close(self) -> bool:
-        """Write down what is kept, for the last time; return whether all is."""
+        """Write the kept results for the last time; return whether all are written."""
         with self._guard:
             self._write_down()
             if self._unsettled:
@@ -98,7 +97,7 @@ class Ledger:
             )
 
     def _write(self, group: Sequence[tuple[Line, Result]]) -> None:
-        """Commit some outcomes, and the health of endpoints where it changed."""
+        """Commit some results, and the health of endpoints where it changed."""
         lines = {id(line): line for line, _ in group}.values()
         news = [(line, line.health) for line in lines if line.health != line.written]
         self._outbox.settle((outcome for _, outcome in group), {line.endpoint.name: health for line, health in news})

@@ -1,4 +1,4 @@
-"""Why deliveries wait, in words for a scan's log and for the commands: what is known of their endpoint comes in."""
+"""Waiting reasons: the state of an endpoint comes in, a text for a scan's log and for the commands goes out."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.text import duration, moment
 
-#: why an endpoint is not sent to whose settings have a mistake: a state of a process, which is written nowhere
+#: why nothing is sent to an endpoint with a mistake in its settings: a state of the process, stored nowhere
 CONFIG_MISTAKE = "config_mistake"
-#: where no process sends to an endpoint
-IDLE = "nothing is sending now: sfwebhooks drain sends it, sfwebhooks run keeps sending"
+#: no process sends to an endpoint
+IDLE = "no process is sending: sfwebhooks drain sends once, sfwebhooks run keeps sending"
 #: the same after a command that sent for a while
-ENDED = "nothing is sending any more: a longer --timeout goes on for longer, sfwebhooks run until it is stopped"
-#: where none sends to an endpoint that is failing or held
-UNPROBED = "nothing is sending now: sfwebhooks drain tries it at once, sfwebhooks run now and then"
-#: seconds that a pace makes deliveries wait, from which on it is said
+ENDED = "no process is sending any more: use a longer --timeout, or sfwebhooks run, which sends until it is stopped"
+#: no process sends to an endpoint that is failing or held
+UNPROBED = "no process is sending: sfwebhooks drain tries it at once, sfwebhooks run at intervals"
+#: shortest delay by the pace that is mentioned, in seconds
 PACED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known of an endpoint for which deliveries wait."""
+    """The state of an endpoint with waiting deliveries."""
 
     name: str
     health: Health
     orders: Orders
     backlog: Backlog
-    #: why the settings let nothing be sent to it; empty: they do, or are not known
+    #: why the settings prevent sending to it; empty: they do not, or are not known
     switch: str = ""
-    #: in its settings; empty: there is none, or they are not known
+    #: mistake in its settings; empty: none, or the settings are not known
     mistake: str = ""
-    #: seconds between the begins of two attempts at its URL
+    #: seconds between the starts of two attempts at its URL
     interval: float = 0.0
-    #: deliveries in one attempt
+    #: most deliveries in one attempt
     batch_size: int = 1
     #: the process that sends to it
     owner: Owner | None = None
 
 
 def situation(outbox: Outbox, records: Records, name: str, found: Settings | None, now: float) -> Situation:
-    """Return what is known of an endpoint.
+    """Return the state of an endpoint.
 
     Args:
         found: the settings; None: not known.
@@ -81,9 +81,9 @@ def situation(outbox: Outbox, records: Records, name: str, found: Settings | Non
 
 
 def switch_of(found: Settings | None, name: str) -> str:
-    """Return why the settings let nothing be sent to an endpoint, or nothing if they do."""
+    """Return why the settings prevent sending to an endpoint, or nothing if they do not."""
     if disabled():
-        return "SFWEBHOOKS_DISABLED is set: nothing is sent from here"
+        return "SFWEBHOOKS_DISABLED is set: this process sends nothing"
     if found is None:
         return ""
     if found.enabled is False:
@@ -91,24 +91,24 @@ def switch_of(found: Settings | None, name: str) -> str:
     if any(one.name == name for one in found.off):
         return "it is off (enabled = false in its section)"
     if name in found.unused:
-        return "its events cannot be known, since its settings have a mistake, which sfwebhooks check names"
+        return "its events are not known because of a mistake in its settings, which sfwebhooks check shows"
     if any(one.name == name for one in found.endpoints):
         return ""
     if not found.is_complete:
-        return "the settings have no such endpoint, as far as they can be read; sfwebhooks check names their mistakes"
+        return "the readable part of the settings has no such endpoint; sfwebhooks check shows the mistakes"
     return (
         f"the settings have no such endpoint: sfwebhooks move --endpoint {name} --to NAME sends them to another one,"
-        f" sfwebhooks drop --endpoint {name} --state waiting makes dead letters of them"
+        f" sfwebhooks drop --endpoint {name} --state waiting turns them into dead letters"
     )
 
 
 def config_mistake(mistake: str) -> str:
-    """Return in words that an endpoint is held by a mistake in its settings."""
+    """Return the text for an endpoint that is held by a mistake in its settings."""
     return f"{CONFIG_MISTAKE}, {mistake.rstrip('.')}"
 
 
 def paused(orders: Orders) -> str:
-    """Return in words until when an operator lets nothing be sent."""
+    """Return the text for an operator's pause, with its end."""
     return (
         "paused until sfwebhooks resume"
         if math.isinf(orders.paused_until)
@@ -117,12 +117,12 @@ def paused(orders: Orders) -> str:
 
 
 def hanging(owner: Owner) -> str:
-    """Return in words that the process that sends shows no sign of life."""
-    return f"process {owner.pid} sends to this URL and has done nothing since {moment(owner.at)}"
+    """Return the text for a sending process without signs of life."""
+    return f"process {owner.pid} owns the lock of this URL and has been inactive since {moment(owner.at)}"
 
 
 def obstacle(found: Situation, now: float) -> str:
-    """Return in a few words why an endpoint is not sent all that waits for it, or nothing if it is."""
+    """Return in a few words what keeps an endpoint's deliveries waiting, or nothing."""
     health = found.health
     if found.switch:
         return found.switch
@@ -138,16 +138,16 @@ def obstacle(found: Situation, now: float) -> str:
 
 
 def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
-    """Return in words why an endpoint has deliveries that wait, and what helps.
+    """Return why an endpoint has waiting deliveries, and the command that helps.
 
     Args:
-        idle: what to say where nothing sends.
+        idle: the text to use if no process sends.
     """
     name, health, words = found.name, found.health, obstacle(found, now)
     if found.switch:
         return words
     if found.mistake:
-        return f"{words}; sent once its settings are right, see sfwebhooks check"
+        return f"{words}; deliveries are sent once its settings are corrected, see sfwebhooks check"
     if found.orders.paused_until > now:
         return f"{words}; sfwebhooks resume {name}"
     if health.condition is Condition.DISABLED:
@@ -157,14 +157,14 @@ def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
     if words and not found.owner:
         return f"{words}; {UNPROBED}"
     if words:
-        again = "tried again now and then" if health.may_send(now) else f"next probe at {moment(health.open_at)}"
+        again = "probed at intervals" if health.may_send(now) else f"next probe at {moment(health.open_at)}"
         return f"{words}; {again}, or at once with sfwebhooks resume {name}"
     sends = f"process {found.owner.pid} is sending" if found.owner else idle
     return "; ".join([*_delays(found, now), sends])
 
 
 def _delays(found: Situation, now: float) -> Iterator[str]:
-    """Yield what makes deliveries to a healthy endpoint wait."""
+    """Yield the reasons why deliveries to a healthy endpoint wait."""
     health, backlog = found.health, found.backlog
     if health.failures:
         later = "" if health.may_send(now) else f"; the next one is at {moment(health.open_at)}"
@@ -176,18 +176,18 @@ def _delays(found: Situation, now: float) -> Iterator[str]:
         yield f"the next attempt is due at {moment(backlog.due_at)}"
     seconds = math.ceil(backlog.waiting / found.batch_size) * found.interval
     if seconds > PACED_SECONDS:
-        yield f"paced to {pace(found.interval)}, about {duration(seconds)} for what waits"
+        yield f"paced to {pace(found.interval)}, about {duration(seconds)} for the waiting deliveries"
 
 
 def pace(interval: float) -> str:
-    """Return seconds between two attempts as the option `rate` has them."""
+    """Return seconds between two attempts in the form of the option `rate`."""
     per_unit = ((1.0, "s"), (60.0, "m"), (3600.0, "h"))
     size, unit = next(((size, unit) for size, unit in per_unit if interval <= size), per_unit[-1])
     return f"{size / interval:.3g}/{unit}"
 
 
 def summary(outbox: Outbox, scan_id: str, now: float, held: Mapping[str, str]) -> str:
-    """Return in one line what became of a scan's deliveries.
+    """Return a summary of a scan's deliveries in one line.
 
     Args:
         held: endpoint -> the mistake in its settings, for those that have one.
@@ -214,11 +214,11 @@ def summary(outbox: Outbox, scan_id: str, now: float, held: Mapping[str, str]) -
 
 
 def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str]) -> str:
-    """Return how many deliveries wait, and what for, as a part of a line.
+    """Return the number of waiting deliveries, and their obstacles, as a part of a line.
 
     Args:
-        waiting: endpoint -> how many.
-        obstacles: endpoint -> as `obstacle` returns it.
+        waiting: endpoint -> number of deliveries.
+        obstacles: endpoint -> result of `obstacle`.
     """
     total = sum(waiting.values())
     free = sum(number for name, number in waiting.items() if not obstacles[name])

@@ -1,6 +1,6 @@
-"""The upkeep of an outbox: age and retention, and warnings of what will be trouble. For a process that lives a while.
+"""Periodic maintenance of an outbox by a long-lived process: expire, prune, and warn about size, age and certificates.
 
-It looks from time to time, in a thread that nobody waits for, and does a little each time.
+It runs at intervals in a background thread and does a little each time.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from sfwebhooks.pipeline import Clock, uptime, wanted_by
 from sfwebhooks.retry import DeadReason
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds between two looks at each thing
+#: seconds between two runs of each check
 SIZE_SECONDS = 5.0
 TIDY_SECONDS = 60.0
 AGE_SECONDS = 60.0
-#: seconds that a process has to be there before what waits for an endpoint that the settings do not have can expire
+#: seconds that a process has to run before deliveries to an endpoint that is not in the settings can expire
 REMOVED_SECONDS = 2 * 3600.0
-#: part of an endpoint's max_age that a delivery may wait before it is told: 17 hours, and all usual retries take 8
+#: part of an endpoint's max_age that a delivery may wait before a warning: 17 hours, and all usual retries take 8
 AGE_SHARE = 0.1
-#: times 500 deliveries that are deleted in one go
+#: chunks of 500 deliveries that are deleted in one go
 PRUNE_CHUNKS = 20
 CERTIFICATE_SECONDS = 6 * 3600.0
 
 
 class Upkeep:
-    """What has to be looked after while a process uses an outbox.
+    """Periodic maintenance: expire, prune, warn about size, age and certificates.
 
     Args:
-        scan: the scan of the process, if it has one; warnings are told with it.
-        steady: seconds that nobody sets.
+        scan: the scan of the process, if it has one; warnings name it.
+        steady: a clock that cannot be set, in seconds.
     """
 
     def __init__(self, settings: Settings, path: Path, scan: Scan | None = None, steady: Clock = uptime) -> None:
@@ -47,16 +47,16 @@ class Upkeep:
         self._scan = scan
         self._outbox = Outbox(path, storage=settings.storage)
         self._records = Records(path, storage=settings.storage)
-        #: name of a chore -> when it was done
+        #: name of a check -> time of its last run
         self._done_at: dict[str, float] = {}
         self._mark = 0.0
         self._steady = steady
         self._began_at = steady()
-        #: endpoints whose oldest delivery waits for too long
+        #: endpoints whose oldest delivery has waited too long
         self._late: set[str] = set()
 
     def look(self, now: float) -> None:
-        """Do what is due (`now` in epoch seconds).
+        """Run the checks that are due (`now` in epoch seconds).
 
         Raises:
             OutboxError: the outbox cannot be used.
@@ -76,7 +76,7 @@ class Upkeep:
             self._records.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the outbox file."""
         self._outbox.close()
         self._records.close()
 
@@ -105,7 +105,7 @@ class Upkeep:
             self._outbox.accept([(event, wanted_by(event, self._settings.endpoints))], now)
 
     def _warn_of_age(self, endpoint: Endpoint, now: float) -> None:
-        """Tell the others, once, that deliveries wait for an endpoint for long; a pause is meant so."""
+        """Alert other endpoints once that deliveries to an endpoint have waited long; a pause does not count."""
         limit = endpoint.max_age * AGE_SHARE
         oldest_at = self._records.oldest(endpoint.name)
         paused_until = self._outbox.orders(endpoint.name).paused_until
@@ -125,14 +125,14 @@ class Upkeep:
 def expire(
     records: Records, outbox: Outbox, settings: Settings, dark: Collection[str], now: float, removed: bool
 ) -> int:
-    """Make dead letters of what has waited for too long; log and alert how many; return how many.
+    """Turn deliveries that have waited too long into dead letters; log and alert their number, and return it.
 
-    Nothing expires while its endpoint takes messages, however old the clock says that it is.
+    Nothing expires while its endpoint accepts messages, however old it is by the clock.
 
     Args:
-        dark: names of endpoints that took nothing for long.
+        dark: names of endpoints that have accepted nothing for long.
         now: epoch seconds.
-        removed: whether what waits for endpoints that the settings do not have can expire.
+        removed: whether deliveries to endpoints that are not in the settings can expire.
 
     Raises:
         OutboxError: the outbox cannot be used.

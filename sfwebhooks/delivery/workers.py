@@ -1,6 +1,6 @@
-"""The Crew of a lane: threads that do its steps while there are any, and rest until they are woken.
+"""The workers of a sending queue: threads that run its steps while there are any, and rest until they are woken.
 
-They start lazily, and are daemons: an exit of the process ends them.
+They start lazily and are daemons: they end with the process.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sfwebhooks.errors import OutboxError, ShortageError
 from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds; where a piece of work takes longer, several threads do more of it
+#: seconds; if a step takes longer, more threads help
 SLOW_SECONDS = 0.005
-#: seconds that a thread sleeps which cannot rest
+#: seconds of sleep for a thread that cannot wait on a lock
 UNREST_SECONDS = 0.5
 NEVER = float("inf")
 
@@ -25,27 +25,27 @@ class Crew:
     """Threads with one task.
 
     Args:
-        name: of the threads, each with its number.
-        size: how many there may be.
-        step: does one piece of work; returns whether there was one.
-        rest_seconds: how long to rest before the next look, if nobody wakes the crew.
+        name: prefix of the threads' names, followed by a number.
+        size: most threads.
+        step: runs one step; returns whether there was work.
+        rest_seconds: returns the seconds to rest before the next look unless woken.
     """
 
     def __init__(self, name: str, size: int, step: Callable[[], bool], rest_seconds: Callable[[], float]) -> None:
         self.stopping = False
-        #: seconds of rest after a piece of work for each second of the processor's time that it took
+        #: seconds of rest after a step for each second of processor time that it took
         self.rest_share = 0.0
         self._name = name
         self._size = size
         self._step = step
         self._rest_seconds = rest_seconds
         self._bell = threading.Condition()
-        #: threads that rest, and whether one of them looks for work by itself
+        #: number of resting threads, and whether one of them polls
         self._resting = 0
         self._polled = False
-        #: set by a call that came while nobody rested
+        #: set by a call that came while no thread rested
         self._called = False
-        #: thread at work -> monotonic seconds at which its piece of work began; and how long the last one took
+        #: working thread -> monotonic seconds at which its step began; and the duration of the last step
         self._began_at: dict[int, float] = {}
         self._took = NEVER
         self._threads: list[threading.Thread] = []
@@ -57,13 +57,13 @@ class Crew:
         return bool(self._threads)
 
     def wake(self) -> None:
-        """Look for work now; the first call starts the first thread. Costs next to nothing while all are at work."""
+        """Look for work now; the first call starts the first thread. Cheap while all threads are working."""
         self._called = True
         if self._resting == len(self._threads) or self._is_slow:
             self._call_one()
 
     def more(self) -> None:
-        """Let one more thread look for work, if there are threads at all, and work takes so long that it helps."""
+        """Let one more thread look for work if threads were started and steps take long enough for it to help."""
         if self._threads and self._is_slow:
             self._call_one()
 
@@ -79,7 +79,7 @@ class Crew:
                 self._grow()
 
     def halt(self) -> None:
-        """Begin nothing more."""
+        """Start no more steps."""
         with self._bell:
             self.stopping = True
             self._bell.notify_all()
@@ -95,9 +95,9 @@ class Crew:
         name, before = f"{self._name}-{len(self._threads) + 1}", [*self._threads]
         try:
             thread = threading.Thread(target=self._work, name=name, daemon=True)
-            self._threads.append(thread)  # before it begins, and may itself call for more
+            self._threads.append(thread)  # before it starts: it may call for more itself
             thread.start()
-        except (RuntimeError, MemoryError):  # no more threads can be had: those that there are must do
+        except (RuntimeError, MemoryError):  # no more threads are available: the existing ones must do
             self._threads = before
 
     def _work(self) -> None:
@@ -108,27 +108,27 @@ class Crew:
                 went = self._step()
                 self._trouble.ended()
                 self._took = time.monotonic() - begin if went else self._took
-            except ShortageError:  # said once for all endpoints by the dispatcher
+            except ShortageError:  # logged once for all endpoints by the dispatcher
                 log.debug("webhooks: %s waits", self._name, exc_info=True)
             except OutboxError as error:
                 self._trouble.met(str(error))
             except MemoryError:
                 self._trouble.met("this process has no memory left; deliveries wait")
-            except Exception:  # a thread that ends would leave its endpoint silent for the rest of the process
-                log.exception("webhooks: the sending thread of %s met a bug", self._name)
+            except Exception:  # if the thread ended, nothing would be sent to its endpoint until the process ends
+                log.exception("webhooks: bug in the sending thread of %s", self._name)
             del self._began_at[threading.get_ident()]
             if not went:
                 try:
                     self._rest()
-                except (RuntimeError, MemoryError):  # a rest takes a lock, and there is no memory for one
+                except (RuntimeError, MemoryError):  # resting takes a lock, and there is no memory for one
                     time.sleep(UNREST_SECONDS)
             elif self.rest_share:
                 time.sleep((time.thread_time() - used) * self.rest_share)
 
     def _rest(self) -> None:
-        """Wait for the bell; one of the resting threads also looks by itself from time to time."""
+        """Wait to be woken; one of the resting threads also polls."""
         with self._bell:
-            if self._called or self.stopping:  # while this one still looked
+            if self._called or self.stopping:  # while this thread was still looking
                 self._called = False
                 return
             polls, self._polled = not self._polled, True

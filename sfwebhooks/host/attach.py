@@ -1,9 +1,9 @@
 """Attach to the scanner: the wrapper around its scan start, and the hook at the end of its parent process.
 
 The shim in the host's `modules/` folder calls `attach()` when the host loads its modules, in the parent and again in
-each scan's process. From then on a scan runs inside `start_scan`, which puts our module on its list if the
-configuration says so, tells the scan's beginning before the host knows of it (so that it has an end even if its process
-is killed at once), and its end after it. Nothing here may keep a scan from running, and nothing of this package is
+each scan's process. From then on a scan runs inside `start_scan`, which adds our module to its list if the
+configuration says so, reports the scan's start before the host stores it (so its end is reported even if its process is
+killed at once), and its end afterwards. Nothing here may prevent a scan from running, and nothing of this package is
 pickled into its process: the package may be gone by then.
 """
 
@@ -39,21 +39,21 @@ from sfwebhooks.scan.recovery import tell_orphans
 from sfwebhooks.scan.run import RUNS
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds that the scan's end waits for a thread that still handles an event; to store one takes as long as the host's
-#: database is locked, for 5 s at most
+#: seconds that the scan's end waits for a thread that still handles an event; storing one waits up to 5 s for the lock
+#: of the host's database
 JOIN_SECONDS = 10.0
-#: seconds that a host that is being stopped goes on sending
+#: seconds that a stopping host continues to send
 EXIT_SECONDS = 3.0
 FUNCTION = "startSpiderFootScanner"
 SHIM = f"modules.{MODULE}"
 
 _original: Callable[..., Any] | None = None
-#: marks of the scans' processes that are stopped with this one, the host
+#: marks of the scan processes that are stopped together with this process, the host
 _stopped: frozenset[str] = frozenset()
 
 
 class Late:
-    """What has a name in the process that unpickles this; None, if nothing has."""
+    """An object that is looked up by name when unpickled; None if nothing has that name there."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,10 +63,10 @@ class Late:
 
 
 class Start:
-    """Stands in the place of the host's function.
+    """Replaces the host's function.
 
-    A host that starts its scans with multiprocessing's `spawn` pickles it: as the shim's `start_scan`, which does
-    without the package if that was uninstalled meanwhile; if the shim was, as the host's own function.
+    A host that starts its scans with multiprocessing's `spawn` pickles it: as the shim's `start_scan`, which works
+    without the package if that was uninstalled meanwhile, or as the host's own function if the shim was.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -77,11 +77,11 @@ class Start:
 
 
 def attach() -> None:
-    """Put `start_scan` in the place of the host's function, in every loaded module that has it."""
+    """Replace the host's function by `start_scan` in every loaded module that has it."""
     global _original
     log.addFilter(_as_module)
     if importlib.util.find_spec("sfscan") is None:
-        log.warning("webhooks: off: %s", NO_SCANS)
+        log.warning("webhooks: disabled: %s", NO_SCANS)
     host = sys.modules.get("sfscan")
     if host is None or isinstance(getattr(host, FUNCTION), Start):
         return
@@ -90,14 +90,14 @@ def attach() -> None:
         if getattr(module, "__dict__", {}).get(FUNCTION) is _original:
             setattr(module, FUNCTION, Start())
     if multiprocessing.current_process().name == "MainProcess":
-        # one runs while the children live, and before the host stops its log, at which it hangs if a scan's process was
-        # killed while it wrote there; the other after they were ended
+        # the first runs while the children live, and before the host stops its log, where it hangs if a scan's process
+        # was killed while logging; the second runs after the children have ended
         atexit.register(tell_crashed)
         multiprocessing.util.Finalize(None, tell_stopped, exitpriority=-10)
 
 
 def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run a scan as the host does, and tell its beginning and its end. Called by the host in the scan's process.
+    """Run a scan as the host does, and report its start and end. Called by the host in the scan's process.
 
     Args:
         args: scan name, scan id, target, type of the target, list of modules, options of the host.
@@ -117,18 +117,18 @@ def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _as_module(record: logging.LogRecord) -> bool:
-    """Let the host's log name our module in its column of components, where it has the name of a record's file."""
+    """Set our module's name for the host's log, which otherwise shows the record's file as the component."""
     record.module = MODULE
     return True
 
 
 def begin_scan(logging_queue: Any, args: tuple[Any, ...]) -> None:
-    """Tell the beginning of a scan that has our module, and listen to the log for errors of its modules; else say what
-    has switched webhooks off."""
+    """Report the start of a scan that has our module, and watch the log for errors of its modules; otherwise log why
+    webhooks are disabled."""
     try:
         name, scan_id, target, target_type, modules, options = args
         chosen = MODULE in modules
-        # the host adds its handler only if there is none, and would be mute
+        # the host adds its handler only if there is none; after ours it would log nothing
         importlib.import_module("spiderfoot.logger").logWorkerSetup(logging_queue)
         if chosen:
             listen(scan_id, options)
@@ -137,23 +137,23 @@ def begin_scan(logging_queue: Any, args: tuple[Any, ...]) -> None:
         else:
             say_why_off(scan_id, _options(options))
     except Exception:  # the scan must start
-        log.exception("webhooks: a bug at the scan's beginning")
+        log.exception("webhooks: bug at the scan's start")
 
 
 def with_our_module(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the scan's arguments with our module on the list, if it is to be in every scan."""
+    """Return the scan's arguments, with our module added if it is enabled for every scan."""
     try:
         *head, modules, options = args
         settings = settings_of(_options(options))
         if settings and settings.enabled and MODULE not in modules:
             return (*head, [*modules, MODULE], options)
     except Exception:  # the scan must start
-        log.exception("webhooks: a bug while looking for the configuration; this scan has no webhooks")
+        log.exception("webhooks: bug while reading the configuration; no webhooks are sent for this scan")
     return args
 
 
 def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
-    """Tell the end of the scan and send what can be sent at once."""
+    """Report the end of the scan and send what can be sent at once."""
     try:
         run = RUNS.pop(args[1], None)
         if run is None:
@@ -162,21 +162,21 @@ def finish(args: tuple[Any, ...], scanner: Any, error: str) -> None:
             for thread in _late_threads(scanner):
                 thread.join(JOIN_SECONDS)
             run.end(error)
-    except Exception:  # the scan's own result stands; the end is told by the next process that looks
-        log.exception("webhooks: a bug at the scan's end")
+    except Exception:  # the scan's own result is kept; the next process reports the end
+        log.exception("webhooks: bug at the scan's end")
     finally:
         stop_listening(*args[1:2])
 
 
 def _say_why_not(args: tuple[Any, ...]) -> None:
-    """Log the mistakes of a configuration that was meant to do something, and did nothing in this scan."""
+    """Log the mistakes of a configuration that prevented webhooks for this scan."""
     settings = settings_of(_options(args[-1]))
     for mistake in settings.mistakes if settings else ():
-        log.warning("webhooks: none were sent: %s", mistake, extra={"scanId": args[1]})
+        log.warning("webhooks: no webhooks were sent for this scan: %s", mistake, extra={"scanId": args[1]})
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the host's options with our module's own ones."""
+    """Return the host's options together with our module's."""
     return {**options, **options["__modules__"][MODULE]["opts"]}
 
 
@@ -188,8 +188,8 @@ def _late_threads(scanner: Any) -> list[threading.Thread]:
 
 
 def tell_crashed() -> None:
-    """Tell the ends of scans whose process had died by itself before this one, the host, is stopped; learn which are
-    stopped with it."""
+    """Report the ends of scans whose process died before this process, the host, is stopped; note which scan processes
+    are stopped with it."""
     global _stopped
     try:
         own = children()
@@ -197,16 +197,16 @@ def tell_crashed() -> None:
         if any(map(has_crashed, own)):
             _tell_at_exit(_stopped)
     except Exception:  # an exit must not fail
-        log.exception("webhooks: a bug while the scanner ends")
+        log.exception("webhooks: bug at the scanner's exit")
 
 
 def tell_stopped() -> None:
-    """Tell the ends of scans that were stopped with their host, and of any others whose process is gone."""
+    """Report the ends of scans that were stopped with their host, and of all others whose process is gone."""
     _tell_at_exit(_stopped)
 
 
 def _tell_at_exit(stopped: frozenset[str]) -> None:
-    """Tell the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
+    """Report the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder_of(Path(spiderfoot.__file__).parent.parent)
         settings = None if is_deleted(folder / FILE) else config.active(saved_options(folder), folder)
@@ -217,6 +217,6 @@ def _tell_at_exit(stopped: frozenset[str]) -> None:
             dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
         dispatcher.stop(0.0)
     except WebhooksError as error:
-        log.warning("webhooks: the ends of scans that died are told by the next process that looks: %s", error)
+        log.warning("webhooks: the next process will report the ends of scans whose process died: %s", error)
     except Exception:  # an exit must not fail
-        log.exception("webhooks: a bug while the scanner ends")
+        log.exception("webhooks: bug at the scanner's exit")

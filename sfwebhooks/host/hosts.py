@@ -1,8 +1,8 @@
-"""The SpiderFoots that have our module: where each keeps its data, what one lacks that is not supported, and the record
-by which commands know them.
+"""SpiderFoot installations that have our module: their data folders, what an unsupported one lacks, and the record from
+which commands know them.
 
-`install` writes the record into the home folder of its user: there commands find it, whatever $SPIDERFOOT_DATA says by
-then. The SpiderFoot that a process runs in is `scan/host_database`'s.
+`install` writes the record into its user's home folder, where commands find it even if $SPIDERFOOT_DATA has changed.
+The SpiderFoot of the current process is the subject of `scan/host_database`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sfwebhooks.outbox.permissions import make
 from sfwebhooks.scan.host_database import data_folder
 
 RECORD = Path(".spiderfoot") / "webhooks.hosts"
-#: how it is said that a SpiderFoot takes PostgreSQL only, and in which of its files
+#: text by which a SpiderFoot says that it supports PostgreSQL only, and the file that has it
 ONLY_SERVER = "Only PostgreSQL is supported"
 STORE = Path("spiderfoot") / "db" / "db_core.py"
 #: where scans start in forks without sfscan.py
@@ -25,32 +25,32 @@ STARTS = ("spiderfoot/scan_service/scanner.py", "spiderfoot/scan/scanner.py")
 
 
 def lacks(spiderfoot: Path) -> str:
-    """Return what a SpiderFoot has not that webhooks need, or nothing."""
+    """Return what webhooks need and a SpiderFoot lacks, or nothing."""
     missing = []
     if not (spiderfoot / "sfscan.py").is_file():
         start = next(
             (f" (here they start in {path})" for path in STARTS if "def start" in _code(spiderfoot / path)), ""
         )
-        missing.append(f"sfscan.py, by which scans start{start}")
+        missing.append(f"sfscan.py, which starts scans{start}")
     if ONLY_SERVER in _code(spiderfoot / STORE):
-        missing.append("a database in a file (here it is PostgreSQL only)")
+        missing.append("a database in a file (it supports PostgreSQL only)")
     return " and ".join(missing)
 
 
 def data_folder_of(spiderfoot: Path) -> Path:
-    """Return the data folder of a SpiderFoot; some have one of their own, whatever $SPIDERFOOT_DATA says.
+    """Return the data folder of a SpiderFoot; some have their own and ignore $SPIDERFOOT_DATA.
 
     Raises:
-        ConfigError: it is in a home folder, and there is none.
+        ConfigError: it would be in the home folder, and this user has none.
     """
     return _own_data(spiderfoot) or data_folder()
 
 
 def used_folder() -> Path:
-    """Return the data folder of the SpiderFoot that has our module, as far as is known; else the usual one.
+    """Return the data folder of the SpiderFoot that has our module, if one is recorded; else the usual one.
 
     Raises:
-        ConfigError: there are several; or none, and no home folder.
+        ConfigError: there are several; or none is recorded, and this user has no home folder.
     """
     used = {}
     for spiderfoot, then in remembered().items():
@@ -60,12 +60,14 @@ def used_folder() -> Path:
     folders = set(used.values())
     if len(folders) > 1:
         several = "; ".join(f"{folder} is that of {spiderfoot}" for spiderfoot, folder in used.items())
-        raise ConfigError(f"the module is in several SpiderFoots, so name a data folder with --folder: {several}")
+        raise ConfigError(
+            f"the module is installed in several SpiderFoots, so name a data folder with --folder: {several}"
+        )
     return folders.pop() if folders else data_folder()
 
 
 def remembered() -> dict[Path, Path]:
-    """Return the SpiderFoots into which this user has installed the module -> the data folder of each then.
+    """Return the SpiderFoots into which this user installed the module -> the data folder of each at that time.
 
     Raises:
         ConfigError: the record is damaged.
@@ -74,7 +76,7 @@ def remembered() -> dict[Path, Path]:
         path = Path.home() / RECORD
         record = json.loads(content(path, SETTINGS_MAX))
         return {Path(spiderfoot): Path(data) for spiderfoot, data in record.items()}
-    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError):  # there is none, or no home folder
+    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError):  # no record, or no home folder
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
@@ -83,7 +85,7 @@ def remembered() -> dict[Path, Path]:
 
 
 def remember(spiderfoot: Path) -> None:
-    """Write down that a SpiderFoot has our module.
+    """Record that a SpiderFoot has our module.
 
     Raises:
         ConfigError: it has no data folder, or the record is damaged.
@@ -93,7 +95,7 @@ def remember(spiderfoot: Path) -> None:
 
 
 def forget(spiderfoot: Path) -> bool:
-    """Write down that a SpiderFoot has our module no longer; say whether it was known.
+    """Remove a SpiderFoot from the record; return whether it was there.
 
     Raises:
         ConfigError: the record is damaged.
@@ -107,7 +109,7 @@ def forget(spiderfoot: Path) -> bool:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file that others can read, in the place of an older one.
+    """Write a file that others can read, replacing an older one.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Put the shim into a SpiderFoot, or take it out again."""
+"""Install the shim into a SpiderFoot, or remove it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MARK = "sfwebhooks install"
 
 
 def modules_folder(spiderfoot: Path | None = None) -> Path:
-    """Return the `modules` folder of a SpiderFoot: of the one in this folder, else of the installed one.
+    """Return the `modules` folder of the SpiderFoot in this folder, else of the installed one.
 
     Raises:
-        InstallError: there is none.
+        InstallError: there is no SpiderFoot.
     """
     if spiderfoot is None:
         spec = importlib.util.find_spec("sfscan")
@@ -30,7 +30,7 @@ def modules_folder(spiderfoot: Path | None = None) -> Path:
         spiderfoot = Path(spec.origin).parent
     folder = spiderfoot / "modules"
     if not (folder / "sfp__stor_db.py").is_file():
-        raise InstallError(f"{spiderfoot} is no SpiderFoot: it has no modules/sfp__stor_db.py")
+        raise InstallError(f"{spiderfoot} is not a SpiderFoot folder: it has no modules/sfp__stor_db.py")
     return folder
 
 
@@ -38,8 +38,7 @@ def install(folder: Path) -> Path:
     """Write the shim into a modules folder and return its path.
 
     Raises:
-        InstallError: it cannot be written, a module of that name is there that is not ours, or this SpiderFoot is not
-            supported.
+        InstallError: it cannot be written, another module has that name, or this SpiderFoot is not supported.
     """
     path = folder / SHIM
     missing = lacks(folder.parent)
@@ -54,7 +53,7 @@ def install(folder: Path) -> Path:
 
 
 def trouble(path: Path) -> str:
-    """Return what is wrong with the shim of a SpiderFoot, and what helps; nothing if it is as it should be."""
+    """Return what is wrong with the shim of a SpiderFoot and the command that helps, or nothing."""
     missing = lacks(path.parent.parent)
     if missing:
         return f"{path.parent.parent} is not supported: it lacks {missing}"
@@ -63,17 +62,17 @@ def trouble(path: Path) -> str:
     try:
         is_old = content(path, SETTINGS_MAX) != _text().encode()
     except (FileNotFoundError, NotADirectoryError):
-        return f"the module is not in SpiderFoot, as {path}: {again}"
+        return f"the module is not installed in SpiderFoot, as {path}: {again}"
     except OSError as error:
         return f"the module cannot be read: {path}: {error.strerror}"
-    return f"the module in SpiderFoot is another version's: {path}: {again}" if is_old else ""
+    return f"the module in SpiderFoot is from another version: {path}: {again}" if is_old else ""
 
 
 def uninstall(folder: Path) -> Path | None:
-    """Remove the shim and what Python compiled of it; return its path, or None if it was not there.
+    """Remove the shim and its compiled files; return its path, or None if it was not there.
 
     Raises:
-        InstallError: it cannot be removed, or a module of that name is there that is not ours.
+        InstallError: it cannot be removed, or another module has that name.
     """
     path = folder / SHIM
     if not path.exists():
@@ -101,4 +100,4 @@ def _is_pips(folder: Path) -> bool:
 
 def _check_ours(path: Path) -> None:
     if path.exists() and MARK.encode() not in content(path, SETTINGS_MAX):
-        raise InstallError(f"{path} is another module of that name, not ours; it was left as it is")
+        raise InstallError(f"{path} is another module with the same name; it was not changed")

@@ -1,8 +1,7 @@
-"""The scanner's door: the module class that SpiderFoot loads. The host's words stay here.
+"""The module class that SpiderFoot loads: a SpiderFootEvent comes in, a Finding goes out to `ScanRun.accept`.
 
-A scanner event comes in as SpiderFootEvent and goes on as a Finding to `scans.ScanRun.accept`. Nothing escapes from a
-method: an exception would stop the host at its start (`__init__`, `watchedEvents`), fail the scan (`watchedEvents`),
-or make the module deaf for the rest of it (`handleEvent`).
+The host's terms stay here. No exception leaves a method: it would stop the host at its start (`__init__`,
+`watchedEvents`), fail the scan (`watchedEvents`), or end the delivery of events to the module (`handleEvent`).
 """
 
 from __future__ import annotations
@@ -31,63 +30,63 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def door(method: Method) -> Method:
-    """Keep every exception of a method from the host; say it once, with its traceback."""
+    """Keep every exception of a method from the host; log it once, with its traceback."""
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any) -> Any:
         try:
             return method(self, *args)
-        except Exception as error:  # would stop the host, fail the scan, or make us deaf: see above
+        except Exception as error:  # would stop the host, fail the scan, or end the delivery of events: see above
             if repr(error) != self._last_bug:
                 self._last_bug = repr(error)
-                log.exception("webhooks: a bug in %s; the scan goes on", method.__name__)
+                log.exception("webhooks: bug in %s; the scan continues", method.__name__)
             return None
 
     return guarded  # type: ignore[return-value]
 
 
 class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host has no types
-    """The output module. The host makes one instance at its start, and another one for each scan."""
+    """The output module. The host creates one instance at its start and one for each scan."""
 
     meta = {
         "name": "Webhooks",
-        "summary": "Tells other systems what a scan finds and how it ends, while it runs.",
+        "summary": "Sends the findings of a scan and how it ends to other systems, while it runs.",
     }
     opts: dict[str, Any] = {"config": "", "enabled": True}
     optdescs = {
-        "config": "File with the [webhooks] settings; a relative path begins in the data folder. Empty: spiderfoot.conf"
+        "config": "File with the [webhooks] settings; a relative path starts in the data folder. Empty: spiderfoot.conf"
         " or webhooks.ini there.",
-        "enabled": "Send webhooks? False: none, whatever the file says.",
+        "enabled": "Send webhooks? False sends none, whatever the file says.",
     }
     _run: ScanRun | None = None
     _watched: Any = None
     _last_bug = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let copies be of the host's class: the host pickles the instance that it made at its start into each scan's
-        process, which never uses it, and has to begin without this package too."""
+        """Pickle as the host's class: the host pickles the instance from its start into each scan's process, which
+        never uses it and has to start without this package too."""
         return SpiderFootPlugin, ()
 
     @door
     def setup(self, sfc: Any, userOpts: dict[str, Any] | None = None) -> None:
-        """Take the options: the host's thread needs them all, `__database` above all."""
+        """Store the options: the host's thread needs all of them, `__database` above all."""
         self.sf = sfc
         self.opts = {**type(self).opts, **(userOpts or {})}
         self.errorState = False
 
     def setTarget(self, target: Any) -> None:
-        """Begin the scan, if that was not done before its set-up, and learn what it wants."""
+        """Begin the scan unless that was done before its setup, and find the event types to watch."""
         super().setTarget(target)
         self._begin(target)
 
     def watchedEvents(self) -> Any:
-        """Return the types that some endpoint wants; the host neither copies nor queues the others. Before a scan they
-        are not known; the host's own tests of a module want a list then."""
+        """Return the types that an endpoint wants; the host neither copies nor queues the others. They are not known
+        before a scan, when the host's own module tests expect a list."""
         return ["*"] if self._watched is None else self._watched
 
     @door
     def handleEvent(self, event: Any) -> None:
-        """Keep an event for the endpoints that want it."""
+        """Accept an event if an endpoint wants it."""
         run = self._run
         if run and event.eventType != ROOT and is_wanted(event.eventType, event.risk, run.settings.endpoints):
             run.accept(finding_of(event))
@@ -102,7 +101,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
             say_why_off(self.getScanId(), self.opts, "enabled = false")
 
     def _begun(self, target: Any) -> ScanRun | None:
-        """Begin the scan by what the host's database has, and does not tell its modules."""
+        """Begin the scan with data from the host's database that the host does not pass to its modules."""
         if unsupported(self.opts["__database"]):
             return None
         row = None
@@ -115,11 +114,11 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
 def begin_run(
     scan_id: str, name: str, target: str, target_type: str, opts: dict[str, Any], modules: Iterable[str] = ()
 ) -> ScanRun | None:
-    """Begin the run of a scan of this process and return it; None if webhooks are switched off.
+    """Begin the run of a scan of this process and return it; None if webhooks are disabled.
 
     Args:
         opts: the module's options and the host's.
-        modules: modules of the scan, if the host's database has not got them yet.
+        modules: modules of the scan, if the host's database does not have them yet.
     """
     settings = settings_of(opts)
     if settings is None:
@@ -131,7 +130,7 @@ def begin_run(
 
 
 def settings_of(opts: dict[str, Any]) -> config.Settings | None:
-    """Return the settings to use, or None if webhooks are switched off or the host is not supported.
+    """Return the settings to use, or None if webhooks are disabled or the host is not supported.
 
     Args:
         opts: the module's options and the host's.
@@ -140,25 +139,25 @@ def settings_of(opts: dict[str, Any]) -> config.Settings | None:
 
 
 def say_why_off(scan_id: str, opts: dict[str, Any], otherwise: str = "") -> None:
-    """Log what keeps webhooks out of a scan, whatever the settings say; else what else does, if anything."""
+    """Log why webhooks are disabled in a scan: host, options or environment, else the reason `otherwise`, if any."""
     missing = unsupported(opts["__database"])
     why = missing or config.off(opts) or otherwise
     if why:
-        log.log(logging.WARNING if missing else logging.INFO, "webhooks: off: %s", why, extra={"scanId": scan_id})
+        log.log(logging.WARNING if missing else logging.INFO, "webhooks: disabled: %s", why, extra={"scanId": scan_id})
 
 
 def folder_of(opts: dict[str, Any]) -> Path:
-    """Return the folder of the host's database: the outbox and the configuration are beside it."""
+    """Return the folder of the host's database, which also has the outbox and the configuration."""
     return Path(opts["__database"]).absolute().parent
 
 
 def watched_types(
     endpoints: tuple[Endpoint, ...], types: Iterable[str], raised: Container[str] | None
 ) -> frozenset[str] | Watched:
-    """Return the event types that some endpoint can want: of all that there are, if the host could not say which.
+    """Return the event types that an endpoint can want; all types if the host's list is not known.
 
     Args:
-        raised: types of events that a module has given a risk, at any time; None: that cannot be known here.
+        raised: event types that a module has given a risk so far; None: that cannot be observed here.
     """
     if not types:
         return frozenset("*")
@@ -169,7 +168,7 @@ def watched_types(
 
 
 def finding_of(event: Any) -> Finding:
-    """Return a SpiderFootEvent in our words."""
+    """Convert a SpiderFootEvent to a Finding."""
     sources: list[Source] = []
     parent = event.sourceEvent
     while parent is not None and parent.eventType != ROOT and len(sources) < SOURCES_MAX:

@@ -1,9 +1,9 @@
-"""Which events of the scanner are watched although only their risk makes somebody want them.
+"""Watching event types that endpoints want only at a higher risk: set risks come in, the types to watch go out.
 
-The host asks for each event whether its type is watched, and makes a deep copy if so (35 to 210 microseconds, by the
-length of the chain that led to it). No module of the host itself sets a risk, so all copies of types that are wanted at
-a higher risk only would be in vain. So what is looked at is the setting of a risk, which comes before the event is
-handed over: types of which no event ever had one cost nothing.
+The host asks for each event whether its type is watched, and if so makes a deep copy (35 to 210 microseconds, by the
+length of its chain of sources). No module of the host itself sets a risk, so the copies of types that are wanted only
+at a higher risk would be wasted. We observe the setting of a risk instead, which precedes the hand-over of the event:
+types without any risk cost nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from spiderfoot import SpiderFootEvent
 
-#: types of events that a module of this process has given a risk
+#: event types that a module of this process has given a risk
 _RAISED: set[str] = set()
 
 
 def raised() -> Container[str] | None:
-    """Return the types of events that modules of this process give a risk, from now on; None if that cannot be seen:
-    this scanner's events are made in another way."""
+    """Return the event types that modules of this process give a risk from now on; None if this scanner's events are
+    built differently and that cannot be observed."""
     risk = getattr(SpiderFootEvent, "risk", None)
     if not isinstance(risk, property) or risk.fset is None:
         return None
@@ -30,7 +30,7 @@ def raised() -> Container[str] | None:
 
 
 def _watching(given: Any) -> Any:
-    """Return the host's own setter, which notes the type too."""
+    """Return the host's own setter, extended to record the event type."""
 
     def set_risk(event: Any, risk: int) -> None:
         given(event, risk)
@@ -43,13 +43,13 @@ def _watching(given: Any) -> Any:
 
 @dataclass(frozen=True)
 class Watched:
-    """Types as the host asks for them: `type in watched`."""
+    """Watched types in the form that the host uses: `type in watched`."""
 
     #: wanted at any risk
     always: frozenset[str]
     #: wanted at some risk
     possible: frozenset[str]
-    #: those that were given a risk so far
+    #: given a risk so far
     raised: Container[str]
 
     def __contains__(self, name: object) -> bool:

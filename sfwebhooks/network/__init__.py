@@ -1,5 +1,5 @@
 """HTTP: a signed request comes in, a Reply goes out, within one deadline and a bounded amount of memory.
 
-`sender` sends over connections that it keeps; `connection` opens them (`route`, `addresses`, `proxy`, `tls`), and
-`http_reader` reads the reply.
+`sender` sends over kept connections; `connection` opens them (`route`, `addresses`, `proxy`, `tls`), and `http_reader`
+reads the reply.
 """

@@ -1,7 +1,8 @@
-"""The network policy: an address that is about to be connected to comes in, the reason against it (or none) goes out.
+"""The network policy: the address of a new connection comes in, the reason against it (or none) goes out.
 
-Own tables, since what `ipaddress` calls private differs between versions of Python. They follow the registries of
-special-purpose addresses (RFC 6890, https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-).
+It has its own tables, since `ipaddress` treats different ranges as private in different versions of Python. They follow
+the registries of special-purpose addresses (RFC 6890, https://www.iana.org/assignments/iana-ipv4-special-registry and
+-ipv6-).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def _networks(table: Mapping[str, str]) -> dict[Network, str]:
     return {ip_network(network): name for network, name in table.items()}
 
 
-#: what answers there hands out credentials to whoever asks; no receiver of webhooks is there
+#: services there hand out credentials to any client; no receiver of webhooks has such an address
 NEVER = _networks(
     {
         "169.254.169.254/32": "cloud metadata",  # AWS, Google, Azure, Oracle, OpenStack and others
@@ -37,7 +38,7 @@ NEVER = _networks(
 #: refused where `allow_private` is false
 PRIVATE = _networks(
     {
-        "0.0.0.0/8": "unspecified",  # the kernel takes 0.0.0.0 for this machine
+        "0.0.0.0/8": "unspecified",  # the kernel treats 0.0.0.0 as this machine
         "10.0.0.0/8": "private",
         "100.64.0.0/10": "carrier-grade NAT",
         "127.0.0.0/8": "loopback",
@@ -61,36 +62,35 @@ PRIVATE = _networks(
         "3fff::/20": "reserved for documentation",
     }
 )
-#: the only addresses of IPv6 that were given out to the public so far (RFC 4291 section 2.4)
+#: the only IPv6 addresses allocated to the public so far (RFC 4291 section 2.4)
 GLOBAL = IPv6Network("2000::/3")
-#: an IPv4 address stands in the last 32 bits: compatible, mapped, translated (RFC 4291 section 2.5.5, RFC 6052, 8215)
+#: the last 32 bits are an IPv4 address: compatible, mapped, translated (RFC 4291 section 2.5.5, RFC 6052, 8215)
 HOLDS_IPV4 = [IPv6Network(text) for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")]
 SIXTOFOUR = IPv6Network("2002::/16")
 
 
 def refusal(address: str, allow_private: bool) -> str:
-    """Return why an address may not be connected to, and what would be right; nothing if it may.
+    """Return why connecting to an address is not allowed, and what is accepted; nothing if it is allowed.
 
     Args:
-        address: as numbers; IPv6 may have a zone (fe80::1%eth0).
-        allow_private: whether the endpoint may be in a network that is not public.
+        address: numeric; IPv6 may have a zone (fe80::1%eth0).
+        allow_private: whether the endpoint may be in a private network.
     """
     meanings = list(_meanings(ip_address(address.partition("%")[0])))
     found = _range(meanings, NEVER)
     if found:
-        return f"{address} is in {found}, where sfwebhooks never sends: give the address of the receiver itself"
+        return f"{address} is in {found}, where sfwebhooks never sends: use the address of the receiver itself"
     found = "" if allow_private else _range(meanings, PRIVATE) or _unknown(meanings)
     if found:
-        return (
-            f"{address} is in {found}: allow_private = true lets this endpoint send there, else give a public address"
-        )
+        return f"{address} is in {found}: set allow_private = true for this endpoint, or use a public address"
     return ""
 
 
 def literal(host: str) -> str:
-    """Return the address that a host is written as, or nothing if it is a name.
+    """Return the address of a host that is written as one, or nothing if it is a name.
 
-    Also the old ways of writing IPv4, such as 127.1, 0x7f000001 or 2130706433, which resolvers and proxies take.
+    Understands the old ways of writing IPv4 too, such as 127.1, 0x7f000001 or 2130706433, which resolvers and proxies
+    accept.
     """
     text = host.strip("[]").rstrip(".")
     try:
@@ -104,7 +104,7 @@ def literal(host: str) -> str:
 
 
 def _meanings(address: Address) -> Iterator[Address]:
-    """Yield the address, or the IPv4 address that it stands for, or both where that depends on the network."""
+    """Yield the address, or the IPv4 address that it contains, or both where that depends on the network."""
     if isinstance(address, IPv6Address) and any(address in network for network in HOLDS_IPV4) and int(address) > 1:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
         return
@@ -114,7 +114,7 @@ def _meanings(address: Address) -> Iterator[Address]:
 
 
 def _range(meanings: list[Address], table: Mapping[Network, str]) -> str:
-    """Return the first range of a table that has one of the addresses, in words."""
+    """Return the first range of a table that has one of the addresses, as text."""
     for network, name in table.items():
         if any(address in network for address in meanings):
             return f"{network} ({name})"
@@ -123,5 +123,5 @@ def _range(meanings: list[Address], table: Mapping[Network, str]) -> str:
 
 def _unknown(meanings: list[Address]) -> str:
     if any(isinstance(address, IPv6Address) and address not in GLOBAL for address in meanings):
-        return f"none of the public ranges of IPv6 ({GLOBAL})"
+        return f"a range outside public IPv6 ({GLOBAL})"
     return ""

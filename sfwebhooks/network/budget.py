@@ -1,7 +1,7 @@
-"""The Budget of an attempt: how long it may go on, how much it may receive, and how far it has come.
+"""The Budget of an attempt: its deadline and received bytes come in, the time left or an error goes out.
 
-A limit for each read would never end an attempt with a peer that sends a byte a second, so each wait gets what is left
-of the whole attempt.
+A limit for each read would never end an attempt with a peer that sends a byte a second, so each wait gets the remaining
+time of the whole attempt.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import socket
 import time
 from enum import Enum
 
-#: bytes that an attempt may receive in all: the reply's body, 64 KiB, and headers, interim replies, framing, TLS
+#: most bytes that an attempt may receive: the reply's body, 64 KiB, and headers, interim replies, framing, TLS
 RECEIVED_MAX = 256 * 1024
 
 
 class Phase(Enum):
-    """How far an attempt has come; the value is what it was waiting for when its time was over."""
+    """The phase of an attempt; the value names what it was waiting for when it timed out."""
 
     CONNECT = "connect"
     PROXY = "connection"
@@ -25,11 +25,11 @@ class Phase(Enum):
 
 
 class ReplyTooLongError(Exception):
-    """More came than any answer to a webhook needs."""
+    """The reply is longer than any answer to a webhook needs."""
 
 
 class Budget:
-    """What one attempt may still use. One thread's matter.
+    """The remaining time and bytes of one attempt. For use by one thread.
 
     Args:
         ends_at: monotonic seconds at which the attempt is over.
@@ -37,19 +37,19 @@ class Budget:
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
-        #: bytes that it has received
+        #: bytes received so far
         self.received = 0
         self.phase = Phase.CONNECT
-        #: whether it sent its request over a connection that an earlier one had used
+        #: whether its request went over a connection from an earlier attempt
         self.reused = False
-        #: whether anything of a reply has come
+        #: whether any part of a reply has arrived
         self.answered = False
 
     def seconds_left(self) -> float:
-        """Return what is left of the time.
+        """Return the remaining time.
 
         Raises:
-            socket.timeout: nothing is.
+            socket.timeout: no time is left.
         """
         left = self.ends_at - time.monotonic()
         if left <= 0:
@@ -57,14 +57,14 @@ class Budget:
         return left
 
     def within(self, seconds: float) -> float:
-        """Return the monotonic seconds at which some seconds are over, or the attempt if that is earlier."""
+        """Return the monotonic time in `seconds` from now, or the attempt's end if that is earlier."""
         return min(self.ends_at, time.monotonic() + seconds)
 
     def receive(self, count: int) -> None:
-        """Count what was received.
+        """Count received bytes.
 
         Raises:
-            ReplyTooLongError: it was too much.
+            ReplyTooLongError: they exceed the limit.
         """
         self.received += count
         if self.received > RECEIVED_MAX:

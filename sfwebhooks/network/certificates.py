@@ -1,7 +1,7 @@
-"""Certificate files: PEM comes in; what stands in it goes out, checked, or an error that names file and reason.
+"""Certificate files: PEM comes in; its checked content goes out, or an error that names file and reason.
 
-The only place that reads certificates with `cryptography`, alike in 3.4.8, which the scanner is content with, and in
-the newest one. Next station: `tls`.
+The only module that reads certificates with `cryptography`, from 3.4.8, which satisfies the scanner, to the newest
+version. Next station: `tls`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_identity(certificate: Path, key: Path, password: str | None, now: floa
     """
     chain = certificates_of(certificate, "client_cert")
     if key == certificate and b"PRIVATE KEY-----" not in _read(key, "client_cert"):
-        raise CertificateError(f"client_cert {certificate} holds no private key: name the key's file with client_key")
+        raise CertificateError(f"client_cert {certificate} has no private key: set the key's file with client_key")
     public = _private_key_public_part(key, password)
     with reading("client_cert", certificate):
         matching = [_public_part(link) == public for link in chain]
@@ -60,13 +60,13 @@ def check_identity(certificate: Path, key: Path, password: str | None, now: floa
     if not any(matching):
         raise CertificateError(f"client_key {key} does not belong to client_cert {certificate}")
     if not matching[0]:
-        raise CertificateError(f"client_cert {certificate}: our own certificate must stand first, then its issuers")
+        raise CertificateError(f"client_cert {certificate}: our own certificate must come first, then its issuers")
     ours.check(now)
     return ours
 
 
 def validity(certificate: x509.Certificate) -> tuple[float, float]:
-    """Return from when until when a certificate is valid, in epoch seconds (cryptography 3.4 has only naive times)."""
+    """Return start and end of a certificate's validity, in epoch seconds (cryptography 3.4 has only naive times)."""
 
     def moment(name: str) -> float:
         aware: datetime | None = getattr(certificate, f"{name}_utc", None)
@@ -82,7 +82,7 @@ def utc(seconds: float) -> str:
 
 @contextmanager
 def reading(option: str, path: Path) -> Iterator[None]:
-    """Translate the errors of `cryptography`, which reads parts of a certificate only when it is asked for them.
+    """Translate the errors of `cryptography`, which parses parts of a certificate only on access.
 
     Raises:
         CertificateError: instead of them.
@@ -90,21 +90,21 @@ def reading(option: str, path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{option} {path} holds a certificate that cannot be read: {error}") from error
+        raise CertificateError(f"{option} {path} has a certificate that cannot be read: {error}") from error
 
 
 def certificates_of(path: Path, option: str) -> Sequence[x509.Certificate]:
     """Return all certificates of a PEM file, at least one (cryptography 3.4 loads only one at a time).
 
     Args:
-        option: whose value the path is, to be named in errors.
+        option: the option that has the path, for errors.
 
     Raises:
-        CertificateError: it cannot be read, or holds none.
+        CertificateError: the file cannot be read, or has no certificate.
     """
     blocks = [BEGIN_CERTIFICATE + part for part in _read(path, option).split(BEGIN_CERTIFICATE)[1:]]
     if not blocks:
-        raise CertificateError(f'{option} {path} holds no "-----BEGIN CERTIFICATE-----": a PEM file is needed')
+        raise CertificateError(f'{option} {path} has no "-----BEGIN CERTIFICATE-----": a PEM file is needed')
     with reading(option, path):
         return [x509.load_pem_x509_certificate(block) for block in blocks]
 
@@ -115,11 +115,11 @@ def _private_key_public_part(path: Path, password: str | None) -> bytes:
         key = load_pem_private_key(data, password.encode() if password else None)
     except TypeError as error:
         if password:
-            raise CertificateError(f"client_key {path} is not encrypted; leave client_key_password away") from error
+            raise CertificateError(f"client_key {path} is not encrypted; remove client_key_password") from error
         raise CertificateError(f"client_key {path} is encrypted; client_key_password is needed") from error
     except Exception as error:  # cryptography raises its own backend errors here, which differ between versions
-        wrong = "client_key_password does not open it, or it" if password else "it"
-        raise CertificateError(f"client_key {path} cannot be loaded: {wrong} is no private key in PEM") from error
+        wrong = "client_key_password is wrong, or it" if password else "it"
+        raise CertificateError(f"client_key {path} cannot be loaded: {wrong} is not a private key in PEM") from error
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

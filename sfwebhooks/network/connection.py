@@ -1,7 +1,7 @@
-"""The connections to a receiver: a request and its Budget come in, the ReplyReader with what came back goes out.
+"""The connections to a receiver: a request and its Budget come in, the ReplyReader with the reply goes out.
 
-`open_connection` takes the endpoint's Route: through its proxy, with TLS. The Pool keeps connections for the next
-attempts, but none for long: a firewall drops idle ones without a word, and a name may have another address by now.
+The Pool opens connections along the endpoint's Route, through its proxy and with TLS, and keeps them for the next
+attempts, but not for long: a firewall drops idle ones silently, and a name may get another address.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sfwebhooks.network.proxy import Proxy, proxys_refusal, socks_talk
 from sfwebhooks.network.route import Place, Route
 from sfwebhooks.network.streams import Bytes, Stream, TLSStream
 
-#: seconds that the rest of a reply is waited for once its status has come: an excerpt is not worth more
+#: seconds to wait for the rest of a reply after its status: an excerpt is not worth more
 BODY_SECONDS = 1.0
 #: seconds after which an idle connection is not used again
 IDLE_SECONDS = 60.0
-#: seconds after which a connection is not used again, so that the receiver's name is looked up now and then
+#: seconds after which a connection is not used again, so that the receiver's name is looked up regularly
 LIFE_SECONDS = 120.0
 
 
@@ -31,14 +31,14 @@ LIFE_SECONDS = 120.0
 class Contexts:
     """The TLS contexts of an endpoint."""
 
-    #: verifies the receiver, and shows it our client certificate
+    #: verifies the receiver, and presents our client certificate
     receiver: ssl.SSLContext
-    #: verifies a proxy that is spoken to over TLS
+    #: verifies a proxy with an https URL
     proxy: ssl.SSLContext
 
 
 class Connection:
-    """An open connection, over which one request after another may go."""
+    """An open connection for one request after another."""
 
     def __init__(self, tcp: Stream, now: float) -> None:
         #: monotonic seconds
@@ -47,16 +47,16 @@ class Connection:
         self._stream: Bytes = tcp
 
     def is_old(self, now: float) -> bool:
-        """Whether it is not to be used any more at `now` (monotonic seconds)."""
+        """Return whether it is too old to be used at `now` (monotonic seconds)."""
         return now - self.used_at > IDLE_SECONDS or now - self.opened_at > LIFE_SECONDS
 
     @property
     def is_readable(self) -> bool:
-        """Whether the other side has closed it, or said something that nobody asked for."""
+        """Whether the peer has closed it or sent unsolicited data."""
         return self._tcp.is_readable
 
     def begin_tls(self, context: ssl.SSLContext, host: str, budget: Budget) -> None:
-        """Speak TLS from here on with the peer that the connection has reached."""
+        """Start TLS with the peer that the connection has reached."""
         secured = TLSStream(self._stream, context, host)
         secured.shake_hands(budget.ends_at)
         self._stream = secured
@@ -64,12 +64,12 @@ class Connection:
     def exchange(self, request: bytes, budget: Budget, reader: ReplyReader) -> bool:
         """Send a request and read the reply; return whether the connection can be used again.
 
-        Once the status has come the rest of the reply is an excerpt: it is read to its end or for a second, whichever
-        is first. A receiver may answer before it has read the request; a 2xx may still want the rest of it, any other
-        status does not (RFC 9112 section 9.5).
+        After the status the rest of the reply is only an excerpt: it is read to its end or for a second, whichever
+        comes first. A receiver may answer before it has read the request; with a 2xx it may still need the rest of it,
+        with any other status it does not (RFC 9112 section 9.5).
 
         Raises:
-            OSError, NotHTTPError, ReplyTooLongError: no status came.
+            OSError, NotHTTPError, ReplyTooLongError: no status arrived.
         """
         self._tcp.budget = budget
         unsent, whole, until = memoryview(request), True, budget.ends_at
@@ -78,8 +78,8 @@ class Connection:
                 if unsent:
                     try:
                         count = self._stream.send(unsent)
-                    except OSError:  # it has hung up on us, and may have said why: an alert about our certificate,
-                        count, whole = len(unsent), False  # which is judged after we began to speak (TLS 1.3)
+                    except OSError:  # it closed the connection, maybe after an alert about our certificate, which it
+                        count, whole = len(unsent), False  # checks after we started sending (TLS 1.3)
                     if count:
                         unsent = unsent[count:]
                         until = budget.within(BODY_SECONDS) if reader.status else until
@@ -107,10 +107,10 @@ class Connection:
         return reader.reusable and whole
 
     def ask_socks(self, proxy: Proxy, host: str, port: int, budget: Budget) -> None:
-        """Let a SOCKS proxy connect to a host and port.
+        """Ask a SOCKS proxy to connect to a host and port.
 
         Raises:
-            NoReplyError: it refuses, or did not reach them.
+            NoReplyError: it refuses, or cannot reach the host.
             OSError, NotHTTPError: it did not answer.
         """
         talk, came = socks_talk(proxy, host, port), b""
@@ -118,7 +118,7 @@ class Connection:
         with suppress(StopIteration):
             while True:
                 if isinstance(step, bytes):
-                    self._stream.send(step)  # a few bytes, for which there always is room
+                    self._stream.send(step)  # a few bytes, which always fit
                     step = next(talk)
                     continue
                 while len(came) < step:
@@ -130,13 +130,13 @@ class Connection:
                 got, came = came[:step], came[step:]
                 step = talk.send(got)
         if came:
-            raise NotHTTPError("the proxy says more than SOCKS 5 has")
+            raise NotHTTPError("the proxy sent more than a SOCKS 5 reply")
 
     def ask_tunnel(self, route: Route, proxy: Proxy, budget: Budget) -> None:
-        """Let an HTTP proxy connect to the receiver (RFC 9110 section 9.3.6).
+        """Ask an HTTP proxy to connect to the receiver (RFC 9110 section 9.3.6).
 
         Raises:
-            NoReplyError: it refuses, or did not reach it.
+            NoReplyError: it refuses, or cannot reach the receiver.
             OSError, NotHTTPError: it did not answer.
         """
         host = f"[{route.host}]" if ":" in route.host else route.host
@@ -148,7 +148,7 @@ class Connection:
             refusal = Reply(status=reader.status, headers=reader.headers, body=reader.body)
             raise NoReplyError(proxys_refusal(refusal, reader.reason))
         if not kept:
-            raise NotHTTPError("the proxy says more than that it has connected")
+            raise NotHTTPError("the proxy sent more than its reply to CONNECT")
 
     def close(self) -> None:
         """Close the connection."""
@@ -156,10 +156,10 @@ class Connection:
 
 
 class Pool:
-    """The connections of an endpoint that are kept for its next attempts. Safe to use from several threads.
+    """The connections of an endpoint that are kept for its next attempts. Thread-safe.
 
     Args:
-        size: how many are kept.
+        size: most connections to keep.
         clock: monotonic seconds.
     """
 
@@ -168,18 +168,18 @@ class Pool:
         self._contexts = contexts
         self._size = size
         self._clock = clock
-        #: the one that was used last stands last
+        #: the last used one comes last
         self._idle: list[Connection] = []
-        #: the address that was connected to last
+        #: the last connected address
         self._place: Place | None = None
         self._guard = threading.Lock()
 
     def take(self, budget: Budget) -> Connection:
-        """Return a connection: one that was kept, or a new one.
+        """Return a kept connection or a new one.
 
         Raises:
             AddressError: the network policy forbids the receiver's address.
-            NoReplyError, OSError, NotHTTPError, ReplyTooLongError: it could not be opened.
+            NoReplyError, OSError, NotHTTPError, ReplyTooLongError: no connection could be opened.
         """
         with self._guard:
             now = self._clock()
@@ -210,7 +210,7 @@ class Pool:
             connection.close()
 
     def _open(self, budget: Budget) -> Connection:
-        """Open a connection to the receiver: through the proxy if there is one, with TLS if it speaks that."""
+        """Open a connection to the receiver: through the proxy if there is one, with TLS if the URL is https."""
         route, proxy = self.route, self.route.proxy
         sock, self._place = route.open(budget, self._place)
         connection = Connection(Stream(sock, budget), self._clock())

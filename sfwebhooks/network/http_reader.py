@@ -1,8 +1,8 @@
 """One HTTP/1.x reply: its bytes come in as they arrive; status, headers and the beginning of the body go out.
 
-The status line is what counts (RFC 9112 section 4). What comes after it may be malformed, too long or without an end:
-as browsers do, a line that is not a header is skipped, and a body that breaks off is an excerpt. No I/O is done here;
-`connection` reads, and `budget` bounds how much and for how long.
+Only the status line counts (RFC 9112 section 4). Everything after it may be malformed, too long or endless: as in
+browsers, a line that is not a header is skipped, and a truncated body is an excerpt. This module does no I/O;
+`connection` reads, and `budget` limits bytes and time.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import zlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-#: what is read of a reply's body, as it comes and decoded
+#: most bytes of a reply's body that are read, both raw and decoded
 REPLY_BYTES = 64 * 1024
-#: interim replies (1xx) that may come before the reply itself (RFC 9110 section 15.2)
+#: most interim replies (1xx) before the reply itself (RFC 9110 section 15.2)
 INTERIM_MAX = 16
-#: headers that are read of a reply; those after them are dropped
+#: most headers that are read of a reply; further ones are dropped
 HEADERS_MAX = 1000
 #: the length of a body that ends with its connection
 ENDLESS = 1 << 60
 BEGIN = b"HTTP/1."
 STATUS_LINE = re.compile(rb"HTTP/1\.(\d)[ \t]+(\d{3})(?:[ \t]([^\n]*))?\r?\n")
-#: space before the colon is dropped (RFC 9112 section 5.1); a folded line, or one without a name, is not matched
+#: space before the colon is dropped (RFC 9112 section 5.1); a folded line or one without a name does not match
 HEADER = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:([^\n]*)", re.MULTILINE)
 END_OF_HEAD = re.compile(rb"\n\r?\n")
 #: size and extensions of a chunk (RFC 9112 section 7.1)
@@ -30,7 +30,7 @@ CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 
 
 class NotHTTPError(ValueError):
-    """What came is not a reply of HTTP/1.x."""
+    """The received data is not an HTTP/1.x reply."""
 
 
 class Headers(Mapping[str, str]):
@@ -53,41 +53,41 @@ class Headers(Mapping[str, str]):
 
 
 class ReplyReader:
-    """Reads one reply. Feed it until it is done; once `status` is set, what is missing is only a part of the body.
+    """Reads one reply. Feed it until it is done; once `status` is set, only a part of the body is missing.
 
     Args:
-        tunnel: the request was CONNECT, so what follows the headers of a 2xx is not a body (RFC 9110 section 9.3.6).
+        tunnel: the request was CONNECT, so a 2xx has no body after its headers (RFC 9110 section 9.3.6).
     """
 
     def __init__(self, tunnel: bool = False) -> None:
-        #: 0 until the headers have come
+        #: 0 until the headers have arrived
         self.status = 0
         self.reason = ""
         self.headers = Headers()
-        #: nothing more is wanted: the reply is complete, or enough of it is here
+        #: no more data is needed: the reply is complete, or enough of it has arrived
         self.done = False
-        #: the reply is complete, and its sender keeps the connection open for another one
+        #: the reply is complete, and the receiver keeps the connection open for another one
         self.reusable = False
         self._tunnel = tunnel
         self._buffer = bytearray()
         self._body = bytearray()
-        #: where to look for the end of the headers
+        #: position from which to look for the end of the headers
         self._seen = 0
         self._interim = 0
         self._keep_alive = False
         self._chunked = False
-        #: bytes of the body, or of its present chunk, that are still to come
+        #: missing bytes of the body, or of its current chunk
         self._left = 0
-        #: the last chunk has come
+        #: the last chunk has arrived
         self._trailer = False
 
     @property
     def body(self) -> bytes:
-        """The beginning of the body, decoded if it was compressed, although we asked for it as it is."""
+        """The beginning of the body, decompressed if the receiver compressed it although we asked it not to."""
         return decoded(bytes(self._body), self.headers.get("Content-Encoding", ""))
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived.
+        """Process arrived bytes.
 
         Raises:
             NotHTTPError: it is not a reply.
@@ -98,18 +98,18 @@ class ReplyReader:
                 return
         if not self.done:
             (self._read_chunks if self._chunked else self._read_body)()
-        if self._buffer:  # more than a reply; or another one, to nothing that we asked
+        if self._buffer:  # more than a reply, or an unsolicited second one
             self.reusable = False
 
     def end(self) -> None:
-        """Take note that nothing more comes. Headers may end with the connection, as a body may."""
+        """Process the end of the connection, which may end headers as well as a body."""
         if not self.status and b"\n" in self._buffer:
             self.feed(b"\n\n")
             self._body.clear()
         self.done, self.reusable = True, False
 
     def _read_head(self) -> bool:
-        """Read one head, the reply's or that of an interim one; say whether it is complete."""
+        """Read the head of the reply or of an interim one; return whether it is complete."""
         buffer = self._buffer
         if not buffer.startswith(BEGIN[: len(buffer)]):
             raise NotHTTPError("the answer is not HTTP/1.x")
@@ -135,7 +135,7 @@ class ReplyReader:
         return True
 
     def _begin_body(self, minor: bytes) -> None:
-        """Find out how long the body is (RFC 9112 section 6.3), and what becomes of the connection (section 9.3)."""
+        """Determine the length of the body (RFC 9112 section 6.3), and whether the connection stays open (9.3)."""
         headers, status = self.headers, self.status
         connection = headers.get("Connection", "").lower()
         self._keep_alive = "close" not in connection and (minor != b"0" or "keep-alive" in connection)
@@ -158,7 +158,7 @@ class ReplyReader:
         self.done, self.reusable = True, self._keep_alive
 
     def _take(self, available: bytes | bytearray) -> None:
-        """Add to the body, as far as it is wanted."""
+        """Add to the body, up to its limit."""
         self._left -= len(available)
         self._body += available[: REPLY_BYTES - len(self._body)]
         if len(self._body) >= REPLY_BYTES:
@@ -206,7 +206,7 @@ class ReplyReader:
 
 
 def content_length(text: str | None) -> int:
-    """Return the length that Content-Length gives, also repeated (RFC 9110 section 8.6); ENDLESS if it gives none."""
+    """Return the length in Content-Length, repeated or not (RFC 9110 section 8.6); ENDLESS if there is none."""
     lengths = {part.strip() for part in (text or "").split(",")}
     only = lengths.pop()
     if lengths or not (only.isascii() and only.isdigit()):
@@ -215,13 +215,15 @@ def content_length(text: str | None) -> int:
 
 
 def decoded(body: bytes, encoding: str) -> bytes:
-    """Return at most REPLY_BYTES of a body that was compressed once, or the body itself.
+    """Return at most REPLY_BYTES of a decompressed body, or the body itself.
 
-    A list of encodings, which would multiply what a bomb unpacks to, is not followed.
+    Only one encoding is undone: a list of them would multiply the size of a decompression bomb.
     """
     if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
         return body
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, REPLY_BYTES)  # 32: gzip or zlib, as it says
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(
+            body, REPLY_BYTES
+        )  # 32: gzip or zlib, detected by the header
     except zlib.error:
         return body

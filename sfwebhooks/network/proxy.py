@@ -1,7 +1,7 @@
-"""The Proxy of an endpoint: its URL comes in; where it is, how to talk to it, and what its refusals mean go out.
+"""The Proxy of an endpoint: its URL comes in; its address, protocol and the meaning of its refusals go out.
 
-Only what the endpoint's own option says: never the proxy of the environment, nor that of the scan. A proxy answers for
-itself or for the receiver that it did not reach; both keep the delivery, and the words say which.
+Only the endpoint's own option counts, never the proxy of the environment or of the scan. A proxy answers for itself or
+for the receiver that it did not reach; both keep the delivery, and the text says which.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sfwebhooks.network.addresses import literal
 from sfwebhooks.network.http_reader import NotHTTPError
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5h": 1080}
-REFUSED = "the proxy wants a user name and password, or other ones: proxy = SCHEME://USER:PASSWORD@HOST:PORT"
-#: user name and password for SOCKS (RFC 1929 section 2)
+REFUSED = "the proxy requires a user name and password, or different ones: proxy = SCHEME://USER:PASSWORD@HOST:PORT"
+#: most bytes of a user name, and of a password, for SOCKS (RFC 1929 section 2)
 LOGIN_MAX = 255
 #: replies of SOCKS 5 (RFC 1928 section 6)
 SOCKS_REPLIES = {
@@ -34,9 +34,9 @@ SOCKS_REPLIES = {
     7: "command not supported",
     8: "address type not supported",
 }
-#: those that are about the receiver
+#: replies about the receiver
 UNREACHED = (3, 4, 5, 6)
-#: names of errors that are about the receiver: squid's (X-Squid-Error), those of Proxy-Status (RFC 9209 section 2.3)
+#: names of errors about the receiver: squid's (X-Squid-Error), and those of Proxy-Status (RFC 9209 section 2.3)
 RECEIVERS_ERRORS = {
     "ERR_CONNECT_FAIL": Failure.CONNECTION,
     "ERR_SECURE_CONNECT_FAIL": Failure.CONNECTION,
@@ -57,24 +57,24 @@ RECEIVERS_ERRORS = {
     "connection_write_timeout": Failure.TIMEOUT,
     "http_response_timeout": Failure.TIMEOUT,
 }
-#: the same in words, from a proxy that names no error; beyond the standard phrases of 502, 503 and 504
+#: words about the receiver from a proxy without error names; beyond the standard phrases of 502, 503 and 504
 RECEIVERS_WORDS = re.compile(
     r"refused|unreachable|no route|timed out|reset by peer|unknown host|no such host|host not found|name not known"
     r"|(?:not|n't|unable to|failed to|cannot) (?:be )?(?:connect|resolve)|connect(?:ion)? fail|dns|upstream",
     re.IGNORECASE,
 )
 PROXY_ERROR = re.compile(r"[;,]\s*error\s*=\s*\"?(\w+)")
-#: programs whose name in Server says that a proxy answers in the receiver's place
+#: programs whose name in Server shows that a proxy answers instead of the receiver
 FORWARD_PROXIES = re.compile(r"squid|tinyproxy|privoxy|mitmproxy|polipo|ccproxy|wingate|zscaler|bluecoat|mcafee")
-#: schemes of authentication in Proxy-Authenticate: not the parameters, which are followed by =
+#: authentication schemes in Proxy-Authenticate, without the parameters, which are followed by =
 SCHEMES = re.compile(r"(?:^|,)[ \t]*([A-Za-z][\w-]{0,40})(?=[ \t,]|$)")
 
 
 def proxy_url(text: str) -> Secret:
-    """Read the option `proxy`: an http, https or socks5h URL, with user:password if the proxy wants them.
+    """Read the option `proxy`: an http, https or socks5h URL, with user:password if the proxy requires them.
 
     Raises:
-        ValueError: it is none; the text says what would be.
+        ValueError: it is not such a URL; the text says what is accepted.
     """
     try:
         parts = urlsplit(text)
@@ -85,7 +85,7 @@ def proxy_url(text: str) -> Secret:
         raise ValueError("accepted: http://, https:// or socks5h:// and HOST:PORT or USER:PASSWORD@HOST:PORT")
     proxy = Proxy.of(Secret(text))
     if proxy.scheme == "socks5h" and max(len(proxy.user.encode()), len(proxy.password.encode())) > LOGIN_MAX:
-        raise ValueError(f"a SOCKS proxy takes a user name and a password of at most {LOGIN_MAX} bytes each")
+        raise ValueError(f"a SOCKS proxy accepts a user name and a password of at most {LOGIN_MAX} bytes each")
     return Secret(text)
 
 
@@ -115,23 +115,23 @@ class Proxy:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What names us to it (RFC 7617, in UTF-8)."""
+        """The header with our credentials (RFC 7617, in UTF-8)."""
         if not self.user:
             return {}
         return {"Proxy-Authorization": "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()}
 
 
-#: bytes to send, or how many to receive
+#: bytes to send, or number of bytes to receive
 Step = Union[bytes, int]
 
 
 def socks_talk(proxy: Proxy, host: str, port: int) -> Generator[Step, bytes, None]:
-    """Ask a SOCKS proxy for a connection to a host and port, which it looks up itself (RFC 1928, RFC 1929).
+    """Ask a SOCKS proxy for a connection to a host and port; it resolves the host itself (RFC 1928, RFC 1929).
 
-    Yields what to send, or how many bytes to receive, which are sent in.
+    Yields bytes to send, or the number of bytes to receive, which are sent into the generator.
 
     Raises:
-        NoReplyError: it refuses, or cannot reach them.
+        NoReplyError: it refuses, or cannot reach the host.
         NotHTTPError: it does not speak SOCKS 5.
     """
     methods = b"\x00\x02" if proxy.user else b"\x00"
@@ -171,7 +171,7 @@ def _socks_refusal(code: int) -> Reply:
 
 
 def is_proxys(reply: Reply) -> bool:
-    """Say whether a reply that came through a proxy that forwards is the proxy's own, and not the receiver's."""
+    """Return whether a reply through a forwarding proxy is the proxy's own rather than the receiver's."""
     headers = reply.headers
     if reply.status == 407 or "X-Squid-Error" in headers or PROXY_ERROR.search(headers.get("Proxy-Status", "")):
         return True
@@ -185,11 +185,11 @@ def is_proxys(reply: Reply) -> bool:
 
 
 def proxys_refusal(reply: Reply, phrase: str) -> Reply:
-    """Return what it means that a proxy did not do what it was asked: its own failure, or the receiver's.
+    """Return the meaning of a proxy's refusal: its own failure, or the receiver's.
 
     Args:
-        reply: what it answered to CONNECT, or in place of the receiver.
-        phrase: what stands behind the status.
+        reply: its answer to CONNECT, or instead of the receiver's.
+        phrase: the text after the status.
     """
     if reply.status == 407:
         return Reply(failure=Failure.PROXY_REFUSED, detail=_login_problem(reply), headers=reply.headers)
@@ -211,6 +211,6 @@ def _login_problem(reply: Reply) -> str:
         return REFUSED
     names = " or ".join(list(schemes)[:5])
     return (
-        f"the proxy wants {names} authentication, and sfwebhooks speaks only Basic: let the proxy take Basic, or this"
-        " machine's address; or set proxy = to a local one that logs in to it, such as cntlm or px"
+        f"the proxy requires {names} authentication, and sfwebhooks supports only Basic: let the proxy accept Basic, or"
+        " this machine's address; or set proxy = to a local one that logs in to it, such as cntlm or px"
     )

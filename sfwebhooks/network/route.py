@@ -1,7 +1,7 @@
 """The Route to a receiver: an Endpoint comes in, open sockets go out, each to an address that the policy allows.
 
-Each address is checked after the name was looked up and before it is connected to, so no DNS server can send us where
-the policy forbids. Behind a proxy the name is looked up by that, and only an address in the URL itself is checked.
+Each address is checked after the name look-up and before the connection, so no DNS server can direct us to a forbidden
+one. Behind a proxy, the proxy looks up the name, and only an address in the URL itself is checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from _socket import getaddrinfo  # that of `socket` asks the scan's own DNS server, where the scan has one
+from _socket import getaddrinfo  # the one in `socket` asks the scan's own DNS server, if it has one
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,11 +28,11 @@ from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.network.budget import Budget, Phase
 from sfwebhooks.network.proxy import Proxy
 
-#: seconds for the connection to a host, all of its addresses together
+#: seconds for connecting to a host, over all of its addresses
 CONNECT_SECONDS = 5.0
-#: seconds after which the next address is tried beside the ones before (RFC 8305 section 5)
+#: seconds after which the next address is tried in parallel (RFC 8305 section 5)
 NEXT_SECONDS = 0.25
-#: addresses of a host that are tried
+#: most addresses of a host that are tried
 ADDRESSES_MAX = 16
 
 
@@ -40,26 +40,26 @@ class Place(NamedTuple):
     """An address to connect to."""
 
     family: int
-    #: address and port, as `family` writes them
+    #: address and port, in the form of `family`
     address: Any
 
 
 @dataclass(frozen=True)
 class Route:
-    """The way to a receiver, as its connections have to know it."""
+    """The way to a receiver, for its connections."""
 
-    #: the receiver's host as the URL has it, without brackets, maybe with a dot at its end
+    #: the receiver's host from the URL, without brackets, possibly with a final dot
     host: str
     port: int
-    #: host and port as a request names them: without the scheme's own port
+    #: host and port in the request, without the scheme's default port
     authority: str
-    #: what stands in the request line: path and query, byte for byte, or the whole URL if a proxy forwards
+    #: target in the request line: path and query, byte for byte, or the whole URL if a proxy forwards
     target: str = field(repr=False)
-    #: whether the receiver is spoken to over TLS
+    #: whether the receiver's URL is https
     secure: bool
-    #: whether a proxy is told the whole request, and not only where to connect to
+    #: whether a proxy gets the whole request, not only the address to connect to
     forwarded: bool
-    #: whether the receiver may be in a network that is not public
+    #: whether the receiver may be in a private network
     allow_private: bool
     proxy: Proxy | None
 
@@ -84,14 +84,14 @@ class Route:
         return cls(host, port, authority, target, secure, forwarded, endpoint.allow_private, proxy)
 
     def open(self, budget: Budget, first: Place | None = None) -> tuple[socket.socket, Place]:
-        """Return a connection to the receiver, or to its proxy, and where that is.
+        """Return a connection to the receiver or its proxy, and the connected address.
 
         Args:
-            first: the address that was connected to before, which is tried first if it is still one of theirs.
+            first: the previously connected address, which is tried first if the host still has it.
 
         Raises:
-            AddressError: the network policy forbids it.
-            OSError: it could not be opened.
+            AddressError: the network policy forbids the address.
+            OSError: no connection could be opened.
         """
         if not self.proxy:
             return dial(self.host, self.port, budget, first, self.allow_private)
@@ -107,11 +107,11 @@ class Route:
 def dial(
     host: str, port: int, budget: Budget, first: Place | None = None, allow_private: bool = True
 ) -> tuple[socket.socket, Place]:
-    """Return a connection to one of a host's addresses, the first that is allowed and answers, and which one it is.
+    """Return a connection to the first of a host's addresses that is allowed and answers, and that address.
 
     Raises:
-        AddressError: none is allowed.
-        OSError: none that is allowed can be connected to, or the host has none.
+        AddressError: no address is allowed.
+        OSError: no allowed address can be connected to, or the host has no address.
     """
     places = addresses_of(host, port, budget)
     reasons = {place: refusal(place.address[0], allow_private) for place in places}
@@ -124,9 +124,9 @@ def dial(
 
 
 def _race(places: Sequence[Place], seconds: float) -> tuple[socket.socket, Place]:
-    """Connect to addresses a little apart and side by side; return the first that answers (RFC 8305 section 5).
+    """Connect to addresses in parallel, with staggered starts; return the first that answers (RFC 8305 section 5).
 
-    The pause between two is shorter where there are many, so that each is tried while there is time.
+    The pause between two is shorter if there are many, so that each is tried in time.
     """
     waiting, pause = deque(places), min(NEXT_SECONDS, seconds / (len(places) + 1))
     begun: dict[int, tuple[socket.socket, Place]] = {}
@@ -163,7 +163,7 @@ def _race(places: Sequence[Place], seconds: float) -> tuple[socket.socket, Place
 
 
 def _begin(place: Place) -> tuple[socket.socket, Place]:
-    """Begin to connect."""
+    """Start connecting."""
     sock = socket.socket(place.family, socket.SOCK_STREAM)
     sock.setblocking(False)
     code = sock.connect_ex(place.address)
@@ -174,7 +174,7 @@ def _begin(place: Place) -> tuple[socket.socket, Place]:
 
 
 def addresses_of(host: str, port: int, budget: Budget) -> list[Place]:
-    """Return a host's addresses, those of the first one's family and the others in turn (RFC 8305 section 4)."""
+    """Return a host's addresses, alternating between the first one's family and the other (RFC 8305 section 4)."""
     found = [Place(family, address) for family, _, _, _, address in _look_up(host, port, budget)]
     if not found:
         raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
@@ -185,7 +185,7 @@ def addresses_of(host: str, port: int, budget: Budget) -> list[Place]:
 
 
 def _look_up(host: str, port: int, budget: Budget) -> list[Any]:
-    """Return a host's addresses; a name is looked up in a thread of its own, since getaddrinfo knows no time limit."""
+    """Return a host's addresses; a name is looked up in a separate thread, since getaddrinfo has no time limit."""
     found: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def look() -> None:
@@ -200,7 +200,7 @@ def _look_up(host: str, port: int, budget: Budget) -> list[Any]:
     else:
         try:
             threading.Thread(target=look, name="webhooks-lookup", daemon=True).start()
-        except RuntimeError:  # an interpreter that ends starts no thread any more
+        except RuntimeError:  # an exiting interpreter starts no threads
             look()
     try:
         result = found.get(timeout=budget.seconds_left())
@@ -212,10 +212,10 @@ def _look_up(host: str, port: int, budget: Budget) -> list[Any]:
 
 
 def _check_name(host: str) -> None:
-    """Check that a host can have a name, which is not looked up here.
+    """Check that a host name is possible, without looking it up.
 
     Raises:
-        socket.gaierror: it cannot: a part of it is empty or too long (RFC 1035 section 2.3.4).
+        socket.gaierror: a part of it is empty or too long (RFC 1035 section 2.3.4).
     """
     try:
         possible = len(host.encode("idna")) <= 255

@@ -1,9 +1,9 @@
 """The only door to the network: a signed Request goes in, a Reply comes out, never an exception.
 
-It goes through the adapter of `requests`, whose `send` the test library `responses` replaces, but without a Session: no
-redirects, no cookies, no netrc, no proxy from the environment, no REQUESTS_CA_BUNDLE; and below the adapter are our own
-connections (`connection`), reader (`http_reader`) and limits (`budget`). Connections are kept and used again, until a
-certificate file of the endpoint changes.
+It uses the adapter of `requests`, whose `send` the test library `responses` replaces, but no Session: no redirects, no
+cookies, no netrc, no proxy from the environment, no REQUESTS_CA_BUNDLE; below the adapter are our own connections
+(`connection`), reader (`http_reader`) and limits (`budget`). Connections are reused until a certificate file of the
+endpoint changes.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from sfwebhooks.network.route import Route
 from sfwebhooks.network.tls import context_for, credentials_for
 from sfwebhooks.signing import Request
 
-#: alerts with which a receiver says that our certificate is missing or wrong (RFC 8446 section 6.2; the first one is
-#: TLS 1.2's for a missing one, and also that of a receiver with which we have no cipher in common)
+#: alerts of a receiver about our missing or wrong certificate (RFC 8446 section 6.2; the first one is TLS 1.2's for a
+#: missing one, and also that of a receiver with which we have no cipher in common)
 REFUSALS = ("HANDSHAKE_FAILURE", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED",
             "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA",
             "ACCESS_DENIED")  # fmt: skip
-#: a header's value as it may stand in a message: one line (RFC 9110 section 5.5), in Latin-1
+#: a valid header value: one line (RFC 9110 section 5.5), in Latin-1
 FIELD_VALUE = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
 
 
 class Sender:
-    """Sends to one endpoint. Safe to use from several threads."""
+    """Sends to one endpoint. Thread-safe."""
 
     def __init__(
         self,
@@ -51,21 +51,21 @@ class Sender:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: monotonic seconds at which every attempt is over, whatever the endpoint's `timeout`
+        #: monotonic seconds at which every attempt ends, whatever the endpoint's `timeout`
         self.until = float("inf")
         self._endpoint = endpoint
-        #: epoch seconds, by which our certificate is valid or not
+        #: epoch seconds, for the validity of our certificate
         self._clock = clock
-        #: monotonic seconds, by which connections grow old
+        #: monotonic seconds, for the age of connections
         self._monotonic = monotonic
         self._adapter: Adapter | None = None
-        #: held while it is changed which adapter is in use, and by how many
+        #: held while the adapter or the number of its users changes
         self._guard = threading.Lock()
 
     def send(self, request: Request) -> Reply:
-        """Make one attempt and return what came back, or why nothing did.
+        """Make one attempt and return the reply, or why there is none.
 
-        It takes no longer than the endpoint's `timeout`, whatever the receiver does.
+        It never exceeds the endpoint's `timeout`.
         """
         prepared = _prepared(request)
         try:
@@ -87,7 +87,7 @@ class Sender:
         """Return the adapter for an attempt, a new one once a certificate file has changed.
 
         Raises:
-            CertificateError: the files of now cannot be used, and the ones before are not used any more.
+            CertificateError: the current files cannot be used; the previous ones are no longer used either.
         """
         with self._guard:
             now = self._clock()
@@ -106,7 +106,7 @@ class Sender:
                 adapter.close()
 
     def _retire(self) -> None:
-        """Let no further attempt use the adapter; the last one in flight closes its connections."""
+        """Stop using the adapter; the last attempt in flight closes its connections."""
         adapter, self._adapter = self._adapter, None
         if adapter and not adapter.users:
             adapter.close()
@@ -122,21 +122,21 @@ class Sender:
                 return Reply(failure=Failure.ADDRESS, detail=str(error))
             except OSError as error:  # by `responses`
                 return failed(error, Phase.REPLY)
-            # A receiver may close a kept connection just when we use it again. No answer then says nothing about the
-            # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): it goes over the next one.
+            # A receiver may close a kept connection just when we reuse it. A missing answer then says nothing about the
+            # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): use the next connection.
             if not exchange.was_lost(reply):
                 return reply
 
 
 class Exchange:
-    """One attempt's request and its reply; the adapter takes it for a connection pool of urllib3."""
+    """One attempt's request and its reply; the adapter uses it as a connection pool of urllib3."""
 
     def __init__(self, pool: Pool, budget: Budget) -> None:
         self._pool = pool
         self._budget = budget
 
     def urlopen(self, *, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
-        """Send the request and return what came back, or why nothing did."""
+        """Send the request and return the reply, or why there is none."""
         pool, budget, reader = self._pool, self._budget, ReplyReader()
         try:
             connection = pool.take(budget)
@@ -157,21 +157,21 @@ class Exchange:
         return proxys_refusal(reply, reader.reason) if pool.route.forwarded and is_proxys(reply) else reply
 
     def was_lost(self, reply: Reply) -> bool:
-        """Say whether the request went over a kept connection that was closed meanwhile, and nothing came back."""
+        """Return whether the request went over a kept connection that was closed meanwhile, without any reply."""
         lost = reply.failure in (Failure.CONNECTION, Failure.TLS)
         return lost and self._budget.reused and not self._budget.answered
 
 
 class Prepared(requests.PreparedRequest):
-    """A request as the adapter takes it, and how it is sent."""
+    """A request for the adapter, with its Exchange."""
 
     exchange: Exchange
 
 
 class Adapter(HTTPAdapter):
-    """The adapter of requests for one endpoint, over connections of ours alone.
+    """The adapter of requests for one endpoint, over our own connections only.
 
-    `send` is left as it is: the test library `responses` replaces it.
+    `send` is not overridden: the test library `responses` replaces it.
     """
 
     def __init__(self, endpoint: Endpoint, now: float, monotonic: Callable[[], float]) -> None:
@@ -181,29 +181,29 @@ class Adapter(HTTPAdapter):
         route, context = Route.to(endpoint), self.credentials.context
         contexts = Contexts(context, context)
         if route.proxy and route.proxy.scheme == "https":
-            # a proxy is always verified, and never shown the certificate that is for the receiver
+            # a proxy is always verified, and never gets the client certificate for the receiver
             for_proxy = replace(endpoint, verify_tls=True, client_cert=None, client_key=None)
             contexts = Contexts(context, context_for(for_proxy))
         self.pool = Pool(route, contexts, endpoint.concurrency, monotonic)
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make no pool of urllib3: its connections know nothing of the network policy, and none may be used."""
+        """Create no pool of urllib3: its connections ignore the network policy and must not be used."""
         self.poolmanager = cast(Any, NoPool())
 
     def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return what sends a request."""
+        """Return the Exchange that sends the request."""
         return request.exchange
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Leave TLS alone; requests would trust the public CAs beside an endpoint's own ones here."""
+        """Do nothing; requests would trust the public CAs here in addition to an endpoint's own ones."""
 
     def request_url(self, *args: Any, **kwargs: Any) -> str:
         """Return nothing; the route has the target."""
         return ""
 
     def build_response(self, req: Any, resp: Any) -> Any:
-        """Return our own Reply as it is; others are those of `responses`."""
+        """Return our own Reply unchanged; other responses come from `responses`."""
         return resp if isinstance(resp, Reply) else super().build_response(req, resp)
 
     def close(self) -> None:
@@ -212,17 +212,17 @@ class Adapter(HTTPAdapter):
 
 
 class NoPool:
-    """Stands where requests would find connections that are not ours, and refuses to hand out any."""
+    """Replaces the pool in which requests would find other connections, and refuses to provide any."""
 
     def __getattr__(self, name: str) -> Any:
         raise AddressError(
-            f"requests {requests.__version__} would use connections that pass by the network policy; nothing is sent."
-            " Install a version that sfwebhooks asks for: pip install --upgrade sfwebhooks"
+            f"requests {requests.__version__} would use connections that bypass the network policy; nothing is sent."
+            " Install a version that sfwebhooks requires: pip install --upgrade sfwebhooks"
         )
 
 
 def _written(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return a request as it goes out (RFC 9112 section 3)."""
+    """Return the bytes of a request (RFC 9112 section 3)."""
     to_proxy = route.proxy.headers if route.forwarded and route.proxy else {}
     fields = {"Host": route.authority, **to_proxy, **headers}
     lines = [f"POST {route.target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()], "", ""]
@@ -230,7 +230,7 @@ def _written(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def _redirect(route: Route, reader: ReplyReader) -> str:
-    """Return where a redirect points: the place only, since path and query may hold what nobody else may see."""
+    """Return the host that a redirect points to, without path and query, which may contain secrets."""
     location = reader.headers.get("Location", "") if 300 <= reader.status < 400 else ""
     if not location:
         return ""
@@ -251,23 +251,23 @@ def _prepared(request: Request) -> Prepared:
     """Return the request for the adapter, with the URL untouched (requests would re-encode it).
 
     Raises:
-        ValueError: a header would end early and begin another one; `config` lets none through, so this is a bug.
+        ValueError: a header's value would start another header; `config` rejects those, so this is a bug.
     """
     for name, value in request.headers.items():
         if not FIELD_VALUE.fullmatch(value):
-            raise ValueError(f"the header {name} has a value of more than one line, or not in Latin-1")
+            raise ValueError(f"the value of header {name} has more than one line, or is not Latin-1")
     prepared = Prepared()
     prepared.method = "POST"
     prepared.url = request.url.reveal()
     headers = {**request.headers, "Content-Length": str(len(request.body))}
-    # names are the same in any case, and the last one wins; requests' own kind of dict does it at ten times the price
+    # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
     prepared.headers = cast(Any, dict({name.lower(): (name, value) for name, value in headers.items()}.values()))
     prepared.body = request.body
     return prepared
 
 
 def failed(error: Exception, phase: Phase) -> Reply:
-    """Return the reply for an exception of the network; its text tells what happened, but never the URL."""
+    """Return the reply for a network exception; its text describes the failure, never with the URL."""
     reply = _failure(error, phase)
     if phase is not Phase.PROXY or reply.failure is Failure.SHORTAGE:
         return reply
@@ -295,7 +295,7 @@ def _failure(error: Exception, phase: Phase) -> Reply:
 
 
 def _lacks_descriptors() -> bool:
-    """Say whether this process can open nothing more: a resolver does not say so."""
+    """Return whether this process has no descriptors left, which a resolver does not report."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Streams of bytes to a peer, that never block: a Stream over TCP, and a TLSStream over any other one.
+"""Non-blocking streams: bytes for a peer come in, its bytes go out. A Stream uses TCP, a TLSStream another stream.
 
-`send` takes what fits, `recv` returns what has come, and only `wait` waits, within the Budget of the attempt. So a
-reply is noticed while the request still goes out, and OpenSSL may write while we read (a certificate that is asked for
-after the handshake, RFC 8446 section 4.6.2).
+`send` accepts as much as fits, `recv` returns the available bytes, and only `wait` waits, within the Budget of the
+attempt. So a reply is noticed while the request is still being sent, and OpenSSL may write while we read (a certificate
+requested after the handshake, RFC 8446 section 4.6.2).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Data = Union[bytes, memoryview]
 
 
 class Bytes(Protocol):
-    """What a connection reads from and writes to."""
+    """A stream that a connection reads from and writes to."""
 
     def send(self, data: Data) -> int:
-        """Send the beginning of some bytes; return how many were taken.
+        """Send the beginning of some bytes; return how many were accepted.
 
         Raises:
-            OSError: the peer takes no more; it may have said why before.
+            OSError: the peer accepts no more; the cause may have been received before.
         """
 
     def recv(self) -> bytes | None:
-        """Return what has come, nothing at the end, None if there is nothing yet."""
+        """Return the available bytes, b"" at the end, None if there are none yet."""
 
     def wait(self, until: float, writable: bool = False) -> None:
         """Wait until there may be something to receive, or, with `writable`, until more can be sent.
@@ -47,7 +47,7 @@ class Bytes(Protocol):
 
 
 class Stream:
-    """A TCP connection; `budget` is that of the attempt that uses it, and counts what is received."""
+    """A TCP connection; `budget` belongs to the attempt that uses it, and counts received bytes."""
 
     def __init__(self, sock: socket.socket, budget: Budget) -> None:
         sock.setblocking(False)
@@ -58,7 +58,7 @@ class Stream:
 
     @property
     def is_readable(self) -> bool:
-        """Whether something has come, or the end."""
+        """Whether bytes or the end have arrived."""
         return bool(self._selector.select(0))
 
     def send(self, data: Data) -> int:
@@ -95,7 +95,7 @@ class Stream:
 
 
 class TLSStream:
-    """TLS over another stream, which may itself be one (a receiver behind a proxy that is spoken to over TLS)."""
+    """TLS over another stream, which may use TLS itself (a receiver behind an https proxy)."""
 
     def __init__(self, below: Bytes, context: ssl.SSLContext, host: str) -> None:
         self._below = below
@@ -103,11 +103,11 @@ class TLSStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         #: encrypted bytes that wait to be sent
         self._unsent = b""
-        #: why no more can be sent
+        #: error after which no more can be sent
         self._broken: OSError | None = None
 
     def shake_hands(self, until: float) -> None:
-        """Begin TLS.
+        """Start TLS.
 
         Raises:
             OSError: it failed (ssl.SSLError), or it is later than `until` (monotonic seconds).
@@ -119,7 +119,7 @@ class TLSStream:
             except ssl.SSLWantReadError:
                 pass
             finally:
-                self._flush()  # also an alert about why we go no further
+                self._flush()  # also sends our alert if the handshake fails
             self.wait(until)
             self._fetch()
 
@@ -158,7 +158,7 @@ class TLSStream:
         self._below.close()
 
     def _fetch(self) -> bool:
-        """Hand to OpenSSL what has come; say whether something has, or the end."""
+        """Pass received bytes to OpenSSL; return whether bytes or the end have arrived."""
         data = self._below.recv()
         if data:
             self._incoming.write(data)
@@ -167,7 +167,7 @@ class TLSStream:
         return data is not None
 
     def _flush(self) -> None:
-        """Send what OpenSSL has written. If the peer takes no more, what it said before can still be read."""
+        """Send OpenSSL's output. If the peer accepts no more, bytes that it sent before can still be read."""
         self._unsent += self._outgoing.read()
         try:
             while self._unsent and not self._broken:

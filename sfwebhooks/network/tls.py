@@ -2,7 +2,7 @@
 
 `certificates` checks the files before OpenSSL sees them, since OpenSSL's own messages name neither the file nor the
 reason, and it would ask for a missing password on the terminal. `sender` uses the credentials until they are outdated;
-`expiring` says early what will be over.
+`expiring` finds certificates that expire soon.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from sfwebhooks.events import printable
 from sfwebhooks.network.certificates import ClientCertificate, certificates_of, check_identity, reading, utc, validity
 from sfwebhooks.text_file import FileState, state_of
 
-#: the only names of files that OpenSSL looks for in a folder of CAs
+#: file names that OpenSSL looks for in a folder of CAs; it ignores others
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 DAY = 86400
-#: how long before its end a certificate is worth a warning
+#: seconds before its expiry from which on a certificate gets a warning
 EXPIRY_WARNING_SECONDS = 30.0 * DAY
-#: a bundle of more certificates holds public CAs: of these one ends now and then, and nobody has to act
+#: a bundle of more certificates has public CAs: some of them always expire, and no action is needed
 OWN_BUNDLE_MAX = 16
-#: file, or folder of CAs -> what differs once it was changed
+#: file or folder of CAs -> its state, which differs after a change
 States = Mapping[Path, FileState]
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The certificate files of an endpoint as they were when they were loaded."""
+    """The certificate files of an endpoint as loaded."""
 
-    #: verifies the receiver, and shows it our client certificate
+    #: verifies the receiver, and presents our client certificate
     context: ssl.SSLContext
     certificate: ClientCertificate | None
     states: States
 
     @property
     def outdated(self) -> bool:
-        """Whether one of the files has been changed since: a call of `stat` for each of them."""
+        """Whether one of the files has changed since; calls `stat` for each of them."""
         return any(state_of(path) != state for path, state in self.states.items())
 
     def check(self, now: float) -> None:
@@ -61,21 +61,21 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Expiry:
-    """A certificate that ends soon, or has ended."""
+    """A certificate that expires soon, or has expired."""
 
     #: the option that names its file: client_cert, ca_bundle
     what: str
     file: Path
-    #: whose it is; empty where it is the only one of its file
+    #: subject; empty if it is the only certificate of its file
     subject: str
     #: epoch seconds
     ends_at: float
-    #: from the moment of looking until the end; negative once it is over
+    #: seconds from the check until the expiry; negative after it
     seconds_left: float = field(compare=False)
 
     @property
     def words(self) -> str:
-        """What an operator is told."""
+        """The text for the operator."""
         name = f"{self.what} {self.file}" + (f" ({self.subject})" if self.subject else "")
         days = int(abs(self.seconds_left) // DAY)
         span = f"{days} day{'s' if days > 1 else ''}" if days else "less than a day"
@@ -85,45 +85,45 @@ class Expiry:
 
 
 def context_for(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return the TLS context of an endpoint by its files of now; errors are those of `credentials_for`."""
+    """Return the TLS context of an endpoint from its current files; errors are those of `credentials_for`."""
     return credentials_for(endpoint, time.time()).context
 
 
 def credentials_for(endpoint: Endpoint, now: float) -> Credentials:
-    """Load an endpoint's files; the context verifies, has TLS 1.2 at least, and the client certificate.
+    """Load an endpoint's files; the context verifies, requires TLS 1.2, and has the client certificate.
 
     Args:
         now: epoch seconds.
 
     Raises:
-        CertificateError: a file cannot be used; the text names it and says what would be right.
+        CertificateError: a file cannot be used; the text names it and says what is accepted.
     """
-    states = _states(endpoint)  # before the files are read: what changes from now on makes them outdated
+    states = _states(endpoint)  # before the files are read: later changes make them outdated
     try:
         return _load(endpoint, states, now)
     except CertificateError:
         later = _states(endpoint)
         if later == states:
             raise
-        return _load(endpoint, later, now)  # they were replaced while they were read, and did not fit together
+        return _load(endpoint, later, now)  # they were replaced while being read, and did not match
 
 
 def _load(endpoint: Endpoint, states: States, now: float) -> Credentials:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # a receiver may ask for our certificate only once it knows the path (Apache: SSLVerifyClient in a Location);
-    # TLS 1.3 allows that only with a client that has offered it in its hello (RFC 8446 section 4.2.6)
+    # a receiver may ask for our certificate only after it knows the path (Apache: SSLVerifyClient in a Location);
+    # TLS 1.3 allows that only if the client has offered it in its hello (RFC 8446 section 4.2.6)
     context.post_handshake_auth = endpoint.client_cert is not None
     if ssl.HAS_NEVER_CHECK_COMMON_NAME:
-        context.hostname_checks_common_name = False  # RFC 9525 section 2; requests and curl do not look at it either
+        context.hostname_checks_common_name = False  # RFC 9525 section 2; requests and curl ignore it too
     _trust(context, endpoint)
     return Credentials(context, _identify(context, endpoint, now), states)
 
 
 def expiring(endpoint: Endpoint, now: float) -> list[Expiry]:
-    """Return what of an endpoint's client certificate with its chain, and of its own CAs, ends soon or is over.
+    """Return the certificates of an endpoint's client chain and of its own CAs that expire soon or have expired.
 
-    A file that cannot be read tells nothing here: `credentials_for` says what is wrong with it.
+    An unreadable file is skipped here: `credentials_for` reports it.
 
     Args:
         now: epoch seconds.
@@ -157,7 +157,7 @@ def _trust(context: ssl.SSLContext, endpoint: Endpoint) -> None:
         context.verify_mode = ssl.CERT_NONE
         return
     if not endpoint.ca_bundle and not _encrypts(endpoint):
-        return  # the public CAs take 15 ms to read, for nothing; without them nobody is trusted
+        return  # reading the public CAs would waste 15 ms; without them nothing is trusted
     bundle = endpoint.ca_bundle or Path(certifi.where())
     folder = _folder(bundle)
     if not folder and endpoint.ca_bundle:
@@ -169,13 +169,13 @@ def _trust(context: ssl.SSLContext, endpoint: Endpoint) -> None:
 
 
 def _encrypts(endpoint: Endpoint) -> bool:
-    """Say whether TLS is spoken on the way to an endpoint, with its receiver or a proxy."""
+    """Return whether the receiver or the proxy of an endpoint uses TLS."""
     places = [endpoint.url, *([endpoint.proxy] if endpoint.proxy else [])]
     return any(place.reveal()[:6].lower() == "https:" for place in places)
 
 
 def _folder(bundle: Path) -> Path | None:
-    """Return the bundle if it is a folder that OpenSSL can use, None if it is no folder."""
+    """Return the bundle if it is a folder that OpenSSL can use, None if it is not a folder."""
     try:
         found = [file for file in bundle.iterdir() if HASHED.fullmatch(file.name)]
         for file in found:

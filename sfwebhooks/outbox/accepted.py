@@ -1,6 +1,6 @@
-"""What the outbox has accepted of a scan: its rows come in, an AcceptedScan goes out.
+"""The accepted part of a scan: the outbox's rows come in, an AcceptedScan goes out.
 
-`scan/from_host` compares it with what the host's database says.
+`scan/from_host` compares it with the host's database.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding
 from sfwebhooks.severity import Severity
 
-#: a scan's events of some types whose data can be read
+#: a scan's events of given types with readable data
 EVENTS = "FROM event WHERE scan_id = ? AND json_valid(data) AND type IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True)
 class AcceptedScan:
-    """What was accepted of a scan, but for what was deleted since."""
+    """The events accepted of a scan, without those deleted since."""
 
     tally: Tally = field(default_factory=Tally)
     #: its worst findings, the worst first
     top: tuple[TopFinding, ...] = ()
-    #: modules of which an error was accepted
+    #: modules with an accepted error
     modules_failed: frozenset[str] = frozenset()
-    #: data of the event that tells its beginning
+    #: data of the event that reports its start
     begun: Mapping[str, Any] = field(default_factory=dict)
 
 
 def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
-    """Return what was accepted of a scan. Reads all its events: not for a hot path."""
+    """Return the accepted part of a scan. Reads all its events: not for a hot path."""
     found = (scan_id, json.dumps(sorted(FINDINGS)))
     counts = f"SELECT json_extract(data, '$.event_type'), severity, count(*) {EVENTS} GROUP BY 1, 2"
     top = f"SELECT data, severity, at {EVENTS} AND severity > 0 ORDER BY severity DESC, at DESC LIMIT {TOP_MAX}"

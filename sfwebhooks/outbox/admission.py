@@ -1,7 +1,7 @@
-"""What a filling outbox still takes: how full it is comes in, whether an event is refused goes out.
+"""Admission to a filling outbox: an event and the fullness come in, whether it is refused goes out.
 
-Refusing at the door keeps what was accepted; nothing is ever thrown out for something new. What a scan says of
-itself, correlations and alerts are few, and always taken.
+New events are refused so that accepted ones are kept; nothing is ever evicted for something new. Scan events,
+correlations and alerts are few, and always accepted.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from sfwebhooks.endpoints import RISK_NAMES
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.severity import Severity
 
-#: the reasons under which events are counted that an endpoint asked for and is not sent
+#: reasons by which the events that an endpoint asked for and is not sent are counted
 OUTBOX_FULL = "outbox_full"
 UNWRITABLE = "unwritable"
-#: reason -> what is said of such events behind their number
+#: reason -> words after the number of such events
 WITHHELD_WORDS = {
-    OUTBOX_FULL: "not taken since the outbox was full",
-    UNWRITABLE: "not taken since they cannot be written",
+    OUTBOX_FULL: "refused because the outbox was full",
+    UNWRITABLE: "not accepted because they cannot be stored",
 }
-#: how full the outbox may be, as a part of what it may grow to, for findings of a severity to be taken
+#: fullness from which on findings of a severity are refused, as a fraction of the maximum size
 MARKS = {
     Severity.INFO: 0.7,
     Severity.LOW: 0.8,
@@ -30,10 +30,10 @@ FINDINGS = frozenset(RISK_NAMES.values())
 
 
 def is_refused(event: WebhookEvent, fullness: float) -> bool:
-    """Say whether an event is not taken by an outbox that is so full (1: as large as it may be)."""
+    """Return whether an outbox with this fullness (1: maximum size) refuses an event."""
     return event.type in FINDINGS and fullness >= MARKS[event.severity]
 
 
 def fullness_mark(fullness: float) -> float:
-    """Return the highest mark that is reached, 0 if none is."""
+    """Return the highest mark that is reached, or 0."""
     return max((mark for mark in MARKS.values() if fullness >= mark), default=0.0)

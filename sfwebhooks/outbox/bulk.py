@@ -1,7 +1,8 @@
-"""Many rows of the outbox changed at once: what finds them and what changes them comes in, how many it were goes out.
+"""Bulk changes of the outbox: a function that finds rows and one that changes them come in, the number of changed rows
+goes out.
 
-All of it is done in short transactions with pauses: SQLite has no queue for its lock, and a scan that waits for it
-must have it within a second. What was found and is no longer so when its turn comes is to be left alone.
+They run in short transactions with pauses: SQLite has no queue for its lock, and a scan that waits for it must get it
+within a second. Rows that no longer qualify when their turn comes are to be skipped.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from sfwebhooks.outbox.selection import CHUNK
 T = TypeVar("T")
 #: how often a transaction waits for the lock, each time for BUSY_SECONDS
 TRIES = 10
-#: seconds that a transaction should hold the lock at most; how many rows that are depends on the disk
+#: most seconds that a transaction should hold the lock; the number of rows in that time depends on the disk
 HOLD_SECONDS = 0.1
 #: rows of the first transaction
 FIRST = 100
 
 
 class Chunked(Database):
-    """The file as those have it who change many rows."""
+    """The outbox file with changes of many rows."""
 
     def _change(
         self,
         find: Callable[[sqlite3.Connection], Sequence[T]],
         change: Callable[[sqlite3.Connection, Sequence[T]], int],
     ) -> int:
-        """Change what is found in short transactions, with pauses that are as long; return how many were changed."""
+        """Change the found rows in short transactions with equally long pauses; return how many were changed."""
         with self._reading() as sql:
             found, file = find(sql), self._generation
         changed, done, size, held = 0, 0, FIRST, 0.0
@@ -47,9 +48,9 @@ class Chunked(Database):
     def _transact(
         self, change: Callable[[sqlite3.Connection, Sequence[T]], int], chunk: Sequence[T], file: int
     ) -> tuple[int, float]:
-        """Change a chunk in one transaction; return how much, and for how many seconds the file was locked.
+        """Change a chunk in one transaction; return the number of changes, and the seconds that the file was locked.
 
-        If the file is no longer the one of that generation, what was found in it is gone, and nothing is changed.
+        If the file is no longer that generation, the found rows are gone, and nothing is changed.
         """
         for tries in range(1, TRIES + 1):
             try:

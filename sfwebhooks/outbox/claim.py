@@ -1,7 +1,7 @@
-"""What goes out next to an endpoint: a Queue comes in, the deliveries of the next request go out.
+"""Claiming: an endpoint's Queue comes in, the deliveries of the next request go out.
 
-A scan's end waits for what was accepted before it and never tried: several attempts are under way at once, and a
-message that came to a probe has gone to the end of the queue. What waits for its retry does not hold it up.
+A scan's end waits for deliveries that were accepted before it and never tried: several attempts run at once, and a
+message that was used as a probe has moved to the end of the queue. Deliveries that wait for a retry do not block it.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
 from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, deliveries
 
-#: what is an endpoint's and not in flight; of several about the same subject only the first
+#: an endpoint's deliveries that are not in flight; only the first of several about the same subject
 FREE = """
     d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
         SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
         AND o.number < d.number))
 """
-#: is sent again, or late, and says so; what is live does not go in one request with it
+#: a replay or backfill, which is marked as such; live deliveries do not go in one request with it
 MARKED = "(d.replays > 0 OR d.backfilled > 0)"
-#: names of events that are the last ones of their scan, and are not tried while other messages of it wait
+#: names of the events that end a scan, and are not tried while other messages of it wait
 ENDS = frozenset(
     name
     for entry in EVENT_TYPES
     if entry.name in ("scan_completed", "scan_failed", "scan_aborted")
     for name in (entry.name, entry.alias)
 )
-#: seconds that an end waits at most for what is in flight, so that the scan's process, which lingers for longer, can
-#: still send it
+#: most seconds that an end waits for deliveries in flight, so that the scan's process, which lingers longer, can still
+#: send it
 END_SECONDS = 5.0
-#: one of an endpoint and a scan, before a number, that was never tried
+#: an untried delivery of an endpoint and a scan before a given number
 BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
-#: of those that came to a probe, or into a request that ended with its process; of those in flight
+#: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
     WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
     WHERE {BEFORE}"""
-#: rows of a batch that are read at once: how many fit is known once they are read
+#: rows of a batch that are read at once: only then is it known how many fit
 ROWS_AT_ONCE = 50
-#: deliveries from either end of the queue among which the smallest is looked for
+#: deliveries from each end of the queue among which the smallest is sought
 SMALLEST_OF = 50
 
 
 class Pick(Enum):
-    """Which message of a queue goes next, where the first one is suspected of being refused always."""
+    """The message of a queue that goes next if the first one is suspected to be refused always."""
 
     OLDEST = 0
     NEWEST = 1
@@ -59,23 +59,23 @@ class Pick(Enum):
 
 @dataclass(frozen=True)
 class Queue:
-    """Whose deliveries are claimed, and how."""
+    """The endpoint whose deliveries are claimed, and the limits of a request."""
 
     endpoint: str
-    #: how many go out in one request
+    #: most deliveries in one request
     size: int = 1
-    #: seconds that the first of them waits for the others
+    #: seconds that the first one waits for others
     wait: float = 0.0
-    #: bytes of a request of several
+    #: most bytes of a request of several
     max_bytes: int = 100_000
-    #: how many bytes a delivery takes in it at most
+    #: returns an upper bound of a delivery's bytes in it
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
 
 
 def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: float) -> list[Delivery]:
-    """Return what goes out next: of the fresh ones, else of the late ones that are due.
+    """Return the next deliveries to send: fresh ones, else late ones that are due.
 
-    A fresh one that failed while its endpoint was not healthy has a new due time, so another one is next.
+    A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
     """
     given = (queue.endpoint, json.dumps([*busy]))
     if queue.size == 1:
@@ -96,13 +96,12 @@ def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: f
 
 
 def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
-    """Return the oldest, the newest or the smallest message that waits, whenever it is due: of those that were never
-    refused, if there are any.
+    """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
-    It goes alone, unless it is in a request of several, or in a part of one: the receiver may have that under its id.
+    It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
 
     Args:
-        fresh: only one that was never in a request.
+        fresh: only a message that was never in a request.
     """
     given = (queue.endpoint, json.dumps([*busy]))
     kinds = [FRESH] if fresh else [FRESH, "d.state = 'waiting' AND d.refusals = 0", "d.state = 'waiting'"]
@@ -121,7 +120,7 @@ def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: P
 def _from_the_ends(
     sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
 ) -> list[tuple[int, str | None, int, str]]:
-    """Return number, batch, size and event type of messages of a kind at the ends of a queue where one is picked."""
+    """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
     order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
     query = (
         "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
@@ -132,35 +131,35 @@ def _from_the_ends(
 
 
 def _next_alone(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float) -> list[Delivery]:
-    """Return the next delivery, where each goes alone."""
+    """Return the next delivery where each goes alone."""
     passed = {*busy}
     while True:
         given = (endpoint, json.dumps([*passed]))
         fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
         if not fresh or fresh[0].name not in ENDS or not _waits(sql, fresh[0].number, busy, now):
             break
-        passed.add(fresh[0].id)  # of another scan there may be something: as many scans wait as are in flight at most
+        passed.add(fresh[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
     return fresh or deliveries(sql, f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now))
 
 
 def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
-    """Say whether the end of a scan, which nothing fresh goes before, has to wait for others of its scan.
+    """Return whether the end of a scan, first among the fresh ones, has to wait for other deliveries of its scan.
 
-    These are the ones in flight, those that were tried while the endpoint was not healthy, and those of a request that
-    ended with its process.
+    These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
+    its process.
     """
     its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.id = d.event_id"
     endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
     given = (endpoint, number, scan_id)
-    if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # another tool's end is of no scan of ours
+    if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
         return bool(scan_id)
     is_new = now - END_SECONDS < accepted_at <= now
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
 def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: Queue) -> list[Delivery]:
-    """Return what goes in one request: as much as fits, and all of it live or none; one whose rendering killed its
-    process before goes alone."""
+    """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
+    process goes alone."""
     if found[0][2]:
         return _rows(sql, [found[0][0]])
     numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
@@ -176,12 +175,12 @@ def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: 
 
 
 def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Delivery]:
-    """Return the deliveries of a batch that is waiting."""
+    """Return the waiting deliveries of a batch."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
     return deliveries(sql, where, (batch, endpoint))
 
 
 def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Delivery]:
-    """Return the deliveries of rows, in the order of their numbers."""
+    """Return the deliveries with these row numbers, in their order."""
     where = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
     return deliveries(sql, where, (json.dumps(numbers),))

@@ -1,6 +1,6 @@
-"""When an endpoint's deliveries are due, changed for many at once.
+"""Due times: an endpoint comes in, the due times of its waiting deliveries are changed.
 
-It is done in chunks (`bulk`). What got another time since it was found, or waits no longer, is left alone.
+The changes run in chunks (`bulk`). Deliveries that have another due time by then, or no longer wait, are skipped.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from sfwebhooks.health import SET_SECONDS
 from sfwebhooks.outbox.bulk import Chunked
 from sfwebhooks.outbox.rows import LATE
 
-#: replays that keep the pauses between them; once one was tried it waits like any other delivery
+#: replays that keep their pauses; after its first attempt a replay waits like any other delivery
 PACED = "replays > 0 AND attempts = 0"
-#: a delivery that waits: number of its row, and when it is due
+#: a waiting delivery: its row number and due time
 Waiting = tuple[int, float]
 
 
 class Times(Chunked):
-    """The file as those see it who change when deliveries are due."""
+    """The outbox file with changes of due times."""
 
     def make_due(self, endpoint: str, now: float) -> None:
-        """Let all waiting deliveries of an endpoint be tried at once; replays keep the pauses between them."""
+        """Make all waiting deliveries of an endpoint due now; replays keep the pauses between them."""
         self.pull(endpoint, now, 0.0)
 
     def pull(self, endpoint: str, now: float, longest: float) -> None:
-        """Make due what no wait can have put so far ahead: its due time comes from a clock that was set back.
+        """Make deliveries due whose due time no wait can explain: it comes from a clock that was set back.
 
-        Replays that were not tried yet come forward together, unless the pauses between them are as long.
+        Untried replays move forward together, unless the pauses between them explain their due times.
 
         Args:
-            longest: seconds.
+            longest: the longest possible wait, in seconds.
         """
         far = f"{LATE} AND NOT ({PACED}) AND due_at > ?"
         self._change(lambda sql: _waiting(sql, far, (endpoint, now + longest)), partial(_make_due, now=now))
@@ -45,7 +45,7 @@ class Times(Chunked):
                 self._change(lambda _: replays, partial(_shift, seconds=-ahead))
 
     def _replays_after(self, endpoint: str, at: float) -> list[Waiting]:
-        """Return the replays of an endpoint that keep their pace if all of them are due after a time, else none."""
+        """Return the replays of an endpoint that keep their pauses if all of them are due after `at`, else none."""
         paced = f"{LATE} AND {PACED} AND due_at"
         with self._reading() as sql:
             if not _waiting(sql, f"{paced} > ?", (endpoint, at), limit=1):
@@ -55,7 +55,7 @@ class Times(Chunked):
 
 
 def _waiting(sql: sqlite3.Connection, where: str, values: Sequence[Any], limit: int = -1) -> list[Waiting]:
-    """Return the deliveries of an endpoint, the first of the values, for which a condition holds; first due first."""
+    """Return an endpoint's deliveries that meet a condition, by due time; the endpoint is the first of `values`."""
     query = f"SELECT number, due_at FROM delivery WHERE endpoint = ? AND {where} ORDER BY due_at LIMIT ?"  # noqa: S608
     return sql.execute(query, (*values, limit)).fetchall()
 

@@ -1,9 +1,9 @@
-"""The outbox's file as a database: opened, mended; what sqlite3 raises becomes an OutboxError. sqlite3
-touches our file here only; `outbox` and `listing` say what stands in it.
+"""The outbox's file as a database: statements come in, sqlite3's errors go out as OutboxError. sqlite3 touches our file
+here only; `outbox` and `listing` define its content.
 
-A file that is corrupt is set aside under another name, and a new one is begun. Any process may do that, or an
-operator may take the file away; so a file that is no longer the one that was opened is opened again. Of a log that was
-deleted while it was in use, the open connection still has the content, and writes it back.
+A corrupt file is set aside under another name, and a new one is created. Any process may do that, and an operator may
+remove the file; so if the file is no longer the opened one, it is opened again. If a log was deleted while in use, the
+open connection still has its content and writes it back.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ from sfwebhooks.outbox.series import Mark, boot_id, check_series, reached
 
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
-#: the same call may succeed later: locked by another process, no room on the disk
+#: the same call may succeed later: locked by another process, or disk full
 PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
 DISK = ("full", "disk i/o error")
-#: SQLITE_NOTADB and SQLITE_CORRUPT in words; Python before 3.11 gives no code
+#: messages of SQLITE_NOTADB and SQLITE_CORRUPT; Python before 3.11 has no error code
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
-#: SQLITE_CANTOPEN and SQLITE_READONLY in words, which do not say why
+#: messages of SQLITE_CANTOPEN and SQLITE_READONLY, which give no cause
 REFUSED = ("unable to open", "readonly")
-#: seconds; so long something may be read from a file that was taken away
+#: seconds for which a removed file may still be read
 LOOK_SECONDS = 0.2
-#: seconds that emptying the log waits for who reads it: nobody can write meanwhile
+#: seconds that emptying the log waits for readers: nothing can be written meanwhile
 EMPTY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How the file is kept; from [webhooks]."""
+    """Settings of the file, from [webhooks]."""
 
-    #: bytes that it may grow to before events are refused
+    #: maximum size in bytes, from which on events are refused
     max_bytes: int = 512_000_000
-    #: whether what was accepted outlives a power failure too (a commit then waits for the disk)
+    #: whether accepted events survive a power failure too (a commit then waits for the disk)
     power_safe: bool = False
 
 
@@ -65,10 +65,10 @@ class Database:
     """One connection to the file, for use by any thread, one at a time.
 
     Args:
-        path: the file; it is made, mode 0600, when first needed.
-        accepting: for the scan's side: never spends time on a checkpoint (the sending side does that).
-        listing: for who only looks: makes no file, sets none aside, and reads one that cannot be written.
-        boot: what names this boot of the machine; empty: nobody knows.
+        path: the file; it is created with mode 0600 when first needed.
+        accepting: for the scan's side: spends no time on checkpoints (the sending side does that).
+        listing: read-only use: creates no file, sets none aside, and can read an unwritable one.
+        boot: returns an id of this boot of the machine; empty: not known.
     """
 
     def __init__(
@@ -85,28 +85,28 @@ class Database:
         self._listing = listing
         self._boot = boot
         self._mark = Mark(path)
-        #: deliveries up to which the mark was raised
+        #: number of deliveries to which the mark was raised
         self._marked = 0
         self._connection: sqlite3.Connection | None = None
-        #: which files they are: the outbox, its log, the index of that
+        #: identities of the open files: the outbox, its log, the log's index
         self._files: tuple[Identity | None, ...] = ()
         self._names: tuple[str, ...] = ()
-        #: whether the next one that is opened is another one, and how many there were
+        #: whether the next file opened is a different one, and the number of files so far
         self._is_lost = True
         self._generation = 0
         self._page_size = 0
-        #: when it was last looked whether the file is still the same, in monotonic seconds
+        #: time of the last check that the file is still the same, in monotonic seconds
         self._looked_at = 0.0
         self._guard = threading.RLock()
 
     def generation(self) -> int:
-        """Return how many files there have been: after the first one was set aside or taken away it is 2."""
-        self.look()  # what was begun in a file that was taken away is not begun in the next one
+        """Return the number of files so far: 2 after the first one was set aside or removed."""
+        self.look()  # a scan begun in a removed file has to begin again in the next one
         with self._reading():
             return self._generation
 
     def look(self) -> None:
-        """Let the next call see whether the file is still the same, however short ago that was looked at."""
+        """Make the next call check that the file is still the same, however recent the last check."""
         self._looked_at = 0.0
 
     def check(self) -> None:
@@ -119,18 +119,18 @@ class Database:
             pass
 
     def checkpoint(self) -> None:
-        """Write the log back into the file, without waiting for anybody."""
+        """Write the log back into the file without waiting for readers or writers."""
         with self._reading() as sql:
             sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def fullness(self) -> float:
-        """Return how full the file is, as a part of what it may grow to."""
+        """Return the fullness of the file, as a fraction of its maximum size."""
         with self._reading() as sql:
             return self._fullness(sql)
 
     def empty_log(self) -> bool:
-        """Empty the log, in which what was deleted still stands; return False if somebody reads it just now."""
-        self.checkpoint()  # most of it without keeping others from writing
+        """Empty the log, which still has deleted content; return False if another process is reading it."""
+        self.checkpoint()  # does most of it without blocking writers
         with self._reading() as sql, waiting_at_most(sql, EMPTY_SECONDS):
             try:
                 return not sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -151,17 +151,17 @@ class Database:
 
     def _drop(self) -> None:
         if self._connection:
-            self._is_lost |= self._look_up()[:1] != self._files[:1]  # later its inode may be another file's
+            self._is_lost |= self._look_up()[:1] != self._files[:1]  # later another file may have its inode
             self._connection.close()
             self._connection = None
 
     def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
-        """Raise the mark to the row of a delivery that is about to be sent."""
+        """Raise the mark to cover a delivery that is about to be sent."""
         (reused,) = sql.execute("SELECT reused FROM file").fetchone()
         has = reached(sql) if number + reused > self._marked else None
         if has is None:
             return
-        self._marked = has.rows  # that of the last row: most claims need not write
+        self._marked = has.rows  # covers the last row: most claims need not write
         try:
             self._mark.raise_to(has)
         except OSError as error:
@@ -172,13 +172,13 @@ class Database:
             self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
         part = self._page_size / self._storage.max_bytes
         pages = int(sql.execute("PRAGMA page_count").fetchone()[0])
-        if pages * part < 0.5:  # pages that became free make no difference
+        if pages * part < 0.5:  # free pages make no difference
             return pages * part
         return (pages - int(sql.execute("PRAGMA freelist_count").fetchone()[0])) * part
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction, commit it at the end; nothing of it stays if anything raises."""
+        """Open a write transaction and commit it at the end, or roll it back if anything raises."""
         with self._reading():
             sql = self._begin()
             try:
@@ -190,7 +190,7 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection, and translate what sqlite3 raises."""
+        """Lend the connection, and translate sqlite3's errors."""
         with self._guard:
             try:
                 yield self._connect()
@@ -200,9 +200,9 @@ class Database:
                 raise refused(f"outbox {self.path}", real_path(self.path), error) from error
 
     def _begin(self) -> sqlite3.Connection:
-        """Begin a write transaction; what is written must not go into files that were taken away.
+        """Begin a write transaction that does not go into removed files.
 
-        Looks once nobody else writes: who has found that out before us has saved what stood there until then.
+        Checks once no other process writes: a process that noticed the removal before us has saved the content.
         """
         while True:
             sql = self._connect()
@@ -213,7 +213,7 @@ class Database:
             self.look()
 
     def _translated(self, error: sqlite3.DatabaseError) -> OutboxError:
-        """Return the error in our words; a corrupt file is set aside, so that the same call finds a new one."""
+        """Return the error as an OutboxError; a corrupt file is set aside, so that the same call finds a new one."""
         text = str(error)
         if any(word in text.lower() for word in CORRUPT):
             return self._corrupt(text)
@@ -221,7 +221,7 @@ class Database:
             found = write_problem(real_path(self.path))
             if found:
                 return type(found)(f"outbox {self.path} cannot be used: {found}")
-            return OutboxBusyError(f"outbox {self.path}: {text}")  # it was just taken away, or made
+            return OutboxBusyError(f"outbox {self.path}: {text}")  # it was just removed or created
         if isinstance(error, sqlite3.OperationalError) and any(word in text.lower() for word in PASSING):
             kind = DiskFullError if any(word in text.lower() for word in DISK) else OutboxBusyError
             return kind(f"outbox {self.path}: {text}")
@@ -231,22 +231,22 @@ class Database:
         self._drop()
         if self._listing:
             return OutboxError(
-                f"outbox {self.path} is corrupt ({text}), and is left as it is: the next scan, sfwebhooks drain or"
-                " sfwebhooks run sets it aside and begins a new one"
+                f"outbox {self.path} is corrupt ({text}) and was not changed: the next scan, sfwebhooks drain or"
+                " sfwebhooks run sets it aside and creates a new one"
             )
         aside, self._is_lost = _set_aside(real_path(self.path), self._files[:1]), True
-        where = f"it was set aside as {aside}" if aside else "another process has set it aside, or is about to"
+        where = f"it was set aside as {aside}" if aside else "another process has set it aside or is doing so"
         try:
             self._connect()
-            after = "a new one is begun"
+            after = "a new one was created"
         except (OutboxError, OSError, sqlite3.Error) as error:
             self._drop()
-            after = f"a new one cannot be begun: {error}"
+            after = f"a new one cannot be created: {error}"
         log.error("webhooks: outbox %s is corrupt (%s); %s, and %s", self.path, text, where, after)
         return OutboxBusyError(f"outbox {self.path} was corrupt: {text}; {where}, and {after}")
 
     def _connect(self) -> sqlite3.Connection:
-        """Return the connection to the file that is there now."""
+        """Return the connection to the current file."""
         now = time.monotonic()
         if self._connection and now - self._looked_at > LOOK_SECONDS:
             self._looked_at = now
@@ -263,7 +263,7 @@ class Database:
         return self._connection
 
     def _look_up(self) -> tuple[Identity | None, ...]:
-        """Return which files there are now in the place of those that are open."""
+        """Return the identities of the files that are now at the paths of the open ones."""
         return tuple(map(identity, self._names))
 
     def _open(self) -> sqlite3.Connection:
@@ -272,8 +272,8 @@ class Database:
         if self._listing:
             connection = opened_to_read(path)
         else:
-            # only a new file: to close a descriptor of a file that SQLite has open drops all of our locks on it, and
-            # the next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)
+            # only a new file: closing a descriptor of a file that SQLite has open drops all of our locks on it, and the
+            # next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)
             with suppress(FileExistsError):
                 os.close(make(path))
             connection = opened(path)
@@ -284,7 +284,7 @@ class Database:
                 self._set_up(connection)
                 check_series(connection, path, self._mark, self._boot(), closed)
             with self._refusing():
-                check_files(path)  # once more: what SQLite has opened now may have been put there a moment ago
+                check_files(path)  # again: the files that SQLite has opened may have been put there a moment ago
         except BaseException:
             connection.close()
             raise
@@ -312,19 +312,19 @@ class Database:
             raise type(error)(f"outbox {self.path} cannot be used: {error}") from error
 
     def _save(self, connection: sqlite3.Connection) -> None:
-        """Save what stands in a log that was deleted while it was in use, and use the files that are there now.
+        """Save the content of a log that was deleted while in use, and switch to the current files.
 
-        All connections of this process give theirs up: SQLite shares the index of the log between them. Other
-        processes do the same, each before it writes again; the first one has saved what all of them had written.
+        All connections of this process are closed: SQLite shares the log's index between them. Other processes do the
+        same, each before it writes again; the first one has saved the writes of all of them.
 
         Raises:
-            OutboxBusyError: somebody uses it at this moment; the next call tries again.
+            OutboxBusyError: another thread or process is using it; the next call tries again.
         """
         with _alone(self):
             lock = _locked(real_path(self.path))
             try:
                 if not lock.held:
-                    raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process saves it")
+                    raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process is saving it")
                 self._save_log(connection, lock)
             finally:
                 lock.release()
@@ -336,31 +336,33 @@ class Database:
             waiting = _waiting(connection)
             is_saved = not (identity(log_path) and log_path.stat().st_size)
             if is_saved and connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]:
-                raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and somebody reads it just now")
+                raise OutboxBusyError(f"outbox {self.path}: its log was deleted, and another process is reading it")
             lock.note(gone if is_saved else "")
         with not_the_last(self._names[0]):
             for one in _of_this_process(self):
                 one._drop()
         now = _waiting(self._connect())
         if is_saved:
-            text = "webhooks: %s was deleted while it was in use; what it held was saved, and %d deliveries wait"
+            text = "webhooks: %s was deleted while in use; its content was saved, and %d deliveries are waiting"
             log.warning(text, log_path, now)
         else:
-            text = "webhooks: %s was deleted while it was in use, and others began a new one; %d deliveries are lost"
+            text = (
+                "webhooks: %s was deleted while in use, and another process created a new one; %d deliveries are lost"
+            )
             log.error(text, log_path, max(waiting - now, 0))
 
 
 def _is_closed(path: str) -> bool:
-    """Say whether no process has the file open, nor had when it or the machine died: the last one empties the log."""
+    """Return whether no process has the file open or died with it open: the last one to close it empties the log."""
     try:
         return os.stat(path + "-wal").st_size == 0  # noqa: PTH116
     except OSError:
         return True
 
 
-#: the databases of this process that were opened
+#: the opened databases of this process
 _OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
-#: held by the thread that saves a log
+#: held by a thread that saves a log
 _SAVING = threading.Lock()
 
 
@@ -373,10 +375,10 @@ def _alone(database: Database) -> Iterator[None]:
     """Keep all other threads of this process from using the same file.
 
     Raises:
-        OutboxBusyError: one of them uses it for long, or wants the same.
+        OutboxBusyError: one of them uses it for long, or is saving a log too.
     """
     with ExitStack() as stack:
-        busy = OutboxBusyError(f"outbox {database.path}: its log was deleted, and another thread uses it")
+        busy = OutboxBusyError(f"outbox {database.path}: its log was deleted, and another thread is using it")
         if not _SAVING.acquire(blocking=False):
             raise busy
         stack.callback(_SAVING.release)
@@ -388,14 +390,14 @@ def _alone(database: Database) -> Iterator[None]:
 
 
 def _waiting(connection: sqlite3.Connection) -> int:
-    """Return how many deliveries wait; 0 if what there is cannot be read."""
+    """Return the number of waiting deliveries; 0 if the file cannot be read."""
     with suppress(sqlite3.Error):
         return int(connection.execute("SELECT count(*) FROM delivery WHERE state = 'waiting'").fetchone()[0])
     return 0
 
 
 def _locked(path: Path) -> Lock:
-    """Return the lock of who changes the files themselves; it may not be had within BUSY_SECONDS."""
+    """Return the lock for replacing the files themselves; not held if it was not free within BUSY_SECONDS."""
     lock = Lock(path, "outbox")
     deadline = time.monotonic() + BUSY_SECONDS
     while not lock.take() and time.monotonic() < deadline:
@@ -404,17 +406,17 @@ def _locked(path: Path) -> Lock:
 
 
 def _set_aside(path: Path, files: tuple[Identity | None, ...]) -> Path | None:
-    """Rename a corrupt file and its log; return its new name, or None if another process does."""
+    """Rename a corrupt file and its log; return the new path, or None if another process does it."""
     lock = _locked(path)
     try:
         if not lock.held or (identity(path),) != files:
             return None
         aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-        for suffix in SUFFIXES[::-1]:  # the log first: it must not be taken for that of the new file
+        for suffix in SUFFIXES[::-1]:  # the log first: it must not pass for the log of the new file
             with suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
         return aside
     except OSError as error:
-        raise OutboxError(f"outbox {path} is corrupt, and cannot be set aside: {error.strerror}") from error
+        raise OutboxError(f"outbox {path} is corrupt and cannot be set aside: {error.strerror}") from error
     finally:
         lock.release()

@@ -1,6 +1,6 @@
-"""The outbox's file as people ask about it: a Selection comes in; Records, attempts or counts go out.
+"""Queries on the outbox for the commands: a Selection comes in; Records, attempts or counts go out.
 
-`outbox` is the same file as scans and senders use it; `retention` is what people and their retention change in it.
+`outbox` is the same file for scans and senders; `retention` changes it for operators and by age.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 
 __all__ = ["Record", "Records", "Selection"]
-#: characters that the beginning of an id must have to stand for it
+#: least characters of an id's prefix that can identify it
 PREFIX_LEAST = 4
-#: ids that are shown of those that begin alike
+#: ids shown if several have the same prefix
 ALIKE = 10
-#: attempts among which the last one of an endpoint is looked for
+#: attempts among which the last one of an endpoint is sought
 RECENT = 10_000
-#: with a WHERE about `delivery` behind it
+#: to be followed by a WHERE on `delivery`
 SELECT_RECORD = """
     SELECT d.id, d.event_id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
            (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
@@ -39,56 +39,56 @@ OLDEST = "SELECT min(accepted_at) FROM delivery WHERE endpoint = ? AND state = '
 
 @dataclass(frozen=True)
 class Record:
-    """A delivery as a listing has it."""
+    """A delivery in a listing."""
 
     id: str
     event_id: str
     endpoint: str
     #: the event name that the endpoint subscribed to
     name: str
-    #: the event's own
+    #: the event's own type
     type: str
     severity: Severity
-    #: empty: it is no scan's
+    #: empty: not of a scan
     scan_id: str
     target: str
-    #: of its number
+    #: series of its number
     series: str
     sequence: int
     state: State
-    #: why it is dead, or why it was not delivered so far
+    #: why it is dead, or not delivered so far
     reason: str
-    #: that counted
+    #: attempts that counted
     attempts: int
-    #: epoch seconds, as the next two
+    #: epoch seconds, as are the next two
     accepted_at: float
     due_at: float
     settled_at: float | None
-    #: how often an operator had it sent again
+    #: number of replays by an operator
     replays: int
-    #: id of the batch that it goes out in; empty: alone, or not known yet
+    #: id of its batch; empty: alone, or not known yet
     batch: str
     last: Attempt | None = None
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits for an endpoint."""
+    """The waiting deliveries of an endpoint."""
 
     waiting: int = 0
-    #: of these were refused at least once
+    #: number of them that were refused at least once
     refused: int = 0
-    #: epoch seconds at which the oldest one was accepted; None: none waits
+    #: epoch seconds at which the oldest one was accepted; None: none is waiting
     oldest_at: float | None = None
     #: epoch seconds at which the first one is due
     due_at: float | None = None
 
 
 class Records(Changes):
-    """The file as people see it. All methods raise OutboxError, or OutboxBusyError, as those of `Outbox` do."""
+    """The outbox file for the commands. All methods raise OutboxError or OutboxBusyError, as those of `Outbox` do."""
 
     def deliveries(self, selection: Selection, limit: int) -> list[Record]:
-        """Return deliveries, the last accepted ones first."""
+        """Return deliveries, the latest accepted first."""
         with self._reading() as sql:
             numbers = numbers_of(sql, selection, order="d.number DESC", limit=limit)
             found: list[Record] = []
@@ -106,7 +106,7 @@ class Records(Changes):
             ]
 
     def knows(self, scan_id: str) -> bool:
-        """Say whether there is, or was, anything of a scan."""
+        """Return whether the outbox has or had anything of a scan."""
         query = (
             "SELECT 1 FROM scan WHERE id = ?1 UNION ALL SELECT 1 FROM sequence WHERE scan_id = ?1"
             " UNION ALL SELECT 1 FROM earlier WHERE scan_id = ?1"
@@ -120,15 +120,15 @@ class Records(Changes):
             return [row[0] for row in sql.execute("SELECT id FROM scan ORDER BY begun_at DESC LIMIT ?", (limit,))]
 
     def find(self, text: str, state: State | None = None) -> Record:
-        """Return the only delivery (of a state, if one is given) whose id begins so, or else whose event's id does.
+        """Return the only delivery (of a state, if given) whose id, or else its event's id, starts with a text.
 
         Raises:
-            SelectionError: there is none, or several, or the text is too short to tell.
+            SelectionError: none or several match, or the text is too short.
         """
         which = {None: "delivery", State.DEAD: "dead letter"}.get(state, f"{state and state.value} delivery")
         if len(text) < PREFIX_LEAST:
             raise SelectionError(f'"{printable(text)}" is too short for an id: give {PREFIX_LEAST} characters or more')
-        for column, words in (("d.id", "has an id"), ("d.event_id", "is of an event with an id")):
+        for column, words in (("d.id", "has an id"), ("d.event_id", "belongs to an event with an id")):
             rows = self._beginning(column, text.lower(), state)
             if len(rows) == 1:
                 return _record(rows[0])
@@ -136,24 +136,24 @@ class Records(Changes):
                 several = ", ".join(f"{row[0]} to {printable(row[2])}" for row in rows[:ALIKE])
                 more = ", ..." if len(rows) > ALIKE else ""
                 raise SelectionError(
-                    f'more than one {which} {words} that begins with "{printable(text)}": {several}{more}'
+                    f'more than one {which} {words} that starts with "{printable(text)}": {several}{more}'
                 )
-        raise SelectionError(f'no {which} has an id that begins with "{printable(text)}", nor has its event')
+        raise SelectionError(f'no {which}, nor the event of one, has an id that starts with "{printable(text)}"')
 
     def _beginning(self, column: str, text: str, state: State | None) -> list[Sequence[Any]]:
-        """Return rows of SELECT_RECORD in which the column begins with a text."""
+        """Return rows of SELECT_RECORD in which the column starts with a text."""
         query = f"{SELECT_RECORD} WHERE {column} >= ?1 AND {column} < ?1 || '~' AND (?2 IS NULL OR d.state = ?2)"
         with self._reading() as sql:
             found = sql.execute(f"{query} ORDER BY d.id LIMIT {ALIKE + 1}", (text, state and state.value))
             return found.fetchall()
 
     def delivery(self, id: str) -> Delivery | None:
-        """Return a delivery as it is sent, with its event and scan."""
+        """Return a delivery for sending, with its event and scan."""
         with self._reading() as sql:
             return next(iter(deliveries(sql, "WHERE d.id = ?", (id,))), None)
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
-        """Return the attempts at a delivery in their order."""
+        """Return the attempts at a delivery in order."""
         query = (
             "SELECT at, seconds, status, reason, excerpt, cause FROM delivery_attempt"
             " WHERE number = (SELECT number FROM delivery WHERE id = ?) ORDER BY rowid"
@@ -162,12 +162,12 @@ class Records(Changes):
             return [Attempt(*row) for row in sql.execute(query, (delivery_id,))]
 
     def last_attempt(self) -> int:
-        """Return the number of the last attempt, 0 if there was none."""
+        """Return the number of the last attempt, or 0."""
         with self._reading() as sql:
             return int(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
 
     def last_words(self, endpoint: str, reason: str) -> str:
-        """Return what was said at the last attempt for an endpoint that ended so, or nothing if that is long ago."""
+        """Return the excerpt of the last attempt for an endpoint with this reason, or nothing if that is long ago."""
         query = (
             "SELECT a.excerpt FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE d.endpoint = ?"
             " AND a.reason = ? AND a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ?"
@@ -178,9 +178,9 @@ class Records(Changes):
         return str(row[0]) if row else ""
 
     def attempts_since(self, number: int, selection: Selection) -> tuple[list[tuple[Record, Attempt]], int]:
-        """Return attempts after the one of that number, at most 500, and from which number to go on.
+        """Return attempts after the given number, at most 500, and the number to continue from.
 
-        If the last ones were deleted, their numbers are given anew; then it goes on from the last one that is left.
+        If the last ones were deleted, their numbers are reused; then it continues from the last one that is left.
         """
         query = (
             "SELECT a.rowid, d.id, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause"
@@ -196,13 +196,13 @@ class Records(Changes):
         return [(records[row[1]], Attempt(*row[2:])) for row in rows if row[1] in records], rows[-1][0]
 
     def oldest(self, endpoint: str) -> float | None:
-        """Return when the oldest delivery that waits for an endpoint was accepted, or None if none waits."""
+        """Return when the oldest waiting delivery of an endpoint was accepted, or None if none is waiting."""
         with self._reading() as sql:
             row: tuple[float | None] = sql.execute(OLDEST, (endpoint,)).fetchone()
         return row[0]
 
     def backlog(self, endpoint: str) -> Backlog:
-        """Return what waits for an endpoint. Counts the rows: not for a hot path."""
+        """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
         with self._reading() as sql:
             given = sql.execute(
@@ -217,7 +217,7 @@ class Records(Changes):
         return Backlog(given[0], refused[0], given[1], min((at for at in due if at is not None), default=None))
 
     def counts(self, selection: Selection) -> dict[str, dict[str, int]]:
-        """Return endpoint -> state -> deliveries. Counts the rows: not for a hot path."""
+        """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path."""
         found: dict[str, dict[str, int]] = {}
         query = f"SELECT d.endpoint, d.state, count(*) FROM {selection.source} WHERE {selection.where} GROUP BY 1, 2"
         with self._reading() as sql:

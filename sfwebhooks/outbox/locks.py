@@ -1,8 +1,8 @@
-"""Locks between processes, held by the kernel: a process that dies, however it does, has let go of them.
+"""Locks between processes, held by the kernel: they are released however a process dies.
 
-One lock a URL and one an endpoint (who holds them is the only process that sends there), and one a scan (a free one
-means that the scan's process is dead). No time-outs. They are beside the outbox as it is really called
-(`permissions`), so that whoever uses it by another name finds the same ones.
+One lock for each URL and one for each endpoint (only their holder sends there), and one for each scan (if it is free,
+the scan's process is dead). They have no timeouts. They are next to the outbox's real path (`permissions`), so that a
+process that uses another name for it finds the same ones.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ NOTE_MAX = 96
 
 
 class Lock:
-    """A lock of a name, beside the outbox."""
+    """A named lock next to the outbox."""
 
     def __init__(self, outbox: Path, name: str) -> None:
         self._outbox = outbox
         self._name = name
-        #: where it was taken, as which file, and the descriptor that holds it
+        #: path and identity of the taken lock file, and the descriptor that holds it
         self._path = outbox
         self._identity: Identity | None = None
         self._descriptor: int | None = None
         self._note: int | None = None
-        #: held while it is taken or let go of, and the note is written
+        #: held while the lock is taken or released, and while the note is written
         self._guard = threading.Lock()
         _ALL.add(self)
 
     @property
     def held(self) -> bool:
-        """Whether we hold it, and others find it held: one whose file was removed keeps nobody out."""
+        """Whether this process holds it effectively: a lock whose file was removed excludes no other process."""
         return self._descriptor is not None and identity(self._path) == self._identity
 
     def take(self) -> bool:
-        """Take the lock if it is free; return whether we hold it now.
+        """Take the lock if it is free; return whether this process holds it now.
 
         Raises:
-            OutboxError: the lock's file cannot be made, or is not ours, nor is its note.
+            OutboxError: the lock's file cannot be created, or it or its note is not ours.
         """
         with self._guard:
             if not self.held:
@@ -81,15 +81,15 @@ class Lock:
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody holds it. It is had for a moment where it is free: a process that wants it just then finds it
-        taken, and looks again.
+        """Whether no process holds it. A free lock is taken for a moment: a process that wants it just then finds it
+        taken and tries again.
 
         Raises:
             OutboxError: its file cannot be opened.
         """
         if self.held:
             return False
-        if not self._place.exists():  # to look makes no file: it would belong to who looks
+        if not self._place.exists():  # a look creates no file: it would belong to this user
             return True
         try:
             return self.take()
@@ -97,10 +97,9 @@ class Lock:
             self.release()
 
     def note(self, text: str) -> None:
-        """Write a short text beside the lock; it is still there if this process dies now. On a full disk it may fail,
-        and nothing says so."""
+        """Write a short text next to the lock, which outlives this process. It may fail silently on a full disk."""
         with self._guard, contextlib.suppress(OSError, OutboxError):
-            if not self.held:  # a thread that is late must not write over what the next holder wrote
+            if not self.held:  # a late thread must not overwrite the next holder's note
                 return
             if self._note is None:
                 self._note = open_ours(_note_of(self._path))
@@ -108,7 +107,7 @@ class Lock:
             os.write(self._note, text.ljust(NOTE_MAX).encode())
 
     def noted(self) -> str:
-        """Return what the last holder of the lock wrote, or nothing."""
+        """Return the note of the last holder of the lock, or nothing."""
         with contextlib.suppress(OSError, OutboxError):
             note = _note_of(self._place)
             if note.exists():
@@ -120,7 +119,7 @@ class Lock:
         return ""
 
     def release(self, remove: bool = False) -> None:
-        """Let go of it. `remove` deletes its files too: only for a name that nobody will ask for again."""
+        """Release it. `remove` deletes its files too: only for a name that is never used again."""
         with self._guard:
             if remove and self.held:
                 if not system.REMOVES_OPEN:
@@ -134,7 +133,7 @@ class Lock:
         return real_path(self._outbox).with_suffix(LOCKS) / f"{self._name}.lock"
 
     def _lock(self) -> None:
-        """Lock the file, if it is free; once more if it was removed while we did so."""
+        """Lock the file if it is free; try again if it was removed meanwhile."""
         while self._descriptor is None or not self.held:
             self._close()
             descriptor = open_ours(self._path)
@@ -157,7 +156,7 @@ class Lock:
         self._descriptor = self._note = None
 
     def _forget(self) -> None:
-        """Leave the lock to the process that forked this one, and that would hold it beyond its death otherwise."""
+        """Close the descriptors in a forked child, which would hold the lock beyond the death of its parent."""
         self._guard = threading.Lock()
         self._close()
 
@@ -192,10 +191,10 @@ def scan_lock(outbox: Path, scan_id: str) -> Lock:
 
 
 def endpoint_lock(outbox: Path, name: str) -> Lock:
-    """Return the lock of the process that sends to an endpoint, at whichever URL."""
+    """Return the lock of the process that sends to an endpoint, at any URL."""
     return Lock(outbox, f"endpoint-{name}")
 
 
 def url_lock(outbox: Path, url_id: str) -> Lock:
-    """Return the lock of who sends to a URL; `url_id` gives nothing of the URL away."""
+    """Return the lock of the process that sends to a URL; `url_id` reveals nothing about the URL."""
     return Lock(outbox, f"url-{url_id}")

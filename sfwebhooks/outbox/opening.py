@@ -1,4 +1,4 @@
-"""How a connection to the outbox's file is opened: the path comes in, a connection of sqlite3 goes out."""
+"""Opening the outbox's file: its path comes in, a connection of sqlite3 goes out."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BUSY_SECONDS = 1.0
 
 
 def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
-    """Open the file that is there.
+    """Open the existing file.
 
     Args:
-        query: how, as https://sqlite.org/uri.html has it.
+        query: parameters of the URI (https://sqlite.org/uri.html).
     """
     return sqlite3.connect(
         f"{path.as_uri()}?{query}", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
@@ -31,7 +31,7 @@ def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
 
 
 def opened_to_read(path: Path) -> sqlite3.Connection:
-    """Open the outbox for who only looks, if need be without its log, which needs an index that can be written."""
+    """Open the outbox read-only, if need be without its log, which needs a writable index."""
     if write_problem(path) is None:
         return opened(path)
     connection = opened(path, "mode=ro")
@@ -42,17 +42,17 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
     log_path = path.with_name(f"{path.name}-wal")
     if identity(log_path) and log_path.stat().st_size:
-        text = "webhooks: %s, with the latest changes, cannot be read, since %s; they are missing in what follows"
+        text = "webhooks: %s, with the latest changes, cannot be read (%s); they are missing below"
         log.warning(text, log_path, write_problem(path))
     return opened(path, "immutable=1")
 
 
 @contextmanager
 def not_the_last(path: str) -> Iterator[None]:
-    """Close all connections of this process to a file in here, if what they have open of its log is not what is there
-    now: the last one to close writes its log back and deletes the one that is there.
+    """Allow closing all connections of this process to a file whose current log is not the one they have open: without
+    this, the last one to close would write its log back and delete the current one.
 
-    Holds the lock by which SQLite knows that others use the file (SHARED_FIRST and SHARED_SIZE in its os.h), as another
+    Holds the lock that shows SQLite other users of the file (SHARED_FIRST and SHARED_SIZE in its os.h), as another
     process would.
     """
     descriptor = open_regular(Path(path), os.O_RDONLY)
@@ -65,7 +65,7 @@ def not_the_last(path: str) -> Iterator[None]:
 
 @contextmanager
 def waiting_at_most(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
-    """Let statements wait for other processes no longer than some seconds."""
+    """Limit the wait of statements for other processes."""
     connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
     try:
         yield
@@ -74,7 +74,7 @@ def waiting_at_most(connection: sqlite3.Connection, seconds: float) -> Iterator[
 
 
 def use_log(connection: sqlite3.Connection) -> None:
-    """Set WAL, for which SQLite does not wait as elsewhere. A file system that cannot have it goes on without."""
+    """Set WAL, for which SQLite's own timeout does not apply. A file system without WAL support works without it."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -1,10 +1,10 @@
-"""The outbox: what keeps each delivery until it is settled.
+"""The outbox: keeps each delivery until it is settled.
 
     accept --> waiting --claim, attempt, settle--> delivered
                   ^  |                         \\-> dead (a dead letter; DeadReason says why)
                   \\--/ retry at due_at
 
-Here is what a scan does with it: accept, begin, end. What senders do with it is in `queue`, people in `listing`.
+This module has the scan's side: accept, begin, end. The senders' side is in `queue`, the commands' in `listing`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sfwebhooks.outbox.series import begin_series
 from sfwebhooks.outbox.unwritable import Unwritable
 from sfwebhooks.retry import State
 
-#: series and last number of all numbers that were given to a scan's (?1) deliveries to an endpoint (?2)
+#: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
 GIVEN = """
     SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
     UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
@@ -36,18 +36,18 @@ GIVEN = """
 
 
 class Outbox(Queues):
-    """The file as scans and senders use it."""
+    """The outbox file for scans and senders."""
 
     @cached_property
     def _unwritable(self) -> Unwritable:
-        """What this process could not write."""
+        """The events that this process could not write."""
         return Unwritable()
 
     def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:
-        """Commit the deliveries of some events, each event once; return how many deliveries are new.
+        """Commit the deliveries of some events, each event once; return the number of new deliveries.
 
-        What an outbox that is nearly full does not take is counted, and what cannot be written. What is `backfilled`
-        says so where it is sent.
+        Events that a nearly full outbox refuses, and those that cannot be written, are counted. `backfilled` deliveries
+        are marked as such when sent.
         """
         new, problems = 0, []
         with self._writing() as sql:
@@ -67,27 +67,27 @@ class Outbox(Queues):
         return new
 
     def recount_unwritable(self, scan_id: str) -> None:
-        """Count what this process could not write of a scan, after all that the host's database has was accepted."""
+        """Count the events of a scan that this process could not write, after accepting all of the host's database."""
         with self._writing() as sql:
             self._unwritable.recount(sql, scan_id)
 
     def begin_scan(
         self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
     ) -> None:
-        """Commit a scan and the event that tells its beginning, unless they are there.
+        """Commit a scan and the event that reports its start, unless they are there.
 
         Args:
-            ended: name of the event that tells the end, if whoever calls this tells it, and nobody else is to do so:
-                a backfill of a scan that is over.
+            ended: name of the event that reports the end, if the caller reports it and no other process may: a backfill
+                of a past scan.
         """
         with self._writing() as sql:
             sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
             insert(sql, event, wanted, now, backfilled=ended is not None)
 
     def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
-        """Commit the event that tells a scan's end; return False if another teller was first.
+        """Commit the event that reports a scan's end; return False if another process was first.
 
-        Each endpoint gets its receipt with it. A scan that is not there began in a file that was set aside.
+        Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
         """
         scan_id = event.scan.id if event.scan else ""
         counted = self._count(scan_id)
@@ -102,16 +102,16 @@ class Outbox(Queues):
             return bool(changed.rowcount)
 
     def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
-        """Commit deliveries of the event that told a scan's end to endpoints that have none, as a backfill does; each
-        gets its receipt."""
+        """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
+        receipt."""
         counted = self._count(event.scan.id if event.scan else "")
         with self._writing() as sql:
             insert(sql, *_with_receipts(sql, event, wanted, counted), now, backfilled=True)
 
     def _count(self, scan_id: str) -> dict[str, tuple[int, int]]:
-        """Return endpoint -> how many of a scan's deliveries tell a finding, and how many are dead.
+        """Return endpoint -> number of a scan's deliveries of findings, and of its dead letters.
 
-        Counts all rows of the scan, and so not while the file is locked for writing.
+        Counts all rows of the scan, and so does not run while the file is locked for writing.
         """
         query = (
             f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
@@ -129,7 +129,7 @@ class Outbox(Queues):
             return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
 
     def event(self, event_id: str) -> WebhookEvent | None:
-        """Return an event as it was told, without anybody's receipt; None if it is not there."""
+        """Return an event as it was sent, without a receipt; None if it is not there."""
         with self._reading() as sql:
             found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
         if not found:
@@ -138,19 +138,19 @@ class Outbox(Queues):
         return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
 
     def accepted(self, scan_id: str) -> AcceptedScan:
-        """Return what was accepted of a scan. Reads all its events: not for a hot path."""
+        """Return the accepted part of a scan. Reads all its events: not for a hot path."""
         with self._reading() as sql:
             return accepted_scan(sql, scan_id)
 
     def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
-        """Return a scan with the name of the event that told its end (None: not yet); None if it is not known."""
+        """Return a scan with the name of the event that reported its end (None: not yet); None if it is not known."""
         with self._reading() as sql:
             row = sql.execute("SELECT * FROM scan WHERE id = ?", (scan_id,)).fetchone()
         return (Scan(*row[:6]), row[7]) if row else None
 
     def deleted(self, scan_id: str, endpoint: str) -> int:
-        """Return how many deliveries of a scan to an endpoint there were that were deleted since, for their age or by
-        an operator, but for those before `renumber`."""
+        """Return how many of a scan's deliveries to an endpoint were deleted since the last `renumber`, for their age
+        or by an operator."""
         query = (
             f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"  # noqa: S608
             " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
@@ -159,11 +159,11 @@ class Outbox(Queues):
             return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
 
     def renumber(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
-        """Number what is left of a scan's deliveries to an endpoint in a new series, and let those that are settled be
-        sent again, as `Changes.replay` does; return how many these are.
+        """Number the remaining deliveries of a scan to an endpoint in a new series, and make the settled ones due
+        again, as `Changes.replay` does; return how many these are.
 
         Args:
-            end: id of the event that tells the end; its delivery goes, to be made last and with a new receipt.
+            end: id of the event that reports the end; its delivery is deleted, to be created last with a new receipt.
         """
         query = (
             "SELECT d.number FROM event e JOIN delivery d ON d.event_id = e.id"
@@ -184,18 +184,18 @@ class Outbox(Queues):
             return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
 
     def endpoints_of(self, event_id: str) -> set[str]:
-        """Return the names of the endpoints that an event is kept for, delivered or not."""
+        """Return the names of the endpoints that have a delivery of an event, in any state."""
         with self._reading() as sql:
             return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
 
     def open_scans(self) -> list[Scan]:
-        """Return the scans whose end was not told."""
+        """Return the scans whose end is not reported."""
         with self._reading() as sql:
             rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
         return [Scan(*row[:6]) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
-        """Return how many deliveries are in each state, of one scan or of all. Counts the rows: not for a hot path."""
+        """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
         query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.id = d.event_id"
         where = " WHERE e.scan_id = ?" if scan_id else ""
         with self._reading() as sql:
@@ -203,7 +203,7 @@ class Outbox(Queues):
         return {state.value: 0 for state in State} | dict(rows)
 
     def withheld(self, scan_id: str) -> dict[str, dict[str, int]]:
-        """Return endpoint -> reason -> how many events of a scan it was not sent."""
+        """Return endpoint -> reason -> number of a scan's events that it was not sent."""
         found: dict[str, dict[str, int]] = {}
         with self._reading() as sql:
             for endpoint, reason, number in sql.execute(
@@ -213,7 +213,7 @@ class Outbox(Queues):
         return found
 
     def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
-        """Forget what endpoints were not sent of a scan: all of it is about to be offered again."""
+        """Forget the withheld events of a scan for some endpoints: all of them are about to be offered again."""
         with self._writing() as sql:
             sql.executemany(
                 "DELETE FROM withheld WHERE scan_id = ? AND endpoint = ?", [(scan_id, name) for name in endpoints]
@@ -234,10 +234,10 @@ def _with_receipts(
     wanted: Sequence[tuple[str, str]],
     counted: Mapping[str, tuple[int, int]],
 ) -> tuple[WebhookEvent, list[tuple[str, str]]]:
-    """Return the event that tells a scan's end with the receipts of all endpoints, and those that it is new for.
+    """Return the event that reports a scan's end with the receipts of all endpoints, and its new receivers.
 
     Args:
-        counted: as `Outbox._count` returns it.
+        counted: result of `Outbox._count`.
     """
     scan_id, found = event.scan.id if event.scan else "", event.data.get("events_found", 0)
     known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
@@ -254,9 +254,9 @@ def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, t
     """Return the receipt of an endpoint for a scan whose end is about to be inserted.
 
     Args:
-        found: findings of the scan.
-        told: deliveries to the endpoint that tell one.
-        dead: deliveries to the endpoint that were given up.
+        found: number of findings of the scan.
+        told: number of deliveries of findings to the endpoint.
+        dead: number of dead letters of the endpoint.
     """
     given = (scan_id, endpoint)
     withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
@@ -264,7 +264,7 @@ def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, t
 
 
 def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
-    """Return series -> last number of a scan's deliveries to an endpoint, as they are with the next one."""
+    """Return series -> last number of a scan's deliveries to an endpoint, including the next one."""
     query = f"SELECT name, last FROM ({GIVEN}) JOIN series ON number = series ORDER BY number"  # noqa: S608
     numbers: dict[str, int] = dict(sql.execute(query, (scan_id, endpoint)))
     current = (

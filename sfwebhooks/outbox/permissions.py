@@ -1,7 +1,7 @@
-"""Whose the files of the data folder are: which of them may be used, and whose the files are that we make.
+"""Ownership of the files in the data folder: which may be used, and who owns the files that we create.
 
-A path comes in; it may be used, or an OutboxError names the users, the file and the command that helps. Whoever can
-write to the outbox decides what is sent, and whoever can put a link in its place decides which file root overwrites.
+A path comes in; it may be used, or an OutboxError names the users, the file and the command that helps. A user who can
+write to the outbox decides what is sent, and one who can replace it by a link decides which file root overwrites.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from sfwebhooks import system
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError, is_shortage
 from sfwebhooks.files import SQLITE, kind_of, open_regular
 
-#: what SQLite adds to the outbox's name, which has a write-ahead log and never a rollback journal
+#: suffixes of the outbox's files: SQLite's, but for the rollback journal, which it never has
 SUFFIXES = SQLITE[:-1]
 #: the folder of the locks has the outbox's name with this suffix
 LOCKS = ".locks"
 DATABASE = ".db"
-#: the same call may succeed in a moment: there is no room, no memory, no descriptor
+#: the same call may succeed in a moment: no disk space, memory or descriptors are left
 PASSING = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EBUSY, errno.EAGAIN)
 )
-#: how often a file is looked for that others make and remove at the same time
+#: tries to open a file that other processes create and remove at the same time
 TRIES = 10
 Identity = tuple[int, int]
 
 
 def identity(path: str | Path) -> Identity | None:
-    """Return which file there is at a path, by device and inode; None if there is none."""
+    """Return device and inode of the file at a path; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  # twice as fast, before each statement
     except OSError:
@@ -43,23 +43,23 @@ def identity(path: str | Path) -> Identity | None:
 
 
 def real_path(path: Path) -> Path:
-    """Return where a file really is: SQLite and the locks must mean the same one, whatever it is called."""
+    """Return the real path of a file: SQLite and the locks must agree on it, whatever name is used."""
     return Path(os.path.realpath(path))
 
 
-# --- what we make
+# --- files that we create
 
 
 def make(path: Path, mode: int = 0o600) -> int:
-    """Open a new file; made by root, it belongs to its folder's owner, whose processes could not use it otherwise.
+    """Create and open a file; root gives it to its folder's owner, whose processes could not use it otherwise.
 
     Raises:
-        FileExistsError: there is something of that name, which may be a link.
-        OSError: it cannot be made, or not be given to that user.
+        FileExistsError: the name is taken, possibly by a link.
+        OSError: it cannot be created, or not be given to that user.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | system.NOFOLLOW | system.BINARY, mode)
     try:
-        if system.OWNERS and os.fstat(descriptor).st_mode & mode != mode:  # the umask took something away
+        if system.OWNERS and os.fstat(descriptor).st_mode & mode != mode:  # the umask removed bits
             os.fchmod(descriptor, mode)
         _give(descriptor, path.parent)
     except BaseException:
@@ -70,11 +70,11 @@ def make(path: Path, mode: int = 0o600) -> int:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for our own files, unless it is there.
+    """Create a folder for our own files, unless it is there.
 
     Raises:
-        OutboxError: there is something else, or others can write to it.
-        OSError: it cannot be made, or not be given to the owner of the folder that it is in.
+        OutboxError: it is not a folder, or others can write to it.
+        OSError: it cannot be created, or not be given to the owner of its parent folder.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -91,16 +91,16 @@ def make_folder(path: Path) -> None:
 
 
 def open_ours(path: Path) -> int:
-    """Open a file of ours to read and write it; it is made if it is not there, and a link is not followed.
+    """Open a file of ours for reading and writing, creating it if needed, without following a link.
 
     Raises:
-        OutboxError: it belongs to somebody else, or others can write to it.
+        OutboxError: it belongs to another user, or others can write to it.
         OSError: it cannot be opened.
     """
     for _ in range(TRIES):
         with suppress(FileExistsError):
             return make(path)
-        with suppress(FileNotFoundError):  # somebody has removed it in between
+        with suppress(FileNotFoundError):  # another process removed it in between
             descriptor = open_regular(path, os.O_RDWR, links=False)
             try:
                 _demand_ours(path, os.fstat(descriptor))
@@ -108,26 +108,26 @@ def open_ours(path: Path) -> int:
                 os.close(descriptor)
                 raise
             return descriptor
-    raise OutboxBusyError(f"{path} is made and removed again and again")
+    raise OutboxBusyError(f"{path} is created and removed repeatedly")
 
 
 def _give(descriptor: int, folder: Path) -> None:
-    """Give what root has just made to the owner of its folder. Never what was there before: its owner could have put
-    a file of root's there, to get it."""
+    """Give a file that root has just created to the owner of its folder. Never an existing file: the owner could have
+    put a file of root's there to get it."""
     owner = folder.stat()
     if system.user() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-# --- what may be used
+# --- files that may be used
 
 
 def checked(outbox: Path) -> Path:
-    """Return where the outbox really is, if nobody else can have put it there.
+    """Return the real path of the outbox, if no other user can have put it there.
 
     Raises:
-        OutboxError: somebody can have, or it has two names, by which SQLite and the locks would not know it as one.
-        OSError: it cannot be looked at.
+        OutboxError: another user can have, or it has two names, which SQLite and the locks would take for two files.
+        OSError: it cannot be examined.
     """
     path = real_path(outbox)
     _check_folder(path.parent)
@@ -141,7 +141,7 @@ def checked(outbox: Path) -> Path:
 
 
 def check_files(path: Path) -> None:
-    """Check that the outbox and what SQLite has beside it are ours, as far as they are there.
+    """Check that the outbox and SQLite's other files are ours, if they exist.
 
     Raises:
         OutboxError: one of them is not, or others can write to it.
@@ -151,7 +151,7 @@ def check_files(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Check that a file is ours, if it is there.
+    """Check that a file is ours, if it exists.
 
     Raises:
         OutboxError: it is not, or others can write to it.
@@ -161,17 +161,17 @@ def check_file(path: Path) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that not everybody can replace what is in a folder; in a sticky one, such as /tmp, only its owner can."""
+    """Check that not everybody can replace files in a folder; in a sticky one such as /tmp only their owner can."""
     mode = folder.stat().st_mode
     if system.OWNERS and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise OutboxError(
-            f"everybody can write to the folder {folder}, and so put another outbox there:"
+            f"everybody can write to the folder {folder} and so replace the outbox:"
             f" chmod o-w {_quoted(folder)}, or set SPIDERFOOT_DATA to a folder of {_user(system.user())}"
         )
 
 
 def _check_link(link: Path, path: Path) -> None:
-    """Check whose link is in the place of the outbox: a user must not lead root to what is not that user's."""
+    """Check the owner of a link that replaces the outbox: a user must not direct root to files of other users."""
     owner = link.lstat().st_uid
     if system.user() == 0:
         reached = {found.st_uid for found in map(_stat, (path.parent, path)) if found}
@@ -179,7 +179,7 @@ def _check_link(link: Path, path: Path) -> None:
     else:
         trusted = owner in (0, system.user(), link.parent.stat().st_uid)
     if not trusted:
-        raise OutboxError(f"{link} is a link to {path} by {_user(owner)}, which is not trusted: remove the link")
+        raise OutboxError(f"{link} is a link to {path} by {_user(owner)}, who is not trusted: remove the link")
 
 
 def _demand_ours(path: Path, found: os.stat_result) -> None:
@@ -187,7 +187,7 @@ def _demand_ours(path: Path, found: os.stat_result) -> None:
         raise OutboxError(f"{path} is not a regular file but {kind_of(found)}: remove it")
     if found.st_nlink > 1:
         raise OutboxError(
-            f"{path} has a second name (a hard link), under which others use it past its log and its locks:"
+            f"{path} has a second name (a hard link), under which it is used without its log and its locks:"
             f" find / -xdev -samefile {_quoted(path)} shows both; remove one"
         )
     _demand_owner(path, found)
@@ -202,20 +202,20 @@ def _demand_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _is_mounted(path: Path) -> bool:
-    """Say whether a file is a mount of its own: then it is another file's second name (proc_pid_mountinfo(5))."""
+    """Return whether a file is itself a mount: then it is another file's second name (proc_pid_mountinfo(5))."""
     place = re.sub(r"[\\ \t\n]", lambda found: f"\\{ord(found[0]):03o}", str(path))
     return any(line.split(" ")[4:5] == [place] for line in system.proc("self/mountinfo").split("\n"))
 
 
 def doubts(outbox: Path) -> Iterator[str]:
-    """Yield in words who else can read or write the outbox, or cannot though it may be meant to."""
+    """Yield warnings about other users who can read or write the outbox, and about files with another owner."""
     if not system.OWNERS:
         return
     path = real_path(outbox)
     folder, found = _stat(path.parent), _stat(path)
     if folder and folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_private(folder):
         who = "everybody" if folder.st_mode & stat.S_IWOTH else f"the group {system.group_name(folder.st_gid)}"
-        yield f"{who} can write to the folder {path.parent}, and so put files there: chmod go-w {_quoted(path.parent)}"
+        yield f"{who} can write to the folder {path.parent} and replace its files: chmod go-w {_quoted(path.parent)}"
     if folder and folder.st_uid not in (0, system.user()) and system.user():
         yield f"the folder {path.parent} belongs to {_user(folder.st_uid)}, who can replace the outbox"
     if found and found.st_mode & 0o077:
@@ -225,17 +225,17 @@ def doubts(outbox: Path) -> Iterator[str]:
 
 
 def _is_private(folder: os.stat_result) -> bool:
-    """Say whether only the owner of a folder can write to it; distributions make a group for each user alone."""
+    """Return whether only the owner of a folder can write to it; distributions give each user a group of their own."""
     if folder.st_mode & stat.S_IWOTH:
         return False
     return system.is_own_group(folder.st_gid, folder.st_uid)
 
 
-# --- why it cannot be used
+# --- why a file cannot be used
 
 
 def refused(what: str, path: Path, error: OSError) -> OutboxError:
-    """Return the error of an operating system's call in words: which file, why, and what helps."""
+    """Return the error of a system call with the file, the cause and the remedy."""
     kind = OutboxBusyError if error.errno in PASSING else OutboxError
     kind = ShortageError if is_shortage(error) else kind
     words = error.strerror
@@ -248,9 +248,9 @@ def refused(what: str, path: Path, error: OSError) -> OutboxError:
 
 
 def write_problem(path: Path) -> OutboxError | None:
-    """Return why the outbox, or another file, cannot be written; None if nothing is in the way.
+    """Return why the outbox, or another file, cannot be written; None if it can.
 
-    Never opens the file: to close it again would drop the locks that SQLite has on it.
+    Never opens the file: closing it again would drop SQLite's locks on it.
     """
     folder = _top(path).parent
     try:
@@ -259,7 +259,7 @@ def write_problem(path: Path) -> OutboxError | None:
     except FileNotFoundError:
         return OutboxError(f"there is no folder {folder}")
     except OSError:
-        return OutboxError(f"{_user(system.user())} may not look into the folder {folder}")
+        return OutboxError(f"{_user(system.user())} may not access the folder {folder}")
     if space and space.f_flag & os.ST_RDONLY:
         return OutboxError(f"the file system of {folder} is read-only")
     for file in (*_family(path), *([path] if os.path.lexists(path) else [])):
@@ -278,7 +278,7 @@ def _shortage(folder: Path, space: os.statvfs_result) -> OutboxError | None:
     if space.f_files and not space.f_favail:
         return OutboxBusyError(f"the file system of {folder} has no inodes left: delete files")
     if not (space.f_bavail if system.user() else space.f_bfree):
-        return OutboxBusyError(f"the file system of {folder} has no room left")
+        return OutboxBusyError(f"the file system of {folder} is full")
     try:
         os.close(os.open(folder, os.O_RDONLY))
     except OSError as error:
@@ -287,9 +287,9 @@ def _shortage(folder: Path, space: os.statvfs_result) -> OutboxError | None:
 
 
 def _foreign(file: Path) -> OutboxError:
-    """Return the refusal of a file that this process may not use, with all users and the command that helps."""
+    """Return the error for a file that this process may not use, with all users and the command that helps."""
     if not system.OWNERS:
-        return OutboxError(f"this user may not read and write {file}: give its access list both, and its folder's")
+        return OutboxError(f"this user may not read and write {file}: allow both in its access list and its folder's")
     top = _top(file)
     folder, found, me = top.parent.stat(), file.lstat(), system.user()
     mine, owner = _user(me), _user(found.st_uid)
@@ -306,13 +306,13 @@ def _foreign(file: Path) -> OutboxError:
 
 
 def _top(file: Path) -> Path:
-    """Return what stands in the data folder: the folder of a lock, else the file itself."""
+    """Return the entry in the data folder: the folder of a lock, else the file itself."""
     return file.parent if file.parent.suffix == LOCKS else file
 
 
 def _family(file: Path) -> list[Path]:
-    """Return the outbox, what SQLite has beside it and the folder of its locks, as far as they are there, of one of
-    these or of a lock."""
+    """Return the existing ones of the outbox, SQLite's other files and the folder of its locks, given one of these or
+    a lock."""
     top = _top(file)
     ending = DATABASE if top.suffix == LOCKS else top.suffix.partition("-")[0]
     names = [f"{top.stem}{ending}{suffix}" for suffix in SUFFIXES]
@@ -320,7 +320,7 @@ def _family(file: Path) -> list[Path]:
 
 
 def _may(path: Path, how: int) -> bool:
-    """Say whether this process may use a file so; by its effective user, where that can be asked for."""
+    """Return whether this process has this access to a file; by its effective user where that is supported."""
     return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
 
 

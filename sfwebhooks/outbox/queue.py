@@ -1,7 +1,7 @@
-"""The outbox as the sending side has it: an endpoint's deliveries are claimed, and settled after an attempt.
+"""The sending side of the outbox: an endpoint's deliveries are claimed, and settled after an attempt.
 
-What is waiting belongs to whoever holds the lock of its endpoint's URL (`locks`), so a claim needs no lease. It
-writes nothing, but for the members of a batch of several: a retry must have the same ones.
+Waiting deliveries belong to the process that holds the lock of their endpoint's URL (`locks`), so a claim needs no
+lease. It writes nothing except the members of a batch of several: a retry must have the same ones.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from sfwebhooks.outbox.due import Times
 from sfwebhooks.outbox.rows import FRESH, LATE, health_of, insert, insert_attempts, save_health
 from sfwebhooks.retry import DeadReason, Settlement, State
 
-#: a message whose making killed its process so often is not made again
+#: a message whose building crashed its process this often is not built again
 CRASHES_MAX = 3
-#: seconds before it is made again after the second time; the first time it keeps its place, since a process that is
-#: stopped is not to be told from one that crashed
+#: seconds before it is built again after the second time; the first time it keeps its place, since a stopped process
+#: cannot be distinguished from a crashed one
 CRASH_SECONDS = 60.0
-#: what was delivered stays so, whatever a sender says that was there at the same time, and what died since then stays
-#: dead unless it was delivered; of one that got another series after it was claimed the receiver has to see the new
-#: number; and a row may have got the number of one that is gone
+#: a delivered delivery stays so, whatever a concurrent sender reports, and one that became dead meanwhile stays dead
+#: unless it was delivered; one that got another series after it was claimed is not settled: the receiver has to see the
+#: new number; and a row may have the number of one that was deleted
 SETTLE = """
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
@@ -40,23 +40,23 @@ SETTLE = """
           AND series IN (SELECT number FROM series WHERE name IN (SELECT value FROM json_each(?11)))
           AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
 """
-#: an event and who wants it: (endpoint, name under which)
+#: an event and its receivers: (endpoint, event name)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What an operator said of an endpoint."""
+    """An operator's orders for an endpoint."""
 
     #: epoch seconds before which nothing is sent
     paused_until: float = 0.0
-    #: how often it was to be taken for healthy
+    #: how often the operator reset it to healthy
     resets: int = 0
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an attempt came to."""
+    """The result of an attempt."""
 
     batch: Batch
     attempt: Attempt
@@ -65,12 +65,12 @@ class Result:
 
     @property
     def is_split(self) -> bool:
-        """Whether it goes on in two halves."""
+        """Whether the batch continues in two halves."""
         return self.settlements[0].batch not in ("", self.batch.id)
 
     @property
     def rows(self) -> list[tuple[Any, ...]]:
-        """The parameters of SETTLE, once for those in a row whose settlement is the same: mostly all."""
+        """The parameters of SETTLE, once for each run of equal settlements: mostly one."""
         ended_at = self.attempt.at + self.attempt.seconds
         pairs = zip(self.batch.deliveries, self.settlements)
         return [
@@ -85,10 +85,10 @@ class Result:
 
 
 class Queues(Times):
-    """The deliveries that wait, each endpoint's in a queue of its own, and what is known of the endpoints."""
+    """The waiting deliveries, in one queue per endpoint, with the endpoints' health and orders."""
 
     def claim(self, queue: Queue, busy: Collection[str], now: float) -> Batch | None:
-        """Return what goes out next to an endpoint: fresh before late, and of the late what is due.
+        """Return the next batch for an endpoint: fresh deliveries before late ones that are due.
 
         Args:
             busy: ids of deliveries in flight, not to be returned.
@@ -96,34 +96,34 @@ class Queues(Times):
         return self._claimed(queue, partial(next_of, queue=queue, busy=busy, now=now))
 
     def pick(self, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
-        """Return a message from another place of the queue, or its first one: a probe, or where much failed in a row.
+        """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
 
         Args:
             busy: as for `claim`.
-            fresh: only one that was never in a request.
+            fresh: only a message that was never in a request.
         """
         return self._claimed(queue, partial(picked, queue=queue, busy=busy, pick=pick, fresh=fresh))
 
     def _claimed(self, queue: Queue, found: Callable[[sqlite3.Connection], Sequence[Delivery]]) -> Batch | None:
-        """Return what was found as a batch that may be sent: the mark knows of it, and its members are written down."""
+        """Return the found deliveries as a batch ready to send: the mark covers it, and its members are recorded."""
         with self._reading() as sql:
             members, file = found(sql), self._generation
             if not members:
                 return None
             self._raise_mark(sql, max(delivery.number for delivery in members))
         batch = Batch(tuple(members), file)
-        if queue.size > 1:  # one that goes alone too: it must not come again within others
+        if queue.size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, queue.endpoint)
         return batch
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
-        """Write down who is in a new batch, in case that it is never settled."""
+        """Record the members of a new batch, in case it is never settled."""
         members = json.dumps([delivery.id for delivery in batch.deliveries])
         with self._writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
 
     def recall(self, endpoint: str) -> None:
-        """Let batches that were in flight when their sender died go out again with the same members."""
+        """Restore batches that were in flight when their sender died, with the same members."""
         with self._reading() as sql:
             left = sql.execute("SELECT id FROM frozen WHERE endpoint = ?", (endpoint,)).fetchall()
         if left:
@@ -132,15 +132,15 @@ class Queues(Times):
                     _bind(sql, batch)
 
     def blame(self, batch: str, now: float) -> list[str]:
-        """Count that building a message killed its process, or raised; at CRASHES_MAX its deliveries are dead.
+        """Count that building a message crashed its process, or raised; at CRASHES_MAX its deliveries are dead.
 
         Args:
-            batch: the id of what was being built. The second time its members go alone from then on, so that it is
-                known which one it was; the first time may be chance, and what comes again has the id that it had.
-            now: epoch seconds. After the second time it waits, so that one moment of trouble does not kill it.
+            batch: id of the message. From the second time on its members go alone, to find the one at fault; the first
+                time may be chance, and the batch comes again with the same id.
+            now: epoch seconds. After the second time it waits, so that one moment of trouble does not make it dead.
 
         Returns:
-            The endpoints of those that are dead now.
+            The endpoints whose deliveries are dead now.
         """
         dead = "id = ?1 AND state = 'waiting' AND crashes >= ?2"
         with self._writing() as sql:
@@ -161,7 +161,7 @@ class Queues(Times):
     def settle(
         self, outcomes: Iterable[Result], healths: Mapping[str, Health] | None = None, alerts: Iterable[Accepted] = ()
     ) -> None:
-        """Commit what became of attempts, the health of endpoints where it changed, and the alerts that tell it."""
+        """Commit results of attempts, the endpoints' health where it changed, and the alerts that report it."""
         with self._writing() as sql:
             for outcome in outcomes:
                 if outcome.batch.file not in (0, self._generation):
@@ -176,7 +176,7 @@ class Queues(Times):
                 insert(sql, event, wanted, event.at)
 
     def next_due(self, endpoint: str) -> float | None:
-        """Return when the next delivery of the endpoint is due (0 if it is a fresh one), or None if none waits."""
+        """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
         with self._reading() as sql:
             row: tuple[float | None] = sql.execute(
                 f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
@@ -186,12 +186,12 @@ class Queues(Times):
         return row[0]
 
     def health(self, endpoint: str) -> Health:
-        """Return the health of an endpoint as it was last written."""
+        """Return the last written health of an endpoint."""
         with self._reading() as sql:
             return health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
 
     def orders(self, endpoint: str) -> Orders:
-        """Return what an operator said of an endpoint."""
+        """Return the operator's orders for an endpoint."""
         with self._reading() as sql:
             row = sql.execute("SELECT paused_until, resets FROM operator WHERE endpoint = ?", (endpoint,)).fetchone()
         return Orders(*row) if row else Orders()
@@ -205,8 +205,8 @@ class Queues(Times):
             )
 
     def resume(self, endpoint: str, now: float) -> None:
-        """Send to an endpoint again at once, whatever it answered."""
-        self.make_due(endpoint, now)  # first: if this is killed, nobody takes for resumed what waits for hours yet
+        """Resume sending to an endpoint at once, whatever it answered."""
+        self.make_due(endpoint, now)  # first: if this is killed, deliveries due in hours must not look resumed
         with self._writing() as sql:
             health = health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
             if not health.healthy:
@@ -219,7 +219,7 @@ class Queues(Times):
 
 
 def _which(deliveries: Sequence[Delivery]) -> tuple[str, str, str]:
-    """Return the numbers of the rows of some deliveries, their ids, and their series, as JSON."""
+    """Return the row numbers, ids and series of some deliveries, as JSON."""
     return (
         json.dumps([delivery.number for delivery in deliveries]),
         json.dumps([delivery.id for delivery in deliveries]),
@@ -228,7 +228,7 @@ def _which(deliveries: Sequence[Delivery]) -> tuple[str, str, str]:
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
-    """Let the members of a batch in flight know that they are its members."""
+    """Write the id of a batch in flight into the rows of its members."""
     sql.execute(
         "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND id IN"
         " (SELECT value FROM frozen, json_each(members) WHERE frozen.id = ?1)",

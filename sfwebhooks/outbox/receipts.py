@@ -1,11 +1,11 @@
-"""The receipt that an endpoint gets with a scan's end: how much it was sent, how much it was not sent, and why.
+"""The receipt that an endpoint gets with a scan's end: its counts come in, how much it was sent and not sent goes out.
 
-The outbox keeps the receipts of all endpoints with the event that tells the end, by name. An endpoint is told its own
-one only, and the same one at each retry. Whoever is sent the end later, by a backfill, gets that of then.
+The outbox keeps the receipts of all endpoints by name, with the event that reports the end. An endpoint gets only its
+own, the same at each retry. If the end is sent later by a backfill, it carries the receipt of that time.
 
 A receipt names each series in which the scan's messages to the endpoint are numbered, with its last number: a receiver
-that has all of these numbers has all. A series that can no longer be completed, since the file or deliveries in it are
-gone, is not named: all of its messages come again in another one.
+that has all of these numbers has all messages. A series that can no longer be completed, because the file or deliveries
+are gone, is not named: all of its messages come again in another one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 #: key of the stored data: endpoint -> its receipt
 STORED = "receipts"
-#: key of the data that an endpoint is sent
+#: key of the sent data
 SENT = "receipt"
 #: key of a receipt: the series before the last one
 EARLIER = "earlier_series"
@@ -25,11 +25,11 @@ def receipt(numbers: Mapping[str, int], withheld: Mapping[str, int], not_wanted:
     """Return the receipt of an endpoint.
 
     Args:
-        numbers: series -> last number in it, the oldest one first; the last number of the last one is that of the end
-            itself. A series has no gaps, so they say how many messages were accepted.
-        withheld: reason -> how many findings that the endpoint wants it is not sent.
-        not_wanted: how many findings of the scan it did not ask for.
-        dead: how many of the accepted messages were given up so far.
+        numbers: series -> its last number, oldest series first; the very last number is the end's own. A series has no
+            gaps, so the numbers give the count of accepted messages.
+        withheld: reason -> number of findings that the endpoint wants and is not sent.
+        not_wanted: number of the scan's findings that it did not ask for.
+        dead: number of the accepted messages that are dead so far.
     """
     *earlier, (series, last) = numbers.items()
     return {
@@ -46,7 +46,7 @@ def receipt(numbers: Mapping[str, int], withheld: Mapping[str, int], not_wanted:
 
 
 def own(data: Mapping[str, Any], endpoint: str) -> Mapping[str, Any]:
-    """Return an event's stored data as an endpoint is sent it."""
+    """Return an event's stored data in the form that an endpoint is sent."""
     if STORED not in data:
         return data
     sent = {key: value for key, value in data.items() if key != STORED}

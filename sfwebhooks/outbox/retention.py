@@ -1,6 +1,6 @@
-"""What changes many deliveries of the outbox at once: a Selection or an age comes in, how many were changed goes out.
+"""Bulk changes of deliveries: a Selection or an age comes in, the number of changed deliveries goes out.
 
-What was selected and is no longer so when its turn comes is left alone (`bulk`).
+Selected deliveries that no longer qualify when their turn comes are skipped (`bulk`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from sfwebhooks.retry import DeadReason, State
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE id = d.event_id) IN ({', '.join(repr(name) for name in ENDS)})"
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds that a deletion waits for who reads or writes, and between two tries
+#: seconds that a deletion waits for readers and writers, and between two tries
 ERASE_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 SETTLED = "d.state <> 'waiting'"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
-#: a scan whose end was not told knows by its rows what it need not recover: without them that is sent again
+#: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
 OVER = """
     NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.id = d.event_id AND s.ended IS NULL)
 """
@@ -46,14 +46,14 @@ WAITING_ENDPOINTS = """
 
 
 class Changes(Chunked):
-    """The file as those see it who change many deliveries. All methods raise OutboxError, as `Outbox` does."""
+    """The outbox file with changes of many deliveries. All methods raise OutboxError, as `Outbox` does."""
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
-        """Let delivered and dead ones be sent again, in the order in which they were accepted; return how many.
+        """Make delivered and dead ones due again, in the order of acceptance; return how many.
 
         Args:
-            now: epoch seconds. Their age counts from when they are due.
-            interval: seconds between the times at which two of them are due.
+            now: epoch seconds. Their age counts from their due time.
+            interval: seconds between two due times.
         """
         return self._change(
             lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
@@ -61,18 +61,19 @@ class Changes(Chunked):
         )
 
     def end(self, selection: Selection, now: float) -> int:
-        """Make dead letters of what waits; return how many. Their rows stay, so recovery does not bring them back."""
+        """Turn waiting deliveries into dead letters; return how many. Their rows stay, so recovery does not bring them
+        back."""
         return self._change(
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_bury, reason=DeadReason.DROPPED.value, now=now),
         )
 
     def move(self, selection: Selection, endpoint: Endpoint, now: float) -> int:
-        """Accept what waits for another endpoint, as far as that asks for it, and delete the deliveries of before;
-        return how many.
+        """Accept waiting deliveries for another endpoint, if it asks for them, and delete the original ones; return how
+        many.
 
-        Nothing of a running scan is moved, and no end of a scan (`delivery/moving`). What the endpoint has already is
-        not sent to it twice.
+        Deliveries of a running scan and ends of scans (`delivery/moving`) are not moved. Events that the endpoint has
+        already are not sent to it twice.
         """
         return self._change(
             lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
@@ -80,20 +81,20 @@ class Changes(Chunked):
         )
 
     def ends(self, selection: Selection) -> list[tuple[str, str]]:
-        """Return the ids of the deliveries that report a scan's end and wait, each with that of its event."""
+        """Return the ids of the waiting deliveries that report a scan's end, each with the id of its event."""
         query = f"SELECT d.id, d.event_id FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
         with self._reading() as sql:
             return sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
 
     def take_away(self, selection: Selection) -> int:
-        """Delete deliveries that wait, and what belongs to them alone; return how many."""
+        """Delete waiting deliveries with their own attempts and events; return how many."""
         return self._change(
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_delete, still=WAITING),
         )
 
     def drop(self, selection: Selection) -> int:
-        """Delete dead letters, and what belongs to them alone; return how many. Those of a running scan stay."""
+        """Delete dead letters with their own attempts and events; return how many. Those of a running scan stay."""
         dropped = self._change(
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete, still=DEAD),
@@ -103,12 +104,12 @@ class Changes(Chunked):
         return dropped
 
     def waiting_endpoints(self) -> list[str]:
-        """Return the names of the endpoints for which deliveries are waiting."""
+        """Return the names of the endpoints with waiting deliveries."""
         with self._reading() as sql:
             return [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
 
     def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
-        """Make dead letters of an endpoint's deliveries that have waited for longer than `max_age` seconds at `now`;
+        """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
         return how many."""
         return self._change(
             partial(_waiting_since, endpoint=endpoint, before=now - max_age),
@@ -116,8 +117,8 @@ class Changes(Chunked):
         )
 
     def _erase(self) -> None:
-        """Rewrite the file without what was deleted, and empty the log: SQLite leaves copies of rows behind where it
-        moved them, which `secure_delete` does not find."""
+        """Rewrite the file without deleted content, and empty the log: when SQLite moves rows it leaves copies behind,
+        which `secure_delete` does not find."""
         deadline, is_rewritten = time.monotonic() + ERASE_SECONDS, False
         while True:
             try:
@@ -127,25 +128,26 @@ class Changes(Chunked):
                     is_rewritten = True
                 if self.empty_log():
                     return
-                trouble = "another process reads it"
+                trouble = "another process is reading it"
             except OutboxBusyError as error:
                 trouble = str(error)
             if time.monotonic() > deadline:
-                text = "webhooks: parts of what was deleted may still be in %s or %s-wal (%s); %s"
+                text = "webhooks: deleted content may still be in %s or %s-wal (%s); %s"
                 log.warning(text, self.path, self.path.name, trouble, "sfwebhooks run empties the log each minute")
                 return
             time.sleep(PAUSE_SECONDS)
 
     def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
-        """Delete what was settled long ago, the oldest first; return how many. What is of a running scan stays.
+        """Delete deliveries settled long ago, the oldest first; return how many. Those of a running scan stay.
 
-        Empties the log too, also of what other processes deleted; if somebody reads it just now, the next call does.
+        Also empties the log, including deletions by other processes; while it is being read, that waits for the next
+        call.
 
         Args:
             now: epoch seconds.
-            keep_delivered: seconds for which a delivered one stays.
+            keep_delivered: seconds for which a delivery stays once delivered.
             keep_dead: seconds for which a dead letter stays.
-            chunks: at most so many times 500.
+            chunks: most chunks of 500 to delete.
         """
         pruned = 0
         for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
@@ -157,9 +159,9 @@ class Changes(Chunked):
 
 
 def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
-    """Return the numbers of what waits for an endpoint and was accepted before a time.
+    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time.
 
-    The members of a batch are as old as the youngest, so that it comes again as it was, or not at all.
+    The members of a batch are as old as the youngest, so that it is repeated unchanged, or not at all.
     """
     query = (
         "SELECT number FROM delivery d WHERE endpoint = ?1 AND state = 'waiting'"
@@ -170,7 +172,7 @@ def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> lis
 
 
 def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: float, interval: float) -> int:
-    """Let deliveries wait, of which is given which one it is of all, and its number."""
+    """Make the deliveries due again; `chunk` holds (position in the whole selection, row number)."""
     return sql.executemany(
         "UPDATE delivery SET state = 'waiting', replays = replays + 1, attempts = 0, crashes = 0, batch = NULL,"
         " refusals = 0, refused_in = NULL,"
@@ -199,7 +201,7 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
 
 
 def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str) -> int:
-    """Delete those of the rows for which the condition `still` holds, their attempts, and events that are left over."""
+    """Delete the rows that meet the condition `still`, their attempts, and events without other deliveries."""
     query = f"SELECT d.number, d.event_id FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}"
     rows = sql.execute(query, chunk).fetchall()
     sql.executemany("DELETE FROM delivery_attempt WHERE number = ?", [(row[0],) for row in rows])

@@ -1,4 +1,4 @@
-"""How our nouns stand in the outbox's tables: a row comes in, an object goes out, and back."""
+"""Rows of the outbox's tables: a row comes in, an object goes out, and back."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.receipts import STORED, own
 from sfwebhooks.severity import Severity
 
-#: no attempt has come to an end; that a process ended while it made the message, once, may be chance
+#: no attempt was completed; a process that ended once while building the message may be chance
 UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2"
-#: never been in a request
+#: never in a request
 FRESH = f"{UNTRIED} AND batch IS NULL"
-#: waits for its time
+#: waiting for its due time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
 #: gives a scan's next number to an endpoint
 COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
-#: with the number that was given last
+#: with the number just given
 INSERT = """
     INSERT INTO delivery (id, event_id, endpoint, name, series, sequence, state, due_at, accepted_at, subject,
                           backfilled)
     SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
 """
-#: with a WHERE about `delivery` behind it
+#: to be followed by a WHERE on `delivery`
 SELECT_DELIVERY = """
     SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.number, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
     FROM delivery d JOIN event e ON e.id = d.event_id
 """
-#: made once: a call of an enum takes as long as a look at the file
+#: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
 
 
 def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Delivery]:
-    """Return the deliveries of a WHERE about `delivery` (d) and its event (e)."""
+    """Return the deliveries of a WHERE on `delivery` (d) and its event (e)."""
     rows = sql.execute(SELECT_DELIVERY + where, values).fetchall()
     scans = {scan_id: _scan(sql, scan_id) for scan_id in {row[-1] for row in rows}}
     return [_delivery(row, scans[row[-1]]) for row in rows]
@@ -60,7 +60,7 @@ def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
     event_id, event_type, severity, at, data, special = row[11:17]
     told: Mapping[str, Any] = Stored(data)
     if scan and STORED in data:
-        with suppress(ValueError):  # rubbish is told as such where a message is made of it
+        with suppress(ValueError):  # garbage is reported when a message is built from it
             told = own(told, endpoint)
     event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
     return Delivery(
@@ -86,7 +86,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
             raise ValueError(f"its time is {event.at}")
     except MemoryError:
         raise
-    except Exception as error:  # of whatever type somebody put there, and in whatever way it fails
+    except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
     return (event.id, scan_id, event.type, int(event.severity), event.special, event.at, texts[-1])
 
@@ -98,10 +98,10 @@ def insert(
     now: float,
     backfilled: bool = False,
 ) -> int:
-    """Insert an event and its deliveries as far as they are not there, each with its endpoint's next number.
+    """Insert an event and its deliveries unless they are there, each with its endpoint's next number.
 
     Raises:
-        UnwritableError: nothing was done.
+        UnwritableError: nothing was inserted.
     """
     if not wanted:
         return 0
@@ -129,11 +129,11 @@ def insert(
 
 
 def insert_attempts(sql: sqlite3.Connection, numbers: str, ids: str, attempt: Attempt) -> None:
-    """Insert an attempt's line of the delivery log for each delivery that was in it and is still there.
+    """Insert an attempt into the delivery log, once for each of its deliveries that still exists.
 
     Args:
-        numbers: of their rows, a JSON array. A row that was deleted may have left its number to another one.
-        ids: the same of their ids.
+        numbers: their row numbers, a JSON array. The number of a deleted row may have been reused.
+        ids: their ids, a JSON array.
     """
     # `astuple` takes a hundred times as long
     row = (attempt.at, attempt.seconds, attempt.status, attempt.reason, attempt.excerpt, attempt.trigger)
@@ -152,7 +152,7 @@ def save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:
 
 
 def health_of(row: Sequence[Any] | None) -> Health:
-    """Return the health of a row of `health`, or that of an endpoint without one."""
+    """Convert a row of `health`; without a row the endpoint is healthy."""
     if not row:
         return Health()
     values = dict(zip((field.name for field in fields(Health)), row[1:]))

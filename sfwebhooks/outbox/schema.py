@@ -1,8 +1,8 @@
-"""The outbox file's tables. `PRAGMA user_version` is the version of the schema that a file has; 0: it has no tables.
+"""The outbox file's tables. `PRAGMA user_version` is the version of a file's schema; 0: it has no tables.
 
-Nothing is released, so there is one version. A change of the tables of a release is a step of its own that takes a
-file of the version before it to the next one, in one transaction, such that processes of the version before it that
-have the file open go on working; the tables below stay as they are, and a new file takes all steps.
+Nothing is released, so there is one version. A change of released tables is a separate step that takes a file to the
+next version in one transaction, such that processes of the previous version that have the file open continue to work;
+the tables below stay unchanged, and a new file takes all steps.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ VERSION = 1
 TABLES = """
     CREATE TABLE file (                     -- one row, about the file itself (`series`)
         id      INTEGER PRIMARY KEY,
-        series  INTEGER NOT NULL,           -- in which messages are numbered, unless their scan has a newer one
-        boot    TEXT NOT NULL,              -- of the machine where it was opened last
+        series  INTEGER NOT NULL,           -- of new messages, unless their scan has a newer one
+        boot    TEXT NOT NULL,              -- of the machine that opened it last
         inode   INTEGER NOT NULL,
-        reused  INTEGER NOT NULL            -- how many numbers of `delivery` were given once more: the last rows went
+        reused  INTEGER NOT NULL            -- numbers of `delivery` given again after the last rows were deleted
     );
     CREATE TABLE series (
         number INTEGER PRIMARY KEY,         -- higher than those before it
@@ -54,14 +54,14 @@ TABLES = """
         sequence    INTEGER NOT NULL,
         state       TEXT NOT NULL,          -- waiting, delivered, dead
         attempts    INTEGER NOT NULL DEFAULT 0,
-        crashes     INTEGER NOT NULL DEFAULT 0, -- how often its rendering killed a process
+        crashes     INTEGER NOT NULL DEFAULT 0, -- how often its rendering crashed a process
         due_at      REAL NOT NULL,
         settled_at  REAL,
         reason      TEXT NOT NULL DEFAULT '',
         accepted_at REAL NOT NULL,
-        replays     INTEGER NOT NULL DEFAULT 0, -- how often an operator had it sent again
-        batch       TEXT,                       -- id of the batch that it goes out in
-        refusals    INTEGER NOT NULL DEFAULT 0, -- how often the endpoint refused it so far
+        replays     INTEGER NOT NULL DEFAULT 0, -- number of replays by an operator
+        batch       TEXT,                       -- id of its batch
+        refusals    INTEGER NOT NULL DEFAULT 0, -- number of refusals by the endpoint so far
         refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
         subject     TEXT,                       -- deliveries about the same subject go one after the other
         backfilled  INTEGER NOT NULL DEFAULT 0  -- whether a backfill accepted it, after its scan
@@ -73,8 +73,7 @@ TABLES = """
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
     CREATE INDEX delivery_subject ON delivery (endpoint, subject, number)
         WHERE state = 'waiting' AND subject IS NOT NULL;
-    -- those that came to a probe, or into a request that ended with its process: few, which a scan's end has to find
-    -- among many
+    -- those used as a probe, or in a request that ended with its process: a scan's end has to find few among many
     CREATE INDEX delivery_overtaken ON delivery (endpoint, number)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
             AND (due_at > accepted_at OR batch IS NOT NULL);
@@ -102,7 +101,7 @@ TABLES = """
         last     INTEGER NOT NULL,
         PRIMARY KEY (scan_id, endpoint)
     ) WITHOUT ROWID;
-    CREATE TABLE earlier (                  -- what stood in `sequence` when the file got a new series
+    CREATE TABLE earlier (                  -- rows of `sequence` from before the file got a new series
         scan_id  TEXT NOT NULL,
         endpoint TEXT NOT NULL,
         series   INTEGER NOT NULL,
@@ -133,10 +132,10 @@ TABLES = """
         outage_probes INTEGER NOT NULL,
         outage_at   REAL NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE operator (                 -- what people said of an endpoint
+    CREATE TABLE operator (                 -- an operator's orders for an endpoint
         endpoint     TEXT PRIMARY KEY,
         paused_until REAL NOT NULL,
-        resets       INTEGER NOT NULL       -- how often it was to be taken for healthy
+        resets       INTEGER NOT NULL       -- how often the operator reset it to healthy
     ) WITHOUT ROWID;
     CREATE TABLE frozen (                   -- batches in flight: if they are never settled, these are their members
         id       TEXT PRIMARY KEY,
@@ -147,10 +146,10 @@ TABLES = """
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables if they are not there, in one transaction; several processes may call this at once.
+    """Create the tables if they are not there, in one transaction; several processes may call this at once.
 
     Raises:
-        OutboxError: the file was made by a newer sfwebhooks, and must not be used.
+        OutboxError: the file was created by a newer sfwebhooks and must not be used.
     """
     if _is_ready(connection):
         return
@@ -170,5 +169,5 @@ def make_tables(connection: sqlite3.Connection) -> None:
 def _is_ready(connection: sqlite3.Connection) -> bool:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version not in (0, VERSION):
-        raise OutboxError(f"was made by a newer sfwebhooks (schema {version}, known here: {VERSION}); upgrade")
+        raise OutboxError(f"was created by a newer sfwebhooks (schema {version}, known here: {VERSION}); upgrade")
     return version == VERSION

@@ -1,4 +1,4 @@
-"""Which deliveries people mean: filters come in, the numbers of their rows go out (`listing`, `retention`)."""
+"""The selection of deliveries: filters come in, row numbers go out (to `listing` and `retention`)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from sfwebhooks.endpoints import RISK_NAMES
 from sfwebhooks.retry import State
 
-#: rows that one statement names, and one transaction changes
+#: most rows that one statement names and one transaction changes
 CHUNK = 500
-#: names under which only events of that type go: nearly all of a large outbox
+#: names that only events of that type have: nearly all of a large outbox
 OWN_NAMES = ", ".join(f"'{name}'" for name in sorted(set(RISK_NAMES.values())))
-#: field of Selection -> what it asks of a row of `delivery` (d) and, with a scan, of `event` (e)
+#: field of Selection -> condition on a row of `delivery` (d) and, with a scan, of `event` (e)
 CONDITIONS = {
     "ids": "d.id IN (SELECT value FROM json_each(:ids))",
     "endpoint": "d.endpoint = :endpoint",
     "scan": "e.scan_id = :scan",
-    # the event is looked up only where its type may be another word: a million times would take seconds
+    # the event is looked up only where its type may differ: a million look-ups would take seconds
     "type": f"(d.name GLOB :type OR (d.name NOT IN ({OWN_NAMES})"
     " AND (SELECT type FROM event WHERE id = d.event_id) GLOB :type))",
     "since": "d.accepted_at >= :since",
@@ -30,20 +30,20 @@ CONDITIONS = {
 
 @dataclass(frozen=True)
 class Selection:
-    """Filters that a delivery must pass, each one that is given; without any it is all of them."""
+    """Filters, all of which a delivery must pass; none selects all deliveries."""
 
     endpoint: str = ""
     #: the host's id of the scan
     scan: str = ""
-    #: the name that went out or the event's type, with * for any characters
+    #: the sent event name or the event's type, with * for any characters
     type: str = ""
     #: empty: any
     states: tuple[State, ...] = ()
-    #: epoch seconds: accepted then or later
+    #: epoch seconds: accepted at this time or later
     since: float | None = None
-    #: epoch seconds: accepted before
+    #: epoch seconds: accepted before this time
     until: float | None = None
-    #: ids of deliveries, whole
+    #: full ids of deliveries
     ids: tuple[str, ...] = ()
 
     @property
@@ -58,7 +58,7 @@ class Selection:
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing but the state is asked for."""
+        """Whether there is no filter other than the state."""
         return not self.values
 
     @property
@@ -72,7 +72,7 @@ class Selection:
         return " AND ".join(["1", *self._state(), *(CONDITIONS[name] for name in self.values)])
 
     def _state(self) -> list[str]:
-        """Return the condition for the state, such that SQLite uses an index for what is rare, and only for that."""
+        """Return the condition for the state, such that SQLite uses an index for rare states only."""
         if not self.states:
             return []
         if self.states == (State.DEAD,) and not self.ids:
@@ -90,10 +90,10 @@ def numbers_of(
 
 
 def chunks_of(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield the numbers, CHUNK at once."""
+    """Yield the numbers in chunks of CHUNK."""
     return (numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK))
 
 
 def marks(values: Collection[Any]) -> str:
-    """Return a question mark for each value, as IN wants them."""
+    """Return the question marks of an IN with these values."""
     return ",".join("?" * len(values))

@@ -1,16 +1,16 @@
-"""The series of an outbox's numbers: which one new messages are numbered in, and when a new one is begun.
+"""The series of an outbox's numbers: an opened file comes in, and gets a new series if it may have lost commits.
 
 Within a series no number is given twice. A file that lost commits would give the same numbers to other messages, so
-its numbers go on in a new series, from 1, where it is opened
+its numbers start from 1 in a new series if it is opened
 
-- after another boot, and was not closed: the machine lost power, and with it what was not on the disk yet;
-- older than the mark beside it, or in another series: it is a backup, or its mark is that of another file;
-- under another inode: it is a copy, and the original may go on too.
+- after another boot without having been closed: the machine lost power, and data that was not on the disk yet;
+- older than its mark, or in another series: it is a backup, or the mark belongs to another file;
+- under another inode: it is a copy, and the original may still be in use.
 
-The mark names the series, and how many deliveries the file has had; it is raised before one that is new goes out, so
-nothing that was sent is above it. Not seen are a file and its mark that were put back together over those that are
-there, within the same boot or after the outbox was closed, and a virtual machine that is resumed from a snapshot of
-its memory. A power failure is seen where the system names its boot, as Linux does.
+The mark names the series and the number of deliveries that the file has had; it is raised before a new one is sent, so
+no sent delivery is above it. Two cases are not detected: a file and its mark that were restored together over the
+existing ones, within the same boot or after the outbox was closed; and a virtual machine that is resumed from a
+snapshot of its memory. A power failure is detected where the system has a boot id, as Linux does.
 """
 
 from __future__ import annotations
@@ -35,48 +35,48 @@ from sfwebhooks.outbox.permissions import make, open_ours
 log = logging.getLogger("spiderfoot.webhooks")
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 RANDOM_BITS = 40
-#: bytes of a mark; always as many, so that it is written over and not made longer
+#: bytes of a mark: constant, so that it is overwritten in place
 MARK_SIZE = 64
 WRITTEN = re.compile(rb"([0-9a-z]+) ([0-9]+) *\n")
-POWER = "the machine stopped while it was open, and may have lost what was accepted last"
-BACK = "it does not have all that was sent from it before, as a backup that was put back"
-COPY = "it is a copy of the file that it was"
-#: how many rows there have been, with those that are deleted
+POWER = "the machine stopped while it was open, and the last accepted events may be lost"
+BACK = "it lacks deliveries that were sent from it before, like a restored backup"
+COPY = "it is a copy of the original file"
+#: number of rows so far, including deleted ones
 ROWS = "reused + coalesce((SELECT max(number) FROM delivery), 0)"
 
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """Return what names this boot of the machine; empty where the system does not say it."""
+    """Return the id of this boot of the machine; empty if the system has none."""
     return system.proc("sys/kernel/random/boot_id").strip()
 
 
 class Reached(NamedTuple):
-    """How far a file, or a mark, has come."""
+    """The position of a file or a mark."""
 
     series: str
-    #: deliveries that there have been, with those that are deleted
+    #: number of deliveries so far, including deleted ones
     rows: int
 
 
 class Mark:
-    """The high-water mark beside an outbox.
+    """The high-water mark of an outbox, in a file next to it.
 
     Args:
-        outbox: its file, and not a link to it.
+        outbox: real path of its file, not a link.
     """
 
     def __init__(self, outbox: Path) -> None:
         self._path = outbox.with_suffix(".mark")
 
     def read(self) -> Reached | None:
-        """Return what it says; None if it is not there, or says nothing."""
+        """Return its position; None if it is missing or unreadable."""
         with contextlib.suppress(OSError), _closing(open_regular(self._path, os.O_RDONLY, links=False)) as file:
             return _parsed(os.read(file, MARK_SIZE))
         return None
 
     def raise_to(self, reached: Reached) -> None:
-        """Write how far the file has come, unless it says so already, or has become that of another series.
+        """Raise it to the file's position, unless it is there already or belongs to another series.
 
         Raises:
             OSError: it cannot be written.
@@ -91,7 +91,7 @@ class Mark:
             self.replace(reached)
 
     def replace(self, reached: Reached) -> None:
-        """Write how far the file has come, whatever was there, and whoever it belongs to.
+        """Write the file's position, whatever the mark has, and whichever user owns it.
 
         Raises:
             OSError: it cannot be written.
@@ -106,12 +106,12 @@ class Mark:
 
 
 def check_series(sql: sqlite3.Connection, outbox: Path, mark: Mark, boot: str, closed: bool) -> None:
-    """Begin a new series if the numbers that the file would give next may have been given before.
+    """Begin a new series if the file's next numbers may have been given before.
 
-    Several processes may call this at once, each when it has opened the file.
+    Several processes may call this at once, each after opening the file.
 
     Args:
-        boot: as `boot_id` returns it.
+        boot: result of `boot_id`.
         closed: whether the file was closed before it was opened now, or is open in another process.
 
     Raises:
@@ -132,7 +132,7 @@ def check_series(sql: sqlite3.Connection, outbox: Path, mark: Mark, boot: str, c
             sql.execute("ROLLBACK")
         raise
     if why:
-        log.warning("webhooks: outbox %s: %s; messages are numbered from 1 again, in a new series", outbox, why)
+        log.warning("webhooks: outbox %s: %s; messages are numbered from 1 again in a new series", outbox, why)
 
 
 def begin_series(sql: sqlite3.Connection) -> int:
@@ -141,13 +141,13 @@ def begin_series(sql: sqlite3.Connection) -> int:
 
 
 def reached(sql: sqlite3.Connection) -> Reached | None:
-    """Return how far the file has come; None if it has no series yet."""
+    """Return the position of the file; None if it has no series yet."""
     row = sql.execute(f"SELECT name, {ROWS} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
     return Reached(*row) if row else None
 
 
 class _Look(NamedTuple):
-    """What is known where a file was opened."""
+    """The state of a file when it was opened."""
 
     boot: str
     inode: int
@@ -155,7 +155,7 @@ class _Look(NamedTuple):
     mark: Mark
 
     def at(self, sql: sqlite3.Connection) -> str | None:
-        """Return why the file needs a new series; empty if it needs none, but to be written; None if neither."""
+        """Return why the file needs a new series; empty if only its state has to be written; None if neither."""
         has, mark = reached(sql), self.mark.read()
         if has is None:
             return ""
@@ -170,7 +170,7 @@ class _Look(NamedTuple):
         return "" if self.boot and self.boot != boot else None
 
     def write(self, sql: sqlite3.Connection, why: str) -> None:
-        """Write what is known into the file, and begin its first series, or a new one if there is a reason."""
+        """Write the state into the file, and begin its first series, or a new one if there is a reason."""
         if not why and reached(sql):
             sql.execute("UPDATE file SET boot = ?, inode = ?", (self.boot, self.inode))
             return
@@ -187,7 +187,7 @@ class _Look(NamedTuple):
 
 
 def _new_name() -> str:
-    """Return a name that no other series has: epoch milliseconds and random bits, in base 36."""
+    """Return a unique name for a series: epoch milliseconds and random bits, in base 36."""
     number, name = (time.time_ns() // 1_000_000 << RANDOM_BITS) | secrets.randbits(RANDOM_BITS), ""
     while number:
         number, digit = divmod(number, len(DIGITS))

@@ -1,7 +1,7 @@
-"""What a scan has found, as one source knows it: a Tally counts it, a TopFinding is one of the worst.
+"""Counts of a scan's findings from one source: findings come in, a Tally with their numbers and the worst go out.
 
-The host's database lags behind what was accepted, and loses its last findings in a kill; what was accepted is only what
-some endpoint wants. So the two are compared, type by type.
+The host's database lags behind the outbox and loses its last findings in a kill; the outbox has only findings that an
+endpoint wants. So the two are compared, type by type.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from sfwebhooks.severity import Severity
 
-#: findings that a scan's end tells
+#: most findings in the report of a scan's end
 TOP_MAX = 10
 EVENTS_OF_SEVERITY = {
     "high_risk_events": (Severity.HIGH, Severity.CRITICAL),
@@ -24,7 +24,7 @@ EVENTS_OF_SEVERITY = {
 
 
 class Tally:
-    """Numbers of findings. One thread may add while others read.
+    """Counts of findings. One thread may add while others read.
 
     Args:
         rows: the host's event type, severity and number, in any order.
@@ -42,18 +42,18 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """The number of all findings."""
         return sum(list(self._numbers.values()))
 
     def fuller(self, other: Tally) -> Tally:
-        """Return of each type the numbers of whichever of the two has more."""
+        """Return the larger of both counts for each type."""
         mine, its = self._by_type(), other._by_type()
         best = {name: max(mine.get(name, []), its.get(name, []), key=_sum) for name in {*mine, *its}}
         return Tally((name, *row) for name, rows in best.items() for row in rows)
 
     @property
     def data(self) -> dict[str, Any]:
-        """The numbers as a scan's events have them; events_found is a word of the guide."""
+        """The counts in the form of a scan's events; the key events_found comes from the guide."""
         by_severity: Counter[Severity] = Counter()
         for rows in self._by_type().values():
             by_severity.update(dict(rows))
@@ -91,6 +91,6 @@ class TopFinding:
 
 
 def worst_findings(found: Iterable[TopFinding]) -> list[TopFinding]:
-    """Return the worst of some findings, each once, of equally bad ones the newest first."""
+    """Return the worst of some findings, each once, the newest first among equals."""
     each = {one.hash: one for one in found}.values()
     return sorted(each, key=lambda one: (one.severity, one.at), reverse=True)[:TOP_MAX]

@@ -1,7 +1,7 @@
-"""What the outbox cannot write: an event with a value that JSON, UTF-8 or SQLite does not have comes in; it alone is
-not accepted, is counted for the receipt, and logged.
+"""Unwritable events: an event with a value that JSON, UTF-8 or SQLite does not support comes in; it alone is rejected,
+counted for the receipt, and logged.
 
-Its finding may come from the host's database in a form that can be written, so the events are remembered by their ids.
+Its finding may come from the host's database in a writable form, so the events are remembered by their ids.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sfwebhooks.events import WebhookEvent, printable
 from sfwebhooks.outbox.admission import UNWRITABLE
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: events that are remembered
+#: most events that are remembered
 EVENTS_MAX = 100_000
 #: different problems that are logged, and characters of each
 PROBLEMS_MAX = 20
@@ -33,16 +33,16 @@ class Unwritable:
     _problems: set[str] = field(default_factory=set)
 
     def __contains__(self, event: WebhookEvent) -> bool:
-        """Say whether an event is remembered: it is counted already."""
+        """Return whether an event is remembered, and so counted already."""
         return event.id in self._events
 
     def note(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], why: str) -> None:
-        """Remember an event, and log it if it is the first with such a problem."""
+        """Remember an event, and log it if it is the first with its problem."""
         problem, endpoints = printable(why)[:PROBLEM_MAX], tuple(endpoint for endpoint, _ in wanted)
         is_new = problem not in self._problems and len(self._problems) < PROBLEMS_MAX
         log.log(
             logging.WARNING if is_new else logging.DEBUG,
-            "webhooks: event %s cannot be written: %s; it is counted as unwritable, and not sent to %s",
+            "webhooks: event %s cannot be stored: %s; it is counted as unwritable and not sent to %s",
             *(printable(str(event.id)), problem, ", ".join(endpoints)),
         )
         if is_new:
@@ -51,7 +51,7 @@ class Unwritable:
             self._events[event.id] = (event.scan.id if event.scan else "", endpoints)
 
     def recount(self, sql: sqlite3.Connection, scan_id: str) -> None:
-        """Count those of a scan once more, without the ones that came in a form that could be written."""
+        """Recount the events of a scan, without those that came again in a writable form."""
         mine = [(event_id, names) for event_id, (scan, names) in self._events.items() if scan == scan_id]
         if not mine:
             return

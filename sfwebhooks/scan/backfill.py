@@ -1,7 +1,7 @@
-"""A scan that is over, told to one endpoint as far as that was not told of it: what SpiderFoot's database has of the
-scan comes in, the missing events go out, in the order and under the ids of a scan that is told live.
+"""Backfill: a past scan in SpiderFoot's database comes in, the events that an endpoint has not been sent go out, in the
+order and under the ids of a live scan.
 
-The outbox's rows are the memory of what was told, so a backfill that was killed goes on where it was.
+The outbox's rows record which events were accepted, so a backfill that was killed resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from sfwebhooks.scan import from_host
 from sfwebhooks.scan.host_database import DATABASE, HostDatabase, ScanRow, database_of
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
 
-#: the host's status of a scan that is over
+#: the host's statuses of a scan that is over
 OVER = ("FINISHED", "ABORTED", "ERROR-FAILED")
-#: so long after a scan has finished the host may still run its correlation rules
+#: seconds after the end of a scan in which the host may still run its correlation rules
 RULES_SECONDS = 600.0
-#: version of the scanner, of which its database says nothing; without one a message would be another tool's
+#: version of the scanner: its database does not record one, and a message without one would look like another tool's
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Past:
-    """A scan of the past, as the host and the outbox know it."""
+    """A past scan, as the host and the outbox know it."""
 
     scan: Scan
     row: ScanRow
     database: HostDatabase
-    #: name of the event that told its end; None: SpiderFoot ran it without us
+    #: name of the event that reported its end; None: SpiderFoot ran it without us
     told: str | None
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What an endpoint was not told of a scan."""
+    """The events of a scan that an endpoint has not been sent."""
 
     number: int
     events: Iterator[WebhookEvent]
-    #: how many it was sent once, that are sent again with new numbers
+    #: how many of them it was sent before, and gets again with new numbers
     again: int
 
 
@@ -59,10 +59,10 @@ def past_scan(outbox: Outbox, scan_id: str, dead: bool) -> Past:
     """Return a scan that is over.
 
     Args:
-        dead: whether a person says that its process is gone, though the host takes it for running.
+        dead: whether the operator says that its process is gone, although the host lists it as running.
 
     Raises:
-        SelectionError: there is no such scan, or it is not over.
+        SelectionError: the scan does not exist or is not over.
         OutboxError: the outbox cannot be read.
     """
     folder = outbox.path.parent
@@ -84,7 +84,7 @@ def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
     """Return a scan as the host has it.
 
     Raises:
-        SelectionError: there is no such scan.
+        SelectionError: the scan does not exist.
         sqlite3.Error: the host's database cannot be read.
     """
     row, ids = database.scan(scan_id), database.scan_ids()
@@ -95,17 +95,17 @@ def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
 
 
 def _untold(outbox: Outbox, scan_id: str) -> str:
-    """Return why the end of a scan that the outbox knows is not told yet."""
+    """Return why the end of a scan that the outbox knows is not reported yet."""
     lock = scan_lock(outbox.path, scan_id)
     runs = not lock.take()
     lock.release()
     if runs:
-        return f"scan {scan_id} still runs: what it finds is told as it is found"
-    return f"the end of scan {scan_id} is not told yet; sfwebhooks drain says why"
+        return f"scan {scan_id} is still running: its findings are sent as they are found"
+    return f"the end of scan {scan_id} is not reported yet; sfwebhooks drain says why"
 
 
 def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
-    """Check that a scan of which only the host knows is over, with its correlations.
+    """Check that a scan that only the host knows is over, including its correlations.
 
     Raises:
         SelectionError: it is not.
@@ -113,25 +113,25 @@ def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
     """
     if row.status not in OVER:
         raise SelectionError(
-            f"SpiderFoot says that scan {scan_id} is {row.status}; if its process is gone for good, say so with --dead"
+            f"SpiderFoot says that scan {scan_id} is {row.status}; if its process is gone for good, add --dead"
         )
     recent = row.status == "FINISHED" and abs(time.time() - row.ended) < RULES_SECONDS
     if recent and not database.is_correlated(scan_id):
         raise SelectionError(
-            f"scan {scan_id} has just finished, and SpiderFoot may still look for its correlations: its log does not"
-            f" say yet that it is completed. Try again, at the latest {RULES_SECONDS // 60:.0f} minutes after its end,"
-            " or say with --dead that its process is gone for good"
+            f"scan {scan_id} has just finished, and SpiderFoot may still be looking for correlations: the scan's log"
+            f" does not say that it is completed. Run this again later ({RULES_SECONDS // 60:.0f} minutes after its end"
+            " at the latest), or add --dead if its process is gone for good"
         )
 
 
 def begin_backfill(
     outbox: Outbox, endpoint: Endpoint, past: Past, renumber: bool = False, interval: float = 0.0
 ) -> Missing:
-    """Commit the scan as one whose end nobody else tells, with its beginning; return what else is missing.
+    """Commit the scan and its start, marked as ended so that no other process reports its end; return missing events.
 
     Args:
-        renumber: all that the endpoint has is sent again, and of some of it the number is not known any more.
-        interval: seconds between two of these.
+        renumber: send all events of the endpoint again, since the numbers of some are no longer known.
+        interval: seconds between two of the events that are sent again.
 
     Raises:
         OutboxError: the outbox cannot be written.
@@ -141,7 +141,7 @@ def begin_backfill(
     first, last = started(scan), _end(outbox, past)
     again = outbox.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
     outbox.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
-    outbox.forget_withheld(scan.id, [endpoint.name])  # what was refused is offered once more
+    outbox.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
     known = outbox.known_events(scan.id, endpoint.name)
     hashes = list(from_host.untold(database, scan, only, known))
     rest = [event for event in (*from_host.correlated(database, scan, only), last)
@@ -150,10 +150,10 @@ def begin_backfill(
 
 
 def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bool:
-    """Commit some of what is missing; with the end goes the endpoint's receipt.
+    """Commit some of the missing events; the scan's end carries the endpoint's receipt.
 
     Returns:
-        False if the end has to wait: it must not say that all was told while the outbox is too full for some of it.
+        False if the end has to wait: it must not claim completeness while the outbox is too full for some events.
 
     Raises:
         OutboxError: the outbox cannot be written.
@@ -170,7 +170,7 @@ def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> b
 
 
 def _end(outbox: Outbox, past: Past) -> WebhookEvent:
-    """Return the event that tells the scan's end: as it was told, where that is still known."""
+    """Return the event that reports the scan's end: the original one if the outbox still has it."""
     told = outbox.event(lifecycle_id(past.scan.id, "ended"))
     if told:
         return told

@@ -1,5 +1,5 @@
-"""Pending: the events that wait in memory while the outbox cannot be written. Bounded, and what has no room is counted:
-it comes back from the host's database at the scan's end."""
+"""Pending: the events that wait in memory while the outbox cannot be written. It is bounded; events without room are
+counted, and read from the host's database at the scan's end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE_MAX = 32 * 1024 * 1024
 
 
 class Pending:
-    """A queue that does not grow for ever. One thread adds, one at a time takes."""
+    """A bounded queue. One thread adds, one thread at a time takes."""
 
     def __init__(self) -> None:
         #: events for which there was no room
@@ -27,7 +27,7 @@ class Pending:
         return len(self._events)
 
     def add(self, event: WebhookEvent) -> None:
-        """Keep an event, or count it."""
+        """Keep an event, or count it if there is no room."""
         if len(self._events) >= EVENTS_MAX or self._size >= SIZE_MAX:
             self.missed += 1
         else:
@@ -35,7 +35,7 @@ class Pending:
             self._size += event_size(event)
 
     def first(self, count: int) -> list[WebhookEvent]:
-        """Return the oldest events, so many at most."""
+        """Return the oldest events, at most `count`."""
         return list(islice(self._events, count))
 
     def drop(self, count: int) -> None:
@@ -45,7 +45,7 @@ class Pending:
 
 
 def event_size(event: WebhookEvent) -> int:
-    """Return about how many characters an event holds."""
+    """Return the approximate number of characters in an event's data."""
     sources = event.data.get("sources")
     parts = [event.data, *(sources if isinstance(sources, (list, tuple)) else ())]
     texts = [part.get("data") for part in parts if isinstance(part, Mapping)]

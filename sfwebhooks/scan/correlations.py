@@ -1,5 +1,5 @@
-"""A Correlation is what one of the scanner's rules found in a whole scan, as the host's database has it after the
-scan; `to_event` makes it the WebhookEvent that travels, `completed` counts them. No module of the host sees any."""
+"""A Correlation is a result of one of the scanner's rules over a whole scan, which only the host's database has, after
+the scan; `event_of_correlation` turns it into the WebhookEvent that is sent, `completed` counts them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sfwebhooks.severity import Severity, severity_of_correlation
 
 FOUND = "correlation_found"
 COMPLETED = "correlation_completed"
-#: events that are told of those that a correlation rests on
+#: events that are sent as the evidence of a correlation
 EVIDENCE_MAX = 32
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """What a rule found."""
+    """A match of a rule."""
 
-    #: the host's id of it, another one each time that the rules are run
+    #: the host's id of it, a new one on each run of the rules
     host_id: str
-    #: what was found, in words
+    #: the match in words
     title: str
     rule_id: str
     rule_name: str
     #: the rule's risk in the host's words: HIGH, MEDIUM, LOW, INFO
     rule_risk: str
-    #: what the rule looks for, and why
+    #: what the rule looks for and why
     description: str
-    #: how many events it rests on, as the host counts them
+    #: number of events that it rests on, as the host counts them
     event_count: int
 
     @property
@@ -42,10 +42,10 @@ class Correlation:
 
 
 def distinct(found: Iterable[Correlation]) -> list[Correlation]:
-    """Return each correlation once: of several of a rule with the same title the one that rests on the most events.
+    """Return each correlation once: if a rule has several with the same title, the one that rests on the most events.
 
-    The rules can be run again, which leaves everything a second time; and a rule can give two groups of events the
-    same title.
+    Running the rules again stores every correlation a second time, and a rule can give two groups of events the same
+    title.
     """
     kept: dict[tuple[str, str], Correlation] = {}
     for correlation in found:
@@ -56,11 +56,11 @@ def distinct(found: Iterable[Correlation]) -> list[Correlation]:
 
 
 def event_of_correlation(correlation: Correlation, evidence: Sequence[Source], scan: Scan, at: float) -> WebhookEvent:
-    """Return the event that tells a correlation.
+    """Return the event for a correlation.
 
     Args:
-        evidence: the events that it rests on, the first EVIDENCE_MAX of them.
-        at: epoch seconds at which the scan ended; the host notes no other time.
+        evidence: the first EVIDENCE_MAX events that it rests on.
+        at: epoch seconds at which the scan ended; the host records no other time.
     """
     data = {
         **scan.about,

@@ -1,7 +1,7 @@
-"""What the scanner's web UI escapes, as it was typed.
+"""Undo the escaping of the scanner's web UI.
 
-`SpiderFootWebUi.cleanUserInput` (sfwebui.py, SpiderFoot 4.0) makes entities of three characters of a scan's name and
-target, and stores them so; its pages show the characters. A scan of the command line is stored as it was typed.
+`SpiderFootWebUi.cleanUserInput` (sfwebui.py, SpiderFoot 4.0) stores three characters of a scan's name and target as
+entities; its pages show the characters. A scan of the command line is stored as typed.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
-#: all that is escaped: ampersands and double quotes are put back by the web UI itself
+#: everything that stays escaped: the web UI itself restores ampersands and double quotes
 ESCAPED = {"&lt;": "<", "&gt;": ">", "&#x27;": "'"}
 ENTITY = re.compile("|".join(ESCAPED))
-#: output module that the command line adds to each scan, and the web UI to none, nor to one that it runs again
+#: output module that the command line adds to each scan; the web UI adds it to none, not even to a rerun
 COMMAND_LINE = "sfp__stor_stdout"
-#: the module that the event of the target itself comes from
+#: module of the event for the target itself
 TARGET = "SpiderFoot UI"
 
 
 def unescaped(text: str) -> str:
-    """Return a text of the web UI as it was typed."""
+    """Return a text of the web UI as typed."""
     return ENTITY.sub(lambda found: ESCAPED[found[0]], text)
 
 
 def as_typed(text: str, modules: Container[str]) -> str:
-    """Return the name or the target of a scan as it was typed.
+    """Return the name or the target of a scan as typed.
 
     Args:
-        modules: of the scan, output modules too.
+        modules: of the scan, including output modules.
     """
     return text if COMMAND_LINE in modules else unescaped(text)
 
 
 def typed_data(data: str, module: str, target: str) -> str:
-    """Return the data of an event of the scanner, which is the target as it was typed if that is what the event tells.
+    """Return the data of a scanner event; the event for the target itself gets the target as typed.
 
     Args:
-        module: where it comes from.
-        target: of the scan, as it was typed.
+        module: source of the event.
+        target: of the scan, as typed.
     """
     return target if module == TARGET and unescaped(data) == target else data

@@ -1,5 +1,5 @@
-"""A Finding is a scanner event in our words, live from the bus or read from the host's database; `to_event` makes it
-the WebhookEvent that travels. Both ways give the same id."""
+"""A Finding is a scanner event, live from the host's bus or read from its database; `event_of_finding` turns it into
+the WebhookEvent that is sent. Both sources give the same id."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timest
 from sfwebhooks.scan import escapes
 from sfwebhooks.severity import Severity, severity_of, special_of
 
-#: characters of a finding's data that are sent; what is longer is cut, with its length and SHA-256 beside it
+#: characters of a finding's data that are sent; longer data is cut, and its length and SHA-256 are added
 DATA_MAX = 65536
 #: characters of each source's data
 SOURCE_MAX = 1024
-#: sources that are told, from the direct one up
+#: sources that are sent, from the direct one up
 SOURCES_MAX = 32
 
 
@@ -32,7 +32,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a module of the scanner found."""
+    """A result of a scanner module."""
 
     #: the host's event type, such as EMAILADDR
     type: str
@@ -42,28 +42,28 @@ class Finding:
     hash: str
     #: epoch seconds
     generated: float
-    #: 0-100 each, as the module says; `risk` is 0 on nearly all
+    #: 0-100 each, set by the module; `risk` is nearly always 0
     confidence: int
     visibility: int
     risk: int
     #: from the direct source up to the target
     sources: tuple[Source, ...]
-    #: where the module has it from, if it says so
+    #: the module's own source, if it names one
     data_source: str = ""
     #: read from the host's database, which keeps only the first 1024 characters of data
     recovered: bool = False
 
 
 def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
-    """Return the event that tells a finding; `description` is the host's own text for its type.
+    """Return the event for a finding; `description` is the host's own text for its type.
 
-    Of a finding with a value of a wrong type the event has no data, but a problem: the outbox counts it.
+    If a value of the finding has the wrong type, the event has a problem instead of data, and the outbox counts it.
     """
     try:
         return _event(finding, scan, description)
     except MemoryError:
         raise
-    except Exception as error:  # it would take all findings with it that are accepted together with this one
+    except Exception as error:  # would also lose the findings that are accepted together with this one
         severity, event_id = severity_of(str(finding.type)), finding_id(scan.id, clean_text(str(finding.hash)))
         why = f"{type(error).__name__}: {error}"
         return WebhookEvent(event_id, RISK_NAMES[severity], severity, 0.0, {}, scan, problem=why)
@@ -97,12 +97,12 @@ def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
 
 
 def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
-    """Say whether some endpoint wants findings of a type; as `to_event` and `Endpoint.name_for` would, made without."""
+    """Return whether an endpoint wants findings of a type, without building the event for `Endpoint.name_for`."""
     return _is_wanted(host_type, severity_of(host_type, risk), endpoints)
 
 
 def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...]) -> bool:
-    """Say whether some endpoint wants findings of a type, if their module gives them a risk that is high enough."""
+    """Return whether an endpoint wants findings of a type if their module gives them a high enough risk."""
     return any(_is_wanted(host_type, one, endpoints) for one in Severity if one >= severity_of(host_type))
 
 
@@ -112,7 +112,7 @@ def _is_wanted(host_type: str, severity: Severity, endpoints: tuple[Endpoint, ..
 
 
 def _data(text: str) -> dict[str, Any]:
-    """Return the data, cut if it is long; then its length and digest let a receiver recognise the whole."""
+    """Return the data; if it is cut, its length and digest let a receiver recognise the whole."""
     cleaned = clean_text(text)
     if len(cleaned) <= DATA_MAX:
         return {"data": cleaned}
@@ -121,7 +121,7 @@ def _data(text: str) -> dict[str, Any]:
 
 
 def source_data(source: Source, scan: Scan) -> dict[str, str]:
-    """Return what is told of an event that led to something."""
+    """Return the data that is sent of a source."""
     text = escapes.typed_data(source.data, source.module, scan.target)
-    data = clean_text(text[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # of a pair of surrogates clean text has one
+    data = clean_text(text[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # clean text merges a pair of surrogates into one
     return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

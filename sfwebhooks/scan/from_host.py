@@ -1,6 +1,6 @@
-"""What is known of a scan that is over: what the host's database has, as the events that tell it, and the Result, to
-which what was accepted counts too. Read by `recovery`, which tells what the scan's own process could not or never sees,
-and by `backfill`."""
+"""A past scan from the host's database: its rows come in, their events and the scan's result go out; the result also
+counts what the outbox accepted. Used by `recovery`, for what the scan's own process missed or never sees, and by
+`backfill`."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from sfwebhooks.scan.host_log import modules_failed
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a scan came to."""
+    """The result of a scan."""
 
-    #: as the host has the scan; None: it was deleted there, or is not in the database that there is now
+    #: the host's row; None: it was deleted, or the current database does not have it
     row: ScanRow | None
     tally: Tally
     top: list[TopFinding]
-    #: the host's word for a risk -> how many correlations have it
+    #: the host's word for a risk -> number of correlations with it
     correlations: dict[str, int]
     modules_used: list[str]
     modules_failed: list[str]
-    #: why it failed, in the host's words; empty if the host does not say so
+    #: why it failed, in the host's words; empty if the host gives no reason
     failure: str
-    #: the beginning as it was told, a timestamp; empty if that is not known
+    #: timestamp of the start as it was reported; empty if not known
     begun: str
-    #: whether some of its findings were accepted
+    #: whether any of its findings were accepted
     has_findings: bool
 
 
 def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> ScanResult:
-    """Return what a scan came to: of findings as many as the host's database has or as were accepted, whichever is
+    """Return the result of a scan; it counts the findings of the host's database or the accepted ones, whichever are
     more.
 
     Raises:
-        sqlite3.Error: the host's database cannot be read now; what it would say must not be guessed.
+        sqlite3.Error: the host's database cannot be read now; its content must not be guessed.
     """
     return ScanResult(
         row=database.scan(scan.id),
@@ -58,10 +58,10 @@ def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Sca
 
 
 def untold(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...], known: Container[str]) -> Iterator[str]:
-    """Yield the hashes of the findings that some endpoint wants, in the order in which they were made.
+    """Yield the hashes of the findings that an endpoint wants, in order of creation.
 
     Args:
-        known: ids of events that are left out.
+        known: ids of events to skip.
     """
     for event_hash, event_type, risk in database.index(scan.id):
         if finding_id(scan.id, event_hash) not in known and findings.is_wanted(event_type, risk, endpoints):
@@ -69,16 +69,16 @@ def untold(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...], 
 
 
 def found(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator[WebhookEvent]:
-    """Yield the events that tell some findings."""
+    """Yield the events for the findings with these hashes."""
     words = database.descriptions()
     for finding in database.findings(scan.id, hashes):
         yield findings.event_of_finding(finding, scan, words.get(finding.type, finding.type))
 
 
 def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...]) -> Iterator[WebhookEvent]:
-    """Yield an event for each correlation that some endpoint wants, then the one that counts all of them.
+    """Yield an event for each correlation that an endpoint wants, then the one that counts all of them.
 
-    The host looks for correlations once a scan has finished, never after another end.
+    The host looks for correlations only after a scan that finished, not after one that failed or was aborted.
     """
     row, rows = database.scan(scan.id), database.correlations(scan.id)
     if row is None or row.status != "FINISHED" or rows is None:

@@ -1,4 +1,4 @@
-"""Read the host's own database (spiderfoot.db), read-only: how a scan stands, what it found, what types mean."""
+"""The host's own database (spiderfoot.db), read-only: scans, findings, correlations and type descriptions come out."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from sfwebhooks.scan.escapes import as_typed
 from sfwebhooks.scan.findings import SOURCES_MAX, Finding, Source
 from sfwebhooks.severity import Severity, severity_of
 
-#: the host's pseudo event above the target; no finding, and left out by the host's own exports too
+#: the host's pseudo event above the target; not a finding, and the host's own exports skip it too
 ROOT = "ROOT"
 
 
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
-#: what a host that is not supported lacks
-NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, by which scans start"
-NO_FILE = "this SpiderFoot is not supported: its database is not a file, but a server such as PostgreSQL"
-#: a result's data, which the host's tables let be NULL, or bytes
+#: why a host is not supported
+NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
+NO_FILE = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
+#: a result's data, which the host's tables allow to be NULL or bytes
 DATA = "ifnull(CAST(data AS TEXT), '')"
-#: its risk, which could be anything too
+#: its risk, which may be of any type too
 RISK = "ifnull(CAST(risk AS INTEGER), 0)"
 COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
-#: seconds that it is asked for at most while a scan runs, which cannot write meanwhile, or waits for us
+#: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
-#: steps of SQLite between two looks at the clock
+#: SQLite steps between two checks of the clock
 STEPS = 10_000
 
 
@@ -46,10 +46,10 @@ STEPS = 10_000
 class ScanRow:
     """A scan as the host's database has it."""
 
-    #: both as they were typed
+    #: both as typed
     name: str
     target: str
-    #: epoch seconds, 0 if it has not begun or ended
+    #: epoch seconds, 0 if it has not started or ended
     started: float
     ended: float
     #: RUNNING, FINISHED, ABORTED, ERROR-FAILED ...
@@ -60,44 +60,44 @@ def data_folder() -> Path:
     """Return SpiderFoot's data folder: $SPIDERFOOT_DATA, else ~/.spiderfoot.
 
     Raises:
-        ConfigError: there is neither, as for a container's user without a name.
+        ConfigError: neither is known, as for a container's user without a name.
     """
     named = os.environ.get("SPIDERFOOT_DATA")
     try:
         return Path(named) if named else Path.home() / ".spiderfoot"
     except RuntimeError as error:
         raise ConfigError(
-            f"uid {system.user()} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
+            f"uid {system.user()} has no home folder, where SpiderFoot's data would be: set SPIDERFOOT_DATA or HOME"
         ) from error
 
 
 def unsupported(database: str) -> str:
-    """Return what the host lacks that this process runs in, or nothing.
+    """Return why the host of this process is not supported, or nothing.
 
     Args:
-        database: as its options name it: a path, or else the address of a server, with a password.
+        database: value of the host's option: a path, or the address of a server with its password.
     """
     if importlib.util.find_spec("sfscan") is None:
         return NO_SCANS
-    return "" if os.path.isfile(database) else NO_FILE  # noqa: PTH113  # Path's own raises for what may not be looked at
+    return "" if os.path.isfile(database) else NO_FILE  # noqa: PTH113  # Path.is_file raises where access is denied
 
 
 def database_of(scan_database: str, folder: Path) -> HostDatabase:
-    """Return the database of a scan; if it is no longer where it was, the one in the data folder as it is now."""
+    """Return the database of a scan; if it is no longer at its path, the one in the data folder."""
     there = next((path for path in (Path(scan_database), folder / DATABASE) if not is_deleted(path)), None)
     return HostDatabase(str(there)) if there else DeletedDatabase(scan_database)
 
 
 def not_output(modules: Iterable[str]) -> list[str]:
-    """Return those of some modules that are no output modules."""
+    """Return the modules that are not output modules."""
     return [name for name in modules if name and not name.startswith("sfp__")]
 
 
 def saved_options(folder: Path) -> dict[str, str]:
-    """Return our module's options as saved on the host's settings page; nothing if there are none, or no database.
+    """Return our module's options as saved on the host's settings page; empty without saved options or a database.
 
     Raises:
-        ConfigError: the database is locked, and may have some, or there is something else in its place.
+        ConfigError: the database is locked, so it may have some, or something else is at its path.
     """
     path = folder / DATABASE
     try:
@@ -113,7 +113,7 @@ def saved_options(folder: Path) -> dict[str, str]:
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Say whether the host's database could not be read since somebody writes to it just now."""
+    """Return whether the host's database could not be read because another process is writing to it."""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
@@ -123,7 +123,7 @@ class HostDatabase:
     All methods raise sqlite3.Error if it cannot be read.
 
     Args:
-        limit: seconds that a read may take; without one it waits 5 s for a lock, and then takes its time.
+        limit: seconds that a read may take; None: 5 s to wait for a lock, and no limit for the read itself.
     """
 
     def __init__(self, path: str, limit: float | None = None) -> None:
@@ -147,7 +147,7 @@ class HostDatabase:
         return [row[0] for row in self._rows("SELECT guid FROM tbl_scan_instance ORDER BY created DESC")]
 
     def target_type(self, scan_id: str) -> str:
-        """Return the host's type of a scan's target; nothing if the scan did not come so far as to say it."""
+        """Return the host's type of a scan's target; empty if the scan ended before it was stored."""
         query = "SELECT type FROM tbl_scan_results WHERE scan_instance_id = ? AND source_event_hash = ? AND type <> ?"
         rows = self._rows(f"{query} ORDER BY rowid LIMIT 1", scan_id, ROOT, ROOT)
         return str(rows[0][0]) if rows else ""
@@ -157,11 +157,11 @@ class HostDatabase:
         return dict(self._rows("SELECT opt, val FROM tbl_config WHERE scope = ?", module))
 
     def descriptions(self) -> dict[str, str]:
-        """Return event type -> the host's words for it."""
+        """Return event type -> the host's description."""
         return dict(self._rows("SELECT event, event_descr FROM tbl_event_types"))
 
     def tally(self, scan_id: str) -> Tally:
-        """Return how many findings of each type and severity a scan has."""
+        """Return the number of a scan's findings by type and severity."""
         rows = self._rows(
             f"SELECT type, {RISK}, count(*) FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2",
@@ -170,7 +170,7 @@ class HostDatabase:
         return _tally(rows)
 
     def modules(self, scan_id: str) -> list[str]:
-        """Return the modules enabled for a scan, output modules left out."""
+        """Return the modules enabled for a scan, without output modules."""
         return not_output(self._all_modules(scan_id))
 
     def _all_modules(self, scan_id: str) -> list[str]:
@@ -178,7 +178,7 @@ class HostDatabase:
         return [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
 
     def standing(self, scan_id: str) -> tuple[str, float, Tally] | None:
-        """Return a scan's status, beginning (epoch seconds) and numbers, in one read; None if it is not there."""
+        """Return a scan's status, start (epoch seconds) and counts, in one read; None if the host does not know it."""
         rows = self._rows(
             f"SELECT i.status, i.started / 1000.0, r.type, {RISK}, count(r.type) FROM tbl_scan_instance i"  # noqa: S608
             " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
@@ -188,7 +188,7 @@ class HostDatabase:
         return (*rows[0][:2], _tally(row[2:] for row in rows if row[2])) if rows else None
 
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
-        """Return a scan's worst findings, of equally bad ones the newest first; no plain facts."""
+        """Return a scan's worst findings, the newest first among equals, without informational ones."""
         with closing(self._open()) as connection:
             connection.create_function("severity_of", 2, severity_of, deterministic=True)
             rows = connection.execute(
@@ -203,8 +203,8 @@ class HostDatabase:
         return [TopFinding(row[0], row[1], Severity(row[2]), *row[3:6]) for row in rows]
 
     def correlations_by_risk(self, scan_id: str) -> dict[str, int]:
-        """Return the risk of correlation rules, such as HIGH -> how many correlations of a scan have it, each counted
-        once as `correlations.distinct` has them; nothing if the host has no rules."""
+        """Return risk of the rule, such as HIGH -> number of a scan's correlations, each counted once as in
+        `correlations.distinct`; empty if the host has no rules."""
         if not self._has("tbl_scan_correlation_results"):
             return {}
         query = (
@@ -214,19 +214,19 @@ class HostDatabase:
         return dict(self._rows(query, scan_id))
 
     def errors(self, scan_id: str, words: Iterable[str]) -> list[str]:
-        """Return the first characters of the errors in a scan's log that begin with one of these words."""
+        """Return the first characters of the errors in a scan's log that start with one of these words."""
         query = (
             "SELECT DISTINCT substr(message, 1, 200) FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
         )
         return [row[0] for word in words for row in self._rows(f"{query} AND message LIKE ? || '%'", scan_id, word)]
 
     def failing_modules(self, scan_id: str) -> list[str]:
-        """Return the modules that have logged an error in a scan themselves."""
+        """Return the modules that logged an error in a scan themselves."""
         query = "SELECT DISTINCT component FROM tbl_scan_log WHERE scan_instance_id = ? AND type = 'ERROR'"
         return [row[0] for row in self._rows(f"{query} AND component GLOB 'sfp_*'", scan_id)]
 
     def last_failure(self, scan_id: str) -> str:
-        """Return why the host says that a scan failed, or nothing."""
+        """Return the host's reason for a scan's failure, or nothing."""
         rows = self._rows(
             "SELECT message FROM tbl_scan_log WHERE scan_instance_id = ? AND message LIKE 'Scan [%] failed: %'"
             " ORDER BY generated DESC LIMIT 1",
@@ -235,18 +235,18 @@ class HostDatabase:
         return str(rows[0][0]).partition("] failed: ")[2] if rows else ""
 
     def is_correlated(self, scan_id: str) -> bool:
-        """Say whether the log of a scan that has finished says that its rules were run too: its last line does. A host
-        that keeps no log of scans never says so, and one that is idle keeps its last lines in memory."""
+        """Return whether the last line of a finished scan's log says that its rules were run too. A host that keeps no
+        log of scans never has it, and an idle host still has its last lines in memory."""
         query = "SELECT 1 FROM tbl_scan_log WHERE scan_instance_id = ? AND message = ?"
         return bool(self._rows(query, scan_id, f"Scan [{scan_id}] completed."))
 
     def index(self, scan_id: str) -> list[tuple[str, str, int]]:
-        """Return hash, type and risk of all findings of a scan, in the order in which they were made."""
+        """Return hash, type and risk of all findings of a scan, in order of creation."""
         query = "SELECT hash, type, risk FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
         return self._rows(query, scan_id, ROOT)
 
     def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
-        """Yield some findings of a scan, with their sources."""
+        """Yield the findings of a scan with these hashes, with their sources."""
         with closing(self._open()) as connection:
 
             def fetch(event_hash: str) -> Any:
@@ -258,7 +258,7 @@ class HostDatabase:
                     yield _finding(row, fetch)
 
     def correlations(self, scan_id: str) -> list[Correlation] | None:
-        """Return what the rules found in a scan; None if the host has no rules, being older than 4.0."""
+        """Return a scan's correlations; None if the host is older than 4.0 and has no rules."""
         if not self._has("tbl_scan_correlation_results_events"):
             return None
         rows = self._rows(
@@ -270,7 +270,7 @@ class HostDatabase:
         return [Correlation(*row) for row in rows]
 
     def evidence(self, scan_id: str, correlations: Iterable[Correlation]) -> Iterator[list[Source]]:
-        """Yield for each correlation the first events that it rests on."""
+        """Yield the first events that each correlation rests on."""
         query = (
             f"SELECT r.type, {DATA}, r.module, r.hash FROM tbl_scan_correlation_results_events e"  # noqa: S608
             " JOIN tbl_scan_results r ON r.scan_instance_id = ? AND r.hash = e.event_hash"
@@ -286,7 +286,7 @@ class HostDatabase:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            demand_database(self._path)  # SQLite would wait for whoever writes to a pipe
+            demand_database(self._path)  # SQLite would wait for a writer if this were a pipe
         except OSError as error:
             raise sqlite3.OperationalError(f"{error.filename}: {error.strerror}") from error
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._limit or 5.0)
@@ -302,7 +302,7 @@ class HostDatabase:
 
 
 class DeletedDatabase(HostDatabase):
-    """The database of a scan that was deleted, file and all: nothing will ever be known of it."""
+    """Stand-in for a database whose file was deleted: it has no data."""
 
     def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
         """Yield nothing."""

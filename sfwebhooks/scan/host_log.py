@@ -1,9 +1,9 @@
-"""The scanner's log as far as it tells that a module failed: log records come in, one ModuleError for each module and
-exception goes out, which `run` reports; modules that only lack a setting are reported together, by `recovery`, at the
-scan's end, since they notice it as late as their first event.
+"""Module failures in the scanner's log: log records come in, one ModuleError for each module and exception goes out,
+which `run` reports. Modules that only lack a setting are reported together by `recovery` at the scan's end, since some
+notice it only at their first event.
 
-What is done inside the host's logging is little and bounded: a module may log a million errors. Nothing there touches
-the outbox, and nothing there may raise.
+The work inside the host's logging is small and bounded: a module may log a million errors. It never touches the outbox
+and must not raise.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ from sfwebhooks.scan.host_database import MODULE, HostDatabase
 from sfwebhooks.severity import Severity
 
 HOST = "spiderfoot"
-#: characters of an error that are kept until it is told, much shorter (a secret that is cut would not be recognised)
+#: characters of an error that are kept until it is reported, then cut further (a cut secret would not be recognised)
 KEPT_MAX = 16 * 1024
-#: different exceptions of a module, and of all modules, that are told at most in a scan
+#: limits of different exceptions in a scan: of one module, and of all modules
 EXCEPTIONS_MAX = 10
 ERRORS_MAX = 1000
-#: frames of a traceback that are looked at, from the one that caught the exception down
+#: frames of a traceback that are searched, from the one that caught the exception down
 FRAMES_MAX = 100
-#: a module's own logger; the task of a thread of the pool
+#: a module's own logger; the task name of a thread in the host's pool
 LOGGER = re.compile(rf"{HOST}\.(sfp_\w+)")
 TASK = re.compile(r"(sfp_\w+)_threadWorker")
-#: how the host says that a module could not be used, or not any longer
+#: the host's messages that a module could not be used, or no longer
 FAILED = re.compile(
     r"Failed to load module: (\w+)$"
     r"|Module \(?(?:modules\.)?(\w+)\)? (?:encountered an error:|(?:[\w ]+ )?failed\b)"
     r"|Exception \(\w+\) in module (\w+)\."
 )
-#: how such words begin, and characters of them that are looked at
+#: the starts of these messages, and characters of them that are matched
 BEGINNINGS = ("Failed to load module: ", "Module ", "Exception (")
 FAILED_MAX = 200
-#: how a module says that a setting is missing without which it does nothing, or little: mostly an API key
+#: a module's message that a setting is missing without which it does little or nothing: mostly an API key
 UNSET = re.compile(r"(?:Warning: )?You enabled (\w+),? but did not set\b")
 UNSET_BEGINNINGS = ("You enabled ", "Warning: You enabled ")
 POOL = "Error in thread worker "
 FILE = re.compile(r"[/\\]modules[/\\](sfp_\w+)\.py$")
-#: options of the host's modules that hold credentials, and from how many characters on one is looked for
+#: options of the host's modules that hold credentials, and the shortest value that is masked
 CREDENTIALS = re.compile(r"api_?key|passw|pwd|secret|token|user(name|_?id)|user$|login", re.IGNORECASE)
 CREDENTIAL_LEAST = 4
 
 
 @dataclass(frozen=True)
 class ModuleError:
-    """The first of its kind in a scan."""
+    """The first error of its kind in a scan."""
 
     module: str
-    #: the exception's class; empty: the module itself logged that something is wrong, and there was none
+    #: the exception's class; empty: the module logged an error without one
     exception: str
     #: as logged or raised, cut
     text: str
@@ -69,10 +69,10 @@ class ModuleError:
 
 
 class ErrorListener(logging.Handler):
-    """Hears the errors of the host's modules while it is on the host's logger.
+    """Collects the errors of the host's modules while it is attached to the host's logger.
 
     Args:
-        options: of the host; credentials in them are masked in what is told.
+        options: of the host; their credentials are masked in the reports.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ class ErrorListener(logging.Handler):
         self.credentials = frozenset(_credentials(options))
         #: modules that lack a setting
         self.unset: set[str] = set()
-        #: module -> the exceptions that were heard
+        #: module -> its exceptions so far
         self._known: dict[str, set[str]] = {}
         self._count = 0
         self._heard: deque[ModuleError] = deque()
@@ -88,7 +88,7 @@ class ErrorListener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep an error if it is the first of its kind."""
         try:
-            error = (record.exc_info or sys.exc_info())[1]  # the host logs where it catches
+            error = (record.exc_info or sys.exc_info())[1]  # the host logs inside its except blocks
             module = _module(record, error)
             exception = type(error).__name__ if error else ""
             if module in (MODULE, ""):
@@ -98,16 +98,16 @@ class ErrorListener(logging.Handler):
             elif self._is_new(module, exception):
                 text = str(error) if error and not LOGGER.fullmatch(record.name) else record.getMessage()
                 self._heard.append(ModuleError(module, exception, text[:KEPT_MAX], record.created))
-        except Exception:  # noqa: S110  # would go into the module that logs; and to log it would come back here
+        except Exception:  # noqa: S110  # would be raised in the module that logs; logging it would come back here
             pass
 
     @property
     def failed(self) -> set[str]:
-        """The modules of which an error was heard."""
+        """The modules with an error."""
         return {*self._known, *self.unset}
 
     def heard(self) -> list[ModuleError]:
-        """Return what was heard and not dropped since."""
+        """Return the errors that were collected and not dropped since."""
         return list(self._heard)
 
     def drop(self, count: int) -> None:
@@ -129,19 +129,19 @@ LISTENERS: dict[str, ErrorListener] = {}
 
 
 def listen(scan_id: str, options: Mapping[str, Any]) -> None:
-    """Begin to hear the errors of a scan's modules. The host's own handlers have to be there already."""
+    """Start collecting the errors of a scan's modules. The host's own handlers must be attached already."""
     LISTENERS[scan_id] = ErrorListener(options)
     logging.getLogger(HOST).addHandler(LISTENERS[scan_id])
 
 
 def credentials_of(scan_id: str) -> frozenset[str]:
-    """Return the credentials of a scan's options, if the scan is one of this process that is listened to."""
+    """Return the credentials of a scan's options if the scan has a listener in this process."""
     listener = LISTENERS.get(scan_id)
     return listener.credentials if listener else frozenset()
 
 
 def stop_listening(scan_id: str = "") -> None:
-    """Take the listener of a scan, if it has one, off the host's logger."""
+    """Detach a scan's listener, if it has one, from the host's logger."""
     listener = LISTENERS.pop(scan_id, None)
     if listener:
         logging.getLogger(HOST).removeHandler(listener)
@@ -150,7 +150,7 @@ def stop_listening(scan_id: str = "") -> None:
 def event_of_error(
     error: ModuleError, scan: Scan, endpoints: Iterable[Endpoint], credentials: Iterable[str]
 ) -> WebhookEvent:
-    """Return the event that tells an error, with no secret of an endpoint, nor any of `credentials`, in its text."""
+    """Return the event that reports an error; endpoints' secrets and `credentials` are masked in its text."""
     text = masked_error(clean_text(error.text), endpoints, credentials)
     data: dict[str, Any] = {**scan.about, "module": error.module, "modules": [error.module]}
     if error.exception:
@@ -163,13 +163,13 @@ def event_of_error(
 def unset_event(modules: Iterable[str], scan: Scan) -> WebhookEvent:
     """Return the event that reports the modules of a scan that lack a setting."""
     names = sorted(modules)
-    words = f"Enabled without an API key, or another setting that they need: {', '.join(names)}"
+    words = f"Enabled without an API key or another setting that they need: {', '.join(names)}"
     data = {**scan.about, "modules": names, "error": words}
     return WebhookEvent(id_of(f"modules not set up/{scan.id}"), "module_error", Severity.LOW, time.time(), data, scan)
 
 
 def modules_failed(scan_id: str, database: HostDatabase) -> set[str]:
-    """Return the modules of a scan, but for our own, of which an error was heard, or is in the host's log.
+    """Return the modules of a scan, except our own, whose errors were collected or are in the host's log.
 
     Raises:
         sqlite3.Error: the host's database cannot be read.
@@ -181,7 +181,7 @@ def modules_failed(scan_id: str, database: HostDatabase) -> set[str]:
 
 
 def modules_unset(scan_id: str, database: HostDatabase) -> set[str]:
-    """Return the modules of a scan that say that a setting of theirs is missing.
+    """Return the modules of a scan that logged that one of their settings is missing.
 
     Raises:
         sqlite3.Error: the host's database cannot be read.
@@ -192,18 +192,18 @@ def modules_unset(scan_id: str, database: HostDatabase) -> set[str]:
 
 
 def _is_unset(record: logging.LogRecord) -> bool:
-    """Say whether a module logs that it lacks a setting."""
+    """Return whether a module logs that one of its settings is missing."""
     return isinstance(record.msg, str) and bool(UNSET.match(record.msg)) and bool(LOGGER.fullmatch(record.name))
 
 
 def _failed(text: str) -> str:
-    """Return the module that the host says has failed, or nothing if that is not what it says."""
+    """Return the module that failed according to the host's message, or nothing."""
     found = FAILED.match(text, 0, FAILED_MAX)
     return found[found.lastindex or 0] if found else ""
 
 
 def _module(record: logging.LogRecord, error: BaseException | None) -> str:
-    """Return the module that a record is about, or nothing if it is not about one."""
+    """Return the module that a record is about, or nothing."""
     own = LOGGER.fullmatch(record.name)
     if own:
         return own[1]
@@ -215,7 +215,7 @@ def _module(record: logging.LogRecord, error: BaseException | None) -> str:
 
 
 def _in_traceback(frame: TracebackType | None) -> str:
-    """Return the last module of the host in a traceback: a module's own threads have no name of a task."""
+    """Return the last module of the host in a traceback: a module's own threads have no task name."""
     found = ""
     for _ in range(FRAMES_MAX):
         if frame is None:
@@ -226,7 +226,7 @@ def _in_traceback(frame: TracebackType | None) -> str:
 
 
 def _credentials(options: Mapping[str, Any]) -> Iterable[str]:
-    """Yield what the host's options hold of credentials, its own and its modules'."""
+    """Yield the credentials in the host's options, its own and its modules'."""
     groups = [options, *(module["opts"] for module in options["__modules__"].values())]
     for name, value in (pair for group in groups for pair in group.items()):
         if isinstance(value, str) and len(value) >= CREDENTIAL_LEAST and CREDENTIALS.search(name):

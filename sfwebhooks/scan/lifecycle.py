@@ -1,6 +1,6 @@
-"""The events of a scan's life: its beginning and its end.
+"""The events of a scan's start and end.
 
-A scan and what is known of its end come in, a WebhookEvent goes out; `run` and `recovery` tell it.
+A scan and its result come in, a WebhookEvent goes out; `run` and `recovery` send it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from sfwebhooks.scan.host_log import credentials_of
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line
 
-#: the host's status -> the event that tells the end
+#: the host's status -> the event that reports the end
 END_OF_STATUS = {"FINISHED": "scan_completed", "ABORTED": "scan_aborted", "ABORT-REQUESTED": "scan_aborted"}
 SEVERITY_OF_END = {"scan_completed": Severity.INFO, "scan_aborted": Severity.LOW, "scan_failed": Severity.MEDIUM}
 #: the host's words for the risk of a correlation rule
 RISKS = ("HIGH", "MEDIUM", "LOW", "INFO")
-#: characters of the data of a finding that a scan's end tells
+#: characters of a finding's data in the report of a scan's end
 TOP_DATA_MAX = 200
 
 
 def started(scan: Scan, modules: Iterable[str] = ()) -> WebhookEvent:
-    """Return the event that tells a scan's beginning.
+    """Return the event that reports a scan's start.
 
     Args:
-        modules: modules of the scan, if the host's database has not got them yet.
+        modules: modules of the scan, if the host's database does not have them yet.
     """
     at, used = time.time(), not_output(modules)
     with suppress(sqlite3.Error):
@@ -50,18 +50,18 @@ def started(scan: Scan, modules: Iterable[str] = ()) -> WebhookEvent:
 def ended(
     scan: Scan, result: ScanResult, error: str = "", late: str = "", endpoints: Iterable[Endpoint] = ()
 ) -> WebhookEvent:
-    """Return the event that tells a scan's end.
+    """Return the event that reports a scan's end.
 
     Args:
-        error: what made the scan fail, where the caller knows it.
-        late: why somebody else than the scan's own process tells it: process_died or host_stopped.
-        endpoints: their secrets are masked in the error, and the credentials of a scan of this process.
+        error: why the scan failed, if the caller knows it.
+        late: why another process than the scan's own reports it: process_died or host_stopped.
+        endpoints: their secrets are masked in the error, and so are the credentials of a scan of this process.
     """
     row, at = result.row, time.time()
     data: dict[str, Any] = {**scan.about}
     if row:
         late, at = "reported_late" if late and is_over(row.status) else late, row.ended or at
-        begun = result.begun or timestamp(row.started or at)  # the host writes its own a moment after it was told
+        begun = result.begun or timestamp(row.started or at)  # the host writes its own a moment after our report
         data |= {"status": row.status, "started": begun, "ended": timestamp(at)}
         data |= {"duration": max(0, round(at - (row.started or at)))}
     name = _name_of_end(result, error, late)
@@ -77,10 +77,10 @@ def ended(
 
 
 def _name_of_end(result: ScanResult, error: str, late: str) -> str:
-    """Return the name of the event that tells an end.
+    """Return the name of the event that reports an end.
 
-    A scan that the host has no more was deleted by somebody, who has to stop it first, whatever error it then met; one
-    that died before it was there has found nothing.
+    A scan that the host no longer has was deleted, and a user has to stop it first, whatever error followed; one that
+    died before the host stored it has found nothing.
     """
     if late == "host_stopped":
         return "scan_aborted"
@@ -90,12 +90,12 @@ def _name_of_end(result: ScanResult, error: str, late: str) -> str:
 
 
 def is_over(status: str) -> bool:
-    """Say whether a scan of that status (the host's word) has come to an end, or somebody stopped it."""
+    """Return whether a scan with this status (the host's word) has ended or was stopped by a user."""
     return status in END_OF_STATUS or status == "ERROR-FAILED"
 
 
 def _top(finding: TopFinding) -> dict[str, str]:
-    """Return a finding in short. Whoever asks for a scan's end may not have asked for findings: secrets are masked."""
+    """Return a finding in short, with secrets masked: a subscriber to scans' ends need not have asked for findings."""
     return {
         "event_type": finding.type,
         "data": in_line(clean_text(for_chat(finding.type, finding.data)), TOP_DATA_MAX),

@@ -1,5 +1,5 @@
-"""The Progress of a running scan: the time comes in, now and then an event with the counts of the host's database goes
-out. `run` tells it.
+"""The Progress of a running scan: the time comes in, at intervals an event with the counts of the host's database goes
+out. `run` sends it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ NAME = "scan_progress"
 
 
 class Progress:
-    """How far a scan is, told at intervals.
+    """Reports the progress of a scan at intervals.
 
     Args:
         interval: seconds between two events.
         begun_at: epoch seconds.
-        accepted: what this process has accepted of the scan so far.
+        accepted: counts of the findings that this process has accepted so far.
     """
 
     def __init__(self, scan: Scan, interval: float, begun_at: float, accepted: Tally) -> None:
@@ -37,14 +37,14 @@ class Progress:
 
     def look(self, now: float) -> WebhookEvent | None:
         """Return the event that is due at `now` (epoch seconds), if one is and the host's database can be read."""
-        if abs(now - self._looked_at) < self._interval:  # a clock may be set back
+        if abs(now - self._looked_at) < self._interval:  # the clock may be set back
             return None
         self._looked_at = now
         try:
             if self._modules is None:
                 self._modules = self._database.modules(self._scan.id)
             standing = self._database.standing(self._scan.id)
-        except sqlite3.Error:  # the next one tells it
+        except sqlite3.Error:  # the next report covers it
             return None
         return self._event(*standing, now) if standing else None
 
@@ -67,7 +67,7 @@ class Progress:
 
 
 def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: Tally) -> Progress | None:
-    """Return what tells a scan's progress, if somebody wants to know it."""
+    """Return the progress reports of a scan, or None if no endpoint subscribes to them."""
     asked = any(subscribed_name(endpoint.events, NAME, Severity.INFO, None) for endpoint in settings.endpoints)
     interval = settings.progress_interval
     return Progress(scan, interval, begun_at, accepted) if asked and interval else None

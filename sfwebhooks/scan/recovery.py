@@ -1,9 +1,9 @@
-"""What a scan's own process could not do: accept what the host's database has and the outbox has not, tell an end.
+"""Recovery: accept findings that the host's database has and the outbox lacks, and report the ends of scans.
 
-replay_scan   the one recovery (ids make repeats harmless)
-tell_end      exactly once, whoever tells it; before it what only the whole scan shows: modules that were not set up,
-              and the correlations, which the host looks for after a scan
-tell_orphans  the ends of scans whose process is gone: their lock is free
+replay_scan   accepts the missing findings (ids make repeats harmless)
+tell_end      reports the end exactly once, whichever process does it; before it, what only the whole scan shows:
+              modules without a needed setting, and the correlations, which the host looks for after a scan
+tell_orphans  reports the ends of scans whose process is gone: their lock is free
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ REPLAY_CHUNK = 500
 
 
 class NotYetError(Exception):
-    """The time for a recovery is over; it goes on at the next occasion."""
+    """The time for a recovery is over; the next run continues it."""
 
 
 def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, deadline: float = float("inf")) -> int:
-    """Accept what the host's database has of a scan and the outbox has not; return how many deliveries that are.
+    """Accept the findings of a scan that the host's database has and the outbox lacks; return the number of deliveries.
 
     Args:
         deadline: monotonic seconds.
 
     Raises:
-        NotYetError: the deadline came first; what was accepted stays.
+        NotYetError: the deadline passed first; accepted findings stay.
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
     database = database_of(scan.database, outbox.path.parent)
     known = outbox.known_events(scan.id)
-    outbox.forget_withheld(scan.id, [endpoint.name for endpoint in endpoints])  # what was refused is offered once more
+    outbox.forget_withheld(scan.id, [endpoint.name for endpoint in endpoints])  # refused events are offered once more
     found = from_host.found(database, scan, from_host.untold(database, scan, endpoints, known))
     new = _accept_all(found, endpoints, outbox, deadline)
     outbox.recount_unwritable(scan.id)
@@ -58,17 +58,17 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
 def _accept_all(
     events: Iterator[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Outbox, deadline: float
 ) -> int:
-    """Accept events in chunks; return how many deliveries are new.
+    """Accept events in chunks; return the number of new deliveries.
 
     Raises:
-        NotYetError: the deadline (monotonic seconds) came first.
+        NotYetError: the deadline (monotonic seconds) passed first.
     """
     new = 0
     while chunk := list(islice(events, REPLAY_CHUNK)):
         new += pipeline.accept(chunk, endpoints, outbox, time.time())
         outbox.checkpoint()
         if time.monotonic() > deadline:
-            raise NotYetError(f"{new} deliveries were recovered, and there are more")
+            raise NotYetError(f"{new} deliveries were recovered, and more are left")
     return new
 
 
@@ -80,14 +80,14 @@ def tell_end(
     late: str = "",
     deadline: float = float("inf"),
 ) -> str | None:
-    """Tell what only the whole scan shows, then its end as `lifecycle.ended` has it; return the name of the event that
-    tells the end, None if it was told before.
+    """Send what only the whole scan shows, then its end as built by `lifecycle.ended`; return the name of the end's
+    event, None if the end was reported before.
 
     Args:
         deadline: monotonic seconds.
 
     Raises:
-        NotYetError: the deadline came first; the correlations that were told stay.
+        NotYetError: the deadline passed first; accepted correlations stay.
         sqlite3.Error: the host's database cannot be read.
         OutboxError: the outbox cannot be written.
     """
@@ -102,12 +102,12 @@ def tell_end(
 
 
 def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
-    """Recover scans whose process died and tell their ends; return how many.
+    """Recover scans whose process died and report their ends; return how many.
 
-    While there may be an endpoint whose name or events are not known nothing is told: it would never hear of it.
+    While the name or events of some endpoint may be unknown, nothing is reported: that endpoint would never get it.
 
     Args:
-        stopped: marks of processes that were stopped together with the calling one, their host.
+        stopped: marks of processes that were stopped together with the calling process, their host.
     """
     told = 0
     for scan in outbox.open_scans():
@@ -116,18 +116,22 @@ def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = (
             continue
         try:
             if not settings.is_complete:
-                log.warning("webhooks: the end of scan %s waits until the events of all endpoints are known", scan.id)
+                log.warning(
+                    "webhooks: the end of scan %s is not reported until the events of all endpoints are known", scan.id
+                )
                 continue
             replay_scan(outbox, settings.endpoints, scan)
             late = "host_stopped" if lock.noted() in stopped else "process_died"
             told += tell_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:
-            log.warning("webhooks: the end of scan %s waits: its database cannot be read: %s", scan.id, error)
+            log.warning(
+                "webhooks: the end of scan %s is not reported yet: its database cannot be read: %s", scan.id, error
+            )
         except OutboxError:
             raise
-        except Exception:  # a bug, or rubbish in the database: the others go on
-            log.exception("webhooks: the end of scan %s cannot be told", scan.id)
+        except Exception:  # a bug, or garbage in the database: the other scans are still reported
+            log.exception("webhooks: the end of scan %s cannot be reported", scan.id)
         finally:
             lock.release()
     return told

@@ -1,6 +1,6 @@
-"""A scan of this process: its beginning told once, its findings kept, its end told. begin -> accept ... -> end
+"""A scan of this process: report its start once, accept its findings, report its end. begin -> accept ... -> end
 
-What it could not keep or tell is left to `recovery`, in this process or another one.
+Anything that could not be stored or reported is left to `recovery`, in this process or another.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from sfwebhooks.scan.progress import progress_of
 from sfwebhooks.scan.recovery import NotYetError, replay_scan, tell_end, tell_orphans
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: the host's command line kills the scan's process 60 s after it saw the scan's end
+#: the host's command line kills the scan's process 60 s after it sees the scan's end
 HOST_PATIENCE_SECONDS = 50.0
-#: events that are committed together at most
+#: most events that are committed together
 FLUSH_MAX = 500
-#: seconds between two warnings that the outbox could not be written, if no event was missed
+#: seconds between two warnings that the outbox could not be written if no event was missed
 TROUBLE_SECONDS = 60.0
 
 
 class ScanRun:
-    """A scan of this process, from its begin until its end is told. Raises nothing but our own bugs.
+    """A scan of this process, from its start until its end is reported. Raises nothing but our own bugs.
 
     Args:
-        modules: modules of the scan, if the host's database has not got them yet.
+        modules: modules of the scan, if the host's database does not have them yet.
     """
 
     def __init__(self, scan: Scan, settings: Settings, folder: Path, modules: Iterable[str] = ()) -> None:
@@ -64,27 +64,27 @@ class ScanRun:
         self._accepted = Tally()
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
-        #: event type -> the host's words for it; none if its database could not be read
+        #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
         self._flushing = threading.Lock()
-        #: the file, of those that this process has seen, in which the scan is begun
+        #: generation of the outbox file that has the scan; 0: none yet
         self._begun_in = 0
         self._trouble = ""
-        #: whether it may be over in a moment
+        #: whether the trouble may be over in a moment
         self._passes = False
-        #: since when it cannot be written, and when it was last told that it could not be; monotonic seconds
+        #: start of the trouble, and time of the last warning about it; monotonic seconds
         self._trouble_at, self._warned_at = 0.0, float("-inf")
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="webhooks-keeper", daemon=True)
 
     def begin(self) -> None:
-        """Tell the scan's beginning and start sending."""
+        """Report the scan's start and start sending."""
         for text in (*self.settings.mistakes, *self.settings.warnings, *doubts(self._outbox.path)):
             self._log.warning("webhooks: %s", text)
         if not self.settings.endpoints:
             self._log.warning(
-                "webhooks: no endpoint can be used: sfwebhooks check says why, and backfill sends this scan later"
+                "webhooks: no endpoint can be used; sfwebhooks check says why, and backfill sends this scan later"
             )
         with suppress(sqlite3.Error):
             self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
@@ -93,7 +93,7 @@ class ScanRun:
         self._keeper.start()
 
     def accept(self, finding: Finding) -> None:
-        """Commit a finding; while the outbox cannot be written, keep it in memory without waiting."""
+        """Commit a finding, or keep it in memory without waiting while the outbox cannot be written."""
         event = event_of_finding(finding, self.scan, self.descriptions.get(finding.type, finding.type))
         self._accepted.add(finding.type, event.severity)
         self._pending.add(event)
@@ -101,7 +101,7 @@ class ScanRun:
             self._flush()
 
     def end(self, error: str = "") -> None:
-        """Recover what the host has and we have not, tell the end, send what can be sent at once, and stop."""
+        """Recover missing findings from the host, report the end, send what can be sent at once, and stop."""
         self._ended.set()
         self._keeper.join(2.0)
         deadline = self._deadline()
@@ -119,9 +119,9 @@ class ScanRun:
             self._log.info("webhooks: %s", summary(self._outbox, self.scan.id, time.time(), self.settings.held))
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
             waiting = len(self._pending) + self._pending.missed
-            how = "later" if self._begun_in else f"by sfwebhooks backfill {self.scan.id} --endpoint NAME"
+            how = "the next process" if self._begun_in else f"sfwebhooks backfill {self.scan.id} --endpoint NAME"
             self._log.error(
-                "webhooks: the end of this scan, and what was not kept of it (%d events), is told %s: %s",
+                "webhooks: the end of this scan and %d events could not be stored; they will be sent by %s: %s",
                 *(waiting, how, trouble),
             )
         finally:
@@ -130,15 +130,17 @@ class ScanRun:
             self._outbox.close()
 
     def _tell_end(self, error: str, deadline: float) -> None:
-        """Tell what is left, and the end; while the outbox or the host's database is locked it is tried again, until
-        the deadline."""
+        """Report the remaining errors and findings, then the end; retry while the outbox or the host's database is
+        locked, until the deadline."""
         while True:
             try:
                 with self._flushing:
                     self._begin_once()
                 self._tell_errors()
                 replay_scan(self._outbox, self.settings.endpoints, self.scan, deadline)
-                if self._outbox.generation() != self._begun_in:  # the file was lost meanwhile, and what was replayed
+                if (
+                    self._outbox.generation() != self._begun_in
+                ):  # the file was lost meanwhile, with the replayed findings
                     continue
                 tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
                 return
@@ -149,7 +151,7 @@ class ScanRun:
                 time.sleep(0.2)
 
     def _flush(self) -> None:
-        """Write what is pending; on trouble leave it for the keeper, and say so once."""
+        """Write the pending events; on trouble leave them for the keeper, and log that once."""
         with self._flushing:
             begin = time.monotonic()
             try:
@@ -162,15 +164,15 @@ class ScanRun:
                 self._tell_trouble()
             except OutboxError as error:
                 if not self._trouble:
-                    self._log.warning("webhooks: %s; events wait in memory", error)
+                    self._log.warning("webhooks: %s; events are buffered in memory", error)
                     self._trouble_at = begin
                 self._trouble, self._passes = str(error), isinstance(error, OutboxBusyError)
                 return
         self._dispatcher.wake()
 
     def _tell_trouble(self) -> None:
-        """Tell that the outbox could not be written for a while, now that it can be again; not each time, if another
-        process writes a lot."""
+        """Log and send a warning that the outbox could not be written for a while, now that it can be; no event each
+        time if another process writes a lot."""
         if not self._trouble:
             return
         missed, now = self._pending.missed, time.monotonic()
@@ -182,7 +184,7 @@ class ScanRun:
         self._trouble, self._pending.missed = "", 0
 
     def _tell_errors(self) -> None:
-        """Tell what was heard of modules that failed; while the outbox cannot be written it waits."""
+        """Report the collected errors of modules, unless the outbox cannot be written."""
         listener = LISTENERS.get(self.scan.id)
         if listener is None:
             return
@@ -198,7 +200,7 @@ class ScanRun:
             self._dispatcher.wake()
 
     def _begin_once(self) -> None:
-        """Commit the scan; again, if its file was set aside since."""
+        """Commit the scan's start; again if the file was set aside since."""
         if self._begun_in and self._begun_in == self._outbox.generation():
             return
         self._lock.take()
@@ -209,7 +211,7 @@ class ScanRun:
         self._begun_in = self._outbox.generation()
 
     def _keep(self) -> None:
-        """Do each second what a scan's events must not wait for; first look after scans that died."""
+        """Do the work that must not delay a scan's events, each second; first report scans that died."""
         self._try(lambda: tell_orphans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
             self._try(lambda: self._upkeep.look(time.time()))
@@ -225,18 +227,18 @@ class ScanRun:
         self._upkeep.close()
 
     def _hold(self) -> None:
-        """Take the scan's lock again if its file was removed: other processes would report this one as dead."""
+        """Take the scan's lock again if its file was removed: other processes would report this scan as dead."""
         with self._flushing:
             if self._begun_in and not self._ended.is_set() and not self._lock.held and self._lock.take():
-                self._log.warning("webhooks: the file of this scan's lock was removed while the scan runs; made again")
+                self._log.warning("webhooks: the lock file of this running scan was removed; created again")
 
     def _tell_progress(self) -> None:
-        """Tell how far the scan is, if that is due; not after its end, and not while the outbox is in trouble."""
+        """Report the scan's progress if that is due, its end is not reported, and the outbox is not in trouble."""
         event = self._progress.look(time.time()) if self._progress else None
         if event is None or self._trouble:
             return
         with self._flushing:
-            if not self._ended.is_set():  # else the end may be told already
+            if not self._ended.is_set():  # else the end may be reported already
                 self._begin_once()
                 pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
         self._dispatcher.wake()
@@ -245,12 +247,12 @@ class ScanRun:
         try:
             chore()
         except OutboxError:
-            self._log.debug("webhooks: a chore has to wait", exc_info=True)
-        except Exception:  # the thread would end, and with it the rescue of what waits in memory
-            self._log.exception("webhooks: a bug in the background")
+            self._log.debug("webhooks: background work is postponed", exc_info=True)
+        except Exception:  # the thread would end, and the events in memory would never be written
+            self._log.exception("webhooks: bug in the background thread")
 
     def _deadline(self) -> float:
-        """Return until when this process may live for us, in monotonic seconds."""
+        """Return the time at which this process has to stop working for us, in monotonic seconds."""
         with suppress(sqlite3.Error):
             row = HostDatabase(self.scan.database).scan(self.scan.id)
             if row and row.ended:

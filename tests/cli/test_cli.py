@@ -347,7 +347,7 @@ def test_check_of_a_file_without_webhooks_says_that_no_endpoint_can_be_used(
 def test_check_of_a_file_that_cannot_be_read_ends_badly(cli: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "webhooks.ini").write_bytes(b"\x00\xff\xfe rubbish")
     result = cli("check")
-    assert (result.code, "is not UTF-8; it is not a text" in result.out) == (1, True)
+    assert (result.code, "is not UTF-8; it is not a text file" in result.out) == (1, True)
 
 
 def test_check_says_where_the_module_is(
@@ -359,7 +359,10 @@ def test_check_says_where_the_module_is(
     configure(section("team", "https://hooks.example.test/"))
     monkeypatch.syspath_prepend(spiderfoot)
     monkeypatch.delitem(sys.modules, "sfscan", raising=False)
-    assert f"warning: the module is not in SpiderFoot, as {shim(spiderfoot)}: sfwebhooks install" in cli("check").out
+    assert (
+        f"warning: the module is not installed in SpiderFoot, as {shim(spiderfoot)}: sfwebhooks install"
+        in cli("check").out
+    )
     cli("install")
     result = cli("check")
     assert f"The module is in SpiderFoot: {shim(spiderfoot)}" in result.out
@@ -481,7 +484,7 @@ def test_check_looks_for_the_module_where_it_is_told_to(
     result = cli("check", "--spiderfoot", spiderfoot)
     assert (result.code, f"The module is in SpiderFoot: {shim(spiderfoot)}" in result.out) == (0, True)
     result = cli("check", "--spiderfoot", spiderfoot / "modules")
-    assert (result.code, "is no SpiderFoot" in result.err) == (1, True)
+    assert (result.code, "is not a SpiderFoot folder" in result.err) == (1, True)
 
 
 # --- install, uninstall
@@ -523,14 +526,14 @@ def test_install_leaves_nothing_but_the_shim(cli: Callable[..., Result], spiderf
 def test_a_module_of_somebody_else_is_left_as_it_is(cli: Callable[..., Result], spiderfoot: Path, command: str) -> None:
     shim(spiderfoot).write_text("somebody else's")
     result = cli(command, "--spiderfoot", spiderfoot)
-    assert (result.code, "is another module of that name, not ours" in result.err) == (1, True)
+    assert (result.code, "is another module with the same name" in result.err) == (1, True)
     assert shim(spiderfoot).read_text() == "somebody else's"
 
 
 @pytest.mark.parametrize("command", ["install", "uninstall"])
 def test_a_folder_that_is_no_spiderfoot_is_told(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
     result = cli(command, "--spiderfoot", tmp_path)
-    assert (result.code, f"{tmp_path} is no SpiderFoot" in result.err) == (1, True)
+    assert (result.code, f"{tmp_path} is not a SpiderFoot folder" in result.err) == (1, True)
 
 
 def test_a_place_that_cannot_be_written_is_told(cli: Callable[..., Result], spiderfoot: Path) -> None:
@@ -664,7 +667,7 @@ def test_drain_sends_nothing_where_webhooks_are_off(
         ("[webhooks.other]\nurl = http://127.0.0.1:9/\n", "sfwebhooks move --endpoint team --to NAME"),
         ("[webhooks.team]\nurl = http://127.0.0.1:9/\nenabled = false\n", "it is off (enabled = false in its section)"),
         ("[webhooks.team]\nurl = http://127.0.0.1:9/\ntimeout = never\n", "config_mistake, timeout: "),
-        ("[webhooks.team]\nurl = http://127.0.0.1:9/\nevents = never\n", "its events cannot be known"),
+        ("[webhooks.team]\nurl = http://127.0.0.1:9/\nevents = never\n", "its events are not known"),
     ],
 )
 def test_drain_says_why_what_the_settings_do_not_use_waits(
@@ -682,7 +685,7 @@ def test_a_pace_is_why_a_drain_leaves_some(
     configure(section("team", receive().url, rate="1/m"))
     fill(3)
     result = cli("drain", "--timeout", "0.5s")
-    assert (result.code, "team: 2 waiting: paced to 1/m, about 2 min for what waits; " in result.out) == (1, True)
+    assert (result.code, "team: 2 waiting: paced to 1/m, about 2 min for the waiting deliveries; " in result.out) == (1, True)
 
 
 def test_drain_delivers_over_mtls(

@@ -13,7 +13,7 @@ from tests.users import command_as, needs_root
 
 #: a user that no system knows
 NAMELESS = 54321
-HINT = f"uid {NAMELESS} has no home folder to look for SpiderFoot's data in: set SPIDERFOOT_DATA or HOME"
+HINT = f"uid {NAMELESS} has no home folder, where SpiderFoot's data would be: set SPIDERFOOT_DATA or HOME"
 
 
 def test_it_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def test_a_dead_letter_is_shown(cli: Callable[..., Result], filled: Outbox) -> N
 
 def test_what_is_not_dead_is_not_shown_as_that(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("dead", "show", an_id(4))
-    assert (result.code, "no dead letter has an id" in result.err) == (1, True)
+    assert (result.code, "no dead letter, nor the event of one, has an id" in result.err) == (1, True)
 
 
 # --- what may be changed

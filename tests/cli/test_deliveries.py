@@ -290,7 +290,7 @@ def test_a_process_that_hangs_is_named_with_what_helps(
     put(outbox, 1, at=time.time())
     pid = owner(HUNG_SECONDS + 60)
     words = cli(*command).words
-    assert re.search(rf"process {pid} sends to this URL and has done nothing since 20\S+ \S+ UTC", words)
+    assert re.search(rf"process {pid} owns the lock of this URL and has been inactive since 20\S+ \S+ UTC", words)
     assert f"kill -9 {pid}" in words
 
 
@@ -554,17 +554,17 @@ def test_the_deliveries_of_an_event_are_told_with_their_endpoints(cli: Callable[
     put(outbox, 1, endpoint="siem")
     result = cli("show", an_event(1).id)
     assert (result.code, result.out) == (1, "")
-    assert "more than one delivery is of an event with an id that begins with" in result.err
+    assert "more than one delivery belongs to an event with an id that starts with" in result.err
     assert all(f"{an_id(1, name)} to {name}" in result.err for name in ("team", "siem"))
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("beef0000", 'no delivery has an id that begins with "beef0000"'),
+        ("beef0000", 'no delivery, nor the event of one, has an id that starts with "beef0000"'),
         ("abc", '"abc" is too short for an id'),
-        ("\udcff\x1b[2J!", "no delivery has an id"),
-        ("abcd", "more than one delivery has an id that begins with"),
+        ("\udcff\x1b[2J!", "no delivery, nor the event of one, has an id"),
+        ("abcd", "more than one delivery has an id that starts with"),
     ],
 )
 def test_what_is_the_id_of_no_delivery_is_told(

@@ -25,7 +25,7 @@ from tests.crash.worker import WARNINGS
 OK = 200
 REFUSED = 403
 #: who takes over says it again if the one before it was killed at that moment
-MADE = re.compile(r"(process \d+) crashed while it rendered the message (\S+),")
+MADE = re.compile(r"(process \d+) crashed while building message (\S+);")
 
 
 @dataclass(frozen=True, repr=False)

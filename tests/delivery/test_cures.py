@@ -52,7 +52,7 @@ def test_success_needs_no_help() -> None:
 
 @pytest.mark.parametrize("reason", ["refused: http_403", "split: http_403", "retries_exhausted: http_403", "http_403"])
 def test_a_reason_within_ours_is_what_is_helped(reason: str) -> None:
-    assert "firewall for web applications" in cure(reason)
+    assert "web application firewall" in cure(reason)
 
 
 @pytest.mark.parametrize("reason", list(DeadReason))
@@ -72,13 +72,13 @@ def test_another_reason_has_no_meaning_of_ours() -> None:
         ("timeout", "no answer in time (reply)", "raise timeout"),
         ("timeout", "no answer in time (connection)", "the proxy is slow"),
         ("connection_failed", "Connection refused", "nothing listens there"),
-        ("connection_failed", "No route to host", "no way to that network"),
-        ("tls_unverified", "certificate has expired", "has to be renewed"),
+        ("connection_failed", "No route to host", "no route to that network"),
+        ("tls_unverified", "certificate has expired", "renew it there"),
         ("tls_unverified", "unable to get local issuer certificate", "ca_bundle"),
         ("http_400", "The plain HTTP request was sent to HTTPS port", "write https://"),
         ("http_400", "Client sent an HTTP request to an HTTPS server.", "write https://"),
-        ("no_service", "no_service", "make a new one"),
-        ("http_200_but_not_ok", "<html>", "not Slack"),
+        ("no_service", "no_service", "create a new one"),
+        ("http_200_but_not_ok", "<html>", "not from Slack"),
     ],
 )
 def test_the_words_of_an_attempt_decide_what_helps(reason: str, words: str, helps: str) -> None:
@@ -100,7 +100,7 @@ def test_a_ca_that_is_not_known_is_to_be_named(receive: Callable[..., Team], htt
 def test_a_certificate_for_another_name_is_known(receive: Callable[..., Team], authority: Authority) -> None:
     other = authority.issue("other.test", hosts=("other.test",))
     team = receive(tls=server_context(other.cert, other.key))
-    assert "write in url a name that it has" in helps(team.url, ca_bundle=authority.cert)
+    assert "use one of its names in url" in helps(team.url, ca_bundle=authority.cert)
 
 
 def test_a_client_certificate_that_is_wanted_is_to_be_set(
@@ -115,4 +115,4 @@ def test_a_receiver_that_is_not_there_is_to_be_started(team: Team) -> None:
 
 
 def test_a_proxy_that_is_not_there_is_to_be_looked_at(team: Team) -> None:
-    assert "look whether proxy is right" in helps(team.url, proxy=Secret("http://127.0.0.1:9"))
+    assert "check the proxy setting" in helps(team.url, proxy=Secret("http://127.0.0.1:9"))

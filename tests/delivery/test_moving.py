@@ -151,7 +151,7 @@ def test_what_a_process_may_be_sending_is_not_moved(outbox: Outbox, records: Rec
     put(outbox, 1, endpoint="old")
     sender = endpoint_lock(outbox.path, "old")
     sender.take()
-    with pytest.raises(SelectionError, match="sends to old now"):
+    with pytest.raises(SelectionError, match="is sending to old"):
         move(records, outbox, OLD, a_new(), NOW)
     sender.release()
     assert move(records, outbox, OLD, a_new(), NOW) == 1

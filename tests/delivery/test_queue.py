@@ -709,7 +709,7 @@ def test_a_dead_letter_is_logged(
     for _ in range(4):
         lane.step()
         clock.now += 400
-    assert "it is not sent again: refused: http_422" in caplog.text
+    assert "which is dead: refused: http_422" in caplog.text
 
 
 def test_a_recovery_is_told(

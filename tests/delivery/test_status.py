@@ -45,7 +45,7 @@ def a_situation(**values: Any) -> Situation:
         ({"health": HELD}, "held, http_401", f"held, http_401; {UNPROBED}"),
         (
             *({"health": Health(Condition.FAILING, "timeout", open_at=NOW), "owner": ALIVE}, "failing, timeout"),
-            "failing, timeout; tried again now and then, or at once with sfwebhooks resume team",
+            "failing, timeout; probed at intervals, or at once with sfwebhooks resume team",
         ),
         (
             *({"health": GONE, "owner": ALIVE}, "it answered 410 Gone"),
@@ -61,9 +61,12 @@ def a_situation(**values: Any) -> Situation:
         ),
         ({"orders": Orders(NOW - 1)}, "", IDLE),
         (
-            *({"owner": HUNG}, "process 4711 sends to this URL and has done nothing since 2026-11-21 09:58:59 UTC"),
-            "process 4711 sends to this URL and has done nothing since 2026-11-21 09:58:59 UTC; if it is stopped or"
-            " hangs, end it: kill -9 4711",
+            *(
+                {"owner": HUNG},
+                "process 4711 owns the lock of this URL and has been inactive since 2026-11-21 09:58:59 UTC",
+            ),
+            "process 4711 owns the lock of this URL and has been inactive since 2026-11-21 09:58:59 UTC; if it is"
+            " stopped or hangs, end it: kill -9 4711",
         ),
         (
             *({"backlog": Backlog(5, 1, NOW, NOW + 60), "owner": ALIVE}, ""),
@@ -72,11 +75,11 @@ def a_situation(**values: Any) -> Situation:
         ),
         (
             *({"backlog": Backlog(600, 0, NOW, NOW), "interval": 1.0, "owner": ALIVE}, ""),
-            "paced to 1/s, about 10 min for what waits; process 4711 is sending",
+            "paced to 1/s, about 10 min for the waiting deliveries; process 4711 is sending",
         ),
         (
             *({"backlog": Backlog(600, 0, NOW, NOW), "interval": 12.0, "batch_size": 100, "owner": ALIVE}, ""),
-            "paced to 5/m, about 1 min 12 s for what waits; process 4711 is sending",
+            "paced to 5/m, about 1 min 12 s for the waiting deliveries; process 4711 is sending",
         ),
         ({"backlog": Backlog(9, 0, NOW, NOW), "interval": 1.0, "owner": ALIVE}, "", "process 4711 is sending"),
         *(
@@ -118,10 +121,10 @@ events = nonsense
     [
         ("used", ""),
         ("unused", "it is off (enabled = false in its section)"),
-        ("wrong", "its events cannot be known, since its settings have a mistake, which sfwebhooks check names"),
+        ("wrong", "its events are not known because of a mistake in its settings, which sfwebhooks check shows"),
         (
             "old",
-            "the settings have no such endpoint, as far as they can be read; sfwebhooks check names their mistakes",
+            "the readable part of the settings has no such endpoint; sfwebhooks check shows the mistakes",
         ),
     ],
 )
@@ -141,7 +144,7 @@ def test_webhooks_that_are_off_are_the_reason(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "webhooks.ini").write_text("[webhooks]\nenabled = false\n" + SETTINGS)
     assert switch_of(load(tmp_path / "webhooks.ini"), "used") == "webhooks are off (enabled = false)"
     monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
-    assert switch_of(None, "used") == "SFWEBHOOKS_DISABLED is set: nothing is sent from here"
+    assert switch_of(None, "used") == "SFWEBHOOKS_DISABLED is set: this process sends nothing"
 
 
 def test_nothing_is_said_of_settings_that_are_not_known() -> None:

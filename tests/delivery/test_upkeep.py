@@ -210,8 +210,8 @@ def test_each_water_mark_is_told_once(
         filling(kilobytes)
         one.look(NOW + step * SIZE_SECONDS)
     assert [message.partition(":")[2] for _, message in told(outbox)] == [
-        " plain facts are refused from now on (outbox_full).",
-        " findings of low severity and less are refused from now on (outbox_full).",
+        " informational findings are refused from now on (outbox_full).",
+        " findings of low severity and below are refused from now on (outbox_full).",
     ]
 
 
@@ -252,7 +252,7 @@ def test_a_delivery_that_waits_for_long_is_told_to_the_others(outbox: Outbox, up
     place = "https://hooks.example.test"
     assert told(outbox) == [
         ("ops", f"The oldest delivery to endpoint stuck ({place}) has waited for 4 h 48 min;"
-                " what waits for 2 d is given up."),
+                " deliveries expire after 2 d."),
     ]  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def test_a_disk_that_is_full_from_the_middle_of_a_scan_on(
     team.receiver.status = filling(team, disk)
     code, log = scanner.scan()
     assert (code, scanner.status()) == (0, "FINISHED")
-    assert "events wait in memory" in log and "is told later" in log
+    assert "events are buffered in memory" in log and "they will be sent by the next process" in log
     kept = accepted(scanner)
     assert len(kept) < len(scanner.hashes()), "the disk was full in the middle of the scan"
     assert kept <= {received.headers["webhook-id"] for received in team.got}, "what was accepted is delivered"

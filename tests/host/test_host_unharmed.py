@@ -59,7 +59,7 @@ def test_with_a_configuration_that_cannot_be_read(scanner: Scanner) -> None:
 def test_a_mistake_that_hides_the_switch_is_told_by_a_scan_without_the_module(scanner: Scanner) -> None:
     scanner.configure(f"[webhooks]\nenabled = ture\ndefault_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner, modules=("sfp_pageinfo",))
-    assert "webhooks: none were sent: " in log and 'enabled = "ture"' in log
+    assert "webhooks: no webhooks were sent for this scan: " in log and 'enabled = "ture"' in log
 
 
 def test_with_an_outbox_that_cannot_be_opened(scanner: Scanner) -> None:
@@ -114,7 +114,7 @@ def test_with_the_package_gone_and_the_shim_left(scanner: Scanner) -> None:
     missing = scanner.folder / "missing"
     hide_package(missing)
     log = fine(scanner, environment=scanner.environment(PYTHONPATH=str(missing)))
-    assert "webhooks: off, the package cannot be loaded" in log
+    assert "webhooks: disabled: the package cannot be loaded" in log
 
 
 @pytest.mark.parametrize("uninstalled", ["package", "module"])
@@ -142,7 +142,7 @@ def test_with_something_uninstalled_under_a_running_web_ui(
     if uninstalled == "package":
         ui.start_scan(modules=("sfp_pageinfo",))  # the host keeps the last lines of a log in memory until others come
         query = "SELECT component FROM tbl_scan_log WHERE scan_instance_id = ? AND message LIKE ?"
-        words = "webhooks: off, the package cannot be loaded%"
+        words = "webhooks: disabled: the package cannot be loaded%"
         until(lambda: scanner.rows(query, scan_id, words) == [("sfp__stor_webhooks",)])
 
 

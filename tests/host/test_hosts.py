@@ -16,7 +16,7 @@ OWN = "class SpiderFootHelpers:\n    def dataPath():\n        return os.path.abs
 UNSUPPORTED = {
     "5.9": (
         {"spiderfoot/scan_service/scanner.py": "def startSpiderFootScanner(loggingQueue, *args): ..."},
-        "it lacks sfscan.py, by which scans start (here they start in spiderfoot/scan_service/scanner.py)",
+        "it lacks sfscan.py, which starts scans (here they start in spiderfoot/scan_service/scanner.py)",
     ),
     "6.0": (
         {
@@ -24,8 +24,8 @@ UNSUPPORTED = {
             "spiderfoot/scan_service/__init__.py": "from spiderfoot.scan.scanner import SpiderFootScanner",
             "spiderfoot/db/db_core.py": 'raise ValueError(f"Unsupported: {db_type}. Only PostgreSQL is supported.")',
         },
-        "it lacks sfscan.py, by which scans start (here they start in spiderfoot/scan/scanner.py)"
-        " and a database in a file (here it is PostgreSQL only)",
+        "it lacks sfscan.py, which starts scans (here they start in spiderfoot/scan/scanner.py)"
+        " and a database in a file (it supports PostgreSQL only)",
     ),
 }
 Cli = Callable[..., tuple[int, str]]
@@ -77,7 +77,7 @@ def test_check_looks_for_the_module_where_it_was_installed(cli: Cli, tmp_path: P
     shim(spiderfoot).unlink()
     code, text = cli("check")
     again = f"sfwebhooks install --spiderfoot '{spiderfoot}'"
-    assert f"warning: the module is not in SpiderFoot, as {shim(spiderfoot)}: {again}" in text
+    assert f"warning: the module is not installed in SpiderFoot, as {shim(spiderfoot)}: {again}" in text
     assert (code, text.endswith("this needs a look: the module.")) == (3, True)
 
 
@@ -89,7 +89,7 @@ def test_check_finds_an_old_copy_of_the_module(cli: Cli, tmp_path: Path, home: P
     for command in (("check",), ("check", "--spiderfoot", spiderfoot)):
         code, text = cli(*command)
         again = f"sfwebhooks install --spiderfoot {spiderfoot}"
-        assert f"warning: the module in SpiderFoot is another version's: {shim(spiderfoot)}: {again}" in text
+        assert f"warning: the module in SpiderFoot is from another version: {shim(spiderfoot)}: {again}" in text
         assert code == 3
     cli("install", "--spiderfoot", spiderfoot)
     assert cli("check")[0] == 0
@@ -206,7 +206,7 @@ def test_check_says_so_after_an_upgrade_to_one_that_is_not_supported(cli: Cli, t
     (spiderfoot / "sfscan.py").unlink()
     put(home / "webhooks.ini", SETTINGS)
     code, text = cli("check")
-    assert (code, f"warning: {spiderfoot} is not supported: it lacks sfscan.py, by which scans start" in text) == (
+    assert (code, f"warning: {spiderfoot} is not supported: it lacks sfscan.py, which starts scans" in text) == (
         3,
         True,
     )

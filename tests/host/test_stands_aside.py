@@ -85,14 +85,14 @@ def test_a_scan_says_that_the_modules_option_is_off(
     scanner.configure(f"[webhooks]\nenabled = true\ndefault_url = {team.receiver.url}\nsecret = {SECRET}\n")
     save_option(scanner, "enabled", "0")
     assert scanner.scan(modules=modules)[0] == 0
-    assert lines(scanner) == [(MODULE, "webhooks: off: by the module's option on SpiderFoot's settings page")]
+    assert lines(scanner) == [(MODULE, "webhooks: disabled: by the module's option on SpiderFoot's settings page")]
     assert team.got == []
 
 
 def test_a_scan_that_chooses_the_module_says_that_the_settings_have_it_off(scanner: Scanner) -> None:
     scanner.configure("[webhooks]\nenabled = false\n")
     assert scanner.scan(modules=("sfp_pageinfo", MODULE))[0] == 0
-    assert lines(scanner) == [(MODULE, "webhooks: off: enabled = false")]
+    assert lines(scanner) == [(MODULE, "webhooks: disabled: enabled = false")]
 
 
 def test_the_modules_option_names_a_file_in_the_data_folder(scanner: Scanner, new_team: Callable[..., Team]) -> None:
@@ -114,14 +114,14 @@ def test_a_host_whose_database_is_not_a_file_gets_one_line_and_no_secret(
     database: str, chosen: str, tmp_path: Path
 ) -> None:
     said = run_host(tmp_path, database, chosen)
-    why = "this SpiderFoot is not supported: its database is not a file, but a server such as PostgreSQL"
-    assert our_lines(said) == [f"WARNING {MODULE} SCAN1 webhooks: off: {why}"]
+    why = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
+    assert our_lines(said) == [f"WARNING {MODULE} SCAN1 webhooks: disabled: {why}"]
     assert ("watched: []" in said) == bool(chosen)
 
 
 def test_a_host_without_sfscan_gets_a_line_at_its_start_and_one_in_the_scan(tmp_path: Path) -> None:
     said = run_host(tmp_path, DSNS[0], MODULE, lacks_sfscan=True)
-    why = "webhooks: off: this SpiderFoot is not supported: it has no sfscan.py, by which scans start"
+    why = "webhooks: disabled: this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
     assert our_lines(said) == [f"WARNING {MODULE} - {why}", f"WARNING {MODULE} SCAN1 {why}"]
     assert "watched: []" in said
 

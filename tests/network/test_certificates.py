@@ -70,7 +70,7 @@ def test_a_key_of_a_kind_that_nobody_knows_is_told(client_identity: Identity, tm
     path = changed(tmp_path, client_identity.cert, P256, NO_CURVE)
     with pytest.raises(CertificateError) as caught:
         check_identity(path, client_identity.key, None, period(client_identity)[1])
-    assert str(caught.value).startswith(f"client_cert {path} holds a certificate that cannot be read: ")
+    assert str(caught.value).startswith(f"client_cert {path} has a certificate that cannot be read: ")
 
 
 def test_a_date_that_there_cannot_be_is_told(authority: Authority, tmp_path: Path) -> None:
@@ -80,4 +80,4 @@ def test_a_date_that_there_cannot_be_is_told(authority: Authority, tmp_path: Pat
     path = changed(tmp_path, identity.cert, date, b"99" * 6 + b"Z")
     with pytest.raises(CertificateError) as caught:
         check_identity(path, identity.key, None, end)
-    assert str(caught.value).startswith(f"client_cert {path} holds a certificate that cannot be read: ")
+    assert str(caught.value).startswith(f"client_cert {path} has a certificate that cannot be read: ")

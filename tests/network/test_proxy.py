@@ -271,10 +271,10 @@ def test_a_proxy_that_forwards_and_wants_other_credentials_holds_the_endpoint(
 @pytest.mark.parametrize(
     ("headers", "words"),
     [
-        (("Proxy-Authenticate: NTLM",), "wants NTLM authentication"),
-        (("Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM"), "wants Negotiate or NTLM authentication"),
-        (("Proxy-Authenticate: Negotiate,NTLM",), "wants Negotiate or NTLM authentication"),
-        (('Proxy-Authenticate: Digest realm="a, b", nonce="c", qop="auth"',), "wants Digest authentication"),
+        (("Proxy-Authenticate: NTLM",), "requires NTLM authentication"),
+        (("Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM"), "requires Negotiate or NTLM authentication"),
+        (("Proxy-Authenticate: Negotiate,NTLM",), "requires Negotiate or NTLM authentication"),
+        (('Proxy-Authenticate: Digest realm="a, b", nonce="c", qop="auth"',), "requires Digest authentication"),
         (("Proxy-Authenticate: NTLM", 'Proxy-Authenticate: BASIC realm="x"'), "USER:PASSWORD@HOST"),
         ((), "USER:PASSWORD@HOST"),
     ],

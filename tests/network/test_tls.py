@@ -68,7 +68,7 @@ def test_a_certificate_that_is_not_yet_valid_is_named_with_its_date(authority: A
 def test_a_wrong_password_names_key_and_option(authority: Authority) -> None:
     locked = authority.issue("locked", client=True, password=b"right")
     text = presented(locked, client_key_password=Secret("wrong"))
-    assert text.startswith(f"client_key {locked.key} cannot be loaded: client_key_password does not open it")
+    assert text.startswith(f"client_key {locked.key} cannot be loaded: client_key_password is wrong")
 
 
 def test_a_missing_password_names_key_and_option(authority: Authority) -> None:
@@ -84,7 +84,7 @@ def test_an_empty_password_is_a_missing_one(authority: Authority) -> None:
 
 def test_a_password_for_a_key_without_one_is_said(client_identity: Identity) -> None:
     text = presented(client_identity, client_key_password=Secret("needless"))
-    assert text == f"client_key {client_identity.key} is not encrypted; leave client_key_password away"
+    assert text == f"client_key {client_identity.key} is not encrypted; remove client_key_password"
 
 
 def test_no_message_shows_the_password(authority: Authority) -> None:
@@ -95,31 +95,31 @@ def test_no_message_shows_the_password(authority: Authority) -> None:
 def test_a_key_that_is_no_pem_is_named(client_identity: Identity, tmp_path: Path) -> None:
     path = rubbish(tmp_path)
     text = problem(client_cert=client_identity.cert, client_key=path)
-    assert text == f"client_key {path} cannot be loaded: it is no private key in PEM"
+    assert text == f"client_key {path} cannot be loaded: it is not a private key in PEM"
 
 
 def test_a_certificate_that_is_no_pem_is_named(client_identity: Identity, tmp_path: Path) -> None:
     path = rubbish(tmp_path)
     text = problem(client_cert=path, client_key=client_identity.key)
-    assert text.startswith(f'client_cert {path} holds no "-----BEGIN CERTIFICATE-----"')
+    assert text.startswith(f'client_cert {path} has no "-----BEGIN CERTIFICATE-----"')
 
 
 def test_a_certificate_cut_off_in_the_middle_is_named(client_identity: Identity, tmp_path: Path) -> None:
     path = tmp_path / "cut.pem"
     path.write_bytes(client_identity.cert.read_bytes()[:200])
     text = problem(client_cert=path, client_key=client_identity.key)
-    assert text.startswith(f"client_cert {path} holds a certificate that cannot be read")
+    assert text.startswith(f"client_cert {path} has a certificate that cannot be read")
 
 
 def test_a_certificate_without_its_key_in_the_same_file_is_said(client_identity: Identity) -> None:
     text = problem(client_cert=client_identity.cert)
-    assert text.startswith(f"client_cert {client_identity.cert} holds no private key")
+    assert text.startswith(f"client_cert {client_identity.cert} has no private key")
 
 
 def test_a_chain_in_the_wrong_order_is_said(authority: Authority, client_identity: Identity, tmp_path: Path) -> None:
     path = joined(tmp_path, authority.cert, client_identity.cert)
     text = problem(client_cert=path, client_key=client_identity.key)
-    assert text == f"client_cert {path}: our own certificate must stand first, then its issuers"
+    assert text == f"client_cert {path}: our own certificate must come first, then its issuers"
 
 
 @pytest.mark.parametrize("option", ["client_cert", "client_key", "ca_bundle"])
@@ -161,7 +161,7 @@ def test_an_encrypted_key_loads_with_its_password(authority: Authority) -> None:
 
 def test_a_bundle_that_is_no_pem_is_named(tmp_path: Path) -> None:
     path = rubbish(tmp_path)
-    assert problem(ca_bundle=path).startswith(f'ca_bundle {path} holds no "-----BEGIN CERTIFICATE-----"')
+    assert problem(ca_bundle=path).startswith(f'ca_bundle {path} has no "-----BEGIN CERTIFICATE-----"')
 
 
 def test_a_name_that_no_file_can_have_is_named() -> None:

@@ -78,7 +78,7 @@ def test_what_stands_in_a_deleted_log_is_saved(
     put(outbox, TEAM, start=100)
     assert (outbox.tallies()["waiting"], sound(outbox)) == (21, True)
     assert outbox.generation() == 1
-    assert "was deleted while it was in use; what it held was saved, and 20 deliveries wait" in caplog.text
+    assert "was deleted while in use; its content was saved, and 20 deliveries are waiting" in caplog.text
 
 
 @pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm"), ("-shm",)])
@@ -140,7 +140,7 @@ def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, cap
     subprocess.run([sys.executable, "-c", other, str(outbox.path)], check=True)
     put(outbox, TEAM, start=901)
     assert (outbox.tallies()["waiting"], sound(outbox)) == (2, True)
-    assert "others began a new one; 19 deliveries are lost" in caplog.text
+    assert "another process created a new one; 19 deliveries are lost" in caplog.text
 
 
 def test_threads_that_find_it_at_once_save_it_once(outbox: Outbox, others: Callable[[], Outbox]) -> None:

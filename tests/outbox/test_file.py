@@ -65,7 +65,7 @@ def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_pat
         corrupt.tallies()
     assert str(caught.value) == (
         f"outbox {corrupt.path} was corrupt: file is not a database; it was set aside as {aside(tmp_path)[0]},"
-        " and a new one is begun"
+        " and a new one was created"
     )
 
 
@@ -122,12 +122,12 @@ def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_pat
 def test_who_only_looks_leaves_a_corrupt_file_as_it_is(corrupt: Outbox, cli: Callable[..., Result]) -> None:
     for command in (("deliveries",), ("dead", "list"), ("show", "abcdef")):
         told = cli(*command)
-        assert (told.code, "is corrupt (file is not a database), and is left as it is" in told.err) == (1, True)
+        assert (told.code, "is corrupt (file is not a database) and was not changed" in told.err) == (1, True)
     assert corrupt.path.read_bytes() == RUBBISH
 
 
 def test_a_new_one_is_there_when_it_is_said_that_it_is_begun(corrupt: Outbox) -> None:
-    with pytest.raises(OutboxError, match="and a new one is begun"):
+    with pytest.raises(OutboxError, match="and a new one was created"):
         corrupt.tallies()
     with closing(sqlite3.connect(corrupt.path)) as connection:
         assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (0,)
@@ -276,7 +276,7 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     listed = cli("deliveries", "--folder", str(small_disk), "--json")
     assert (listed.code, len(listed.objects)) == (0, number)
-    assert ("webhooks.db-wal, with the latest changes, cannot be read, since the file system" in caplog.text) is said
+    assert ("webhooks.db-wal, with the latest changes, cannot be read (the file system" in caplog.text) is said
 
 
 # --- full, as configured

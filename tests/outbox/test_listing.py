@@ -249,7 +249,11 @@ def test_a_beginning_may_be_shared_with_one_of_another_state(outbox: Outbox, rec
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("beef", 'no delivery has an id that begins with "beef"'), ("", "too short"), ("abc", "too short")],
+    [
+        ("beef", 'no delivery, nor the event of one, has an id that starts with "beef"'),
+        ("", "too short"),
+        ("abc", "too short"),
+    ],
 )
 def test_what_is_no_id_is_told(records: Records, text: str, words: str) -> None:
     with pytest.raises(SelectionError, match=words):

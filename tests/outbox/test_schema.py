@@ -58,7 +58,7 @@ def test_a_file_of_a_newer_version_is_named_with_both_versions(tmp_path: Path) -
     with pytest.raises(OutboxError) as caught:
         Outbox(path).tallies()
     assert str(caught.value).startswith(
-        f"outbox {path} was made by a newer sfwebhooks (schema {VERSION + 1}, known here: {VERSION})"
+        f"outbox {path} was created by a newer sfwebhooks (schema {VERSION + 1}, known here: {VERSION})"
     )
 
 

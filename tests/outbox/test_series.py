@@ -200,8 +200,8 @@ def test_after_a_power_loss_numbers_begin_at_one_in_a_new_series(
     assert numbers(again) == [(first, 1), (first, 2), (second, 1), (second, 2)]
     (line,) = caplog.messages
     assert line == (
-        f"webhooks: outbox {path}: the machine stopped while it was open, and may have lost what was accepted last;"
-        " messages are numbered from 1 again, in a new series"
+        f"webhooks: outbox {path}: the machine stopped while it was open, and the last accepted events may be lost;"
+        " messages are numbered from 1 again in a new series"
     )
 
 
@@ -219,7 +219,7 @@ def test_a_file_that_is_older_than_what_was_sent_from_it_begins_a_new_series(
     again = opened()
     put(again, 3)
     assert numbers(again) == [(series(again)[0], 1), (series(again)[1], 1)]
-    assert "a backup that was put back" in caplog.text
+    assert "a restored backup" in caplog.text
 
 
 def test_a_file_of_before_the_last_series_begins_another_one(opened: Callable[..., Outbox], path: Path) -> None:

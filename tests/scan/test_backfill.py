@@ -436,7 +436,7 @@ def test_a_scan_that_runs_is_refused(setup: Setup, backfill: Callable[..., Resul
     result = backfill("late")
     lock.release()
     assert (result.code, setup.late.got) == (1, [])
-    assert result.err == f"sfwebhooks: scan {ID} still runs: what it finds is told as it is found\n"
+    assert result.err == f"sfwebhooks: scan {ID} is still running: its findings are sent as they are found\n"
 
 
 def test_a_scan_that_is_backfilled_by_somebody_else_is_refused(setup: Setup, backfill: Callable[..., Result]) -> None:
@@ -461,7 +461,10 @@ def test_while_the_events_of_an_endpoint_are_not_known_a_dead_scan_waits(
     with (setup.folder / "webhooks.ini").open("a") as file:
         file.write("[webhooks.wrong]\nurl = https://wrong.example/\nevents = nonsense\n")
     result = backfill("team")
-    assert (result.code, f"the end of scan {ID} is not told yet; sfwebhooks drain says why" in result.err) == (1, True)
+    assert (result.code, f"the end of scan {ID} is not reported yet; sfwebhooks drain says why" in result.err) == (
+        1,
+        True,
+    )
 
 
 def test_of_a_scan_without_webhooks_somebody_must_say_that_it_is_dead(
@@ -471,9 +474,7 @@ def test_of_a_scan_without_webhooks_somebody_must_say_that_it_is_dead(
         connection.execute("UPDATE tbl_scan_instance SET status = 'RUNNING', ended = 0")
     refused = backfill("team")
     assert (refused.code, setup.team.got) == (1, [])
-    assert (
-        f"SpiderFoot says that scan {ID} is RUNNING; if its process is gone for good, say so with --dead" in refused.err
-    )
+    assert f"SpiderFoot says that scan {ID} is RUNNING; if its process is gone for good, add --dead" in refused.err
     assert backfill("team", "--dead").code == 0
     assert "scan_failed" in [received.message["event_type"] for received in setup.team.got]
 
@@ -495,8 +496,8 @@ def test_a_scan_without_webhooks_waits_for_its_correlations(setup: Setup, backfi
     log(setup, f"Running 37 correlation rules on scan {ID}.")
     refused = backfill("team")
     assert (refused.code, setup.team.got) == (1, [])
-    assert f"scan {ID} has just finished, and SpiderFoot may still look for its correlations" in refused.err
-    assert "at the latest 10 minutes after its end, or say with --dead that" in refused.err
+    assert f"scan {ID} has just finished, and SpiderFoot may still be looking for correlations" in refused.err
+    assert "10 minutes after its end at the latest), or add --dead if" in refused.err
     log(setup, f"Scan [{ID}] completed.")
     assert (backfill("team").code, len(setup.team.got)) == (0, 15)
 

@@ -177,7 +177,7 @@ def test_what_is_found_while_the_outbox_is_locked_waits_in_memory(
     team.wait_for(1)
     lock = Lock(tmp_path)
     scan.find(5)
-    said.wait_for("events wait in memory")
+    said.wait_for("events are buffered in memory")
     lock.free()
     said.wait_for("the outbox can be written again")
     scan.finish()
@@ -229,7 +229,7 @@ def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
     team.wait_for(1)
     lock = Lock(tmp_path)
     scan.find(1)
-    said.wait_for("events wait in memory")
+    said.wait_for("events are buffered in memory")
     fail()
     lock.free()
     scan.finish()
@@ -241,7 +241,7 @@ def test_that_it_was_locked_is_told(host: Callable[..., Host], team: Team, tmp_p
     team.wait_for(1)
     lock = Lock(tmp_path)
     scan.find(1)
-    said.wait_for("events wait in memory")
+    said.wait_for("events are buffered in memory")
     lock.free()
     said.wait_for("the outbox can be written again")
     scan.finish()
@@ -289,7 +289,7 @@ def test_what_has_no_room_in_memory_comes_from_the_hosts_database(
     scan.find(10)
     lock.free()
     line = said.wait_for("the outbox can be written again")
-    assert "7 events come late, from SpiderFoot's database" in line
+    assert "7 events will be sent later, from SpiderFoot's database" in line
     scan.finish()
     assert found(team) == expected(scan)
 
@@ -327,7 +327,7 @@ def test_progress_waits_for_the_beginning_while_the_outbox_is_locked(
     Outbox(tmp_path / FILE, accepting=True).accept([], NOW)
     lock = Lock(tmp_path)
     scan = host(progress_interval="0.001s")
-    said.wait_for("events wait in memory")
+    said.wait_for("events are buffered in memory")
     lock.free()
     wait_for_progress(team)
     scan.finish()
@@ -465,7 +465,7 @@ def test_what_a_full_outbox_refused_is_counted_once_and_said(
     scan.find(30, data="x" * 50_000)
     scan.finish()
     refused = Outbox(tmp_path / FILE).withheld(scan.run.scan.id)["team"]["outbox_full"]
-    assert said.wait_for(f"{refused} not taken since the outbox was full")
+    assert said.wait_for(f"{refused} refused because the outbox was full")
     assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
     receipt = receipt_of(team)
     assert (receipt["withheld"], receipt["withheld_by_reason"]) == (refused, {"outbox_full": refused})
@@ -499,9 +499,9 @@ def test_a_finding_that_cannot_be_written_is_counted_and_holds_nobody_up(
     assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
     assert_proven(team)
     assert receipt_of(team)["withheld_by_reason"] == {"unwritable": 1}
-    assert len(said.of("cannot be written: ")) == 1
+    assert len(said.of("cannot be stored: ")) == 1
     assert said.of("delivered, ") == [
-        "webhooks: 6 delivered, 0 waiting, 0 dead, 1 not taken since they cannot be written"
+        "webhooks: 6 delivered, 0 waiting, 0 dead, 1 not accepted because they cannot be stored"
     ]
 
 
@@ -523,7 +523,9 @@ def test_a_scan_whose_outbox_stays_locked_is_told_by_the_next_process(
     lock = Lock(tmp_path)
     scan.find(2)
     scan.finish(ago=HOST_PATIENCE_SECONDS)
-    assert "(2 events), is told later" in said.wait_for("the end of this scan")
+    assert "and 2 events could not be stored; they will be sent by the next process" in said.wait_for(
+        "the end of this scan"
+    )
     lock.free()
     assert sql(Outbox(tmp_path / FILE), "SELECT id FROM scan WHERE ended IS NULL") == [(scan.run.scan.id,)]
 
@@ -554,7 +556,7 @@ def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
 ) -> None:
     scan = host()
     (tmp_path / FILE).with_suffix(LOCKS).rename(tmp_path / "removed")  # at once: its keeper writes there
-    said.wait_for("the file of this scan's lock was removed")
+    said.wait_for("the lock file of this running scan was removed")
     with closing(Outbox(tmp_path / FILE)) as other:
         assert tell_orphans(other, scan.run.settings) == 0
     scan.finish()

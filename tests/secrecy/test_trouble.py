@@ -84,7 +84,7 @@ def test_a_sending_thread_meets_a_bug(
     endpoint = bug(plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1")).endpoints[0])
     put(outbox, endpoint)
     dispatch(endpoint).wake()
-    until(lambda: witness.has_seen("met a bug"))
+    until(lambda: witness.has_seen("bug in the sending thread"))
     assert witness.has_seen("Traceback")
 
 
