@@ -163,7 +163,7 @@ def test_a_spiderfoot_that_is_gone_has_no_data_folder_and_can_be_forgotten(
     put(home / "webhooks.ini", SETTINGS)
     assert cli("check")[0] == 3
     code, text = cli("uninstall", "--spiderfoot", gone)
-    assert (code, text) == (0, f"{gone} is no SpiderFoot any more; it is forgotten.")
+    assert (code, text) == (0, f"{gone} is no longer a SpiderFoot; it was removed from the list of installations.")
     assert (cli("check")[0], list(home.iterdir())) == (0, [home / "webhooks.ini"])
     assert cli("uninstall", "--spiderfoot", gone)[0] == 1
 

@@ -308,7 +308,7 @@ def test_without_again_the_dead_are_left_alone_and_named(setup: Setup, backfill:
         connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'scan_completed'")
     result = backfill("team")
     assert (result.code, len(of_scan(setup.team))) == (0, 15)
-    assert f"The dead ones: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
+    assert f"Dead letters: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
 
 
 def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
@@ -417,7 +417,7 @@ def test_an_unknown_scan_is_refused_with_the_nearest_one(setup: Setup, backfill:
 def test_an_unknown_endpoint_is_refused_with_the_nearest_one(backfill: Callable[..., Result]) -> None:
     result = backfill("taem")
     assert result.code == 1
-    assert 'no endpoint is called "taem"; there are: team, late. Did you mean "team"?' in result.err
+    assert 'there is no endpoint "taem"; there are: team, late. Did you mean "team"?' in result.err
 
 
 def test_without_spiderfoots_database_that_is_said(setup: Setup, backfill: Callable[..., Result]) -> None:
