@@ -157,7 +157,7 @@ def test_a_certificate_that_is_not_verified_is_warned_of_in_our_words_only(
 ) -> None:
     configure(section("team", receive(tls=https).url, verify_tls="false"))
     done = command("test", "--folder", str(tmp_path)).communicate(timeout=PATIENCE)
-    assert ("taken, http_200" in done[0], done[1]) == (True, "")
+    assert ("delivered, http_200" in done[0], done[1]) == (True, "")
 
 
 def test_a_full_disk_has_another_cure_than_a_lock() -> None:
@@ -441,7 +441,7 @@ def test_check_names_deliveries_for_an_endpoint_that_the_settings_do_not_have(
     fill(1, "old")
     result = cli("check")
     assert ": the settings have no such endpoint: sfwebhooks move --endpoint old --to NAME" in result.out
-    assert (result.code, result.out.endswith("this needs a look: old.")) == (3, True)
+    assert (result.code, result.out.endswith("these need attention: old.")) == (3, True)
 
 
 def test_check_lists_endpoints_that_are_off(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
@@ -477,7 +477,7 @@ def test_check_looks_for_the_module_where_it_is_told_to(
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
     result = cli("check", "--spiderfoot", spiderfoot)
-    assert (result.code, result.out.endswith("this needs a look: the module.")) == (3, True)
+    assert (result.code, result.out.endswith("these need attention: the module.")) == (3, True)
     cli("install", "--spiderfoot", spiderfoot)
     result = cli("check", "--spiderfoot", spiderfoot)
     assert (result.code, f"The module is in SpiderFoot: {shim(spiderfoot)}" in result.out) == (0, True)
@@ -1312,7 +1312,7 @@ def test_a_test_message_that_is_not_taken_says_why(
     team.answer = 404
     configure(section("team", team.url))
     result = cli("test")
-    assert (result.code, "not taken, http_404" in result.out) == (1, True)
+    assert (result.code, "not delivered, http_404" in result.out) == (1, True)
     assert "what helps: correct the path in url" in result.out
 
 
@@ -1323,7 +1323,7 @@ def test_a_test_says_where_a_redirect_points(
     configure(section("team", receiver.url))
     result = cli("test")
     assert (result.code, "hidden" in result.out) == (1, False)
-    assert 'not taken, http_302, it said "Location: https://login.example.test" (redirects' in " ".join(
+    assert 'not delivered, http_302, it said "Location: https://login.example.test" (redirects' in " ".join(
         result.out.split()
     )
 
@@ -1333,7 +1333,7 @@ def test_a_test_shows_the_title_of_a_page(
 ) -> None:
     page = b"<html>\n<head><title>502 Bad\n Gateway</title></head><body>...</body></html>"
     configure(section("team", hostile(answering(reply(502, body=page))).url))
-    assert 'not taken, http_502, it said "502 Bad Gateway", ' in " ".join(cli("test").out.split())
+    assert 'not delivered, http_502, it said "502 Bad Gateway", ' in " ".join(cli("test").out.split())
 
 
 def test_a_test_message_leaves_no_trace_in_the_outbox(

@@ -257,7 +257,7 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
     put(outbox, 1)
     send(outbox, State.DEAD)
     result = cli("dead", "drop", "--all")
-    assert "0 deliveries dropped. 1 delivery left: the end of their scan is not told yet" in result.words
+    assert "0 deliveries dropped. 1 delivery left: the end of their scan is not reported yet" in result.words
     assert len(all_of(outbox)) == 1
 
 
@@ -266,7 +266,7 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
 
 def test_what_waits_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("drop", "--endpoint", "team", "--state", "waiting")
-    assert result.words.startswith("1 delivery dropped: it is a dead letter now. sfwebhooks dead replay sends")
+    assert result.words.startswith("1 delivery dropped, now a dead letter: sfwebhooks dead replay sends")
     dropped = Records(filled.path).find(an_id(4))
     assert (result.code, dropped.state, dropped.reason) == (0, State.DEAD, "dropped")
     assert cli("dead", "replay", an_id(4)).code == 0

@@ -79,13 +79,15 @@ def test_it_says_for_whom_it_was_accepted_and_who_delivers_it(cli: Callable[...,
     )
     configure(tmp_path, "events = all\nsoc.url = http://127.0.0.1:9/soc\nnew.url = http://127.0.0.1:9/new\n")
     later = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT), "--id", "1")
-    assert later.out == f"event {identity} accepted for 1 endpoint (soc, new), for 1 of them; {delivers}\n"
+    assert (
+        later.out == f"event {identity} accepted for 1 endpoint (soc, new), for 1 of them already before; {delivers}\n"
+    )
 
 
 def test_that_nobody_wants_it_is_said_and_no_failure(cli: Callable[..., Result], tmp_path: Path) -> None:
     configure(tmp_path, "team.url = http://127.0.0.1:9/team\n")
     said = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT))
-    assert (said.code, said.out.startswith("No endpoint subscribes to cti_report_generated: nothing is kept.")) == (
+    assert (said.code, said.out.startswith("No endpoint subscribes to cti_report_generated; nothing was stored.")) == (
         0,
         True,
     )

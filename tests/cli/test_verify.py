@@ -529,7 +529,7 @@ def test_the_time_can_be_given_in_two_forms(verify: Callable[..., Any], now: str
         (["--now", "yesterday"], "accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)"),
         (["--now", "9" * 400], "accepted: epoch seconds"),
         (["--line", "abc"], "accepted: a line number, or -1 for the last line"),
-        (["--line", "0"], "accepted: the number of a line"),
+        (["--line", "0"], "accepted: a line number"),
     ],
 )
 def test_what_cannot_be_read_is_wrong_usage(
@@ -552,9 +552,9 @@ def test_where_the_time_that_is_given_decides_nothing_that_is_said(verify: Calla
 @pytest.mark.parametrize(
     ("content", "secrets", "arguments", "said"),
     [
-        (None, [TEXT], [], "name a FILE, or --header and --body"),
-        (None, [TEXT], ["--header", "a: b"], "name a FILE, or --header and --body"),
-        ("a: b", [TEXT], ["--body", "x"], "name a FILE, or --header and --body"),
+        (None, [TEXT], [], "give a FILE, or --header and --body"),
+        (None, [TEXT], ["--header", "a: b"], "give a FILE, or --header and --body"),
+        ("a: b", [TEXT], ["--body", "x"], "give a FILE, or --header and --body"),
         (None, [TEXT], ["--header", "hidden-token", "--body", __file__], '--header: header 1 is not "Name: value"'),
         (None, [TEXT], ["/nowhere"], "/nowhere: cannot be read: No such file"),
         (None, [TEXT], ["nul\0byte"], "cannot be read"),

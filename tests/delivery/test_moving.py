@@ -210,7 +210,7 @@ def test_a_dry_run_moves_nothing(cli: Callable[..., Result], outbox: Outbox, rec
     [
         (["--endpoint", "old", "--to", "nowhere"], 'there is no endpoint "nowhere"; there are: new, some'),
         (["--endpoint", "new", "--to", "new"], "--endpoint and --to name the same endpoint, new"),
-        (["--endpoint", "odl", "--to", "new"], 'never had anything for an endpoint "odl"'),
+        (["--endpoint", "odl", "--to", "new"], 'has no deliveries for an endpoint "odl"'),
         (["--all", "--to", "new"], "--endpoint NAME is required: the endpoint whose deliveries are moved"),
         (["--endpoint", "new", "--to", "some"], "no waiting delivery matches the filters"),
     ],
