@@ -242,7 +242,7 @@ def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> Non
         ("finding.high", {**FINDING, "severity": "urgent"}, None, r'data.severity is "urgent"; right: high \('),
         ("finding.critical", FINDING, "high", "severity is high; right for finding.critical: critical$"),
         ("high_risk_event", FINDING, "high", "severity is high, but data.severity is critical; right: the same"),
-        ("high_risk_event", {"title": "x"}, None, "data.severity is missing; right: critical, high "),
+        ("high_risk_event", {"title": "x"}, None, "data.severity is missing; accepted: critical, high "),
     ],
 )
 def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, told: str) -> None:
@@ -263,7 +263,11 @@ def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, 
         ("cti_report_generated", None, "data is not a JSON object"),
         ("cti_report_generated", {**REPORT, "text": "x" * 5_000_000}, "data has 5,0.* bytes as JSON; right: 1,048,576"),
         ("cti_report_generated", {**REPORT, "score": float("nan")}, "data.score is nan"),
-        ("cti_report_generated", {"report_id": 7}, "data.report_id is 7; .*\n.*data.title is missing; right: a string"),
+        (
+            "cti_report_generated",
+            {"report_id": 7},
+            "data.report_id is 7; .*\n.*data.title is missing; accepted: a string",
+        ),
         ("multi_scan_completed", {"scan_ids": ["\x1b[2J", 1]}, r"data.scan_ids\[1\] is 1; right: a string"),
     ],
 )

@@ -1,8 +1,8 @@
-"""The catalogue of event types: every name that can be subscribed to, its dotted alias, what it means, who sends it,
-and what stands in its `data`. The commands, `endpoints` and the documentation read it from here.
+"""The catalogue of event types: every name that can be subscribed to, its dotted alias, meaning, sender, and the fields
+of its `data`. The commands, `endpoints` and the documentation read it from here.
 
-`scan`, `findings` and `correlations` hold the fields of what a scan sends, `alerts` those of what sfwebhooks reports
-of itself and of failing modules, `emitted` those of what other tools send.
+`scan`, `findings` and `correlations` hold the fields of a scan's events, `alerts` those of alerts on sfwebhooks itself
+and on failing modules, `emitted` those of other tools' events.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SCHEMA = 1
 
 
 class Origin(Enum):
-    """Who sends events of a type; the value says it to people."""
+    """Who sends events of a type; the value is its description."""
 
-    #: sfwebhooks in a scan; the end of one whose process died is told by the next process that looks
+    #: sfwebhooks in a scan; if the scan's process died, the next process that checks reports its end
     SCAN = "the scan"
-    #: sfwebhooks of itself, in whatever process sends
-    ENGINE = "sfwebhooks; whatever process delivers: a scan, drain, run"
-    #: other tools, for what SpiderFoot itself does not do
+    #: sfwebhooks on itself, in any process that delivers
+    ENGINE = "sfwebhooks; any process that delivers: a scan, drain, run"
+    #: other tools, for work that SpiderFoot itself does not do
     EMIT = "sfwebhooks emit; other tools use it, or emit() in Python"
 
 
@@ -47,7 +47,7 @@ class EventType:
 
     @property
     def by_others(self) -> tuple[Field, ...]:
-        """Keys of `data` where another tool tells it with `sfwebhooks emit`; empty: it cannot be told so."""
+        """Keys of `data` if another tool reports it with `sfwebhooks emit`; empty: not accepted from other tools."""
         if self.sender is Origin.EMIT:
             return self.fields
         labels = tuple(severity.label for severity in reversed(self.severities))
@@ -68,8 +68,8 @@ _INFO, _LOW, _MEDIUM, _HIGH, _CRITICAL = ((severity,) for severity in Severity)
 _EMIT = Origin.EMIT
 
 EVENT_TYPES = (
-    EventType("scan_started", "scan.started", "A scan has begun.", scan.STARTED, _INFO),
-    EventType("scan_progress", "scan.progress", "A running scan tells how far it is.", scan.PROGRESS, _INFO),
+    EventType("scan_started", "scan.started", "A scan has started.", scan.STARTED, _INFO),
+    EventType("scan_progress", "scan.progress", "Progress of a running scan.", scan.PROGRESS, _INFO),
     EventType("scan_completed", "scan.completed", "A scan has finished.", scan.COMPLETED, _INFO),
     EventType(
         "scan_failed",
@@ -78,7 +78,7 @@ EVENT_TYPES = (
         scan.FAILED,
         _MEDIUM,
     ),
-    EventType("scan_aborted", "scan.aborted", "A scan was stopped by somebody.", scan.ABORTED, _LOW),
+    EventType("scan_aborted", "scan.aborted", "A scan was stopped by a user.", scan.ABORTED, _LOW),
     EventType(
         "finding.critical", "finding.critical", "A finding of exactly critical severity.", findings.CRITICAL, _CRITICAL
     ),
@@ -92,17 +92,17 @@ EVENT_TYPES = (
     ),
     EventType("medium_risk_event", "finding.medium", "A finding of medium severity.", findings.MEDIUM, _MEDIUM),
     EventType("low_risk_event", "finding.low", "A finding of low severity.", findings.LOW, _LOW),
-    EventType("info_event", "finding.info", "A plain fact about the target.", findings.INFO, _INFO),
+    EventType("info_event", "finding.info", "An informational finding.", findings.INFO, _INFO),
     EventType(
         "vulnerability_found",
         "finding.vulnerability",
-        "A vulnerability of the target became known.",
+        "A vulnerability of the target was found.",
         findings.VULNERABILITY,
     ),
     EventType(
         "malware_detected",
         "finding.malware",
-        "Malware or another threat is linked with the target.",
+        "Malware or another threat is linked to the target.",
         findings.MALWARE,
     ),
     EventType("correlation_found", "correlation.found", "A rule of the scanner matched.", correlations.FOUND),
@@ -116,7 +116,7 @@ EVENT_TYPES = (
     EventType(
         "cti_report_generated",
         "cti_report.generated",
-        "A threat intelligence report was made.",
+        "A threat intelligence report was generated.",
         emitted.REPORT,
         sender=_EMIT,
     ),
@@ -131,7 +131,7 @@ EVENT_TYPES = (
     EventType(
         "system_alert",
         "system.alert",
-        "Something about the webhooks themselves needs a look.",
+        "The webhooks themselves need attention.",
         alerts.ALERT,
         _INFO + _MEDIUM + _HIGH,
         Origin.ENGINE,
@@ -139,7 +139,7 @@ EVENT_TYPES = (
     EventType(
         "resource_warning",
         "resource.warning",
-        "The outbox fills or could not be written, or deliveries wait for long.",
+        "The outbox is filling up or could not be written, or deliveries have been waiting for long.",
         alerts.RESOURCE,
         _MEDIUM + _HIGH,
         Origin.ENGINE,
@@ -154,21 +154,21 @@ EVENT_TYPES = (
     EventType(
         "remediation.started",
         "remediation.started",
-        "The mending of a finding has begun.",
+        "Remediation of a finding has started.",
         emitted.REMEDIATION_STARTED,
         sender=_EMIT,
     ),
     EventType(
         "remediation.completed",
         "remediation.completed",
-        "A finding was mended.",
+        "A finding was fixed.",
         emitted.REMEDIATION_COMPLETED,
         sender=_EMIT,
     ),
     EventType(
         "hephaestus.phase_completed",
         "hephaestus.phase_completed",
-        "A phase of a Hephaestus analysis is done.",
+        "A phase of a Hephaestus analysis is complete.",
         emitted.PHASE,
         sender=_EMIT,
     ),

@@ -1,4 +1,4 @@
-"""What `data` holds in what we tell of ourselves, key by key as `alerts` builds it, and of the scanner's modules."""
+"""The fields of `data` in alerts on sfwebhooks itself, as `alerts` builds them, and on the scanner's modules."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ALERT = (
         " test.",
         "endpoint_failing",
     ),
-    Field("endpoint", "string", "The endpoint that it is about, or the first of several.", "siem_system"),
-    Field("endpoints", "array", "All of them.", when="it is about several endpoints", of="string"),
+    Field("endpoint", "string", "The endpoint it is about, or the first of several.", "siem_system"),
+    Field("endpoints", "array", "All endpoints it is about.", when="there are several", of="string"),
     Field(
         "message",
         "string",
-        "The same for people.",
+        "The same in words.",
         "Endpoint siem_system (https://siem.acme.test) is failing; deliveries are kept and probes continue (http_503).",
     ),
     Field(
@@ -27,32 +27,32 @@ ALERT = (
         "http_503",
         when="it is about an endpoint's health or dead deliveries",
     ),
-    Field("number", "integer", "How many deliveries are dead.", when="it is about dead deliveries"),
+    Field("number", "integer", "Number of dead deliveries.", when="it is about dead deliveries"),
     Field(
         "since",
         "string",
-        "Since when it is so (RFC 3339, UTC).",
+        "Start of this state (RFC 3339, UTC).",
         "2026-11-20T09:40:00.000Z",
         when="it is about an endpoint's health",
     ),
-    Field("ends", "string", "When the certificate ends (RFC 3339, UTC).", when="it is about a certificate"),
+    Field("ends", "string", "When the certificate expires (RFC 3339, UTC).", when="it is about a certificate"),
 )
 RESOURCE = (
-    *only(SCAN, "it is noticed by a scan"),
+    *only(SCAN, "a scan noticed it"),
     Field(
         "resource",
         "string",
-        "outbox_size; disk: the outbox could not be written for a while; or queue_age: the oldest delivery that waits.",
+        "outbox_size; disk: the outbox could not be written for a while; or queue_age: the oldest waiting delivery.",
         "outbox_size",
     ),
-    Field("endpoint", "string", "The endpoint that it waits for.", when="the resource is queue_age"),
-    Field("value", "number", "How much it is.", 360.2),
-    Field("limit", "number", "How much it may be.", 512),
+    Field("endpoint", "string", "The delivery's endpoint.", when="the resource is queue_age"),
+    Field("value", "number", "The measured value.", 360.2),
+    Field("limit", "number", "The limit.", 512),
     Field("unit", "string", "MB or s.", "MB"),
     Field(
         "message",
         "string",
-        "The same for people.",
+        "The same in words.",
         "The outbox is 70 % full: plain facts are refused from now on (outbox_full).",
     ),
 )
@@ -62,7 +62,7 @@ MODULE_ERROR = (
     Field(
         "modules",
         "array",
-        "The same as a list; or, in one event at the scan's end, all modules without a setting that they need.",
+        "The same as a list; or, in one event at the scan's end, all modules that lack a required setting.",
         ["sfp_shodan"],
         of="string",
     ),
@@ -70,7 +70,7 @@ MODULE_ERROR = (
     Field(
         "error",
         "string",
-        "The exception's text, or what the module logged, without secrets; or what is missing.",
+        "The text of the exception or the module's log line, without secrets; or the missing settings.",
         "'data'",
     ),
 )

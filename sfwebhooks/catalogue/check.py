@@ -1,6 +1,6 @@
-"""Data and a table of fields come in, what is wrong with the data goes out: the same judgement as the JSON Schema's.
+"""Data and a table of fields come in, the mistakes in the data go out: the same verdict as that of the JSON Schema.
 
-That schema is for receivers, who have a validator. Ours would pull in a compiled package, for a handful of rules.
+That schema is for receivers, which have a validator. One here would add a compiled package for a handful of rules.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ SHOWN = 40
 
 
 def mistakes(data: Mapping[str, Any], fields: tuple[Field, ...], place: str = "data") -> Iterator[str]:
-    """Yield what is wrong with an object: where, what is there, and what would be right. Unknown keys are fine."""
+    """Yield the mistakes in an object: where, the value, and what is accepted. Unknown keys are fine."""
     for field in fields:
         where = f"{place}.{field.name}"
         if field.name in data:
             yield from _value(data[field.name], field, where)
         elif field.is_lacking_in(data):
-            yield f"{where} is missing; right: {_right(field)}"
+            yield f"{where} is missing; accepted: {_right(field)}"
 
 
 def _value(value: Any, field: Field, where: str) -> Iterator[str]:
     if value is None and field.nullable:
         return
     if not has_type(value, field.type) or (field.choices and value not in field.choices):
-        yield f"{where} is {_shown(value)}; right: {_right(field)}"
+        yield f"{where} is {_shown(value)}; accepted: {_right(field)}"
     elif field.type == "array":
         for number, item in enumerate(value):
             yield from _part(item, field, f"{where}[{number}]")
@@ -41,15 +41,15 @@ def _value(value: Any, field: Field, where: str) -> Iterator[str]:
 
 
 def _part(value: Any, field: Field, where: str) -> Iterator[str]:
-    """Yield what is wrong with an item of an array, or a value of an object that can have any key."""
+    """Yield the mistakes in an item of an array, or in a value of an object that can have any key."""
     if not has_type(value, field.of):
-        yield f"{where} is {_shown(value)}; right: {WORDS.get(field.of, f'a {field.of}')}"
+        yield f"{where} is {_shown(value)}; accepted: {WORDS.get(field.of, f'a {field.of}')}"
     elif field.parts:
         yield from mistakes(value, field.parts, where)
 
 
 def has_type(value: Any, json_type: str) -> bool:
-    """Say whether a value is of a JSON type; 2.0 is an integer, as in JSON Schema (2020-12, section 4.2.3)."""
+    """Return whether a value is of a JSON type; 2.0 is an integer, as in JSON Schema (2020-12, section 4.2.3)."""
     if isinstance(value, bool) or value is None:
         return json_type == "boolean" and value is not None
     if json_type == "integer":
@@ -65,7 +65,7 @@ def _right(field: Field) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a wrong value in few words."""
+    """Return a short form of a wrong value."""
     if isinstance(value, str):
         return f'"{value}"' if len(value) <= SHOWN else f"a string of {len(value)} characters"
     if isinstance(value, (list, dict)):

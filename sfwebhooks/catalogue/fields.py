@@ -16,7 +16,7 @@ class Field:
     type: str
     #: one sentence for people
     meaning: str
-    #: its value in the example; None: the example goes without it
+    #: its value in the example; None: not in the example
     example: Any = None
     #: the condition on which it is there; empty: always
     when: str = ""
@@ -26,11 +26,11 @@ class Field:
     parts: tuple[Field, ...] = ()
     #: the texts that it can be; empty: any
     choices: tuple[str, ...] = ()
-    #: whether `emission` adds it where another tool does not say it
+    #: whether `emission` adds it if another tool does not provide it
     added: bool = False
-    #: another key that says the same: without that one, and without a value of its own, it cannot be added
+    #: another key with the same meaning: if neither is given, it cannot be added
     instead: str = ""
-    #: whether it can be null: a receiver reads it, and nobody knows it
+    #: whether it can be null: a receiver reads it, but the value is unknown
     nullable: bool = False
 
     @property
@@ -40,11 +40,11 @@ class Field:
 
     @property
     def types(self) -> str | list[str]:
-        """Its JSON types, as JSON Schema has them."""
+        """Its JSON types, in the form of JSON Schema."""
         return [self.type, "null"] if self.nullable else self.type
 
     def is_lacking_in(self, data: Mapping[str, Any]) -> bool:
-        """Whether an event cannot be made of these data of another tool, for lack of this key."""
+        """Whether another tool's data cannot become an event because this key is missing."""
         added = self.added and (not self.instead or self.instead in data)
         return self.required and not added and self.name not in data
 
@@ -55,19 +55,19 @@ def vary(fields: tuple[Field, ...], **examples: Any) -> tuple[Field, ...]:
 
 
 def choose(fields: tuple[Field, ...], **choices: tuple[str, ...]) -> tuple[Field, ...]:
-    """Return fields that can be fewer texts; an empty tuple leaves one as it is."""
+    """Return fields limited to fewer texts; an empty tuple leaves a field unchanged."""
     return tuple(replace(each, choices=choices.get(each.name) or each.choices) for each in fields)
 
 
 def only(fields: tuple[Field, ...], when: str) -> tuple[Field, ...]:
-    """Return fields that are there on a condition; an empty one means always."""
+    """Return fields that are present on a condition; an empty one means always."""
     return tuple(replace(each, when=when) for each in fields)
 
 
-#: which scan it is about, in every event of one
+#: identifies the scan, in every event of one
 SCAN = (
     Field("scan_id", "string", "The scanner's id of the scan.", "5F2A9C1E"),
-    Field("target", "string", "What is scanned.", "acme.test"),
+    Field("target", "string", "The scan's target.", "acme.test"),
     Field("target_type", "string", "The scanner's type of the target.", "INTERNET_NAME"),
 )
 SEVERITIES = ("critical", "high", "medium", "low", "info")

@@ -1,4 +1,4 @@
-"""What `data` holds in a finding, key by key as `scan/findings` builds it; each name has its own example."""
+"""The fields of `data` in a finding, as `scan/findings` builds it; each name has its own example."""
 
 from __future__ import annotations
 
@@ -40,16 +40,14 @@ SPECIAL = Field("special", "string", "vulnerability_found or malware_detected.",
 FINDING = (
     *SCAN,
     Field("event_type", "string", "The scanner's type of the finding.", "CLOUD_STORAGE_BUCKET_OPEN"),
-    Field("description", "string", "The scanner's words for that type.", "Cloud Storage Bucket Open"),
+    Field("description", "string", "The scanner's description of that type.", "Cloud Storage Bucket Open"),
     Field("severity", "string", "critical, high, medium, low or info.", "high", choices=SEVERITIES),
-    Field(
-        "data", "string", "What was found, the first 65536 characters.", "acme-backup.s3.amazonaws.com: 3 files found."
-    ),
+    Field("data", "string", "Its data, the first 65536 characters.", "acme-backup.s3.amazonaws.com: 3 files found."),
     *CUT,
     Field("module", "string", "The module that found it.", "sfp_s3bucket"),
-    Field("confidence", "integer", "How sure the module is, 0 to 100.", 100),
-    Field("visibility", "integer", "How visible it is, says the module, 0 to 100.", 100),
-    Field("risk", "integer", "Its risk, says the module, 0 to 100; most say 0.", 0),
+    Field("confidence", "integer", "The module's confidence, 0 to 100.", 100),
+    Field("visibility", "integer", "Its visibility according to the module, 0 to 100.", 100),
+    Field("risk", "integer", "Its risk according to the module, 0 to 100; mostly 0.", 0),
     Field("hash", "string", "The scanner's id of it; not a hash of its data.", "9c" * 32),
     Field("generated", "string", "When it was found (RFC 3339, UTC).", "2026-11-20T09:36:12.480Z"),
     Field(
@@ -61,8 +59,8 @@ FINDING = (
         parts=SOURCE,
     ),
     SPECIAL,
-    Field("data_source", "string", "Where the module has it from.", when="the module says so"),
-    Field("recovered", "boolean", "True: read from the scanner's database.", when="it did not come live"),
+    Field("data_source", "string", "The module's source.", when="the module names it"),
+    Field("recovered", "boolean", "True: read from the scanner's database.", when="it was not received live"),
 )
 
 HIGH = FINDING
@@ -96,7 +94,7 @@ LOW = vary(
     sources=[ADDRESS, TARGET],
 )
 INFO = vary(
-    tuple(each for each in FINDING if each is not SPECIAL),  # whatever is special is worse than a plain fact
+    tuple(each for each in FINDING if each is not SPECIAL),  # special findings are never informational
     event_type="IP_ADDRESS",
     description="IP Address",
     severity="info",

@@ -1,8 +1,8 @@
-"""The catalogue as a JSON Schema (2020-12) for receivers: event types come in, one document about all of them goes out.
+"""The catalogue as a JSON Schema (2020-12) for receivers: event types come in, one document for all of them goes out.
 
-It describes a message of the format generic, after either guide. It asks for what is always there and allows everything
-else, since messages only ever get more keys. Validators with a strict mode (ajv) compile it: `type` goes with each
-keyword that is about one type, `properties` name what is `required`, and no keyword needs a plugin.
+It describes a message in the generic format, for either guide. It requires the keys that are always present and allows
+all others, since messages only ever gain keys. Validators with a strict mode (ajv) compile it: each keyword for one
+type comes with its `type`, `properties` lists all `required` keys, and no keyword needs a plugin.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 SECOND = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
 METADATA: dict[str, Json] = {
-    "schema": {"type": "integer", "minimum": SCHEMA, "description": "Grows when messages get more than this says."},
+    "schema": {"type": "integer", "minimum": SCHEMA, "description": "Increases when messages gain keys."},
     "event_id": {"type": "string", "pattern": UUID, "description": "The same for all endpoints."},
-    "delivery_id": {"type": "string", "pattern": UUID, "description": "The same each time that this message comes."},
+    "delivery_id": {"type": "string", "pattern": UUID, "description": "The same each time this message is sent."},
     "endpoint": {"type": "string", "minLength": 1, "description": "The endpoint's name in the sender's settings."},
     "series": {
         "type": "string",
         "minLength": 1,
-        "description": "Opaque. After a loss of the sender's outbox messages are numbered in another one.",
+        "description": "Opaque. If the sender loses its outbox, messages are numbered in a new series.",
     },
     "sequence": {
         "type": "integer",
@@ -36,11 +36,11 @@ METADATA: dict[str, Json] = {
     "severity": {"enum": [*SEVERITIES], "description": "The event's severity."},
     "time": {"type": "string", "pattern": SECOND + r"\.[0-9]{3}Z$", "description": "When it happened, exactly."},
 }
-BACKFILLED: Json = {"const": True, "description": "Of a scan that was over; what is live does not have it."}
+BACKFILLED: Json = {"const": True, "description": "Only in messages of a past scan, never of a live one."}
 ENVELOPE: dict[str, Json] = {
     "timestamp": {"type": "string", "pattern": SECOND + "Z$", "description": "When it happened, in whole seconds."},
     "source": {"const": "spiderfoot"},
-    "version": {"type": "string", "description": "SpiderFoot's; empty if it is not about one of its scans."},
+    "version": {"type": "string", "description": "SpiderFoot's version; empty if it is not about one of its scans."},
     "data": {"type": "object"},
     "metadata": {
         "type": "object",
@@ -51,13 +51,13 @@ ENVELOPE: dict[str, Json] = {
 
 
 def document(entries: Iterable[EventType]) -> Json:
-    """Return the schema of a message of any of some types, whether it comes under the name or the alias."""
+    """Return the schema of a message of any of these types, under its name or alias."""
     known = tuple(entries)
     words = [word for entry in known for word in _words(entry)]
     properties = {"event_type": {"enum": words, "description": "The name or alias, as subscribed."}, **ENVELOPE}
     return {
         "$schema": DIALECT,
-        "title": "A message of sfwebhooks in the format generic",
+        "title": "A message of sfwebhooks in the generic format",
         "type": "object",
         "properties": properties,
         "required": [*properties],
@@ -76,7 +76,7 @@ def _words(entry: EventType) -> list[str]:
 
 
 def _of(entry: EventType) -> Json:
-    """Return what is special in messages of a type."""
+    """Return the part of the schema for messages of one type."""
     severities = [severity.label for severity in entry.severities] or [*SEVERITIES]
     metadata = _with(severity={"enum": severities})
     if entry.by_others in ((), entry.fields):
@@ -84,13 +84,13 @@ def _of(entry: EventType) -> Json:
     return {
         **_with(metadata=metadata),
         "if": _with(version={"const": ""}),
-        "then": {"description": "Of another tool.", **_with(data=_object(entry.by_others))},
-        "else": {"description": "Of SpiderFoot.", **_with(data=_object(entry.fields))},
+        "then": {"description": "From another tool.", **_with(data=_object(entry.by_others))},
+        "else": {"description": "From SpiderFoot.", **_with(data=_object(entry.fields))},
     }
 
 
 def _with(**properties: Json) -> Json:
-    """Return the schema of an object that has such properties, if it has them."""
+    """Return the schema of an object with such properties, if they are present."""
     return {"type": "object", "properties": properties}
 
 

@@ -1,5 +1,5 @@
-"""What `data` holds in a scan's life, key by key: its beginning and end as `scan` builds them, with the receipt of
-`outbox/outbox` and the link of `formats`; and its progress as `scan/progress` does."""
+"""The fields of `data` in the events of a scan's life: its start and end as `scan` builds them, with the receipt from
+`outbox/outbox` and the link from `formats`; and its progress from `scan/progress`."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from sfwebhooks.catalogue.fields import SCAN, SEVERITIES, Field, only, vary
 
 KNOWN = "the scanner still has the scan"
 STATUS = Field("status", "string", "The scan's status in the scanner's own words.", "FINISHED")
-BEGINNING = Field("started", "string", "When the scan began (RFC 3339, UTC).", "2026-11-20T09:30:00.000Z")
+BEGINNING = Field("started", "string", "When the scan started (RFC 3339, UTC).", "2026-11-20T09:30:00.000Z")
 MODULES = Field(
     "modules_used",
     "array",
-    "The modules enabled for the scan, output modules left out.",
+    "The modules enabled for the scan, except output modules.",
     ["sfp_dnsresolve", "sfp_portscan_tcp", "sfp_s3bucket"],
     of="string",
 )
 COUNTS = (
-    Field("events_found", "integer", "How many events the scanner has, or were accepted, whichever is more.", 12),
-    Field("high_risk_events", "integer", "How many of them are high or critical.", 1),
-    Field("medium_risk_events", "integer", "How many are medium.", 2),
-    Field("low_risk_events", "integer", "How many are low.", 1),
-    Field("info_events", "integer", "How many are plain facts.", 8),
+    Field("events_found", "integer", "Number of events in the scanner or accepted, whichever is higher.", 12),
+    Field("high_risk_events", "integer", "Number of high or critical ones.", 1),
+    Field("medium_risk_events", "integer", "Number of medium ones.", 2),
+    Field("low_risk_events", "integer", "Number of low ones.", 1),
+    Field("info_events", "integer", "Number of informational ones.", 8),
     Field(
         "events_by_severity",
         "object",
-        "How many events there are of each severity.",
+        "Number of events of each severity.",
         {"critical": 0, "high": 1, "medium": 2, "low": 1, "info": 8},
-        parts=tuple(Field(label, "integer", f"How many are exactly {label}.") for label in SEVERITIES),
+        parts=tuple(Field(label, "integer", f"Number of exactly {label} severity.") for label in SEVERITIES),
     ),
     Field(
         "events_by_type",
         "object",
-        "How many events there are of each of the scanner's types.",
+        "Number of events of each scanner type.",
         {"CLOUD_STORAGE_BUCKET_OPEN": 1, "EMAILADDR_COMPROMISED": 2, "INTERNET_NAME": 8, "TCP_PORT_OPEN": 1},
         of="integer",
     ),
@@ -42,22 +42,22 @@ SPAN = (
     STATUS,
     BEGINNING,
     Field("ended", "string", "When it ended, or was found dead (RFC 3339, UTC).", "2026-11-20T09:42:31.000Z"),
-    Field("duration", "integer", "Whole seconds from beginning to end.", 751),
+    Field("duration", "integer", "Whole seconds from start to end.", 751),
 )
-ERROR = Field("error", "string", "What went wrong.", "Could not update TLD list", when="the cause is known")
+ERROR = Field("error", "string", "The error.", "Could not update TLD list", when="the cause is known")
 LATE = only(
     (
-        Field("detected_late", "boolean", "True: told by another process."),
-        Field("reason", "string", "Why another one told it: process_died, host_stopped or reported_late."),
+        Field("detected_late", "boolean", "True: another process reported the end."),
+        Field("reason", "string", "Why another process reported it: process_died, host_stopped or reported_late."),
     ),
-    "the scan's own process could not tell the end",
+    "the scan's own process could not report the end",
 )
 
 TOP = (
     Field(
         "top_findings",
         "array",
-        "The worst findings, the newest of equally bad ones first; at most 10, no plain facts among them.",
+        "The most severe findings, the newest first within a severity; at most 10, without informational ones.",
         [
             {
                 "event_type": "CLOUD_STORAGE_BUCKET_OPEN",
@@ -91,7 +91,7 @@ TOP = (
         of="object",
         parts=(
             Field("event_type", "string", "The scanner's type of the finding."),
-            Field("data", "string", "What was found, in a line of at most 200 characters; secrets are masked."),
+            Field("data", "string", "Its data in one line of at most 200 characters; secrets are masked."),
             Field("severity", "string", "critical, high, medium or low."),
             Field("module", "string", "The module that found it."),
             Field("hash", "string", "The scanner's id of it, as in the finding itself."),
@@ -100,24 +100,24 @@ TOP = (
     Field(
         "correlations_by_risk",
         "object",
-        "How many correlations there are of each risk, in the scanner's words.",
+        "Number of correlations of each risk, in the scanner's words.",
         {"HIGH": 1, "MEDIUM": 0, "LOW": 2, "INFO": 0},
-        parts=tuple(Field(risk, "integer", f"How many are {risk}.") for risk in ("HIGH", "MEDIUM", "LOW", "INFO")),
+        parts=tuple(Field(risk, "integer", f"Number with risk {risk}.") for risk in ("HIGH", "MEDIUM", "LOW", "INFO")),
     ),
 )
 BROKEN = Field(
     "modules_failed",
     "array",
-    "The modules of which an error was logged or reported, as module_error has them.",
+    "The modules with a logged or reported error, as in module_error.",
     ["sfp_shodan"],
     of="string",
 )
-#: of the numbers in the examples
+#: the series of the examples' numbers
 SERIES = "8xjj1yakp69gy1mv"
 RECEIPT = Field(
     "receipt",
     "object",
-    "How much of the scan this endpoint was sent, and how much it was not.",
+    "How many events of the scan were sent to this endpoint, and how many were not.",
     {
         "series": SERIES,
         "first_sequence": 1,
@@ -129,23 +129,23 @@ RECEIPT = Field(
         "not_wanted": 8,
         "dead": 0,
     },
-    when="the endpoint was there when the end was told",
+    when="the endpoint existed when the end was reported",
     parts=(
         Field("series", "string", "The series of this message's number."),
         Field("first_sequence", "integer", "Always 1."),
         Field("last_sequence", "integer", "The number of this message, the last one of its series."),
         Field("earlier_series", "object", "The last number in each other series of the scan's messages.", of="integer"),
-        Field("accepted", "integer", "How many messages were accepted for it, this one included."),
-        Field("withheld", "integer", "How many findings it asked for are not sent."),
-        Field("withheld_by_reason", "object", "The same for each reason, outbox_full or unwritable.", of="integer"),
-        Field("not_wanted", "integer", "How many findings of the scan it did not ask for."),
-        Field("dead", "integer", "How many of the accepted messages were given up by then."),
+        Field("accepted", "integer", "Number of messages accepted for it, this one included."),
+        Field("withheld", "integer", "Number of findings that it subscribes to but that are not sent."),
+        Field("withheld_by_reason", "object", "The same by reason, outbox_full or unwritable.", of="integer"),
+        Field("not_wanted", "integer", "Number of the scan's findings that it does not subscribe to."),
+        Field("dead", "integer", "Number of accepted messages that were dead by then."),
     ),
 )
 LINK = Field(
     "link",
     "string",
-    "Where the scan can be opened.",
+    "URL of the scan in SpiderFoot.",
     "https://spiderfoot.acme.test/scaninfo?id=5F2A9C1E",
     when="the endpoint has a ui_url",
 )
@@ -189,8 +189,8 @@ PROGRESS = (
     replace(STATUS, example="RUNNING"),
     BEGINNING,
     Field("number", "integer", "1 in the first such event of a scan, then 2, 3 ...", 1),
-    Field("elapsed", "integer", "Whole seconds since the beginning.", 60),
-    Field("events_per_minute", "integer", "How fast events came since the last such message, or the beginning.", 12),
+    Field("elapsed", "integer", "Whole seconds since the start.", 60),
+    Field("events_per_minute", "integer", "Rate of events since the last such message, or the start.", 12),
     *COUNTS,
     MODULES,
     LINK,

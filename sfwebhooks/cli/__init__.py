@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _describe(parser: argparse.ArgumentParser) -> None:
-    """Let each command's own --help say what the list of commands says of it, where it says nothing itself."""
+    """Use a command's line in the list of commands as the description in its own --help, if it has none."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for listed in action._choices_actions:
@@ -77,30 +77,30 @@ def _describe(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 well, 1 something is wrong as the text says, 2 wrong usage, 3 the settings
-    are right and something needs a look, 130 ended by Ctrl-C."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # else a character that its encoding lacks would end the command
+    """Run a command; return its exit code: 0 success, 1 an error that the output explains, 2 wrong usage, 3 the
+    settings are right but something needs attention, 130 stopped by Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # else a character missing from its encoding would end the command
         sys.stdout.reconfigure(errors="replace")
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # verify_tls = false is warned of in our words
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # our own warning covers verify_tls = false
     given = parser().parse_args(arguments)
     try:
         return int(given.run(given))
     except WebhooksError as error:
         print(f"sfwebhooks: {error}{_again(error)}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # who read this has enough: head, or a pager that was left
+    except BrokenPipeError:  # the reader has closed the pipe: head, or a pager
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not end this in a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not print a traceback
         if getattr(given, "stopped", ""):
             print(f"sfwebhooks: stopped: {given.stopped}", file=sys.stderr)
         return 130
 
 
 def _again(error: WebhooksError) -> str:
-    """Return what helps where the same command may succeed later."""
+    """Return advice if the same command may succeed later."""
     if not isinstance(error, OutboxBusyError):
         return ""
-    how = f"{error.cure}, then give the command again" if error.cure else "give the command again in a moment"
-    return f"; nothing more was changed: {how}"
+    how = f"{error.cure}, then run the command again" if error.cure else "run the command again in a moment"
+    return f"; nothing else was changed: {how}"

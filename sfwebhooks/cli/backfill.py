@@ -1,4 +1,4 @@
-"""`sfwebhooks backfill`: tell an endpoint a scan that is over, as far as it was not told."""
+"""`sfwebhooks backfill`: send a past scan to an endpoint, except the events that it already has."""
 
 from __future__ import annotations
 
@@ -44,40 +44,40 @@ from sfwebhooks.scan import backfill
 from sfwebhooks.scan.recovery import REPLAY_CHUNK, tell_orphans
 
 HELP = """
-Tell an endpoint a scan that is over: its beginning, its findings and correlations, its end, as SpiderFoot's database
-has them and as far as the endpoint wants them and was not told. They get the ids that they have when a scan is told
-live, so nothing comes twice. The scan may have run without webhooks.
+Send a past scan from SpiderFoot's database to an endpoint: its start, its findings and correlations, and its end,
+except events that the endpoint does not subscribe to or already has. The ids are the same as in a live scan, so nothing
+is sent twice. The scan may have run without webhooks.
 
-All is put into the outbox, with --rate bit by bit, and delivered like sfwebhooks drain does, which tries at once what
-waits for any endpoint. What still waits after --timeout is delivered by the next scan, drain or run. A backfill
-that was stopped or killed goes on when the same command is run again, without --again.
+The events are stored in the outbox, at the pace of --rate, and delivered as by sfwebhooks drain, which at once tries
+the waiting deliveries of all endpoints. Deliveries still waiting after --timeout are sent by the next scan, drain or
+run. To continue a backfill that was stopped or killed, run the same command again without --again.
 """
-#: what Ctrl-C leaves to do, before all that was sent once is to be sent again, and after that
-AGAIN = "give the same command again; what is in the outbox is kept"
+#: the advice after Ctrl-C: before --again has made earlier deliveries due again, and after that
+AGAIN = "run the same command again; everything in the outbox is kept"
 GO_ON = (
-    "the same command without --again goes on where it was; what is in the outbox is kept, and is sent by the next"
-    " scan, drain or run"
+    "to continue, run the same command without --again; everything in the outbox is kept and sent by the next scan,"
+    " drain or run"
 )
 
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("backfill", help="tell an endpoint a scan that is over", description=HELP)
+    command = commands.add_parser("backfill", help="send a past scan to an endpoint", description=HELP)
     command.add_argument("scan", type=clean_text, metavar="SCAN_ID", help="SpiderFoot's id of the scan")
-    command.add_argument("--endpoint", required=True, metavar="NAME", help="whom to tell")
+    command.add_argument("--endpoint", required=True, metavar="NAME", help="the endpoint to send it to")
     command.add_argument(
-        "--again", action="store_true", help="send what was delivered or is dead once more too, under the same ids"
+        "--again", action="store_true", help="also send delivered and dead deliveries again, under the same ids"
     )
     command.add_argument(
-        "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most so many: 10/s, 30/m, 100/h"
+        "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most this rate: 10/s, 30/m, 100/h"
     )
-    command.add_argument("--dead", action="store_true", help="the scan's process is gone, whatever SpiderFoot says")
+    command.add_argument("--dead", action="store_true", help="the scan's process has ended, whatever SpiderFoot says")
     command.add_argument(
         "--timeout",
         type=said(seconds),
         default=60.0,
         metavar="TIME",
-        help="stop so long after the last one was put into the outbox at the latest (60s)",
+        help="stop at most this long after the last event was stored in the outbox (60s)",
     )
     add_config(command)
     command.set_defaults(run=_backfill, stopped=AGAIN)
@@ -85,7 +85,7 @@ def add(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """A backfill that is under way."""
+    """A backfill in progress."""
 
     endpoint: Endpoint
     settings: Settings
@@ -119,7 +119,8 @@ def _backfill(given: argparse.Namespace) -> int:
         past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead)
         if not lock.take():
             raise SelectionError(
-                f"scan {given.scan} still runs, or another process is telling its end or backfills it: try again later"
+                f"scan {given.scan} is still running, or another process is reporting its end or backfilling it: try"
+                " again later"
             )
         with closing(Records(path)) as records:
             return _run(Work(endpoint, found, past, dispatcher, records, stop), given, out)
@@ -131,13 +132,13 @@ def _backfill(given: argparse.Namespace) -> int:
 
 
 def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
-    """Do all of it, and say what came of it."""
+    """Store and deliver the scan's events and print a summary; return the exit code."""
     scan, outbox, begun = work.past.scan, work.dispatcher.outbox, time.monotonic()
     gone = outbox.deleted(scan.id, work.endpoint.name)
     if gone and not given.again:
         raise SelectionError(
-            f"{counted_deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so"
-            " nobody knows what it has: --again sends all of them, under the same ids"
+            f"{counted_deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so it"
+            " is unknown which events the endpoint has: --again sends all of them, under the same ids"
         )
     missing = backfill.begin_backfill(outbox, work.endpoint, work.past, bool(gone), given.rate)
     again = missing.again
@@ -146,9 +147,9 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     given.stopped = GO_ON
     total = missing.number + work.count(State.WAITING)
     name = work.endpoint.name
-    done = f"{name} was told all that it asks for of scan {scan.id} already; --again sends it once more."
+    done = f"{name} already has every event of scan {scan.id} that it subscribes to; --again sends them again."
     out.print(
-        plain(f"Scan {scan.id} of {scan.target} to {name}: {counted_deliveries(total)} to make." if total else done)
+        plain(f"Scan {scan.id} of {scan.target} to {name}: {counted_deliveries(total)} to send." if total else done)
     )
     before = work.count(State.DELIVERED)
     work.dispatcher.open_now()
@@ -163,12 +164,12 @@ def _settled(work: Work) -> Selection:
 
 
 def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, bar: Bar) -> int:
-    """Put what is missing into the outbox, at its pace; return how many were left when it was stopped, or the end, if
-    that has to wait. What the outbox refused is not among them.
+    """Store the missing events in the outbox at the given pace; return how many were left when it was stopped, or 1 if
+    the closing event has to wait. Events that the outbox refused do not count.
 
     Args:
-        interval: seconds between two of them; 0: as fast as it goes.
-        due: monotonic seconds; when the first one may go.
+        interval: seconds between two events; 0: as fast as possible.
+        due: monotonic seconds when the first one may be stored.
     """
     left = missing.number
     while left and _wait_until(due, work, left, bar):
@@ -184,13 +185,13 @@ def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, 
 
 
 def _wait_until(due: float, work: Work, left: int, bar: Bar) -> bool:
-    """Wait, while what is in the outbox is delivered; return whether to go on.
+    """Wait while the outbox is delivered; return whether to go on.
 
     Args:
-        left: how many are not in the outbox.
+        left: number of events that are not in the outbox yet.
     """
     while not work.stop.is_set():
-        if bar.is_due:  # counting takes its time
+        if bar.is_due:  # counting is slow
             bar.show(left + work.count(State.WAITING))
         seconds_left = due - time.monotonic()
         if seconds_left <= 0:
@@ -201,7 +202,7 @@ def _wait_until(due: float, work: Work, left: int, bar: Bar) -> bool:
 
 
 def _deliver(work: Work, deadline: float, bar: Bar) -> None:
-    """Send what waits until nothing does, nothing can be sent until `deadline` (monotonic seconds), or it is here."""
+    """Send until nothing is waiting, nothing more can be sent before `deadline` (monotonic seconds), or it passes."""
     work.dispatcher.wake()
     waiting = work.count(State.WAITING)
     while waiting and not work.stop.is_set():
@@ -215,7 +216,7 @@ def _deliver(work: Work, deadline: float, bar: Bar) -> None:
 
 
 def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
-    """Say what came of it; return the exit code."""
+    """Print the summary; return the exit code."""
     outbox, name, scan_id = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id
     waiting, dead = work.count(State.WAITING), work.count(State.DEAD)
     withheld = outbox.withheld(scan_id).get(name, {})
@@ -228,8 +229,8 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
         why = why_waiting(situation(outbox, work.records, name, work.settings, now), now, ENDED)
         out.print(plain(f"{name}: {waiting} waiting: {why}"))
     if dead:
-        out.print(plain(f"The dead ones: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))
+        out.print(plain(f"Dead letters: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))
     if left or refused:
         reason = "The outbox is full" if refused else "Stopped"
-        out.print(f"{reason}: {left + refused} are not in the outbox yet; run the same command again.")
+        out.print(f"{reason}: {left + refused} events are not in the outbox yet; run the same command again.")
     return 1 if waiting or left or refused else 0

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal; elsewhere a line for each tenth of the way."""
+"""Progress of a long command: a bar on a terminal, otherwise a line for each tenth of the work."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: seconds between two looks
+#: seconds between two updates
 SHOW_SECONDS = 1.0
 
 
 class Bar:
-    """Shows how much of something is done, while the context is entered.
+    """Shows progress while the context is entered.
 
     Args:
-        total: how much there is.
-        word: what becomes of each of them, such as "delivered".
+        total: number of items.
+        word: the state of a finished item, such as "delivered".
     """
 
     def __init__(self, out: Console, total: int, word: str) -> None:
@@ -39,11 +39,11 @@ class Bar:
 
     @property
     def is_due(self) -> bool:
-        """Whether a person sees more by looking again."""
+        """Whether it is time for another update."""
         return time.monotonic() - self._shown_at >= SHOW_SECONDS
 
     def show(self, left: int) -> None:
-        """Show that so many of them are left."""
+        """Show that `left` items remain."""
         self._shown_at = time.monotonic()
         done = max(self._total - left, 0)
         self._progress.update(self._task, completed=done)

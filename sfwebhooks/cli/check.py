@@ -1,4 +1,4 @@
-"""`sfwebhooks check`: the configuration as it is understood, and every mistake in it."""
+"""`sfwebhooks check`: the configuration in effect, and every mistake in it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from sfwebhooks.outbox.permissions import checked, doubts, refused, write_proble
 from sfwebhooks.scan.host_database import MODULE, saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 
-#: the exit code where somebody has to do something, and not to the settings
+#: the exit code if something other than the settings needs attention
 LOOK = 3
-#: columns of a terminal from which on all of these stand side by side
+#: terminal width from which the table has all of these columns
 WIDE = 130
 COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
 
@@ -42,15 +42,15 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "check",
         help="show the endpoints with their state, and every mistake in the configuration",
-        description="Show the endpoints as they are understood, with their state, and every mistake in the"
-        " configuration. Exit code: 0 all is well, 1 there is a mistake or the outbox cannot be used, 3 neither, but an"
-        " endpoint is failing, held or gone, its deliveries wait for too long, or the module is not, or is an"
-        " old one, in a SpiderFoot into which it was installed, or in that of --spiderfoot.",
+        description="Show the endpoints with their settings in effect and their state, and every mistake in the"
+        " configuration. Exit code: 0 all is well; 1 there is a mistake or the outbox cannot be used; 3 neither, but an"
+        " endpoint is failing, held or disabled, its deliveries have been waiting too long, or the module is missing or"
+        " outdated in a SpiderFoot into which it was installed or in that of --spiderfoot.",
     )
     add_config(command)
     command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="also look for the module in this SpiderFoot")
     command.add_argument(
-        "--show-secrets", action="store_true", help="also print what the receivers need: whsec_ secrets, whpk_ keys"
+        "--show-secrets", action="store_true", help="also print the receivers' whsec_ secrets and whpk_ keys"
     )
     command.set_defaults(run=_check)
 
@@ -62,7 +62,7 @@ def _check(given: argparse.Namespace) -> int:
     mistakes = [str(mistake) for mistake in found.mistakes]
     mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
     if not (found.endpoints or found.off or mistakes):
-        mistakes.append(f"{found.file}: there is no endpoint that can be used")
+        mistakes.append(f"{found.file}: there is no usable endpoint")
     modules = _modules(given.spiderfoot)
     out.print(plain(f"{found.file}: {_switch(found, saved_options(folder(given)))}"))
     if not modules:
@@ -95,15 +95,14 @@ def _conclude(mistakes: int, troubled: list[str], out: Console) -> int:
         out.print(f"{mistakes} mistake{'' if mistakes == 1 else 's'}.")
         return 1
     if troubled:
-        out.print(plain(f"No mistakes, but this needs a look: {', '.join(troubled)}."))
+        out.print(plain(f"No mistakes, but these need attention: {', '.join(troubled)}."))
         return LOOK
     out.print("No mistakes.")
     return 0
 
 
 def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:
-    """Return for each endpoint whether it can be sent to, by its files and by what its receiver said last, and what is
-    wrong with the outbox."""
+    """Return each endpoint's state, from its files and its receiver's last answer, and the problems of the outbox."""
     problems, looks = list(_unusable(found, path)), {}
     if not problems:
         try:
@@ -117,22 +116,22 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
 
 
 def _switch(found: Settings, saved: dict[str, str]) -> str:
-    """Return in words in which scans webhooks are."""
+    """Return which scans send webhooks, in words."""
     why = off(saved)
     if why:
         return f"webhooks are off ({why})"
     if found.enabled is None:
-        return f"webhooks are in scans that choose the module {MODULE}"
-    return "webhooks are in every scan" if found.enabled else "webhooks are off (enabled = false)"
+        return f"webhooks are on in scans that use the module {MODULE}"
+    return "webhooks are on in every scan" if found.enabled else "webhooks are off (enabled = false)"
 
 
 def _unusable(found: Settings, path: Path) -> Iterator[str]:
-    """Yield why the outbox, or the lock of who sends to an endpoint, cannot be used by this user."""
+    """Yield the reasons why this user cannot use the outbox or the lock of an endpoint."""
     try:
         if is_deleted(path):
-            trouble = None if is_deleted(path.parent) else write_problem(checked(path))  # SpiderFoot makes its folder
+            trouble = None if is_deleted(path.parent) else write_problem(checked(path))  # SpiderFoot creates its folder
             if trouble:
-                yield f"outbox {path} cannot be made: {trouble}"
+                yield f"outbox {path} cannot be created: {trouble}"
             return
         with closing(Outbox(path, listing=True)) as outbox:
             outbox.check()
@@ -180,7 +179,7 @@ def _tls(endpoint: Endpoint) -> str:
 
 
 def _tls_problem(endpoint: Endpoint) -> str:
-    """Return what is wrong with the endpoint's certificate files, or nothing."""
+    """Return the problem with the endpoint's certificate files, or an empty text."""
     try:
         context_for(endpoint)
     except CertificateError as error:
@@ -189,12 +188,12 @@ def _tls_problem(endpoint: Endpoint) -> str:
 
 
 def _modules(spiderfoot: Path | None) -> dict[Path, bool]:
-    """Return where the module is, or should be, in SpiderFoot -> whether somebody wants it there: in the one that the
-    command line names, else those into which it was installed, else the one that is installed for this Python.
+    """Return the module's path in each SpiderFoot -> whether it should be there: the SpiderFoot that the command line
+    names, else those into which it was installed, else the one installed for this Python.
 
     Raises:
-        InstallError: the folder that was named is none of SpiderFoot.
-        ConfigError: the record of those is damaged.
+        InstallError: the named folder is not a SpiderFoot.
+        ConfigError: the record of installations is damaged.
     """
     if spiderfoot:
         return {modules_folder(spiderfoot) / SHIM: True}
@@ -202,11 +201,11 @@ def _modules(spiderfoot: Path | None) -> dict[Path, bool]:
     try:
         return known or {modules_folder() / SHIM: False}
     except InstallError:
-        return {}  # one that is not installed with pip
+        return {}  # no SpiderFoot is installed with pip
 
 
 def _print_secrets(found: Settings, out: Console) -> None:
-    rows = table("endpoint", "for its receiver (whsec_: for any library of Standard Webhooks)")
+    rows = table("endpoint", "for its receiver (whsec_: for any Standard Webhooks library)")
     forms = [
         (endpoint.name, receiver_form(secret.reveal())) for endpoint in found.endpoints for secret in endpoint.secrets
     ]

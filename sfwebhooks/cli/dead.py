@@ -1,4 +1,4 @@
-"""`sfwebhooks dead`: the dead letters; look at them, send them again, or drop them. And `drop`, which makes some."""
+"""`sfwebhooks dead`: list the dead letters, send them again, or drop them. And `drop`, which creates dead letters."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sfwebhooks.retry import State
 
 
 def add(commands: Any) -> None:
-    """Add the command and what it can do."""
+    """Add the command and its actions."""
     family = commands.add_parser("dead", help="the dead letters: list, show ID, replay, drop")
     actions = family.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list them, the newest first", description="All times are UTC.")
+    listing = actions.add_parser("list", help="list them, newest first", description="All times are UTC.")
     add_filters(listing)
     add_listing(listing)
     listing.set_defaults(run=on_outbox(_list, listing=True))
-    add_show(actions, "show all about one of them, with every attempt", State.DEAD)
+    add_show(actions, "show one of them, with every attempt", State.DEAD)
     again = actions.add_parser("replay", help="send them again, under the same ids")
     add_replay(again)
     again.set_defaults(state="dead")
-    drop = actions.add_parser("drop", help="delete them for good")
+    drop = actions.add_parser("drop", help="delete them permanently")
     add_choice(drop)
     drop.set_defaults(run=on_outbox(_drop, changes=True))
     _add_drop(commands)
@@ -38,12 +38,12 @@ def add(commands: Any) -> None:
 def _add_drop(commands: Any) -> None:
     drop = commands.add_parser(
         "drop",
-        help="end deliveries that wait, or delete dead letters",
-        description="End deliveries that wait: they become dead letters with the reason dropped. Or delete dead letters"
-        " for good, as sfwebhooks dead drop does.",
+        help="end waiting deliveries, or delete dead letters",
+        description="End waiting deliveries: they become dead letters with the reason dropped. Or delete dead letters"
+        " permanently, like sfwebhooks dead drop.",
     )
     add_choice(drop)
-    drop.add_argument("--state", choices=[State.WAITING.value, State.DEAD.value], required=True, help="which of them")
+    drop.add_argument("--state", choices=[State.WAITING.value, State.DEAD.value], required=True, help="their state")
     drop.set_defaults(run=on_outbox(_drop_any, changes=True))
 
 
@@ -59,8 +59,8 @@ def _end(given: argparse.Namespace, records: Records, out: Console) -> int:
     ended = records.end(chosen, time.time())
     demand(ended, chosen)
     out.print(
-        f"{counted_deliveries(ended)} dropped: {'it is a dead letter' if ended == 1 else 'they are dead letters'} now."
-        " sfwebhooks dead replay sends them after all, sfwebhooks dead drop deletes them."
+        f"{counted_deliveries(ended)} dropped, now {'a dead letter' if ended == 1 else 'dead letters'}:"
+        " sfwebhooks dead replay sends them again, sfwebhooks dead drop deletes them."
     )
     return 0
 
@@ -79,5 +79,5 @@ def _drop(given: argparse.Namespace, records: Records, out: Console) -> int:
     demand(dropped + left, chosen)
     out.print(f"{counted_deliveries(dropped)} dropped.")
     if left:
-        out.print(f"{counted_deliveries(left)} left: the end of their scan is not told yet, and would bring them back.")
+        out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
     return 0

@@ -1,4 +1,4 @@
-"""`sfwebhooks deliveries`: what was accepted for the endpoints, and what became of it; one line each."""
+"""`sfwebhooks deliveries`: the accepted deliveries and their state, one line each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sfwebhooks.outbox.listing import Record, Records
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 
-#: seconds between two looks for new attempts
+#: seconds between two queries for new attempts
 POLL_SECONDS = 0.5
 
 
@@ -29,24 +29,24 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
         "deliveries",
-        help="list the deliveries, the newest first",
-        description="List the deliveries, the last accepted first. With --scan ID also how many of the scan's were"
-        " delivered, wait or are dead, which the web UI may keep from the scan's log until another scan logs something."
-        " All times are UTC.",
+        help="list the deliveries, newest first",
+        description="List the deliveries, the last accepted first. With --scan ID, also print how many of the scan's"
+        " deliveries are delivered, waiting or dead; the web UI may show that line of the scan's log only when another"
+        " scan logs something. All times are UTC.",
     )
     add_filters(command)
-    command.add_argument("--state", choices=[state.value for state in State], help="only in this state")
+    command.add_argument("--state", choices=[state.value for state in State], help="only deliveries in this state")
     add_listing(command)
-    command.add_argument("--follow", action="store_true", help="then show each new attempt, until Ctrl-C")
+    command.add_argument("--follow", action="store_true", help="keep showing new attempts until Ctrl-C")
     command.set_defaults(run=on_outbox(_deliveries, listing=True))
 
 
 def add_listing(command: argparse.ArgumentParser) -> None:
-    """Add what all listings have."""
+    """Add the arguments of all listings."""
     command.add_argument(
         "--limit", type=said(whole_number(1, 1_000_000)), default=50, metavar="N", help="at most N (50)"
     )
-    command.add_argument("--json", action="store_true", help="print a JSON object a line")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> int:
@@ -61,33 +61,33 @@ def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> in
             for one in situations(records.path, known_settings(given), shown.__contains__):
                 out.print(plain(waiting_line(one)))
         return 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     with suppress(KeyboardInterrupt):
         last = records.last_attempt()
-        show(records.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)  # what is new comes below
+        show(records.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)  # new attempts follow below
         _follow(records, chosen, last, given.json, out)
     return 0
 
 
 def show(found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], given: Any, out: Console) -> None:
-    """Print deliveries as the command line wants them; one more than --limit are all that there are, and more."""
+    """Print up to --limit deliveries as the command line asks; one more than that means that there are others."""
     shown = found[: given.limit]
     if given.json:
         for record in shown:
             out.print(plain(as_json(fields_of(record))), soft_wrap=True)
         return
     if not shown:
-        out.print("There is none.")
+        out.print("No deliveries.")
         return
     print_table(shown, headings, out)
-    more = f" There are more than these {given.limit}: --limit N." if len(found) > given.limit else ""
+    more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
     out.print(plain(f"Times are UTC.{more}"))
 
 
 def _follow(records: Records, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:
-    """Print each attempt after the one of that number, as it comes."""
+    """Print new attempts as they are made, starting after the attempt number `last`."""
     while True:
-        with suppress(OutboxBusyError):  # the same look succeeds later
+        with suppress(OutboxBusyError):  # the next query may succeed
             new, last = records.attempts_since(last, chosen)
             for record, attempt in new:
                 fields = {**fields_of(record), "attempt": fields_of_attempt(attempt)}

@@ -1,4 +1,4 @@
-"""How deliveries look: Records come in; a table, a line for each attempt, or JSON goes out."""
+"""Printing deliveries: Records come in; a table, a line per attempt, or JSON goes out."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sfwebhooks.outbox.listing import Record
 from sfwebhooks.retry import State
 from sfwebhooks.text import in_line
 
-#: columns of a terminal from which on a line has all that is known
+#: terminal width from which a line shows every column
 WIDE = 150
-#: columns of a pipe, in which a line is a delivery, however long its names are
+#: width of a pipe: one line per delivery, however long the names are
 PIPE = 2000
-#: characters of an id that a terminal shows; commands take them for the whole
+#: characters of an id that a terminal shows; commands accept them in place of the whole id
 SHORT = 8
 #: characters of a reply in a line
 REPLY = 60
 COLOURS = {State.WAITING: "yellow", State.DELIVERED: "green", State.DEAD: "red"}
-#: heading -> what stands below it
+#: heading -> cell of a delivery
 CELLS: dict[str, Callable[[Record, Console], Text]] = {
     "id": lambda record, out: plain(record.id[:SHORT] if out.is_terminal else record.id, "bold"),
     "accepted": lambda record, out: plain(short_time(record.accepted_at, out)),
@@ -58,7 +58,7 @@ DEAD = (
 
 
 def print_table(records: Iterable[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], out: Console) -> None:
-    """Show deliveries in a table, with as much of each as there is room for."""
+    """Print a table of deliveries, with the columns that fit."""
     if not out.is_terminal:
         out.width = PIPE
     columns = headings[out.width >= WIDE]
@@ -89,7 +89,7 @@ def states(counts: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def short_time(at: float | None, out: Console) -> str:
-    """Return epoch seconds as a time in UTC, as short as the terminal needs it."""
+    """Return epoch seconds as a UTC time, short enough for the terminal."""
     if at is None:
         return ""
     text = timestamp(at)[:19].replace("T", " ")
@@ -97,17 +97,17 @@ def short_time(at: float | None, out: Console) -> str:
 
 
 def reply(attempt: Attempt | None) -> str:
-    """Return the beginning of what the receiver said, or why it said nothing."""
+    """Return the beginning of the receiver's reply, or why there was none."""
     return in_line(attempt.excerpt, REPLY) if attempt else ""
 
 
 def as_json(found: dict[str, Any]) -> str:
-    """Return an object in one line of ASCII, in which nothing moves a terminal's cursor."""
+    """Return an object as one line of ASCII JSON, without control characters for the terminal."""
     return json.dumps(found)
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """Return a delivery as --json tells it; times are RFC 3339."""
+    """Return a delivery's fields for --json; times are RFC 3339."""
     waits = record.state is State.WAITING
     return {
         "delivery": record.id,
@@ -133,7 +133,7 @@ def fields_of(record: Record) -> dict[str, Any]:
 
 
 def fields_of_attempt(attempt: Attempt) -> dict[str, Any]:
-    """Return an attempt as --json tells it."""
+    """Return an attempt's fields for --json."""
     return {
         "at": timestamp(attempt.at),
         "seconds": round(attempt.seconds, 3),

@@ -25,21 +25,19 @@ WIDTH = 100
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("demo", help="scan a fictional company with the real scanner, and show what is told")
+    command = commands.add_parser("demo", help="scan a fictional company with the real scanner, and show what is sent")
     command.add_argument(
-        "--keep", action="store_true", help="keep the folder with settings, databases and certificates"
+        "--keep", action="store_true", help="keep the folder with the settings, databases and certificates"
     )
-    command.add_argument(
-        "--compare", action="store_true", help="scan without webhooks too, and compare how long it took"
-    )
+    command.add_argument("--compare", action="store_true", help="also scan without webhooks, and compare the durations")
     command.set_defaults(run=_demo)
 
 
 def _demo(given: argparse.Namespace) -> int:
     out = console()
     run.demand_scanner()
-    for number in (signal.SIGINT, signal.SIGTERM):  # both go the same way, everything is cleaned up;
-        signal.signal(number, signal.default_int_handler)  # a shell starts what is in the background deaf to SIGINT
+    for number in (signal.SIGINT, signal.SIGTERM):  # both clean up;
+        signal.signal(number, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     out.print(
         plain(f"The real SpiderFoot scans {run.TARGET}, a fictional company on this machine; three teams listen.")
     )
@@ -51,16 +49,16 @@ def _demo(given: argparse.Namespace) -> int:
     if given.keep:
         out.print(plain(f"Kept: {told.folder}"))
     out.print(
-        plain("Everything that was accepted was received and verified.", "bold green")
+        plain("Every accepted delivery was received and verified.", "bold green")
         if told.complete
-        else plain("Not everything that was accepted was received and verified: see the table.", "bold red")
+        else plain("Not every accepted delivery was received and verified: see the table.", "bold red")
     )
     return 0 if told.complete else 1
 
 
 @contextmanager
 def watching(out: Console) -> Iterator[run.Watch]:
-    """Show a line that changes, or in a pipe a line each five seconds."""
+    """Show a status line, or in a pipe a line every five seconds."""
     begin = time.monotonic()
     last = [begin - 5]
 
@@ -94,7 +92,7 @@ def _slack(told: run.DemoResult, out: Console) -> None:
 
 
 def _siem(told: run.DemoResult, out: Console) -> None:
-    """Show the worst event that the SIEM got."""
+    """Show the most severe event that the SIEM got."""
     events = [received.message for team in told.teams if team.name == "siem_system" for received in team.got]
     worst = max(events, key=lambda event: int(event["severity_level"]), default=None)
     _heading(f"In the SIEM: 1 of {len(events)} events", out)
@@ -106,7 +104,7 @@ def _heading(text: str, out: Console) -> None:
 
 
 def plain_json(value: object) -> Text:
-    """Return JSON for reading."""
+    """Return a value as indented JSON."""
     return Text("\n").join(plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines())
 
 
@@ -120,7 +118,7 @@ def _teams(told: run.DemoResult, out: Console) -> None:
             str(len(team.got)),
             plain(str(team.verified), "green" if team.verified == told.accepted(team) else "red"),
         )
-    _heading("What was told", out)
+    _heading("Deliveries", out)
     out.print(rows)
     for account in (team.account for team in told.teams):
         if account:

@@ -1,4 +1,4 @@
-"""`sfwebhooks drain`: deliver what waits in the outbox, then stop."""
+"""`sfwebhooks drain`: deliver the waiting deliveries of the outbox, then stop."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
         "drain",
-        help="deliver what waits in the outbox, then stop",
-        description="Try at once all that waits in the outbox, whatever its endpoint's state, and stop when nothing"
-        " more can be sent. Exit code 1 if something still waits. Without a terminal, as in a cron job, it prints"
-        " nothing if there was nothing to do.",
+        help="deliver everything waiting in the outbox, then stop",
+        description="Try every waiting delivery at once, whatever the state of its endpoint, and stop when nothing more"
+        " can be sent. Exit code 1 if some deliveries are still waiting. Without a terminal, as in a cron job, it"
+        " prints nothing if there was nothing to do.",
     )
     add_config(command)
     command.add_argument(
         "--timeout", type=said(seconds), default=60.0, metavar="TIME", help="stop after this time at the latest (60s)"
     )
-    command.add_argument("--quiet", action="store_true", help="print only what is wrong, or still waits")
-    command.set_defaults(run=_drain, stopped="what waits is kept, and is sent by the next scan, drain or run")
+    command.add_argument("--quiet", action="store_true", help="print only problems and waiting deliveries")
+    command.set_defaults(run=_drain, stopped="waiting deliveries are kept and sent by the next scan, drain or run")
 
 
 def _drain(given: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
     try:
         told = tell_orphans(dispatcher.outbox, found)
         if told and not given.quiet:
-            out.print(f"{told} scan{'' if told == 1 else 's'} had died; told their end.")
+            out.print(f"Sent the closing event for {told} scan{'' if told == 1 else 's'} whose process had died.")
         before = dispatcher.outbox.tallies()
         dispatcher.open_now()
         dispatcher.wake()
@@ -71,7 +71,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         dispatcher.linger(deadline, horizon=given.timeout, healthy_only=False, stop=stop)
         dark = dispatcher.tried_in_vain
     finally:
-        dispatcher.stop(seconds=1.0)  # which closes what it has open, before more is opened
+        dispatcher.stop(seconds=1.0)  # closes its files before others are opened
     with closing(Outbox(path, storage=found.storage)) as outbox, closing(Records(path)) as records:
         expire(records, outbox, found, dark, time.time(), removed=True)
         after = outbox.tallies()

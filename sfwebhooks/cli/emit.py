@@ -1,4 +1,4 @@
-"""`sfwebhooks emit`: what another tool has to tell, kept for the endpoints that want it."""
+"""`sfwebhooks emit`: an event of another tool comes in and is stored for the endpoints that subscribe to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sfwebhooks.emission import DATA_MAX, Emission, Emitted, keep
 from sfwebhooks.errors import EmitError
 from sfwebhooks.strict_json import parsed
 
-#: bytes of a file: the data, written with spaces and line ends, and a message around them
+#: largest file in bytes: the data, with spaces and line ends, and the message around it
 FILE_MAX = 2 * DATA_MAX
 
 
@@ -20,9 +20,9 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
         "emit",
-        help="report to the endpoints what another tool did or found",
-        description="Store an event of another tool for each endpoint that wants it; the next scan, drain or run "
-        "delivers it. `sfwebhooks events TYPE` shows the fields of its data.",
+        help="send an event of another tool to the endpoints",
+        description="Store an event of another tool for each endpoint that subscribes to it; the next scan, drain or "
+        "run delivers it. `sfwebhooks events TYPE` shows the fields of its data.",
     )
     command.add_argument("type", metavar="TYPE", help="name or alias, such as remediation.completed")
     command.add_argument(
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="its data, a JSON object, or a whole message with event_type and data; - is standard input",
     )
-    command.add_argument("--id", help="what makes it unique: the same TYPE and ID are reported once")
+    command.add_argument("--id", help="unique id of the event: the same TYPE and ID are sent once")
     command.add_argument("--severity", metavar="LEVEL", help="critical, high, medium, low or info")
     add_config(command)
     command.set_defaults(run=_emit)
@@ -60,13 +60,13 @@ def _read(name: str, place: str) -> Any:
 
 def _words(receipt: Emitted, event_type: str) -> str:
     if not receipt.endpoints:
-        return f"No endpoint wants {event_type}: nothing is kept. sfwebhooks check shows what each of them wants."
+        return f"No endpoint subscribes to {event_type}; nothing was stored. sfwebhooks check shows the subscriptions."
     if not receipt.new:
-        return f"event {receipt.id} was accepted before, under the same id: it is told once."
+        return f"event {receipt.id} was already accepted under the same id; it is sent once."
     number = f"{receipt.new} endpoint{'' if receipt.new == 1 else 's'}"
     others = len(receipt.endpoints) - receipt.new
-    before = f", and was before for {others} of them" if others else ""
+    before = f", for {others} of them already before" if others else ""
     return (
         f"event {receipt.id} accepted for {number} ({', '.join(receipt.endpoints)}){before}; "
-        "sfwebhooks drain or run delivers it, or the next scan"
+        "the next scan, sfwebhooks drain or run delivers it"
     )

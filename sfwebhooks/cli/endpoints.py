@@ -1,4 +1,4 @@
-"""`sfwebhooks test`, `pause`, `resume` and `enable`: try an endpoint; let it be, for a while; let it be used again."""
+"""`sfwebhooks test`, `pause`, `resume` and `enable`: send a test to an endpoint, pause it, and put it back in use."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ FOREVER = float("inf")
 
 def add(commands: Any) -> None:
     """Add the commands."""
-    test = commands.add_parser("test", help="send one test message to each endpoint, or to one, and show the answer")
+    test = commands.add_parser("test", help="send a test message to one endpoint or to each, and show the answer")
     test.add_argument("name", nargs="?", metavar="NAME", help="the endpoint (all of them)")
-    pause = commands.add_parser("pause", help="send nothing to an endpoint for a while; what is for it is kept")
+    pause = commands.add_parser("pause", help="send nothing to an endpoint for a while; its deliveries are kept")
     pause.add_argument(
         "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
     )
     resume = commands.add_parser("resume", help="send to a paused, failing or held endpoint again, now")
-    enable = commands.add_parser("enable", help="let an endpoint that answered 410 be used again (the same as resume)")
+    enable = commands.add_parser("enable", help="use an endpoint that answered 410 again (same as resume)")
     for command, run in ((test, _test), (pause, _pause), (resume, _resume), (enable, _resume)):
         if command is not test:
             command.add_argument("name", metavar="NAME", help="the endpoint")
@@ -55,14 +55,14 @@ def _test(given: argparse.Namespace) -> int:
             continue
         orders, _ = _known(given, endpoint)
         if orders.paused_until > time.time():
-            out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent nevertheless.", "yellow"))
+            out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent anyway.", "yellow"))
         attempt, (settlement,), _ = deliver(_message(endpoint), Line(endpoint, Sender(endpoint)), time.time)
         well = settlement.state is State.DELIVERED
         failed += not well
-        taken = "taken" if well else "not taken"
+        taken = "delivered" if well else "not delivered"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
         if 300 <= (attempt.status or 0) < 400:
-            words += " (redirects are not followed: url must be that of the receiver itself)"
+            words += " (redirects are not followed: set url to the receiver itself)"
         out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
         helps = "" if well else cure(attempt.reason, attempt.excerpt)
         if helps:
@@ -71,7 +71,7 @@ def _test(given: argparse.Namespace) -> int:
 
 
 def _message(endpoint: Endpoint) -> Batch:
-    """Return a delivery that says that it is a test; it never was in the outbox, and is not in its log."""
+    """Return a test delivery, which is neither in the outbox nor in the delivery log."""
     words = "A test of this endpoint by sfwebhooks test."
     data = {"alert": "test", "endpoint": endpoint.name, "message": words}
     event = WebhookEvent(str(uuid.uuid4()), "system_alert", Severity.INFO, time.time(), data)
@@ -84,13 +84,13 @@ def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:
     """Return the endpoint that the command line names, or all.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such endpoint.
     """
     if given.name:
         return [endpoint_named(given, given.name)]
     found = settings(given).endpoints
     if not found:
-        raise ConfigError("there is no endpoint that can be used: sfwebhooks check says why")
+        raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")
     return found
 
 
@@ -99,7 +99,7 @@ def _pause(given: argparse.Namespace) -> int:
     outbox = Outbox(folder(given) / FILE)
     outbox.pause(endpoint.name, until)
     outbox.close()
-    console().print(plain(f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, what is for it is kept."))
+    console().print(plain(f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, its deliveries are kept."))
     return 0
 
 
@@ -110,13 +110,13 @@ def _resume(given: argparse.Namespace) -> int:
         with closing(Outbox(path)) as outbox:
             outbox.resume(endpoint.name, time.time())
     stopped = orders.paused_until > time.time() or not health.healthy
-    words = "is used again" if stopped else "was neither paused nor failing; what waits for it is tried now"
-    console().print(plain(f"{endpoint.name} {words}: by what runs now, by the next scan, or by sfwebhooks drain."))
+    words = "is in use again" if stopped else "was neither paused nor failing; its waiting deliveries are tried now"
+    console().print(plain(f"{endpoint.name} {words}: by a running scan, the next scan, or sfwebhooks drain."))
     return 0
 
 
 def _known(given: argparse.Namespace, endpoint: Endpoint) -> tuple[Orders, Health]:
-    """Return what the outbox, if there is one, knows of an endpoint."""
+    """Return an endpoint's orders and health from the outbox, if there is one."""
     path = folder(given) / FILE
     if is_deleted(path):
         return Orders(), Health()

@@ -1,4 +1,4 @@
-"""`sfwebhooks events`: the event types as a table; with a type, its fields and an example as it goes out."""
+"""`sfwebhooks events`: the event types as a table; for one type, its fields and an example message."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, id_of
 from sfwebhooks.formats import generic
 from sfwebhooks.severity import Severity
 
-#: columns from which on the alias has a column of its own
+#: terminal width from which the alias has its own column
 WIDE = 130
 ENDPOINT = Endpoint("security_team", Secret("https://hooks.acme.test/webhook"))
-#: when the examples without a time of their own happened, in epoch seconds (2026-11-20T09:40:00Z)
+#: time of the examples whose data has no time, in epoch seconds (2026-11-20T09:40:00Z)
 MOMENT = datetime(2026, 11, 20, 9, 40, tzinfo=timezone.utc).timestamp()
 
 
@@ -51,7 +51,7 @@ def _events(given: argparse.Namespace) -> int:
 
 
 def print_types(out: Console) -> None:
-    """Show all types; where there is little room the alias stands below its name."""
+    """Show all types; on a narrow terminal the alias is below its name."""
     columns = ("name", "alias") if out.width >= WIDE else ("name / alias",)
     rows = table(*columns, "meaning", "severity", "sent by")
     for entry in EVENT_TYPES:
@@ -86,14 +86,14 @@ def print_type(entry: EventType, asked: str, out: Console) -> None:
     out.print(plain(f"severity  {_severities(entry)}"))
     out.print(plain(f"sent by   {entry.sender.value}"))
     out.print()
-    out.print(plain("What stands in data:"))
+    out.print(plain("Fields of data:"))
     _print_fields(entry.fields, out)
     out.print()
     if entry.by_others not in ((), entry.fields):
-        out.print("What stands in data if another tool tells it, with sfwebhooks emit:")
+        out.print("Fields of data if another tool reports it, with sfwebhooks emit:")
         _print_fields(entry.by_others, out)
         out.print()
-    out.print(plain("An example in the format generic:"))
+    out.print(plain("Example in the generic format:"))
     out.print(Text(pretty(entry, asked)), soft_wrap=True)
 
 
@@ -107,7 +107,7 @@ def _print_fields(fields: tuple[Field, ...], out: Console) -> None:
             rows.add_row(plain(f"  .{part.name}"), _type(part), "", plain(part.meaning))
     out.print(rows)
     if any(field.added for field in fields):
-        out.print("added: sfwebhooks adds it if the other tool does not say it")
+        out.print("added: sfwebhooks adds it if the other tool does not provide it")
     for number, condition in enumerate(conditions, 1):
         out.print(plain(f"({number}) only if {condition}"))
 
@@ -118,13 +118,13 @@ def _type(field: Field) -> str:
 
 
 def pretty(entry: EventType, name: str) -> str:
-    """Return the example's message as JSON with line ends, the values as they are sent."""
+    """Return the example's message as indented JSON, with the values as they are sent."""
     body = generic.render(example(entry, name), ENDPOINT).body
     return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
 
 
 def example(entry: EventType, name: str) -> Delivery:
-    """Return the delivery of a type's example to an endpoint that subscribed to it under that name."""
+    """Return the delivery of a type's example to an endpoint that subscribes to it under `name`."""
     data = entry.example
     scan = None
     if "target_type" in data:
@@ -147,7 +147,7 @@ def _severity(entry: EventType, data: dict[str, Any]) -> Severity:
 
 
 def _moment(data: dict[str, Any]) -> float:
-    """Return when the example happened, in epoch seconds."""
+    """Return the example's time in epoch seconds."""
     if "elapsed" in data or not data.keys() & {"generated", "ended", "started"}:
         return MOMENT
     text = data.get("generated") or data.get("ended") or data["started"]

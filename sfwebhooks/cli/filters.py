@@ -1,4 +1,4 @@
-"""What the commands about deliveries share: the filters, the ids, and the outbox that they are about."""
+"""Arguments shared by the commands on deliveries: filters and ids come in, a Selection goes out; and the outbox."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 
-#: scans that are named
+#: scans that an error lists
 LAST = 5
-#: what a command does with the outbox; returns its exit code
+#: a command's work on the outbox; returns its exit code
 Work = Callable[[argparse.Namespace, Records, Console], int]
 
 
 def add_filters(command: argparse.ArgumentParser) -> None:
-    """Add the filters that all of these commands have, and where the outbox is."""
+    """Add the filters of all these commands, and the options for the outbox's place."""
     when = said(past_time)
     command.add_argument("--endpoint", type=clean_text, default="", metavar="NAME", help="only to this endpoint")
-    command.add_argument("--scan", type=clean_text, default="", metavar="ID", help="only of this scan")
+    command.add_argument("--scan", type=clean_text, default="", metavar="ID", help="only from this scan")
     command.add_argument(
-        "--type", type=event_type, default="", metavar="PATTERN", help="only of this event type; * is any characters"
+        "--type", type=event_type, default="", metavar="PATTERN", help="only this event type; * matches any characters"
     )
     command.add_argument(
-        "--since", type=when, metavar="TIME", help="accepted then or later: 2h or 7d ago, or an ISO 8601 time (UTC)"
+        "--since", type=when, metavar="TIME", help="accepted at or after: 2h or 7d (ago), or an ISO 8601 time (UTC)"
     )
-    command.add_argument("--until", type=when, metavar="TIME", help="accepted before")
+    command.add_argument("--until", type=when, metavar="TIME", help="accepted before this time")
     add_config(command)
 
 
 def add_choice(command: argparse.ArgumentParser) -> None:
-    """Add what a command needs that changes deliveries: ids, filters, or the word that all are meant."""
+    """Add the arguments of a command that changes deliveries: ids, filters, or --all."""
     command.add_argument(
-        "ids", nargs="*", type=clean_text, metavar="ID", help="id of a delivery, or of its event, or its beginning"
+        "ids", nargs="*", type=clean_text, metavar="ID", help="id of a delivery or of its event, or the start of one"
     )
     add_filters(command)
-    command.add_argument("--all", action="store_true", help="all of them; needed if there is no ID and no filter")
-    command.add_argument("--dry-run", action="store_true", help="only say how many there are")
-    command.set_defaults(stopped="what was changed stays so; give the same command again for the rest")
+    command.add_argument("--all", action="store_true", help="all of them; required if there is no ID and no filter")
+    command.add_argument("--dry-run", action="store_true", help="only count them")
+    command.set_defaults(stopped="changes made so far are kept; run the same command again for the rest")
 
 
 def past_time(text: str) -> float:
-    """Read a time that was, in epoch seconds: a duration ago, or as `moment` does."""
+    """Read a time in the past as epoch seconds: a duration ago, or as `parsed_time` does."""
     try:
         return time.time() - seconds(text)
     except ValueError:
@@ -69,7 +69,7 @@ def past_time(text: str) -> float:
 
 
 def event_type(text: str) -> str:
-    """Read an event type; an alias is read as its name, under which all are found."""
+    """Read an event type; an alias becomes its name, under which deliveries are stored."""
     entry = type_named(text)
     return entry.name if entry else clean_text(text)
 
@@ -78,10 +78,10 @@ def selection(given: argparse.Namespace, *states: State) -> Selection:
     """Return the filters of the command line.
 
     Raises:
-        SelectionError: no time is within --since and --until.
+        SelectionError: --since is not before --until.
     """
     if None not in (given.since, given.until) and given.since >= given.until:
-        raise SelectionError("--since must be before --until: nothing can be accepted between them")
+        raise SelectionError("--since must be before --until: no delivery can match")
     return Selection(given.endpoint, given.scan, given.type, states, given.since, given.until)
 
 
@@ -89,7 +89,7 @@ def choice(given: argparse.Namespace, records: Records, *states: State) -> Selec
     """Return the filters and ids of the command line.
 
     Raises:
-        SelectionError: there is none, nor --all; an id is not one, or that of several; or as `outbox/selection` does.
+        SelectionError: neither they nor --all are given; an id is unknown or ambiguous; or as `outbox/selection` does.
     """
     only = states[0] if len(states) == 1 else None
     ids = tuple(records.find(text, only).id for text in given.ids)
@@ -103,8 +103,8 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
     """Return the command that does this work on the outbox, if there is one.
 
     Args:
-        changes: whether it changes deliveries: then a name that the outbox does not know is an error.
-        listing: it only looks, also at an outbox that cannot be written.
+        changes: it changes deliveries: then a name unknown to the outbox is an error.
+        listing: it only reads, even an outbox that cannot be written.
     """
 
     def run(given: argparse.Namespace) -> int:
@@ -128,12 +128,12 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
 
 
 def _unknown(given: argparse.Namespace, records: Records) -> Iterator[str]:
-    """Yield that nobody knows the endpoint, the scan or the event type that is asked for: it may be misspelt."""
+    """Yield an error for each of endpoint, scan and event type that is unknown: it may be misspelled."""
     endpoint, scan, kind = (getattr(given, name, "") for name in ("endpoint", "scan", "type"))
     names = records.endpoints() if endpoint else []
     if endpoint and endpoint not in names:
-        yield f'The outbox never had anything for an endpoint "{endpoint}"; it had for: {", ".join(names) or "none"}.'
+        yield f'The outbox has no deliveries for an endpoint "{endpoint}", only for: {", ".join(names) or "none"}.'
     if scan and not records.knows(scan):
-        yield f'The outbox knows no scan "{scan}"; the last ones are: {", ".join(records.scans(LAST)) or "none"}.'
+        yield f'The outbox has no scan "{scan}"; its last scans are: {", ".join(records.scans(LAST)) or "none"}.'
     if kind and not any(fnmatchcase(name, kind) for name in EVENT_NAMES):
         yield f'There is no event type "{kind}"; sfwebhooks events lists them.{nearest(kind, sorted(EVENT_NAMES))}'

@@ -1,4 +1,4 @@
-"""`sfwebhooks install` and `uninstall`: put the module into SpiderFoot, take it out."""
+"""`sfwebhooks install` and `uninstall`: add the module to SpiderFoot, remove it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
 def add(commands: Any) -> None:
     """Add the two commands."""
     for name, run, words in (
-        ("install", _install, "put the module into SpiderFoot"),
-        ("uninstall", _uninstall, "take the module out of SpiderFoot"),
+        ("install", _install, "install the module into SpiderFoot"),
+        ("uninstall", _uninstall, "remove the module from SpiderFoot"),
     ):
         command = commands.add_parser(name, help=words)
-        command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="its folder, if not installed with pip")
+        command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="its folder, unless installed with pip")
         command.set_defaults(run=run)
 
 
@@ -27,7 +27,7 @@ def _install(given: argparse.Namespace) -> int:
     path = install(modules_folder(given.spiderfoot))
     spiderfoot = path.parent.parent
     print(f"Installed {path}.")
-    print(f"SpiderFoot must run with this Python, which has the package: {sys.executable}")
+    print(f"SpiderFoot must run with this Python, where the package is installed: {sys.executable}")
     try:
         data = data_folder_of(spiderfoot)
         print(f"Settings are read from {data / 'spiderfoot.conf'} or {data / 'webhooks.ini'}.")
@@ -36,8 +36,8 @@ def _install(given: argparse.Namespace) -> int:
     try:
         remember(spiderfoot)
     except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
-        print(f"Commands need --spiderfoot and --folder, since this could not be written down: {error}")
-    print("Next: write them, and look at them with: sfwebhooks check")
+        print(f"Commands need --spiderfoot and --folder, because this location could not be saved: {error}")
+    print("Next: write the settings, then run: sfwebhooks check")
     return 0
 
 
@@ -46,17 +46,17 @@ def _uninstall(given: argparse.Namespace) -> int:
         folder = modules_folder(given.spiderfoot)
     except InstallError:
         if given.spiderfoot and _forgotten(given.spiderfoot):
-            print(f"{given.spiderfoot} is no SpiderFoot any more; it is forgotten.")
+            print(f"{given.spiderfoot} is no longer a SpiderFoot; it was removed from the list of installations.")
             return 0
         raise
     path = uninstall(folder)
     _forgotten(folder.parent)
-    print(f"Removed {path}." if path else f"There is no {SHIM} in {folder}; nothing was done.")
+    print(f"Removed {path}." if path else f"There is no {SHIM} in {folder}; nothing to do.")
     return 0
 
 
 def _forgotten(spiderfoot: Path) -> bool:
-    """Forget a SpiderFoot; say whether it was known.
+    """Remove a SpiderFoot from the record of installations; return whether it was there.
 
     Raises:
         InstallError: the record cannot be written.

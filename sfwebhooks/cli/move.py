@@ -1,4 +1,4 @@
-"""`sfwebhooks move`: what waits for an endpoint goes to another one."""
+"""`sfwebhooks move`: move an endpoint's waiting deliveries to another endpoint."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 
 HELP = """
-Let what waits for an endpoint go to another one of the settings, such as the new name of the same receiver. Each
-delivery gets the id that it would have had there, and the next number; what the other endpoint has already is not sent
-twice, and what it does not ask for stays, as does what is of a scan that still runs. Dead letters wait after
-sfwebhooks dead replay, and can be moved then.
+Move an endpoint's waiting deliveries to another endpoint in the settings, such as a new name for the same receiver.
+Each delivery gets the id that it would have had there, and the next sequence number. Events that the other endpoint
+already has are not sent twice. Deliveries that it does not subscribe to, or of scans that are still running, stay. To
+move dead letters, first make them due with sfwebhooks dead replay.
 """
 
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("move", help="let what waits for an endpoint go to another one", description=HELP)
+    words = "move an endpoint's waiting deliveries to another endpoint"
+    command = commands.add_parser("move", help=words, description=HELP)
     add_choice(command)
-    command.add_argument("--to", required=True, metavar="NAME", help="the endpoint that gets it")
+    command.add_argument("--to", required=True, metavar="NAME", help="the endpoint that gets them")
     command.set_defaults(run=on_outbox(_move, changes=True))
 
 
 def _move(given: argparse.Namespace, records: Records, out: Console) -> int:
     if not given.endpoint:
-        raise SelectionError("--endpoint NAME must say whose deliveries are moved")
+        raise SelectionError("--endpoint NAME is required: the endpoint whose deliveries are moved")
     to, chosen = endpoint_named(given, given.to), choice(given, records, State.WAITING)
     if to.name == given.endpoint:
         raise SelectionError(f"--endpoint and --to name the same endpoint, {to.name}")
@@ -49,5 +50,6 @@ def _move(given: argparse.Namespace, records: Records, out: Console) -> int:
     demand(moved + left, chosen)
     out.print(plain(f"{counted_deliveries(moved)} moved to {to.name}."))
     if left:
-        out.print(plain(f"{counted_deliveries(left)} left: {to.name} does not ask for them, or their scan still runs."))
+        why = f"{to.name} does not subscribe to them, or their scan is still running"
+        out.print(plain(f"{counted_deliveries(left)} left: {why}."))
     return 0

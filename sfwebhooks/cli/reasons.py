@@ -1,4 +1,4 @@
-"""What several commands say of the endpoints: why deliveries wait for them."""
+"""Why deliveries are waiting for an endpoint, as several commands print it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sfwebhooks.outbox.outbox import Outbox
 def situations(
     path: Path, found: Settings | None, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[Situation]:
-    """Yield what is known of each endpoint for which deliveries wait.
+    """Yield the situation of each endpoint that has waiting deliveries.
 
     Args:
         path: of the outbox.
-        found: the settings; None: not known.
+        found: the settings; None: unknown.
         wanted: which endpoints.
 
     Raises:
@@ -32,5 +32,5 @@ def situations(
 
 
 def waiting_line(found: Situation, idle: str = IDLE) -> str:
-    """Return in a line how many deliveries wait for an endpoint, and why."""
+    """Return a line with the number of deliveries waiting for an endpoint, and the reason."""
     return f"{found.name}: {found.backlog.waiting} waiting: {why_waiting(found, time.time(), idle)}"

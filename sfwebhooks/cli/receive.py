@@ -1,4 +1,4 @@
-"""`sfwebhooks receive`: a local receiver that verifies what comes and shows it."""
+"""`sfwebhooks receive`: a local receiver that verifies and shows deliveries."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser("receive", help="receive deliveries here, verify them, show them")
     add_config(command)
-    command.add_argument("--endpoint", metavar="NAME", help="take port, secret and api_key of this endpoint")
+    command.add_argument("--endpoint", metavar="NAME", help="use the port, secret and api_key of this endpoint")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     command.add_argument(
         "--port", type=said(whole_number(0, 65535)), help="port to listen on (8080, or the endpoint's; 0: any free one)"
@@ -55,15 +55,15 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
     )
-    command.add_argument("--api-key", default="", help="demand this bearer token: text, env:NAME or file:PATH")
+    command.add_argument("--api-key", default="", help="require this bearer token: text, env:NAME or file:PATH")
     command.add_argument("--cert", type=Path, help="serve https with this certificate (PEM)")
     command.add_argument("--key", type=Path, help="its key, if not in the same file")
-    command.add_argument("--client-ca", type=Path, help="demand a client certificate of this CA")
+    command.add_argument("--client-ca", type=Path, help="require a client certificate from this CA")
     command.add_argument(
-        "--status", default="200", help="answer with it; several (500,500,200) in turn, the last stays"
+        "--status", default="200", help="answer with this status; several (500,500,200) in turn, then always the last"
     )
     command.add_argument("--full", action="store_true", help="show the whole message")
-    command.add_argument("--save", type=Path, metavar="FILE", help="append each request to it, a JSON object a line")
+    command.add_argument("--save", type=Path, metavar="FILE", help="append each request, one JSON object per line")
     command.set_defaults(run=_receive)
 
 
@@ -74,13 +74,13 @@ def _receive(given: argparse.Namespace) -> int:
     receiver = _receiver(given, books, out)
     receiver.start()
     place = receiver.url.rpartition("/")[0]  # the endpoint's path may be a secret
-    out.print(plain(f"Listening on {place}; any path is taken; Ctrl-C ends it."))
+    out.print(plain(f"Listening on {place}, any path; stop with Ctrl-C."))
     done.wait()
     receiver.stop()
     for account in books.open:
         out.print(_account(account))
     if books.forgotten:
-        out.print(f"{books.forgotten:,} more scans whose end has not come: too many at once to keep count of.")
+        out.print(f"{books.forgotten:,} more unfinished scans: too many at once to check for completeness.")
     out.print("Stopped.")
     return 0
 
@@ -131,7 +131,7 @@ def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
-    """Return what to check and the port, as the arguments or the endpoint say."""
+    """Return the checks and the port, from the arguments or the endpoint."""
     known, port = known_secrets(named_secrets(given.secret)), given.port
     try:
         api_key = secret_text(given.api_key, Path(), pipes=True)
@@ -147,7 +147,7 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
 
 
 def _demand_tls(endpoint: Endpoint, cert: Path | None) -> None:
-    """Check that what an endpoint sends by https is not awaited in plain http.
+    """Check that an https endpoint is not received over plain http.
 
     Raises:
         ConfigError: it would be.
@@ -167,7 +167,7 @@ def _statuses(text: str) -> Iterator[int]:
 
 
 def _print(received: Received, full: bool, out: Console) -> None:
-    """Show what a request says, as its body has it: no signature is about the headers that repeat it."""
+    """Show a request from its body: the headers that repeat it are not signed."""
     naming, messages = naming_of(received.headers), received.messages
     again = f"  ({naming.replay}, not signed: sent again)" if naming.replay in received.headers else ""
     if len(messages) != 1:
@@ -198,7 +198,7 @@ def _print_message(message: dict[str, Any], head: str, tail: str, full: bool, ou
 
 
 def _word(value: Any) -> str:
-    """Return a value as JSON has it, a text without its quotation marks and in one line."""
+    """Return a value as JSON, a text without its quotation marks, in one line."""
     return in_line(value if isinstance(value, str) else json.dumps(value), WORD)
 
 
@@ -208,7 +208,7 @@ def _verdict(received: Received, checked: bool) -> Any:
     if received.problems:
         return plain("  NOT VERIFIED: " + "; ".join(received.problems) + client, "red")
     signed = any(name in received.headers for name in ("webhook-signature", guide))
-    unknown = "signed, not verified: no secret is known" if signed else "not signed"
+    unknown = "signed, not verified: no secret given" if signed else "not signed"
     timeless = "" if "webhook-signature" in received.headers else f" by {guide} alone, which does not cover the time"
     answer = "" if received.taken else f", answered {received.answer} as asked"
     words = f"verified{timeless}" if checked else unknown
@@ -220,7 +220,7 @@ def _account(account: Account) -> Any:
 
 
 def _saved(path: Path) -> io.FileIO:
-    """Open what requests are saved in, for its owner only if it is new: tokens and paths in them may be secrets.
+    """Open the file for requests; if new, only its owner can read it: tokens and paths in requests may be secrets.
 
     Raises:
         ConfigError: it cannot be written.
@@ -232,10 +232,10 @@ def _saved(path: Path) -> io.FileIO:
 
 
 def _save(received: Received, file: io.FileIO, out: Console) -> None:
-    """Append a request to a file, as `receive/capture` reads it.
+    """Append a request to a file, in the form that `receive/capture` reads.
 
     Raises:
-        OSError: it cannot be written, which is shown; its sender gets no answer, and sends it again.
+        OSError: it cannot be written (shown first); the sender gets no answer and sends the request again.
     """
     line: dict[str, Any] = {
         "at": received.at,
@@ -244,7 +244,7 @@ def _save(received: Received, file: io.FileIO, out: Console) -> None:
         "body": received.body.decode("utf-8", "replace"),
         "problems": received.problems,
     }
-    if line["body"].encode() != received.body:  # it is no UTF-8: the text alone could not be verified again
+    if line["body"].encode() != received.body:  # not UTF-8: the text alone could not be verified again
         line["body_base64"] = base64.b64encode(received.body).decode()
     try:
         data = json.dumps(line).encode() + b"\n"

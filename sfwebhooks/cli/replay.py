@@ -1,4 +1,4 @@
-"""`sfwebhooks replay`: let deliveries be sent again, under the same ids."""
+"""`sfwebhooks replay`: send deliveries again, under the same ids."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "replay",
         help="send deliveries again, under the same ids",
-        description="Let delivered and dead deliveries wait to be sent again, under the same ids.",
+        description="Make delivered and dead deliveries due again, under the same ids.",
     )
     add_replay(command)
-    command.add_argument("--state", choices=STATES, default="all", help="only those that are delivered, or dead (all)")
+    command.add_argument("--state", choices=STATES, default="all", help="only delivered or only dead ones (all)")
 
 
 def add_replay(command: argparse.ArgumentParser) -> None:
-    """Add what it takes to send deliveries again."""
+    """Add the arguments of a command that sends deliveries again."""
     add_choice(command)
     command.add_argument(
-        "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most so many: 10/s, 30/m, 100/h"
+        "--rate", type=said(rate), default=0.0, metavar="N/s", help="at most this rate: 10/s, 30/m, 100/h"
     )
     command.set_defaults(run=on_outbox(_replay, changes=True))
 
@@ -53,23 +53,23 @@ def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
         demand(number + waiting, chosen)
         pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
         out.print(
-            f"{counted_deliveries(number)} will be sent again{pace}: by a running scan, the next one, or sfwebhooks"
+            f"{counted_deliveries(number)} will be sent again{pace}: by a running scan, the next scan, or sfwebhooks"
             " drain."
         )
     if waiting:
-        out.print(f"{counted_deliveries(waiting)} waiting already: left alone.")
+        out.print(f"{counted_deliveries(waiting)} already waiting: unchanged.")
     return 0
 
 
 def demand(number: int, chosen: Selection) -> None:
-    """Check that filters found anything; that there is nothing at all is no mistake.
+    """Check that the filters matched something; an empty outbox is not a mistake.
 
     Raises:
-        SelectionError: they found nothing, and may be misspelt.
+        SelectionError: they matched nothing and may be misspelled.
     """
     if not number and not chosen.is_all:
         states = " or ".join(state.value for state in chosen.states)
-        raise SelectionError(f"nothing matches: no {states} delivery is as the filters say")
+        raise SelectionError(f"no {states} delivery matches the filters")
 
 
 def counted_deliveries(number: int) -> str:
@@ -78,12 +78,12 @@ def counted_deliveries(number: int) -> str:
 
 
 def total(counts: Counts) -> int:
-    """Return how many deliveries were counted."""
+    """Return the sum of all counts."""
     return sum(sum(states.values()) for states in counts.values())
 
 
 def print_counts(counts: Counts, states: Sequence[State], out: Console) -> None:
-    """Show how many deliveries of each endpoint are in some states, as all that a dry run does."""
+    """Print the result of a dry run: the number of deliveries per endpoint and state."""
     rows = table("endpoint", *(state.value for state in states))
     for endpoint, found in sorted(counts.items()):
         rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))

@@ -1,4 +1,4 @@
-"""`sfwebhooks run`: a service that keeps delivering what waits in the outbox."""
+"""`sfwebhooks run`: a service that keeps delivering from the outbox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sfwebhooks.service import Service
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("run", help="keep delivering what waits in the outbox, until it is stopped")
+    command = commands.add_parser("run", help="keep delivering from the outbox until it is stopped")
     add_config(command)
     command.set_defaults(run=_run)
 
@@ -29,7 +29,7 @@ def _run(given: argparse.Namespace) -> int:
 
     def end(number: int, _: object) -> None:
         stop.set()
-        signal.signal(number, signal.default_int_handler)  # a second one does not wait for what is in flight
+        signal.signal(number, signal.default_int_handler)  # a second signal does not wait for requests in flight
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -39,5 +39,5 @@ def _run(given: argparse.Namespace) -> int:
     for text in (*found.mistakes, *found.warnings, *doubts(folder(given) / FILE)):
         logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", text)
     if not found.endpoints and found.enabled is not False:
-        raise ConfigError("there is no endpoint that can be used: sfwebhooks check says why")
+        raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")
     return 0 if Service(lambda: settings(given), folder(given) / FILE).run(stop, reload) else 1

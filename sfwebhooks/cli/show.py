@@ -1,4 +1,4 @@
-"""`sfwebhooks show ID`: all about one delivery, with every attempt."""
+"""`sfwebhooks show ID`: one delivery in detail, with every attempt."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from sfwebhooks.text import in_line, moment, text_of
 
 #: characters of a finding
 DATA = 200
-#: which attempts use up no retry
+#: which attempts do not use up a retry
 SPARED = "the others were before a replay, in a batch that was split, or failed while the endpoint was failing or held"
 
 
 def add(commands: Any) -> None:
     """Add the command."""
-    add_show(commands, "show all about one delivery, with every attempt", None)
+    add_show(commands, "show one delivery in detail, with every attempt", None)
 
 
 def add_show(commands: Any, words: str, state: State | None) -> None:
-    """Add a command that shows a delivery of a state, or of any."""
+    """Add a command that shows a delivery in one state, or in any."""
     command = commands.add_parser("show", help=words)
     command.add_argument(
-        "id", type=clean_text, metavar="ID", help="id of the delivery, or of its event, or its beginning"
+        "id", type=clean_text, metavar="ID", help="id of the delivery or of its event, or the start of one"
     )
-    command.add_argument("--json", action="store_true", help="print a JSON object, with all that the event tells")
+    command.add_argument("--json", action="store_true", help="print a JSON object, including the event's data")
     add_config(command)
     command.set_defaults(run=on_outbox(_show, listing=True), only=state)
 
@@ -110,10 +110,10 @@ def _state(record: Record) -> str:
 
 
 def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
-    """Yield what was found, masked as in a chat: a terminal is read by others too, and copied into tickets."""
+    """Yield the finding, masked as in a chat: others read a terminal too, and copy from it into tickets."""
     data = _data(event)
     if data is None:
-        yield "data", "what is kept of it is no JSON: the outbox was changed by another hand, or is damaged"
+        yield "data", "the stored data is not JSON: the outbox was changed by another program or is damaged"
         return
     host_type, module = text_of(data, "event_type"), text_of(data, "module")
     if host_type:
@@ -124,7 +124,7 @@ def _finding(event: WebhookEvent) -> Iterator[tuple[str, str]]:
 
 
 def _data(event: WebhookEvent) -> dict[str, Any] | None:
-    """Return an event's data, None if they cannot be read."""
+    """Return an event's data, None if it cannot be read."""
     try:
         return dict(event.data)
     except ValueError:
@@ -134,7 +134,7 @@ def _data(event: WebhookEvent) -> dict[str, Any] | None:
 def _print_attempts(attempts: Sequence[Attempt], out: Console) -> None:
     out.print()
     if not attempts:
-        out.print("There was no attempt.")
+        out.print("No attempts.")
         return
     rows = table("attempt at (UTC)", "took", "status", "reason", "trigger", "reply")
     rows.columns[0].no_wrap = rows.columns[1].no_wrap = True

@@ -1,4 +1,4 @@
-"""The live state of the endpoints, as `sfwebhooks check` shows it: the settings and the outbox come in."""
+"""The live state of the endpoints for `sfwebhooks check`: settings and outbox come in, a Look per endpoint goes out."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from sfwebhooks.text import duration, moment
 
 @dataclass(frozen=True)
 class Look:
-    """How an endpoint is."""
+    """The state of an endpoint."""
 
     #: in a few words
     words: str
     #: of the words: green, yellow, red
     colour: str = "green"
-    #: what else there is to say, one line each
+    #: details, one line each
     lines: tuple[str, ...] = ()
-    #: whether somebody has to do something
+    #: whether it needs attention
     is_trouble: bool = False
 
 
 READY = Look("ready")
-UNKNOWN = Look("not known", "yellow")
+UNKNOWN = Look("unknown", "yellow")
 
 
 def look(found: Settings, path: Path) -> dict[str, Look]:
-    """Return how the endpoints of the settings are, and others for which deliveries wait.
+    """Return the state of the endpoints in the settings, and of others with waiting deliveries.
 
     Args:
-        path: of the outbox, which need not be there.
+        path: of the outbox, which need not exist.
 
     Raises:
         OutboxError: it cannot be read.
@@ -68,7 +68,7 @@ def look(found: Settings, path: Path) -> dict[str, Look]:
 
 
 def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[str]:
-    """Yield what there is to say of an endpoint's deliveries, one line each."""
+    """Yield the details of an endpoint's deliveries, one line each."""
     backlog, dead = known.backlog, counts.get(State.DEAD.value, 0)
     if backlog.oldest_at is not None:
         oldest = duration(max(now - backlog.oldest_at, 0.0))
@@ -89,7 +89,7 @@ def _of_endpoint(endpoint: Endpoint, known: Situation, records: Records, lines: 
     if backlog.waiting and known.owner and known.owner.hangs(now):
         return Look(hanging(known.owner), "red", tuple(lines), is_trouble=True)
     if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age and not known.switch:
-        return Look("waits for too long", "red", tuple(lines), is_trouble=True)
+        return Look("waiting too long", "red", tuple(lines), is_trouble=True)
     if not health.healthy:
         return Look("not tried since its settings changed", "yellow", tuple(lines))
     refused = f", {backlog.refused} refused" if backlog.refused else ""

@@ -1,4 +1,4 @@
-"""What the commands share: which configuration, which folder, how a table looks."""
+"""Shared by the commands: finding the configuration and the data folder, printing tables."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ GAP = 2
 
 
 def console() -> Console:
-    """Return the terminal; a pipe or a file gets wide lines instead of cut ones."""
+    """Return the terminal; lines in a pipe or a file are wide instead of cut."""
     out = Console(highlight=False, soft_wrap=False)
     return out if out.is_terminal else Console(highlight=False, width=240)
 
 
 class Rows(Table):
-    """A table that breaks no word as long as there is room for each column's longest one; rich breaks the widest."""
+    """A table that does not break words while each column's longest one fits; rich breaks the widest."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give each column its width, but for the last, which gets what is left."""
+        """Set each column's width, except for the last, which gets the rest."""
         room = options.max_width - GAP * (len(self.columns) - 1)
         cells = [[column.header, *column.cells] for column in self.columns]
         texts = [[str(cell) for cell in column] for column in cells]
@@ -59,10 +59,10 @@ class Rows(Table):
 
 
 def widths(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
-    """Return how wide columns are: each as wide as it can use, if there is room, and those first that need little more.
+    """Return the widths of columns: each as wide as its content if there is room, those that need least served first.
 
     Args:
-        room: characters for all of them; if there is not even room for the least, the widest give way.
+        room: characters for all columns; if the least widths do not fit, the widest columns shrink.
     """
     given = list(least)
     while sum(given) > max(room, len(given)):
@@ -77,12 +77,12 @@ def widths(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
 
 
 def longest_word(text: str) -> int:
-    """Return how wide the longest word of a text is; what a line is indented by belongs to its first one."""
+    """Return the width of a text's longest word; a line's indentation counts as part of its first word."""
     return max((cell_len(word) for line in text.split("\n") for word in re.findall(r"^\s*\S+|\S+", line)), default=0)
 
 
 def table(*columns: str) -> Rows:
-    """Return an empty table; a column whose cells must stay in one piece, though they have spaces, is `no_wrap`."""
+    """Return an empty table; set `no_wrap` on a column whose cells have spaces and must not be broken."""
     made = Rows(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:
         made.add_column(column, overflow="fold")
@@ -90,38 +90,38 @@ def table(*columns: str) -> Rows:
 
 
 def stacked(first: Text, *others: Text) -> Text:
-    """Return several cells in one, the others below the first."""
+    """Return one cell made of several, the others below the first."""
     return Text("\n  ").join([first, *others])
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Return text whose square brackets and control characters mean nothing to the terminal."""
+    """Return text whose square brackets and control characters have no effect on the terminal."""
     return Text(printable(text), style=style)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
-    """Add the options that say where configuration and data are."""
+    """Add the options for the places of configuration and data."""
     command.add_argument("--config", default="", metavar="FILE", help="the file with the [webhooks] settings")
     add_data(command)
 
 
 def add_data(command: argparse.ArgumentParser) -> None:
-    """Add the option that says where the data are."""
+    """Add the option for the data folder."""
     command.add_argument(
         "--folder",
         type=Path,
         metavar="DIR",
-        help="SpiderFoot's data folder; by default that of the SpiderFoot which has the module, or $SPIDERFOOT_DATA",
+        help="SpiderFoot's data folder; default: that of the SpiderFoot with the module, or $SPIDERFOOT_DATA",
     )
 
 
 def folder(given: argparse.Namespace) -> Path:
-    """Return the data folder that the command line names, or that of the SpiderFoot which has the module.
+    """Return the data folder that the command line names, or that of the SpiderFoot with the module.
 
     Raises:
         ConfigError: there is no such folder, or several SpiderFoots have the module.
     """
-    if given.folder and not os.path.isdir(given.folder):  # noqa: PTH112  # Path's own raises for what may not be looked at
+    if given.folder and not os.path.isdir(given.folder):  # noqa: PTH112  # Path.is_dir raises without permission
         raise ConfigError(f"--folder {given.folder}: there is no such folder")
     return given.folder or used_folder()
 
@@ -142,14 +142,14 @@ def settings(given: argparse.Namespace) -> config.Settings:
 
 
 def known_settings(given: argparse.Namespace) -> config.Settings | None:
-    """Return the settings that the command line names, or None if they cannot be had: for what can do without."""
+    """Return the settings that the command line names, or None if they cannot be read."""
     with suppress(ConfigError):
         return settings(given)
     return None
 
 
 def said(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a parser for argparse that lets the user read what is accepted."""
+    """Return a parser for argparse that shows the user the accepted values."""
 
     def read(text: str) -> T:
         try:
@@ -161,10 +161,10 @@ def said(parse: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def demand_sending(found: config.Settings | None = None) -> None:
-    """Check that something may be sent at all.
+    """Check that sending is not switched off.
 
     Raises:
-        ConfigError: the environment, or the settings as far as they are given, switch it off.
+        ConfigError: the environment or the given settings switch it off.
     """
     if config.disabled():
         raise ConfigError("SFWEBHOOKS_DISABLED is set: nothing is sent")
@@ -173,10 +173,10 @@ def demand_sending(found: config.Settings | None = None) -> None:
 
 
 def stop_signal() -> threading.Event:
-    """Return what SIGTERM sets; SIGINT raises KeyboardInterrupt."""
+    """Return an event that SIGTERM sets; SIGINT raises KeyboardInterrupt."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background deaf to it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     return stop
 
 
@@ -184,17 +184,17 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     """Return an endpoint of the configuration that the command line names.
 
     Raises:
-        ConfigError: there is no configuration, or no endpoint of that name in it that can be used.
+        ConfigError: there is no configuration, or no usable endpoint of that name in it.
     """
     found = settings(given)
     endpoints = {endpoint.name: endpoint for endpoint in found.endpoints}
     if name in (endpoint.name for endpoint in found.off):
         raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section)')
     if name in found.unused:
-        raise ConfigError(f'endpoint "{name}" cannot be used, since its settings have a mistake: sfwebhooks check')
+        raise ConfigError(f'endpoint "{name}" cannot be used because its settings have a mistake: sfwebhooks check')
     if name not in endpoints:
         there_are = f"there are: {', '.join(endpoints) or 'none'}"
-        raise ConfigError(f'no endpoint is called "{name}"; {there_are}.{nearest(name, endpoints)}')
+        raise ConfigError(f'there is no endpoint "{name}"; {there_are}.{nearest(name, endpoints)}')
     return endpoints[name]
 
 
@@ -202,10 +202,10 @@ def named_content(name: str, most: int) -> bytes:
     """Return the content of a file, a pipe, or standard input (-) that the command line names.
 
     Args:
-        most: bytes that are read.
+        most: maximum size in bytes.
 
     Raises:
-        OSError: it cannot be read, or has more.
+        OSError: it cannot be read or is larger.
     """
     if name != "-":
         return files.content(Path(name), most, pipes=True)
@@ -215,10 +215,10 @@ def named_content(name: str, most: int) -> bytes:
 
 
 def without_mistake(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint whose settings are all known.
+    """Return the endpoint if its settings have no mistake.
 
     Raises:
-        ConfigError: they have a mistake.
+        ConfigError: they have one.
     """
     if endpoint.mistake:
         raise ConfigError(f'endpoint "{endpoint.name}" has a mistake in its settings: {endpoint.mistake}')
@@ -226,10 +226,10 @@ def without_mistake(endpoint: Endpoint) -> Endpoint:
 
 
 def named_secrets(texts: Sequence[str]) -> list[str]:
-    """Return what --secret arguments stand for, with the blanks around it: text, env:NAME or file:PATH.
+    """Return the texts behind --secret arguments (text, env:NAME or file:PATH), with any spaces around them.
 
     Raises:
-        ConfigError: one of them cannot be had.
+        ConfigError: one of them cannot be read.
     """
     try:
         return [sourced(text, Path(), pipes=True) for text in texts]
@@ -238,14 +238,14 @@ def named_secrets(texts: Sequence[str]) -> list[str]:
 
 
 def known_secrets(texts: Sequence[str]) -> list[str]:
-    """Return what a receiver verifies with, of the secrets that its arguments stand for.
+    """Return the forms of the secrets that a receiver verifies with.
 
     Raises:
         ConfigError: one of them is malformed.
     """
     try:
         if any(clean_text(text) != text for text in texts):
-            raise ValueError("accepted: text that UTF-8 can write")
+            raise ValueError("accepted: valid UTF-8 text")
         return [secret.reveal() for text in texts for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error

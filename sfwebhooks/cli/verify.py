@@ -1,4 +1,4 @@
-"""`sfwebhooks verify`: check the signatures of captured requests, and say what is wrong with them."""
+"""`sfwebhooks verify`: check the signatures of captured requests and explain failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sfwebhooks.receive.diagnosis import Diagnosis, diagnose
 from sfwebhooks.receive.server import BODY_MAX
 from sfwebhooks.text import epoch_of
 
-#: bytes of a file that are read: as much as `receive` takes in one request
+#: largest file in bytes: as much as `receive` accepts in one request
 CAPTURE_MAX = BODY_MAX
 COLOURS = {True: "green", False: "red", None: ""}
 
@@ -37,18 +37,18 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
         "verify",
-        help="check a captured request, and say what is wrong with it",
+        help="check the signature of a captured request and explain a failure",
         description="Check the signatures of captured requests. Exit code 0 only if all of them are verified.",
     )
     add_config(command)
     command.add_argument(
-        "file", nargs="?", metavar="FILE", help="of `receive --save`, or a raw HTTP request; - is standard input"
+        "file", nargs="?", metavar="FILE", help="from `receive --save`, or a raw HTTP request; - is standard input"
     )
     command.add_argument(
-        "--line", type=said(line_number), metavar="N", help="only this line of the file (-1: the last one)"
+        "--line", type=said(line_number), metavar="N", help="only this line of the file (-1: the last)"
     )
     command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="instead of FILE")
-    command.add_argument("--body", metavar="FILE", help="the body that belongs to --header; - is standard input")
+    command.add_argument("--body", metavar="FILE", help="the body for --header; - is standard input")
     command.add_argument(
         "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
     )
@@ -57,13 +57,13 @@ def add(commands: Any) -> None:
         "--now",
         type=said(parsed_time),
         metavar="TIME",
-        help="this machine's time (epoch seconds or ISO 8601), if it is not now",
+        help="time of receipt (epoch seconds or ISO 8601), if it is not now",
     )
     command.set_defaults(run=_verify)
 
 
 def parsed_time(text: str) -> float:
-    """Read a time: epoch seconds, or ISO 8601, in UTC unless it says otherwise."""
+    """Read a time: epoch seconds, or ISO 8601, in UTC unless it has an offset."""
     if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
         return float(text)
     try:
@@ -73,9 +73,9 @@ def parsed_time(text: str) -> float:
 
 
 def line_number(text: str) -> int:
-    """Read the number of a line, or -1 for the last one."""
+    """Read a line number, or -1 for the last line."""
     if not re.fullmatch(r"-1|[1-9]\d{0,8}", text, re.ASCII):
-        raise ValueError("accepted: the number of a line, or -1 for the last one")
+        raise ValueError("accepted: a line number, or -1 for the last line")
     return int(text)
 
 
@@ -86,17 +86,17 @@ def _verify(given: argparse.Namespace) -> int:
         secrets += [secret.reveal() for secret in without_mistake(endpoint_named(given, given.endpoint)).secrets]
     if not secrets:
         lacking = f'endpoint "{given.endpoint}" has no secret' if given.endpoint else "--secret or --endpoint is needed"
-        raise ConfigError(f"{lacking}: there is nothing to verify with")
+        raise ConfigError(f"{lacking}: nothing to verify with")
     now, out = time.time() if given.now is None else given.now, console()
     done = [(message, diagnose(message, secrets, now)) for message in messages]
     for message, diagnosis in done:
         _print(message, diagnosis, len(done) > 1, out)
     if given.now is not None and any(message.at is not None for message in messages):
-        out.print("--now decides nothing about requests of receive --save, which wrote down when they came.")
+        out.print("--now has no effect on requests from receive --save, which recorded their time of receipt.")
     for number, text in enumerate(named, 1):
         if text != text.strip():
-            cut = f"--secret {number}: the newline or blank around it was removed"
-            out.print(plain(f"{cut}; a receiver that keeps it verifies nothing"), soft_wrap=True)
+            cut = f"--secret {number}: the newline or space around it was removed"
+            out.print(plain(f"{cut}; a receiver that keeps it cannot verify anything"), soft_wrap=True)
     verified = sum(diagnosis.verified for _, diagnosis in done)
     if len(done) > 1:
         out.print(plain(f"{verified} of {len(done)} verified.", COLOURS[verified == len(done)]))
@@ -107,15 +107,15 @@ def _messages(given: argparse.Namespace) -> list[Captured]:
     """Return the requests that the arguments name.
 
     Raises:
-        ConfigError: the arguments do not belong together.
-        CaptureError: a file cannot be read, or holds something else.
+        ConfigError: the arguments do not go together.
+        CaptureError: a file cannot be read or holds something else.
     """
     parts = bool(given.header) + (given.body is not None)
     if given.file is None and parts == 2:
         with _of("--header"):
             return [from_parts(given.header, _content(given.body))]
     if given.file is None or parts:
-        raise ConfigError("name a FILE, or --header and --body in its stead")
+        raise ConfigError("give a FILE, or --header and --body instead")
     with _of(given.file):
         messages = from_file(_content(given.file))
     if given.line is None:
@@ -129,7 +129,7 @@ def _messages(given: argparse.Namespace) -> list[Captured]:
 
 @contextmanager
 def _of(place: str) -> Iterator[None]:
-    """Put the place before what is wrong."""
+    """Prefix the error text with the place."""
     try:
         yield
     except CaptureError as error:
@@ -140,11 +140,11 @@ def _content(name: str) -> bytes:
     try:
         return named_content(name, CAPTURE_MAX)
     except (OSError, ValueError) as error:
-        raise CaptureError(f"cannot be read: {getattr(error, 'strerror', None) or 'there is no such name'}") from error
+        raise CaptureError(f"cannot be read: {getattr(error, 'strerror', None) or 'invalid file name'}") from error
 
 
 def _print(message: Captured, diagnosis: Diagnosis, brief: bool, out: Console) -> None:
-    """Print what was found; of a verified one among several in one line."""
+    """Print the diagnosis; in one line for a verified request among several."""
     verdict = "verified" if diagnosis.verified else "NOT VERIFIED"
     lines = [(f"{finding.place}: {finding.words}", finding.good) for finding in diagnosis.findings]
     head = f"{message.name}: {len(message.body)} bytes, {verdict}"

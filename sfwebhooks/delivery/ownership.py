@@ -168,8 +168,8 @@ class Tenure:
         return True
 
     def own_all(self) -> None:
-        """Take the free locks of the URL's endpoints and load what their last owners left; from time to time correct due
-        times that a clock set back has put too far ahead.
+        """Take the free locks of the URL's endpoints and load what their last owners left; from time to time correct
+        due times that a clock set back has put too far ahead.
 
         Raises:
             OutboxError: the outbox cannot be used.

@@ -1,6 +1,6 @@
-"""A Notice: an event as a person reads it in a chat, whichever chat it is. Not a format: the chat formats start here.
+"""A Notice: an event as a person reads it in any chat. Not a format: the chat formats start here.
 
-delivery -> notice (words, order, what is worth a line; secrets masked) -> a chat format (escaping, limits, JSON)
+delivery -> notice (wording, order, selection; secrets masked) -> a chat format (escaping, limits, JSON)
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ COLOURS = {
 }
 GOOD = "#2EB67D"
 SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
-#: keys of other events that say what happened, the most telling one first
+#: keys of other events that describe them, the most specific first
 TELLING = ("title", "message", "summary", "error", "description", "reason")
-#: keys that a person does not need beside the rest
+#: keys that a person does not need
 SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
           "modules")  # fmt: skip
-#: keys of which the body makes one line
+#: keys that the body sums up in one line
 COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
           "events_by_severity", "events_by_type")  # fmt: skip
-#: the words of `scan/run` for why an end was told by somebody else
+#: the reasons of `scan/run` why another process reported the end
 WHY = {"process_died": "The scan's process died.", "host_stopped": "SpiderFoot was stopped."}
 TRAIL_MAX = 3
 ITEM_MAX = 80
 LIST_MAX = 5
 TOP_MAX = 3
-#: data of more characters than this is told with its length
+#: data with more characters than this is shown with its length
 LONG = 1000
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What a chat message says. All texts are raw: the format escapes them and cuts them."""
+    """The content of a chat message. All texts are raw: the format escapes and cuts them."""
 
-    #: how bad and what, in one line
+    #: severity and event, in one line
     headline: str
-    #: what was found or what happened, possibly in several lines
+    #: the finding or event, possibly in several lines
     body: str
     #: label and value; none is empty
     facts: tuple[tuple[str, str], ...]
     #: "#RRGGBB"
     colour: str
-    #: whom it is about
+    #: the target it is about
     target: str = ""
-    #: what led there, from the direct source up
+    #: the sources of the finding, from the direct one up
     trail: tuple[str, ...] = ()
     #: scan, time, number
     footer: tuple[str, ...] = ()
-    #: where the scan can be opened
+    #: URL of the scan in SpiderFoot
     link: str = ""
 
     @property
@@ -82,7 +82,7 @@ class ChatMessage:
 
 
 def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
-    """Return what a chat says about a delivery."""
+    """Return the chat notice of a delivery."""
     event = delivery.event
     data = readable(event.data)
     told = ChatMessage(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
@@ -106,7 +106,7 @@ Words = tuple[str, str, list[tuple[str, str]], str]
 
 
 def finding(told: ChatMessage) -> Words:
-    """Say what a module found."""
+    """Return the words for a finding."""
     data, severity = told.data, told.delivery.event.severity
     host_type = text_of(data, "event_type")
     name, what = told.delivery.name, " ".join(text_of(data, "description").split()) or host_type
@@ -124,13 +124,13 @@ def finding(told: ChatMessage) -> Words:
 
 
 def data_length(data: Mapping[str, Any]) -> str:
-    """Return how long a finding's data is, if it is so long that a chat may cut it."""
+    """Return the length of a finding's data if a chat may cut it."""
     number = data.get("data_length") or len(text_of(data, "data"))
     return f"{number:,} characters" if isinstance(number, int) and number > LONG else ""
 
 
 def scan_started(told: ChatMessage) -> Words:
-    """Say that a scan has begun, with what."""
+    """Return the words for the start of a scan."""
     facts = [
         ("Target", told.target),
         ("Target type", text_of(told.data, "target_type").replace("_", " ").lower()),
@@ -140,7 +140,7 @@ def scan_started(told: ChatMessage) -> Words:
 
 
 def scan_ended(told: ChatMessage) -> Words:
-    """Say how a scan ended, what it found, and what is worst among it."""
+    """Return the words for the end of a scan, with its totals and most severe findings."""
     data, event = told.data, told.delivery.event
     error, found = text_of(data, "error"), totals(data)
     late = text_of(data, "reason") if data.get("detected_late") else ""
@@ -152,7 +152,7 @@ def scan_ended(told: ChatMessage) -> Words:
         ("Most serious" if worst_severity(data) >= Severity.MEDIUM else "Most frequent", types(data)),
         ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
         ("Not sent", counted(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else ""),
-        ("Told late", WHY.get(late, late) if late != error else ""),
+        ("Reported late", WHY.get(late, late) if late != error else ""),
     ]
     colour = COLOURS[event.severity]
     if event.type == "scan_completed" and found:
@@ -169,7 +169,7 @@ LIFECYCLE: dict[str, Callable[[ChatMessage], Words]] = {
 
 
 def other(told: ChatMessage) -> Words:
-    """Say what any other event says: its telling keys are the body, its other simple values the facts."""
+    """Return the words for any other event: its descriptive keys are the body, its other simple values the facts."""
     data, severity = told.data, told.delivery.event.severity
     headline = people(told.delivery.name) + (f" ({severity.label})" if severity else "")
     found = totals(data)
@@ -181,13 +181,13 @@ def other(told: ChatMessage) -> Words:
 
 
 def fact(key: str, value: Any) -> str:
-    """Return a value of an event in short; nothing for one that is not simple."""
+    """Return a short form of a value; an empty text if it is not simple."""
     seconds = duration(value) if key.endswith(("duration", "elapsed")) else ""
     return seconds or listed(value) or counted(value) or simple(value)
 
 
 def trail(told: ChatMessage) -> tuple[str, ...]:
-    """Return the sources in short, without the target, which stands elsewhere."""
+    """Return short forms of the sources, without the target, which is shown elsewhere."""
     given = told.data.get("sources")
     sources = [source for source in given if isinstance(source, Mapping)] if isinstance(given, list) else []
     if sources and text_of(sources[-1], "data") == told.target:
@@ -204,7 +204,7 @@ def item(source: Mapping[str, Any]) -> str:
 
 
 def footer(told: ChatMessage) -> tuple[str, ...]:
-    """Return the scan's name, the time, and the number by which a missing message would be noticed."""
+    """Return the scan's name, the time, and the sequence number, which reveals missing messages."""
     event = told.delivery.event
     time = datetime.fromtimestamp(event.at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     name = readable(event.scan.name).strip() if event.scan else ""
@@ -213,7 +213,7 @@ def footer(told: ChatMessage) -> tuple[str, ...]:
 
 
 def totals(data: Mapping[str, Any]) -> str:
-    """Return how many findings there are, in all and of each severity; nothing if the event does not say it."""
+    """Return the number of findings, in total and by severity; an empty text if the event does not have it."""
     total = data.get("events_found")
     if not isinstance(total, int):
         return ""
@@ -222,13 +222,13 @@ def totals(data: Mapping[str, Any]) -> str:
 
 
 def worst_severity(data: Mapping[str, Any]) -> Severity:
-    """Return the worst severity that was found."""
+    """Return the highest severity found."""
     found = numbers(data.get("events_by_severity"))
     return max((severity for severity in Severity if found.get(severity.label)), default=Severity.INFO)
 
 
 def types(data: Mapping[str, Any]) -> str:
-    """Return the types of medium severity and up, the worst first, with their numbers; if none, the frequent ones."""
+    """Return the types of medium severity and up, most severe first, with counts; without any, the frequent ones."""
     by_type = numbers(data.get("events_by_type"))
     serious = {name: -severity_of(name) for name in by_type if severity_of(name) >= Severity.MEDIUM}
     order = sorted(serious or by_type, key=lambda name: (serious.get(name, 0), -by_type[name], name))
@@ -236,7 +236,7 @@ def types(data: Mapping[str, Any]) -> str:
 
 
 def listed(value: Any) -> str:
-    """Return a list in short, as names or as the first scanner events; nothing if it is none."""
+    """Return a short form of a list, as names or as the first scanner events; an empty text if it is not a list."""
     if not isinstance(value, list) or not value:
         return ""
     entries = [item(entry) if isinstance(entry, Mapping) else simple(entry) for entry in value]

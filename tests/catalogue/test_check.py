@@ -71,10 +71,10 @@ def test_each_key_that_is_missing_is_told(entry: EventType, fields: Fields) -> N
     told = list(mistakes({}, fields))
     required = [field.name for field in fields if field.required and not (field.added and not field.instead)]
     assert [line.split()[0] for line in told] == [f"data.{name}" for name in required]
-    assert all(" is missing; right: " in line for line in told)
+    assert all(" is missing; accepted: " in line for line in told)
 
 
-PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "How many lines."))
+PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "Number of changed lines."))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "How ma
          'data.n[0].lines is "many"; right: an integer (How many lines)'),
         (Field("n", "integer", "A number.", nullable=True), "x", 'data.n is "x"; right: an integer or null (A number)'),
         (Field("n", "object", "A file.", parts=PARTS), {"lines": 2},
-         "data.n.file is missing; right: a string (The file)"),
+         "data.n.file is missing; accepted: a string (The file)"),
     ],
 )  # fmt: skip
 def test_a_mistake_says_where_what_is_there_and_what_would_be_right(field: Field, value: Any, told: str) -> None:

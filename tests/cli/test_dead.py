@@ -57,7 +57,7 @@ def test_dead_letters_are_listed_by_filter_and_limit(cli: Callable[..., Result],
 
 def test_no_dead_letter_is_said(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
-    assert cli("dead", "list").out == "There is none.\n"
+    assert cli("dead", "list").out == "No deliveries.\n"
 
 
 def test_a_dead_letter_is_shown(cli: Callable[..., Result], filled: Outbox) -> None:
@@ -151,8 +151,8 @@ def test_what_is_chosen_is_sent_again(
 
 
 def test_a_replay_says_how_many_wait_already(cli: Callable[..., Result], filled: Outbox) -> None:
-    assert "1 delivery waiting already: left alone." in cli("replay", "--all").out
-    assert "5 deliveries waiting already: left alone." in cli("replay", "--all").out
+    assert "1 delivery already waiting: unchanged." in cli("replay", "--all").out
+    assert "5 deliveries already waiting: unchanged." in cli("replay", "--all").out
     assert "waiting already" not in cli("replay", "--until", "2026-11-21", "--dry-run").out
 
 
@@ -199,7 +199,7 @@ def test_filters_that_find_nothing_are_an_error(
 ) -> None:
     before = all_of(filled)
     result = cli(*command, *filters)
-    said = f"sfwebhooks: nothing matches: no {which} delivery is as the filters say"
+    said = f"sfwebhooks: no {which} delivery matches the filters"
     assert (result.code, result.out, result.err.splitlines()[-1], all_of(filled)) == (1, "", said, before)
     assert cli(*command, *filters, "--dry-run").code == 0
 
@@ -213,7 +213,7 @@ def test_that_there_is_nothing_at_all_is_no_error(cli: Callable[..., Result], ou
 def test_what_waits_already_is_something_that_matches(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     result = cli("replay", "--endpoint", "team")
-    assert (result.code, "1 delivery waiting already: left alone." in result.out) == (0, True)
+    assert (result.code, "1 delivery already waiting: unchanged." in result.out) == (0, True)
 
 
 def test_a_replay_can_have_a_pace(cli: Callable[..., Result], filled: Outbox) -> None:
@@ -257,7 +257,7 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
     put(outbox, 1)
     send(outbox, State.DEAD)
     result = cli("dead", "drop", "--all")
-    assert "0 deliveries dropped. 1 delivery left: the end of their scan is not told yet" in result.words
+    assert "0 deliveries dropped. 1 delivery left: the end of their scan is not reported yet" in result.words
     assert len(all_of(outbox)) == 1
 
 
@@ -266,7 +266,7 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
 
 def test_what_waits_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("drop", "--endpoint", "team", "--state", "waiting")
-    assert result.words.startswith("1 delivery dropped: it is a dead letter now. sfwebhooks dead replay sends")
+    assert result.words.startswith("1 delivery dropped, now a dead letter: sfwebhooks dead replay sends")
     dropped = Records(filled.path).find(an_id(4))
     assert (result.code, dropped.state, dropped.reason) == (0, State.DEAD, "dropped")
     assert cli("dead", "replay", an_id(4)).code == 0
@@ -304,4 +304,4 @@ def test_which_ones_are_dropped_must_be_said(
 
 def test_filters_that_nothing_that_waits_passes_are_an_error(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("drop", "--state", "waiting", "--endpoint", "siem")
-    assert (result.code, "no waiting delivery is as the filters say" in result.err) == (1, True)
+    assert (result.code, "no waiting delivery matches the filters" in result.err) == (1, True)

@@ -91,7 +91,7 @@ def test_an_outbox_is_not_made_by_looking(cli: Callable[..., Result], tmp_path: 
 
 def test_no_delivery_is_said_too(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
-    assert cli("deliveries", "--endpoint", "nobody").out == "There is none.\n"
+    assert cli("deliveries", "--endpoint", "nobody").out == "No deliveries.\n"
     assert cli("deliveries", "--endpoint", "nobody", "--json").out == ""
 
 
@@ -169,8 +169,8 @@ def test_what_cannot_be_read_is_wrong_usage(
 def test_a_limit_says_that_there_is_more(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1, 2, 3)
     result = cli("deliveries", "--limit", "2")
-    assert (len(listed(result)), "There are more than these 2: --limit N." in result.out) == (2, True)
-    assert "There are more" not in cli("deliveries", "--limit", "3").out
+    assert (len(listed(result)), "Only 2 are shown: --limit N shows more." in result.out) == (2, True)
+    assert " are shown: --limit N" not in cli("deliveries", "--limit", "3").out
 
 
 @pytest.mark.parametrize("command", [("deliveries",), ("dead", "list"), ("replay",), ("dead", "drop")])
@@ -178,7 +178,7 @@ def test_an_endpoint_that_the_outbox_never_had_is_named(
     cli: Callable[..., Result], outbox: Outbox, command: Sequence[str]
 ) -> None:
     put(outbox, 1)
-    said = 'The outbox never had anything for an endpoint "tema"; it had for: team.'
+    said = 'The outbox has no deliveries for an endpoint "tema", only for: team.'
     assert cli(*command, "--endpoint", "tema").err.strip().endswith(said)
     assert "never had" not in cli(*command, "--endpoint", "team").err
 
@@ -187,13 +187,13 @@ def test_an_endpoint_that_the_outbox_never_had_is_named(
 def test_a_scan_that_the_outbox_does_not_know_is_named(
     cli: Callable[..., Result], outbox: Outbox, command: Sequence[str]
 ) -> None:
-    said = 'The outbox knows no scan "999"; the last ones are: {}.'
+    said = 'The outbox has no scan "999"; its last scans are: {}.'
     put_event(outbox, an_event(2, scan=None))
     assert cli(*command, "--scan", "999").err.strip().endswith(said.format("none"))
     begin(outbox, a_scan())
     put(outbox, 1)
     assert cli(*command, "--scan", "999").err.strip().endswith(said.format("5C4A0001"))
-    assert "knows no scan" not in cli(*command, "--scan", "5C4A0001").err
+    assert "has no scan" not in cli(*command, "--scan", "5C4A0001").err
 
 
 @pytest.mark.parametrize("command", [("deliveries",), ("dead", "list"), ("replay",), ("dead", "drop")])
@@ -311,7 +311,7 @@ def test_a_locked_outbox_is_not_the_end(
         holder.execute("BEGIN IMMEDIATE")
         done = cli("dead", "drop", "--all")
     assert done.code == 1
-    assert done.err.strip().endswith("give the command again in a moment")
+    assert done.err.strip().endswith("run the command again in a moment")
 
 
 def test_a_name_that_is_no_text_matches_nothing(cli: Callable[..., Result], outbox: Outbox) -> None:
@@ -482,7 +482,7 @@ def test_a_settled_delivery_waits_for_nothing(cli: Callable[..., Result], outbox
 def test_a_delivery_without_an_attempt_is_shown(cli: Callable[..., Result], outbox: Outbox) -> None:
     put_event(outbox, an_event(1, scan=None, data={"message": "a test"}))
     id = Records(outbox.path).deliveries(Selection(), 1)[0].id
-    assert cli("show", id).words.endswith("There was no attempt.")
+    assert cli("show", id).words.endswith("No attempts.")
 
 
 def test_a_replay_is_shown_as_one(cli: Callable[..., Result], outbox: Outbox) -> None:
@@ -637,5 +637,5 @@ def test_a_program_gets_new_attempts_of_what_it_asks_for(
 def test_a_delivery_whose_data_are_rubbish_is_shown_all_the_same(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     spoil(outbox)
-    assert "what is kept of it is no JSON" in cli("show", an_id(1)).words
+    assert "the stored data is not JSON" in cli("show", an_id(1)).words
     assert json.loads(cli("show", an_id(1), "--json").out)["data"] is None

@@ -68,26 +68,29 @@ def test_what_the_guides_tools_say_arrives_signed_and_valid_by_the_schema(
 def test_it_says_for_whom_it_was_accepted_and_who_delivers_it(cli: Callable[..., Result], tmp_path: Path) -> None:
     configure(tmp_path, "events = all\nsoc.url = http://127.0.0.1:9/soc\nwiki.url = http://127.0.0.1:9/wiki\n")
     said = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT), "--id", "1")
-    delivers = "sfwebhooks drain or run delivers it, or the next scan"
+    delivers = "the next scan, sfwebhooks drain or run delivers it"
     identity = said.out.split()[1]
     assert (said.code, said.err) == (0, "")
     assert said.out == f"event {identity} accepted for 2 endpoints (soc, wiki); {delivers}\n"
     again = cli("emit", "cti_report.generated", "--data", file(tmp_path, REPORT), "--id", "1")
     assert (again.code, again.out) == (
         0,
-        f"event {identity} was accepted before, under the same id: it is told once.\n",
+        f"event {identity} was already accepted under the same id; it is sent once.\n",
     )
     configure(tmp_path, "events = all\nsoc.url = http://127.0.0.1:9/soc\nnew.url = http://127.0.0.1:9/new\n")
     later = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT), "--id", "1")
     assert (
-        later.out == f"event {identity} accepted for 1 endpoint (soc, new), and was before for 1 of them; {delivers}\n"
+        later.out == f"event {identity} accepted for 1 endpoint (soc, new), for 1 of them already before; {delivers}\n"
     )
 
 
 def test_that_nobody_wants_it_is_said_and_no_failure(cli: Callable[..., Result], tmp_path: Path) -> None:
     configure(tmp_path, "team.url = http://127.0.0.1:9/team\n")
     said = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT))
-    assert (said.code, said.out.startswith("No endpoint wants cti_report_generated: nothing is kept.")) == (0, True)
+    assert (said.code, said.out.startswith("No endpoint subscribes to cti_report_generated; nothing was stored.")) == (
+        0,
+        True,
+    )
 
 
 def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result]) -> None:
@@ -108,7 +111,7 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
         ('{"report_id": "1", "title": NaN}', "NaN is not JSON"),
         ('{"report_id": "1", "report_id": "2", "title": ""}', 'the key "report_id" stands twice'),
         ('{"report_id": "1", "title": "\\ud800"}', "data.title has a lone surrogate"),
-        ('{"report_id": "1"}', "data.title is missing; right: a string (Its title)"),
+        ('{"report_id": "1"}', "data.title is missing; accepted: a string (Its title)"),
         ('{"report_id": 1, "title": "x"}', "data.report_id is 1; right: a string (Its id)"),
         (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than 2,097,152 bytes"),
     ],

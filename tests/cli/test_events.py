@@ -88,7 +88,7 @@ def test_a_page_says_when_a_field_is_there_that_is_not_always(entry: EventType) 
 @each_type
 def test_a_page_says_what_other_tools_tell_if_that_is_something_else(entry: EventType) -> None:
     page = shown(entry)
-    begin = "What stands in data if another tool tells it, with sfwebhooks emit:"
+    begin = "Fields of data if another tool reports it, with sfwebhooks emit:"
     assert (begin in page) == (entry.by_others not in ((), entry.fields))
     if begin in page:
         rows = [line.split()[0] for line in page[page.index(begin) :] if line.strip()]

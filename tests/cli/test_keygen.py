@@ -84,7 +84,7 @@ def test_keygen_never_overwrites(tmp_path: Path, capsys: Printed) -> None:
     (tmp_path / "team.secret").write_text("precious")
     assert main(["keygen", "--file", str(tmp_path / "team.secret")]) == 1
     assert (tmp_path / "team.secret").read_text() == "precious"
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_keygen_follows_no_link(tmp_path: Path) -> None:

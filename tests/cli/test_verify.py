@@ -349,7 +349,7 @@ def test_a_newline_that_was_removed_from_a_secret_is_reported(
     monkeypatch.setenv("TEAM", TEXT + end)
     (tmp_path / "TEAM").write_text(TEXT + end)
     code, text = verify(saved(signed(TEXT)), arguments=("--secret", source))
-    words = "--secret 1: the newline or blank around it was removed; a receiver that keeps it verifies nothing"
+    words = "--secret 1: the newline or space around it was removed; a receiver that keeps it cannot verify anything"
     assert (code, words in text) == (0, told)
 
 
@@ -528,8 +528,8 @@ def test_the_time_can_be_given_in_two_forms(verify: Callable[..., Any], now: str
     [
         (["--now", "yesterday"], "accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)"),
         (["--now", "9" * 400], "accepted: epoch seconds"),
-        (["--line", "abc"], "accepted: the number of a line, or -1 for the last one"),
-        (["--line", "0"], "accepted: the number of a line"),
+        (["--line", "abc"], "accepted: a line number, or -1 for the last line"),
+        (["--line", "0"], "accepted: a line number"),
     ],
 )
 def test_what_cannot_be_read_is_wrong_usage(
@@ -541,7 +541,7 @@ def test_what_cannot_be_read_is_wrong_usage(
 
 
 def test_where_the_time_that_is_given_decides_nothing_that_is_said(verify: Callable[..., Any]) -> None:
-    said = "--now decides nothing about requests of receive --save, which wrote down when they came."
+    said = "--now has no effect on requests from receive --save, which recorded their time of receipt."
     assert said in verify(saved(signed(TEXT)), TEXT)[1]
     assert said not in verify(raw(signed(TEXT)), TEXT)[1]
 
@@ -552,9 +552,9 @@ def test_where_the_time_that_is_given_decides_nothing_that_is_said(verify: Calla
 @pytest.mark.parametrize(
     ("content", "secrets", "arguments", "said"),
     [
-        (None, [TEXT], [], "name a FILE, or --header and --body"),
-        (None, [TEXT], ["--header", "a: b"], "name a FILE, or --header and --body"),
-        ("a: b", [TEXT], ["--body", "x"], "name a FILE, or --header and --body"),
+        (None, [TEXT], [], "give a FILE, or --header and --body"),
+        (None, [TEXT], ["--header", "a: b"], "give a FILE, or --header and --body"),
+        ("a: b", [TEXT], ["--body", "x"], "give a FILE, or --header and --body"),
         (None, [TEXT], ["--header", "hidden-token", "--body", __file__], '--header: header 1 is not "Name: value"'),
         (None, [TEXT], ["/nowhere"], "/nowhere: cannot be read: No such file"),
         (None, [TEXT], ["nul\0byte"], "cannot be read"),

@@ -451,7 +451,7 @@ def test_a_source_that_gives_no_secret_is_a_mistake(tmp_path: Path, key: str, so
 
 def test_an_environment_that_utf_8_cannot_write_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATIN", "caf\udce9")
-    assert mistake(settings(tmp_path, TEAM + "secret = env:LATIN\n")).problem == "accepted: text that UTF-8 can write"
+    assert mistake(settings(tmp_path, TEAM + "secret = env:LATIN\n")).problem == "accepted: valid UTF-8 text"
 
 
 # --- mistakes

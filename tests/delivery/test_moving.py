@@ -1,4 +1,4 @@
-"""`sfwebhooks move`: what waits for an endpoint goes to another one, once, with that one's ids and numbers."""
+"""`sfwebhooks move`: an endpoint's waiting deliveries go to another endpoint, once, with that one's ids and numbers."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_the_command_says_what_is_left(cli: Callable[..., Result], outbox: Outbo
     put(outbox, 1, endpoint="old")
     result = cli("move", "--endpoint", "old", "--to", "some")
     assert result.words == (
-        "0 deliveries moved to some. 1 delivery left: some does not ask for them, or their scan still runs."
+        "0 deliveries moved to some. 1 delivery left: some does not subscribe to them, or their scan is still running."
     )
 
 
@@ -208,11 +208,11 @@ def test_a_dry_run_moves_nothing(cli: Callable[..., Result], outbox: Outbox, rec
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--endpoint", "old", "--to", "nowhere"], 'no endpoint is called "nowhere"; there are: new, some'),
+        (["--endpoint", "old", "--to", "nowhere"], 'there is no endpoint "nowhere"; there are: new, some'),
         (["--endpoint", "new", "--to", "new"], "--endpoint and --to name the same endpoint, new"),
-        (["--endpoint", "odl", "--to", "new"], 'never had anything for an endpoint "odl"'),
-        (["--all", "--to", "new"], "--endpoint NAME must say whose deliveries are moved"),
-        (["--endpoint", "new", "--to", "some"], "no waiting delivery is as the filters say"),
+        (["--endpoint", "odl", "--to", "new"], 'has no deliveries for an endpoint "odl"'),
+        (["--all", "--to", "new"], "--endpoint NAME is required: the endpoint whose deliveries are moved"),
+        (["--endpoint", "new", "--to", "some"], "no waiting delivery matches the filters"),
     ],
 )
 def test_a_move_that_cannot_be_is_an_error(

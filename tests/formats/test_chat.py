@@ -57,7 +57,7 @@ def test_an_end_tells_the_worst_findings_and_what_was_not_sent() -> None:
 
 def test_an_end_reported_late_says_why() -> None:
     facts = dict(told("scan_aborted", detected_late=True, reason="host_stopped").facts)
-    assert facts["Told late"] == "SpiderFoot was stopped."
+    assert facts["Reported late"] == "SpiderFoot was stopped."
 
 
 def test_counts_of_any_event_are_one_line_instead_of_many_facts() -> None:

@@ -341,7 +341,7 @@ def test_a_dead_scan_process_is_told_in_words() -> None:
     data = {"error": "process_died", "detected_late": True, "reason": "process_died"}
     message = sent(an_event(type="scan_failed", severity=Severity.MEDIUM, data=data))
     assert block(message, "text")["text"]["text"] == "The scan's process died."
-    assert "Told late" not in fields_of(message)
+    assert "Reported late" not in fields_of(message)
 
 
 def test_an_event_of_no_special_kind_tells_its_message_and_its_simple_values() -> None:

@@ -78,7 +78,7 @@ def test_check_looks_for_the_module_where_it_was_installed(cli: Cli, tmp_path: P
     code, text = cli("check")
     again = f"sfwebhooks install --spiderfoot '{spiderfoot}'"
     assert f"warning: the module is not installed in SpiderFoot, as {shim(spiderfoot)}: {again}" in text
-    assert (code, text.endswith("this needs a look: the module.")) == (3, True)
+    assert (code, text.endswith("these need attention: the module.")) == (3, True)
 
 
 def test_check_finds_an_old_copy_of_the_module(cli: Cli, tmp_path: Path, home: Path) -> None:
@@ -121,7 +121,7 @@ def test_commands_use_the_data_folder_of_a_spiderfoot_that_has_its_own(
     )
     put(data / "webhooks.ini", f"{SETTINGS}events = high_risk_event\n")
     put(tmp_path / "finding.json", '{"finding_id": "f", "title": "t", "severity": "high"}')
-    assert f"{data / 'webhooks.ini'}: webhooks are in scans" in cli("check")[1]
+    assert f"{data / 'webhooks.ini'}: webhooks are on in scans" in cli("check")[1]
     assert cli("emit", "high_risk_event", "--data", tmp_path / "finding.json")[0] == 0
     assert "1 waiting" in cli("deliveries")[1]
     assert (data / "webhooks.db").is_file()
@@ -135,7 +135,7 @@ def test_commands_use_the_data_folder_of_the_installation(
     monkeypatch.setenv("SPIDERFOOT_DATA", str(data))
     cli("install", "--spiderfoot", a_spiderfoot(tmp_path / "spiderfoot"))
     monkeypatch.delenv("SPIDERFOOT_DATA")
-    assert f"{data / 'webhooks.ini'}: webhooks are in scans" in cli("check")[1]
+    assert f"{data / 'webhooks.ini'}: webhooks are on in scans" in cli("check")[1]
     monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path / "other"))
     assert f"there is no [webhooks] in {tmp_path / 'other' / 'spiderfoot.conf'}" in cli("check")[1]
 
@@ -149,9 +149,9 @@ def test_of_two_data_folders_none_is_guessed(cli: Cli, tmp_path: Path, home: Pat
         code, text = cli(command)
         assert (code, "name a data folder with --folder" in text) == (1, True)
         assert f"{home} is that of {one}; {other / 'data'} is that of {other}" in text
-    assert f"{other / 'data' / 'webhooks.ini'}: webhooks are in scans" in cli("check", "--folder", other / "data")[1]
+    assert f"{other / 'data' / 'webhooks.ini'}: webhooks are on in scans" in cli("check", "--folder", other / "data")[1]
     cli("uninstall", "--spiderfoot", other)
-    assert f"{home / 'webhooks.ini'}: webhooks are in scans" in cli("check")[1]
+    assert f"{home / 'webhooks.ini'}: webhooks are on in scans" in cli("check")[1]
 
 
 def test_a_spiderfoot_that_is_gone_has_no_data_folder_and_can_be_forgotten(
@@ -163,7 +163,7 @@ def test_a_spiderfoot_that_is_gone_has_no_data_folder_and_can_be_forgotten(
     put(home / "webhooks.ini", SETTINGS)
     assert cli("check")[0] == 3
     code, text = cli("uninstall", "--spiderfoot", gone)
-    assert (code, text) == (0, f"{gone} is no SpiderFoot any more; it is forgotten.")
+    assert (code, text) == (0, f"{gone} is no longer a SpiderFoot; it was removed from the list of installations.")
     assert (cli("check")[0], list(home.iterdir())) == (0, [home / "webhooks.ini"])
     assert cli("uninstall", "--spiderfoot", gone)[0] == 1
 

@@ -20,7 +20,7 @@ def test_its_scans_its_end_and_all_commands_use_that_folder(
     settings.write_text("[webhooks]\nenabled = true\n" + "".join(f"team.{k} = {v}\n" for k, v in team_keys.items()))
     settings.chmod(0o600)
     assert f"or {settings}." in scanner.command("install", "--spiderfoot", str(checkout)).stdout
-    assert f"{settings}: webhooks are in every scan" in scanner.command("check").stdout
+    assert f"{settings}: webhooks are on in every scan" in scanner.command("check").stdout
 
     ui = web_ui(checkout)
     scan_id = ui.start_scan()

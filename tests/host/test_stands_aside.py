@@ -105,7 +105,7 @@ def test_the_modules_option_names_a_file_in_the_data_folder(scanner: Scanner, ne
     assert scanner.scan(modules=("sfp_pageinfo",))[0] == 0
     assert team.ends() == ["scan_completed"]
     done = scanner.command("check")
-    assert f"{scanner.home.data / 'sub' / 'hooks.ini'}: webhooks are in every scan" in done.stdout
+    assert f"{scanner.home.data / 'sub' / 'hooks.ini'}: webhooks are on in every scan" in done.stdout
 
 
 @pytest.mark.parametrize("chosen", ["", MODULE])

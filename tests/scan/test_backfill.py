@@ -239,7 +239,7 @@ def test_nobody_else_is_told_of_it_afterwards(setup: Setup, backfill: Callable[.
 def test_a_second_backfill_has_nothing_to_send(setup: Setup, backfill: Callable[..., Result]) -> None:
     backfill("team")
     result = backfill("team")
-    assert (result.code, "told all that it asks for" in result.out, len(setup.team.got)) == (0, True, 15)
+    assert (result.code, "already has every event of scan" in result.out, len(setup.team.got)) == (0, True, 15)
 
 
 def test_a_scan_that_was_half_delivered_is_told_completely(setup: Setup, backfill: Callable[..., Result]) -> None:
@@ -308,7 +308,7 @@ def test_without_again_the_dead_are_left_alone_and_named(setup: Setup, backfill:
         connection.execute("UPDATE delivery SET state = 'dead' WHERE name = 'scan_completed'")
     result = backfill("team")
     assert (result.code, len(of_scan(setup.team))) == (0, 15)
-    assert f"The dead ones: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
+    assert f"Dead letters: sfwebhooks dead list --scan {ID} --endpoint team" in result.out
 
 
 def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
@@ -340,7 +340,7 @@ def test_and_after_that_all_is_known_again(setup: Setup, backfill: Callable[...,
     assert backfill("team", "--again").code == 0
     assert len(setup.team.got) == 2 * 15
     result = backfill("team")
-    assert (result.code, "told all that it asks for" in result.out, len(setup.team.got)) == (0, True, 2 * 15)
+    assert (result.code, "already has every event of scan" in result.out, len(setup.team.got)) == (0, True, 2 * 15)
 
 
 @pytest.mark.parametrize("kept", ["", "sequence BETWEEN 4 AND 8", "name = 'scan_completed'", "sequence % 2"])
@@ -417,7 +417,7 @@ def test_an_unknown_scan_is_refused_with_the_nearest_one(setup: Setup, backfill:
 def test_an_unknown_endpoint_is_refused_with_the_nearest_one(backfill: Callable[..., Result]) -> None:
     result = backfill("taem")
     assert result.code == 1
-    assert 'no endpoint is called "taem"; there are: team, late. Did you mean "team"?' in result.err
+    assert 'there is no endpoint "taem"; there are: team, late. Did you mean "team"?' in result.err
 
 
 def test_without_spiderfoots_database_that_is_said(setup: Setup, backfill: Callable[..., Result]) -> None:
@@ -445,7 +445,7 @@ def test_a_scan_that_is_backfilled_by_somebody_else_is_refused(setup: Setup, bac
     result = backfill("late")
     lock.release()
     assert (result.code, setup.late.got) == (1, [])
-    assert "another process is telling its end or backfills it" in result.err
+    assert "another process is reporting its end or backfilling it" in result.err
 
 
 def test_a_scan_that_died_is_first_told_to_all_as_drain_does(setup: Setup, backfill: Callable[..., Result]) -> None:
