@@ -66,8 +66,6 @@ class Endpoint:
     events: tuple[str, ...] = DEFAULT_EVENTS
     #: key in `formats.FORMATS`
     format: str = "generic"
-    #: key in `formats/naming.NAMINGS`: names of our headers; only the format generic allows others than the first
-    naming: str = "spiderfoot"
     #: signing secrets, the current one first
     secrets: tuple[Secret, ...] = ()
     #: header name -> value

@@ -105,11 +105,6 @@ class Delivery:
     #: the endpoint's era (`Health.era`) in which it was first refused; None: never
     refused_in: int | None = None
 
-    @property
-    def live(self) -> bool:
-        """Whether it reports something new; otherwise nobody needs to be paged for it."""
-        return not (self.replayed or self.backfilled)
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -140,14 +135,9 @@ class Batch:
         return max(delivery.attempts for delivery in self.deliveries)
 
     @property
-    def replayed(self) -> bool:
-        """Whether an operator replayed one of them."""
-        return any(delivery.replayed for delivery in self.deliveries)
-
-    @property
     def live(self) -> bool:
-        """Whether all of them report something new."""
-        return all(delivery.live for delivery in self.deliveries)
+        """Whether all of them report something new; otherwise nobody needs to be paged."""
+        return not any(delivery.replayed or delivery.backfilled for delivery in self.deliveries)
 
     @property
     def halves(self) -> tuple[Batch, Batch]:
@@ -199,11 +189,6 @@ def timestamp(at: float) -> str:
     if micros == 1_000_000:
         second, micros = second + 1, 0
     return f"{_second(second)}.{micros // 1000:03d}Z"
-
-
-def whole_seconds(at: float) -> str:
-    """Return epoch seconds in the guides' form, without a fraction: 2026-11-21T10:00:00Z."""
-    return timestamp(at)[: -len(".000Z")] + "Z"
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""An endpoint's Health and a URL's Pace: a verdict comes in, whether and when the next attempt is allowed goes out.
+"""An endpoint's Health: a verdict comes in, whether and when the next attempt is allowed goes out.
 
     HEALTHY --5 failures in a row--> FAILING --success--> HEALTHY
     HEALTHY --3 refusals in a row, nothing delivered between--> HELD --success--> HEALTHY
@@ -129,10 +129,11 @@ class Health:
         """
         if self.condition is Condition.DISABLED:
             return self
+        if verdict.outcome is Outcome.DELIVERED:
+            clean = self.healthy and not (self.failures or self.refusals or self.era % 2)
+            return self if clean else self._delivered(now)
         if verdict.outcome is Outcome.SHORTAGE:
             return replace(self, open_at=self._open_at(verdict.wait or 0.0, now))
-        if verdict.outcome is Outcome.DELIVERED:
-            return self._delivered(now)
         if verdict.outcome is Outcome.DISABLE:
             return self._become(Condition.DISABLED, verdict, now, uptime)
         if verdict.outcome is Outcome.HOLD:
@@ -178,8 +179,6 @@ class Health:
         return self.alerts if now - self.alerted_at < CALM_SECONDS else 0
 
     def _delivered(self, now: float) -> Health:
-        if self.healthy and not (self.failures or self.refusals or self.era % 2):
-            return self
         era = self.era + self.era % 2
         if self.healthy:
             return replace(self, failures=0, refusals=0, era=era)
@@ -221,22 +220,3 @@ class Change(NamedTuple):
 
     before: Health
     after: Health
-
-
-@dataclass(frozen=True)
-class Pace:
-    """The rate of attempts at a URL: evenly spaced, so that no period has more than its share."""
-
-    #: seconds between the starts of two attempts; 0: as fast as possible
-    interval: float = 0.0
-    #: epoch seconds before which nothing is sent
-    open_at: float = 0.0
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until the next attempt may start; more than the interval comes from a clock set back."""
-        ahead = self.open_at - now
-        return min(ahead, self.interval) if 0.0 < ahead <= self.interval + SET_SECONDS else 0.0
-
-    def after(self, now: float) -> Pace:
-        """Return the pace after an attempt that starts at `now` (epoch seconds)."""
-        return replace(self, open_at=now + self.interval) if self.interval else self

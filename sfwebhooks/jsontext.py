@@ -40,9 +40,13 @@ def written(value: object) -> str:
     return clean_text(_WRITER.encode(value))
 
 
-def written_around(value: object, texts: Iterable[str]) -> str:
+def written_around(value: object, texts: Iterable[str]) -> bytes:
     """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
-    return clean_text("".join(chain(*zip(written(value).split(f'"{HOLE}"'), [*texts, ""]))))
+    text = "".join(chain(*zip(_WRITER.encode(value).split(f'"{HOLE}"'), [*texts, ""])))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return clean_text(text).encode()
 
 
 def kept(data: Mapping[str, Any]) -> str:

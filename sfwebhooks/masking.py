@@ -28,8 +28,9 @@ ERROR_MAX = 1024
 CREDENTIAL = 12
 #: least characters of a part of a path whose beginnings and ends are searched too
 TOKEN = 16
-#: most characters of an escaped character
+#: most characters of an escaped character, and most that one character becomes when texts are compared
 ESCAPED = 6
+GROWTH = 3
 #: characters of URLs, passwords, base64 and code, which only secret settings contain
 SIGNS = re.compile(r"""wh(?:sec|sk)_|://|["'&%+=@$#?<>|]""")
 #: a long word that is not a key: letters only, all lower or all upper case
@@ -48,47 +49,69 @@ class Sought(NamedTuple):
     parts: bool = True
 
 
+class Mask:
+    """Replaces secrets, and beginnings and ends of them, in the texts of others."""
+
+    def __init__(self, found: Iterable[Sought]) -> None:
+        secrets = {secret for secret in found if secret.text.strip()}
+        #: characters before the end of a cut text in which a part of a secret may begin that is too short to be masked
+        self._room = ESCAPED * max((PART if secret.parts else len(secret.text) for secret in secrets), default=0)
+        #: forms to search for, each with the least characters of it that are masked
+        self._forms = [
+            (form, min(PART, len(form)) if secret.parts else len(form))
+            for secret in secrets
+            for form in _forms(secret.text)
+        ]
+        self._least = min((least for _, least in self._forms), default=0)
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> Mask:
+        """Return the mask of an endpoint's secrets."""
+        return cls(_secrets(endpoint))
+
+    def over(self, text: str, limit: int) -> str:
+        """Return the beginning of a text without secrets.
+
+        Args:
+            limit: most characters.
+        """
+        if len(text) * GROWTH < self._least:
+            return text[:limit]
+        start = text[: 4 * limit + self._room]
+        spans = merged(chain.from_iterable(map(self._spans, views(start))))
+        end = len(start)
+        if len(text) > end:
+            end = max(end - self._room, spans[-1][1] if spans else 0)
+        parts: list[str] = []
+        last = 0
+        for begin, behind in spans:
+            parts += (start[last:begin], MASK)
+            last = behind
+        return "".join((*parts, start[last:end]))[:limit]
+
+    def _spans(self, view: View) -> Iterator[tuple[int, int]]:
+        """Yield the places of secrets in the original text of a view."""
+        for form, least in self._forms:
+            found = [beginnings(form, view.text), *([ends(form, view.text)] if least < len(form) else [])]
+            for at, length in chain.from_iterable(found):
+                if length >= least:
+                    yield view.begins[at], view.ends[at + length - 1]
+
+
 def masked(text: str, endpoint: Endpoint, limit: int) -> str:
     """Return the beginning of a text without any secret of an endpoint, nor a beginning or an end of one.
 
     Args:
         limit: most characters.
     """
-    return _masked(text, _secrets(endpoint), limit)
+    return Mask.of(endpoint).over(text, limit)
 
 
 def masked_error(text: str, endpoints: Iterable[Endpoint], others: Iterable[str] = ()) -> str:
     """Return the beginning of a scanner error without any secret of the endpoints, nor any of `others`."""
     secrets = (secret for endpoint in endpoints for secret in _secrets(endpoint))
     # a user name is among the others, and may be an ordinary word
-    return _masked(text, chain(secrets, (Sought(other, not _is_plain(other)) for other in others)), ERROR_MAX)
-
-
-def _masked(text: str, found: Iterable[Sought], limit: int) -> str:
-    secrets = {secret for secret in found if secret.text.strip()}
-    room = ESCAPED * max((PART if secret.parts else len(secret.text) for secret in secrets), default=0)
-    start = text[: 4 * limit + room]
-    spans = merged(chain.from_iterable(_spans(view, secrets) for view in views(start)))
-    end = len(start)
-    if len(text) > end:  # it was cut, and may end in a part of a secret too short to be masked
-        end = max(end - room, spans[-1][1] if spans else 0)
-    parts: list[str] = []
-    last = 0
-    for begin, behind in spans:
-        parts += (start[last:begin], MASK)
-        last = behind
-    return "".join((*parts, start[last:end]))[:limit]
-
-
-def _spans(view: View, secrets: Iterable[Sought]) -> Iterator[tuple[int, int]]:
-    """Yield the places of secrets in the original text of a view."""
-    for secret in secrets:
-        for form in _forms(secret.text):
-            least = min(PART, len(form)) if secret.parts else len(form)
-            found = [beginnings(form, view.text), *([ends(form, view.text)] if least < len(form) else [])]
-            for at, length in chain.from_iterable(found):
-                if length >= least:
-                    yield view.begins[at], view.ends[at + length - 1]
+    return Mask(chain(secrets, (Sought(other, not _is_plain(other)) for other in others))).over(text, ERROR_MAX)
 
 
 @lru_cache(maxsize=1024)

@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from enum import Enum
 
 from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.health import Change
 
@@ -95,6 +96,8 @@ class Settlement:
     counts: bool
     #: id of its batch from now on; empty: as before
     batch: str = ""
+    #: whether the request continues in two halves
+    split: bool = False
     #: whether the attempt counts as a refusal of this message
     refused: bool = False
     #: the endpoint's era of its first refusal, alone or with others; None: not refused, or refused before
@@ -182,17 +185,22 @@ def _moment(text: str) -> float | None:
     return None
 
 
-def decide(batch: Batch, verdict: Verdict, schedule: Sequence[float], change: Change, now: float) -> list[Settlement]:
+def decide(batch: Batch, verdict: Verdict, endpoint: Endpoint, change: Change, now: float) -> list[Settlement]:
     """Return the settlement of each delivery of a request.
 
     Args:
-        schedule: seconds before each retry; after the last one the delivery is dead.
         change: of the endpoint's health by this attempt.
         now: epoch seconds.
     """
+    schedule, size = endpoint.retry_schedule, len(batch.deliveries)
+    if verdict.outcome is Outcome.DELIVERED:
+        return [Settlement(State.DELIVERED, verdict.reason, now, counts=True)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
-    return [_settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)] * len(batch.deliveries)
+    one = _settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)
+    if endpoint.batch_size > 1 and one.state is State.WAITING:
+        one = replace(one, batch=batch.id)  # it is repeated with the same members
+    return [one] * size
 
 
 def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy: bool) -> bool:
@@ -226,7 +234,7 @@ def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int,
     wait = _wait(schedule, batch.attempts, verdict) if counts else 0.0
     refused_in = era if verdict.outcome is Outcome.REFUSED else None
     return [
-        Settlement(State.WAITING, f"{SPLIT}{verdict.reason}", now + wait, counts, batch=half.id, refused_in=refused_in)
+        Settlement(State.WAITING, f"{SPLIT}{verdict.reason}", now + wait, counts, half.id, True, refused_in=refused_in)
         for half in batch.halves
         for _ in half.deliveries
     ]
@@ -235,15 +243,13 @@ def _halves(batch: Batch, verdict: Verdict, schedule: Sequence[float], era: int,
 def _settlement(
     first: Delivery, attempts: int, verdict: Verdict, schedule: Sequence[float], change: Change, now: float
 ) -> Settlement:
-    """Return the settlement of the deliveries of a request that is not split.
+    """Return the settlement of the deliveries of a request that failed and is not split.
 
     Args:
         first: the first delivery; the only one if the request was refused.
         attempts: attempts that counted before this one.
     """
     outcome, reason, health = verdict.outcome, verdict.reason, change.after
-    if outcome is Outcome.DELIVERED:
-        return Settlement(State.DELIVERED, reason, now, counts=True)
     if outcome is Outcome.SHORTAGE:
         return Settlement(State.WAITING, reason, now + SHORTAGE_SECONDS, counts=False)
     if outcome is Outcome.REFUSED:
@@ -277,10 +283,3 @@ def _wait(schedule: Sequence[float], tries: int, verdict: Verdict) -> float:
     """Return the seconds until the next try after `tries`; jitter only adds, and a receiver's wait is respected."""
     wait = schedule[min(tries, len(schedule) - 1)] if schedule else 0.0
     return max(wait * (1 + random.uniform(0, JITTER)), verdict.wait or 0.0)  # noqa: S311
-
-
-def in_batch(settlements: Sequence[Settlement], batch: Batch) -> list[Settlement]:
-    """Return settlements for an endpoint that takes batches: waiting deliveries are repeated in the same batch."""
-    return [
-        replace(one, batch=batch.id) if one.state is State.WAITING and not one.batch else one for one in settlements
-    ]

@@ -14,21 +14,25 @@ from enum import IntEnum
 class Severity(IntEnum):
     """The urgency of an event; a greater value is worse."""
 
-    #: inventory of the target
-    INFO = 0
-    #: hygiene: fix it at some point
-    LOW = 1
-    #: worth a look
-    MEDIUM = 2
-    #: somebody should act now
-    HIGH = 3
-    #: the target is compromised, or can be at once
-    CRITICAL = 4
+    #: its name in messages and in the configuration
+    label: str
 
-    @property
-    def label(self) -> str:
-        """Its name in messages and in the configuration."""
-        return LABELS[self]
+    def __new__(cls, value: int, label: str = "") -> Severity:
+        """Make a member."""
+        made = int.__new__(cls, value)
+        made._value_, made.label = value, label
+        return made
+
+    #: inventory of the target
+    INFO = 0, "info"
+    #: hygiene: fix it at some point
+    LOW = 1, "low"
+    #: worth a look
+    MEDIUM = 2, "medium"
+    #: somebody should act now
+    HIGH = 3, "high"
+    #: the target is compromised, or can be at once
+    CRITICAL = 4, "critical"
 
     @classmethod
     def parse(cls, text: str) -> Severity:
@@ -43,10 +47,6 @@ class Severity(IntEnum):
             return by_label[text.strip().lower()]
         except KeyError:
             raise ValueError(f"accepted: {', '.join(by_label)}") from None
-
-
-#: built once: an enum computes its name on each access, which takes as long as the rest of a small message
-LABELS = {severity: severity.name.lower() for severity in Severity}
 
 
 #: every event type of the host exactly once (tests/host compares it with `SpiderFootDb.eventDetails`)

@@ -1,23 +1,22 @@
 """Signing: content and a delivery come in, the Request that is sent byte for byte goes out.
 
-It has two signatures: `X-SpiderFoot-Signature`, or its name in the endpoint's `formats/naming`, as in both guides (hex
-HMAC-SHA256 of the raw body), and `webhook-signature` of Standard Webhooks (https://www.standardwebhooks.com, v1 and
-v1a).
+It has two signatures: `X-SpiderFoot-Signature`, as in both guides (hex HMAC-SHA256 of the raw body; `formats/naming`
+has the other guide's name for it), and `webhook-signature` of Standard Webhooks, v1 and v1a
+(https://www.standardwebhooks.com).
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sfwebhooks import __version__
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.naming import NAMINGS, event_name, naming_of
+from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT, event_name, naming_of
 from sfwebhooks.signing_keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
 #: largest accepted deviation of a timestamp, in seconds (Standard Webhooks libraries: five minutes)
@@ -37,50 +36,37 @@ class Request:
     body: bytes = field(repr=False)
 
 
-def sign(content: Content, sent: Delivery | Batch, endpoint: Endpoint, now: float) -> Request:
+def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Request:
     """Return the request for one attempt; its timestamp and signature are new for each attempt, its id is not.
 
     Args:
-        sent: the delivery or batch of the content.
+        batch: the content's deliveries.
         now: epoch seconds, sent in whole seconds.
     """
-    stamp, naming = str(int(now)), NAMINGS[endpoint.naming]
+    stamp, naming = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT)
+    secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key.reveal()}"
     headers.update(content.headers)
-    headers.update(
-        {
-            naming.event: event_name(sent, naming),
-            naming.delivery: sent.id,
-            naming.timestamp: stamp,
-            "webhook-id": sent.id,
-            "webhook-timestamp": stamp,
-        }
-    )
-    if not sent.live:
+    headers[naming.event] = event_name(batch, naming)
+    headers[naming.delivery] = headers["webhook-id"] = batch.id
+    headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
+    if not batch.live:
         headers[naming.replay] = "true"
-    secrets = [secret.reveal() for secret in endpoint.secrets]
-    headers.update(_signatures(naming.signature, secrets, sent.id, stamp, content.body))
-    return Request(endpoint.url, headers, content.body)
-
-
-def _signatures(
-    guides: str, secrets: Sequence[str], message_id: str, stamp: str, body: bytes
-) -> Iterator[tuple[str, str]]:
-    """Yield the signature headers: the first shared secret signs the guide's, and each secret the standard's."""
-    shared = [secret for secret in secrets if not is_asymmetric(secret)]
-    if shared:
-        yield guides, guide_signature(shared[0], body)
+    shared = next((secret for secret in secrets if not is_asymmetric(secret)), "")
+    if shared:  # the first one signs the guide's, and each secret the standard's
+        headers[naming.signature] = guide_signature(shared, content.body)
     if secrets:
-        signatures = (standard_signature(secret, message_id, stamp, body) for secret in secrets)
-        yield "webhook-signature", " ".join(signatures)
+        signatures = [standard_signature(secret, batch.id, stamp, content.body) for secret in secrets]
+        headers["webhook-signature"] = " ".join(signatures)
+    return Request(endpoint.url, headers, content.body)
 
 
 def guide_signature(secret: str, body: bytes) -> str:
     """Return sha256=<hex HMAC of the raw body>; the key is always the UTF-8 of the configured secret."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def guide_fits(given: str, secret: str, body: bytes) -> bool:
@@ -93,7 +79,7 @@ def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes
     message = signed_message(message_id, timestamp, body)
     if secret.startswith(WHSK):
         return "v1a," + base64.b64encode(ed25519_signature(secret, message)).decode()
-    return "v1," + base64.b64encode(hmac.new(hmac_key(secret), message, hashlib.sha256).digest()).decode()
+    return "v1," + base64.b64encode(hmac.digest(hmac_key(secret), message, "sha256")).decode()
 
 
 def signed_message(message_id: str, timestamp: str, body: bytes) -> bytes:
@@ -114,7 +100,7 @@ def standard_fits(signature: str, secret: str, message: bytes) -> bool:
         return False
     if is_asymmetric(secret):
         return version == "v1a" and ed25519_fits(secret, given, message)
-    return version == "v1" and hmac.compare_digest(given, hmac.new(hmac_key(secret), message, hashlib.sha256).digest())
+    return version == "v1" and hmac.compare_digest(given, hmac.digest(hmac_key(secret), message, "sha256"))
 
 
 def alone(headers: Mapping[str, str], secrets: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -47,6 +48,7 @@ def problem(secret: str, signs: bool = True) -> str:
     return ""
 
 
+@lru_cache(maxsize=256)
 def hmac_key(secret: str) -> bytes:
     """Return the v1 key: the decoded base64 of whsec_..., the UTF-8 of any other text.
 
@@ -109,6 +111,7 @@ def _decoded(secret: str) -> bytes:
         return b""
 
 
+@lru_cache(maxsize=256)
 def _private_key(secret: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(_decoded(secret)[:KEY_BYTES])
 

@@ -15,7 +15,10 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
+
+#: returns seconds: of the epoch, or by a clock that cannot be set
+Clock = Callable[[], float]
 
 
 def _module(name: str) -> Any:
@@ -139,3 +142,9 @@ def _locking(descriptor: int, how: int) -> None:
         _msvcrt.locking(descriptor, how, 1)
     finally:
         os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def uptime() -> float:
+    """Return seconds of a clock that cannot be set and, where supported, continues while the machine sleeps."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, finding_id
+from sfwebhooks.events import Batch, Delivery, Scan, WebhookEvent, delivery_id, finding_id
+from sfwebhooks.outbox.claim import Limits
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.correlations import Correlation
 from sfwebhooks.scan.findings import Finding, Source
 from sfwebhooks.severity import Severity
@@ -89,6 +91,10 @@ def a_delivery(event: WebhookEvent | None = None, endpoint: str = "team", **valu
     return Delivery(event=event, endpoint=endpoint, **{**defaults, **values})
 
 
+def a_batch(event: WebhookEvent | None = None, **values: Any) -> Batch:
+    return Batch((a_delivery(event, **values),))
+
+
 def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
     """Make a database as the host has it, with one scan and nothing found."""
     with closing(sqlite3.connect(path)) as connection:
@@ -106,3 +112,8 @@ def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
         row = (scan.id, scan.name, scan.target, NOW * 1000, NOW * 1000, 0, status)
         connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         connection.commit()
+
+
+def claim_one(outbox: Outbox, limits: Limits, busy: Collection[str] = (), now: float = NOW) -> Batch | None:
+    """Return the next batch to send, as a thread claims it that takes one at a time."""
+    return next(iter(outbox.claim(limits, busy, now)), None)

@@ -24,7 +24,7 @@ import pytest
 
 from sfwebhooks.cli import main
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import REFUSALS_MAX
@@ -177,19 +177,19 @@ def senders() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("webhooks-")]
 
 
-def fail(lane: Lane, team: Team, status: int, times: int = 1) -> None:
-    """Let a receiver answer with a status, and a lane make attempts at it."""
+def fail(queue: SendQueue, team: Team, status: int, times: int = 1) -> None:
+    """Let a receiver answer with a status, and a queue make attempts at it."""
     team.answer = status
     for _ in range(times):
-        assert lane.step()
+        assert queue.step()
 
 
-def hold(lane: Lane, team: Team, clock: Clock, status: int = 401) -> None:
+def hold(queue: SendQueue, team: Team, clock: Clock, status: int = 401) -> None:
     """Let a receiver refuse an endpoint's messages until it is held."""
     team.answer = status
     for _ in range(REFUSALS_MAX):
         clock.now += 120
-        assert lane.step()
+        assert queue.step()
 
 
 @pytest.fixture(autouse=True)
@@ -284,25 +284,25 @@ def endpoint(team: Team) -> Endpoint:
 
 
 @pytest.fixture
-def lane(outbox: Outbox, endpoint: Endpoint, clock: Clock) -> Iterator[Lane]:
-    """The lane of the endpoint, to be driven step by step, without threads."""
-    lane = Lane([endpoint], outbox, clock)
-    yield lane
-    lane.stop(soon())
+def queue(outbox: Outbox, endpoint: Endpoint, clock: Clock) -> Iterator[SendQueue]:
+    """The queue of the endpoint, to be driven step by step, without threads."""
+    queue = SendQueue([endpoint], outbox, clock)
+    yield queue
+    queue.stop(soon())
 
 
 @pytest.fixture
-def new_lane(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Lane]]:
-    """Make lanes with an outbox of their own, as other processes have: `new_lane(endpoint, ...)`."""
-    lanes: list[Lane] = []
+def new_queue(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., SendQueue]]:
+    """Make queues with an outbox of their own, as other processes have: `new_queue(endpoint, ...)`."""
+    queues: list[SendQueue] = []
 
-    def make(*endpoints: Endpoint) -> Lane:
-        lanes.append(Lane(endpoints, Outbox(outbox.path), clock))
-        return lanes[-1]
+    def make(*endpoints: Endpoint) -> SendQueue:
+        queues.append(SendQueue(endpoints, Outbox(outbox.path), clock))
+        return queues[-1]
 
     yield make
-    for lane in lanes:
-        lane.stop(soon())
+    for queue in queues:
+        queue.stop(soon())
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
-from tests.builders import NOW, a_scan, an_event
+from tests.builders import NOW, a_scan, an_event, claim_one
 
 #: text with all that a terminal, a table or a log could take for more than text
 HOSTILE = "[red]\x1b[2J\x1b]0;owned\x07\nnext\x00\r\x7f\x9b31m\u202eevil"
@@ -34,7 +34,7 @@ def send(
     at: float = NOW,
 ) -> str:
     """Let the next delivery of an endpoint be attempted, with what comes of it; return its id."""
-    batch = outbox.claim(Queue(endpoint), (), at)
+    batch = claim_one(outbox, Limits(endpoint), (), at)
     assert batch
     status = int(reason[-3:]) if reason[-3:].isdigit() else None
     attempt = Attempt(at, 0.125, status, reason.partition(": ")[2] or reason, excerpt)

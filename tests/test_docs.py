@@ -27,7 +27,7 @@ from sfwebhooks.retry import RETRY_STATUS, DeadReason
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
-from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.builders import a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.test_signing import WHPK, WHSK
 
 ROOT = Path(__file__).parent.parent
@@ -102,8 +102,8 @@ def test_the_readme_has_no_command_that_is_unknown() -> None:
 
 
 def test_the_documented_headers_are_those_that_are_sent() -> None:
-    endpoints = [an_endpoint(secrets=["x"], naming=naming) for naming in NAMINGS]
-    sent = {name for one in endpoints for name in sign(Content(b""), a_delivery(replayed=True), one, 0.0).headers}
+    endpoints = [an_endpoint(secrets=["x"], format=naming) for naming in NAMINGS]
+    sent = {name for one in endpoints for name in sign(Content(b""), a_batch(replayed=True), one, 0.0).headers}
     documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)(?:: [\w.]+)?`", PAGES["events.md"] + SIGNATURES))
     assert documented == {name for name in sent if name.startswith(("X-", "webhook-"))}
 
@@ -114,7 +114,7 @@ def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
-    sent = sign(Content(b"{}"), a_delivery(), an_endpoint(secrets=["the text"], naming=naming), 0.0)
+    sent = sign(Content(b"{}"), a_batch(), an_endpoint(secrets=["the text"], format=naming), 0.0)
     given = sent.headers[header]
     assert names["is_ours"](sent.body, given, "the text")
     assert not names["is_ours"](sent.body + b"\n", given, "the text")
@@ -123,7 +123,7 @@ def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None
 
 def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
     """Return bodies and headers, and whether they verify."""
-    sent = sign(Content(b'{"a":"\xc3\xa9"}'), a_delivery(), an_endpoint(secrets=["text", WHSK]), 0.0)
+    sent = sign(Content(b'{"a":"\xc3\xa9"}'), a_batch(), an_endpoint(secrets=["text", WHSK]), 0.0)
     headers = {name: value for name, value in sent.headers.items() if name.startswith("webhook-")}
     changes = [
         {"webhook-timestamp": "1"},

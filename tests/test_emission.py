@@ -21,11 +21,11 @@ from sfwebhooks.cli.events import ENDPOINT
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.formats import FORMATS, generic
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, PATIENCE, a_delivery
+from tests.builders import NOW, PATIENCE, a_delivery, claim_one
 from tests.catalogue.test_check import example_of
 from tests.conftest import sql
 
@@ -436,5 +436,5 @@ def test_the_package_alone_is_cheap() -> None:
 def test_a_key_that_is_called_like_one_of_ours_is_delivered(settings: object, outbox: Outbox) -> None:
     data = {"workspace_id": "w", "name": "n", "receipts": ["a.pdf"], "receipt": {"team": 1}}
     emit("workspace_created", data)
-    batch = outbox.claim(Queue("team"), (), NOW)
+    batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch and batch.deliveries[0].event.data == data

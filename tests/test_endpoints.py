@@ -187,7 +187,6 @@ CHANGES = {
     "description": "other",
     "events": ("all",),
     "format": "slack",
-    "naming": "security-audit",
     "secrets": (Secret("other"),),
     "headers": {"X-Key": Secret("other")},
     "api_key": Secret("other"),

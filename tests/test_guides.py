@@ -64,7 +64,7 @@ def send(outbox: Outbox, dispatch: Callable[..., Dispatcher]) -> Callable[..., E
 
     def accept_and_send(receiver: Served, naming: str, happened: list[WebhookEvent], **values: Any) -> Endpoint:
         settings = {"events": ("all",), "secrets": [SECRET], "timeout": PATIENCE, **values}
-        endpoint = an_endpoint(url=receiver.url, naming=naming, **settings)
+        endpoint = an_endpoint(url=receiver.url, format=naming, **settings)
         accept(happened, (endpoint,), outbox, time.time())
         dispatcher = dispatch(endpoint)
         dispatcher.wake()

@@ -11,18 +11,20 @@ from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import FAILURES_MAX, Condition, Health
+from sfwebhooks.masking import Mask
 from sfwebhooks.network.sender import Sender
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import EXCERPT, Line, accept, deliver, excerpt, wanted_by
+from sfwebhooks.pipeline import EXCERPT, accept, deliver, excerpt, wanted_by
 from sfwebhooks.retry import State
+from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, URL, a_delivery, a_scan, an_endpoint, an_event
+from tests.builders import NOW, URL, a_delivery, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Team
 
 
-def line_of(endpoint: Endpoint, **health: Any) -> Line:
-    return Line(endpoint, Sender(endpoint), Health(**health))
+def state_of(endpoint: Endpoint, **health: Any) -> SendingState:
+    return SendingState(endpoint, Sender(endpoint), Health(**health))
 
 
 # --- accept
@@ -70,7 +72,7 @@ def test_numbers_have_no_gaps_whatever_is_withheld_or_repeated(outbox: Outbox) -
     numbers: dict[tuple[str, str], list[int]] = {}
     for endpoint in ("high", "every"):
         busy: list[str] = []
-        while batch := outbox.claim(Queue(endpoint), busy, NOW):
+        while batch := claim_one(outbox, Limits(endpoint), busy, NOW):
             (delivery,) = batch.deliveries
             busy.append(delivery.id)
             scan = "AB"[int(str(delivery.event.data["data"])[-4:]) % 2]
@@ -93,19 +95,19 @@ def attempt(receive: Callable[..., Team], clock: Clock) -> Callable[..., Any]:
     def make(status: int, attempts: int = 0, **health: Any) -> Any:
         team = receive()
         team.answer = status
-        line = line_of(an_endpoint(url=team.url, retry_schedule=(5.0,)), **health)
-        attempt, (settlement,), _ = deliver(Batch((a_delivery(attempts=attempts),)), line, clock)
-        line.sender.close()
-        return attempt, settlement
+        state = state_of(an_endpoint(url=team.url, retry_schedule=(5.0,)), **health)
+        result, _ = deliver(Batch((a_delivery(attempts=attempts),)), state, clock)
+        state.sender.close()
+        return result.attempt, result.settlements[0]
 
     return make
 
 
 def test_what_is_sent_is_verified_by_the_receiver(receive: Callable[..., Team]) -> None:
     team = receive(["a secret"])
-    line = line_of(an_endpoint(url=team.url, secrets=["a secret"]))
-    deliver(Batch((a_delivery(),)), line, time.time)  # the receiver's clock is the real one
-    line.sender.close()
+    state = state_of(an_endpoint(url=team.url, secrets=["a secret"]))
+    deliver(Batch((a_delivery(),)), state, time.time)  # the receiver's clock is the real one
+    state.sender.close()
     assert [received.problems for received in team.got] == [()]
 
 
@@ -170,47 +172,50 @@ SECRETIVE: Mapping[str, Any] = {
 )
 def test_an_excerpt_masks_the_secrets_of_its_endpoint(secret: str) -> None:
     reply = Reply(status=404, body=f"no route to <{secret}>, sorry".encode())
-    assert excerpt(reply, an_endpoint(**SECRETIVE)) == "no route to <***>, sorry"
+    assert excerpt(reply, Mask.of(an_endpoint(**SECRETIVE))) == "no route to <***>, sorry"
 
 
 def test_an_excerpt_masks_a_token_in_the_query_of_the_url() -> None:
     endpoint = an_endpoint(url="https://hooks.example.test?v=1&sig=abcdefghijklmnop")
-    assert excerpt(Reply(status=403, body=b"abcdefghijklmnop is wrong"), endpoint) == "*** is wrong"
+    assert excerpt(Reply(status=403, body=b"abcdefghijklmnop is wrong"), Mask.of(endpoint)) == "*** is wrong"
 
 
 def test_an_excerpt_leaves_short_words_of_the_url_alone() -> None:
     endpoint = an_endpoint(url="https://hooks.example.test/v1/events")
-    assert excerpt(Reply(status=404, body=b"v1 has no events"), endpoint) == "v1 has no events"
+    assert excerpt(Reply(status=404, body=b"v1 has no events"), Mask.of(endpoint)) == "v1 has no events"
 
 
 def test_an_excerpt_masks_a_secret_that_begins_like_another_one() -> None:
     endpoint = an_endpoint(secrets=["secret", "secret-2"])
-    assert excerpt(Reply(status=400, body=b"secret-2 secret"), endpoint) == "*** ***"
+    assert excerpt(Reply(status=400, body=b"secret-2 secret"), Mask.of(endpoint)) == "*** ***"
 
 
 def test_an_empty_password_masks_nothing() -> None:
     endpoint = an_endpoint(client_key_password=Secret(""))
-    assert excerpt(Reply(status=400, body=b"wrong"), endpoint) == "wrong"
+    assert excerpt(Reply(status=400, body=b"wrong"), Mask.of(endpoint)) == "wrong"
 
 
 def test_an_excerpt_masks_before_it_cuts() -> None:
     body = b"x" * (EXCERPT - 4) + b"signing-secret"
-    assert excerpt(Reply(status=400, body=body), an_endpoint(**SECRETIVE)).endswith("x***")
+    assert excerpt(Reply(status=400, body=body), Mask.of(an_endpoint(**SECRETIVE))).endswith("x***")
 
 
 def test_no_part_of_a_secret_gets_into_a_long_excerpt_that_masking_made_shorter() -> None:
     reply = Reply(status=400, body=(URL * 1000).encode()[:-7])
-    assert "url-path" not in excerpt(reply, an_endpoint())
+    assert "url-path" not in excerpt(reply, Mask.of(an_endpoint()))
 
 
 def test_an_excerpt_is_cut() -> None:
-    assert len(excerpt(Reply(status=400, body=b"x" * 60_000), an_endpoint())) == EXCERPT
+    assert len(excerpt(Reply(status=400, body=b"x" * 60_000), Mask.of(an_endpoint()))) == EXCERPT
 
 
 def test_an_excerpt_is_one_line_of_printable_characters() -> None:
     reply = Reply(status=400, body=b"one\r\n\x1b[31mtwo\x00\xff")
-    assert excerpt(reply, an_endpoint()) == "one \N{REPLACEMENT CHARACTER}[31mtwo" + "\N{REPLACEMENT CHARACTER}" * 2
+    assert (
+        excerpt(reply, Mask.of(an_endpoint()))
+        == "one \N{REPLACEMENT CHARACTER}[31mtwo" + "\N{REPLACEMENT CHARACTER}" * 2
+    )
 
 
 def test_an_excerpt_of_a_failure_is_its_detail() -> None:
-    assert excerpt(Reply(failure=Failure.DNS, detail="no such host"), an_endpoint()) == "no such host"
+    assert excerpt(Reply(failure=Failure.DNS, detail="no such host"), Mask.of(an_endpoint())) == "no such host"

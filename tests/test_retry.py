@@ -17,11 +17,10 @@ from sfwebhooks.retry import (
     Settlement,
     State,
     decide,
-    in_batch,
     judge,
     retry_after,
 )
-from tests.builders import NOW, a_delivery, an_event
+from tests.builders import NOW, a_delivery, an_endpoint, an_event
 
 NOW_AS_DATE = "Sat, 21 Nov 2026 10:00:00 GMT"
 SCHEDULE = (5.0, 60.0, 300.0)
@@ -267,10 +266,12 @@ def decided(
     members: int = 1,
     health: Health = HEALTHY,
     schedule: tuple[float, ...] = SCHEDULE,
+    batch_size: int = 1,
 ) -> list[Settlement]:
     """Return what becomes of a request of some members that were attempted before, at an endpoint of that health."""
     deliveries = tuple(a_delivery(an_event(number), attempts=attempts) for number in range(members))
-    return decide(Batch(deliveries), one, schedule, Change(health, health), NOW)
+    endpoint = an_endpoint(retry_schedule=schedule, batch_size=batch_size)
+    return decide(Batch(deliveries), one, endpoint, Change(health, health), NOW)
 
 
 def settled(one: Verdict, **values: Any) -> Settlement:
@@ -285,7 +286,8 @@ def refused(
     delivery = a_delivery(refusals=refusals, refused_in=refused_in)
     health = Health(Condition.HEALTHY if healthy else Condition.HELD, era=era)
     one = Verdict(Outcome.REFUSED, "http_403", wait)
-    return decide(Batch((delivery,)), one, SCHEDULE, Change(health, health), NOW)[0]
+    endpoint = an_endpoint(retry_schedule=SCHEDULE)
+    return decide(Batch((delivery,)), one, endpoint, Change(health, health), NOW)[0]
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 99])
@@ -432,7 +434,12 @@ def test_a_verdict_on_the_endpoint_or_on_us_leaves_a_request_of_several_together
     assert halves(decided(verdict(outcome), members=4)) == []
 
 
-def test_what_waits_comes_again_in_its_batch() -> None:
-    batch = Batch((a_delivery(an_event(1)), a_delivery(an_event(2))))
-    waits = Settlement(State.WAITING, "timeout", NOW, counts=True)
-    assert [one.batch for one in in_batch([waits, waits], batch)] == [batch.id] * 2
+@pytest.mark.parametrize(("batch_size", "stays"), [(1, False), (10, True)])
+def test_a_request_that_waits_is_repeated_in_its_batch(batch_size: int, stays: bool) -> None:
+    waits = decided(verdict(Outcome.HOLD), members=2, batch_size=batch_size)
+    batch = Batch(tuple(a_delivery(an_event(number)) for number in range(2)))
+    assert [one.batch for one in waits] == [batch.id if stays else ""] * 2
+
+
+def test_a_delivered_request_leaves_its_batch_as_it_was() -> None:
+    assert [one.batch for one in decided(verdict(Outcome.DELIVERED), members=2, batch_size=10)] == ["", ""]

@@ -24,7 +24,7 @@ from sfwebhooks.signing import (
     standard_signature,
 )
 from sfwebhooks.signing_keys import receiver_form
-from tests.builders import NOW, URL, a_delivery, an_endpoint, an_event
+from tests.builders import NOW, URL, a_batch, a_delivery, an_endpoint, an_event
 
 # the vector that the libraries of Standard Webhooks test themselves with
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -48,7 +48,7 @@ PLAIN = ["s", "your-webhook-secret", "grüß-密码", "a b=c:d#e;f%g", "x" * 500
 
 
 def request(*secrets: str, at: float = NOW, **values: object) -> Request:
-    return sign(CONTENT, a_delivery(), an_endpoint(secrets=secrets, **values), at)
+    return sign(CONTENT, a_batch(), an_endpoint(secrets=secrets, **values), at)
 
 
 def by_library(form: str, *secrets: str) -> object:
@@ -144,7 +144,7 @@ def test_each_message_says_what_it_is() -> None:
 
 def test_each_message_by_the_security_audit_guide_says_what_it_is() -> None:
     delivery = a_delivery(an_event(type="scan_completed"), replayed=True)
-    headers = sign(CONTENT, delivery, an_endpoint(secrets=["s"], naming="security-audit"), NOW).headers
+    headers = sign(CONTENT, delivery, an_endpoint(secrets=["s"], format="security-audit"), NOW).headers
     assert {name: headers[name] for name in headers if name.lower().startswith(("x-", "webhook-"))} == {
         "X-Security-Event": "scan.completed",
         "X-Security-Delivery": delivery.id,
@@ -158,7 +158,7 @@ def test_each_message_by_the_security_audit_guide_says_what_it_is() -> None:
 
 
 def test_the_time_is_sent_in_whole_seconds_that_are_over() -> None:
-    sent = sign(CONTENT, a_delivery(), an_endpoint(), NOW + 0.999)
+    sent = sign(CONTENT, a_batch(), an_endpoint(), NOW + 0.999)
     assert sent.headers["webhook-timestamp"] == "1795255200"
 
 
@@ -202,7 +202,7 @@ def test_without_a_secret_nothing_is_signed_but_the_id_is_told() -> None:
 
 
 def test_a_retry_has_the_same_id_and_a_new_signature() -> None:
-    first, later = (sign(CONTENT, a_delivery(), an_endpoint(secrets=["s"]), at) for at in (NOW, NOW + 60))
+    first, later = (sign(CONTENT, a_batch(), an_endpoint(secrets=["s"]), at) for at in (NOW, NOW + 60))
     assert first.headers["webhook-id"] == later.headers["webhook-id"]
     assert first.headers["webhook-signature"] != later.headers["webhook-signature"]
 
@@ -238,7 +238,7 @@ def received(secret: str = "s") -> tuple[dict[str, str], bytes]:
 @pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("secret", [*PLAIN, WHSEC])
 def test_a_message_as_it_was_sent_has_no_problem(secret: str, naming: str) -> None:
-    sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=[secret], naming=naming), NOW)
+    sent = sign(CONTENT, a_batch(), an_endpoint(secrets=[secret], format=naming), NOW)
     assert problems(sent.headers, sent.body, [secret], NOW) == []
 
 
@@ -249,14 +249,14 @@ def test_a_message_as_it_was_sent_has_no_problem(secret: str, naming: str) -> No
 def test_a_guides_signature_that_is_not_right_is_called_by_its_name(
     naming: str, header: str, given: str, said: str
 ) -> None:
-    sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=["s"], naming=naming), NOW)
+    sent = sign(CONTENT, a_batch(), an_endpoint(secrets=["s"], format=naming), NOW)
     (problem,) = problems({**sent.headers, header: given}, sent.body, ["s"], NOW)
     assert problem.startswith(f"{header} {said}")
 
 
-def only(names: Sequence[str], naming: str = "spiderfoot", *secrets: str) -> tuple[dict[str, str], bytes]:
+def only(names: Sequence[str], naming: str = "generic", *secrets: str) -> tuple[dict[str, str], bytes]:
     """Return a message that has only some of its headers."""
-    sent = sign(CONTENT, a_delivery(), an_endpoint(secrets=secrets or ["s"], naming=naming), NOW)
+    sent = sign(CONTENT, a_batch(), an_endpoint(secrets=secrets or ["s"], format=naming), NOW)
     return {name: value for name, value in sent.headers.items() if name in names}, sent.body
 
 

@@ -153,8 +153,7 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
             plain(", ".join(endpoint.events)),
             plain(looks[endpoint.name].words, looks[endpoint.name].colour),
         )
-        form = endpoint.format if endpoint.naming == Endpoint.naming else f"{endpoint.format}, {endpoint.naming}"
-        signed, tls = _signed(endpoint), _tls(endpoint)
+        form, signed, tls = endpoint.format, _signed(endpoint), _tls(endpoint)
         if wide:
             rows.add_row(name, to, form, events, signed, tls, state)
         else:

@@ -22,8 +22,9 @@ from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Orders
-from sfwebhooks.pipeline import Line, deliver
+from sfwebhooks.pipeline import deliver
 from sfwebhooks.retry import State
+from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
 
 FOREVER = float("inf")
@@ -56,8 +57,8 @@ def _test(given: argparse.Namespace) -> int:
         orders, _ = _known(given, endpoint)
         if orders.paused_until > time.time():
             out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent anyway.", "yellow"))
-        attempt, (settlement,), _ = deliver(_message(endpoint), Line(endpoint, Sender(endpoint)), time.time)
-        well = settlement.state is State.DELIVERED
+        result, _ = deliver(_message(endpoint), SendingState(endpoint, Sender(endpoint)), time.time)
+        attempt, well = result.attempt, result.settlements[0].state is State.DELIVERED
         failed += not well
         taken = "delivered" if well else "not delivered"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"

@@ -17,7 +17,7 @@ from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import CHATS
-from sfwebhooks.formats.naming import NAMINGS
+from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT
 from sfwebhooks.signing_keys import is_asymmetric
 
 
@@ -43,7 +43,7 @@ def doubts_about(endpoint: Endpoint) -> Iterator[str]:
         yield f"{name} has verify_tls = false: anybody on the way can read and change its messages"
     if not endpoint.secrets and not endpoint.api_key and endpoint.format not in CHATS:
         yield f"{name} has no secret: its receiver cannot tell who sent a message"
-    naming = NAMINGS[endpoint.naming]
+    naming = NAMINGS.get(endpoint.format, SPIDERFOOT)
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
         yield f"{name} has whsk_ secrets only: its messages have no {naming.signature}"
     if endpoint.place.startswith("http://") and not _is_this_machine(host):

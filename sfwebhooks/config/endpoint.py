@@ -21,7 +21,6 @@ from sfwebhooks.config.values import path as file_name
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import BATCHES, CHATS
-from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.text_file import decoded_text, settled, state_of
@@ -36,8 +35,7 @@ BACKFILL = "sfwebhooks backfill sends it what scans find until this is corrected
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats that it makes sense with
 ONLY_WITH = {
-    **dict.fromkeys(("batch_size", "batch_max_bytes", "max_body"), tuple(BATCHES)),
-    "headers": ("generic",),
+    **dict.fromkeys(("batch_size", "batch_max_bytes", "max_body"), BATCHES),
 }
 #: the other way to say what retry_schedule says
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
@@ -232,8 +230,6 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     for key in ("max_body", "batch_max_bytes"):
         if key in values and values.get("format", "generic") not in BATCHES:
             yield f"{key} needs one of the formats {', '.join(BATCHES)}; the others have limits of their own"
-    if NAMINGS[values.get("headers", Endpoint.naming)].dotted and values.get("format", "generic") != "generic":
-        yield f"headers = {values['headers']} has an envelope of its own, and needs format = generic"
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]

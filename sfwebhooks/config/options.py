@@ -30,7 +30,6 @@ from sfwebhooks.config.values import (
     whole_number,
 )
 from sfwebhooks.formats import FORMATS
-from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.network.proxy import proxy_url
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
@@ -70,12 +69,6 @@ ENDPOINT_OPTIONS = {
         Option("enabled", boolean, "false: this endpoint gets nothing", inherited=False),
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
-        Option(
-            "headers",
-            one_of(NAMINGS, " A header of your own is header.NAME = VALUE"),
-            f"names of our headers and events: {', '.join(NAMINGS)}",
-            field="naming",
-        ),
         Option("secret", secrets, "signs each message; several, one a line, while rotating", True, "secrets"),
         Option("api_key", secret, "sent as Authorization: Bearer", secret=True),
         Option("verify_tls", boolean, "false: take any server certificate (never do this in production)"),

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from sfwebhooks.delivery.alerts import health_alert, report_of_deaths, told_to
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import Clock, Line
+from sfwebhooks.sending import SendingState
+from sfwebhooks.system import Clock
 
 #: seconds that the first change waits for others
 GATHER_SECONDS = 1.0
@@ -43,18 +44,18 @@ class Alerting:
                 self._died_at = self._clock()
             self._deaths[key] += deaths.pop(key, 0)
 
-    def look(self, lines: Iterable[Line], last: bool = False) -> bool:
+    def look(self, states: Iterable[SendingState], last: bool = False) -> bool:
         """Commit the alerts that are due; return whether more will be due in a moment.
 
         Args:
-            lines: the endpoints that this process sends to.
+            states: the endpoints that this process sends to.
             last: whether this is the last look of this process: then changes do not wait for others.
 
         Raises:
             OutboxError: the outbox cannot be written; the alerts stay due.
         """
         now = self._clock()
-        due = [line for line in lines if _is_due(line, now, last)]
+        due = [state for state in states if _is_due(state, now, last)]
         if not due:
             self._news_at = None
         elif self._news_at is None:
@@ -66,20 +67,20 @@ class Alerting:
             self._report_deaths(now)
         return bool(due or self._deaths)
 
-    def _report(self, due: Sequence[Line], now: float) -> None:
+    def _report(self, due: Sequence[SendingState], now: float) -> None:
         """Commit one alert about the endpoints that became unhealthy, and one about those that recovered."""
         for healthy in (False, True):
-            changed = [line for line in due if line.health.healthy is healthy]
+            changed = [state for state in due if state.health.healthy is healthy]
             if not changed:
                 continue
-            before = [line.health for line in changed]
-            event = health_alert([(line.endpoint, line.health) for line in changed], now)
-            wanted = told_to(event, [line.endpoint for line in changed], self._endpoints.values())
-            healths = {line.endpoint.name: health.reported(now) for line, health in zip(changed, before)}
+            before = [state.health for state in changed]
+            event = health_alert([(state.endpoint, state.health) for state in changed], now)
+            wanted = told_to(event, [state.endpoint for state in changed], self._endpoints.values())
+            healths = {state.endpoint.name: health.reported(now) for state, health in zip(changed, before)}
             self._outbox.settle((), healths, [(event, wanted)])
-            for line in changed:
-                line.report(now)
-                line.written = healths[line.endpoint.name]
+            for state in changed:
+                state.report(now)
+                state.written = healths[state.endpoint.name]
 
     def _report_deaths(self, now: float) -> None:
         for (name, reason), number in list(self._deaths.items()):
@@ -87,9 +88,9 @@ class Alerting:
             del self._deaths[name, reason]
 
 
-def _is_due(line: Line, now: float, last: bool) -> bool:
-    due_at = line.health.news_at(now)
+def _is_due(state: SendingState, now: float, last: bool) -> bool:
+    due_at = state.health.news_at(now)
     if due_at is None:
         return False
-    first = not line.health.alerts and not line.health.healthy
+    first = not state.health.alerts and not state.health.healthy
     return due_at <= now or (last and first)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.delivery.alert_timing import Alerting
-from sfwebhooks.delivery.queue import NEVER, Lane
+from sfwebhooks.delivery.queue import NEVER, SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import Clock, uptime
+from sfwebhooks.system import Clock, uptime
 from sfwebhooks.trouble import Trouble
 
 #: seconds of processor time left to a running scan for each one used to send
@@ -41,15 +41,15 @@ class Dispatcher:
         # deliveries to an endpoint with a mistake wait for a process with corrected settings
         sent_to = (endpoint for endpoint in everyone if not endpoint.mistake)
         by_url = sorted(sent_to, key=lambda endpoint: endpoint.url_id)
-        self.lanes = [
-            Lane(group, self.outbox, clock, uptime if clock is time.time else None)
+        self.queues = [
+            SendQueue(group, self.outbox, clock, uptime if clock is time.time else None)
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
         ]
         #: monotonic seconds at which this process was last short of a resource
         self._short_at = float("-inf")
         self._shortage = Trouble(over="this process has descriptors and memory again")
         self._alerting = Alerting(everyone, self.outbox, clock)
-        self._trouble = {lane: Trouble(f"endpoint {lane.lines[0].endpoint.name}: ") for lane in self.lanes}
+        self._trouble = {queue: Trouble(f"endpoint {queue.states[0].endpoint.name}: ") for queue in self.queues}
 
     def tick(self, last: bool = False) -> bool:
         """Do the work of blocked threads, and commit alerts; call about once a second.
@@ -61,19 +61,19 @@ class Dispatcher:
             Whether an alert is about to become due.
         """
         short = self._look_at_shortage()
-        for lane in self.lanes:
-            lane.tick()
+        for queue in self.queues:
+            queue.tick()
             if short:
-                lane.give_way()
-            self._alerting.add_deaths(lane.deaths)
-        lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
+                queue.give_way()
+            self._alerting.add_deaths(queue.deaths)
+        states = [state for queue in self.queues if queue.owned for state in queue.states]
         with suppress(OutboxError):
-            return self._alerting.look(lines, last)
+            return self._alerting.look(states, last)
         return False
 
     def _look_at_shortage(self) -> bool:
         """Return whether this process lacks a resource; log the begin, and the end once it has lasted."""
-        if any(lane.is_short for lane in self.lanes):
+        if any(queue.is_short for queue in self.queues):
             self._shortage.met("this process has no descriptors or no memory left", "; some endpoints wait for others")
             self._short_at = time.monotonic()
             return True
@@ -84,18 +84,18 @@ class Dispatcher:
     @property
     def tried_in_vain(self) -> frozenset[str]:
         """Names of the endpoints that this process has tried and that are not healthy."""
-        lines = [line for lane in self.lanes if lane.owned for line in lane.lines]
-        return frozenset(line.endpoint.name for line in lines if line.tried and not line.health.healthy)
+        states = [state for queue in self.queues if queue.owned for state in queue.states]
+        return frozenset(state.endpoint.name for state in states if state.tried and not state.health.healthy)
 
     def be_polite(self) -> None:
         """Use at most a tenth of the processor's time, over all queues, and leave the rest to the running scan."""
-        for lane in self.lanes:
-            lane.be_polite(REST_SHARE * len(self.lanes))
+        for queue in self.queues:
+            queue.be_polite(REST_SHARE * len(self.queues))
 
     def wake(self) -> None:
         """Let all queues look for work; the first call starts the threads."""
-        for lane in self.lanes:
-            lane.wake()
+        for queue in self.queues:
+            queue.wake()
 
     def linger(
         self,
@@ -117,52 +117,54 @@ class Dispatcher:
             left = min(horizon, deadline - time.monotonic())
             alerts = self.tick()
             with suppress(OutboxBusyError):
-                nothing = min((lane.next_at(healthy_only) for lane in self.lanes), default=NEVER) > self._clock() + left
+                nothing = (
+                    min((queue.next_at(healthy_only) for queue in self.queues), default=NEVER) > self._clock() + left
+                )
                 if nothing and not alerts:
                     return
             time.sleep(0.02)
 
     def open_now(self) -> None:
         """Make all waiting deliveries due now, including those to endpoints that are failing or held."""
-        for lane in self.lanes:
-            self._try(lane, lane.open_now)
+        for queue in self.queues:
+            self._try(queue, queue.open_now)
 
-    def _try(self, lane: Lane, work: Callable[[], object]) -> object:
+    def _try(self, queue: SendQueue, work: Callable[[], object]) -> object:
         """Run `work` on a queue and log an outbox error, so that the other queues go on."""
         try:
             found = work()
-            self._trouble[lane].ended()
+            self._trouble[queue].ended()
             return found
         except ShortageError:  # logged once for all endpoints
             return None
         except OutboxError as error:
-            self._trouble[lane].met(str(error))
+            self._trouble[queue].met(str(error))
             return None
 
     def run_here(self, deadline: float) -> None:
         """Deliver what is due in the calling thread, until `deadline` (monotonic seconds): when the interpreter exits
         and no thread can be started."""
-        lanes = list(self.lanes)
+        queues = list(self.queues)
         self._hurry()
-        for line in (line for lane in lanes for line in lane.lines):
-            line.sender.until = deadline
-        while lanes and time.monotonic() < deadline:
-            lanes = [lane for lane in lanes if time.monotonic() < deadline and self._try(lane, lane.step)]
+        for state in (state for queue in queues for state in queue.states):
+            state.sender.until = deadline
+        while queues and time.monotonic() < deadline:
+            queues = [queue for queue in queues if time.monotonic() < deadline and self._try(queue, queue.step)]
 
     def _hurry(self) -> None:
         """Send batches that are not full too: it is unknown when another process would send them."""
-        for lane in self.lanes:
-            lane.hurry()
+        for queue in self.queues:
+            queue.hurry()
 
     def stop(self, seconds: float) -> bool:
         """End all threads, wait at most `seconds` for those that are sending, and close the outbox; return whether all
         have ended."""
         deadline = time.monotonic() + seconds
-        for lane in self.lanes:
-            lane.halt()
-        for lane in self.lanes:
-            lane.join(deadline)
+        for queue in self.queues:
+            queue.halt()
+        for queue in self.queues:
+            queue.join(deadline)
         self.tick(last=True)
-        ended = [lane.stop(deadline) for lane in self.lanes]
+        ended = [queue.stop(deadline) for queue in self.queues]
         self.outbox.close()
         return all(ended)

@@ -1,49 +1,63 @@
-"""The delivery log: one line for each attempt with its result and reason. A repeated failure is logged at DEBUG."""
+"""The outcome of each attempt in the scan's log: one line with the same keys each time, in its text and as `extra`.
+
+A success is logged at DEBUG, and so is a failure that was logged before for the same reason.
+"""
 
 from __future__ import annotations
 
 import logging
 
-from sfwebhooks.attempts import Attempt, Failure
-from sfwebhooks.events import Batch
+from sfwebhooks.attempts import Failure
+from sfwebhooks.events import timestamp
 from sfwebhooks.health import Change
-from sfwebhooks.pipeline import Line
-from sfwebhooks.retry import Settlement, State
+from sfwebhooks.outbox.queue import Result
+from sfwebhooks.retry import State
+from sfwebhooks.sending import SendingState
 
 log = logging.getLogger("spiderfoot.webhooks")
 
 
-def tell(line: Line, batch: Batch, attempt: Attempt, settlement: Settlement, change: Change) -> None:
-    """Log the result of an attempt.
+def log_attempt(state: SendingState, result: Result, change: Change) -> None:
+    """Log the outcome of an attempt.
 
     Args:
-        settlement: of the first delivery.
         change: of the endpoint's health by this attempt alone: of several simultaneous failures one is the first.
     """
-    (before, now), endpoint = change, line.endpoint
-    name = f"endpoint {endpoint.name} ({endpoint.place})"
+    attempt, settlement = result.attempt, result.settlements[0]
     if settlement.state is State.DELIVERED:
-        line.logged = ""
-        if not before.healthy:
-            log.info("webhooks: %s works again", name)
+        level, verdict = logging.DEBUG if change.before.healthy else logging.INFO, "delivered"
+        words = "delivered" if change.before.healthy else "works again"
+        state.logged = ""
+    else:
+        level, verdict, words = _failure(state, result, change)
+    if not log.isEnabledFor(level):
         return
+    keys = {
+        "endpoint": state.endpoint.name,
+        "delivery": result.batch.id,
+        "attempt": result.batch.attempts + 1,
+        "status": attempt.status or "-",
+        "seconds": round(attempt.seconds, 3),
+        "verdict": verdict,
+        "next": timestamp(settlement.due_at) if settlement.state is State.WAITING else "-",
+    }
+    line = " ".join(f"{key}={value}" for key, value in keys.items())
+    place = f"{state.endpoint.name} ({state.endpoint.place})"
+    log.log(level, "webhooks: endpoint %s %s [%s]", place, words, line, extra={"attempt": keys})
+
+
+def _failure(state: SendingState, result: Result, change: Change) -> tuple[int, str, str]:
+    """Return the level of a failure's line, the verdict and the words."""
+    batch, attempt, settlement, now = result.batch, result.attempt, result.settlements[0], change.after
+    why = f"{settlement.reason}{attempt.answer}"
     if settlement.state is State.DEAD:
-        log.warning(
-            "webhooks: %s did not accept %s, which is dead: %s%s (delivery %s)",
-            *(name, batch.name, settlement.reason, attempt.answer, batch.id),
-        )
-        return
-    if settlement.batch not in ("", batch.id):
-        text = "webhooks: %s did not accept a batch of %d messages (%s); they are sent in two halves"
-        log.info(text, name, len(batch.deliveries), attempt.reason)
-        return
+        return logging.WARNING, "dead", f"did not accept {batch.name}, which is dead: {why}"
+    if settlement.split:
+        size = len(batch.deliveries)
+        return logging.INFO, "split", f"did not accept a batch of {size} messages ({why}); they are sent in two halves"
     if attempt.reason == Failure.SHORTAGE.value:
-        log.debug("webhooks: %s: %s%s", name, settlement.reason, attempt.answer)
-        return
-    news = now.condition is not before.condition or attempt.reason != line.logged
-    line.logged = attempt.reason
-    log.log(
-        logging.WARNING if news else logging.DEBUG,
-        "webhooks: %s%s: %s%s; its deliveries are kept",
-        *(name, "" if now.healthy else f" is {now.condition.value}", settlement.reason, attempt.answer),
-    )
+        return logging.DEBUG, "shortage", why
+    news = now.condition is not change.before.condition or attempt.reason != state.logged
+    state.logged = attempt.reason
+    condition = "failed" if now.healthy else f"is {now.condition.value}"
+    return logging.WARNING if news else logging.DEBUG, "retry", f"{condition}: {why}; its deliveries are kept"

@@ -15,12 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sfwebhooks.delivery.pace import Pace
 from sfwebhooks.events import Batch
-from sfwebhooks.health import Health, Pace
-from sfwebhooks.outbox.locks import endpoint_lock, url_lock
+from sfwebhooks.health import Health
+from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import Clock, Line
 from sfwebhooks.retry import DeadReason
+from sfwebhooks.sending import SendingState
+from sfwebhooks.system import Clock
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two signs of life
@@ -103,8 +105,8 @@ def _is_there(pid: int) -> bool:
     return True
 
 
-class Tenure:
-    """The exclusive right of this process to send to the URL of `lines` while `held`.
+class Ownership:
+    """The exclusive right of this process to send to the URL of `states` while `lock` is held.
 
     Args:
         steady: a clock that cannot be set, in seconds.
@@ -113,19 +115,18 @@ class Tenure:
 
     def __init__(
         self,
-        lines: Sequence[Line],
+        states: Sequence[SendingState],
         outbox: Outbox,
         clock: Clock,
         steady: Clock,
         deaths: Counter[tuple[str, str]],
     ) -> None:
-        self.pace = Pace(max(line.endpoint.interval for line in lines))
-        self._lines = lines
-        self._lock = url_lock(outbox.path, lines[0].endpoint.url_id)
+        self.pace = Pace(max(state.endpoint.interval for state in states))
+        self._states = states
+        #: held by the one process that sends to the URL
+        self.lock = url_lock(outbox.path, states[0].endpoint.url_id)
         #: endpoint -> its lock
-        self._locks = {line.endpoint.name: endpoint_lock(outbox.path, line.endpoint.name) for line in lines}
-        #: endpoints whose lock was held at the last look
-        self._owned: set[str] = set()
+        self._locks = {state.endpoint.name: endpoint_lock(outbox.path, state.endpoint.name) for state in states}
         #: endpoints that another process sends to at another URL; logged already
         self._elsewhere: set[str] = set()
         #: held while a message is rendered, so that only one message can have crashed the process
@@ -139,25 +140,16 @@ class Tenure:
         #: steady seconds of the last sign of life, and of the last look at due times
         self._noted_at = self._pulled_at = 0.0
 
-    @property
-    def held(self) -> bool:
-        """Whether this process has the right."""
-        return self._lock.held
-
-    def owns(self, line: Line) -> bool:
-        """Return whether this process sends to an endpoint of the URL."""
-        return line.endpoint.name in self._owned
-
     def take(self) -> bool:
         """Take the locks if no other process sends; return whether this process owns the URL, with its state loaded.
 
         Raises:
             OutboxError: the outbox cannot be used.
         """
-        if self._lock.held:
+        if self.lock.held:
             return True
-        self._owned.clear()
-        if not self._lock.take():
+        self._disown()
+        if not self.lock.take():
             return False
         try:
             self._take_over()
@@ -177,17 +169,17 @@ class Tenure:
         now = self._steady()
         pulls = abs(now - self._pulled_at) >= PULL_SECONDS
         self._pulled_at = now if pulls else self._pulled_at
-        for line in self._lines:
-            name = line.endpoint.name
-            if self._locks[name].held and name in self._owned:
+        for state in self._states:
+            name = state.endpoint.name
+            if self._locks[name].held and state.is_owned:
                 if pulls:
-                    self._pull(line)
+                    self._pull(state)
                 continue
-            self._owned.discard(name)
+            state.is_owned = False
             if self._locks[name].take():
-                self._take_over_line(line)
-                self._locks[name].note(str(self._note_of("")))
-                self._owned.add(name)
+                self._take_over_endpoint(state)
+                self._note(self._locks[name])
+                state.is_owned = True
                 self._elsewhere.discard(name)
             elif name not in self._elsewhere:
                 self._elsewhere.add(name)
@@ -199,27 +191,31 @@ class Tenure:
         """Release the locks and note that no process sends."""
         if self._making.acquire(blocking=False):  # else a late thread is still rendering, and its note has to stay
             try:
-                for lock in (*self._locks.values(), self._lock):
-                    lock.note(str(replace(self._note_of(""), pid=0)))
+                for lock in (*self._locks.values(), self.lock):
+                    self._note(lock, pid=0)
             finally:
                 self._making.release()
         self._let_go()
 
     def _let_go(self) -> None:
-        self._owned.clear()
-        for lock in (*self._locks.values(), self._lock):
+        self._disown()
+        for lock in (*self._locks.values(), self.lock):
             lock.release()
 
-    def health(self, line: Line) -> Health:
-        """Return the health of a line; while another process sends, as that process wrote it."""
-        return line.health if self.owns(line) else _as_of_now(self._outbox.health(line.endpoint.name), line)
+    def _disown(self) -> None:
+        for state in self._states:
+            state.is_owned = False
+
+    def health(self, state: SendingState) -> Health:
+        """Return the health of a state; while another process sends, as that process wrote it."""
+        return state.health if state.is_owned else _as_of_now(self._outbox.health(state.endpoint.name), state)
 
     @contextmanager
-    def naming(self, batch: Batch) -> Iterator[None]:
+    def rendering(self, batch: Batch) -> Iterator[None]:
         """Note the message that is being rendered: if it crashes the process, the next owner knows which it was."""
         with self._making:
             self._rendering = batch.id
-            self._note(self._rendering)
+            self._note(self.lock, batch.id)
             try:
                 yield
             except MemoryError:  # this process is short of memory: not the message's fault
@@ -229,60 +225,58 @@ class Tenure:
                 raise
             finally:
                 self._rendering = ""
-                self._note(self._rendering)
+                self._note(self.lock)
 
     def show_life(self) -> None:
         """Write a sign of life into the locks at intervals: a waiting process can name the owner and its last sign."""
-        if self._lock.held and self._steady() - self._noted_at >= LIFE_SECONDS and self._making.acquire(blocking=False):
+        if self.lock.held and self._steady() - self._noted_at >= LIFE_SECONDS and self._making.acquire(blocking=False):
             try:
                 self._noted_at = self._steady()
-                self._note("")
-                for name in self._owned:
-                    self._locks[name].note(str(self._note_of("")))
+                for lock in (self.lock, *(self._locks[one.endpoint.name] for one in self._states if one.is_owned)):
+                    self._note(lock)
             finally:
                 self._making.release()
 
-    def _note_of(self, rendering: str) -> Note:
-        return Note(self.pace.open_at, os.getpid(), self._clock(), rendering)
-
-    def _note(self, rendering: str) -> None:
+    def _note(self, lock: Lock, rendering: str = "", pid: int | None = None) -> None:
         """Write the pace and the message being rendered for the next owner."""
-        self._lock.note(str(self._note_of(rendering)))
+        lock.note(f"{self.pace.open_at:.3f} {os.getpid() if pid is None else pid} {self._clock():.0f} {rendering}")
 
     def _take_over(self) -> None:
         """Load what the last owner of the URL left: the pace, and the message that crashed it."""
-        note = Note.read(self._lock.noted())
+        note = Note.read(self.lock.noted())
         self.pace = replace(self.pace, open_at=note.open_at)
         if note.rendering and note.rendering != self._rendering:  # else the note is ours: our lock file was removed
             text = "webhooks: process %d crashed while building message %s; retrying"
             log.warning(text, note.pid, note.rendering)
-            self._note(self._rendering)  # first: if this process were killed now, the next one would count it again
+            self._note(
+                self.lock, self._rendering
+            )  # first: if this process were killed now, the next one would count it again
             try:
                 self._blame(note.rendering)
             except BaseException:
-                self._note(note.rendering)
+                self._note(self.lock, note.rendering)
                 raise
-        self._note(self._rendering)
+        self._note(self.lock, self._rendering)
 
     def _blame(self, batch: str) -> None:
         for endpoint in self._outbox.blame(batch, self._clock()):
             log.warning("webhooks: endpoint %s: message %s could not be built and is dead", endpoint, batch)
             self._deaths[endpoint, DeadReason.CRASHED.value] += 1
 
-    def _take_over_line(self, line: Line) -> None:
+    def _take_over_endpoint(self, state: SendingState) -> None:
         """Load what the last owner of an endpoint left: batches in flight, due times, its health."""
-        name = line.endpoint.name
+        name = state.endpoint.name
         self._outbox.recall(name)
-        self._pull(line)
-        line.orders, written = self._outbox.orders(name), self._outbox.health(name)
-        line.health = _as_of_now(written, line)
-        line.written = written if written.fingerprint else line.health
+        self._pull(state)
+        state.orders, written = self._outbox.orders(name), self._outbox.health(name)
+        state.health = _as_of_now(written, state)
+        state.written = written if written.fingerprint else state.health
 
-    def _pull(self, line: Line) -> None:
-        self._outbox.pull(line.endpoint.name, self._clock(), line.longest_wait)
+    def _pull(self, state: SendingState) -> None:
+        self._outbox.pull(state.endpoint.name, self._clock(), state.longest_wait)
 
 
-def _as_of_now(written: Health, line: Line) -> Health:
+def _as_of_now(written: Health, state: SendingState) -> Health:
     """Return a health as the last owner wrote it; if the settings have changed since, the endpoint may be tried now."""
-    fingerprint = line.endpoint.fingerprint
+    fingerprint = state.endpoint.fingerprint
     return written if written.fingerprint == fingerprint else written.reopened(fingerprint)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
 from sfwebhooks.attempts import Failure
-from sfwebhooks.delivery import log as journal
-from sfwebhooks.delivery.ownership import Tenure
-from sfwebhooks.delivery.settling import Ledger
-from sfwebhooks.delivery.workers import Crew
+from sfwebhooks.delivery.log import log_attempt
+from sfwebhooks.delivery.ownership import Ownership
+from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError, ShortageError
 from sfwebhooks.events import Batch
@@ -27,15 +27,29 @@ from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Pick
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
-from sfwebhooks.pipeline import Clock, Line, deliver
+from sfwebhooks.pipeline import deliver
+from sfwebhooks.retry import State
+from sfwebhooks.sending import SendingState
+from sfwebhooks.system import Clock
+from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks for deliveries from other processes, and for the lock of a dead sender
 POLL_SECONDS = 0.5
+#: deliveries that a worker claims at once where each goes alone, and seconds after which the rest is claimed again
+AHEAD_MAX = 20
+AHEAD_SECONDS = 0.5
+#: results of sent deliveries that are kept in memory while the outbox cannot be written; from then on nothing is sent
+UNSETTLED_MAX = 1000
+#: results wait for others until they cover GROUP_MAX deliveries, or for GROUP_SECONDS: a kill repeats no more than that
+GROUP_MAX = 20
+GROUP_SECONDS = 0.05
+#: seconds between two tries to write them
+AGAIN_SECONDS = 1.0
 NEVER = float("inf")
 
 
-class Lane:
+class SendQueue:
     """The sending queue of one URL, with its workers.
 
     Args:
@@ -45,7 +59,13 @@ class Lane:
     def __init__(
         self, endpoints: Iterable[Endpoint], outbox: Outbox, clock: Clock, steady: Clock | None = None
     ) -> None:
-        self.lines = [Line(endpoint, Sender(endpoint), steady=steady or clock) for endpoint in endpoints]
+        #: held while the states of the endpoints change, and by workers that rest
+        self._lock = threading.Condition()
+        #: held by the thread that claims or settles: one at a time goes to the outbox
+        self._turn = threading.RLock()
+        self.states = [
+            SendingState(endpoint, Sender(endpoint), steady=steady or clock, lock=self._lock) for endpoint in endpoints
+        ]
         self._hurried = False
         #: whether the pace prevented the last attempt
         self._paced = False
@@ -53,232 +73,279 @@ class Lane:
         self.deaths: Counter[tuple[str, str]] = Counter()
         #: whether this process lacked a resource when it tried to take the lock or to send
         self.is_short = False
-        self._ledger = Ledger(outbox, self._written, self.deaths)
-        self._tenure = Tenure(self.lines, outbox, clock, steady or clock, self.deaths)
+        #: results that are not written yet, in order: their deliveries stay in flight, and are sent again if this
+        #: process is killed
+        self._unsettled: deque[tuple[SendingState, Result]] = deque()
+        #: monotonic seconds of the last try to write them
+        self._wrote_at = 0.0
+        self._trouble = Trouble(over="the results of sent deliveries are recorded again")
+        self._ownership = Ownership(self.states, outbox, clock, steady or clock, self.deaths)
         self._outbox = outbox
         self._clock = clock
         #: time of the last look at the operator's orders
-        self._asked_at = -NEVER
-        #: held while claiming
-        self._claiming = threading.Lock()
+        self._looked_at = -NEVER
         #: ids of the deliveries in flight
         self._busy: set[str] = set()
-        name, size = self.lines[0].endpoint.name, max(line.endpoint.concurrency for line in self.lines)
-        self._crew = Crew(f"webhooks-{name}", size, partial(self.step, grouped=True), self._rest_seconds)
+        name, size = self.states[0].endpoint.name, max(state.endpoint.concurrency for state in self.states)
+        step = partial(self.step, AHEAD_MAX)
+        self._workers = Workers(f"webhooks-{name}", size, step, self._rest_seconds, self._lock)
 
     def wake(self) -> None:
         """Look for work now if there may be some; the first call starts the first thread."""
-        if self._could_send or not self._crew.began:
-            self._crew.wake()
+        if self._could_send or not self._workers.began:
+            self._workers.wake()
 
     @property
     def _could_send(self) -> bool:
         """Whether something could be sent now. Changes outside this process, such as the death of another sender, are
         found by polling."""
-        now = self._clock()
-        return self._tenure.held and not self._tenure.pace.wait(now) and any(line.may_send(now) for line in self.lines)
+        now, ours = self._clock(), self._ownership
+        return ours.lock.held and not ours.pace.wait(now) and any(state.may_send(now) for state in self.states)
 
-    def step(self, grouped: bool = False) -> bool:
+    def step(self, ahead: int = 1) -> bool:
         """Make one attempt if one is allowed now; return whether there may be more to do.
 
         Args:
-            grouped: the result may be written together with others, in a moment.
+            ahead: deliveries that are claimed at once. If there can be several, their results are written together too,
+                in a moment.
 
         Raises:
             OutboxError: the outbox cannot be used.
         """
-        claimed = self._claim()
+        claimed = self._claim(ahead)
         if not claimed:
-            return self._ledger.flush()  # deliveries that waited for these results can be sent now
-        line, batch = claimed
+            return self._flush()  # deliveries that waited for these results can be sent now
+        state, batch = claimed
         try:
-            attempt, settlements, change = deliver(batch, line, self._clock, self._tenure.naming(batch))
+            result, change = deliver(batch, state, self._clock, self._ownership.rendering(batch))
         except BaseException:
             with suppress(OutboxError):
-                self._outbox.recall(line.endpoint.name)
+                self._outbox.recall(state.endpoint.name)
             self._release(batch)
             raise
         finally:
-            with self._claiming:
-                line.in_flight -= 1
-        journal.tell(line, batch, attempt, settlements[0], change)
-        self.is_short = attempt.reason == Failure.SHORTAGE.value
-        outcome = Result(batch, attempt, settlements)
-        self._ledger.settle(line, outcome, grouped and not outcome.is_split)
+            with self._lock:
+                state.in_flight -= 1
+        log_attempt(state, result, change)
+        self.is_short = result.attempt.reason == Failure.SHORTAGE.value
+        self._unsettled.append((state, result))
+        in_group = ahead > 1 and not result.settlements[0].split
+        patience = AGAIN_SECONDS if self._trouble.text else GROUP_SECONDS if in_group else 0.0
+        full = not self._trouble.text and len(self._unsettled) * len(batch.deliveries) >= GROUP_MAX
+        if full or time.monotonic() - self._wrote_at >= patience:
+            self._settle()
         return True
+
+    def _claim(self, ahead: int) -> tuple[SendingState, Batch] | None:
+        """Return the next request with the endpoint that it goes to, or None if nothing can be sent now."""
+        with self._turn:
+            if self._workers.stopping or len(self._unsettled) >= UNSETTLED_MAX:
+                return None
+            if not (self._ownership.lock.held or self._begin()):
+                return None
+            now = self._clock()
+            if abs(now - self._looked_at) >= POLL_SECONDS:
+                self._look(now)
+            pace = self._ownership.pace
+            self._paced = bool(pace.interval) and pace.wait(now) > 0
+            for state in [] if self._paced else [*self.states]:
+                batch = self._next(state, now, ahead) if state.is_owned and state.may_send(now) else None
+                if batch is None:
+                    continue
+                with self._lock:
+                    state.in_flight += 1
+                    self._busy.update(delivery.id for delivery in batch.deliveries)
+                    self._ownership.pace = pace.after(now) if pace.interval else pace
+                    self.states.remove(state)  # the other endpoints of this URL come first next time
+                    self.states.append(state)
+                self._workers.more()
+                return state, batch
+        return None
+
+    def _next(self, state: SendingState, now: float, ahead: int) -> Batch | None:
+        """Return the next request to an endpoint."""
+        health, limits = state.health, state.hurried_limits if self._hurried else state.limits
+        if not health.healthy:
+            self._forget(state)
+            return self._outbox.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
+        if state.pieces:
+            state.pieces.sort(key=lambda piece: -len(piece.deliveries))
+            return state.pieces.pop()  # the smallest one finds the refused message soonest
+        if health.failures >= 2 or health.refusals >= 2:  # the next message may lie elsewhere in the queue
+            state.ahead.clear()
+            other = Pick((health.setbacks - 1) % len(Pick))
+            batch = self._outbox.pick(limits, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
+            if batch:
+                return batch
+        if not state.ahead or abs(now - state.claimed_at) > AHEAD_SECONDS:
+            with self._lock:
+                busy = [*self._busy]
+            state.ahead, state.claimed_at = deque(self._outbox.claim(limits, busy, now, ahead)), now
+        return state.ahead.popleft() if state.ahead else None
+
+    def _settle(self) -> None:
+        """Commit the results in order, with the health of endpoints where it changed, and release their deliveries."""
+        with self._turn:
+            self._wrote_at = time.monotonic()
+            try:
+                while self._unsettled:
+                    group = [self._unsettled[place] for place in range(min(len(self._unsettled), GROUP_MAX))]
+                    changed = [(state, state.health) for state in {id(one): one for one, _ in group}.values()]
+                    changed = [(state, health) for state, health in changed if health != state.written]
+                    healths = {state.endpoint.name: health for state, health in changed}
+                    self._outbox.settle((result for _, result in group), healths)
+                    for state, health in changed:
+                        state.written = health
+                    for state, result in group:
+                        self._unsettled.popleft()
+                        dead = [one.reason for one in result.settlements if one.state is State.DEAD]
+                        self.deaths.update((state.endpoint.name, reason) for reason in dead)
+                        with self._lock:
+                            if result.settlements[0].split and result.settlements[0].due_at <= self._clock():
+                                state.pieces += result.batch.halves  # sent at once, so they stay in flight
+                            else:
+                                self._busy.difference_update(delivery.id for delivery in result.batch.deliveries)
+                if self._trouble.text:
+                    self._trouble.ended()
+            except OutboxError as error:
+                consequence = "; results of sent deliveries are kept in memory until the outbox can be written"
+                self._trouble.met(str(error), consequence)
+
+    def _flush(self) -> bool:
+        """Write the kept results, not too often after trouble; return whether all were written."""
+        if not self._unsettled or (self._trouble and time.monotonic() - self._wrote_at < AGAIN_SECONDS):
+            return False
+        self._settle()
+        return not self._unsettled
 
     def next_at(self, healthy_only: bool) -> float:
         """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits.
 
         Deliveries that only the pace delays count as sendable now.
         """
-        with self._claiming:
-            if self._in_flight and (not healthy_only or any(line.health.healthy for line in self.lines)):
+        with self._turn:
+            if self._in_flight and (not healthy_only or any(state.health.healthy for state in self.states)):
                 return 0.0
-            return min(self._line_next_at(line, healthy_only) for line in self.lines)
+            return min(self._next_at(state, healthy_only) for state in self.states)
 
-    @property
-    def _in_flight(self) -> bool:
-        return len(self._busy) > sum(len(piece.deliveries) for line in self.lines for piece in line.pieces)
-
-    @property
-    def owned(self) -> bool:
-        """Whether this process owns the URL's lock."""
-        return self._tenure.held
-
-    def give_way(self) -> None:
-        """Close lock and connections if nothing is to be sent here now: another endpoint needs the descriptors."""
-        with suppress(OutboxError), self._claiming:
-            idle = not self._busy and all(self._line_next_at(line, True) > self._clock() for line in self.lines)
-            if idle and self._tenure.held:
-                self._tenure.release()
-                for line in self.lines:
-                    line.sender.close()
-
-    def be_polite(self, rest_share: float) -> None:
-        """Rest after each attempt, `rest_share` times as long as it used the processor."""
-        self._crew.rest_share = rest_share
-
-    def hurry(self) -> None:
-        """Send as fast as possible, including batches that are not full yet."""
-        self._hurried, self._crew.rest_share = True, 0.0
-
-    def tick(self) -> None:
-        """Write results and start another thread if all are blocked; call about once a second."""
-        self._ledger.flush()
-        with suppress(OutboxError), self._claiming:
-            self._tenure.show_life()
-        if self._crew.began:
-            self.wake()
-
-    def halt(self) -> None:
-        """Start no more attempts."""
-        self._crew.halt()
-
-    def join(self, deadline: float) -> None:
-        """Wait until the threads have ended, until `deadline` (monotonic seconds) at most."""
-        self._crew.stop(deadline)
-        self._ledger.flush()
-
-    def stop(self, deadline: float) -> bool:
-        """End the threads; return whether everything is settled at `deadline` (monotonic seconds)."""
-        ended = self._crew.stop(deadline)
-        settled = self._ledger.close()
-        # even while some are sending: a duplicate message does no harm, a lock that is never released does;
-        # not while a thread is still claiming: it would take the lock again
-        with self._claiming:
-            self._tenure.release()
-        if ended:
-            for line in self.lines:
-                line.sender.close()
-        return ended and settled
-
-    def open_now(self) -> None:
-        """Let the next step try endpoints that are failing or held, and deliveries that wait for a retry."""
-        with self._claiming:
-            if self._tenure.take():
-                for line in self.lines:
-                    line.open()
-                    self._outbox.make_due(line.endpoint.name, self._clock())
-
-    def _begin_tenure(self) -> bool:
-        """Take the URL's lock if deliveries are waiting and no other process owns it.
-
-        Raises:
-            OutboxError: the outbox cannot be used.
-        """
-        if all(self._outbox.next_due(line.endpoint.name) is None for line in self.lines):
-            return False
-        for line in self.lines:  # another process may have sent them meanwhile
-            self._forget_pieces(line)
-        try:
-            taken = self._tenure.take()
-            self.is_short = False
-            return taken
-        except ShortageError:
-            self.is_short = True
-            raise
-
-    def _forget_pieces(self, line: Line) -> None:
-        """Drop the halves of split requests, which the outbox still has; the caller holds the lock of `_claim`."""
-        for piece in line.pieces:
-            self._busy.difference_update(delivery.id for delivery in piece.deliveries)
-        line.pieces.clear()
-
-    def _line_next_at(self, line: Line, healthy_only: bool) -> float:
-        health = self._tenure.health(line)
-        name = line.endpoint.name
+    def _next_at(self, state: SendingState, healthy_only: bool) -> float:
+        health = self._ownership.health(state)
+        name = state.endpoint.name
         due, paused_until = self._outbox.next_due(name), self._outbox.orders(name).paused_until
         unable = not health.healthy or paused_until > self._clock()
         if due is None or health.condition is Condition.DISABLED or (healthy_only and unable):
             return NEVER
         return max(due, health.open_at, paused_until)
 
-    def _claim(self) -> tuple[Line, Batch] | None:
-        with self._claiming:
-            if self._crew.stopping or self._ledger.is_full:
-                return None
-            if not (self._tenure.held or self._begin_tenure()):
-                return None
-            now = self._now()
-            self._paced = self._tenure.pace.wait(now) > 0
-            if self._paced:
-                return None
-            for line in self.lines:
-                batch = self._claim_for(line, now)
-                if batch:
-                    line.in_flight += 1
-                    self._busy.update(delivery.id for delivery in batch.deliveries)
-                    self._tenure.pace = self._tenure.pace.after(now)
-                    self.lines.remove(line)  # the other endpoints of this URL come first next time
-                    self.lines.append(line)
-                    self._crew.more()
-                    return line, batch
-        return None
+    @property
+    def _in_flight(self) -> bool:
+        return len(self._busy) > sum(len(piece.deliveries) for state in self.states for piece in state.pieces)
 
-    def _claim_for(self, line: Line, now: float) -> Batch | None:
-        health = line.health
-        at_once = line.endpoint.concurrency if health.healthy else 1  # a probe goes alone
-        if not (self._tenure.owns(line) and line.may_send(now)) or line.in_flight >= at_once:
-            return None
-        queue = line.hurried_queue if self._hurried else line.queue
-        if not health.healthy:
-            self._forget_pieces(line)
-            return self._outbox.pick(queue, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
-        if line.pieces:
-            line.pieces.sort(key=lambda piece: -len(piece.deliveries))
-            return line.pieces.pop()  # the smallest one finds the refused message soonest
-        other = Pick((health.setbacks - 1) % len(Pick)) if health.suspect else Pick.OLDEST
-        batch = self._outbox.pick(queue, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
-        return batch or self._outbox.claim(queue, self._busy, now)
+    @property
+    def owned(self) -> bool:
+        """Whether this process owns the URL's lock."""
+        return self._ownership.lock.held
 
-    def _now(self) -> float:
-        """Return the time; at intervals read the operator's orders."""
-        now = self._clock()
-        if abs(now - self._asked_at) >= POLL_SECONDS:
-            self._asked_at = now
-            self._tenure.own_all()
-            for line in self.lines:
-                line.obey(self._outbox.orders(line.endpoint.name))
-                line.look_at_outage()
-        return now
+    def give_way(self) -> None:
+        """Close lock and connections if nothing is to be sent here now: another endpoint needs the descriptors."""
+        with suppress(OutboxError), self._turn:
+            idle = not self._busy and all(self._next_at(state, True) > self._clock() for state in self.states)
+            if idle and self._ownership.lock.held:
+                self._ownership.release()
+                for state in self.states:
+                    state.sender.close()
+
+    def be_polite(self, rest_share: float) -> None:
+        """Rest after each attempt, `rest_share` times as long as it used the processor."""
+        self._workers.rest_share = rest_share
+
+    def hurry(self) -> None:
+        """Send as fast as possible, including batches that are not full yet."""
+        self._hurried, self._workers.rest_share = True, 0.0
+
+    def tick(self) -> None:
+        """Write results and start another thread if all are blocked; call about once a second."""
+        self._flush()
+        with suppress(OutboxError), self._turn:
+            self._ownership.show_life()
+        if self._workers.began:
+            self.wake()
+
+    def halt(self) -> None:
+        """Start no more attempts."""
+        self._workers.halt()
+
+    def join(self, deadline: float) -> None:
+        """Wait until the threads have ended, until `deadline` (monotonic seconds) at most."""
+        self._workers.stop(deadline)
+        self._flush()
+
+    def stop(self, deadline: float) -> bool:
+        """End the threads; return whether everything is settled at `deadline` (monotonic seconds)."""
+        ended = self._workers.stop(deadline)
+        self._settle()
+        left = sum(len(result.batch.deliveries) for _, result in [*self._unsettled])
+        if left:
+            log.warning("webhooks: %d deliveries were sent but not recorded; they will be sent again", left)
+        # even while some are sending: a duplicate message does no harm, a lock that is never released does;
+        # not while a thread is still claiming: it would take the lock again
+        with self._turn:
+            self._ownership.release()
+        if ended:
+            for state in self.states:
+                state.sender.close()
+        return ended and not left
+
+    def open_now(self) -> None:
+        """Let the next step try endpoints that are failing or held, and deliveries that wait for a retry."""
+        with self._turn:
+            if self._ownership.take():
+                for state in self.states:
+                    state.open()
+                    self._outbox.make_due(state.endpoint.name, self._clock())
+
+    def _begin(self) -> bool:
+        """Take the URL's lock if deliveries are waiting and no other process owns it.
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        if all(self._outbox.next_due(state.endpoint.name) is None for state in self.states):
+            return False
+        for state in self.states:  # another process may have sent them meanwhile
+            self._forget(state)
+        try:
+            taken = self._ownership.take()
+            self.is_short = False
+            return taken
+        except ShortageError:
+            self.is_short = True
+            raise
+
+    def _look(self, now: float) -> None:
+        """Take locks that became free, and follow the operator's orders."""
+        self._looked_at = now
+        self._ownership.own_all()
+        for state in self.states:
+            state.obey(self._outbox.orders(state.endpoint.name))
+            state.look_at_outage()
+
+    def _forget(self, state: SendingState) -> None:
+        """Forget deliveries that were claimed or split and are not in flight; the outbox has them."""
+        with self._lock:
+            for piece in state.pieces:
+                self._busy.difference_update(delivery.id for delivery in piece.deliveries)
+            state.pieces.clear()
+            state.ahead.clear()
 
     def _release(self, batch: Batch) -> None:
-        with self._claiming:
+        with self._lock:
             self._busy.difference_update(delivery.id for delivery in batch.deliveries)
-
-    def _written(self, line: Line, outcome: Result) -> None:
-        """Release the deliveries of a result; the halves of a request that are sent at once stay busy."""
-        if outcome.is_split and outcome.settlements[0].due_at <= self._clock():
-            with self._claiming:
-                line.pieces += outcome.batch.halves
-        else:
-            self._release(outcome.batch)
 
     def _rest_seconds(self) -> float:
         """Return the seconds until the next look for work."""
         now = self._clock()
         if self._paced:
-            return min(self._tenure.pace.wait(now), POLL_SECONDS)
-        probes = [line.health.open_at - now for line in self.lines if not line.health.healthy]
+            return min(self._ownership.pace.wait(now), POLL_SECONDS)
+        probes = [state.health.open_at - now for state in self.states if not state.health.healthy]
         return min((wait for wait in (*probes, POLL_SECONDS) if wait > 0), default=POLL_SECONDS)

@@ -17,8 +17,9 @@ from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import Clock, uptime, wanted_by
+from sfwebhooks.pipeline import wanted_by
 from sfwebhooks.retry import DeadReason
+from sfwebhooks.system import Clock, uptime
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two runs of each check

@@ -21,7 +21,7 @@ UNREST_SECONDS = 0.5
 NEVER = float("inf")
 
 
-class Crew:
+class Workers:
     """Threads with one task.
 
     Args:
@@ -29,9 +29,17 @@ class Crew:
         size: most threads.
         step: runs one step; returns whether there was work.
         rest_seconds: returns the seconds to rest before the next look unless woken.
+        bell: rings for resting threads; its lock is held only for moments.
     """
 
-    def __init__(self, name: str, size: int, step: Callable[[], bool], rest_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        step: Callable[[], bool],
+        rest_seconds: Callable[[], float],
+        bell: threading.Condition,
+    ) -> None:
         self.stopping = False
         #: seconds of rest after a step for each second of processor time that it took
         self.rest_share = 0.0
@@ -39,7 +47,7 @@ class Crew:
         self._size = size
         self._step = step
         self._rest_seconds = rest_seconds
-        self._bell = threading.Condition()
+        self._bell = bell
         #: number of resting threads, and whether one of them polls
         self._resting = 0
         self._polled = False

@@ -9,13 +9,11 @@ from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, WebhookEvent
-from sfwebhooks.formats.naming import NAMINGS
-from sfwebhooks.jsontext import Stored, written
+from sfwebhooks.formats.cutting import fitted
+from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 
 #: bytes of a message without what the event, the scan and the endpoint have of their own
 ENVELOPE = 640
-#: bytes of a JSON array around its items
-BRACKETS = len("[]")
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Content:
 def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:
     """Return what says how many bytes a delivery takes at most in a request, for little beside making the message."""
     own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
-    twice = 2 if NAMINGS[endpoint.naming].dotted else 1  # that envelope repeats what was found, and where
+    twice = 2 if endpoint.format == "security-audit" else 1  # its envelope repeats a finding, and its place
 
     def largest(delivery: Delivery) -> int:
         data = delivery.event.data
@@ -47,6 +45,17 @@ def _size_of_scan(scan: Scan | None) -> int:
 
 def _size(value: object) -> int:
     return len(written(value).encode())
+
+
+def sized(message: dict[str, Any], endpoint: Endpoint) -> Content:
+    """Return a message as JSON. The event's data go out as the outbox has them, unless the message, or a batch of it
+    alone, would exceed the endpoint's `max_body`."""
+    limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
+    data = kept(message["data"])
+    body = written_around({**message, "data": HOLE}, [data])
+    if len(body) <= limit:
+        return Content(body)
+    return Content(written(fitted({**message, "data": dict(Stored(data))}, "data", limit)).encode())
 
 
 def array(items: Iterable[bytes]) -> bytes:

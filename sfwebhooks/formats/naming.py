@@ -47,14 +47,16 @@ SECURITY_AUDIT = Naming(
     signature="X-Security-Signature",
     dotted=True,
 )
-#: word in the configuration -> naming; of a message that has headers of both it is the first
-NAMINGS = {"spiderfoot": SPIDERFOOT, "security-audit": SECURITY_AUDIT}
+#: format -> naming; SPIDERFOOT for all others, and for a received message that has headers of both
+NAMINGS = {"generic": SPIDERFOOT, "security-audit": SECURITY_AUDIT}
 
 
 def event_name(sent: Delivery | Batch, naming: Naming) -> str:
-    """Return the name under which an event is told, "batch" for several of them."""
+    """Return the name under which an event is sent, "batch" for several of them."""
     if isinstance(sent, Batch):
-        return event_name(sent.deliveries[0], naming) if len(sent.deliveries) == 1 else sent.name
+        if len(sent.deliveries) > 1:
+            return sent.name
+        sent = sent.deliveries[0]
     if not naming.dotted:
         return sent.name
     alias = ALIASES.get(sent.name, sent.name)

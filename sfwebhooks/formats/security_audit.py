@@ -1,4 +1,4 @@
-"""The security-audit guide's envelope: a generic message comes in, the same goes out in the words of that guide.
+"""The security-audit format: the message of the generic format in the words of the guide of that name.
 
 All that we say stays in it, but for one word: a finding's `description` is there what was found, and our words for its
 type are the `title`. What the guide's receivers read besides is added, as far as a scanner has it. Where it has
@@ -15,6 +15,8 @@ from sfwebhooks.catalogue.emitted import NO_REMEDIATION
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats.chat import WHY
+from sfwebhooks.formats.content import Content, sized
+from sfwebhooks.formats.generic import message
 from sfwebhooks.formats.naming import SECURITY_AUDIT, event_name
 from sfwebhooks.text import numbers, readable, text_of
 
@@ -27,11 +29,11 @@ DESCRIPTION_MAX = 4096
 SCORE = re.compile(r"^Score: (\d{1,2}(?:\.\d+)?)$", re.MULTILINE)
 
 
-def translated(message: Mapping[str, Any], delivery: Delivery, endpoint: Endpoint) -> Data:
-    """Return a generic message with the guide's event name and data."""
-    name = event_name(delivery, SECURITY_AUDIT)
-    data = guides_data(name, delivery, message["data"], endpoint.link(delivery.event.scan))
-    return {**message, "event_type": name, "data": data}
+def render(delivery: Delivery, endpoint: Endpoint) -> Content:
+    """Return the message of a delivery, with the guide's event name and data."""
+    ours, name = message(delivery, endpoint), event_name(delivery, SECURITY_AUDIT)
+    data = guides_data(name, delivery, ours["data"], endpoint.link(delivery.event.scan))
+    return sized({**ours, "event_type": name, "data": data}, endpoint)
 
 
 def guides_data(name: str, delivery: Delivery, given: Data, report_url: str) -> Data:

@@ -6,13 +6,11 @@ beside them. Nothing is masked: `raw_data` is the event's whole data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import BRACKETS, Content, array, event_data
+from sfwebhooks.formats.content import Content, event_data
 from sfwebhooks.formats.cutting import fitted
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
@@ -35,21 +33,8 @@ WORD_OF_SEVERITY = {
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the SIEM event of a delivery."""
-    return Content(_json(delivery, endpoint, endpoint.max_body))
-
-
-def render_batch(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
-    """Return a JSON array with one such object for each delivery."""
-    return Content(array([_json(delivery, endpoint, endpoint.max_body - BRACKETS) for delivery in deliveries]))
-
-
-def read(reply: Reply) -> Verdict | None:
-    """Return no opinion: the status says it all."""
-    return None
-
-
-def _json(delivery: Delivery, endpoint: Endpoint, limit: int) -> bytes:
-    return written(fitted(siem_event(delivery, endpoint), "raw_data", limit)).encode()
+    limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
+    return Content(written(fitted(siem_event(delivery, endpoint), "raw_data", limit)).encode())
 
 
 def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:

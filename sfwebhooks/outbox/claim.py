@@ -1,4 +1,4 @@
-"""Claiming: an endpoint's Queue comes in, the deliveries of the next request go out.
+"""Claiming: the Limits of an endpoint's requests come in, the deliveries of the next request or requests go out.
 
 A scan's end waits for deliveries that were accepted before it and never tried: several attempts run at once, and a
 message that was used as a probe has moved to the end of the queue. Deliveries that wait for a retry do not block it.
@@ -58,8 +58,8 @@ class Pick(Enum):
 
 
 @dataclass(frozen=True)
-class Queue:
-    """The endpoint whose deliveries are claimed, and the limits of a request."""
+class Limits:
+    """The endpoint whose deliveries are claimed, and the limits of its requests."""
 
     endpoint: str
     #: most deliveries in one request
@@ -72,30 +72,48 @@ class Queue:
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
 
 
-def next_of(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], now: float) -> list[Delivery]:
-    """Return the next deliveries to send: fresh ones, else late ones that are due.
+def next_singles(
+    sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float, most: int
+) -> list[Delivery]:
+    """Return the next deliveries, at most `most`, where each goes alone: fresh ones, else late ones that are due.
+
+    A scan's end is the first of them or not among them: the others may still be in flight when its turn comes.
+    """
+    passed = {*busy}
+    while True:
+        given = (endpoint, json.dumps([*passed]))
+        fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most))
+        if not fresh or fresh[0].name not in ENDS or not _waits(sql, fresh[0].number, busy, now):
+            break
+        passed.add(fresh[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
+    if fresh:
+        return [*fresh[:1], *takewhile(lambda delivery: delivery.name not in ENDS, fresh[1:])]
+    late = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
+    return deliveries(sql, late, (*given, now, most))
+
+
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Delivery]:
+    """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
     """
-    given = (queue.endpoint, json.dumps([*busy]))
-    if queue.size == 1:
-        return _next_alone(sql, queue.endpoint, busy, now)
+    given = (limits.endpoint, json.dumps([*busy]))
     free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
-    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, queue.size)).fetchall()
+    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, limits.size)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not _waits(sql, row[0], busy, now)]
-    if fresh and (len(fresh) == queue.size or not now - queue.wait < fresh[0][3] <= now):
-        return _together(sql, fresh, queue)
+    if fresh and (len(fresh) == limits.size or not now - limits.wait < fresh[0][3] <= now):
+        return _together(sql, fresh, limits)
     late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
     first = sql.execute(late, (*given, now)).fetchone()
     if not first:
         return []
     if first[1] is None:
         alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
-        return _together(sql, sql.execute(alike, (*given, first[4], now, queue.size)).fetchall(), queue)
-    return _members(sql, queue.endpoint, first[1])
+        return _together(sql, sql.execute(alike, (*given, first[4], now, limits.size)).fetchall(), limits)
+    return _members(sql, limits.endpoint, first[1])
 
 
-def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
+def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
     """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
     It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
@@ -103,7 +121,7 @@ def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: P
     Args:
         fresh: only a message that was never in a request.
     """
-    given = (queue.endpoint, json.dumps([*busy]))
+    given = (endpoint, json.dumps([*busy]))
     kinds = [FRESH] if fresh else [FRESH, "d.state = 'waiting' AND d.refusals = 0", "d.state = 'waiting'"]
     rows: list[tuple[int, str | None, int, str]] = []
     for kind in kinds:
@@ -114,7 +132,7 @@ def picked(sql: sqlite3.Connection, queue: Queue, busy: Collection[str], pick: P
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, queue.endpoint, batch) if batch else _rows(sql, [number])
+    return _members(sql, endpoint, batch) if batch else _rows(sql, [number])
 
 
 def _from_the_ends(
@@ -128,18 +146,6 @@ def _from_the_ends(
     )
     directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
     return [row for direction in directions for row in sql.execute(query.format(direction), given)]
-
-
-def _next_alone(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float) -> list[Delivery]:
-    """Return the next delivery where each goes alone."""
-    passed = {*busy}
-    while True:
-        given = (endpoint, json.dumps([*passed]))
-        fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT 1", given)
-        if not fresh or fresh[0].name not in ENDS or not _waits(sql, fresh[0].number, busy, now):
-            break
-        passed.add(fresh[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
-    return fresh or deliveries(sql, f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1", (*given, now))
 
 
 def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
@@ -157,17 +163,17 @@ def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: flo
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
-def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], queue: Queue) -> list[Delivery]:
+def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Delivery]:
     """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
     process goes alone."""
     if found[0][2]:
         return _rows(sql, [found[0][0]])
     numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
     members: list[Delivery] = []
-    left = queue.max_bytes
+    left = limits.max_bytes
     for at in range(0, len(numbers), ROWS_AT_ONCE):
         for delivery in _rows(sql, numbers[at : at + ROWS_AT_ONCE]):
-            left -= queue.measure(delivery)
+            left -= limits.measure(delivery)
             if members and left < 0:
                 return members
             members.append(delivery)

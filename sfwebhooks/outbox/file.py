@@ -178,10 +178,19 @@ class Database:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction and commit it at the end, or roll it back if anything raises."""
-        with self._reading():
-            sql = self._begin()
+        """Open a write transaction and commit it at the end, or roll it back if anything raises.
+
+        The file is checked once no other process can write, so that nothing goes into removed files: a process that
+        noticed the removal before us has saved their content.
+        """
+        with self._reading() as sql:
+            sql.execute("BEGIN IMMEDIATE")
             try:
+                while self._look_up() != self._files:
+                    sql.execute("ROLLBACK")
+                    self.look()
+                    sql = self._connect()
+                    sql.execute("BEGIN IMMEDIATE")
                 yield sql
                 sql.execute("COMMIT")
             finally:
@@ -190,7 +199,7 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection, and translate sqlite3's errors."""
+        """Lend the connection to one thread, and translate sqlite3's errors."""
         with self._guard:
             try:
                 yield self._connect()
@@ -198,19 +207,6 @@ class Database:
                 raise self._translated(error) from error
             except OSError as error:
                 raise refused(f"outbox {self.path}", real_path(self.path), error) from error
-
-    def _begin(self) -> sqlite3.Connection:
-        """Begin a write transaction that does not go into removed files.
-
-        Checks once no other process writes: a process that noticed the removal before us has saved the content.
-        """
-        while True:
-            sql = self._connect()
-            sql.execute("BEGIN IMMEDIATE")
-            if self._look_up() == self._files:
-                return sql
-            sql.execute("ROLLBACK")
-            self.look()
 
     def _translated(self, error: sqlite3.DatabaseError) -> OutboxError:
         """Return the error as an OutboxError; a corrupt file is set aside, so that the same call finds a new one."""

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import astuple, fields
 from typing import Any
 
-from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.health import Condition, Health
@@ -35,8 +34,9 @@ INSERT = """
 SELECT_DELIVERY = """
     SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.number, d.refusals, d.refused_in,
-           e.id, e.type, e.severity, e.at, e.data, e.special, e.scan_id
-    FROM delivery d JOIN event e ON e.id = d.event_id
+           e.id, e.type, e.severity, e.at, e.data, e.special,
+           s.id, s.name, s.target, s.target_type, s.version, s.database
+    FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
 """
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
@@ -44,29 +44,20 @@ SEVERITIES = {int(severity): severity for severity in Severity}
 
 def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Delivery]:
     """Return the deliveries of a WHERE on `delivery` (d) and its event (e)."""
-    rows = sql.execute(SELECT_DELIVERY + where, values).fetchall()
-    scans = {scan_id: _scan(sql, scan_id) for scan_id in {row[-1] for row in rows}}
-    return [_delivery(row, scans[row[-1]]) for row in rows]
-
-
-def _scan(sql: sqlite3.Connection, scan_id: str) -> Scan | None:
-    query = "SELECT id, name, target, target_type, version, database FROM scan WHERE id = ?"
-    row = sql.execute(query, (scan_id,)).fetchone() if scan_id else None
-    return Scan(*row) if row else None
-
-
-def _delivery(row: Sequence[Any], scan: Scan | None) -> Delivery:
-    identity, endpoint, name, series, sequence, attempts, replays, backfilled, number, refusals, refused_in = row[:11]
-    event_id, event_type, severity, at, data, special = row[11:17]
-    told: Mapping[str, Any] = Stored(data)
-    if scan and STORED in data:
-        with suppress(ValueError):  # garbage is reported when a message is built from it
-            told = own(told, endpoint)
-    event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, told, scan, special)
-    return Delivery(
-        *(identity, event, endpoint, name, series, sequence, attempts, replays > 0, backfilled > 0, number),
-        *(refusals, refused_in),
-    )
+    found: list[Delivery] = []
+    scans: dict[str, Scan] = {}
+    for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
+        identity, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
+        event_id, event_type, severity, at, data, special = row[11:17]
+        scan = scans.setdefault(row[17], Scan(*row[17:])) if row[17] else None
+        stored: Mapping[str, Any] = Stored(data)
+        if scan and STORED in data:
+            with suppress(ValueError):  # garbage is reported when a message is built from it
+                stored = own(stored, endpoint)
+        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, stored, scan, special)
+        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:11])
+        found.append(Delivery(identity, event, endpoint, *its))
+    return found
 
 
 def row_of(event: WebhookEvent) -> tuple[Any, ...]:
@@ -126,22 +117,6 @@ def insert(
         ],
     )
     return len(new)
-
-
-def insert_attempts(sql: sqlite3.Connection, numbers: str, ids: str, attempt: Attempt) -> None:
-    """Insert an attempt into the delivery log, once for each of its deliveries that still exists.
-
-    Args:
-        numbers: their row numbers, a JSON array. The number of a deleted row may have been reused.
-        ids: their ids, a JSON array.
-    """
-    # `astuple` takes a hundred times as long
-    row = (attempt.at, attempt.seconds, attempt.status, attempt.reason, attempt.excerpt, attempt.trigger)
-    sql.execute(
-        "INSERT INTO delivery_attempt SELECT number, ?, ?, ?, ?, ?, ? FROM delivery"
-        " WHERE number IN (SELECT value FROM json_each(?)) AND id IN (SELECT value FROM json_each(?)) ORDER BY number",
-        (*row, numbers, ids),
-    )
 
 
 def save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:

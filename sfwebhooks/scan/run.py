@@ -20,7 +20,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import summary
 from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.errors import OutboxBusyError, OutboxError
-from sfwebhooks.events import Scan
+from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
@@ -93,12 +93,13 @@ class ScanRun:
         self._keeper.start()
 
     def accept(self, finding: Finding) -> None:
-        """Commit a finding, or keep it in memory without waiting while the outbox cannot be written."""
+        """Commit a finding; while the outbox cannot be written, buffer it in memory without waiting."""
         event = event_of_finding(finding, self.scan, self.descriptions.get(finding.type, finding.type))
         self._accepted.add(finding.type, event.severity)
-        self._pending.add(event)
-        if not self._trouble:
-            self._flush()
+        if self._trouble:
+            self._pending.add(event)
+        else:
+            self._flush(event)
 
     def end(self, error: str = "") -> None:
         """Recover missing findings from the host, report the end, send what can be sent at once, and stop."""
@@ -150,17 +151,17 @@ class ScanRun:
                     raise
                 time.sleep(0.2)
 
-    def _flush(self) -> None:
-        """Write the pending events; on trouble leave them for the keeper, and log that once."""
+    def _flush(self, *new: WebhookEvent) -> None:
+        """Commit the pending events and new ones; on trouble leave them to the keeper, and log that once."""
         with self._flushing:
             begin = time.monotonic()
             try:
                 self._begin_once()
-                events = self._pending.first(FLUSH_MAX)
-                while events:
+                while events := self._pending.first(FLUSH_MAX):
                     pipeline.accept(events, self.settings.endpoints, self._outbox, time.time())
                     self._pending.drop(len(events))
-                    events = self._pending.first(FLUSH_MAX)
+                pipeline.accept(new, self.settings.endpoints, self._outbox, time.time())
+                new = ()
                 self._tell_trouble()
             except OutboxError as error:
                 if not self._trouble:
@@ -168,6 +169,9 @@ class ScanRun:
                     self._trouble_at = begin
                 self._trouble, self._passes = str(error), isinstance(error, OutboxBusyError)
                 return
+            finally:
+                for event in new:
+                    self._pending.add(event)
         self._dispatcher.wake()
 
     def _tell_trouble(self) -> None:

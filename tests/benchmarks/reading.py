@@ -48,7 +48,7 @@ SECRET = "my-long-signing-secret-2024"
 GUARDED = an_endpoint(
     secrets=[SECRET], api_key=Secret("ä" * 40), headers={"X-Own": Secret("Basic dXNlcjpwYXNzd29yZA==")}
 )
-AUDIT = an_endpoint(naming="security-audit")
+AUDIT = an_endpoint(format="security-audit")
 FOLDER = Path(tempfile.mkdtemp(prefix="growing-"))
 
 
@@ -146,7 +146,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "masked, an excerpt": lambda text: masking.masked(text, GUARDED, 1024),
     "masked, it is the secret": lambda text: masking.masked(text[:-1], an_endpoint(api_key=Secret(text)), 1024),
     "masked_error": lambda text: masking.masked_error(text, [GUARDED], [text[:9999]]),
-    "excerpt of a reply": lambda text: excerpt(Reply(400, body=data(text)), GUARDED),
+    "excerpt of a reply": lambda text: excerpt(Reply(400, body=data(text)), masking.Mask.of(GUARDED)),
     "shown": masking.shown,
     "shown_name": masking.shown_name,
     "for_chat, a password": lambda text: redaction.for_chat("PASSWORD_COMPROMISED", text),

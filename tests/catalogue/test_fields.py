@@ -25,7 +25,7 @@ from sfwebhooks.formats.content import event_data
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.tls import Expiry
 from sfwebhooks.outbox.accepted import AcceptedScan
-from sfwebhooks.outbox.claim import END_SECONDS, Queue
+from sfwebhooks.outbox.claim import END_SECONDS, Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.tally import Tally
 from sfwebhooks.scan import correlations, progress
@@ -37,7 +37,7 @@ from sfwebhooks.scan.host_log import ModuleError, unset_event
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
-from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event, claim_one
 
 GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
 malware_detected correlation_completed cti_report_generated workspace_created multi_scan_completed system_alert
@@ -164,7 +164,7 @@ def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> W
     assert outbox.end_scan(event, [("team", event.type)], NOW)
     got, busy = None, [""]
     while busy[-1] != delivery_id(event.id, "team"):
-        got = outbox.claim(Queue("team"), busy, NOW + END_SECONDS)
+        got = claim_one(outbox, Limits("team"), busy, NOW + END_SECONDS)
         assert got
         busy.append(got.id)
     outbox.close()

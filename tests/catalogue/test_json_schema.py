@@ -18,7 +18,7 @@ from sfwebhooks.cli.events import ENDPOINT, example
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import EVENT_NAMES, names_of
 from sfwebhooks.events import Delivery, WebhookEvent
-from sfwebhooks.formats import generic
+from sfwebhooks.formats import generic, security_audit
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, an_endpoint
 from tests.catalogue.test_check import example_of
@@ -68,7 +68,7 @@ def test_each_example_is_valid_under_its_name_and_its_alias(
 
 
 def by_the_other_guide(delivery: Delivery) -> Any:
-    return json.loads(generic.render(delivery, replace(ENDPOINT, naming="security-audit")).body)
+    return json.loads(security_audit.render(delivery, replace(ENDPOINT, format="security-audit")).body)
 
 
 @pytest.mark.parametrize("word", WORDS)

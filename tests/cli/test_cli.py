@@ -40,7 +40,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, guide_signature, sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
-from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_batch, a_delivery, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import PATIENCE, Team
 from tests.filled import send
 from tests.hostile import Hostile, answering, reply
@@ -192,15 +192,15 @@ def test_check_shows_a_right_endpoint_and_ends_well(cli: Callable[..., Result], 
 def test_check_shows_by_which_guide_an_endpoint_is_told(
     cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
-    configure(section("team", "https://hooks.example.test/a", secret=SECRET, headers="security-audit"))
-    assert "team https://hooks.example.test generic, security-audit" in cli("check").out
+    configure(section("team", "https://hooks.example.test/a", secret=SECRET, format="security-audit"))
+    assert "team https://hooks.example.test security-audit" in cli("check").out
 
 
 def test_a_test_message_by_the_security_audit_guide_is_verified(
     cli: Callable[..., Result], configure: Callable[..., Path], receive: Callable[..., Team]
 ) -> None:
     team = receive(secrets=["hush"])
-    configure(section("team", team.url, secret="hush", headers="security-audit"))
+    configure(section("team", team.url, secret="hush", format="security-audit"))
     assert (cli("test").code, team.got[0].problems) == (0, ())
     assert (team.got[0].headers["X-Security-Event"], team.got[0].message["event_type"]) == ("system.alert",) * 2
 
@@ -901,7 +901,7 @@ class Listening:
         """Send a delivery; `values` are fields of the Endpoint."""
         endpoint = an_endpoint(url=self.url, **values)
         content = Content(a_body("high_risk_event") if body is None else body)
-        return exchange(endpoint, sign(content, a_delivery(), endpoint, time.time()))
+        return exchange(endpoint, sign(content, a_batch(), endpoint, time.time()))
 
     def post(self, body: bytes, headers: dict[str, str]) -> int | None:
         """Send a request as it is; return the reply's status."""
@@ -952,7 +952,7 @@ def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Liste
     receiver = listen()
     endpoint = an_endpoint(url=receiver.url)
     sender = Sender(endpoint)
-    sender.send(sign(Content(b"{}"), a_delivery(), endpoint, time.time()))
+    sender.send(sign(Content(b"{}"), a_batch(), endpoint, time.time()))
     code, _, err = receiver.end()
     sender.close()
     assert (code, err) == (0, "")
@@ -970,7 +970,7 @@ def test_receive_keeps_count_of_so_many_scans_at_once_and_says_of_how_many_it_do
     endpoint = an_endpoint(url=receiver.url)
     sender = Sender(endpoint)
     for body in (json.dumps(messages), "{}"):  # the second one is answered once the first one is shown
-        sender.send(sign(Content(body.encode()), a_delivery(), endpoint, time.time()))
+        sender.send(sign(Content(body.encode()), a_batch(), endpoint, time.time()))
     sender.close()
     _, out, _ = receiver.end()
     assert out.count("its end has not come") == ACCOUNTS_MAX
@@ -987,10 +987,10 @@ def test_receive_shows_a_delivery_that_is_verified(listen: Callable[..., Listeni
 def test_receive_verifies_and_shows_a_delivery_by_the_security_audit_guide(
     listen: Callable[..., Listening], configure: Callable[..., Path]
 ) -> None:
-    path = configure(section("team", "http://127.0.0.1:1/x", secret=SECRET, headers="security-audit"))
+    path = configure(section("team", "http://127.0.0.1:1/x", secret=SECRET, format="security-audit"))
     receiver = listen("--config", path, "--endpoint", "team", "--port", 0)
     body = a_body("finding.high")
-    statuses = [receiver.send(body, secrets=[text], naming="security-audit").status for text in (SECRET, "another one")]
+    statuses = [receiver.send(body, secrets=[text], format="security-audit").status for text in (SECRET, "another one")]
     _, out, _ = receiver.end()
     assert (statuses, "finding.high  acme.example" in out, "  verified, " in out) == ([200, 401], True, True)
     assert "NOT VERIFIED: X-Security-Signature does not fit" in out
@@ -1439,11 +1439,11 @@ def test_check_warns_of_what_is_usable_but_odd(
     assert (result.code, warning in result.out) == (0, True)
 
 
-@pytest.mark.parametrize(("headers", "warned"), [("security-audit", True), ("spiderfoot", False)])
+@pytest.mark.parametrize(("name", "warned"), [("security-audit", True), ("generic", False)])
 def test_check_warns_of_a_guides_receiver_that_gets_no_signature_it_knows(
-    cli: Callable[..., Result], configure: Callable[..., Path], headers: str, warned: bool
+    cli: Callable[..., Result], configure: Callable[..., Path], name: str, warned: bool
 ) -> None:
-    configure(section("team", "https://hooks.example.test/", secret=new_whsk(), headers=headers))
+    configure(section("team", "https://hooks.example.test/", secret=new_whsk(), format=name))
     words = "team has whsk_ secrets only: its messages have no X-Security-Signature"
     assert (words in cli("check").out) is warned
 

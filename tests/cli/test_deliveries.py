@@ -26,6 +26,7 @@ from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.delivery.status import IDLE, UNPROBED
 from sfwebhooks.events import delivery_id
 from sfwebhooks.health import Condition, Health
+from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.listing import Record, Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import excerpt
@@ -414,7 +415,7 @@ def test_no_listing_gives_a_secret_away(cli: Callable[..., Result], outbox: Outb
     team = an_endpoint(secrets=[secret])
     echo = f"{team.url.reveal()} {secret} is not known here".encode()
     put(outbox, 1)
-    send(outbox, State.DEAD, "http_400", excerpt(Reply(400, body=echo), team))
+    send(outbox, State.DEAD, "http_400", excerpt(Reply(400, body=echo), Mask.of(team)))
     for command in (["deliveries"], ["show", an_id(1)], ["dead", "list"]):
         for form in ([], ["--json"]):
             result = cli(*command, *form)

@@ -39,9 +39,9 @@ SPACED = json.dumps(json.loads(BODY)).encode()
 INDENTED = json.dumps(json.loads(BODY), indent=2, ensure_ascii=False).encode()
 
 
-def signed(*secrets: str, body: bytes = BODY, at: float = NOW, naming: str = "spiderfoot") -> dict[str, str]:
+def signed(*secrets: str, body: bytes = BODY, at: float = NOW, naming: str = "generic") -> dict[str, str]:
     """Return the headers of a delivery, with what else is secret in them."""
-    sent = sign(Content(body), DELIVERY, an_endpoint(secrets=secrets, naming=naming), at)
+    sent = sign(Content(body), DELIVERY, an_endpoint(secrets=secrets, format=naming), at)
     return {**sent.headers, "Authorization": "Bearer hidden-token", "Content-Length": str(len(body))}
 
 
@@ -112,7 +112,7 @@ def test_a_signature_of_a_secret_that_the_receiver_need_not_know_is_no_fault(ver
 
 def audited(**changed: str) -> dict[str, str]:
     """Return the headers of a delivery by the security-audit guide."""
-    return {**signed(TEXT, naming="security-audit"), **changed}
+    return {**signed(TEXT, format="security-audit"), **changed}
 
 
 def test_a_request_by_the_security_audit_guide_is_verified(verify: Callable[..., Any]) -> None:

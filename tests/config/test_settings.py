@@ -12,8 +12,7 @@ from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read_settings
 from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
 from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.formats import FORMATS
-from sfwebhooks.formats.generic import envelope
+from sfwebhooks.formats.generic import message
 from sfwebhooks.outbox.file import Storage
 from tests.builders import a_delivery, an_endpoint
 
@@ -122,21 +121,6 @@ def test_a_format_without_batches_takes_none(tmp_path: Path) -> None:
 def test_a_batch_size_for_all_is_not_meant_for_chats(tmp_path: Path) -> None:
     text = f"[webhooks]\nbatch_size = 10\n{TEAM}[webhooks.chat]\nurl = https://y.example/\nformat = slack\n"
     assert [one.batch_size for one in settings(tmp_path, text).endpoints] == [10, 1]
-
-
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "generic"])
-def test_the_envelope_of_security_audit_goes_with_the_generic_format_only(tmp_path: Path, name: str) -> None:
-    found = settings(tmp_path, f"{TEAM}format = {name}\nheaders = security-audit\n")
-    assert "headers = security-audit has an envelope of its own, and needs format = generic" in mistake(found).problem
-
-
-def test_a_naming_for_all_is_not_meant_for_other_formats(tmp_path: Path) -> None:
-    text = f"[webhooks]\nheaders = security-audit\n{TEAM}[webhooks.chat]\nurl = https://y.example/\nformat = slack\n"
-    assert [one.naming for one in settings(tmp_path, text).endpoints] == ["security-audit", "spiderfoot"]
-
-
-def test_a_naming_that_says_nothing_new_goes_with_any_format(tmp_path: Path) -> None:
-    assert only(settings(tmp_path, f"{TEAM}format = siem\nheaders = spiderfoot\n")).naming == "spiderfoot"
 
 
 def test_a_fallback_for_all_is_not_its_own(tmp_path: Path) -> None:
@@ -451,7 +435,7 @@ def test_a_source_that_gives_no_secret_is_a_mistake(tmp_path: Path, key: str, so
 
 def test_an_environment_that_utf_8_cannot_write_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATIN", "caf\udce9")
-    assert mistake(settings(tmp_path, TEAM + "secret = env:LATIN\n")).problem == "accepted: valid UTF-8 text"
+    assert mistake(settings(tmp_path, TEAM + "secret = env:LATIN\n")).problem == "accepted: text that UTF-8 can write"
 
 
 # --- mistakes
@@ -632,7 +616,7 @@ def test_a_value_that_is_not_accepted_leaves_the_endpoint_out(tmp_path: Path, ke
         ("max_age", "1d", "max_age", 86400.0),
         ("batch_size", "100", "batch_size", 100),
         ("batch_wait", "10s", "batch_wait", 10.0),
-        ("headers", "security-audit", "naming", "security-audit"),
+        ("format", "security-audit", "format", "security-audit"),
         ("headers", "spiderfoot", "naming", "spiderfoot"),
         ("retry_delay", "12h", "retry_schedule", (43200, 86400, 86400, 86400, 86400, 86400)),
     ],
@@ -666,7 +650,7 @@ def test_metadata_of_ours_cannot_be_replaced(tmp_path: Path, name: str) -> None:
 
 
 def test_the_metadata_that_cannot_be_replaced_are_those_of_a_message() -> None:
-    assert {"series", *envelope(a_delivery(backfilled=True), an_endpoint())["metadata"]} == set(RESERVED_METADATA)
+    assert {"series", *message(a_delivery(backfilled=True), an_endpoint())["metadata"]} == set(RESERVED_METADATA)
 
 
 @pytest.mark.parametrize("name", ["0", "7", "007", "4294967295", "1" * 20])
@@ -715,7 +699,7 @@ def test_what_is_wrong_with_a_url_is_said_and_nothing_of_it_shown(tmp_path: Path
         ("[webhooks.team]\nURL = https://x.example/", "url"),
         ("[webhooks.team]\nurl = https://x.example/\nevents = scan_complete", "scan_completed"),
         ("[webhooks.team]\nurl = https://x.example/\nformat = genric", "generic"),
-        ("[webhooks.team]\nurl = https://x.example/\nheaders = security_audit", "security-audit"),
+        ("[webhooks.team]\nurl = https://x.example/\nformat = security_audit", "security-audit"),
         ("[webhooks.team]\nurl = https://x.example/\nheaders.X-Team = blue", "header."),
         ("[webhooks.team]\nurl = https://x.example/\nmetdata.user = admin", "metadata."),
         ("[webhooks.team]\nurl = https://x.example/\nclient.cert = x", "client_cert"),

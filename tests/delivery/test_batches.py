@@ -8,11 +8,10 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import BATCHES, render
-from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.health import Condition
 from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
@@ -20,7 +19,7 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS, DeadReason
-from tests.builders import NOW, a_delivery, an_endpoint, an_event
+from tests.builders import NOW, a_delivery, an_endpoint, an_event, claim_one
 from tests.conftest import PATIENCE, Clock, Gate, Team, put, soon, spoil, sql
 
 SIZE = 10
@@ -39,45 +38,45 @@ def numbers(received: Received) -> list[int]:
 # --- what goes together
 
 
-def test_a_full_batch_goes_at_once(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_full_batch_goes_at_once(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team) -> None:
     put(outbox, endpoint, events=SIZE + 3)
-    lane.step()
+    queue.step()
     assert [numbers(received) for received in team.got] == [list(range(1, SIZE + 1))]
 
 
-def test_a_batch_that_is_not_full_waits(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_batch_that_is_not_full_waits(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock) -> None:
     put(outbox, endpoint, events=3)
     clock.now += 1.9
-    assert lane.step() is False
+    assert queue.step() is False
 
 
 def test_a_batch_that_has_waited_goes_as_it_is(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=3)
     clock.now += 2
-    lane.step()
+    queue.step()
     assert numbers(team.got[0]) == [1, 2, 3]
 
 
 def test_a_batch_does_not_wait_for_a_clock_that_was_set_back(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=3)
     clock.now -= 3600
-    assert lane.step()
+    assert queue.step()
 
 
 def test_a_process_that_ends_does_not_wait_for_a_batch_to_fill(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     put(outbox, endpoint, events=3)
-    lane.hurry()
-    assert lane.step()
+    queue.hurry()
+    assert queue.step()
 
 
 def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
-    outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     endpoint = an_endpoint(url=team.url, batch_size=100, batch_max_bytes=20_000, max_body=10**6)
     sizes = [3000, 3000, "\N{PILE OF POO}" * 3000, 3000, 15_000, 60_000, *[10] * 30]
@@ -87,54 +86,55 @@ def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
     ]
     accept(events, (endpoint,), outbox, NOW)
     clock.now += 2
-    lane = new_lane(endpoint)
-    while lane.step():
+    queue = new_queue(endpoint)
+    while queue.step():
         pass
     assert [len(numbers(received)) for received in team.got] == [3, 2, 1, 29, 1]
     assert all(len(received.body) < 20_000 for received in team.got if len(received.messages) > 1)
     assert outbox.tallies() == {"waiting": 0, "delivered": len(sizes), "dead": 0}
 
 
-def test_all_members_are_settled_together(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_all_members_are_settled_together(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=SIZE)
-    lane.step()
+    queue.step()
     assert outbox.tallies() == {"waiting": 0, "delivered": SIZE, "dead": 0}
 
 
 # --- what goes out
 
 
-def test_a_batch_is_signed_under_an_id_of_its_own(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_batch_is_signed_under_an_id_of_its_own(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
     put(outbox, endpoint, events=SIZE)
-    lane.step()
+    queue.step()
     ids = [message["metadata"]["delivery_id"] for message in team.got[0].messages]
     assert (team.ids[0] in ids, team.got[0].headers["X-SpiderFoot-Event"]) == (False, "batch")
 
 
 def test_a_batch_of_one_goes_out_under_the_id_of_its_delivery(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     put(outbox, endpoint)
-    lane.hurry()
-    lane.step()
+    queue.hurry()
+    queue.step()
     assert team.ids == [message["metadata"]["delivery_id"] for message in team.got[0].messages]
 
 
 def test_a_batch_by_the_security_audit_guide_is_an_array_of_its_envelopes(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, new_queue: Callable[..., SendQueue]
 ) -> None:
-    lane.stop(soon())
-    audit = replace(endpoint, naming="security-audit")
+    queue.stop(soon())
+    audit = replace(endpoint, format="security-audit")
     put(outbox, audit, events=SIZE)
-    new_lane(audit).step()
+    new_queue(audit).step()
     names = [message["event_type"] for message in team.got[0].messages]
     assert (team.got[0].headers["X-Security-Event"], names) == ("batch", ["finding.high"] * SIZE)
 
 
-@pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("name", BATCHES)
-def test_a_batch_has_what_the_single_messages_have(name: str, naming: str) -> None:
-    single = an_endpoint(format=name, naming=naming)
+def test_a_batch_has_what_the_single_messages_have(name: str) -> None:
+    single = an_endpoint(format=name)
     together = replace(single, batch_size=2)
     deliveries = tuple(a_delivery(an_event(number)) for number in (1, 2))
     bodies = [render(Batch((delivery,)), single).body for delivery in deliveries]
@@ -142,23 +142,23 @@ def test_a_batch_has_what_the_single_messages_have(name: str, naming: str) -> No
 
 
 def test_what_is_backfilled_does_not_go_in_one_request_with_what_is_live(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     accept([an_event(number) for number in (1, 2)], (endpoint,), outbox, NOW, backfilled=True)
     put(outbox, endpoint, start=3)
-    lane.hurry()
-    while lane.step():
+    queue.hurry()
+    while queue.step():
         pass
     marked = [("X-SpiderFoot-Replay" in received.headers, numbers(received)) for received in team.got]
     assert marked == [(True, [1, 2]), (False, [3])]
 
 
-def test_nor_does_it_at_a_retry(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock) -> None:
+def test_nor_does_it_at_a_retry(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock) -> None:
     accept([an_event(1)], (endpoint,), outbox, NOW, backfilled=True)
     put(outbox, endpoint, start=2)
     sql(outbox, f"UPDATE delivery SET attempts = 1, due_at = {NOW}")
-    lane.step()
-    lane.step()
+    queue.step()
+    queue.step()
     assert [numbers(received) for received in team.got] == [[1], [2]]
 
 
@@ -166,14 +166,14 @@ def test_nor_does_it_at_a_retry(outbox: Outbox, lane: Lane, endpoint: Endpoint, 
 
 
 def test_a_retry_has_the_same_members_the_same_bytes_and_the_same_id(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = 503
     put(outbox, endpoint, events=SIZE)
-    lane.step()
+    queue.step()
     put(outbox, endpoint, start=SIZE + 1, events=3)
     clock.now += 60
-    while lane.step():
+    while queue.step():
         pass
     first, others = team.got[0], team.got[1:]
     again = [other for other in others if other.headers["webhook-id"] == first.headers["webhook-id"]]
@@ -181,36 +181,36 @@ def test_a_retry_has_the_same_members_the_same_bytes_and_the_same_id(
 
 
 def test_the_members_stay_the_same_in_another_process(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     team.answer = 503
     put(outbox, endpoint, events=SIZE)
-    lane.step()
-    lane.stop(0.0)
+    queue.step()
+    queue.stop(0.0)
     clock.now += 60
-    new_lane(endpoint).step()
+    new_queue(endpoint).step()
     assert team.got[0].body == team.got[1].body
 
 
-def test_a_batch_in_flight_is_not_claimed_twice(outbox: Outbox, endpoint: Endpoint, lane: Lane) -> None:
+def test_a_batch_in_flight_is_not_claimed_twice(outbox: Outbox, endpoint: Endpoint, queue: SendQueue) -> None:
     put(outbox, endpoint, events=2 * SIZE)
-    queue = lane.lines[0].queue
-    first = outbox.claim(queue, (), NOW)
+    limits = queue.states[0].limits
+    first = claim_one(outbox, limits, (), NOW)
     assert first
     busy = [delivery.id for delivery in first.deliveries]
-    second = outbox.claim(queue, busy, NOW)
+    second = claim_one(outbox, limits, busy, NOW)
     assert second and not set(busy) & {delivery.id for delivery in second.deliveries}
-    assert outbox.claim(queue, [*busy, *(delivery.id for delivery in second.deliveries)], NOW) is None
+    assert claim_one(outbox, limits, [*busy, *(delivery.id for delivery in second.deliveries)], NOW) is None
 
 
 def test_a_batch_whose_sender_died_goes_out_again_with_the_same_members(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team
+    outbox: Outbox, endpoint: Endpoint, queue: SendQueue, team: Team
 ) -> None:
     put(outbox, endpoint, events=SIZE - 3)
-    died = outbox.claim(replace(lane.lines[0].queue, wait=0.0), (), NOW)
+    died = claim_one(outbox, replace(queue.states[0].limits, wait=0.0), (), NOW)
     assert died
     put(outbox, endpoint, start=SIZE, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     again = next(received for received in team.got if received.headers["webhook-id"] == died.id)
     assert numbers(again) == list(range(1, SIZE - 2))
@@ -221,15 +221,15 @@ def test_a_batch_whose_sender_died_stays_together_in_a_process_without_memory(
     endpoint: Endpoint,
     team: Team,
     clock: Clock,
-    new_lane: Callable[..., Lane],
+    new_queue: Callable[..., SendQueue],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def none(*args: object) -> None:
         raise MemoryError
 
     put(outbox, endpoint, events=SIZE)
-    other = new_lane(endpoint)
-    died = outbox.claim(other.lines[0].queue, (), NOW)
+    other = new_queue(endpoint)
+    died = claim_one(outbox, other.states[0].limits, (), NOW)
     assert died
     with monkeypatch.context() as patch:
         patch.setattr("ssl.SSLContext", none)
@@ -240,21 +240,21 @@ def test_a_batch_whose_sender_died_stays_together_in_a_process_without_memory(
 
 
 def test_a_half_that_was_in_flight_when_its_sender_died_comes_again_as_it_was(
-    outbox: Outbox, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane], gate: Gate
+    outbox: Outbox, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue], gate: Gate
 ) -> None:
     put(outbox, endpoint, events=SIZE)
     team.answer = 403
-    first = new_lane(endpoint)
+    first = new_queue(endpoint)
     assert first.step()
     team.answer = gate
     sending = threading.Thread(target=first.step)
     sending.start()
     team.wait_for(2)  # its first half; the process is killed before it hears of it
-    outbox.settle((), {endpoint.name: replace(first.lines[0].health, condition=Condition.HELD, open_at=0.0)})
+    outbox.settle((), {endpoint.name: replace(first.states[0].health, condition=Condition.HELD, open_at=0.0)})
     for lock in outbox.path.with_suffix(LOCKS).iterdir():
         lock.unlink()
     team.answer = 200
-    second = new_lane(endpoint)
+    second = new_queue(endpoint)
     while second.step():
         pass
     gate.open()
@@ -264,21 +264,21 @@ def test_a_half_that_was_in_flight_when_its_sender_died_comes_again_as_it_was(
 
 
 def test_a_batch_of_one_whose_sender_died_does_not_come_again_within_others(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team
+    outbox: Outbox, endpoint: Endpoint, queue: SendQueue, team: Team
 ) -> None:
     put(outbox, endpoint)
-    died = outbox.claim(replace(lane.lines[0].queue, wait=0.0), (), NOW)
+    died = claim_one(outbox, replace(queue.states[0].limits, wait=0.0), (), NOW)
     assert died
     put(outbox, endpoint, start=2, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert [numbers(received) for received in team.got if 1 in numbers(received)] == [[1]]
     assert died.id in team.ids
 
 
-def test_nothing_is_left_of_a_batch_that_is_settled(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_nothing_is_left_of_a_batch_that_is_settled(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=SIZE)
-    lane.step()
+    queue.step()
     assert sql(outbox, "SELECT count(*) FROM frozen") == [(0,)]
 
 
@@ -292,17 +292,17 @@ def refusing(*bad: int) -> Callable[[Received], int]:
 
 @pytest.mark.parametrize("bad", [(1,), (7,), (10,), (2, 3), (1, 5, 10)])
 def test_only_the_messages_that_are_meant_are_dead(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...]
 ) -> None:
     team.answer = refusing(*bad)
     put(outbox, endpoint, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'waiting'") == [(number,) for number in bad]
     assert outbox.tallies()["delivered"] == SIZE - len(bad)
     for _ in range(2):
         clock.now += 400
-        while lane.step():
+        while queue.step():
             pass
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
 
@@ -310,106 +310,114 @@ def test_only_the_messages_that_are_meant_are_dead(
 @pytest.mark.parametrize("bad", [(1,), (7,), (10,), (2, 3), (1, 5, 10)])
 @pytest.mark.parametrize("answer", [500, 503])
 def test_only_the_messages_that_fail_always_are_dead_when_retries_run_out(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...], answer: int
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...], answer: int
 ) -> None:
     team.answer = lambda received: answer if set(bad) & set(numbers(received)) else 200
     put(outbox, endpoint, events=SIZE)
     for start in range(SIZE + 1, SIZE + 400, SIZE):  # other batches are taken meanwhile
-        while lane.step():
+        while queue.step():
             pass
         clock.now += 100
         put(outbox, endpoint, start=start, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
     assert outbox.tallies()["waiting"] == 0
 
 
 def test_a_receiver_that_refuses_all_batches_is_held_after_a_few_requests(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     """The halves go on at once, the smallest first: soon single messages are refused, of which three hold it."""
     team.answer = 401
     put(outbox, endpoint, events=20 * SIZE)
-    while lane.step():
+    while queue.step():
         pass
-    assert lane.lines[0].health.condition is Condition.HELD
+    assert queue.states[0].health.condition is Condition.HELD
     assert (len(team.got) < 12, outbox.tallies()["dead"]) == (True, 0)
 
 
 def test_the_halves_of_a_refused_batch_go_before_fresh_ones(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     team.answer = refusing(1)
     put(outbox, endpoint, events=2 * SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert numbers(team.got[-1]) == list(range(SIZE + 1, 2 * SIZE + 1))
 
 
 def test_halves_that_a_process_left_behind_go_out_in_the_next_one(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, new_queue: Callable[..., SendQueue]
 ) -> None:
     team.answer = refusing(1)
     put(outbox, endpoint, events=SIZE)
-    lane.step()
-    lane.stop(soon())
-    later = new_lane(endpoint)
+    queue.step()
+    queue.stop(soon())
+    later = new_queue(endpoint)
     while later.step():
         pass
     assert outbox.tallies() == {"waiting": 1, "delivered": SIZE - 1, "dead": 0}
 
 
-def test_a_batch_has_no_more_characters_than_it_may(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_batch_has_no_more_characters_than_it_may(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
     for number in range(1, SIZE + 1):
         event = an_event(number, data={"data": "x" * 30_000})
         outbox.accept([(event, [("team", "high_risk_event")])], NOW)
-    lane.hurry()
-    while lane.step():
+    queue.hurry()
+    while queue.step():
         pass
     assert [len(one.messages) for one in team.got] == [3, 3, 3, 1]
 
 
-def test_a_single_message_of_any_size_goes_alone(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_single_message_of_any_size_goes_alone(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
     for number, size in ((1, 10), (2, 300_000), (3, 10)):
         event = an_event(number, data={"data": "x" * size})
         outbox.accept([(event, [("team", "high_risk_event")])], NOW)
-    lane.hurry()
-    while lane.step():
+    queue.hurry()
+    while queue.step():
         pass
     assert [numbers(one) for one in team.got] == [[1], [2], [3]]
 
 
-def test_a_batch_that_is_too_large_goes_in_halves(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_batch_that_is_too_large_goes_in_halves(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
     team.answer = lambda received: 413 if len(received.messages) > 3 else 200
     put(outbox, endpoint, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert sorted(len(one.messages) for one in team.got) == [2, 2, 3, 3, 5, 5, 10]
 
 
-def test_each_half_has_an_id_of_its_own(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_each_half_has_an_id_of_its_own(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team) -> None:
     team.answer = refusing(1)
     put(outbox, endpoint, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert len(team.ids) == len(set(team.ids))
 
 
-def test_a_refusal_uses_up_no_retry_of_the_others(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_refusal_uses_up_no_retry_of_the_others(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
     team.answer = refusing(1)
     put(outbox, endpoint, events=SIZE)
-    while lane.step():
+    while queue.step():
         pass
     assert {row[0] for row in sql(outbox, "SELECT attempts FROM delivery WHERE state = 'delivered'")} == {1}
 
 
-def test_a_batch_is_too_old_when_all_of_it_is(outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team) -> None:
+def test_a_batch_is_too_old_when_all_of_it_is(outbox: Outbox, endpoint: Endpoint, queue: SendQueue, team: Team) -> None:
     team.answer = 503
     put(outbox, endpoint, events=SIZE - 1)
     outbox.accept([(an_event(99), [("team", "high_risk_event")])], NOW + 60)
-    lane.hurry()
-    lane.step()
+    queue.hurry()
+    queue.step()
     records = Records(outbox.path)
     assert records.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 1) == 0
     assert records.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 61) == SIZE
@@ -417,21 +425,21 @@ def test_a_batch_is_too_old_when_all_of_it_is(outbox: Outbox, endpoint: Endpoint
 
 
 def test_a_replay_does_not_share_a_batch_with_what_was_never_delivered(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team, clock: Clock
+    outbox: Outbox, endpoint: Endpoint, queue: SendQueue, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=2)
-    lane.hurry()
-    lane.step()
+    queue.hurry()
+    queue.step()
     team.answer = 503
     put(outbox, endpoint, start=3, events=2)
-    lane.step()
+    queue.step()
     sql(outbox, "UPDATE delivery SET batch = NULL WHERE state = 'waiting'")  # as after its making killed two senders
     team.answer = 200
     records = Records(outbox.path)
     records.replay(Selection(endpoint="team"), clock.now)
     records.close()
     clock.now += 60
-    while lane.step():
+    while queue.step():
         pass
     marked = [("X-SpiderFoot-Replay" in received.headers, numbers(received)) for received in team.got[2:]]
     assert sorted(marked) == [(False, [3, 4]), (True, [1, 2])]
@@ -441,16 +449,16 @@ def test_a_replay_does_not_share_a_batch_with_what_was_never_delivered(
 
 
 def test_a_member_that_cannot_be_made_does_not_take_the_others_with_it(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=SIZE - 1)
     outbox.accept([(an_event(99), [("team", "high_risk_event")])], NOW)
     spoil(outbox, 99)
-    lane.hurry()
+    queue.hurry()
     for _ in range(SIZE + 10):
         clock.now += 100
         try:
-            lane.step()
+            queue.step()
         except ValueError:
             continue
     assert sql(outbox, "SELECT reason, count(*) FROM delivery GROUP BY state ORDER BY state") == [
@@ -461,28 +469,28 @@ def test_a_member_that_cannot_be_made_does_not_take_the_others_with_it(
 
 @pytest.mark.parametrize(("kills", "sizes"), [(1, [SIZE]), (2, [1] * SIZE)])
 def test_a_batch_keeps_its_members_and_id_until_its_making_killed_a_second_process(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane, team: Team, clock: Clock, kills: int, sizes: list[int]
+    outbox: Outbox, endpoint: Endpoint, queue: SendQueue, team: Team, clock: Clock, kills: int, sizes: list[int]
 ) -> None:
     put(outbox, endpoint, events=SIZE)
-    died = outbox.claim(lane.lines[0].queue, (), NOW)
+    died = claim_one(outbox, queue.states[0].limits, (), NOW)
     assert died
     for _ in range(kills):
         outbox.blame(died.id, NOW)
     clock.now += 60
-    lane.hurry()
-    while lane.step():
+    queue.hurry()
+    while queue.step():
         pass
     assert [len(numbers(received)) for received in team.got] == sizes
     assert (died.id in team.ids) == (kills == 1)
 
 
 def test_a_delivery_whose_making_killed_a_process_tells_so_once_it_is_delivered(
-    outbox: Outbox, endpoint: Endpoint, lane: Lane, clock: Clock
+    outbox: Outbox, endpoint: Endpoint, queue: SendQueue, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=SIZE)
-    died = outbox.claim(lane.lines[0].queue, (), NOW)
+    died = claim_one(outbox, queue.states[0].limits, (), NOW)
     assert died
     outbox.blame(died.id, NOW)
     clock.now += 5
-    lane.step()
+    queue.step()
     assert sql(outbox, "SELECT DISTINCT state, crashes FROM delivery") == [("delivered", 1)]

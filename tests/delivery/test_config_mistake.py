@@ -249,7 +249,6 @@ def test_a_spiderfoot_conf_whose_only_section_of_ours_is_misspelt_is_not_passed_
         ("metadata.user", "admin", "metadata", {}),
         ("events", "all", "events", an_endpoint().events),
         ("format", "siem", "format", "generic"),
-        ("headers", "security-audit", "naming", "spiderfoot"),
         ("verify_tls", "false", "verify_tls", True),
         ("ca_bundle", "ca.pem", "ca_bundle", None),
         ("client_cert", "c.pem", "client_cert", None),
@@ -377,7 +376,7 @@ def test_nothing_is_written_about_its_health(
 
 def test_no_thread_is_made_for_it(dispatch: Callable[..., Any], team: Team) -> None:
     dispatcher = dispatch(an_endpoint("held", mistake="secret: it is a sample"), an_endpoint(url=team.url))
-    assert [line.endpoint.name for lane in dispatcher.lanes for line in lane.lines] == ["team"]
+    assert [line.endpoint.name for queue in dispatcher.queues for line in queue.states] == ["team"]
 
 
 def test_it_is_alerted_of_the_trouble_of_others(outbox: Outbox, dispatch: Callable[..., Any], team: Team) -> None:

@@ -15,9 +15,10 @@ from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.network.sender import Sender
-from sfwebhooks.pipeline import Line, deliver
+from sfwebhooks.pipeline import deliver
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import DeadReason
+from sfwebhooks.sending import SendingState
 from tests.builders import PATIENCE, a_delivery, an_endpoint
 from tests.conftest import Team
 
@@ -25,7 +26,7 @@ from tests.conftest import Team
 def attempt(url: str, **values: Any) -> Attempt:
     """Return an attempt at an endpoint."""
     endpoint = an_endpoint(url=url, **{"timeout": PATIENCE, **values})
-    return deliver(Batch((a_delivery(),)), Line(endpoint, Sender(endpoint)), time.time)[0]
+    return deliver(Batch((a_delivery(),)), SendingState(endpoint, Sender(endpoint)), time.time)[0].attempt
 
 
 def helps(url: str, **values: Any) -> str:

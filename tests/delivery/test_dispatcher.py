@@ -15,7 +15,7 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.locks import url_lock
 from sfwebhooks.outbox.outbox import Outbox
@@ -30,14 +30,14 @@ ROOT = Path(__file__).parents[2]
 # --- two endpoints with one URL
 
 
-def test_endpoints_with_one_url_share_a_lane(dispatch: Callable[..., Dispatcher]) -> None:
-    assert len(dispatch(an_endpoint("one"), an_endpoint("two")).lanes) == 1
+def test_endpoints_with_one_url_share_a_queue(dispatch: Callable[..., Dispatcher]) -> None:
+    assert len(dispatch(an_endpoint("one"), an_endpoint("two")).queues) == 1
 
 
-def test_endpoints_with_other_urls_have_lanes_of_their_own(
+def test_endpoints_with_other_urls_have_queues_of_their_own(
     endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
 ) -> None:
-    assert len(dispatch(endpoint, an_endpoint("two")).lanes) == 2
+    assert len(dispatch(endpoint, an_endpoint("two")).queues) == 2
 
 
 # --- one sender a URL
@@ -112,7 +112,7 @@ def test_a_sender_killed_while_it_waits_for_an_answer_blames_no_delivery(
     endpoint: Endpoint,
     team: Team,
     gate: Gate,
-    lane: Lane,
+    queue: SendQueue,
     new_process: Callable[[], subprocess.Popen[str]],
 ) -> None:
     team.answer = gate
@@ -124,11 +124,11 @@ def test_a_sender_killed_while_it_waits_for_an_answer_blames_no_delivery(
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE)
     gate.open()
-    assert (lane.step(), outbox.tallies()) == (True, {"waiting": 0, "delivered": 1, "dead": 0})
+    assert (queue.step(), outbox.tallies()) == (True, {"waiting": 0, "delivered": 1, "dead": 0})
 
 
 def test_a_delivery_whose_making_killed_three_processes_is_dead_and_the_others_go_on(
-    outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane]
+    outbox: Outbox, endpoint: Endpoint, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint, events=2)
     dies = """
@@ -144,7 +144,7 @@ generic.render = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 
         if not dead:
             assert outbox.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
             outbox.make_due("team", NOW)
-    assert not new_lane(endpoint).step()
+    assert not new_queue(endpoint).step()
     assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 1}
     assert sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'") == [("crashed_sender",)]
 
@@ -412,11 +412,11 @@ def test_linger_ends_when_it_is_told_to(
 
 
 def test_linger_does_not_wait_for_an_endpoint_that_an_earlier_process_found_held(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, dispatch: Callable[..., Dispatcher]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, dispatch: Callable[..., Dispatcher]
 ) -> None:
     put(outbox, endpoint, events=4)
-    hold(lane, team, clock)
-    lane.stop(soon())
+    hold(queue, team, clock)
+    queue.stop(soon())
     lingers(dispatch(endpoint))
 
 

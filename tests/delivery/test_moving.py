@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from sfwebhooks.delivery.moving import move
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, delivery_id, lifecycle_id
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.listing import Record, Records
 from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Result, Team, sql
 from tests.filled import begin, end, put, put_event, send
 
@@ -127,7 +127,7 @@ def test_the_end_of_a_scan_comes_last_with_a_receipt_of_its_own(outbox: Outbox, 
     assert move(records, outbox, OLD, a_new(), NOW) == 2
     assert [(one.type, one.sequence) for one in waiting(records)] == [("high_risk_event", 1), ("scan_completed", 2)]
     send(outbox, endpoint="new")
-    end = outbox.claim(Queue("new", size=5), (), NOW + 60)
+    end = claim_one(outbox, Limits("new", size=5), (), NOW + 60)
     assert end is not None
     receipt = end.deliveries[0].event.data["receipt"]
     assert (receipt["first_sequence"], receipt["last_sequence"]) == (1, 2)
@@ -158,13 +158,13 @@ def test_what_a_process_may_be_sending_is_not_moved(outbox: Outbox, records: Rec
 
 
 def test_what_was_moved_is_delivered_under_its_new_id(
-    outbox: Outbox, records: Records, team: Team, new_lane: Callable[..., Lane], clock: Clock
+    outbox: Outbox, records: Records, team: Team, new_queue: Callable[..., SendQueue], clock: Clock
 ) -> None:
     put(outbox, 1, 2, endpoint="old")
     target = a_new(url=team.url)
     move(records, outbox, OLD, target, clock.now)
-    lane = new_lane(target)
-    assert (lane.step(), lane.step(), lane.step()) == (True, True, False)
+    queue = new_queue(target)
+    assert (queue.step(), queue.step(), queue.step()) == (True, True, False)
     assert (team.ids, team.sequences) == ([an_id(1), an_id(2)], [1, 2])
 
 

@@ -19,7 +19,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, owner_of
-from sfwebhooks.delivery.queue import NEVER, Lane
+from sfwebhooks.delivery.queue import NEVER, SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch
@@ -39,77 +39,77 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from tests.builders import NOW, URL, an_endpoint, an_event
+from tests.builders import NOW, URL, an_endpoint, an_event, claim_one
 from tests.conftest import PATIENCE, Clock, Gate, Team, fail, hold, put, soon, spoil, sql
 
 # --- one delivery after the other
 
 
-def test_a_step_delivers_one_delivery(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_a_step_delivers_one_delivery(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=2)
-    assert (lane.step(), outbox.tallies()) == (True, {"waiting": 1, "delivered": 1, "dead": 0})
+    assert (queue.step(), outbox.tallies()) == (True, {"waiting": 1, "delivered": 1, "dead": 0})
 
 
-def test_a_step_without_work_says_so(lane: Lane) -> None:
-    assert lane.step() is False
+def test_a_step_without_work_says_so(queue: SendQueue) -> None:
+    assert queue.step() is False
 
 
-def test_a_delivery_goes_out_under_its_own_id(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_a_delivery_goes_out_under_its_own_id(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team) -> None:
     put(outbox, endpoint)
-    lane.step()
+    queue.step()
     assert team.ids == [row[0] for row in sql(outbox, "SELECT id FROM delivery")]
 
 
 def test_deliveries_go_in_the_order_of_their_numbers(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     put(outbox, endpoint, events=5)
-    while lane.step():
+    while queue.step():
         pass
     assert team.sequences == [1, 2, 3, 4, 5]
 
 
 def test_a_failed_delivery_waits_for_its_time(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = 500
     put(outbox, endpoint)
-    lane.step()
+    queue.step()
     clock.now += 4.9
-    assert lane.step() is False
+    assert queue.step() is False
 
 
 def test_a_retry_goes_out_under_the_same_id(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = 500
     put(outbox, endpoint)
-    lane.step()
+    queue.step()
     clock.now += 60
-    lane.step()
+    queue.step()
     assert (len(team.ids), len(set(team.ids))) == (2, 1)
 
 
 def test_a_fresh_delivery_goes_before_a_retry_that_is_due(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = lambda received: 500 if len(team.got) == 1 else 200
     put(outbox, endpoint)
-    lane.step()
+    queue.step()
     put(outbox, endpoint, start=2, events=2)
     clock.now += 60
-    while lane.step():
+    while queue.step():
         pass
     assert team.sequences == [1, 2, 3, 1]
 
 
 def test_a_delivery_whose_retries_are_used_up_while_others_arrive_is_dead(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = lambda received: 500 if received.message["metadata"]["sequence"] == 1 else 200
     for number in range(1, 4):
         put(outbox, endpoint, start=number)
-        while lane.step():
+        while queue.step():
             pass
         clock.now += 100
     rows = sql(outbox, "SELECT state, reason FROM delivery WHERE sequence = 1")
@@ -117,15 +117,15 @@ def test_a_delivery_whose_retries_are_used_up_while_others_arrive_is_dead(
 
 
 def test_an_outage_kills_nothing_however_short_the_schedule_is(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = 500
     put(outbox, endpoint)
     for _ in range(FAILURES_MAX + 2):
-        while lane.step():
+        while queue.step():
             pass
         clock.now += 1000
-    assert (outbox.tallies()["waiting"], lane.lines[0].health.condition) == (1, Condition.FAILING)
+    assert (outbox.tallies()["waiting"], queue.states[0].health.condition) == (1, Condition.FAILING)
 
 
 def test_each_endpoint_keeps_its_own_concurrency_at_a_url_that_it_shares(
@@ -141,23 +141,23 @@ def test_each_endpoint_keeps_its_own_concurrency_at_a_url_that_it_shares(
 
 
 def test_a_refused_message_is_set_aside_and_the_others_go_on(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     team.answer = lambda received: 422 if received.message["metadata"]["sequence"] == 1 else 200
     put(outbox, endpoint, events=2)
-    while lane.step():
+    while queue.step():
         pass
     assert outbox.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 405, 413, 422, 426, 451, 499])
 def test_a_message_that_is_refused_three_times_while_others_are_taken_is_dead(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, status: int
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, status: int
 ) -> None:
     team.answer = lambda received: status if received.message["metadata"]["sequence"] == 1 else 200
     put(outbox, endpoint, events=2)
     for _ in range(3):
-        while lane.step():
+        while queue.step():
             pass
         clock.now += 400
     assert sql(outbox, "SELECT state, reason, refusals FROM delivery ORDER BY number") == [
@@ -167,79 +167,79 @@ def test_a_message_that_is_refused_three_times_while_others_are_taken_is_dead(
 
 
 def test_a_token_that_expires_between_messages_kills_none_of_them(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    fail(lane, team, 200)
+    fail(queue, team, 200)
     put(outbox, endpoint, start=2, events=20)
     team.answer = 401
     for _ in range(50):
-        lane.step()
+        queue.step()
         clock.now += 600
     assert outbox.tallies() == {"waiting": 20, "delivered": 1, "dead": 0}
     team.answer = 200
     for _ in range(30):
         clock.now += 1000
-        lane.step()
+        queue.step()
     assert outbox.tallies() == {"waiting": 0, "delivered": 21, "dead": 0}
 
 
 def test_a_firewall_that_refuses_every_third_message_delays_no_other(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = lambda received: 403 if received.message["metadata"]["sequence"] % 3 == 0 else 200
     put(outbox, endpoint, events=60)
-    while lane.step():
+    while queue.step():
         pass
     assert outbox.tallies() == {"waiting": 20, "delivered": 40, "dead": 0}
 
 
 def test_a_run_of_refused_messages_at_the_head_of_the_queue_does_not_block_it(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     """The next one is picked elsewhere after two refusals, so the endpoint is not held."""
     team.answer = lambda received: 403 if received.message["metadata"]["sequence"] <= 100 else 200
     put(outbox, endpoint, events=150)
-    while lane.step():
+    while queue.step():
         pass
-    assert (outbox.tallies()["delivered"], health_of(lane)) == (50, Condition.HEALTHY)
+    assert (outbox.tallies()["delivered"], health_of(queue)) == (50, Condition.HEALTHY)
     assert team.sequences[:3] == [1, 2, 150]
 
 
 def test_a_run_of_messages_that_fail_at_the_head_of_the_queue_does_not_block_it(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     team.answer = lambda received: 500 if received.message["metadata"]["sequence"] <= 100 else 200
     put(outbox, endpoint, events=150)
     while outbox.tallies()["delivered"] < 40:
-        assert lane.step()
+        assert queue.step()
     assert clock.now == NOW
 
 
 def test_probes_are_the_oldest_the_newest_and_the_smallest_message_in_turn(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     for number, size in ((1, 50), (2, 10), (3, 40)):
         event = an_event(number, data={"event_type": "X", "data": "x" * size})
         accept([event], (endpoint,), outbox, NOW + number)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     team.got.clear()
     for _ in range(4):
         clock.now += 1000
-        assert lane.step()
+        assert queue.step()
     assert team.sequences == [1, 3, 2, 1]
 
 
 def test_the_end_of_a_scan_is_not_a_probe_while_other_messages_wait(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=3)
     end = an_event(4, type="scan_completed", data={"events_found": 3})
     outbox.accept([(end, [("team", "scan_completed")])], NOW + 1)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     for _ in range(6):
         clock.now += 1000
-        assert lane.step()
+        assert queue.step()
     assert 4 not in team.sequences
 
 
@@ -247,106 +247,108 @@ def test_the_end_of_a_scan_is_not_a_probe_while_other_messages_wait(
 def test_retry_after_pauses_the_whole_endpoint(outbox: Outbox, clock: Clock) -> None:
     responses.post(URL, status=429, headers={"Retry-After": "120"})
     endpoint = an_endpoint()
-    lane = Lane([endpoint], outbox, clock)
+    queue = SendQueue([endpoint], outbox, clock)
     put(outbox, endpoint, events=2)
-    lane.step()
+    queue.step()
     clock.now += 119
-    assert lane.step() is False
+    assert queue.step() is False
     clock.now += 2
-    assert lane.step() is True
-    lane.stop(soon())
+    assert queue.step() is True
+    queue.stop(soon())
 
 
-def test_deliveries_of_an_endpoint_that_was_removed_are_kept(outbox: Outbox, lane: Lane, team: Team) -> None:
+def test_deliveries_of_an_endpoint_that_was_removed_are_kept(outbox: Outbox, queue: SendQueue, team: Team) -> None:
     put(outbox, an_endpoint("removed", url=team.url))
-    lane.step()
+    queue.step()
     assert outbox.tallies()["waiting"] == 1
 
 
 # --- health
 
 
-def health_of(lane: Lane, number: int = 0) -> Condition:
-    return lane.lines[number].health.condition
+def health_of(queue: SendQueue, number: int = 0) -> Condition:
+    return queue.states[number].health.condition
 
 
-def test_failures_in_a_row_make_an_endpoint_failing(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_failures_in_a_row_make_an_endpoint_failing(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
     put(outbox, endpoint, events=10)
-    fail(lane, team, 503, FAILURES_MAX)
-    assert (lane.step(), health_of(lane)) == (False, Condition.FAILING)
+    fail(queue, team, 503, FAILURES_MAX)
+    assert (queue.step(), health_of(queue)) == (False, Condition.FAILING)
 
 
 def test_a_failing_endpoint_is_probed_after_a_while(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(lane, team, 503, FAILURES_MAX)
+    fail(queue, team, 503, FAILURES_MAX)
     clock.now += PROBE_SECONDS[0]
-    assert (lane.step(), lane.step()) == (True, False)
+    assert (queue.step(), queue.step()) == (True, False)
 
 
 def test_a_probe_that_succeeds_lets_all_go(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(lane, team, 503, FAILURES_MAX)
+    fail(queue, team, 503, FAILURES_MAX)
     clock.now += 100
     team.answer = 200
-    while lane.step():
+    while queue.step():
         pass
     assert outbox.tallies()["delivered"] == 10
 
 
 def test_a_long_outage_kills_no_delivery(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=3)
     team.answer = 503
     for _ in range(100):
-        lane.step()
+        queue.step()
         clock.now += 1000
     assert outbox.tallies() == {"waiting": 3, "delivered": 0, "dead": 0}
 
 
 def test_a_held_endpoint_is_sent_nothing_until_its_probe(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=3)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     clock.now += REFUSAL_PROBE_SECONDS[0] - 1
-    assert (lane.step(), health_of(lane)) == (False, Condition.HELD)
+    assert (queue.step(), health_of(queue)) == (False, Condition.HELD)
 
 
 def test_a_held_endpoint_recovers_with_all_its_deliveries(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=3)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     clock.now += 600
     team.answer = 200
-    while lane.step():
+    while queue.step():
         pass
-    assert (outbox.tallies()["delivered"], health_of(lane)) == (3, Condition.HEALTHY)
+    assert (outbox.tallies()["delivered"], health_of(queue)) == (3, Condition.HEALTHY)
 
 
 def test_two_refused_messages_do_not_hold_an_endpoint_that_takes_others(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     """A web application firewall answers 403 to some messages: OSINT data is full of what it looks for."""
     put(outbox, endpoint, events=4)
     team.answer = lambda received: 403 if received.message["metadata"]["sequence"] < 3 else 200
-    while lane.step():
+    while queue.step():
         pass
-    assert (outbox.tallies(), health_of(lane)) == ({"waiting": 2, "delivered": 2, "dead": 0}, Condition.HEALTHY)
+    assert (outbox.tallies(), health_of(queue)) == ({"waiting": 2, "delivered": 2, "dead": 0}, Condition.HEALTHY)
 
 
 def test_the_probe_of_an_endpoint_is_noted_as_such(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     clock.now += REFUSAL_PROBE_SECONDS[0]
-    fail(lane, team, 200)
+    fail(queue, team, 200)
     assert sql(outbox, "SELECT reason, cause FROM delivery_attempt") == [
         *[("http_401", "schedule")] * REFUSALS_MAX,
         ("http_200", "probe"),
@@ -354,92 +356,92 @@ def test_the_probe_of_an_endpoint_is_noted_as_such(
 
 
 def test_a_probe_goes_alone(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, gate: Gate
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, gate: Gate
 ) -> None:
     put(outbox, endpoint, events=3)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     clock.now += REFUSAL_PROBE_SECONDS[0]
     team.answer = gate
-    probe = threading.Thread(target=lane.step)
+    probe = threading.Thread(target=queue.step)
     probe.start()
     team.wait_for(4)
-    assert lane.step() is False
+    assert queue.step() is False
     gate.open()
     probe.join(PATIENCE)
 
 
 def test_an_endpoint_that_is_gone_gets_nothing_more(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=2)
-    fail(lane, team, 410)
+    fail(queue, team, 410)
     clock.now += 30 * 86400
-    assert (lane.step(), outbox.tallies()["waiting"]) == (False, 2)
+    assert (queue.step(), outbox.tallies()["waiting"]) == (False, 2)
 
 
 def test_a_held_endpoint_is_tried_at_once_if_the_operator_says_so(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock)
-    lane.open_now()
-    assert lane.step() is True
+    hold(queue, team, clock)
+    queue.open_now()
+    assert queue.step() is True
 
 
 def test_a_retry_is_made_at_once_if_the_operator_says_so(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     put(outbox, endpoint)
-    fail(lane, team, 500)
-    lane.open_now()
-    assert lane.step() is True
+    fail(queue, team, 500)
+    queue.open_now()
+    assert queue.step() is True
 
 
 def test_health_survives_a_restart(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock)
-    lane.stop(soon())
-    later = new_lane(endpoint)
+    hold(queue, team, clock)
+    queue.stop(soon())
+    later = new_queue(endpoint)
     assert (later.step(), health_of(later)) == (False, Condition.HELD)
 
 
 def test_health_is_forgotten_when_the_settings_change(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock)
-    lane.stop(soon())
-    assert new_lane(replace(endpoint, api_key=Secret("the right one"))).step() is True
+    hold(queue, team, clock)
+    queue.stop(soon())
+    assert new_queue(replace(endpoint, api_key=Secret("the right one"))).step() is True
 
 
 def test_health_is_forgotten_when_a_certificate_file_changes(
-    outbox: Outbox, endpoint: Endpoint, tmp_path: Path, new_lane: Callable[..., Lane]
+    outbox: Outbox, endpoint: Endpoint, tmp_path: Path, new_queue: Callable[..., SendQueue]
 ) -> None:
     endpoint = replace(endpoint, ca_bundle=tmp_path / "ca.pem")
     put(outbox, endpoint)
-    first = new_lane(endpoint)
+    first = new_queue(endpoint)
     first.step()
     assert health_of(first) is Condition.HELD
     first.stop(soon())
     (tmp_path / "ca.pem").write_text("another one")
-    assert new_lane(endpoint).step() is True
+    assert new_queue(endpoint).step() is True
 
 
 def test_the_recovery_of_an_endpoint_is_written_down(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock)
-    lane.open_now()
-    fail(lane, team, 200)
+    hold(queue, team, clock)
+    queue.open_now()
+    fail(queue, team, 200)
     assert outbox.health("team").condition is Condition.HEALTHY
 
 
-def test_healthy_deliveries_write_no_health(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_healthy_deliveries_write_no_health(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=3)
-    while lane.step():
+    while queue.step():
         pass
     assert sql(outbox, "SELECT count(*) FROM health") == [(0,)]
 
@@ -457,22 +459,22 @@ def receivers(team: Team) -> list[str]:
 
 
 def test_endpoints_with_one_url_take_turns(
-    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, new_lane: Callable[..., Lane]
+    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, *pair, events=3)
-    lane = new_lane(*pair)
-    while lane.step():
+    queue = new_queue(*pair)
+    while queue.step():
         pass
     assert receivers(team) == ["one", "two"] * 3
 
 
 def test_an_endpoint_goes_on_while_the_other_one_with_its_url_is_refused(
-    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, new_lane: Callable[..., Lane]
+    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, new_queue: Callable[..., SendQueue]
 ) -> None:
     team.answer = lambda received: 401 if received.message["metadata"]["endpoint"] == "one" else 200
     put(outbox, *pair, events=3)
-    lane = new_lane(*pair)
-    while lane.step():
+    queue = new_queue(*pair)
+    while queue.step():
         pass
     assert receivers(team) == ["one", "two"] * 3
 
@@ -481,20 +483,20 @@ def test_a_held_endpoint_is_probed_while_the_other_one_with_its_url_is_busy(
     outbox: Outbox,
     pair: tuple[Endpoint, Endpoint],
     team: Team,
-    new_lane: Callable[..., Lane],
+    new_queue: Callable[..., SendQueue],
     clock: Clock,
     gate: Gate,
 ) -> None:
-    lane = new_lane(*pair)
+    queue = new_queue(*pair)
     put(outbox, pair[0])
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     clock.now += REFUSAL_PROBE_SECONDS[0]
     put(outbox, pair[1])
     team.answer = lambda received: gate(received) if received.message["metadata"]["endpoint"] == "two" else 200
-    busy = threading.Thread(target=lane.step)
+    busy = threading.Thread(target=queue.step)
     busy.start()
     team.wait_for(4)
-    assert (lane.step(), receivers(team)) == (True, ["one", "one", "one", "two", "one"])
+    assert (queue.step(), receivers(team)) == (True, ["one", "one", "one", "two", "one"])
     gate.open()
     busy.join(PATIENCE)
 
@@ -503,11 +505,11 @@ def test_a_held_endpoint_is_probed_while_the_other_one_with_its_url_is_busy(
 
 
 def test_a_second_sender_waits_while_the_first_one_has_the_url(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
-    assert new_lane(endpoint).step() is False
+    queue.step()
+    assert new_queue(endpoint).step() is False
 
 
 def test_one_endpoint_name_with_two_urls_has_one_sender(
@@ -515,14 +517,14 @@ def test_one_endpoint_name_with_two_urls_has_one_sender(
     endpoint: Endpoint,
     team: Team,
     receive: Callable[..., Team],
-    new_lane: Callable[..., Lane],
+    new_queue: Callable[..., SendQueue],
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A configuration that changed under a running scan, or two configurations for one outbox."""
     other = receive()
     put(outbox, endpoint, events=4)
-    first, second = new_lane(endpoint), new_lane(replace(endpoint, url=Secret(other.url)))
+    first, second = new_queue(endpoint), new_queue(replace(endpoint, url=Secret(other.url)))
     first.step()
     assert (second.step(), other.got) == (False, [])
     assert f"process {os.getpid()} sends to it at another URL" in caplog.text
@@ -533,30 +535,34 @@ def test_one_endpoint_name_with_two_urls_has_one_sender(
     assert (len(team.got), len(other.got)) == (1, 3)
 
 
-def test_the_owner_of_a_url_leaves_a_sign_of_life(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+def test_the_owner_of_a_url_leaves_a_sign_of_life(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
+) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
+    queue.step()
     clock.now += LIFE_SECONDS
-    lane.tick()
+    queue.tick()
     for lock in (url_lock(outbox.path, endpoint.url_id), endpoint_lock(outbox.path, endpoint.name)):
         note = Note.read(lock.noted())
         assert (note.pid, note.at, note.rendering) == (os.getpid(), round(clock.now), "")
 
 
-def test_an_owner_that_ends_leaves_nobody_behind(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+def test_an_owner_that_ends_leaves_nobody_behind(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
+) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
+    queue.step()
     assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
-    lane.stop(soon())
+    queue.stop(soon())
     assert owner_of(outbox.path, endpoint.name, endpoint.url_id, clock.now) is None
     assert Note.read(url_lock(outbox.path, endpoint.url_id).noted()).pid == 0
 
 
 def test_an_owner_that_shows_no_life_and_holds_its_lock_hangs(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
+    queue.step()
     later = clock.now + HUNG_SECONDS
     for url_id in ("", endpoint.url_id):
         owner = owner_of(outbox.path, endpoint.name, url_id, later)
@@ -564,10 +570,10 @@ def test_an_owner_that_shows_no_life_and_holds_its_lock_hangs(
 
 
 def test_who_sends_to_another_endpoint_of_the_url_owns_it(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    lane.step()
+    queue.step()
     assert owner_of(outbox.path, "other", endpoint.url_id, clock.now) == Owner(os.getpid(), clock.now)
     assert owner_of(outbox.path, "other", "", clock.now) is None
 
@@ -582,20 +588,20 @@ def test_a_killed_owner_is_none(outbox: Outbox, endpoint: Endpoint, clock: Clock
 
 
 def test_a_crash_is_counted_once_whether_or_not_the_outbox_takes_it_at_the_first_try(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    (delivery,) = outbox.claim(lane.lines[0].queue, (), clock.now).deliveries  # type: ignore[union-attr]
+    (delivery,) = claim_one(outbox, queue.states[0].limits, (), clock.now).deliveries  # type: ignore[union-attr]
     lock = url_lock(outbox.path, endpoint.url_id)
     lock.take()
     lock.note(str(Note(0.0, 2**30, clock.now, delivery.id)))
     lock.release()
     sql(outbox, "CREATE TRIGGER full BEFORE UPDATE OF crashes ON delivery BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(OutboxError):
-        lane.step()
+        queue.step()
     assert Note.read(lock.noted()).rendering == delivery.id
     sql(outbox, "DROP TRIGGER full")
-    assert lane.step()
+    assert queue.step()
     assert Note.read(lock.noted()).rendering == ""
     assert sql(outbox, "SELECT state, crashes FROM delivery") == [("delivered", 1)]
 
@@ -611,38 +617,38 @@ def test_rubbish_in_a_note_is_not_a_note(text: str) -> None:
 
 
 def test_a_second_sender_takes_over_when_the_first_one_lets_go(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
-    second = new_lane(endpoint)
+    queue.step()
+    second = new_queue(endpoint)
     second.step()
-    lane.stop(soon())
+    queue.stop(soon())
     assert (second.step(), team.sequences) == (True, [1, 2])
 
 
 def test_a_second_sender_knows_the_health_that_the_first_one_left(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
-    second = new_lane(endpoint)
+    queue.step()
+    second = new_queue(endpoint)
     second.step()
-    hold(lane, team, clock)
-    lane.stop(soon())
+    hold(queue, team, clock)
+    queue.stop(soon())
     assert (second.step(), health_of(second)) == (False, Condition.HELD)
 
 
 def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(
     outbox: Outbox,
-    lane: Lane,
+    queue: SendQueue,
     endpoint: Endpoint,
-    new_lane: Callable[..., Lane],
+    new_queue: Callable[..., SendQueue],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It was about to take the lock when its lane was stopped, without patience."""
+    """It was about to take the lock when its queue was stopped, without patience."""
     put(outbox, endpoint, events=2)
-    late, stopping = threading.Thread(target=lane.step), threading.Thread(target=lane.stop, args=(0.0,))
+    late, stopping = threading.Thread(target=queue.step), threading.Thread(target=queue.stop, args=(0.0,))
     there, go, mkdir = threading.Event(), threading.Event(), Path.mkdir
 
     def held_up(path: Path, *args: Any, **options: Any) -> None:
@@ -659,139 +665,139 @@ def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(
     go.set()
     late.join(PATIENCE)
     stopping.join(PATIENCE)
-    assert new_lane(endpoint).step() is True
+    assert new_queue(endpoint).step() is True
 
 
 # --- senders that die
 
 
 def test_a_delivery_that_cannot_be_rendered_ends_as_a_dead_letter(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     accept([an_event()], (endpoint,), outbox, NOW)
     spoil(outbox)
     for _ in range(CRASHES_MAX - 1):
         with pytest.raises(ValueError, match="Expecting value"):
-            lane.step()
-    assert lane.step() is False
+            queue.step()
+    assert queue.step() is False
     clock.now += CRASH_SECONDS
     with pytest.raises(ValueError, match="Expecting value"):
-        lane.step()
-    assert (lane.step(), outbox.tallies()["dead"]) == (False, 1)
+        queue.step()
+    assert (queue.step(), outbox.tallies()["dead"]) == (False, 1)
 
 
-def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     accept([an_event()], (endpoint,), outbox, NOW)
     spoil(outbox)
     for _ in range(CRASHES_MAX):
         outbox.make_due("team", NOW)
         with pytest.raises(ValueError, match="Expecting value"):
-            lane.step()
-    assert lane.deaths == {("team", "crashed_sender"): 1}
+            queue.step()
+    assert queue.deaths == {("team", "crashed_sender"): 1}
 
 
 # --- what is said
 
 
 def test_a_failure_is_told_once_until_something_changes(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(lane, team, 503, FAILURES_MAX - 1)
+    fail(queue, team, 503, FAILURES_MAX - 1)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_dead_letter_is_logged(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, endpoint, events=2)
     team.answer = lambda received: 422 if received.message["metadata"]["sequence"] == 1 else 200
     for _ in range(4):
-        lane.step()
+        queue.step()
         clock.now += 400
     assert "which is dead: refused: http_422" in caplog.text
 
 
 def test_a_recovery_is_told(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock)
-    lane.open_now()
+    hold(queue, team, clock)
+    queue.open_now()
     with caplog.at_level(logging.INFO):
-        fail(lane, team, 200)
+        fail(queue, team, 200)
     assert f"endpoint team ({endpoint.place}) works again" in caplog.text
 
 
 def test_no_line_about_a_failure_shows_the_path_of_the_url(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, endpoint)
     with caplog.at_level(logging.DEBUG, "spiderfoot.webhooks"):
-        fail(lane, team, 500)
+        fail(queue, team, 500)
     assert (team.url.removesuffix("/webhook") in caplog.text, "/webhook" in caplog.text) == (True, False)
 
 
 # --- when the next one can go
 
 
-def test_nothing_can_ever_go_where_nothing_waits(lane: Lane) -> None:
-    assert lane.next_at(healthy_only=True) == NEVER
+def test_nothing_can_ever_go_where_nothing_waits(queue: SendQueue) -> None:
+    assert queue.next_at(healthy_only=True) == NEVER
 
 
-def test_a_fresh_delivery_can_go_at_once(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_a_fresh_delivery_can_go_at_once(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint)
-    assert lane.next_at(healthy_only=True) <= NOW
+    assert queue.next_at(healthy_only=True) <= NOW
 
 
 def test_deliveries_of_a_held_endpoint_can_go_with_its_probe(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=4)
-    hold(lane, team, clock)
-    assert lane.next_at(healthy_only=False) == clock.now + REFUSAL_PROBE_SECONDS[0]
+    hold(queue, team, clock)
+    assert queue.next_at(healthy_only=False) == clock.now + REFUSAL_PROBE_SECONDS[0]
 
 
 def test_deliveries_of_an_endpoint_that_is_gone_can_never_go(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
     put(outbox, endpoint)
-    fail(lane, team, 410)
-    assert lane.next_at(healthy_only=False) == NEVER
+    fail(queue, team, 410)
+    assert queue.next_at(healthy_only=False) == NEVER
 
 
 def test_a_takeover_that_a_locked_outbox_interrupts_is_made_again(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     put(outbox, endpoint, events=2)
-    hold(lane, team, clock)
+    hold(queue, team, clock)
     # what it was rendering when it died, so that taking over has to write
-    lane._tenure._lock.note(str(Note(rendering=an_event(2).id)))
-    for lock in (lane._tenure._locks[endpoint.name], lane._tenure._lock):  # as the kernel does it
+    queue._ownership._lock.note(str(Note(rendering=an_event(2).id)))
+    for lock in (queue._ownership._locks[endpoint.name], queue._ownership._lock):  # as the kernel does it
         lock.release()
-    second = new_lane(endpoint)
+    second = new_queue(endpoint)
     other = sqlite3.connect(outbox.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(OutboxBusyError):
         second.step()
     other.execute("ROLLBACK")
     other.close()
-    assert (second.step(), second.lines[0].health.condition) == (False, Condition.HELD)
+    assert (second.step(), second.states[0].health.condition) == (False, Condition.HELD)
 
 
 # --- pace
 
 
 @pytest.fixture
-def paced(outbox: Outbox, team: Team, clock: Clock) -> Iterator[Lane]:
-    """A lane to an endpoint that takes one message in ten seconds."""
-    lane = Lane([an_endpoint(url=team.url, timeout=PATIENCE, interval=10.0)], outbox, clock)
-    yield lane
-    lane.stop(soon())
+def paced(outbox: Outbox, team: Team, clock: Clock) -> Iterator[SendQueue]:
+    """A queue to an endpoint that takes one message in ten seconds."""
+    queue = SendQueue([an_endpoint(url=team.url, timeout=PATIENCE, interval=10.0)], outbox, clock)
+    yield queue
+    queue.stop(soon())
 
 
-def test_a_pace_is_kept(outbox: Outbox, paced: Lane, clock: Clock) -> None:
-    put(outbox, paced.lines[0].endpoint, events=3)
+def test_a_pace_is_kept(outbox: Outbox, paced: SendQueue, clock: Clock) -> None:
+    put(outbox, paced.states[0].endpoint, events=3)
     went = []
     for _ in range(25):
         went.append(paced.step())
@@ -799,36 +805,38 @@ def test_a_pace_is_kept(outbox: Outbox, paced: Lane, clock: Clock) -> None:
     assert [second for second, one in enumerate(went) if one] == [0, 10, 20]
 
 
-def test_the_pace_is_that_of_the_url(outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]) -> None:
+def test_the_pace_is_that_of_the_url(
+    outbox: Outbox, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
+) -> None:
     slow, quick = (an_endpoint(name, url=team.url, interval=interval) for name, interval in (("a", 10.0), ("b", 0.0)))
-    lane = new_lane(slow, quick)
+    queue = new_queue(slow, quick)
     put(outbox, slow, quick)
-    assert (lane.step(), lane.step()) == (True, False)
+    assert (queue.step(), queue.step()) == (True, False)
 
 
 def test_the_pace_goes_on_in_the_process_that_takes_over(
-    outbox: Outbox, paced: Lane, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, paced: SendQueue, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
-    endpoint = paced.lines[0].endpoint
+    endpoint = paced.states[0].endpoint
     put(outbox, endpoint, events=2)
     paced.step()
     paced.stop(0.0)
     clock.now += 9
-    second = new_lane(endpoint)
+    second = new_queue(endpoint)
     assert second.step() is False
     clock.now += 1
     assert second.step() is True
 
 
-def test_a_clock_that_was_set_back_does_not_stop_what_is_paced(outbox: Outbox, paced: Lane, clock: Clock) -> None:
-    put(outbox, paced.lines[0].endpoint, events=2)
+def test_a_clock_that_was_set_back_does_not_stop_what_is_paced(outbox: Outbox, paced: SendQueue, clock: Clock) -> None:
+    put(outbox, paced.states[0].endpoint, events=2)
     paced.step()
     clock.now -= 3600
     assert paced.step()
 
 
-def test_what_only_the_pace_holds_back_can_be_waited_for(outbox: Outbox, paced: Lane) -> None:
-    put(outbox, paced.lines[0].endpoint, events=2)
+def test_what_only_the_pace_holds_back_can_be_waited_for(outbox: Outbox, paced: SendQueue) -> None:
+    put(outbox, paced.states[0].endpoint, events=2)
     paced.step()
     assert paced.next_at(healthy_only=True) == 0.0
 
@@ -836,65 +844,67 @@ def test_what_only_the_pace_holds_back_can_be_waited_for(outbox: Outbox, paced: 
 # --- what an operator says
 
 
-def test_a_paused_endpoint_is_sent_nothing(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_paused_endpoint_is_sent_nothing(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock) -> None:
     put(outbox, endpoint)
     outbox.pause("team", NOW + 7200)
     clock.now += 7199
-    assert lane.step() is False
+    assert queue.step() is False
 
 
-def test_a_pause_ends_by_itself(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_pause_ends_by_itself(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock) -> None:
     put(outbox, endpoint)
     outbox.pause("team", NOW + 7200)
     clock.now += 7200
-    assert lane.step() is True
+    assert queue.step() is True
 
 
 def test_a_pause_reaches_a_process_that_is_sending(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=2)
-    lane.step()
+    queue.step()
     Outbox(outbox.path).pause("team", float("inf"))
     clock.now += 1
-    assert lane.step() is False
+    assert queue.step() is False
 
 
-def test_a_pause_ends_when_the_operator_says_so(outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_pause_ends_when_the_operator_says_so(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
+) -> None:
     put(outbox, endpoint)
     outbox.pause("team", float("inf"))
-    lane.step()
+    queue.step()
     outbox.resume("team", clock.now)
     clock.now += 1
-    assert lane.step() is True
+    assert queue.step() is True
 
 
 @pytest.mark.parametrize("status", [410, 401])
 def test_an_endpoint_that_is_gone_or_held_is_used_again_when_the_operator_says_so(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, status: int
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, status: int
 ) -> None:
     put(outbox, endpoint)
-    hold(lane, team, clock, status) if status == 401 else fail(lane, team, status)
+    hold(queue, team, clock, status) if status == 401 else fail(queue, team, status)
     team.answer = 200
     Outbox(outbox.path).resume("team", clock.now)
     clock.now += 1
-    assert (lane.step(), outbox.tallies()["delivered"]) == (True, 1)
+    assert (queue.step(), outbox.tallies()["delivered"]) == (True, 1)
 
 
 def test_what_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    fail(lane, team, 503)
+    fail(queue, team, 503)
     clock.now += 1
     outbox.resume("team", clock.now)
-    assert lane.step()
+    assert queue.step()
 
 
-def test_nobody_waits_for_a_paused_endpoint(outbox: Outbox, lane: Lane, endpoint: Endpoint) -> None:
+def test_nobody_waits_for_a_paused_endpoint(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint)
     outbox.pause("team", NOW + 7200)
-    assert (lane.next_at(healthy_only=True), lane.next_at(healthy_only=False)) == (NEVER, NOW + 7200)
+    assert (queue.next_at(healthy_only=True), queue.next_at(healthy_only=False)) == (NEVER, NOW + 7200)
 
 
 # --- a clock that is set
@@ -906,22 +916,22 @@ HOUR = 3600.0
 @pytest.mark.parametrize(("ahead", "goes"), [(2 * 24 * HOUR, True), (HOUR, False)])
 def test_what_waits_longer_than_any_wait_is_due_now(
     outbox: Outbox,
-    lane: Lane,
+    queue: SendQueue,
     endpoint: Endpoint,
     team: Team,
     clock: Clock,
-    new_lane: Callable[..., Lane],
+    new_queue: Callable[..., SendQueue],
     ahead: float,
     goes: bool,
     is_taken_over: bool,
 ) -> None:
     put(outbox, endpoint)
-    fail(lane, team, 503)
+    fail(queue, team, 503)
     if is_taken_over:
-        lane.stop(soon())
-        lane = new_lane(endpoint)
+        queue.stop(soon())
+        queue = new_queue(endpoint)
     clock.now -= ahead
-    assert lane.step() is goes
+    assert queue.step() is goes
     assert len(team.got) == 1 + goes
 
 
@@ -929,26 +939,26 @@ def test_who_sends_looks_for_due_times_of_another_clock_once_a_minute(
     outbox: Outbox, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     steady = Clock(1000.0)
-    lane = Lane([endpoint], outbox, clock, steady)
+    queue = SendQueue([endpoint], outbox, clock, steady)
     put(outbox, endpoint)
-    fail(lane, team, 503)
+    fail(queue, team, 503)
     clock.now -= 2 * 24 * HOUR
     went = []
     for _ in range(2):
         steady.now += PULL_SECONDS - 1
         clock.now += PULL_SECONDS - 1
-        went.append(lane.step())
-    lane.stop(soon())
+        went.append(queue.step())
+    queue.stop(soon())
     assert went == [False, True]
 
 
 def test_a_machine_that_slept_tries_what_became_due(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    fail(lane, team, 503)
+    fail(queue, team, 503)
     clock.now += 8 * HOUR
-    assert lane.step() is True
+    assert queue.step() is True
 
 
 # --- alerts
@@ -973,11 +983,11 @@ def alerts(outbox: Outbox) -> list[tuple[str, str, str]]:
 
 
 class Watched:
-    """A lane of a process that alerts `ops`, among others that it does not."""
+    """A queue of a process that alerts `ops`, among others that it does not."""
 
     def __init__(self, outbox: Outbox, clock: Clock, endpoint: Endpoint, *others: Endpoint) -> None:
         self._dispatcher = Dispatcher([endpoint, *others], outbox.path, clock)
-        self.lane = next(lane for lane in self._dispatcher.lanes if lane.lines[0].endpoint == endpoint)
+        self.queue = next(queue for queue in self._dispatcher.queues if queue.states[0].endpoint == endpoint)
         self._clock = clock
 
     def look(self, seconds: float = GATHER_SECONDS) -> None:
@@ -1013,11 +1023,11 @@ def test_an_endpoint_that_fails_is_alerted_once(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(watched.lane, team, 503, FAILURES_MAX)
+    fail(watched.queue, team, 503, FAILURES_MAX)
     for _ in range(3):
         watched.look()
         clock.now += 900
-        fail(watched.lane, team, 503)
+        fail(watched.queue, team, 503)
     assert alerts(outbox) == [("ops", "endpoint_failing", "team")]
 
 
@@ -1025,10 +1035,10 @@ def test_a_recovery_is_alerted_once_it_has_lasted(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(watched.lane, team, 503, FAILURES_MAX)
+    fail(watched.queue, team, 503, FAILURES_MAX)
     watched.look()
     clock.now += 900
-    fail(watched.lane, team, 200)
+    fail(watched.queue, team, 200)
     watched.look(LASTING_SECONDS - 10)
     assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
     watched.look(20)
@@ -1041,10 +1051,10 @@ def test_an_endpoint_that_flaps_is_not_alerted_for_each_flap(
 ) -> None:
     put(outbox, endpoint, events=500)
     for _ in range(20):
-        fail(watched.lane, team, 503, FAILURES_MAX)
+        fail(watched.queue, team, 503, FAILURES_MAX)
         watched.look()
         clock.now += 40
-        fail(watched.lane, team, 200)
+        fail(watched.queue, team, 200)
         watched.look()
     assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
 
@@ -1053,10 +1063,10 @@ def test_an_endpoint_that_is_held_for_a_moment_is_not_alerted(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    hold(watched.lane, team, clock)
+    hold(watched.queue, team, clock)
     watched.look()
     clock.now += REFUSAL_PROBE_SECONDS[0]
-    fail(watched.lane, team, 200)
+    fail(watched.queue, team, 200)
     watched.look()
     assert alerts(outbox) == []
 
@@ -1065,9 +1075,9 @@ def test_an_endpoint_that_refuses_its_probe_too_is_alerted(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    hold(watched.lane, team, clock)
+    hold(watched.queue, team, clock)
     clock.now += REFUSAL_LASTING_SECONDS
-    fail(watched.lane, team, 401)
+    fail(watched.queue, team, 401)
     watched.look()
     assert alerts(outbox) == [("ops", "endpoint_held", "team")]
 
@@ -1076,14 +1086,14 @@ def test_a_process_that_ends_alerts_what_it_has_seen(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    hold(watched.lane, team, clock)
+    hold(watched.queue, team, clock)
     watched.stop()
     assert alerts(outbox) == [("ops", "endpoint_held", "team")]
 
 
 def test_an_endpoint_that_is_gone_is_alerted(outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team) -> None:
     put(outbox, endpoint)
-    fail(watched.lane, team, 410)
+    fail(watched.queue, team, 410)
     watched.look()
     assert alerts(outbox) == [("ops", "endpoint_disabled", "team")]
 
@@ -1092,10 +1102,10 @@ def test_an_endpoint_that_first_fails_and_then_is_held_is_alerted_once(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(watched.lane, team, 503, FAILURES_MAX)
+    fail(watched.queue, team, 503, FAILURES_MAX)
     watched.look()
     clock.now += 900
-    fail(watched.lane, team, 401)
+    fail(watched.queue, team, 401)
     watched.look()
     assert len(alerts(outbox)) == 1
 
@@ -1106,7 +1116,7 @@ def test_a_fallback_is_alerted_whatever_it_wants(
     endpoint = an_endpoint(url=team.url, timeout=PATIENCE, fallback="chat")
     one = watch(endpoint)
     put(outbox, endpoint)
-    hold(one.lane, team, clock)
+    hold(one.queue, team, clock)
     one.stop()
     assert sorted(alerts(outbox)) == [("chat", "endpoint_held", "team"), ("ops", "endpoint_held", "team")]
 
@@ -1115,11 +1125,11 @@ def test_the_recovery_is_alerted_also_by_another_process_with_better_settings(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock, watch: Callable[..., Watched]
 ) -> None:
     put(outbox, endpoint)
-    hold(watched.lane, team, clock)
+    hold(watched.queue, team, clock)
     watched.stop()
     better = watch(replace(endpoint, api_key=Secret("the right one")))
     clock.now += 600
-    fail(better.lane, team, 200)
+    fail(better.queue, team, 200)
     better.look(LASTING_SECONDS + 1)
     better.look()
     assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_held", "endpoint_healthy"]
@@ -1129,10 +1139,10 @@ def test_a_failure_after_the_settings_changed_is_not_a_recovery(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock, watch: Callable[..., Watched]
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(watched.lane, team, 503, FAILURES_MAX)
+    fail(watched.queue, team, 503, FAILURES_MAX)
     watched.stop()
     changed = watch(replace(endpoint, api_key=Secret("another one")))
-    fail(changed.lane, team, 503)
+    fail(changed.queue, team, 503)
     changed.stop()
     assert [alert for _, alert, _ in alerts(outbox)] == ["endpoint_failing"]
 
@@ -1144,18 +1154,18 @@ def test_resume_neither_repeats_an_alert_nor_swallows_the_recovery(
     outbox: Outbox, watched: Watched, endpoint: Endpoint, team: Team, clock: Clock, then: int, alerted: list[str]
 ) -> None:
     put(outbox, endpoint, events=10)
-    fail(watched.lane, team, 503, FAILURES_MAX)
+    fail(watched.queue, team, 503, FAILURES_MAX)
     watched.look()
     outbox.resume("team", clock.now)
     clock.now += 1
-    fail(watched.lane, team, then)
+    fail(watched.queue, team, then)
     watched.look(LASTING_SECONDS + 1)
     watched.look()
     assert [alert for _, alert, _ in alerts(outbox)] == alerted
 
 
 def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     def gone(received: Received) -> int:
         Outbox(outbox.path).resume("team", clock.now)
@@ -1163,12 +1173,12 @@ def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
 
     put(outbox, endpoint, events=3)
     team.answer = gone
-    lane.step()
+    queue.step()
     team.answer = 200
     clock.now += 1
-    while lane.step():
+    while queue.step():
         pass
-    lane.stop(soon())
+    queue.stop(soon())
     assert (outbox.tallies()["delivered"], outbox.health("team").healthy) == (3, True)
 
 
@@ -1182,7 +1192,7 @@ def test_trouble_that_an_alert_met_is_alerted_to_the_others(
     outbox.accept([(alert, [("team", "system_alert")])], NOW)
     team.answer = answer
     for _ in range(FAILURES_MAX + 1):
-        one.lane.step()
+        one.queue.step()
         clock.now += 900
     one.look()
     condition = {401: "held", 503: "failing"}[answer]
@@ -1197,8 +1207,8 @@ def test_endpoints_that_fail_together_are_one_alert(
     put(outbox, *endpoints, events=FAILURES_MAX)
     dispatcher = Dispatcher(endpoints, outbox.path, clock)
     team.answer = 503
-    for lane in dispatcher.lanes:
-        fail(lane, team, 503, FAILURES_MAX)
+    for queue in dispatcher.queues:
+        fail(queue, team, 503, FAILURES_MAX)
     dispatcher.tick()
     clock.now += GATHER_SECONDS
     dispatcher.tick()
@@ -1214,7 +1224,7 @@ def test_many_dead_letters_for_one_reason_are_one_alert(
     put(outbox, endpoint, events=20)
     team.answer = lambda received: 413 if received.message["metadata"]["sequence"] % 2 else 200
     for _ in range(3):
-        while watched.lane.step():
+        while watched.queue.step():
             pass
         watched.look(DEATHS_SECONDS)
         clock.now += 900
@@ -1222,13 +1232,13 @@ def test_many_dead_letters_for_one_reason_are_one_alert(
     assert sql(outbox, "SELECT json_extract(data, '$.number') FROM event WHERE type = 'system_alert'") == [(10,)]
 
 
-def test_alerts_about_health_arrive_in_order(outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team) -> None:
+def test_alerts_about_health_arrive_in_order(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team) -> None:
     """The second one waits while the first one waits for a retry."""
     for number, alert in ((1, "endpoint_failing"), (2, "endpoint_healthy")):
         event = an_event(number, type="system_alert", data={"alert": alert}, subject="health", scan=None)
         outbox.accept([(event, [("team", "system_alert")])], NOW)
-    fail(lane, team, 503)
-    assert lane.step() is False
+    fail(queue, team, 503)
+    assert queue.step() is False
 
 
 # --- an outage
@@ -1239,12 +1249,12 @@ def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
 ) -> None:
     endpoint = an_endpoint(url=team.url, timeout=PATIENCE, interval=1.0)
     dispatcher = Dispatcher([endpoint, *others], outbox.path, clock)
-    lane = next(lane for lane in dispatcher.lanes if lane.lines[0].endpoint == endpoint)
+    queue = next(queue for queue in dispatcher.queues if queue.states[0].endpoint == endpoint)
     put(outbox, endpoint, events=500)
     team.answer = 503
     tried: list[float] = []
     while clock.now < NOW + 6 * HOUR:
-        if lane.step():
+        if queue.step():
             tried.append(clock.now)
         dispatcher.tick()
         clock.now += 1
@@ -1256,7 +1266,7 @@ def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
     team.answer, team.got[:] = 200, []
     sent: list[float] = []
     while outbox.tallies()["waiting"] > 2:
-        if lane.step():
+        if queue.step():
             sent.append(clock.now)
         dispatcher.tick()
         clock.now += 1
@@ -1271,21 +1281,21 @@ def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
 
 
 def test_a_sender_whose_lock_was_removed_takes_it_again_before_the_next_claim(
-    lane: Lane, outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane], team: Team
+    queue: SendQueue, outbox: Outbox, endpoint: Endpoint, new_queue: Callable[..., SendQueue], team: Team
 ) -> None:
     put(outbox, endpoint, events=3)
-    assert lane.step()
+    assert queue.step()
     shutil.rmtree(outbox.path.with_suffix(LOCKS))
-    assert lane.step()
-    assert not new_lane(endpoint).step()
+    assert queue.step()
+    assert not new_queue(endpoint).step()
     assert len(team.got) == 2
 
 
 def test_a_sender_that_takes_its_removed_lock_again_blames_no_message_that_it_is_making(
-    lane: Lane, outbox: Outbox, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+    queue: SendQueue, outbox: Outbox, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(outbox, endpoint, events=2)
-    other = threading.Thread(target=lane.step)
+    other = threading.Thread(target=queue.step)
     made, taken = pipeline.render, []
 
     def remove_the_lock(batch: Batch, endpoint: Endpoint) -> Content:
@@ -1294,38 +1304,38 @@ def test_a_sender_that_takes_its_removed_lock_again_blames_no_message_that_it_is
             lock.unlink()
             other.start()
             deadline = soon()
-            while lane.lines[0].in_flight < 2 and time.monotonic() < deadline:
+            while queue.states[0].in_flight < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
             taken.append(lock.exists())
         return made(batch, endpoint)
 
     monkeypatch.setattr(pipeline, "render", remove_the_lock)
-    assert lane.step()
+    assert queue.step()
     other.join(PATIENCE)
     assert (taken, len(team.got)) == ([True], 2)
     assert sql(outbox, "SELECT DISTINCT crashes FROM delivery") == [(0,)]
 
 
 def test_a_sender_whose_lock_was_removed_and_taken_by_another_one_sends_no_more(
-    lane: Lane, outbox: Outbox, endpoint: Endpoint, new_lane: Callable[..., Lane], team: Team
+    queue: SendQueue, outbox: Outbox, endpoint: Endpoint, new_queue: Callable[..., SendQueue], team: Team
 ) -> None:
     put(outbox, endpoint, events=3)
-    assert lane.step()
+    assert queue.step()
     shutil.rmtree(outbox.path.with_suffix(LOCKS))
-    other = new_lane(endpoint)
+    other = new_queue(endpoint)
     assert other.step()
-    assert not lane.step()
+    assert not queue.step()
     assert other.step()
     assert len(team.ids) == len(set(team.ids)) == 3
 
 
 def test_two_names_of_one_outbox_have_one_sender(
-    lane: Lane, outbox: Outbox, endpoint: Endpoint, clock: Clock, tmp_path: Path, team: Team
+    queue: SendQueue, outbox: Outbox, endpoint: Endpoint, clock: Clock, tmp_path: Path, team: Team
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "webhooks.db").symlink_to(outbox.path)
     put(outbox, endpoint, events=2)
-    other = Lane([endpoint], Outbox(tmp_path / "other" / "webhooks.db"), clock)
-    assert lane.step()
+    other = SendQueue([endpoint], Outbox(tmp_path / "other" / "webhooks.db"), clock)
+    assert queue.step()
     assert not other.step()
     other.stop(soon())

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.delivery.queue import Lane
-from sfwebhooks.delivery.workers import Crew
+from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
@@ -37,13 +37,6 @@ class Greedy:
             raise MemoryError
         return generic.render(*args)
 
-    def render_batch(self, *args: Any) -> Any:
-        if self.full:
-            raise MemoryError
-        return generic.render_batch(*args)
-
-    read = staticmethod(generic.read)
-
 
 @pytest.fixture
 def greedy(monkeypatch: pytest.MonkeyPatch) -> Greedy:
@@ -53,38 +46,38 @@ def greedy(monkeypatch: pytest.MonkeyPatch) -> Greedy:
 
 
 def test_a_moment_without_memory_kills_no_delivery_and_fails_no_endpoint(
-    greedy: Greedy, outbox: Outbox, team: Team, clock: Clock, new_lane: Callable[..., Lane]
+    greedy: Greedy, outbox: Outbox, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     endpoint = an_endpoint(url=team.url, timeout=PATIENCE, format="greedy")
     put(outbox, endpoint, events=20)
-    lane = new_lane(endpoint)
+    queue = new_queue(endpoint)
     for _ in range(100):
-        lane.step()
+        queue.step()
         clock.now += 1
     assert sql(outbox, "SELECT state, sum(attempts), sum(crashes), sum(refusals) FROM delivery") == [
         ("waiting", 0, 0, 0)
     ]
-    assert (lane.lines[0].health.healthy, lane.is_short) == (True, True)
+    assert (queue.states[0].health.healthy, queue.is_short) == (True, True)
     greedy.full = False
     clock.now += SHORTAGE_SECONDS
-    while lane.step():
+    while queue.step():
         pass
-    assert (outbox.tallies()["delivered"], lane.is_short) == (20, False)
+    assert (outbox.tallies()["delivered"], queue.is_short) == (20, False)
 
 
 def test_openssl_without_memory_fails_no_endpoint(
-    outbox: Outbox, team: Team, lane: Lane, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, team: Team, queue: SendQueue, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(*args: Any) -> None:
         raise ssl.SSLError(1, "[CRYPTO] malloc failure (_ssl.c:3098)")
 
-    put(outbox, lane.lines[0].endpoint)
+    put(outbox, queue.states[0].endpoint)
     with monkeypatch.context() as patch:
         patch.setattr("ssl.SSLContext", none)
-        assert lane.step()
-    assert (lane.lines[0].health.healthy, lane.is_short) == (True, True)
+        assert queue.step()
+    assert (queue.states[0].health.healthy, queue.is_short) == (True, True)
     clock.now += SHORTAGE_SECONDS
-    assert lane.step()
+    assert queue.step()
     assert len(team.got) == 1
 
 
@@ -101,24 +94,24 @@ def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
         rests.append(None)
         raise MemoryError
 
-    crew = Crew("crew", 1, step, rest_seconds)
-    crew.wake()
+    workers = Workers("workers", 1, step, rest_seconds, threading.Condition())
+    workers.wake()
     assert goes_on.wait(PATIENCE)
-    assert crew.stop(soon())
+    assert workers.stop(soon())
 
 
 def test_what_has_no_memory_for_a_thread_starts_it_later(
-    outbox: Outbox, team: Team, lane: Lane, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, team: Team, queue: SendQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("can't allocate lock")
 
-    put(outbox, lane.lines[0].endpoint)
+    put(outbox, queue.states[0].endpoint)
     with monkeypatch.context() as patch:
         patch.setattr("threading.Thread", none)
-        lane.wake()
+        queue.wake()
     assert team.got == []
-    lane.wake()
+    queue.wake()
     team.wait_for(1)
 
 

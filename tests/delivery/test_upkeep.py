@@ -13,7 +13,7 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.delivery.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
@@ -164,10 +164,10 @@ def later(one: Upkeep) -> None:
 
 
 def test_what_was_delivered_is_kept_for_a_while(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], lane: Lane, endpoint: Endpoint
+    outbox: Outbox, upkeep: Callable[..., Upkeep], queue: SendQueue, endpoint: Endpoint
 ) -> None:
     put(outbox, endpoint)
-    lane.step()
+    queue.step()
     one = upkeep(endpoint, keep_delivered=DAY)
     one.look(NOW + DAY - 10)
     assert outbox.tallies()["delivered"] == 1

@@ -25,7 +25,7 @@ LIMIT = 20_000
 EXPRESS = 102_400
 WAYS: dict[str, dict[str, Any]] = {
     **{name: {"format": name} for name in BATCHES},
-    "security-audit": {"naming": "security-audit"},
+    "security-audit": {"format": "security-audit"},
 }
 each_way = pytest.mark.parametrize("way", WAYS)
 PAIR = "\N{PILE OF POO}"

@@ -13,7 +13,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats.content import Content
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.signing import Request, sign
-from tests.builders import NOW, a_delivery, an_endpoint
+from tests.builders import NOW, a_batch, an_endpoint
 from tests.conftest import PATIENCE
 from tests.hostile import OK, Hostile, answering
 
@@ -62,7 +62,7 @@ def settings(wire: Hostile, folder: Path, key: str, value: str) -> Settings:
 def lines_sent(endpoint: Endpoint, wire: Hostile) -> list[bytes]:
     """Send a signed message and return the lines of its head, as they came."""
     sender = Sender(endpoint)
-    assert sender.send(sign(Content(b"{}"), a_delivery(), endpoint, NOW)).status == 200
+    assert sender.send(sign(Content(b"{}"), a_batch(), endpoint, NOW)).status == 200
     sender.close()
     return wire.requests[-1].partition(b"\r\n\r\n")[0].split(b"\r\n")
 

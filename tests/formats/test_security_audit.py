@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.events import Delivery, WebhookEvent
-from sfwebhooks.formats import generic
+from sfwebhooks.formats import generic, security_audit
 from sfwebhooks.formats.security_audit import DESCRIPTION_MAX
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
@@ -22,7 +22,7 @@ CVE = "CVE-2026-0001\n<SFURL>https://nvd.example/CVE-2026-0001</SFURL>\nScore: {
 def told(delivery: Delivery, **endpoint: Any) -> dict[str, Any]:
     """Return the message of a delivery."""
     message: dict[str, Any] = json.loads(
-        generic.render(delivery, an_endpoint(naming="security-audit", **endpoint)).body
+        security_audit.render(delivery, an_endpoint(format="security-audit", **endpoint)).body
     )
     return message
 

@@ -100,7 +100,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
     [
         *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
         *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
-        *("outbox", "queues", "database", "rows", "dispatcher", "lane", "crew", "ledger", "sender"),
+        *("outbox", "queues", "database", "rows", "dispatcher", "queue", "crew", "ledger", "sender"),
     ],
 )
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:

@@ -20,7 +20,7 @@ from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats import READERS
 from sfwebhooks.network.connection import IDLE_SECONDS, LIFE_SECONDS
 from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
@@ -257,7 +257,8 @@ def request_for(endpoint: Endpoint, body: bytes = BODY) -> Request:
 
 
 def verdict(endpoint: Endpoint, got: Reply) -> Verdict:
-    return FORMATS[endpoint.format].read(got) or judge(got, NOW)
+    reader = READERS.get(endpoint.format)
+    return (reader and reader.read(got)) or judge(got, NOW)
 
 
 # --- each by itself

@@ -12,6 +12,7 @@ from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.masking import Mask
 from sfwebhooks.network.proxy import Proxy, proxy_url
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import excerpt
@@ -648,4 +649,4 @@ def test_no_failure_of_a_proxy_shows_a_secret(
 
 def test_a_reply_that_echoes_the_proxys_password_is_masked() -> None:
     endpoint = an_endpoint(proxy=Secret("http://user:p%40ss@proxy.example"))
-    assert excerpt(Reply(status=500, body=b"your password is p@ss"), endpoint) == "your password is ***"
+    assert excerpt(Reply(status=500, body=b"your password is p@ss"), Mask.of(endpoint)) == "your password is ***"

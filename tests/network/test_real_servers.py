@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import Condition
@@ -161,24 +161,24 @@ def postgres() -> Iterator[Postgres]:
     shutil.rmtree(folder)
 
 
-Go = Callable[..., Lane]
+Go = Callable[..., SendQueue]
 
 
 @pytest.fixture
-def go(outbox: Outbox, clock: Clock, new_lane: Callable[..., Lane]) -> Go:
+def go(outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]) -> Go:
     """Let events with these data be accepted and sent for a while: `go(endpoint, data, seconds)`."""
 
-    def send(endpoint: Endpoint, data: list[str], seconds: int) -> Lane:
+    def send(endpoint: Endpoint, data: list[str], seconds: int) -> SendQueue:
         events = [
             an_event(number, data={"event_type": "RAW_RIR_DATA", "data": text}) for number, text in enumerate(data, 1)
         ]
         accept(events, [endpoint], outbox, clock.now)
-        lane = new_lane(endpoint)
+        queue = new_queue(endpoint)
         for _ in range(seconds):
-            while lane.step():
+            while queue.step():
                 pass
             clock.now += 1
-        return lane
+        return queue
 
     return send
 
@@ -207,9 +207,9 @@ def test_nginx_that_says_400_to_everything_holds_the_endpoint_and_kills_nothing(
 ) -> None:
     """Without a client certificate, and in plain HTTP at its port of TLS."""
     endpoint = an_endpoint(url=f"{scheme}://127.0.0.1:{nginx}/", ca_bundle=authority.cert, timeout=PATIENCE)
-    lane = go(endpoint, ["a", "b", "c", "d"], 60)
+    queue = go(endpoint, ["a", "b", "c", "d"], 60)
     assert (team.got, states(outbox)) == ([], {"waiting": 4})
-    assert (lane.lines[0].health.condition, lane.lines[0].health.reason) == (Condition.HELD, "http_400")
+    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.HELD, "http_400")
 
 
 @needs_nginx
@@ -227,11 +227,11 @@ def test_nginx_that_says_413_to_one_message_gets_all_others(
         batch_wait=0.0,
     )
     small = [f"small {number}" for number in range(19)]
-    lane = go(endpoint, [*small[:7], "x" * 5000, *small[7:]], 600)
+    queue = go(endpoint, [*small[:7], "x" * 5000, *small[7:]], 600)
     assert sorted(seen(team)) == sorted(small)
     assert states(outbox) == {"delivered": 19, "dead": 1}
     assert sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'") == [("refused: http_413",)]
-    assert lane.lines[0].health.healthy
+    assert queue.states[0].health.healthy
 
 
 # --- HAProxy
@@ -253,9 +253,9 @@ def test_haproxy_that_refuses_scripts_gets_all_others(
 @needs_haproxy
 def test_haproxy_without_a_receiver_makes_nothing_but_wait(haproxy: int, team: Team, outbox: Outbox, go: Go) -> None:
     team.receiver.stop()
-    lane = go(an_endpoint(url=f"http://127.0.0.1:{haproxy}/", timeout=PATIENCE), ["a", "b", "c", "d", "e", "f"], 60)
+    queue = go(an_endpoint(url=f"http://127.0.0.1:{haproxy}/", timeout=PATIENCE), ["a", "b", "c", "d", "e", "f"], 60)
     assert states(outbox) == {"waiting": 6}
-    assert (lane.lines[0].health.condition, lane.lines[0].health.reason) == (Condition.FAILING, "http_503")
+    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.FAILING, "http_503")
 
 
 # --- PostgreSQL

@@ -20,6 +20,7 @@ import responses
 from sfwebhooks.attempts import Failure, Reply
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.masking import Mask
 from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import excerpt
@@ -182,7 +183,7 @@ def test_a_redirect_says_to_which_place_it_points_and_no_more(
     server = serve(saying(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()))
     reply = send(server.url)
     shown = f"Location: {place}".replace("PORT", str(server.port)) if place else ""
-    assert (reply.status, reply.detail, excerpt(reply, an_endpoint())) == (302, shown, shown)
+    assert (reply.status, reply.detail, excerpt(reply, Mask.of(an_endpoint()))) == (302, shown, shown)
 
 
 @responses.activate

@@ -7,20 +7,20 @@ import threading
 import pytest
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
-from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Queue
+from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import Settlement, State
-from tests.builders import NOW, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import PATIENCE, Gate, Team, sql
 
 TEAM = an_endpoint("team", events=("all",))
 ONE, OTHER = a_scan("ONE"), a_scan("OTHER")
-ALONE = Queue("team")
+ALONE = Limits("team")
 DOTTED = {"scan_completed": "scan.completed"}
 
 
@@ -33,8 +33,8 @@ def end(outbox: Outbox, scan: Scan, name: str = "scan_completed", endpoint: str 
     assert outbox.end_scan(event, [(endpoint, name)], at)
 
 
-def claimed(outbox: Outbox, *busy: Batch, queue: Queue = ALONE, at: float = NOW) -> Batch | None:
-    return outbox.claim(queue, {delivery.id for batch in busy for delivery in batch.deliveries}, at)
+def claimed(outbox: Outbox, *busy: Batch, queue: Limits = ALONE, at: float = NOW) -> Batch | None:
+    return claim_one(outbox, queue, {delivery.id for batch in busy for delivery in batch.deliveries}, at)
 
 
 def certain(batch: Batch | None) -> Batch:
@@ -79,7 +79,7 @@ def test_what_another_endpoint_has_in_flight_holds_up_no_end(outbox: Outbox) -> 
     siem = an_endpoint("siem", events=("all",))
     find(outbox, ONE, 1, endpoint=siem)
     end(outbox, ONE)
-    busy = certain(claimed(outbox, queue=Queue("siem")))
+    busy = certain(claimed(outbox, queue=Limits("siem")))
     assert types(claimed(outbox, busy)) == ["scan_completed"]
 
 
@@ -121,7 +121,7 @@ def test_an_end_is_not_a_probe_while_others_of_its_scan_wait_that_were_probes(ou
 
 
 def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
-    queue = Queue("team", size=2)
+    queue = Limits("team", size=2)
     find(outbox, ONE, 1, 2, 3)
     end(outbox, ONE)
     first = certain(claimed(outbox, queue=queue))
@@ -134,7 +134,7 @@ def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
 
 @pytest.mark.parametrize("is_blamed", [False, True])
 def test_an_end_waits_for_a_batch_whose_process_ended(outbox: Outbox, is_blamed: bool) -> None:
-    queue = Queue("team", size=2)
+    queue = Limits("team", size=2)
     find(outbox, ONE, 1, 2)
     end(outbox, ONE)
     lost = certain(claimed(outbox, queue=queue))
@@ -158,16 +158,16 @@ def test_to_see_whether_an_end_has_to_wait_nothing_reads_the_backlog(outbox: Out
 
 
 def test_the_end_goes_as_soon_as_the_last_one_before_it_has_arrived(
-    outbox: Outbox, lane: Lane, endpoint: Endpoint, team: Team, gate: Gate
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate
 ) -> None:
     team.answer = gate
     find(outbox, ONE, 1, endpoint=endpoint)
     end(outbox, ONE, endpoint=endpoint.name)
-    slow = threading.Thread(target=lane.step)
+    slow = threading.Thread(target=queue.step)
     slow.start()
     team.wait_for(1)
-    assert lane.step() is False
+    assert queue.step() is False
     gate.open()
     slow.join(PATIENCE)
-    assert lane.step()
+    assert queue.step()
     assert [received.message["event_type"] for received in team.got] == ["high_risk_event", "scan_completed"]

@@ -17,7 +17,7 @@ from typing import Callable, TypeVar
 import pytest
 
 from sfwebhooks.errors import OutboxBusyError, OutboxError
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
@@ -25,7 +25,7 @@ from tests.conftest import Result, put
 
 T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
-QUEUE = Queue("team")
+QUEUE = Limits("team")
 RUBBISH = os.urandom(8192)
 
 

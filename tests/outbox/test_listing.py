@@ -12,7 +12,7 @@ import pytest
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import delivery_id
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Backlog, Record, Records
 from sfwebhooks.outbox.outbox import Outbox
@@ -20,7 +20,7 @@ from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import CHUNK, Selection
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_scan, an_event
+from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.filled import begin, put, put_event, send
 
 ALL = Selection()
@@ -333,7 +333,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
 def test_a_backlog_has_what_was_refused_its_age_and_what_is_due(outbox: Outbox, records: Records) -> None:
     assert records.backlog("team") == Backlog()
     put(outbox, 1, at=NOW)
-    batch = outbox.claim(Queue("team"), (), NOW)
+    batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
     refused = Settlement(State.WAITING, "refused: http_403", NOW + 60, False, refused=True, refused_in=1)
     outbox.settle([Result(batch, Attempt(NOW, 0.1, 403, "http_403", "no"), [refused])])

@@ -19,18 +19,18 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_scan, an_event
+from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 7200.0
-QUEUE = Queue("team")
+QUEUE = Limits("team")
 #: what an endpoint called "team" wants
 TEAM = (("team", "high_risk_event"),)
 
@@ -40,7 +40,7 @@ def put(outbox: Outbox, *events: WebhookEvent, wanted: Sequence[tuple[str, str]]
 
 
 def claim(outbox: Outbox, busy: Sequence[str] = (), now: float = NOW, endpoint: str = "team") -> Delivery:
-    batch = outbox.claim(Queue(endpoint), busy, now)
+    batch = claim_one(outbox, Limits(endpoint), busy, now)
     assert batch
     return batch.deliveries[0]
 
@@ -189,7 +189,7 @@ def test_what_cannot_be_written_is_counted_alone(outbox: Outbox, name: str, capl
     assert put(outbox, an_event(1), odd, an_event(3)) == 2
     assert numbers(outbox, "team", "5C4A0001") == [1, 2]
     assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
-    assert len(caplog.messages) == 1 and "cannot be written" in caplog.messages[0]
+    assert len(caplog.messages) == 1 and "cannot be stored" in caplog.messages[0]
 
 
 def test_many_with_the_same_problem_are_one_line_in_the_log(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
@@ -351,18 +351,18 @@ def test_tallies_can_be_of_one_scan(outbox: Outbox) -> None:
 
 
 def test_nothing_is_claimed_from_an_empty_outbox(outbox: Outbox) -> None:
-    assert outbox.claim(QUEUE, (), NOW) is None
+    assert claim_one(outbox, QUEUE, (), NOW) is None
 
 
 def test_another_endpoints_delivery_is_not_claimed(outbox: Outbox) -> None:
     put(outbox, an_event())
-    assert outbox.claim(Queue("siem"), (), NOW) is None
+    assert claim_one(outbox, Limits("siem"), (), NOW) is None
 
 
 def test_fresh_deliveries_come_in_the_order_of_acceptance(outbox: Outbox) -> None:
     put(outbox, *(an_event(number) for number in (3, 1, 2)))
     busy: list[str] = []
-    while batch := outbox.claim(QUEUE, busy, NOW):
+    while batch := claim_one(outbox, QUEUE, busy, NOW):
         busy.append(batch.id)
     assert busy == [delivery_id(an_event(number).id, "team") for number in (3, 1, 2)]
 
@@ -385,7 +385,7 @@ def test_the_late_delivery_that_is_due_longest_goes_first(outbox: Outbox) -> Non
 def test_a_delivery_is_not_claimed_before_it_is_due(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + 60)
-    assert outbox.claim(QUEUE, (), NOW + 59.9) is None
+    assert claim_one(outbox, QUEUE, (), NOW + 59.9) is None
 
 
 def test_a_delivery_is_claimed_when_it_is_due(outbox: Outbox) -> None:
@@ -405,7 +405,7 @@ def test_a_due_time_within_the_longest_wait_stays(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + LONGEST)
     outbox.pull("team", NOW, LONGEST)
-    assert outbox.claim(QUEUE, (), NOW) is None
+    assert claim_one(outbox, QUEUE, (), NOW) is None
 
 
 def test_an_attempt_that_does_not_count_leaves_the_delivery_fresh(outbox: Outbox) -> None:
@@ -417,7 +417,7 @@ def test_an_attempt_that_does_not_count_leaves_the_delivery_fresh(outbox: Outbox
 def test_a_delivery_in_flight_is_not_claimed_twice(outbox: Outbox) -> None:
     put(outbox, an_event())
     delivery = claim(outbox)
-    assert outbox.claim(QUEUE, [delivery.id], NOW) is None
+    assert claim_one(outbox, QUEUE, [delivery.id], NOW) is None
 
 
 def test_deliveries_made_due_are_claimed_at_once(outbox: Outbox) -> None:
@@ -444,8 +444,8 @@ def test_a_delivery_whose_process_ended_while_it_was_made_keeps_its_place(outbox
 def test_a_delivery_that_crashed_its_sender_twice_is_tried_again_after_a_while(outbox: Outbox) -> None:
     put(outbox, an_event())
     blame(outbox, claim(outbox), 2)
-    assert outbox.claim(QUEUE, (), NOW + CRASH_SECONDS - 1) is None
-    assert outbox.claim(QUEUE, (), NOW + CRASH_SECONDS)
+    assert claim_one(outbox, QUEUE, (), NOW + CRASH_SECONDS - 1) is None
+    assert claim_one(outbox, QUEUE, (), NOW + CRASH_SECONDS)
 
 
 def test_a_delivery_that_crashed_its_sender_three_times_is_dead(outbox: Outbox) -> None:
@@ -468,7 +468,7 @@ def test_the_delivery_behind_one_that_crashed_its_senders_is_claimed(outbox: Out
 def test_a_settled_delivery_is_not_claimed_again(outbox: Outbox, state: State) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), state)
-    assert outbox.claim(QUEUE, (), NOW + LONGEST) is None
+    assert claim_one(outbox, QUEUE, (), NOW + LONGEST) is None
 
 
 def test_a_settled_delivery_keeps_its_reason_and_time(outbox: Outbox) -> None:
@@ -678,12 +678,12 @@ def test_what_was_renumbered_while_it_was_sent_is_sent_with_its_new_number_too(o
     assert (again.id, again.sequence) == (sent.id, sent.sequence)
     assert again.series != sent.series
     settle(outbox, again, State.DELIVERED)
-    assert outbox.claim(QUEUE, (), NOW + 1e6) is None
+    assert claim_one(outbox, QUEUE, (), NOW + 1e6) is None
 
 
 def test_what_was_sent_from_a_file_that_is_gone_settles_nothing_in_the_next_one(outbox: Outbox) -> None:
     put(outbox, an_event(1))
-    sent = outbox.claim(Queue("team"), (), NOW)
+    sent = claim_one(outbox, Limits("team"), (), NOW)
     assert sent
     for suffix in ("", "-wal", "-shm"):
         outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
@@ -704,7 +704,7 @@ def test_what_was_delivered_stays_so_whatever_another_sender_says(outbox: Outbox
 
 def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_place(outbox: Outbox) -> None:
     put(outbox, an_event(1))
-    sent = outbox.claim(Queue("team"), (), NOW)
+    sent = claim_one(outbox, Limits("team"), (), NOW)
     assert sent
     sql(outbox, "DELETE FROM delivery")
     put(outbox, an_event(2, scan=a_scan("ANOTHER")))  # with the same number, and the first of its scan too

@@ -14,12 +14,12 @@ import pytest
 
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, lifecycle_id
 from sfwebhooks.formats import render
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.filled import put, send
 
 ENDPOINTS = ("team", "siem_of_the_other_department")
@@ -47,7 +47,7 @@ def end(outbox: Outbox, found: int = 0, *endpoints: str) -> None:
 def last(outbox: Outbox, endpoint: str = "team") -> Delivery:
     """Return the delivery of the end."""
     busy: list[str] = []
-    while batch := outbox.claim(Queue(endpoint), busy, NOW + 1e6):
+    while batch := claim_one(outbox, Limits(endpoint), busy, NOW + 1e6):
         if batch.name == "scan_completed":
             return batch.deliveries[0]
         busy.append(batch.id)

@@ -11,14 +11,14 @@ import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import delivery_id
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import BUSY_SECONDS
 from sfwebhooks.outbox.listing import Record, Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import DeadReason, Settlement, State
-from tests.builders import NOW, a_scan, an_event
+from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
 from tests.filled import begin, end, put, put_event, send
 
@@ -73,7 +73,7 @@ def test_what_was_in_flight_when_it_was_ended_is_ended_unless_it_was_delivered(
     outbox: Outbox, records: Records, state: State, reason: str, after: tuple[State, str]
 ) -> None:
     put(outbox, 1)
-    batch = outbox.claim(Queue("team"), (), NOW)
+    batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
     records.end(ALL, NOW)
     attempt = Attempt(NOW, 0.1, 503, reason, "")
@@ -107,9 +107,9 @@ def test_a_paced_replay_is_never_early(outbox: Outbox, records: Records, interva
     for _ in range(3):
         send(outbox)
     records.replay(ALL, NOW + 100, interval)
-    queue, busy, due = Queue("team"), [an_id(1)], NOW + 100 + interval
-    assert outbox.claim(queue, busy, due - 0.5) is None
-    assert outbox.claim(queue, busy, due)
+    queue, busy, due = Limits("team"), [an_id(1)], NOW + 100 + interval
+    assert claim_one(outbox, queue, busy, due - 0.5) is None
+    assert claim_one(outbox, queue, busy, due)
 
 
 def test_a_paced_replay_is_not_too_old_before_its_time(outbox: Outbox, records: Records) -> None:
@@ -125,13 +125,13 @@ def test_a_replayed_delivery_goes_out_under_its_id_and_is_marked(outbox: Outbox,
     put(outbox, 1)
     send(outbox)
     records.replay(ALL, NOW + 100)
-    batch = outbox.claim(Queue("team"), (), NOW + 100)
+    batch = claim_one(outbox, Limits("team"), (), NOW + 100)
     assert batch and (batch.id, batch.replayed) == (an_id(1), True)
 
 
 def test_a_replay_forgets_batch_and_crashes(outbox: Outbox, records: Records) -> None:
     put(outbox, 1)
-    outbox.claim(Queue("team", size=10), (), NOW + 60)
+    claim_one(outbox, Limits("team", size=10), (), NOW + 60)
     outbox.blame(an_id(1), NOW)
     send(outbox, State.DEAD, at=NOW + 60)
     sql(outbox, "UPDATE delivery SET refusals = 3, refused_in = 1")

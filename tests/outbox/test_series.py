@@ -22,13 +22,13 @@ from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import lifecycle_id
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.series import Mark, Reached, boot_id
 from sfwebhooks.receive.completeness import Books
 from sfwebhooks.scan.recovery import tell_orphans
-from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event
+from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event, claim_one
 from tests.conftest import Team, sql
 from tests.filled import put, send
 
@@ -268,8 +268,8 @@ def test_a_series_that_cannot_be_begun_yet_is_begun_later(opened: Callable[..., 
 def test_a_retry_has_the_series_that_it_had(opened: Callable[..., Outbox], path: Path) -> None:
     outbox = opened()
     put(outbox, 1)
-    first = outbox.claim(Queue("team"), (), NOW)
-    again = opened("another boot").claim(Queue("team"), (), NOW)
+    first = claim_one(outbox, Limits("team"), (), NOW)
+    again = claim_one(opened("another boot"), Limits("team"), (), NOW)
     assert first and again and first.deliveries == again.deliveries
 
 
@@ -299,7 +299,7 @@ def test_the_mark_is_raised_before_a_message_is_sent(opened: Callable[..., Outbo
     outbox = opened()
     put(outbox, 1, 2)
     assert mark.read() == Reached(series(outbox)[0], 0)
-    assert outbox.claim(Queue("team"), (), NOW)
+    assert claim_one(outbox, Limits("team"), (), NOW)
     assert mark.read() == Reached(series(outbox)[0], 2)
 
 
@@ -340,7 +340,7 @@ def test_messages_are_sent_where_no_mark_can_be_written(
     put(outbox, 1)
     path.with_suffix(".mark").unlink()
     path.with_suffix(".mark").mkdir()
-    assert outbox.claim(Queue("team"), (), NOW)
+    assert claim_one(outbox, Limits("team"), (), NOW)
     assert caplog.messages == [f"webhooks: the mark of outbox {path} cannot be written: Is a directory"]
 
 

@@ -18,7 +18,7 @@ from sfwebhooks.formats.content import Content
 from sfwebhooks.network.tls import context_for
 from sfwebhooks.receive.server import BODY_MAX, Checks, Received, Receiver, server_context
 from sfwebhooks.signing import Request, sign
-from tests.builders import a_delivery, an_endpoint
+from tests.builders import a_batch, a_delivery, an_endpoint
 from tests.conftest import PATIENCE, Team
 
 SECRET = "the secret of both"
@@ -28,7 +28,7 @@ BODY = b'{"event_type":"scan_started","data":{},"metadata":{"sequence":1}}'
 def signed(secret: str = SECRET, age: float = 0.0, api_key: str = "") -> Request:
     """Return a request that was signed so many seconds ago."""
     endpoint = an_endpoint(secrets=[secret] if secret else [], api_key=Secret(api_key) if api_key else None)
-    return sign(Content(BODY), a_delivery(), endpoint, time.time() - age)
+    return sign(Content(BODY), a_batch(), endpoint, time.time() - age)
 
 
 def post(team: Team, request: Request, tls: ssl.SSLContext | None = None) -> tuple[int, bytes]:

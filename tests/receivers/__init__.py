@@ -7,7 +7,7 @@ from sfwebhooks.severity import Severity
 from tests.receivers import security_audit, spiderfoot
 
 #: the word for it in `headers` -> what a guide says
-GUIDES = {"spiderfoot": spiderfoot.GUIDE, "security-audit": security_audit.GUIDE}
+GUIDES = {"generic": spiderfoot.GUIDE, "security-audit": security_audit.GUIDE}
 
 
 def names_of(entry: EventType) -> dict[Severity, dict[str, str]]:
@@ -17,7 +17,7 @@ def names_of(entry: EventType) -> dict[Severity, dict[str, str]]:
 
 def _names(entry: EventType, severity: Severity) -> dict[str, str]:
     dotted = f"finding.{severity.label}" if entry.name == "high_risk_event" else entry.alias
-    return {"spiderfoot": entry.name, "security-audit": dotted}
+    return {"generic": entry.name, "security-audit": dotted}
 
 
 #: of each type and severity

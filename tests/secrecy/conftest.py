@@ -11,7 +11,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.alert_timing import Alerting
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.outbox.outbox import Outbox
 from tests.conftest import Clock, put, soon, sql
 from tests.network.test_hostile_receiver import contexts
@@ -61,18 +61,18 @@ def witness(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Witne
 
 @pytest.fixture
 def send(outbox: Outbox, clock: Clock, witness: Witness) -> Callable[..., None]:
-    """Let the lane of the first endpoint make attempts, as in a scan, then ask all commands about it."""
+    """Let the queue of the first endpoint make attempts, as in a scan, then ask all commands about it."""
 
     def go(found: Settings, steps: int = 1, events: int = 1) -> None:
         endpoint = found.endpoints[0]
-        lane, alerting = Lane([endpoint], outbox, clock), Alerting(found.endpoints, outbox, clock)
+        queue, alerting = SendQueue([endpoint], outbox, clock), Alerting(found.endpoints, outbox, clock)
         put(outbox, endpoint, events=events)
         for _ in range(steps):
-            lane.step()
+            queue.step()
             clock.now += 3600
-            alerting.add_deaths(lane.deaths)
-            alerting.look(lane.lines, last=True)
-        lane.stop(soon())
+            alerting.add_deaths(queue.deaths)
+            alerting.look(queue.states, last=True)
+        queue.stop(soon())
         ask(witness, outbox)
 
     return go

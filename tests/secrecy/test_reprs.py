@@ -19,7 +19,7 @@ from sfwebhooks.cli.backfill import Work
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.teams import Teams
 from sfwebhooks.endpoints import Secret
@@ -31,12 +31,12 @@ from sfwebhooks.network.sender import Adapter, Sender
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import Line
 from sfwebhooks.receive.capture import from_file
 from sfwebhooks.receive.server import Checks, Received
 from sfwebhooks.scan.backfill import Past
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 from sfwebhooks.scan.run import ScanRun
+from sfwebhooks.sending import SendingState
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
 from tests.builders import NOW, a_delivery, a_scan
@@ -52,8 +52,8 @@ def request(found: Settings) -> Request:
     return sign(render(BATCH, found.endpoints[0]), BATCH, found.endpoints[0], NOW)
 
 
-def line(found: Settings) -> Line:
-    return Line(found.endpoints[0], Sender(found.endpoints[0]))
+def state(found: Settings) -> SendingState:
+    return SendingState(found.endpoints[0], Sender(found.endpoints[0]))
 
 
 def draft(found: Settings, folder: Path) -> Any:
@@ -82,9 +82,9 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
                                     for proxy in (None, Secret(proxy_at("http://127.0.0.1:1")))],
     "Adapter": lambda found, folder: Adapter(found.endpoints[0], NOW, lambda: NOW),
     "Sender": lambda found, folder: Sender(found.endpoints[0]),
-    "Line": lambda found, folder: line(found),
-    "Lane": lambda found, folder: Lane(found.endpoints[:1], Outbox(folder / FILE), lambda: NOW).lines,
-    "Dispatcher": lambda found, folder: Dispatcher(found.endpoints, folder / FILE).lanes,
+    "SendingState": lambda found, folder: state(found),
+    "SendQueue": lambda found, folder: SendQueue(found.endpoints[:1], Outbox(folder / FILE), lambda: NOW).states,
+    "Dispatcher": lambda found, folder: Dispatcher(found.endpoints, folder / FILE).queues,
     "Service": lambda found, folder: Service(lambda: found, folder / FILE),
     "Work": lambda found, folder: work(found, folder),
     "Upkeep": lambda found, folder: Upkeep(found, folder / FILE),
@@ -113,7 +113,7 @@ def test_each_dataclass_that_holds_secrets_is_looked_at() -> None:
     skipped = ("sfwebhooks.__main__", "sfwebhooks.demo", *needs_host)
     loaded = [importlib.import_module(name) for name in modules if not name.startswith(skipped)]
     classes = {one for module in loaded for one in vars(module).values() if isinstance(one, type)}
-    holding = re.compile(r"\b(Secret|Endpoint|Settings|Entry|Line|Request)\b|secrets|headers|api_key|password")
+    holding = re.compile(r"\b(Secret|Endpoint|Settings|Entry|SendingState|Request)\b|secrets|headers|api_key|password")
     fields = [
         (one.__name__, field) for one in classes if dataclasses.is_dataclass(one) for field in dataclasses.fields(one)
     ]

@@ -15,7 +15,7 @@ import pytest
 from sfwebhooks.attempts import Failure, Reply
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import Lane
+from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.health import FAILURES_MAX
 from sfwebhooks.outbox.outbox import Outbox
@@ -262,12 +262,12 @@ def test_a_failure_is_told_in_words_that_hold_all(
     plant: Callable[..., Settings], witness: Witness, outbox: Outbox, clock: Clock, failure: Failure
 ) -> None:
     found = plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1"))
-    lane = Lane(found.endpoints[:1], outbox, clock)
-    lane.lines[0].sender = Mouthpiece(Reply(failure=failure, detail=ALL))  # type: ignore[assignment]
+    queue = SendQueue(found.endpoints[:1], outbox, clock)
+    queue.states[0].sender = Mouthpiece(Reply(failure=failure, detail=ALL))  # type: ignore[assignment]
     put(outbox, found.endpoints[0])
     for _ in range(FAILURES_MAX + 1):
-        lane.step()
+        queue.step()
         clock.now += 3600
-    lane.stop(soon())
+    queue.stop(soon())
     witness.run("deliveries", "--json")
     assert witness.has_seen(failure.value)

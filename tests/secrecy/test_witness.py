@@ -18,12 +18,12 @@ import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.claim import Queue
+from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
-from tests.builders import NOW, an_event
+from tests.builders import NOW, an_event, claim_one
 from tests.secrecy.planted import API_KEY as SECRET
 from tests.secrecy.witness import Witness, watching
 
@@ -87,7 +87,7 @@ def fill_a_row(witness: Witness) -> None:
 def fill_an_excerpt(witness: Witness) -> None:
     outbox, attempt = Outbox(witness.folder / FILE), Attempt(NOW, 0.0, 200, "http_200", SECRET)
     outbox.accept([(an_event(), [("team", "x")])], NOW)
-    batch = outbox.claim(Queue("team"), (), NOW)
+    batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
     outbox.settle([Result(batch, attempt, [Settlement(State.DEAD, "x", NOW, True)])], {"team": Health()})
     outbox.close()

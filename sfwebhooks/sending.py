@@ -1,0 +1,122 @@
+"""The SendingState of an endpoint: what this process knows of it and of its deliveries. Verdicts and orders come in,
+whether and how to send next goes out.
+
+It has one owner, the sending queue of the endpoint's URL (`delivery/queue`), and one lock, shared by the endpoints of
+that URL and held only to change what is here: never while anything is sent, read or written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from sfwebhooks.attempts import Outcome, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.content import measure
+from sfwebhooks.health import Change, Condition, Health
+from sfwebhooks.masking import Mask
+from sfwebhooks.network.sender import Sender
+from sfwebhooks.outbox.claim import Limits
+from sfwebhooks.outbox.queue import Orders
+from sfwebhooks.retry import is_at_fault, is_split
+from sfwebhooks.system import Clock, uptime
+
+
+@dataclass
+class SendingState:
+    """An endpoint on the sending side."""
+
+    endpoint: Endpoint
+    sender: Sender
+    health: Health = field(default_factory=Health)
+    #: the health as written to the outbox
+    written: Health = field(default_factory=Health)
+    orders: Orders = field(default_factory=Orders)
+    #: whether this process holds the endpoint's lock, and may send
+    is_owned: bool = False
+    #: attempts in flight
+    in_flight: int = 0
+    #: whether this process has tried it
+    tried: bool = False
+    #: seconds by a clock that cannot be set
+    steady: Clock = uptime
+    #: halves of split requests, which are sent before anything else
+    pieces: list[Batch] = field(default_factory=list)
+    #: claimed and not yet sent, in order, and when they were claimed (epoch seconds)
+    ahead: deque[Batch] = field(default_factory=deque)
+    claimed_at: float = 0.0
+    #: logged reason of the last failed attempt; empty after a success
+    logged: str = ""
+    #: held while any of this changes
+    lock: AbstractContextManager[object] = field(default_factory=threading.RLock, repr=False)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How its deliveries are claimed."""
+        endpoint = self.endpoint
+        return Limits(
+            endpoint.name,
+            size=endpoint.batch_size,
+            wait=endpoint.batch_wait,
+            max_bytes=endpoint.batch_max_bytes,
+            measure=measure(endpoint),
+        )
+
+    @cached_property
+    def hurried_limits(self) -> Limits:
+        """The same without waiting for a batch to fill."""
+        return replace(self.limits, wait=0.0)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Masks its secrets in the words of its receiver."""
+        return Mask.of(self.endpoint)
+
+    @property
+    def longest_wait(self) -> float:
+        """Upper bound for the wait until a delivery's next attempt, in seconds."""
+        return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max)) * 2
+
+    def may_send(self, now: float) -> bool:
+        """Whether an attempt may begin at `now` (epoch seconds); a probe goes alone."""
+        at_once = self.endpoint.concurrency if self.health.healthy else 1
+        return self.in_flight < at_once and now >= self.orders.paused_until and self.health.may_send(now)
+
+    def learn(self, verdict: Verdict, now: float, batch: Batch) -> Change:
+        """Update the health by a verdict on a request; return the change."""
+        with self.lock:
+            before = self.health
+            failed = verdict.outcome is not Outcome.DELIVERED
+            silent = failed and (
+                is_split(batch, verdict, self.endpoint.retry_schedule, before.healthy)
+                or is_at_fault(batch, verdict, before.era)
+            )
+            self.health, self.tried = before.after(verdict, now, self.steady(), silent), True
+            return Change(before, self.health)
+
+    def look_at_outage(self) -> None:
+        """Count a disabled endpoint, which is never probed, as if its probes failed."""
+        with self.lock:
+            if self.health.condition is Condition.DISABLED:
+                self.health = self.health.dark_for_longer(self.steady())
+
+    def report(self, now: float) -> None:
+        """Record that an alert about the current health was committed."""
+        with self.lock:
+            self.health = self.health.reported(now)
+
+    def obey(self, orders: Orders) -> None:
+        """Follow the operator's orders for the endpoint."""
+        with self.lock:
+            if orders.resets != self.orders.resets:
+                self.health = self.health.reopened(self.health.fingerprint)
+            self.orders = orders
+
+    def open(self) -> None:
+        """Allow the next delivery, whatever the health says."""
+        with self.lock:
+            self.health = replace(self.health, open_at=0.0)
