@@ -32,6 +32,10 @@ class OutboxError(WebhooksError):
     new."""
 
 
+class FileReplacedError(OutboxError):
+    """The outbox file is another one than the caller wrote to before; nothing was written."""
+
+
 class OutboxBusyError(OutboxError):
     """The outbox is locked just now, or was set aside; the same call may succeed in a moment."""
 

@@ -51,7 +51,7 @@ class Scan:
     #: path of the host's database that has the scan
     database: str = ""
 
-    @property
+    @cached_property
     def about(self) -> dict[str, str]:
         """The first fields of the data of each of the scan's events."""
         return {"scan_id": self.id, "target": self.target, "target_type": self.target_type}
@@ -133,11 +133,6 @@ class Batch:
     def attempts(self) -> int:
         """Attempts that counted so far."""
         return max(delivery.attempts for delivery in self.deliveries)
-
-    @property
-    def live(self) -> bool:
-        """Whether all of them report something new; otherwise nobody needs to be paged."""
-        return not any(delivery.replayed or delivery.backfilled for delivery in self.deliveries)
 
     @property
     def halves(self) -> tuple[Batch, Batch]:

@@ -8,6 +8,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -18,6 +19,8 @@ from sfwebhooks.events import clean_text
 HOLE = uuid.uuid4().hex
 #: the beginning of an object that we wrote
 OURS = re.compile(r'\{(?:\}|"\w+":\S)')
+#: a number with a point or an exponent; the same within a text does no harm
+FRACTION = re.compile(r'(?:":|[\[,])-?[0-9]+[.e]')
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -53,28 +56,27 @@ def kept(data: Mapping[str, Any]) -> str:
     """Return the text of an event's data, with whole numbers without a point, and NaN and infinities as null."""
     if isinstance(data, Stored):
         return data.text
-    return written(_READER.decode(json.dumps(data)) if _has_fraction(data) else data)
+    try:
+        text = _WRITER.encode(data)
+    except ValueError:  # NaN, or an infinity
+        text = ""
+    if not text or FRACTION.search(text):
+        text = _WRITER.encode(_READER.decode(json.dumps(data)))
+    return clean_text(text)
 
 
-def _has_fraction(value: object) -> bool:
-    """Return whether a value contains a number with a point."""
-    if isinstance(value, dict):
-        return any(map(_has_fraction, value.values()))
-    return any(map(_has_fraction, value)) if isinstance(value, (list, tuple)) else isinstance(value, float)
-
-
+@dataclass(eq=False, repr=False)
 class Stored(Mapping[str, Any]):
     """An event's data from the outbox: a text, which is parsed when a key is accessed.
 
     Everything but the constructor raises ValueError if it is not JSON.
     """
 
-    def __init__(self, text: str) -> None:
-        self._raw = text
+    _raw: str
 
     @property
     def text(self) -> str:
-        """The text from `kept`; earlier versions wrote it differently."""
+        """The text from `kept`."""
         return self._raw if OURS.match(self._raw) else written(self._read)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from sfwebhooks.attempts import Attempt, Failure, Reply
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import READERS, render
 from sfwebhooks.health import Change
@@ -34,23 +34,25 @@ def accept(
     outbox: Outbox,
     now: float,
     backfilled: bool = False,
+    file: int = 0,
 ) -> int:
     """Commit the deliveries of some events; return how many are new.
 
     Args:
         backfilled: the events are of a past scan, and are marked as such.
+        file: generation of the outbox file to write to; 0: the current one.
 
     Raises:
         OutboxError: nothing was committed.
     """
     items = [(event, wanted_by(event, endpoints)) for event in events]
-    kept = [item for item in items if item[1]]
-    return outbox.accept(kept, now, backfilled) if kept else 0
+    items = [(event, wanted) for event, wanted in items if wanted]
+    return outbox.accept(items, now, backfilled, file) if items else 0
 
 
 def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tuple[str, str]]:
     """Return (endpoint, name under which it wants the event) for each endpoint that does."""
-    named = ((endpoint.name, endpoint.name_for(event)) for endpoint in endpoints)
+    named = ((one.name, subscribed_name(one.events, event.type, event.severity, event.special)) for one in endpoints)
     return [(endpoint, name) for endpoint, name in named if name]
 
 

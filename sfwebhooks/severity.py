@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Severity(IntEnum):
@@ -172,6 +173,7 @@ RISK_BOUNDS = ((90, Severity.CRITICAL), (70, Severity.HIGH), (40, Severity.MEDIU
 THREAT = re.compile(r"(MALICIOUS|DEFACED)_(?!AFFILIATE|CO_?HOST|SUBNET|ASN|EMAILADDR|PHONE_NUMBER|\w+COIN_|ETHEREUM_)")
 
 
+@lru_cache(maxsize=4096)
 def severity_of(host_type: str, risk: int = 0) -> Severity:
     """Return the severity of a finding.
 
@@ -185,12 +187,12 @@ def severity_of(host_type: str, risk: int = 0) -> Severity:
     return max(severity, _severity_of_risk(risk)) if risk else severity
 
 
+@lru_cache(maxsize=4096)
 def special_of(host_type: str) -> str | None:
     """Return vulnerability_found or malware_detected if the type is one of them, else None."""
-    try:
-        return _SPECIAL_OF_TYPE[host_type]
-    except KeyError:
-        return _special_by_pattern(host_type)
+    if host_type.startswith("VULNERABILITY"):
+        return "vulnerability_found"
+    return "malware_detected" if THREAT.match(host_type) else None
 
 
 def severity_of_correlation(rule_risk: str) -> Severity:
@@ -207,12 +209,3 @@ def _severity_by_pattern(host_type: str) -> Severity:
 
 def _severity_of_risk(risk: int) -> Severity:
     return next((severity for bound, severity in RISK_BOUNDS if risk >= bound), Severity.INFO)
-
-
-def _special_by_pattern(host_type: str) -> str | None:
-    if host_type.startswith("VULNERABILITY"):
-        return "vulnerability_found"
-    return "malware_detected" if THREAT.match(host_type) else None
-
-
-_SPECIAL_OF_TYPE = {host_type: _special_by_pattern(host_type) for host_type in SEVERITY_OF_TYPE}

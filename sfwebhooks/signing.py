@@ -17,7 +17,7 @@ from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT, event_name, naming_of
-from sfwebhooks.signing_keys import WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
+from sfwebhooks.signing_keys import WHPK, WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
 #: largest accepted deviation of a timestamp, in seconds (Standard Webhooks libraries: five minutes)
 TOLERANCE_SECONDS = 300
@@ -53,9 +53,9 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
     headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
-    if not batch.live:
-        headers[naming.replay] = "true"
-    shared = next((secret for secret in secrets if not is_asymmetric(secret)), "")
+    if any(delivery.replayed or delivery.backfilled for delivery in batch.deliveries):
+        headers[naming.replay] = "true"  # nobody needs to be paged for it
+    shared = next((secret for secret in secrets if not secret.startswith((WHSK, WHPK))), "")
     if shared:  # the first one signs the guide's, and each secret the standard's
         headers[naming.signature] = guide_signature(shared, content.body)
     if secrets:
@@ -76,7 +76,7 @@ def guide_fits(given: str, secret: str, body: bytes) -> bool:
 
 def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
     """Return v1,<base64 HMAC> or, of a whsk_ secret, v1a,<base64 ed25519 signature> (Standard Webhooks)."""
-    message = signed_message(message_id, timestamp, body)
+    message = f"{message_id}.{timestamp}.".encode() + body
     if secret.startswith(WHSK):
         return "v1a," + base64.b64encode(ed25519_signature(secret, message)).decode()
     return "v1," + base64.b64encode(hmac.digest(hmac_key(secret), message, "sha256")).decode()

@@ -11,6 +11,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from sfwebhooks.endpoints import Secret
+from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.signing import (
@@ -144,7 +145,7 @@ def test_each_message_says_what_it_is() -> None:
 
 def test_each_message_by_the_security_audit_guide_says_what_it_is() -> None:
     delivery = a_delivery(an_event(type="scan_completed"), replayed=True)
-    headers = sign(CONTENT, delivery, an_endpoint(secrets=["s"], format="security-audit"), NOW).headers
+    headers = sign(CONTENT, Batch((delivery,)), an_endpoint(secrets=["s"], format="security-audit"), NOW).headers
     assert {name: headers[name] for name in headers if name.lower().startswith(("x-", "webhook-"))} == {
         "X-Security-Event": "scan.completed",
         "X-Security-Delivery": delivery.id,

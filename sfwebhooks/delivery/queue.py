@@ -158,7 +158,8 @@ class SendQueue:
                     self._ownership.pace = pace.after(now) if pace.interval else pace
                     self.states.remove(state)  # the other endpoints of this URL come first next time
                     self.states.append(state)
-                self._workers.more()
+                if self._workers.began:
+                    self._workers.more()
                 return state, batch
         return None
 
@@ -177,10 +178,11 @@ class SendQueue:
             batch = self._outbox.pick(limits, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
             if batch:
                 return batch
+        if limits.size > 1:
+            return self._outbox.claim_batch(limits, self._busy, now)
         if not state.ahead or abs(now - state.claimed_at) > AHEAD_SECONDS:
-            with self._lock:
-                busy = [*self._busy]
-            state.ahead, state.claimed_at = deque(self._outbox.claim(limits, busy, now, ahead)), now
+            claimed = self._outbox.claim(limits.endpoint, self._busy, now, ahead)
+            state.ahead, state.claimed_at = deque(claimed), now
         return state.ahead.popleft() if state.ahead else None
 
     def _settle(self) -> None:
@@ -213,7 +215,7 @@ class SendQueue:
 
     def _flush(self) -> bool:
         """Write the kept results, not too often after trouble; return whether all were written."""
-        if not self._unsettled or (self._trouble and time.monotonic() - self._wrote_at < AGAIN_SECONDS):
+        if not self._unsettled or (self._trouble.text and time.monotonic() - self._wrote_at < AGAIN_SECONDS):
             return False
         self._settle()
         return not self._unsettled

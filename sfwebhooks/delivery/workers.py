@@ -41,6 +41,8 @@ class Workers:
         bell: threading.Condition,
     ) -> None:
         self.stopping = False
+        #: whether there are threads
+        self.began = False
         #: seconds of rest after a step for each second of processor time that it took
         self.rest_share = 0.0
         self._name = name
@@ -59,28 +61,17 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._trouble = Trouble()
 
-    @property
-    def began(self) -> bool:
-        """Whether there are threads."""
-        return bool(self._threads)
-
     def wake(self) -> None:
         """Look for work now; the first call starts the first thread. Cheap while all threads are working."""
         self._called = True
-        if self._resting == len(self._threads) or self._is_slow:
-            self._call_one()
+        self.more(needed=self._resting == len(self._threads))
 
-    def more(self) -> None:
-        """Let one more thread look for work if threads were started and steps take long enough for it to help."""
-        if self._threads and self._is_slow:
-            self._call_one()
-
-    @property
-    def _is_slow(self) -> bool:
-        oldest = min(list(self._began_at.values()), default=NEVER)
-        return self._took > SLOW_SECONDS or time.monotonic() - oldest > SLOW_SECONDS
-
-    def _call_one(self) -> None:
+    def more(self, needed: bool = False) -> None:
+        """Let one more thread look for work if that is needed, or steps take long enough for it to help."""
+        if not needed:
+            oldest = min(list(self._began_at.values()), default=NEVER)
+            if self._took <= SLOW_SECONDS and time.monotonic() - oldest <= SLOW_SECONDS:
+                return
         with self._bell:
             self._bell.notify()
             if not self._resting and len(self._threads) < self._size:
@@ -105,6 +96,7 @@ class Workers:
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)  # before it starts: it may call for more itself
             thread.start()
+            self.began = True
         except (RuntimeError, MemoryError):  # no more threads are available: the existing ones must do
             self._threads = before
 

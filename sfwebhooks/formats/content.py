@@ -51,11 +51,12 @@ def sized(message: dict[str, Any], endpoint: Endpoint) -> Content:
     """Return a message as JSON. The event's data go out as the outbox has them, unless the message, or a batch of it
     alone, would exceed the endpoint's `max_body`."""
     limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
-    data = kept(message["data"])
-    body = written_around({**message, "data": HOLE}, [data])
+    data = message["data"]
+    text = data.text if isinstance(data, Stored) else kept(data)
+    body = written_around({**message, "data": HOLE}, [text])
     if len(body) <= limit:
         return Content(body)
-    return Content(written(fitted({**message, "data": dict(Stored(data))}, "data", limit)).encode())
+    return Content(written(fitted({**message, "data": dict(Stored(text))}, "data", limit)).encode())
 
 
 def array(items: Iterable[bytes]) -> bytes:

@@ -39,6 +39,6 @@ def message(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "timestamp": time.partition(".")[0] + "Z",  # as in the guide
         "source": "spiderfoot",
         "version": scan.version if scan else "",
-        "data": event_data(event, endpoint),
+        "data": event_data(event, endpoint) if endpoint.ui_url else event.data,
         "metadata": metadata,
     }

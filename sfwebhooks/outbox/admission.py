@@ -26,6 +26,7 @@ MARKS = {
     Severity.HIGH: 1.0,
     Severity.CRITICAL: 1.0,
 }
+LEAST_MARK = min(MARKS.values())
 FINDINGS = frozenset(RISK_NAMES.values())
 
 

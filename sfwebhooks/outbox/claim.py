@@ -72,26 +72,6 @@ class Limits:
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
 
 
-def next_singles(
-    sql: sqlite3.Connection, endpoint: str, busy: Collection[str], now: float, most: int
-) -> list[Delivery]:
-    """Return the next deliveries, at most `most`, where each goes alone: fresh ones, else late ones that are due.
-
-    A scan's end is the first of them or not among them: the others may still be in flight when its turn comes.
-    """
-    passed = {*busy}
-    while True:
-        given = (endpoint, json.dumps([*passed]))
-        fresh = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most))
-        if not fresh or fresh[0].name not in ENDS or not _waits(sql, fresh[0].number, busy, now):
-            break
-        passed.add(fresh[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
-    if fresh:
-        return [*fresh[:1], *takewhile(lambda delivery: delivery.name not in ENDS, fresh[1:])]
-    late = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
-    return deliveries(sql, late, (*given, now, most))
-
-
 def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Delivery]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
@@ -100,7 +80,7 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], n
     given = (limits.endpoint, json.dumps([*busy]))
     free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
     fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, limits.size)).fetchall()
-    fresh = [row for row in fresh if row[5] not in ENDS or not _waits(sql, row[0], busy, now)]
+    fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
     if fresh and (len(fresh) == limits.size or not now - limits.wait < fresh[0][3] <= now):
         return _together(sql, fresh, limits)
     late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
@@ -148,7 +128,7 @@ def _from_the_ends(
     return [row for direction in directions for row in sql.execute(query.format(direction), given)]
 
 
-def _waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
+def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
     """Return whether the end of a scan, first among the fresh ones, has to wait for other deliveries of its scan.
 
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with

@@ -260,7 +260,14 @@ class Database:
 
     def _look_up(self) -> tuple[Identity | None, ...]:
         """Return the identities of the files that are now at the paths of the open ones."""
-        return tuple(map(identity, self._names))
+        found: list[Identity | None] = []
+        for name in self._names:
+            try:
+                status = os.stat(name)  # noqa: PTH116  # twice as fast, in each transaction
+                found.append((status.st_dev, status.st_ino))
+            except OSError:
+                found.append(None)
+        return tuple(found)
 
     def _open(self) -> sqlite3.Connection:
         with self._refusing():

@@ -15,11 +15,11 @@ from dataclasses import astuple, replace
 from functools import cached_property
 from typing import Any
 
-from sfwebhooks.errors import UnwritableError
+from sfwebhooks.errors import FileReplacedError, UnwritableError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
-from sfwebhooks.outbox.admission import FINDINGS, OUTBOX_FULL, UNWRITABLE, is_refused
+from sfwebhooks.outbox.admission import FINDINGS, LEAST_MARK, OUTBOX_FULL, UNWRITABLE, is_refused
 from sfwebhooks.outbox.queue import Accepted, Queues
 from sfwebhooks.outbox.receipts import SENT, STORED, receipt
 from sfwebhooks.outbox.retention import send_again
@@ -43,17 +43,22 @@ class Outbox(Queues):
         """The events that this process could not write."""
         return Unwritable()
 
-    def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False) -> int:
+    def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False, file: int = 0) -> int:
         """Commit the deliveries of some events, each event once; return the number of new deliveries.
 
         Events that a nearly full outbox refuses, and those that cannot be written, are counted. `backfilled` deliveries
         are marked as such when sent.
+
+        Raises:
+            FileReplacedError: the file is not that generation; 0: any.
         """
         new, problems = 0, []
         with self._writing() as sql:
+            if file not in (0, self._generation):
+                raise FileReplacedError(f"outbox {self.path} was replaced")
             fullness = self._fullness(sql)
             for event, wanted in items:
-                if is_refused(event, fullness):
+                if fullness >= LEAST_MARK and is_refused(event, fullness):
                     _withhold(sql, event, wanted, OUTBOX_FULL)
                     continue
                 try:

@@ -36,7 +36,7 @@ Identity = tuple[int, int]
 def identity(path: str | Path) -> Identity | None:
     """Return device and inode of the file at a path; None if there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116  # twice as fast, before each statement
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

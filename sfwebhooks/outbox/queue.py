@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, WebhookEvent
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.claim import Limits, Pick, next_batch, next_singles, picked
+from sfwebhooks.outbox.claim import ENDS, FREE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.due import Times
-from sfwebhooks.outbox.rows import FRESH, LATE, health_of, insert, save_health
+from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, health_of, insert, save_health
 from sfwebhooks.retry import DeadReason, Settlement, State
 
 #: a message whose building crashed its process this often is not built again
@@ -65,29 +67,41 @@ class Result:
 class Queues(Times):
     """The waiting deliveries, in one queue per endpoint, with the endpoints' health and orders."""
 
-    def claim(self, limits: Limits, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
-        """Return the next batch for an endpoint, or several of one delivery each: fresh ones before late ones that are
-        due.
+    def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
+        """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
 
-        The mark covers them. The members of a batch are recorded, in case it is never settled.
+        A scan's end is the first of them or not among them: the others may still be in flight when its turn comes.
 
         Args:
             busy: ids of deliveries in flight, not to be returned.
-            most: number of batches at most, where each has one delivery.
+            most: number of deliveries at most.
         """
+        passed = {*busy}
         with self._reading() as sql:
-            if limits.size > 1:
-                found, file = next_batch(sql, limits, busy, now), self._generation
-            else:
-                found, file = next_singles(sql, limits.endpoint, busy, now, most), self._generation
+            while True:
+                given = (endpoint, json.dumps([*passed]))
+                found = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most))
+                if not found or found[0].name not in ENDS or not waits(sql, found[0].number, busy, now):
+                    break
+                passed.add(found[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
             if not found:
-                return []
-            self._raise_mark(sql, max(delivery.number for delivery in found))
-        if limits.size == 1:
-            return [Batch((delivery,), file) for delivery in found]
-        batch = Batch(tuple(found), file)
-        self._freeze(batch, limits.endpoint)  # a single one too: it must not come again within a larger batch
-        return [batch]
+                late = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
+                found = deliveries(sql, late, (*given, now, most))
+            else:
+                found = [*found[:1], *takewhile(lambda delivery: delivery.name not in ENDS, found[1:])]
+            if found:
+                self._raise_mark(sql, max(delivery.number for delivery in found))
+            return [Batch((delivery,), self._generation) for delivery in found]
+
+    def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
+        """Return the next deliveries of an endpoint that accepts several in one request: fresh before late ones.
+
+        Its members are recorded, in case it is never settled.
+
+        Args:
+            busy: as for `claim`.
+        """
+        return self._batch(limits, partial(next_batch, limits=limits, busy=busy, now=now))
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -96,13 +110,16 @@ class Queues(Times):
             busy: as for `claim`.
             fresh: only a message that was never in a request.
         """
+        return self._batch(limits, partial(picked, endpoint=limits.endpoint, busy=busy, pick=pick, fresh=fresh))
+
+    def _batch(self, limits: Limits, find: Callable[[sqlite3.Connection], Sequence[Delivery]]) -> Batch | None:
         with self._reading() as sql:
-            members = tuple(picked(sql, limits.endpoint, busy, pick, fresh))
+            members = tuple(find(sql))
             if not members:
                 return None
             self._raise_mark(sql, max(delivery.number for delivery in members))
             batch = Batch(members, self._generation)
-        if limits.size > 1:
+        if limits.size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, limits.endpoint)
         return batch
 

@@ -20,28 +20,29 @@ class Pending:
     def __init__(self) -> None:
         #: events for which there was no room
         self.missed = 0
-        self._events: deque[WebhookEvent] = deque()
+        #: oldest first
+        self.events: deque[WebhookEvent] = deque()
         self._size = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self.events)
 
     def add(self, event: WebhookEvent) -> None:
         """Keep an event, or count it if there is no room."""
-        if len(self._events) >= EVENTS_MAX or self._size >= SIZE_MAX:
+        if len(self.events) >= EVENTS_MAX or self._size >= SIZE_MAX:
             self.missed += 1
         else:
-            self._events.append(event)
+            self.events.append(event)
             self._size += event_size(event)
 
     def first(self, count: int) -> list[WebhookEvent]:
         """Return the oldest events, at most `count`."""
-        return list(islice(self._events, count))
+        return list(islice(self.events, count))
 
     def drop(self, count: int) -> None:
         """Forget the oldest events: they are committed."""
         for _ in range(count):
-            self._size -= event_size(self._events.popleft())
+            self._size -= event_size(self.events.popleft())
 
 
 def event_size(event: WebhookEvent) -> int:

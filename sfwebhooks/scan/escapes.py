@@ -32,11 +32,10 @@ def as_typed(text: str, modules: Container[str]) -> str:
     return text if COMMAND_LINE in modules else unescaped(text)
 
 
-def typed_data(data: str, module: str, target: str) -> str:
-    """Return the data of a scanner event; the event for the target itself gets the target as typed.
+def typed_data(data: str, target: str) -> str:
+    """Return the data of the event for the target itself (its module is TARGET), with the target as typed.
 
     Args:
-        module: source of the event.
         target: of the scan, as typed.
     """
-    return target if module == TARGET and unescaped(data) == target else data
+    return target if unescaped(data) == target else data

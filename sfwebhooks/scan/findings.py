@@ -10,7 +10,7 @@ from typing import Any
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
 from sfwebhooks.scan import escapes
-from sfwebhooks.severity import Severity, severity_of, special_of
+from sfwebhooks.severity import RISK_BOUNDS, severity_of, special_of
 
 #: characters of a finding's data that are sent; longer data is cut, and its length and SHA-256 are added
 DATA_MAX = 65536
@@ -60,7 +60,32 @@ def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookE
     If a value of the finding has the wrong type, the event has a problem instead of data, and the outbox counts it.
     """
     try:
-        return _event(finding, scan, description)
+        severity, special = severity_of(finding.type, finding.risk), special_of(finding.type)
+        text = clean_text(finding.data)
+        if finding.module == escapes.TARGET:
+            text = escapes.typed_data(text, scan.target)
+        data: dict[str, Any] = {
+            **scan.about,
+            "event_type": finding.type,
+            "description": description,
+            "severity": severity.label,
+            **({"data": text} if len(text) <= DATA_MAX else _cut(text)),
+            "module": finding.module,
+            "confidence": finding.confidence,
+            "visibility": finding.visibility,
+            "risk": finding.risk,
+            "hash": finding.hash,
+            "generated": timestamp(finding.generated),
+            "sources": [source_data(source, scan) for source in finding.sources[:SOURCES_MAX]],
+        }
+        if special:
+            data["special"] = special
+        if finding.data_source:
+            data["data_source"] = clean_text(finding.data_source)
+        if finding.recovered:
+            data["recovered"] = True
+        event_id = finding_id(scan.id, finding.hash)
+        return WebhookEvent(event_id, RISK_NAMES[severity], severity, finding.generated, data, scan, special)
     except MemoryError:
         raise
     except Exception as error:  # would also lose the findings that are accepted together with this one
@@ -69,59 +94,26 @@ def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookE
         return WebhookEvent(event_id, RISK_NAMES[severity], severity, 0.0, {}, scan, problem=why)
 
 
-def _event(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
-    severity = severity_of(finding.type, finding.risk)
-    special = special_of(finding.type)
-    data: dict[str, Any] = {
-        **scan.about,
-        "event_type": finding.type,
-        "description": description,
-        "severity": severity.label,
-        **_data(escapes.typed_data(finding.data, finding.module, scan.target)),
-        "module": finding.module,
-        "confidence": finding.confidence,
-        "visibility": finding.visibility,
-        "risk": finding.risk,
-        "hash": finding.hash,
-        "generated": timestamp(finding.generated),
-        "sources": [source_data(source, scan) for source in finding.sources[:SOURCES_MAX]],
-    }
-    if special:
-        data["special"] = special
-    if finding.data_source:
-        data["data_source"] = clean_text(finding.data_source)
-    if finding.recovered:
-        data["recovered"] = True
-    event_id = finding_id(scan.id, finding.hash)
-    return WebhookEvent(event_id, RISK_NAMES[severity], severity, finding.generated, data, scan, special)
-
-
 def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
     """Return whether an endpoint wants findings of a type, without building the event for `Endpoint.name_for`."""
-    return _is_wanted(host_type, severity_of(host_type, risk), endpoints)
+    severity, special = severity_of(host_type, risk), special_of(host_type)
+    return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
 
 
 def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...]) -> bool:
     """Return whether an endpoint wants findings of a type if their module gives them a high enough risk."""
-    return any(_is_wanted(host_type, one, endpoints) for one in Severity if one >= severity_of(host_type))
+    risks = (0, *(bound for bound, _ in RISK_BOUNDS))
+    return any(is_wanted(host_type, risk, endpoints) for risk in risks)
 
 
-def _is_wanted(host_type: str, severity: Severity, endpoints: tuple[Endpoint, ...]) -> bool:
-    special = special_of(host_type)
-    return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
-
-
-def _data(text: str) -> dict[str, Any]:
-    """Return the data; if it is cut, its length and digest let a receiver recognise the whole."""
-    cleaned = clean_text(text)
-    if len(cleaned) <= DATA_MAX:
-        return {"data": cleaned}
-    digest = hashlib.sha256(cleaned.encode()).hexdigest()
-    return {"data": cleaned[:DATA_MAX], "data_length": len(cleaned), "data_sha256": digest}
+def _cut(text: str) -> dict[str, Any]:
+    """Return the beginning of long data, and its length and digest by which a receiver recognises the whole."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"data": text[:DATA_MAX], "data_length": len(text), "data_sha256": digest}
 
 
 def source_data(source: Source, scan: Scan) -> dict[str, str]:
     """Return the data that is sent of a source."""
-    text = escapes.typed_data(source.data, source.module, scan.target)
+    text = escapes.typed_data(source.data, scan.target) if source.module == escapes.TARGET else source.data
     data = clean_text(text[: 2 * SOURCE_MAX])[:SOURCE_MAX]  # clean text merges a pair of surrogates into one
     return {"event_type": source.type, "data": data, "module": source.module, "hash": source.hash}

@@ -19,7 +19,7 @@ from sfwebhooks.delivery.alerts import trouble_warning
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import summary
 from sfwebhooks.delivery.upkeep import Upkeep
-from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import scan_lock
@@ -154,15 +154,23 @@ class ScanRun:
     def _flush(self, *new: WebhookEvent) -> None:
         """Commit the pending events and new ones; on trouble leave them to the keeper, and log that once."""
         with self._flushing:
-            begin = time.monotonic()
+            begin, unstored = time.monotonic(), new
             try:
-                self._begin_once()
-                while events := self._pending.first(FLUSH_MAX):
-                    pipeline.accept(events, self.settings.endpoints, self._outbox, time.time())
-                    self._pending.drop(len(events))
-                pipeline.accept(new, self.settings.endpoints, self._outbox, time.time())
-                new = ()
-                self._tell_trouble()
+                while self._pending.events or unstored or not self._begun_in:
+                    if not self._begun_in:
+                        self._begin_once()
+                    events = self._pending.first(FLUSH_MAX) if self._pending.events else unstored
+                    try:
+                        pipeline.accept(events, self.settings.endpoints, self._outbox, time.time(), file=self._begun_in)
+                    except FileReplacedError:  # the scan has to begin in the new one
+                        self._begun_in = 0
+                        continue
+                    if self._pending.events:
+                        self._pending.drop(len(events))
+                    else:
+                        unstored = ()
+                if self._trouble:
+                    self._tell_trouble()
             except OutboxError as error:
                 if not self._trouble:
                     self._log.warning("webhooks: %s; events are buffered in memory", error)
@@ -170,15 +178,13 @@ class ScanRun:
                 self._trouble, self._passes = str(error), isinstance(error, OutboxBusyError)
                 return
             finally:
-                for event in new:
+                for event in unstored:
                     self._pending.add(event)
         self._dispatcher.wake()
 
     def _tell_trouble(self) -> None:
         """Log and send a warning that the outbox could not be written for a while, now that it can be; no event each
         time if another process writes a lot."""
-        if not self._trouble:
-            return
         missed, now = self._pending.missed, time.monotonic()
         warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, missed, time.time())
         if missed or now - self._warned_at >= TROUBLE_SECONDS:

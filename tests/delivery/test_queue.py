@@ -772,8 +772,8 @@ def test_a_takeover_that_a_locked_outbox_interrupts_is_made_again(
     put(outbox, endpoint, events=2)
     hold(queue, team, clock)
     # what it was rendering when it died, so that taking over has to write
-    queue._ownership._lock.note(str(Note(rendering=an_event(2).id)))
-    for lock in (queue._ownership._locks[endpoint.name], queue._ownership._lock):  # as the kernel does it
+    queue._ownership.lock.note(str(Note(rendering=an_event(2).id)))
+    for lock in (queue._ownership.locks[endpoint.name], queue._ownership.lock):  # as the kernel does it
         lock.release()
     second = new_queue(endpoint)
     other = sqlite3.connect(outbox.path, isolation_level=None)

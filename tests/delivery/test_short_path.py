@@ -50,9 +50,8 @@ def trace(outbox: Outbox, clock: Clock, url: str) -> Trace:
     """The calls of a worker that claims and settles signed deliveries in groups, after the first ones."""
     endpoint = an_endpoint(url=url, secrets=["s" * 32], concurrency=1, timeout=PATIENCE)
     queue = SendQueue([endpoint], outbox, clock)
-    put(outbox, endpoint)
-    queue.step(AHEAD_MAX)  # takes the lock and opens the connection
-    put(outbox, endpoint, events=AHEAD_MAX + GROUP_MAX, start=2)
+    put(outbox, endpoint, events=1 + AHEAD_MAX + GROUP_MAX)
+    queue.step(AHEAD_MAX)  # takes the lock, opens the connection, and raises the mark
     with traced(SendQueue.step.__code__) as trace:
         queue.wake()
         while outbox.tallies()["waiting"]:

@@ -252,5 +252,5 @@ def test_a_size_that_is_none_is_a_mistake_that_says_what_is_accepted(text: str) 
 def test_a_size_for_a_chat_is_a_mistake_and_one_for_all_is_not_meant_for_it(key: str) -> None:
     chat = {"url": "https://x.example/", "format": "slack"}
     (mistake,) = settings.load_mapping({"chat": {**chat, key: "1MB"}}).mistakes
-    assert f"{key} needs one of the formats generic, siem" in str(mistake)
+    assert f"{key} needs one of the formats generic, security-audit, siem" in str(mistake)
     assert settings.load_mapping({key: "1MB", "chat": chat}).mistakes == ()

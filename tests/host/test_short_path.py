@@ -1,4 +1,4 @@
-"""The way of an event, from the scanner's call until it is committed: each function is one that a reader has to open."""
+"""The way of an event, from the scanner's call until it is committed: a reader has to open each of these functions."""
 
 from __future__ import annotations
 
@@ -25,5 +25,6 @@ def test_an_event_goes_through_few_functions(tmp_path: Path) -> None:
     RUNS.pop(SCAN.id).end()
     assert deliveries(tmp_path, "high_risk_event") == 2
     functions = trace.functions()
-    assert len(functions) <= MOST, "\n".join(functions)
-    assert {"host/plugin.py handleEvent", "scan/run.py accept", "outbox/outbox.py accept"} <= {*functions}
+    committed = functions[: functions.index("delivery/dispatcher.py wake")]  # the workers learn of it afterwards
+    assert len(committed) <= MOST, "\n".join(committed)
+    assert {"host/plugin.py handleEvent", "scan/run.py accept", "outbox/outbox.py accept"} <= {*committed}

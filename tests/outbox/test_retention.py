@@ -126,7 +126,7 @@ def test_a_replayed_delivery_goes_out_under_its_id_and_is_marked(outbox: Outbox,
     send(outbox)
     records.replay(ALL, NOW + 100)
     batch = claim_one(outbox, Limits("team"), (), NOW + 100)
-    assert batch and (batch.id, batch.replayed) == (an_id(1), True)
+    assert batch and (batch.id, batch.deliveries[0].replayed) == (an_id(1), True)
 
 
 def test_a_replay_forgets_batch_and_crashes(outbox: Outbox, records: Records) -> None:
