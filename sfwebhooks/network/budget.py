@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import dataclass
 from enum import Enum
 
 #: most bytes that an attempt may receive: the reply's body, 64 KiB, and headers, interim replies, framing, TLS
@@ -28,22 +29,19 @@ class ReplyTooLongError(Exception):
     """The reply is longer than any answer to a webhook needs."""
 
 
+@dataclass
 class Budget:
-    """The remaining time and bytes of one attempt. For use by one thread.
+    """The remaining time and bytes of one attempt. For use by one thread."""
 
-    Args:
-        ends_at: monotonic seconds at which the attempt is over.
-    """
-
-    def __init__(self, ends_at: float) -> None:
-        self.ends_at = ends_at
-        #: bytes received so far
-        self.received = 0
-        self.phase = Phase.CONNECT
-        #: whether its request went over a connection from an earlier attempt
-        self.reused = False
-        #: whether any part of a reply has arrived
-        self.answered = False
+    #: monotonic seconds at which the attempt is over
+    ends_at: float
+    #: bytes received so far; a stream counts them, and ends the attempt after RECEIVED_MAX
+    received: int = 0
+    phase: Phase = Phase.CONNECT
+    #: whether its request went over a connection from an earlier attempt
+    reused: bool = False
+    #: whether any part of a reply has arrived
+    answered: bool = False
 
     def seconds_left(self) -> float:
         """Return the remaining time.
@@ -55,17 +53,3 @@ class Budget:
         if left <= 0:
             raise socket.timeout("the attempt's time is over")
         return left
-
-    def within(self, seconds: float) -> float:
-        """Return the monotonic time in `seconds` from now, or the attempt's end if that is earlier."""
-        return min(self.ends_at, time.monotonic() + seconds)
-
-    def receive(self, count: int) -> None:
-        """Count received bytes.
-
-        Raises:
-            ReplyTooLongError: they exceed the limit.
-        """
-        self.received += count
-        if self.received > RECEIVED_MAX:
-            raise ReplyTooLongError(f"more than {RECEIVED_MAX // 1024} KiB of headers and framing")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Callable
@@ -42,24 +43,18 @@ class Connection:
 
     def __init__(self, tcp: Stream, now: float) -> None:
         #: monotonic seconds
-        self.opened_at = self.used_at = now
+        self.opened_at = now
+        #: monotonic seconds after which it is too old to be used again
+        self.old_at = now
+        #: readable while it is kept if the peer has closed it or sent unsolicited data
+        self.stream: Bytes = tcp
         self._tcp = tcp
-        self._stream: Bytes = tcp
-
-    def is_old(self, now: float) -> bool:
-        """Return whether it is too old to be used at `now` (monotonic seconds)."""
-        return now - self.used_at > IDLE_SECONDS or now - self.opened_at > LIFE_SECONDS
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether the peer has closed it or sent unsolicited data."""
-        return self._tcp.is_readable
 
     def begin_tls(self, context: ssl.SSLContext, host: str, budget: Budget) -> None:
         """Start TLS with the peer that the connection has reached."""
-        secured = TLSStream(self._stream, context, host)
+        secured = TLSStream(self.stream, context, host)
         secured.shake_hands(budget.ends_at)
-        self._stream = secured
+        self.stream = secured
 
     def exchange(self, request: bytes, budget: Budget, reader: ReplyReader) -> bool:
         """Send a request and read the reply; return whether the connection can be used again.
@@ -75,29 +70,27 @@ class Connection:
         unsent, whole, until = memoryview(request), True, budget.ends_at
         try:
             while unsent or not reader.done:
+                count, began = 0, reader.status
                 if unsent:
                     try:
-                        count = self._stream.send(unsent)
+                        count = self.stream.send(unsent)
                     except OSError:  # it closed the connection, maybe after an alert about our certificate, which it
                         count, whole = len(unsent), False  # checks after we started sending (TLS 1.3)
-                    if count:
-                        unsent = unsent[count:]
-                        until = budget.within(BODY_SECONDS) if reader.status else until
-                        continue
+                    unsent = unsent[count:]
                 elif budget.phase is Phase.REQUEST:
                     budget.phase = Phase.REPLY
-                self._stream.wait(until, bool(unsent))
-                data = self._stream.recv()
-                if data:
-                    budget.answered, began = True, reader.status
-                    reader.feed(data)
-                    if reader.status and not began:
-                        until = budget.within(BODY_SECONDS)
+                if not count:
+                    data = self.stream.recv(until, bool(unsent))
+                    if data:
+                        budget.answered = True
+                        reader.feed(data)
+                    elif data is not None:
+                        reader.end()
+                        break
                     if reader.status >= 300 and unsent:
                         unsent, whole = unsent[:0], False
-                elif data is not None:
-                    reader.end()
-                    break
+                if reader.status and (count or not began):
+                    until = min(budget.ends_at, time.monotonic() + BODY_SECONDS)
         except (OSError, NotHTTPError, ReplyTooLongError):
             if not reader.status:
                 raise
@@ -118,12 +111,11 @@ class Connection:
         with suppress(StopIteration):
             while True:
                 if isinstance(step, bytes):
-                    self._stream.send(step)  # a few bytes, which always fit
+                    self.stream.send(step)  # a few bytes, which always fit
                     step = next(talk)
                     continue
                 while len(came) < step:
-                    self._stream.wait(budget.ends_at)
-                    data = self._stream.recv()
+                    data = self.stream.recv(budget.ends_at)
                     if data == b"":
                         raise ConnectionError("closed without an answer")
                     came += data or b""
@@ -152,7 +144,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection."""
-        self._stream.close()
+        self.stream.close()
 
 
 class Pool:
@@ -165,6 +157,8 @@ class Pool:
 
     def __init__(self, route: Route, contexts: Contexts, size: int, clock: Callable[[], float]) -> None:
         self.route = route
+        #: the beginning of each request
+        self.head = route.head
         self._contexts = contexts
         self._size = size
         self._clock = clock
@@ -183,11 +177,11 @@ class Pool:
         """
         with self._guard:
             now = self._clock()
-            while self._idle and self._idle[0].is_old(now):
+            while self._idle and now > self._idle[0].old_at:
                 self._idle.pop(0).close()
             while self._idle:
                 kept = self._idle.pop()
-                if not kept.is_old(now) and not kept.is_readable:
+                if now <= kept.old_at and not kept.stream.is_readable:
                     budget.reused = True
                     return kept
                 kept.close()
@@ -196,7 +190,7 @@ class Pool:
     def keep(self, connection: Connection) -> None:
         """Keep a connection for the next attempt."""
         with self._guard:
-            connection.used_at = self._clock()
+            connection.old_at = min(self._clock() + IDLE_SECONDS, connection.opened_at + LIFE_SECONDS)
             if len(self._idle) < self._size:
                 self._idle.append(connection)
                 return

@@ -21,9 +21,11 @@ HEADERS_MAX = 1000
 #: the length of a body that ends with its connection
 ENDLESS = 1 << 60
 BEGIN = b"HTTP/1."
-STATUS_LINE = re.compile(rb"HTTP/1\.(\d)[ \t]+(\d{3})(?:[ \t]([^\n]*))?\r?\n")
+STATUS_LINE = re.compile(r"HTTP/1\.([0-9])[ \t]+([0-9]{3})(?:[ \t]([^\n]*))?\r?\n")
 #: space before the colon is dropped (RFC 9112 section 5.1); a folded line or one without a name does not match
-HEADER = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:([^\n]*)", re.MULTILINE)
+HEADER = re.compile(r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:([^\n]*)", re.MULTILINE)
+#: whitespace around a value
+BLANKS = " \t\r\v\f"
 END_OF_HEAD = re.compile(rb"\n\r?\n")
 #: size and extensions of a chunk (RFC 9112 section 7.1)
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
@@ -36,20 +38,22 @@ class NotHTTPError(ValueError):
 class Headers(Mapping[str, str]):
     """A reply's headers, by name in any case; the values of repeated ones are joined (RFC 9110 section 5.3)."""
 
-    def __init__(self, lines: bytes = b"") -> None:
-        self._values: dict[str, str] = {}
+    def __init__(self, lines: str) -> None:
+        #: name in lower case -> value
+        self.fields: dict[str, str] = {}
+        fields = self.fields
         for line in islice(HEADER.finditer(lines), HEADERS_MAX):
-            name, value = line[1].decode("ascii").lower(), line[2].strip().decode("latin-1")
-            self._values[name] = f"{self._values[name]}, {value}" if name in self._values else value
+            name, value = line[1].lower(), line[2].strip(BLANKS)
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        return self.fields[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self.fields)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.fields)
 
 
 class ReplyReader:
@@ -63,7 +67,7 @@ class ReplyReader:
         #: 0 until the headers have arrived
         self.status = 0
         self.reason = ""
-        self.headers = Headers()
+        self.headers: Mapping[str, str] = {}
         #: no more data is needed: the reply is complete, or enough of it has arrived
         self.done = False
         #: the reply is complete, and the receiver keeps the connection open for another one
@@ -74,7 +78,11 @@ class ReplyReader:
         #: position from which to look for the end of the headers
         self._seen = 0
         self._interim = 0
+        #: the body has arrived to its end
+        self._whole = False
         self._keep_alive = False
+        #: Content-Encoding
+        self._encoding = ""
         self._chunked = False
         #: missing bytes of the body, or of its current chunk
         self._left = 0
@@ -84,7 +92,8 @@ class ReplyReader:
     @property
     def body(self) -> bytes:
         """The beginning of the body, decompressed if the receiver compressed it although we asked it not to."""
-        return decoded(bytes(self._body), self.headers.get("Content-Encoding", ""))
+        body = bytes(self._body)
+        return decoded(body, self._encoding) if self._encoding else body
 
     def feed(self, data: bytes) -> None:
         """Process arrived bytes.
@@ -92,14 +101,25 @@ class ReplyReader:
         Raises:
             NotHTTPError: it is not a reply.
         """
-        self._buffer += data
+        buffer = self._buffer
+        buffer += data
         while not self.status:
-            if not self._read_head():
+            if not buffer.startswith(BEGIN[: len(buffer)]):
+                raise NotHTTPError("the answer is not HTTP/1.x")
+            end = END_OF_HEAD.search(buffer, self._seen)
+            if not end:
+                self._seen = max(len(buffer) - 2, 0)
                 return
+            head = buffer[: end.start() + 1].decode("latin-1")
+            del buffer[: end.end()]
+            self._seen = 0
+            self._read_head(head)
         if not self.done:
-            (self._read_chunks if self._chunked else self._read_body)()
-        if self._buffer:  # more than a reply, or an unsolicited second one
-            self.reusable = False
+            del buffer[: self._read_chunks() if self._chunked else self._take(0)]
+            if not (self._left or self._chunked):
+                self.done = self._whole = True
+        # more than a reply is an unsolicited second one
+        self.reusable = self._whole and self._keep_alive and not buffer
 
     def end(self) -> None:
         """Process the end of the connection, which may end headers as well as a body."""
@@ -108,18 +128,8 @@ class ReplyReader:
             self._body.clear()
         self.done, self.reusable = True, False
 
-    def _read_head(self) -> bool:
-        """Read the head of the reply or of an interim one; return whether it is complete."""
-        buffer = self._buffer
-        if not buffer.startswith(BEGIN[: len(buffer)]):
-            raise NotHTTPError("the answer is not HTTP/1.x")
-        end = END_OF_HEAD.search(buffer, self._seen)
-        if not end:
-            self._seen = max(len(buffer) - 2, 0)
-            return False
-        head = bytes(buffer[: end.start() + 1])
-        del buffer[: end.end()]
-        self._seen = 0
+    def _read_head(self, head: str) -> None:
+        """Read the head of the reply, or of an interim one, and determine how the body ends (RFC 9112 section 6.3)."""
         line = STATUS_LINE.match(head)
         if not line:
             raise NotHTTPError("the answer has no status line of HTTP/1.x")
@@ -128,56 +138,42 @@ class ReplyReader:
             self._interim += 1
             if self._interim > INTERIM_MAX:
                 raise NotHTTPError(f"more than {INTERIM_MAX} interim replies")
-            return True
-        self.status, self.reason = status, (line[3] or b"").strip().decode("latin-1")
-        self.headers = Headers(head[line.end() :])
-        self._begin_body(line[1])
-        return True
-
-    def _begin_body(self, minor: bytes) -> None:
-        """Determine the length of the body (RFC 9112 section 6.3), and whether the connection stays open (9.3)."""
-        headers, status = self.headers, self.status
-        connection = headers.get("Connection", "").lower()
-        self._keep_alive = "close" not in connection and (minor != b"0" or "keep-alive" in connection)
-        if status in (204, 304) or (self._tunnel and 200 <= status < 300):
-            return self._complete()
+            return
+        headers = Headers(head[line.end() :])
+        fields = headers.fields
+        self.status, self.reason, self.headers = status, (line[3] or "").strip(BLANKS), headers
+        self._encoding = fields.get("content-encoding", "")
+        connection = fields.get("connection", "").lower()
+        self._keep_alive = "close" not in connection and (line[1] != "0" or "keep-alive" in connection)
+        coding = fields.get("transfer-encoding")
         if status == 101:  # not HTTP from here on
             self.done = True
-            return None
-        coding = headers.get("Transfer-Encoding")
-        if coding is None:
-            self._left = content_length(headers.get("Content-Length"))
-        else:
+        elif status in (204, 304) or (self._tunnel and 200 <= status < 300):
+            self._left = 0
+        elif coding is not None:
             self._chunked = coding.lower().rpartition(",")[2].strip() == "chunked"
             self._left = 0 if self._chunked else ENDLESS
-        if not self._left and not self._chunked:
-            self._complete()
-        return None
+        else:
+            # repeated ones with the same value are valid (RFC 9110 section 8.6)
+            length, *others = {part.strip() for part in fields.get("content-length", "").split(",")}
+            usable = not others and length.isascii() and length.isdigit() and len(length) < 18
+            self._left = int(length) if usable else ENDLESS
 
-    def _complete(self) -> None:
-        self.done, self.reusable = True, self._keep_alive
-
-    def _take(self, available: bytes | bytearray) -> None:
-        """Add to the body, up to its limit."""
-        self._left -= len(available)
-        self._body += available[: REPLY_BYTES - len(self._body)]
+    def _take(self, at: int) -> int:
+        """Move bytes from a position in the buffer to the body, up to its limits; return the position after them."""
+        part = self._buffer[at : at + self._left]
+        self._left -= len(part)
+        self._body += part[: REPLY_BYTES - len(self._body)]
         if len(self._body) >= REPLY_BYTES:
             self.done = True
+        return at + len(part)
 
-    def _read_body(self) -> None:
-        part = self._buffer[: self._left]
-        del self._buffer[: len(part)]
-        self._take(part)
-        if not self._left:
-            self._complete()
-
-    def _read_chunks(self) -> None:
+    def _read_chunks(self) -> int:
+        """Read chunks from the buffer; return the position after the bytes that are not needed any more."""
         buffer, at = self._buffer, 0
         while not self.done:
             if self._left:
-                part = buffer[at : at + self._left]
-                at += len(part)
-                self._take(part)
+                at = self._take(at)
                 if self._left:
                     break
                 continue
@@ -187,13 +183,12 @@ class ReplyReader:
             line = buffer[at:end].strip()
             at = end + 1
             self._read_chunk_line(bytes(line))
-        del buffer[:at]
+        return at
 
     def _read_chunk_line(self, line: bytes) -> None:
         """Read a line between chunks: the end of one, the size of the next, or a trailer."""
         if self._trailer:
-            if not line:
-                self._complete()
+            self.done = self._whole = not line
             return
         if not line:
             return
@@ -203,15 +198,6 @@ class ReplyReader:
             return
         self._left = int(size[1], 16)
         self._trailer = not self._left
-
-
-def content_length(text: str | None) -> int:
-    """Return the length in Content-Length, repeated or not (RFC 9110 section 8.6); ENDLESS if there is none."""
-    lengths = {part.strip() for part in (text or "").split(",")}
-    only = lengths.pop()
-    if lengths or not (only.isascii() and only.isdigit()):
-        return ENDLESS
-    return int(only) if len(only) < 18 else ENDLESS
 
 
 def decoded(body: bytes, encoding: str) -> bytes:

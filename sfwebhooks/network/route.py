@@ -83,6 +83,13 @@ class Route:
         authority = named if port == own_port else f"{named}:{port}"
         return cls(host, port, authority, target, secure, forwarded, endpoint.allow_private, proxy)
 
+    @property
+    def head(self) -> bytes:
+        """The beginning of each request: its first line and the headers that never change (RFC 9112 section 3)."""
+        headers = {"Host": self.authority, **(self.proxy.headers if self.forwarded and self.proxy else {})}
+        lines = [f"POST {self.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
+        return "\r\n".join(lines).encode("latin-1")
+
     def open(self, budget: Budget, first: Place | None = None) -> tuple[socket.socket, Place]:
         """Return a connection to the receiver or its proxy, and the connected address.
 

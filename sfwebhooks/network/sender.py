@@ -38,8 +38,8 @@ from sfwebhooks.signing import Request
 REFUSALS = ("HANDSHAKE_FAILURE", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED",
             "CERTIFICATE_REVOKED", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA",
             "ACCESS_DENIED")  # fmt: skip
-#: a valid header value: one line (RFC 9110 section 5.5), in Latin-1
-FIELD_VALUE = re.compile(r"[^\0\r\n\u0100-\U0010ffff]*")
+#: valid header values: in one line (RFC 9110 section 5.5), in Latin-1
+FIELD_VALUE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\xff]*")
 
 
 class Sender:
@@ -63,47 +63,54 @@ class Sender:
         self._guard = threading.Lock()
 
     def send(self, request: Request) -> Reply:
-        """Make one attempt and return the reply, or why there is none.
+        """Make one attempt and return the reply, or why there is none; it never exceeds the endpoint's `timeout`.
 
-        It never exceeds the endpoint's `timeout`.
+        Raises:
+            ValueError: a header's value would start another header; `config` rejects those, so this is a bug.
         """
-        prepared = _prepared(request)
+        prepared, headers = Prepared(), {**request.headers, "Content-Length": str(len(request.body))}
+        if not FIELD_VALUE.fullmatch("".join(headers.values())):
+            wrong = next(name for name, value in headers.items() if not FIELD_VALUE.fullmatch(value))
+            raise ValueError(f"the value of header {wrong} has more than one line, or is not Latin-1")
+        prepared.method, prepared.url, prepared.body = "POST", request.url.reveal(), request.body
+        # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
+        names = {name.lower(): name for name in headers}.values()
+        prepared.headers = cast(Any, {name: headers[name] for name in names})
         try:
-            adapter = self._take()
+            with self._guard:
+                now = self._clock()
+                if self._adapter and self._adapter.credentials.outdated(now):
+                    self._retire()
+                adapter = self._adapter = self._adapter or Adapter(self._endpoint, now, self._monotonic)
+                adapter.users += 1
         except (CertificateError, ssl.SSLError) as error:
             failure = Failure.SHORTAGE if is_shortage(error) else Failure.CERTIFICATE
             return Reply(failure=failure, detail=str(error))
+        prepared.pool, ends_at = adapter.pool, min(time.monotonic() + self._endpoint.timeout, self.until)
         try:
-            return self._attempt(adapter, prepared)
+            while True:
+                prepared.budget = budget = Budget(ends_at)
+                answer = adapter.send(prepared)
+                reply = answer if isinstance(answer, Reply) else _made_by_others(answer)
+                # A receiver may close a kept connection just when we reuse it. A missing answer then says nothing about
+                # it, and a message may be repeated under its id (RFC 9112 section 9.3.1): use the next connection.
+                lost = reply.failure in (Failure.CONNECTION, Failure.TLS) and budget.reused and not budget.answered
+                if not lost:
+                    return reply
+        except AddressError as error:
+            return Reply(failure=Failure.ADDRESS, detail=str(error))
+        except OSError as error:  # by `responses`
+            return failed(error, Phase.REPLY)
         finally:
-            self._give_back(adapter)
+            with self._guard:
+                adapter.users -= 1
+                if adapter is not self._adapter and not adapter.users:
+                    adapter.close()
 
     def close(self) -> None:
         """Close the kept connections; attempts in flight finish first."""
         with self._guard:
             self._retire()
-
-    def _take(self) -> Adapter:
-        """Return the adapter for an attempt, a new one once a certificate file has changed.
-
-        Raises:
-            CertificateError: the current files cannot be used; the previous ones are no longer used either.
-        """
-        with self._guard:
-            now = self._clock()
-            if self._adapter and self._adapter.credentials.outdated:
-                self._retire()
-            if not self._adapter:
-                self._adapter = Adapter(self._endpoint, now, self._monotonic)
-            self._adapter.credentials.check(now)
-            self._adapter.users += 1
-            return self._adapter
-
-    def _give_back(self, adapter: Adapter) -> None:
-        with self._guard:
-            adapter.users -= 1
-            if adapter is not self._adapter and not adapter.users:
-                adapter.close()
 
     def _retire(self) -> None:
         """Stop using the adapter; the last attempt in flight closes its connections."""
@@ -111,61 +118,36 @@ class Sender:
         if adapter and not adapter.users:
             adapter.close()
 
-    def _attempt(self, adapter: Adapter, prepared: Prepared) -> Reply:
-        ends_at = min(time.monotonic() + self._endpoint.timeout, self.until)
-        while True:
-            prepared.exchange = exchange = Exchange(adapter.pool, Budget(ends_at))
-            try:
-                answer = adapter.send(prepared)
-                reply = answer if isinstance(answer, Reply) else _made_by_others(answer)
-            except AddressError as error:
-                return Reply(failure=Failure.ADDRESS, detail=str(error))
-            except OSError as error:  # by `responses`
-                return failed(error, Phase.REPLY)
-            # A receiver may close a kept connection just when we reuse it. A missing answer then says nothing about the
-            # receiver, and a message may be repeated under its id (RFC 9112 section 9.3.1): use the next connection.
-            if not exchange.was_lost(reply):
-                return reply
-
-
-class Exchange:
-    """One attempt's request and its reply; the adapter uses it as a connection pool of urllib3."""
-
-    def __init__(self, pool: Pool, budget: Budget) -> None:
-        self._pool = pool
-        self._budget = budget
-
-    def urlopen(self, *, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
-        """Send the request and return the reply, or why there is none."""
-        pool, budget, reader = self._pool, self._budget, ReplyReader()
-        try:
-            connection = pool.take(budget)
-        except NoReplyError as error:
-            return error.reply
-        except AddressError as error:
-            return Reply(failure=Failure.ADDRESS, detail=str(error))
-        except (OSError, NotHTTPError, ReplyTooLongError) as error:
-            return failed(error, budget.phase)
-        budget.phase, kept = Phase.REQUEST, False
-        try:
-            kept = connection.exchange(_written(pool.route, headers, body), budget, reader)
-        except (OSError, NotHTTPError, ReplyTooLongError) as error:
-            return failed(error, budget.phase)
-        finally:
-            pool.keep(connection) if kept else connection.close()
-        reply = Reply(reader.status, None, _redirect(pool.route, reader), reader.headers, reader.body)
-        return proxys_refusal(reply, reader.reason) if pool.route.forwarded and is_proxys(reply) else reply
-
-    def was_lost(self, reply: Reply) -> bool:
-        """Return whether the request went over a kept connection that was closed meanwhile, without any reply."""
-        lost = reply.failure in (Failure.CONNECTION, Failure.TLS)
-        return lost and self._budget.reused and not self._budget.answered
-
 
 class Prepared(requests.PreparedRequest):
-    """A request for the adapter, with its Exchange."""
+    """One attempt: the request for the adapter, which also uses it as a connection pool of urllib3."""
 
-    exchange: Exchange
+    pool: Pool
+    budget: Budget
+
+    def urlopen(self, *, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
+        """Send the request and return the reply, or why there is none.
+
+        Raises:
+            AddressError: the network policy forbids the receiver's address.
+        """
+        pool, budget, reader = self.pool, self.budget, ReplyReader()
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        written = b"".join((pool.head, fields.encode("latin-1"), b"\r\n", body))
+        try:
+            connection, kept = pool.take(budget), False
+            budget.phase = Phase.REQUEST
+            try:
+                kept = connection.exchange(written, budget, reader)
+            finally:
+                pool.keep(connection) if kept else connection.close()
+        except NoReplyError as error:
+            return error.reply
+        except (OSError, NotHTTPError, ReplyTooLongError) as error:
+            return failed(error, budget.phase)
+        place = _redirect(pool.route, reader) if 300 <= reader.status < 400 else ""
+        reply = Reply(reader.status, None, place, reader.headers, reader.body)
+        return proxys_refusal(reply, reader.reason) if pool.route.forwarded and is_proxys(reply) else reply
 
 
 class Adapter(HTTPAdapter):
@@ -192,15 +174,17 @@ class Adapter(HTTPAdapter):
         self.poolmanager = cast(Any, NoPool())
 
     def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the Exchange that sends the request."""
-        return request.exchange
+        """Return the request, which sends itself."""
+        return request
 
-    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing; requests would trust the public CAs here in addition to an endpoint's own ones."""
-
-    def request_url(self, *args: Any, **kwargs: Any) -> str:
-        """Return nothing; the route has the target."""
+    def _nothing(self, *args: Any, **kwargs: Any) -> Any:
+        """Do nothing, and return nothing."""
         return ""
+
+    #: requests would trust the public CAs here in addition to an endpoint's own ones
+    cert_verify = _nothing
+    #: the route has the target
+    request_url = _nothing
 
     def build_response(self, req: Any, resp: Any) -> Any:
         """Return our own Reply unchanged; other responses come from `responses`."""
@@ -221,17 +205,9 @@ class NoPool:
         )
 
 
-def _written(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return the bytes of a request (RFC 9112 section 3)."""
-    to_proxy = route.proxy.headers if route.forwarded and route.proxy else {}
-    fields = {"Host": route.authority, **to_proxy, **headers}
-    lines = [f"POST {route.target} HTTP/1.1", *[f"{name}: {value}" for name, value in fields.items()], "", ""]
-    return "\r\n".join(lines).encode("latin-1") + body
-
-
 def _redirect(route: Route, reader: ReplyReader) -> str:
     """Return the host that a redirect points to, without path and query, which may contain secrets."""
-    location = reader.headers.get("Location", "") if 300 <= reader.status < 400 else ""
+    location = reader.headers.get("Location", "")
     if not location:
         return ""
     try:
@@ -245,25 +221,6 @@ def _made_by_others(response: requests.Response) -> Reply:
     """Return the Reply of a response that `responses` made."""
     body = decoded(response.raw.read(REPLY_BYTES, decode_content=False), response.headers.get("Content-Encoding", ""))
     return Reply(status=response.status_code, headers=response.headers, body=body)
-
-
-def _prepared(request: Request) -> Prepared:
-    """Return the request for the adapter, with the URL untouched (requests would re-encode it).
-
-    Raises:
-        ValueError: a header's value would start another header; `config` rejects those, so this is a bug.
-    """
-    for name, value in request.headers.items():
-        if not FIELD_VALUE.fullmatch(value):
-            raise ValueError(f"the value of header {name} has more than one line, or is not Latin-1")
-    prepared = Prepared()
-    prepared.method = "POST"
-    prepared.url = request.url.reveal()
-    headers = {**request.headers, "Content-Length": str(len(request.body))}
-    # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
-    prepared.headers = cast(Any, dict({name.lower(): (name, value) for name, value in headers.items()}.values()))
-    prepared.body = request.body
-    return prepared
 
 
 def failed(error: Exception, phase: Phase) -> Reply:

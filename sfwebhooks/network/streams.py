@@ -1,7 +1,7 @@
 """Non-blocking streams: bytes for a peer come in, its bytes go out. A Stream uses TCP, a TLSStream another stream.
 
-`send` accepts as much as fits, `recv` returns the available bytes, and only `wait` waits, within the Budget of the
-attempt. So a reply is noticed while the request is still being sent, and OpenSSL may write while we read (a certificate
+`send` accepts as much as fits, and only `recv` waits, within the time of the attempt: for bytes, or for room for more
+of ours. So a reply is noticed while the request is still being sent, and OpenSSL may write while we read (a certificate
 requested after the handshake, RFC 8446 section 4.6.2).
 """
 
@@ -15,7 +15,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Protocol, Union
 
 from sfwebhooks import system
-from sfwebhooks.network.budget import Budget
+from sfwebhooks.network.budget import RECEIVED_MAX, Budget, ReplyTooLongError
 
 #: bytes that are received at once
 PART = 64 * 1024
@@ -25,6 +25,10 @@ Data = Union[bytes, memoryview]
 class Bytes(Protocol):
     """A stream that a connection reads from and writes to."""
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether bytes or the end have arrived."""
+
     def send(self, data: Data) -> int:
         """Send the beginning of some bytes; return how many were accepted.
 
@@ -32,14 +36,16 @@ class Bytes(Protocol):
             OSError: the peer accepts no more; the cause may have been received before.
         """
 
-    def recv(self) -> bytes | None:
-        """Return the available bytes, b"" at the end, None if there are none yet."""
+    def recv(self, until: float, writable: bool = False) -> bytes | None:
+        """Wait for bytes and return them, b"" at the end; None if there are none, and maybe more can be sent.
 
-    def wait(self, until: float, writable: bool = False) -> None:
-        """Wait until there may be something to receive, or, with `writable`, until more can be sent.
+        Args:
+            until: monotonic seconds.
+            writable: do not wait any longer once more can be sent.
 
         Raises:
-            socket.timeout: it is later than `until` (monotonic seconds).
+            socket.timeout: it is later than `until`.
+            ReplyTooLongError: the attempt has received more than its limit.
         """
 
     def close(self) -> None:
@@ -62,23 +68,14 @@ class Stream:
         return bool(self._selector.select(0))
 
     def send(self, data: Data) -> int:
-        """Send the beginning of some bytes; return how many were taken."""
+        """Send the beginning of some bytes; return how many were accepted."""
         try:
             return self._sock.send(data)
         except BlockingIOError:
             return 0
 
-    def recv(self) -> bytes | None:
-        """Return what has come, nothing at the end, None if there is nothing yet."""
-        try:
-            data = self._sock.recv(PART)
-        except BlockingIOError:
-            return None
-        self.budget.receive(len(data))
-        return data
-
-    def wait(self, until: float, writable: bool = False) -> None:
-        """Wait until there may be something to receive, or, with `writable`, until more can be sent."""
+    def recv(self, until: float, writable: bool = False) -> bytes | None:
+        """Wait for bytes and return them, b"" at the end; None if there are none, and maybe more can be sent."""
         left = until - time.monotonic()
         if writable:
             self._selector.modify(self._sock, EVENT_READ | EVENT_WRITE)
@@ -88,6 +85,14 @@ class Stream:
         finally:
             if writable:
                 self._selector.modify(self._sock, EVENT_READ)
+        try:
+            data = self._sock.recv(PART)
+        except BlockingIOError:
+            return None
+        self.budget.received += len(data)
+        if self.budget.received > RECEIVED_MAX:
+            raise ReplyTooLongError(f"more than {RECEIVED_MAX // 1024} KiB of headers and framing")
+        return data
 
     def close(self) -> None:
         """Close the connection."""
@@ -106,6 +111,11 @@ class TLSStream:
         #: error after which no more can be sent
         self._broken: OSError | None = None
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether bytes or the end have arrived."""
+        return bool(self._incoming.pending or self._tls.pending()) or self._below.is_readable
+
     def shake_hands(self, until: float) -> None:
         """Start TLS.
 
@@ -120,11 +130,10 @@ class TLSStream:
                 pass
             finally:
                 self._flush()  # also sends our alert if the handshake fails
-            self.wait(until)
-            self._fetch()
+            self._fetch(until)
 
     def send(self, data: Data) -> int:
-        """Send the beginning of some bytes; return how many were taken."""
+        """Send the beginning of some bytes; return how many were accepted."""
         self._flush()
         if self._broken:
             raise self._broken
@@ -136,8 +145,8 @@ class TLSStream:
         self._flush()
         return count
 
-    def recv(self) -> bytes | None:
-        """Return what has come, nothing at the end, None if there is nothing yet."""
+    def recv(self, until: float, writable: bool = False) -> bytes | None:
+        """Wait for bytes and return them, b"" at the end; None if there are none, and maybe more can be sent."""
         while True:
             try:
                 return self._tls.read(PART)
@@ -145,21 +154,16 @@ class TLSStream:
                 self._flush()
             except ssl.SSLEOFError:
                 return b""
-            if not self._fetch():
+            if not self._fetch(until, writable):
                 return None
-
-    def wait(self, until: float, writable: bool = False) -> None:
-        """Wait until there may be something to receive, or, with `writable`, until more can be sent."""
-        if not (self._incoming.pending or self._tls.pending()):
-            self._below.wait(until, writable or bool(self._unsent))
 
     def close(self) -> None:
         """Close the connection."""
         self._below.close()
 
-    def _fetch(self) -> bool:
-        """Pass received bytes to OpenSSL; return whether bytes or the end have arrived."""
-        data = self._below.recv()
+    def _fetch(self, until: float, writable: bool = False) -> bool:
+        """Wait for bytes and pass them to OpenSSL; return whether bytes or the end have arrived."""
+        data = self._below.recv(until, writable or bool(self._unsent))
         if data:
             self._incoming.write(data)
         elif data is not None:

@@ -44,19 +44,20 @@ class Credentials:
     certificate: ClientCertificate | None
     states: States
 
-    @property
-    def outdated(self) -> bool:
-        """Whether one of the files has changed since; calls `stat` for each of them."""
-        return any(state_of(path) != state for path, state in self.states.items())
+    def outdated(self, now: float) -> bool:
+        """Return whether one of the files has changed since; calls `stat` for each of them.
 
-    def check(self, now: float) -> None:
-        """Check that our client certificate, if there is one, is valid at `now` (epoch seconds).
+        Args:
+            now: epoch seconds.
 
         Raises:
-            CertificateError: it is not.
+            CertificateError: none has, and our client certificate is not valid now.
         """
+        if any(state_of(path) != state for path, state in self.states.items()):
+            return True
         if self.certificate:
             self.certificate.check(now)
+        return False
 
 
 @dataclass(frozen=True)

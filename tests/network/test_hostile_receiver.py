@@ -398,6 +398,27 @@ def test_what_follows_a_reply_is_not_taken_for_the_next_one(
     assert (statuses, receiver.connections) == ([200] * 3, 3)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="nothing here sends two TLS records in one piece")
+def test_what_follows_a_reply_in_a_tls_record_of_its_own_is_not_taken_for_the_next_one(
+    hostile: Callable[..., Hostile],
+    sender: Callable[[Endpoint], Sender],
+    authority: Authority,
+    contexts: dict[str, ssl.SSLContext | None],
+) -> None:
+    def way(visit: Any) -> None:
+        while visit.request():
+            visit.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            visit.say(OK)
+            visit.say(reply(410))
+            visit.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+    receiver = hostile(way, contexts["good"])
+    endpoint = an_endpoint(url=receiver.url, timeout=PATIENCE, ca_bundle=authority.cert)
+    one = sender(endpoint)
+    statuses = [one.send(request_for(endpoint)).status for _ in range(3)]
+    assert (statuses, receiver.connections) == ([200] * 3, 3)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", ["/elsewhere", "/webhook", METADATA])
 def test_a_redirect_is_not_followed_to_anywhere(

@@ -259,7 +259,7 @@ def files(client_identity: Identity, authority: Authority, tmp_path: Path) -> di
 
 
 def test_files_that_did_not_change_are_not_outdated(files: dict[str, Path]) -> None:
-    assert not credentials_for(an_endpoint(**files), time.time()).outdated
+    assert not credentials_for(an_endpoint(**files), time.time()).outdated(time.time())
 
 
 @pytest.mark.parametrize("option", ["ca_bundle", "client_cert", "client_key"])
@@ -279,7 +279,20 @@ def test_a_file_that_changed_in_any_way_is_outdated(files: dict[str, Path], opti
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     if change == "time":
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert credentials.outdated
+    assert credentials.outdated(time.time())
+
+
+def test_a_client_certificate_that_has_expired_since_is_an_error(files: dict[str, Path]) -> None:
+    credentials, end = credentials_for(an_endpoint(**files), time.time()), end_of(files["client_cert"])
+    assert not credentials.outdated(end)
+    with pytest.raises(CertificateError, match="expired on"):
+        credentials.outdated(end + 1)
+
+
+def test_an_expired_client_certificate_that_was_replaced_is_only_outdated(files: dict[str, Path]) -> None:
+    credentials, end = credentials_for(an_endpoint(**files), time.time()), end_of(files["client_cert"])
+    files["client_cert"].write_bytes(b"a renewed one")
+    assert credentials.outdated(end + 1)
 
 
 def test_a_link_to_another_file_is_outdated(files: dict[str, Path], authority: Authority, tmp_path: Path) -> None:
@@ -288,7 +301,7 @@ def test_a_link_to_another_file_is_outdated(files: dict[str, Path], authority: A
     credentials = credentials_for(an_endpoint(ca_bundle=link), time.time())
     link.unlink()
     link.symlink_to(authority.cert)
-    assert credentials.outdated
+    assert credentials.outdated(time.time())
 
 
 def test_an_endpoint_without_files_has_none_to_look_at() -> None:
@@ -300,7 +313,7 @@ def test_each_file_is_looked_at_once(files: dict[str, Path], monkeypatch: pytest
     looked: list[Path] = []
     stat = Path.stat
     monkeypatch.setattr(Path, "stat", lambda path: looked.append(path) or stat(path))
-    assert (credentials.outdated, sorted(looked)) == (False, sorted(files.values()))
+    assert (credentials.outdated(time.time()), sorted(looked)) == (False, sorted(files.values()))
 
 
 # --- what ends soon
