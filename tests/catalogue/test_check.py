@@ -19,8 +19,8 @@ from sfwebhooks.formats import generic
 
 Fields = tuple[Field, ...]
 
-VALUES = (None, True, False, 0, -1, 1.5, 2.0, 1e300, 10**20, "", "high", "x", [], {}, ["x"], [1], [{}], [None],
-          {"a": 1}, {"a": "x"}, {"a": None})  # fmt: skip
+VALUES: tuple[Any, ...] = (None, True, False, 0, -1, 1.5, 2.0, 1e300, 10**20, "", "high", "x", [], {}, ["x"], [1],
+                           [{}], [None], {"a": 1}, {"a": "x"}, {"a": None})  # fmt: skip
 #: an event type, and one of the tables of what can stand in its data
 TABLES = [
     pytest.param(entry, fields, id=f"{entry.name}-{told_by}")

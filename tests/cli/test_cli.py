@@ -40,8 +40,8 @@ from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, guide_signature, sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
-from tests.builders import NOW, a_delivery, a_host_database, a_scan, an_endpoint, an_event
-from tests.conftest import PATIENCE, Team
+from tests.builders import NOW, PATIENCE, a_delivery, a_host_database, a_scan, an_endpoint, an_event
+from tests.conftest import Team
 from tests.filled import send
 from tests.hostile import Hostile, answering, reply
 

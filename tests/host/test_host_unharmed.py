@@ -9,8 +9,9 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,9 @@ WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid
 MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
 
 
-def fine(scanner: Scanner, **options: object) -> str:
+def fine(scanner: Scanner, **options: Any) -> str:
     """Run a scan that must end well; return its log."""
-    code, log = scanner.scan(**{"modules": MODULES, **options})  # type: ignore[arg-type]
+    code, log = scanner.scan(**{"modules": MODULES, **options})
     assert code == 0, log
     assert scanner.status() == "FINISHED"
     assert len(scanner.hashes()) >= 1
@@ -175,10 +176,10 @@ def test_the_host_logs_what_it_logs_without_us(scanner: Scanner, new_team: Calla
     assert any("webhooks: " in line for line in rows[1]), "our summary is in the scan's own log"
 
 
-def normal(lines: object) -> set[str]:
+def normal(lines: Iterable[str]) -> set[str]:
     """Leave out of log lines what differs from scan to scan: times, ids, counts of modules."""
     found = set()
-    for line in lines:  # type: ignore[attr-defined]
+    for line in lines:
         text = re.sub(r"^[\d\- :,]+(?=\[)", "", line)
         text = re.sub(r"Scan \[\w+\]|scan \w{8}\b", "Scan", text)
         text = re.sub(r"[\w,]*sfp__stor[\w,]*(?= |$)|enabled \(\d+\)|correlation '.*", "", text)

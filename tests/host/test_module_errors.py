@@ -42,7 +42,7 @@ def findings(scanner: Scanner) -> Counter[tuple[str, str, str]]:
         "SELECT module, type, data FROM tbl_scan_results WHERE scan_instance_id ="
         " (SELECT guid FROM tbl_scan_instance ORDER BY created DESC LIMIT 1)"
     )
-    return Counter(rows)  # type: ignore[arg-type]
+    return Counter((module, kind, data) for module, kind, data in rows)
 
 
 def errors(log: str) -> Counter[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import PATIENCE
+from tests.builders import PATIENCE
 from tests.host.conftest import Scanner, stop_group
 from tests.hostile import Hostile
 from tests.secrecy.planted import FROM_ENVIRONMENT, VARIABLE, echoing, section, written

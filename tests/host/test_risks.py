@@ -91,7 +91,7 @@ def test_where_a_risk_cannot_be_seen_each_type_that_it_could_raise_is_watched(
     events: tuple[str, ...], watched: set[str]
 ) -> None:
     endpoints: tuple[Endpoint, ...] = (an_endpoint(events=events),)
-    assert watched_types(endpoints, TYPES, None) == watched
+    assert watched_types(endpoints, TYPES, None) == frozenset(watched)
     assert {name for name in TYPES if name in watched_types(endpoints, TYPES, TYPES)} == watched
 
 

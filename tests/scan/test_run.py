@@ -17,7 +17,8 @@ from sfwebhooks.config.options import GENERAL_OPTIONS
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
-from sfwebhooks.outbox.file import BUSY_SECONDS, FILE
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.receive.completeness import Account, Books

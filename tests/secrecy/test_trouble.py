@@ -23,7 +23,8 @@ from sfwebhooks.outbox import file, queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
-from sfwebhooks.scan.run import ScanRun, tell_orphans
+from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.service import Service
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Team, put, spoil, sql
@@ -192,7 +193,9 @@ def test_a_scan_that_died_is_told(
     assert witness.has_seen("its database cannot be read")
     (tmp_path / "spiderfoot.db").unlink()
     a_host_database(tmp_path / "spiderfoot.db", scan)
-    tell_orphans(outbox, replace(found, mistakes=load(written(found.file.parent, f"[webhooks]\n{API_KEY}\n")).mistakes))
+    assert found.file
+    wrong = load(written(found.file.parent, f"[webhooks]\n{API_KEY}\n"))
+    tell_orphans(outbox, replace(found, mistakes=wrong.mistakes))
     tell_orphans(outbox, found)
     ask(witness, outbox)
 
@@ -220,6 +223,7 @@ def test_a_service_reads_settings_that_became_wrong(
 ) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
     found = plant(hostile(echoing(401)).place)
+    assert found.file
     put(outbox, found.endpoints[0], events=3)
     stop, reload = threading.Event(), threading.Event()
     running = threading.Thread(target=Service(lambda: load(found.file), outbox.path).run, args=(stop, reload))
