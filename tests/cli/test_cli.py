@@ -1125,13 +1125,16 @@ def test_receive_saves_requests_in_a_pipe_that_is_read(listen: Callable[..., Lis
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE, text=True) as reader:
-        with path.open("w"):  # it reads now
-            receiver = listen("--save", path)
-        for number in (1, 2):
-            receiver.send(json.dumps({"number": number}).encode())
-        receiver.end()
-        assert reader.stdout
-        saved = [json.loads(line) for line in reader.stdout]
+        try:
+            with path.open("w"):  # it reads now
+                receiver = listen("--save", path)
+            for number in (1, 2):
+                receiver.send(json.dumps({"number": number}).encode())
+            receiver.end()
+            assert reader.stdout
+            saved = [json.loads(line) for line in reader.stdout]
+        finally:
+            reader.kill()  # it would read for as long as the receiver lives
     assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
 
 

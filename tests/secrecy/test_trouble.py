@@ -19,7 +19,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.outbox import file, queue
+from sfwebhooks.outbox import file, opening, queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
@@ -168,7 +168,8 @@ def test_the_outbox_is_in_trouble(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], contextlib.AbstractContextManager[None]],
 ) -> None:
-    monkeypatch.setattr(file, "BUSY_SECONDS", 0.05)
+    for module in (file, opening):
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
     found = replace(plant(hostile(echoing(400)).place), drain_timeout=0.5)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     a_host_database(tmp_path / "spiderfoot.db", scan)
