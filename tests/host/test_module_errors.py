@@ -14,6 +14,8 @@ from tests.conftest import host_shim
 from tests.host.conftest import QUICK, SECRET, Scanner, Team
 from tests.host.modules.sfp_test_floods import LINES
 
+pytestmark = pytest.mark.slow
+
 SOURCES = sorted(Path(__file__).with_name("modules").glob("sfp_*.py"))
 FAULTY = tuple(source.stem for source in SOURCES)
 

@@ -12,6 +12,8 @@ from tests.hostile import Hostile
 from tests.secrecy.planted import FROM_ENVIRONMENT, VARIABLE, echoing, section, written
 from tests.secrecy.witness import Witness
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("status", [400, 401])
 def test_a_scan_leaves_no_secret_in_the_host(

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from sfwebhooks.receive.completeness import Books
 from tests.host.conftest import Scanner, Team, stop_group, until
 from tests.host.test_scan_dies import configure, scan_process
+
+pytestmark = pytest.mark.slow
 
 #: of the metadata of a message that comes again, what may be different
 NUMBER = ("series", "sequence")
