@@ -22,8 +22,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from tests.builders import NOW, an_endpoint, an_event
-from tests.conftest import PATIENCE, Clock, Gate, Team, hold, put, senders, soon, spoil, sql
+from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,6 +23,7 @@ from sfwebhooks.delivery.queue import NEVER, Lane
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import render
 from sfwebhooks.formats.content import Content
 from sfwebhooks.health import (
     FAILURES_MAX,
@@ -39,8 +40,8 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from tests.builders import NOW, URL, an_endpoint, an_event
-from tests.conftest import PATIENCE, Clock, Gate, Team, fail, hold, put, soon, spoil, sql
+from tests.builders import NOW, PATIENCE, URL, an_endpoint, an_event
+from tests.conftest import Clock, Gate, Team, fail, hold, put, soon, spoil, sql
 
 # --- one delivery after the other
 
@@ -1286,7 +1287,8 @@ def test_a_sender_that_takes_its_removed_lock_again_blames_no_message_that_it_is
 ) -> None:
     put(outbox, endpoint, events=2)
     other = threading.Thread(target=lane.step)
-    made, taken = pipeline.render, []
+    made = render
+    taken: list[bool] = []
 
     def remove_the_lock(batch: Batch, endpoint: Endpoint) -> Content:
         if not taken:

@@ -28,8 +28,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import CAUTIOUS_WAIT, RETRY_AFTER_MAX, judge
 from sfwebhooks.signing import Request
-from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Clock, Team, put, soon, sql
+from tests.builders import NOW, PATIENCE, an_endpoint
+from tests.conftest import Clock, Team, put, soon, sql
 from tests.hostile import (
     METADATA,
     OK,

@@ -18,8 +18,8 @@ from sfwebhooks.pipeline import excerpt
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import Request
-from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Team
+from tests.builders import NOW, PATIENCE, an_endpoint
+from tests.conftest import Team
 from tests.hostile import (
     Hostile,
     Way,
