@@ -251,6 +251,7 @@ def test_haproxy_that_refuses_scripts_gets_all_others(
     assert set(sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'")) == {("refused: http_403",)}
 
 
+@pytest.mark.slow
 @needs_haproxy
 def test_haproxy_without_a_receiver_makes_nothing_but_wait(haproxy: int, team: Team, outbox: Outbox, go: Go) -> None:
     team.receiver.stop()
