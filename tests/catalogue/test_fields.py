@@ -48,7 +48,10 @@ FINDINGS = [entry for entry in EVENT_TYPES if any(field.name == "generated" for 
 BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 LIFE = ("scan_started", "scan_progress", *ENDS)
-JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+JSON_TYPES: dict[str, tuple[type, ...]] = {
+    **{"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,)},
+    "object": (dict,),
+}
 #: one for each severity that a module's own risk can raise a finding to
 RISKS = (0, 10, 40, 70, 90)
 
@@ -260,7 +263,7 @@ def has_type(value: object, field: Field) -> None:
 
 
 def is_type(value: object, json_type: str) -> None:
-    assert isinstance(value, JSON_TYPES[json_type]), (value, json_type)  # type: ignore[arg-type]
+    assert isinstance(value, JSON_TYPES[json_type]), (value, json_type)
     assert isinstance(value, bool) == (json_type == "boolean"), (value, json_type)
 
 

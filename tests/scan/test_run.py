@@ -484,7 +484,7 @@ ODD: dict[str, dict[str, Any]] = {
     "a text for the risk": {"risk": "high"},
     "a text for the time": {"generated": "now"},
     "bytes for the module": {"module": b"sfp_x"},
-    "bytes of a source": {"sources": (Source("URL", "https://acme.example", b"m", "h"),)},  # type: ignore[arg-type]
+    "bytes of a source": {"sources": (Source("URL", "https://acme.example", b"m", "h"),)},  # type: ignore[arg-type]  # no text
 }
 
 

@@ -54,11 +54,11 @@ def with_a_header_of_two_lines(endpoint: Endpoint) -> Endpoint:
 
 
 def with_what_json_cannot_write(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, metadata={"secret": endpoint.secrets[0]})  # type: ignore[dict-item]
+    return replace(endpoint, metadata={"secret": endpoint.secrets[0]})  # type: ignore[dict-item]  # the bug
 
 
 def with_a_secret_that_is_no_text(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, secrets=(*endpoint.secrets, Secret(b"bytes")))  # type: ignore[arg-type]
+    return replace(endpoint, secrets=(*endpoint.secrets, Secret(b"bytes")))  # type: ignore[arg-type]  # the bug
 
 
 def with_a_format_that_is_not_there(endpoint: Endpoint) -> Endpoint:
