@@ -586,7 +586,9 @@ def test_a_crash_is_counted_once_whether_or_not_the_outbox_takes_it_at_the_first
     outbox: Outbox, lane: Lane, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    (delivery,) = outbox.claim(lane.lines[0].queue, (), clock.now).deliveries  # type: ignore[union-attr]
+    batch = outbox.claim(lane.lines[0].queue, (), clock.now)
+    assert batch
+    (delivery,) = batch.deliveries
     lock = url_lock(outbox.path, endpoint.url_id)
     lock.take()
     lock.note(str(Note(0.0, 2**30, clock.now, delivery.id)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -477,7 +478,7 @@ def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
 ) -> None:
     for harm in (hostile(silent, https), hostile(dripping_handshake)):
         proxy = f"https://127.0.0.1:{harm.port}"
-        reply = in_time(lambda proxy=proxy: send("https://receiver.test/", proxy, timeout=TIMEOUT))  # type: ignore[misc]
+        reply = in_time(partial(send, "https://receiver.test/", proxy, timeout=TIMEOUT))
         assert reply.failure is Failure.PROXY
 
 
