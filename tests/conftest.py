@@ -38,7 +38,6 @@ from tests.hostile import Hostile, Way
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=200, help="how many processes tests/crash kills")
     parser.addoption("--seed", type=int, help="of the random choices of tests/crash, to make them again")
 
 

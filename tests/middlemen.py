@@ -75,8 +75,8 @@ class Middleman:
         self.heads.append(head)
         method, target, _ = head.split(b"\r\n")[0].decode().split()
         if self.refusal or not self._knows(head):
-            head = f"HTTP/1.1 {self.refusal or '407 Who'}\r\n{self.lines}Content-Length: {len(self.page)}\r\n\r\n"
-            connection.sendall((head + self.page).encode())
+            answer = f"HTTP/1.1 {self.refusal or '407 Who'}\r\n{self.lines}Content-Length: {len(self.page)}\r\n\r\n"
+            connection.sendall((answer + self.page).encode())
         elif method == "CONNECT":
             host, _, port = target.rpartition(":")
             self._join(connection, (host.strip("[]"), int(port)), b"HTTP/1.1 200 Connected\r\n\r\n", b"")

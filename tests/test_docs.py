@@ -209,6 +209,14 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
     assert "grep '^python3 -m venv' README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("marker", ["slow", "campaign"])
+def test_tests_that_are_left_out_are_named_with_their_command(marker: str) -> None:
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    assert (f"\n    {marker}: " in setup, f"not {marker}" in setup) == (True, True)
+    for text in (README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
+        assert f"pytest -m {marker}" in text
+
+
 def anchors(text: str) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", text, re.M)

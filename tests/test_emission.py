@@ -370,7 +370,7 @@ def test_an_outbox_that_another_process_writes_to_is_waited_for(
     with pytest.raises(OutboxError, match="locked"):
         emit("cti_report_generated", REPORT)
     monkeypatch.setattr(emission, "PATIENCE_SECONDS", PATIENCE)
-    monkeypatch.setattr(emission.time, "sleep", lambda seconds: other.close())  # while emit waits
+    monkeypatch.setattr("sfwebhooks.emission.time.sleep", lambda seconds: other.close())  # while emit waits
     emit("cti_report_generated", REPORT)
     assert len(kept()) == 1
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,7 +182,7 @@ def test_an_endpoint_survives_pickling() -> None:
 
 # --- fingerprint: has the operator changed something?
 
-CHANGES = {
+CHANGES: dict[str, Any] = {
     "name": "other",
     "url": Secret("https://other.example/"),
     "description": "other",
@@ -230,7 +231,8 @@ def test_the_fingerprint_is_the_same_for_the_same_settings_in_any_order() -> Non
 @pytest.mark.parametrize("field", ["ca_bundle", "client_cert", "client_key"])
 def test_the_fingerprint_changes_when_a_certificate_file_is_renewed(tmp_path: Path, field: str) -> None:
     path = tmp_path / "file.pem"
-    endpoint = an_endpoint(**{field: path})
+    files: dict[str, Any] = {field: path}
+    endpoint = an_endpoint(**files)
     missing = endpoint.fingerprint
     path.touch()
     os.utime(path, ns=(1, 1))

@@ -23,8 +23,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_finding, a_scan, an_endpoint, an_event
-from tests.conftest import PATIENCE, soon
+from tests.builders import NOW, PATIENCE, a_finding, a_scan, an_endpoint, an_event
+from tests.conftest import soon
 from tests.receivers import GUIDES, NAMES, names_of
 from tests.receivers.serving import Served
 

@@ -48,7 +48,9 @@ def test_rubbish_is_no_data() -> None:
 def test_texts_are_put_where_the_holes_are_whatever_is_in_them() -> None:
     texts = [written({"a": "é", "b": "]"}), "{}"]
     value = [{"data": HOLE, "name": "x"}, {"data": HOLE, "name": "\ud800"}]
-    assert written_around(value, texts) == '[{"data":{"a":"é","b":"]"},"name":"x"},{"data":{},"name":"\ufffd"}]'.encode()
+    assert (
+        written_around(value, texts) == '[{"data":{"a":"é","b":"]"},"name":"x"},{"data":{},"name":"\ufffd"}]'.encode()
+    )
 
 
 @pytest.mark.parametrize(

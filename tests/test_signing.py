@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -48,7 +49,7 @@ CONTENT = Content('{"a":"grüß \U0001f600"}'.encode())
 PLAIN = ["s", "your-webhook-secret", "grüß-密码", "a b=c:d#e;f%g", "x" * 500, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 
 
-def request(*secrets: str, at: float = NOW, **values: object) -> Request:
+def request(*secrets: str, at: float = NOW, **values: Any) -> Request:
     return sign(CONTENT, a_batch(), an_endpoint(secrets=secrets, **values), at)
 
 

@@ -39,7 +39,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
             if left:
                 left.pop(0)()
 
-        monkeypatch.setattr(text_file.time, "sleep", wait)
+        monkeypatch.setattr("sfwebhooks.text_file.time.sleep", wait)
         return waits
 
     return between

@@ -30,9 +30,16 @@ SLOW = 3.0
 PATIENCE = 60.0
 #: seconds below which a call is repeated, since the clock says little about it
 LEAST = 0.005
+
+
+def repeating(part: str) -> Callable[[int], str]:
+    """Return what makes a text of so many characters."""
+    return lambda size: (part * (size // len(part) + 1))[:size]
+
+
 #: name -> a text of so many characters
 SHAPES: dict[str, Callable[[int], str]] = {
-    name: (lambda size, part=part: (part * (size // len(part) + 1))[:size])  # type: ignore[misc]
+    name: repeating(part)
     for name, part in {
         "letters": "a",
         "words": "one two, three: four\n",

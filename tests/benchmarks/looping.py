@@ -70,7 +70,12 @@ def loop(way: Way, batch: int = 1) -> Callable[[int], Measure]:
             bodies = [b"[" + b",".join(bodies[at : at + batch]) + b"]" for at in range(0, events, batch)]
         headers = {"Content-Type": "application/json"}
         with receiver() as url, way(url) as post:
-            return whole(events, lambda: [check(post(body, headers)) for body in bodies])
+
+            def run() -> None:
+                for body in bodies:
+                    check(post(body, headers))
+
+            return whole(events, run)
 
     return row
 

@@ -20,10 +20,10 @@ from sfwebhooks.config import values
 from sfwebhooks.config.options import name_problem
 from sfwebhooks.config.settings import find_file, load
 from sfwebhooks.delivery.cures import cure
-from sfwebhooks.emission import event_of
+from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery, clean_text, printable
-from sfwebhooks.formats import FORMATS, redaction
+from sfwebhooks.formats import FORMATS, READERS, redaction
 from sfwebhooks.formats.naming import naming_of
 from sfwebhooks.network.addresses import literal
 from sfwebhooks.network.http_reader import ReplyReader
@@ -128,7 +128,7 @@ def proxied(text: str) -> None:
     """Judge a reply that came through a proxy, with a text wherever a proxy can put one."""
     names = ("Proxy-Status", "X-Squid-Error", "Proxy-Authenticate", "Server", "Via")
     for status in (407, 502):
-        reply = Reply(status, CaseInsensitiveDict(dict.fromkeys(names, text)), data(text)[:65536])
+        reply = Reply(status, headers=CaseInsensitiveDict(dict.fromkeys(names, text)), body=data(text)[:65536])
         is_proxys(reply)
         proxys_refusal(reply, text)
 
@@ -154,10 +154,10 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "about_for_chat": evidence,
     "slack, a finding": finding("slack", GUARDED),
     "slack, an alert": alert,
-    "slack, a reply": lambda text: FORMATS["slack"].read(Reply(400, body=data(text))),
+    "slack, a reply": lambda text: READERS["slack"].read(Reply(400, body=data(text))),
     "generic": finding("generic", an_endpoint()),
     "siem": finding("siem", an_endpoint()),
-    "security-audit": finding("generic", AUDIT),
+    "security-audit": finding("security-audit", AUDIT),
     "module_error": lambda text: error_event(ModuleError("sfp_x", "E", text, NOW), a_scan(), [GUARDED], [text[:99]]),
     "hostlog, a line": _failed,
     "severity_of": severity_of,
@@ -166,8 +166,8 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "Stored": lambda text: len(jsontext.Stored(text)),
     "parsed": lambda text: strict_json.parsed(data(text)),
     "plain": lambda text: strict_json.pure_json({text: [text]}),
-    "emit": lambda text: event_of("cti_report_generated", {"report_id": text, "title": text}, text, None, NOW),
-    "emit, the type": lambda text: event_of(text, {}, None, None, NOW),
+    "emit": lambda text: event_of(Emission("cti_report_generated", {"report_id": text, "title": text}, text), NOW),
+    "emit, the type": lambda text: event_of(Emission(text, {}), NOW),
     "captured, a file": lambda text: capture.from_file(data(text)),
     "captured, a header": lambda text: capture.from_file(b"POST / HTTP/1.1\r\na: " + data(text) + b"\r\n\r\n"),
     "captured, --header": lambda text: capture.from_parts([f"a: {text}", f"{text}: a"], b""),
@@ -180,7 +180,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "clock_words": lambda text: clock_words(text, None, NOW),
     "signature problems": signed,
     "naming_of": lambda text: naming_of([text]),
-    "a received body": lambda text: Received(NOW, text, {}, data(text), ()).messages,
+    "a received body": lambda text: Received(NOW, text, {}, data(text), (), "").messages,
     "judge": lambda text: judge(Reply(429, body=data(text)), NOW),
     "retry_after": lambda text: retry_after({"Retry-After": text, "Date": text}, NOW),
     "cure": lambda text: cure(text, text),

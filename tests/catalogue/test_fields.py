@@ -7,10 +7,10 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable
 
@@ -48,7 +48,10 @@ FINDINGS = [entry for entry in EVENT_TYPES if any(field.name == "generated" for 
 BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 LIFE = ("scan_started", "scan_progress", *ENDS)
-JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+JSON_TYPES: dict[str, tuple[type, ...]] = {
+    **{"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,)},
+    "object": (dict,),
+}
 #: one for each severity that a module's own risk can raise a finding to
 RISKS = (0, 10, 40, 70, 90)
 
@@ -177,13 +180,16 @@ def linked(event: WebhookEvent) -> WebhookEvent:
     return replace(event, data=event_data(event, an_endpoint(ui_url="https://spiderfoot.acme.test")))
 
 
-def all_findings() -> Iterator[WebhookEvent]:
-    """Yield an event of each of the scanner's types, at each risk, plain and with all that can be beside it."""
+@cache
+def all_findings() -> tuple[WebhookEvent, ...]:
+    """Return an event of each of the scanner's types, at each risk, plain and with all that can be beside it."""
+    made = []
     for host_type in SEVERITY_OF_TYPE.keys() - {"ROOT"}:
         for risk in RISKS:
             plain = a_finding(type=host_type, risk=risk)
             rich = replace(plain, data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
-            yield from (event_of_finding(finding, a_scan(), "Words") for finding in (plain, rich))
+            made += [event_of_finding(finding, a_scan(), "Words") for finding in (plain, rich)]
+    return tuple(made)
 
 
 def system_alerts() -> list[WebhookEvent]:
@@ -257,7 +263,7 @@ def has_type(value: object, field: Field) -> None:
 
 
 def is_type(value: object, json_type: str) -> None:
-    assert isinstance(value, JSON_TYPES[json_type]), (value, json_type)  # type: ignore[arg-type]
+    assert isinstance(value, JSON_TYPES[json_type]), (value, json_type)
     assert isinstance(value, bool) == (json_type == "boolean"), (value, json_type)
 
 

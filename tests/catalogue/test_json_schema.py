@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,18 +31,19 @@ WORDS = sorted(EVENT_NAMES)
 TOLD_TWICE = [entry for entry in EVENT_TYPES if entry.by_others not in ((), entry.fields)]
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Draft202012Validator:
+def printed(*arguments: str) -> Draft202012Validator:
     """Return a validator with the schema that the command prints."""
-    assert main(["events", "--schema", *arguments]) == 0
-    schema = json.loads(capsys.readouterr().out)
+    with redirect_stdout(io.StringIO()) as out:
+        assert main(["events", "--schema", *arguments]) == 0
+    schema = json.loads(out.getvalue())
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
     return Draft202012Validator(schema)
 
 
-@pytest.fixture
-def all_types(capsys: pytest.CaptureFixture[str]) -> Draft202012Validator:
-    return printed(capsys)
+@pytest.fixture(scope="module")
+def all_types() -> Draft202012Validator:
+    return printed()
 
 
 def message(word: str) -> dict[str, Any]:
@@ -60,11 +63,9 @@ def check(validator: Draft202012Validator, body: Any) -> None:
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_each_example_is_valid_under_its_name_and_its_alias(
-    word: str, all_types: Draft202012Validator, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_example_is_valid_under_its_name_and_its_alias(word: str, all_types: Draft202012Validator) -> None:
     check(all_types, message(word))
-    check(printed(capsys, word), message(word))
+    check(printed(word), message(word))
 
 
 def by_the_other_guide(delivery: Delivery) -> Any:
@@ -208,8 +209,8 @@ def test_a_severity_that_the_type_never_has_is_not_valid(word: str, all_types: D
     assert not all_types.is_valid({**body, "metadata": {**body["metadata"], "severity": "low"}})
 
 
-def test_the_schema_of_one_type_takes_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    only = printed(capsys, "scan.completed")
+def test_the_schema_of_one_type_takes_no_other() -> None:
+    only = printed("scan.completed")
     assert [word for word in WORDS if only.is_valid(message(word))] == ["scan.completed", "scan_completed"]
 
 

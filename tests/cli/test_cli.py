@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -40,8 +41,8 @@ from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, guide_signature, sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
-from tests.builders import NOW, a_batch, a_delivery, a_host_database, a_scan, an_endpoint, an_event
-from tests.conftest import PATIENCE, Team
+from tests.builders import NOW, PATIENCE, a_batch, a_delivery, a_host_database, a_scan, an_endpoint, an_event
+from tests.conftest import Team
 from tests.filled import send
 from tests.hostile import Hostile, answering, reply
 
@@ -136,6 +137,8 @@ def test_a_terminal_that_lacks_a_character_gets_a_replacement(
     outbox: Outbox,
     receive: Callable[..., Team],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_signals: None,
     arguments: list[str],
     encoding: str,
 ) -> None:
@@ -145,11 +148,20 @@ def test_a_terminal_that_lacks_a_character_gets_a_replacement(
     if arguments[:1] != ["drain"]:
         send(outbox, State.DEAD, "http_400", "n\u00f6 \u2713 \U0001f600", at=time.time())
     id = Records(outbox.path).deliveries(Selection(), 1)[0].id
-    environment = {**os.environ, "SPIDERFOOT_DATA": str(tmp_path), "PYTHONIOENCODING": encoding}
-    line = [sys.executable, "-m", "sfwebhooks", *(word.format(id=id) for word in arguments)]
-    done = subprocess.run(line, env=environment, capture_output=True, check=False)
-    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
-    done.stdout.decode(encoding)
+    written = io.BytesIO()
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    assert code_of(*(word.format(id=id) for word in arguments)) == 0
+    sys.stdout.flush()
+    assert written.getvalue().decode(encoding)
+
+
+def code_of(*arguments: str) -> object:
+    """Return the exit code of a command, which is not always returned."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return end.code
 
 
 def test_a_certificate_that_is_not_verified_is_warned_of_in_our_words_only(
@@ -1125,13 +1137,16 @@ def test_receive_saves_requests_in_a_pipe_that_is_read(listen: Callable[..., Lis
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE, text=True) as reader:
-        with path.open("w"):  # it reads now
-            receiver = listen("--save", path)
-        for number in (1, 2):
-            receiver.send(json.dumps({"number": number}).encode())
-        receiver.end()
-        assert reader.stdout
-        saved = [json.loads(line) for line in reader.stdout]
+        try:
+            with path.open("w"):  # it reads now
+                receiver = listen("--save", path)
+            for number in (1, 2):
+                receiver.send(json.dumps({"number": number}).encode())
+            receiver.end()
+            assert reader.stdout
+            saved = [json.loads(line) for line in reader.stdout]
+        finally:
+            reader.kill()  # it would read for as long as the receiver lives
     assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
 
 

@@ -307,7 +307,8 @@ def test_a_locked_outbox_is_not_the_end(
 ) -> None:
     put(outbox, 1)
     send(outbox, State.DEAD)
-    monkeypatch.setattr("sfwebhooks.outbox.file.BUSY_SECONDS", 0.01)
+    for module in ("file", "opening"):
+        monkeypatch.setattr(f"sfwebhooks.outbox.{module}.BUSY_SECONDS", 0.01)
     with closing(sqlite3.connect(outbox.path)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         done = cli("dead", "drop", "--all")

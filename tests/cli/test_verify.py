@@ -14,6 +14,7 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.cli import main
+from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.diagnosis import diagnose
@@ -39,9 +40,9 @@ SPACED = json.dumps(json.loads(BODY)).encode()
 INDENTED = json.dumps(json.loads(BODY), indent=2, ensure_ascii=False).encode()
 
 
-def signed(*secrets: str, body: bytes = BODY, at: float = NOW, naming: str = "generic") -> dict[str, str]:
+def signed(*secrets: str, body: bytes = BODY, at: float = NOW, format: str = "generic") -> dict[str, str]:
     """Return the headers of a delivery, with what else is secret in them."""
-    sent = sign(Content(body), DELIVERY, an_endpoint(secrets=secrets, format=naming), at)
+    sent = sign(Content(body), Batch((DELIVERY,)), an_endpoint(secrets=secrets, format=format), at)
     return {**sent.headers, "Authorization": "Bearer hidden-token", "Content-Length": str(len(body))}
 
 

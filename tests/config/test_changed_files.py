@@ -50,7 +50,11 @@ class Files:
         put(self.client_key, identity.key)
 
     def endpoint(self, url: str) -> Endpoint:
-        paths = {"ca_bundle": self.ca_bundle, "client_cert": self.client_cert, "client_key": self.client_key}
+        paths: dict[str, Any] = {
+            "ca_bundle": self.ca_bundle,
+            "client_cert": self.client_cert,
+            "client_key": self.client_key,
+        }
         return an_endpoint(url=url, timeout=PATIENCE, **paths)
 
 
@@ -76,9 +80,10 @@ def sending() -> Iterator[Callable[..., Send]]:
     senders: list[Sender] = []
 
     def make(endpoint: Endpoint, *args: Clock) -> Send:
-        senders.append(Sender(endpoint, *args))
+        sender = Sender(endpoint, *args)
+        senders.append(sender)
         request = Request(endpoint.url, {"Content-Type": "application/json"}, b"{}")
-        return lambda one=senders[-1]: one.send(request)
+        return lambda: sender.send(request)
 
     yield make
     for one in senders:
@@ -160,7 +165,12 @@ def test_an_attempt_looks_once_at_each_file(send: Send, files: Files, monkeypatc
     send()
     looked: list[Path] = []
     stat = Path.stat
-    monkeypatch.setattr(Path, "stat", lambda path: looked.append(path) or stat(path))
+
+    def noted(path: Path) -> os.stat_result:
+        looked.append(path)
+        return stat(path)
+
+    monkeypatch.setattr(Path, "stat", noted)
     send()
     assert sorted(looked) == sorted([files.ca_bundle, files.client_cert, files.client_key])
 

@@ -804,7 +804,7 @@ def test_the_rule_for_names_is_said_as_it_is(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_is_off_is_known(tmp_path: Path) -> None:
     found = settings(tmp_path, TEAM + "enabled = false\n")
-    assert ([one.name for one in found.off], found.unused) == (["team"], {"team"})
+    assert ([one.name for one in found.off], found.unused) == (["team"], frozenset({"team"}))
 
 
 @pytest.mark.parametrize("empty", ["[webhooks.team]\n", "[webhooks]\nteam.timeout = 3\n"])

@@ -149,6 +149,8 @@ class Campaign:
         """Kill so many processes at least, let others send what is left, and return the books."""
         moments = [moment for moment, share in SHARES.items() for _ in range(ceil(share * kills / 100))]
         self._random.shuffle(moments)
+        with closing(Outbox(self._outbox)) as outbox:
+            outbox.tallies()  # makes the file: the first one that is killed may be too short of something to do so
         with self._catcher:
             try:
                 for moment in moments:

@@ -21,6 +21,8 @@ from tests.crash.books import OK, Books
 from tests.crash.catcher import Catcher, Caught
 from tests.crash.worker import DRAIN_SECONDS, ERRORS, End, Task, Worker, work
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 8
 EVENTS = 10_000
 #: events in one commit

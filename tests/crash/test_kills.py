@@ -1,10 +1,11 @@
-"""Kills at all moments: 200 of them, more with `--kills`; `-s` shows the figures."""
+"""Kills at all moments: some, many, or a campaign of them; `-s` shows the figures."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -47,15 +48,32 @@ class Run:
         return "\n".join(lines)
 
 
-@pytest.fixture(scope="module")
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    kills, seed = request.config.getoption("--kills"), request.config.getoption("--seed")
+def killed(kills: int, folder: Path, config: pytest.Config) -> Run:
+    """Kill so many processes, and show how to do it again and what came of it."""
+    seed = config.getoption("--seed")
     seed = random.randrange(2**32) if seed is None else seed
     print(f"\n--seed {seed}")
-    campaign = Campaign(tmp_path_factory.mktemp("kills"), seed)
+    campaign = Campaign(folder, seed)
     run = Run(kills, seed, campaign, campaign.run(kills))
     print(run.figures())
     return run
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(200, marks=pytest.mark.slow), pytest.param(2000, marks=pytest.mark.campaign)],
+)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return killed(request.param, tmp_path_factory.mktemp("kills"), request.config)
+
+
+def test_a_few_kills_lose_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What holds whatever the kills met; the others need as many kills as meet everything."""
+    books = killed(10, tmp_path, request.config).books
+    assert books.accepted
+    assert (books.lost, books.received - books.stored, books.renamed(), books.changed()) == (set(), set(), set(), set())
+    assert list(books.gaps()) == books.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
+    assert books.outbox.with_name(ERRORS).read_text() == ""
 
 
 def test_as_many_were_killed_as_was_asked_for(run: Run) -> None:

@@ -19,8 +19,8 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS, DeadReason
-from tests.builders import NOW, a_delivery, an_endpoint, an_event, claim_one
-from tests.conftest import PATIENCE, Clock, Gate, Team, put, soon, spoil, sql
+from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
+from tests.conftest import Clock, Gate, Team, put, soon, spoil, sql
 
 SIZE = 10
 HOUR = 3600.0

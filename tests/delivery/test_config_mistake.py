@@ -17,8 +17,8 @@ from sfwebhooks.events import Scan
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan.run import ScanRun
-from tests.builders import a_finding, a_host_database, a_scan, an_endpoint
-from tests.conftest import PATIENCE, Result, Team, put, sql
+from tests.builders import PATIENCE, a_finding, a_host_database, a_scan, an_endpoint
+from tests.conftest import Result, Team, put, sql
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "Zeppelin-over-Ithaca-1937"
@@ -91,12 +91,12 @@ def test_one_without_a_usable_url_says_so_where_others_show_the_place(
 )
 def test_one_whose_events_cannot_be_known_accepts_nothing(settings: Callable[..., Settings], line: str) -> None:
     found = settings(f"{A}{line}\n{OF_B}")
-    assert ([one.name for one in found.endpoints], found.unused, found.is_complete) == (["b"], {"a"}, False)
+    assert ([one.name for one in found.endpoints], found.unused, found.is_complete) == (["b"], frozenset({"a"}), False)
 
 
 def test_one_that_is_switched_off_is_not_held(settings: Callable[..., Settings]) -> None:
     found = settings(f"{A}enabled = false\nsecret = changeme\n{OF_B}")
-    assert ([one.name for one in found.endpoints], found.unused, len(found.mistakes)) == (["b"], {"a"}, 1)
+    assert ([one.name for one in found.endpoints], found.unused, len(found.mistakes)) == (["b"], frozenset({"a"}), 1)
 
 
 def test_a_mistake_that_is_inherited_is_the_reason(

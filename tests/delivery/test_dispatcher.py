@@ -22,8 +22,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from tests.builders import NOW, an_endpoint, an_event
-from tests.conftest import PATIENCE, Clock, Gate, Team, hold, put, senders, soon, spoil, sql
+from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql
 
 ROOT = Path(__file__).parents[2]
 
@@ -247,13 +247,25 @@ def test_a_bug_is_told_and_the_deliveries_behind_it_arrive(
     assert "bug in the sending thread" in caplog.text
 
 
+class Hearing(logging.Handler):
+    """Sets an event once words are logged, or anything."""
+
+    def __init__(self, heard: threading.Event, words: str = "") -> None:
+        super().__init__()
+        self._heard = heard
+        self._words = words
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._words in record.getMessage():
+            self._heard.set()
+
+
 def test_an_outbox_that_cannot_be_used_is_told_once(
     tmp_path: Path, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "broken.db").mkdir()
     told = threading.Event()
-    handler = logging.Handler()
-    handler.emit = lambda record: told.set()  # type: ignore[method-assign]
+    handler = Hearing(told)
     logging.getLogger("spiderfoot.webhooks").addHandler(handler)
     dispatcher = Dispatcher([endpoint], tmp_path / "broken.db")
     dispatcher.wake()
@@ -441,8 +453,7 @@ class Locked:
 def waiting_to_note() -> Iterator[threading.Event]:
     """Set once a delivery that was made could not be noted."""
     seen = threading.Event()
-    handler = logging.Handler()
-    handler.emit = lambda record: seen.set() if "are kept in memory" in record.getMessage() else None  # type: ignore
+    handler = Hearing(seen, "are kept in memory")
     logger = logging.getLogger("spiderfoot.webhooks")
     logger.addHandler(handler)
     yield seen

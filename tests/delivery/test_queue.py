@@ -23,6 +23,7 @@ from sfwebhooks.delivery.queue import NEVER, SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import render
 from sfwebhooks.formats.content import Content
 from sfwebhooks.health import (
     FAILURES_MAX,
@@ -39,8 +40,8 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from tests.builders import NOW, URL, an_endpoint, an_event, claim_one
-from tests.conftest import PATIENCE, Clock, Gate, Team, fail, hold, put, soon, spoil, sql
+from tests.builders import NOW, PATIENCE, URL, an_endpoint, an_event, claim_one
+from tests.conftest import Clock, Gate, Team, fail, hold, put, soon, spoil, sql
 
 # --- one delivery after the other
 
@@ -591,7 +592,9 @@ def test_a_crash_is_counted_once_whether_or_not_the_outbox_takes_it_at_the_first
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    (delivery,) = claim_one(outbox, queue.states[0].limits, (), clock.now).deliveries  # type: ignore[union-attr]
+    batch = claim_one(outbox, queue.states[0].limits, (), clock.now)
+    assert batch
+    (delivery,) = batch.deliveries
     lock = url_lock(outbox.path, endpoint.url_id)
     lock.take()
     lock.note(str(Note(0.0, 2**30, clock.now, delivery.id)))
@@ -773,7 +776,7 @@ def test_a_takeover_that_a_locked_outbox_interrupts_is_made_again(
     hold(queue, team, clock)
     # what it was rendering when it died, so that taking over has to write
     queue._ownership.lock.note(str(Note(rendering=an_event(2).id)))
-    for lock in (queue._ownership.locks[endpoint.name], queue._ownership.lock):  # as the kernel does it
+    for lock in (queue._ownership._locks[endpoint.name], queue._ownership.lock):  # as the kernel does it
         lock.release()
     second = new_queue(endpoint)
     other = sqlite3.connect(outbox.path, isolation_level=None)
@@ -1296,7 +1299,8 @@ def test_a_sender_that_takes_its_removed_lock_again_blames_no_message_that_it_is
 ) -> None:
     put(outbox, endpoint, events=2)
     other = threading.Thread(target=queue.step)
-    made, taken = pipeline.render, []
+    made = render
+    taken: list[bool] = []
 
     def remove_the_lock(batch: Batch, endpoint: Endpoint) -> Content:
         if not taken:

@@ -115,6 +115,7 @@ def test_what_has_no_memory_for_a_thread_starts_it_later(
     team.wait_for(1)
 
 
+@pytest.mark.slow
 def test_a_process_with_few_descriptors_delivers_for_all_its_endpoints(
     receive: Callable[..., Team], tmp_path: Path, outbox: Outbox
 ) -> None:

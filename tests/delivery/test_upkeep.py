@@ -50,7 +50,7 @@ def look(one: Upkeep, at: float, clock: Clock) -> None:
 
 
 def states(outbox: Outbox) -> list[tuple[str, str]]:
-    return sql(outbox, "SELECT state, reason FROM delivery ORDER BY number")  # type: ignore[return-value]
+    return [(state, reason) for state, reason in sql(outbox, "SELECT state, reason FROM delivery ORDER BY number")]
 
 
 def told(outbox: Outbox) -> list[tuple[str, str]]:
@@ -59,7 +59,7 @@ def told(outbox: Outbox) -> list[tuple[str, str]]:
         "SELECT endpoint, json_extract(data, '$.message') FROM delivery JOIN event ON event.id = event_id"
         " WHERE type IN ('system_alert', 'resource_warning') ORDER BY number"
     )
-    return sql(outbox, query)  # type: ignore[return-value]
+    return [(endpoint, message) for endpoint, message in sql(outbox, query)]
 
 
 # --- age

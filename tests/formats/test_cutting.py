@@ -188,7 +188,13 @@ def test_a_batch_of_one_that_is_too_large_fits_with_its_brackets(way: str) -> No
 
 
 @each_way
-@pytest.mark.parametrize("data", [*(entry.example for entry in EVENT_TYPES), *LARGE.values()])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(entry.example for entry in EVENT_TYPES),
+        *(pytest.param(data, marks=pytest.mark.slow) for data in LARGE.values()),
+    ],
+)
 def test_what_a_message_takes_in_a_batch_is_never_more_than_what_is_reckoned_with(
     way: str, data: dict[str, Any]
 ) -> None:

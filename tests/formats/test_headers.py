@@ -13,8 +13,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats.content import Content
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.signing import Request, sign
-from tests.builders import NOW, a_batch, an_endpoint
-from tests.conftest import PATIENCE
+from tests.builders import NOW, PATIENCE, a_batch, an_endpoint
 from tests.hostile import OK, Hostile, answering
 
 VARIABLE = "TEST_HEADER_VALUE"

@@ -52,6 +52,7 @@ HOSTILE = {
     "entity": "&amp; &lt;!channel&gt; &#60;",
     "back-ticks": "``` <!channel> ``` `x` *b* _i_ ~s~ :tada:",
     "5 MB": "<&>" * 1_700_000,
+    "50 kB": "<&>" * 17_000,
     "space": " \n\t ",
     "nul": "\x00",
     "surrogates": "\ud800 <!channel> \udfff",
@@ -60,6 +61,13 @@ HOSTILE = {
     "quote": '"\\\u2028\u2029',
     "one character": "&",
 }
+each_text = pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=name, marks=[pytest.mark.slow] if len(text) > 10**6 else [])
+        for name, text in HOSTILE.items()
+    ],
+)
 
 
 def sent(event: WebhookEvent, **values: Any) -> dict[str, Any]:
@@ -168,7 +176,7 @@ def test_slack_accepts_every_example_of_the_catalogue(entry: Any) -> None:
     accepted(sent(an_event(type=entry.name, severity=Severity.LOW, data=entry.example)))
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@each_text
 @pytest.mark.parametrize("host_type", ["SIMILARDOMAIN", "PASSWORD_COMPROMISED", "TARGET_WEB_CONTENT"])
 def test_slack_accepts_hostile_findings(host_type: str, text: str) -> None:
     sources = tuple(Source(text[:99], text, text[:99], "h") for _ in range(200))
@@ -178,7 +186,7 @@ def test_slack_accepts_hostile_findings(host_type: str, text: str) -> None:
     accepted(sent(event_of_finding(finding, scan, clean)))
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@each_text
 @pytest.mark.parametrize("name", [*SCAN_EVENTS, *OTHER_EVENTS])
 def test_slack_accepts_hostile_text_in_every_place_of_every_event(name: str, text: str) -> None:
     keys = ("title", "message", "error", "target", "status", "duration", "module", "reason", "modules_used", "x" * 3000)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Callable
 
+import pytest
+
 from sfwebhooks.events import correlation_id, delivery_id, finding_id, lifecycle_id
 from sfwebhooks.receive.server import Received
 from tests.host.conftest import QUICK, SECRET, Scanner, Team, sequence
+
+pytestmark = pytest.mark.slow
 
 #: deliveries that the endpoint takes while the scan runs
 TAKEN = 25

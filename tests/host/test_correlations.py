@@ -7,8 +7,12 @@ import subprocess
 import sys
 from typing import Any, Callable
 
+import pytest
+
 from sfwebhooks.events import correlation_id
 from tests.host.conftest import QUICK, SECRET, Scanner, Team, sequence
+
+pytestmark = pytest.mark.slow
 
 #: besides, what finds an author twice in the same document: two correlations with the same title
 MODULES = (*QUICK, "sfp_junkfiles", "sfp_filemeta", "sfp_intfiles", "sfp_names")

@@ -16,6 +16,8 @@ from tests.conftest import host_shim
 from tests.host.conftest import stop_group, until
 from tests.leaks import leaks
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "sfwebhooks", "demo"]
 
 

@@ -15,6 +15,8 @@ from sfwebhooks.receive.server import Received
 from tests.host.conftest import SECRET, Scanner, Team, until
 from tests.outbox.test_file import fill
 
+pytestmark = pytest.mark.slow
+
 #: deliveries that arrive before the disk is full
 BEFORE = 2
 

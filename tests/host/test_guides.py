@@ -11,6 +11,8 @@ from tests.host.conftest import SECRET, Scanner
 from tests.receivers import GUIDES, NAMES
 from tests.receivers.serving import Served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def receivers() -> Iterator[dict[str, Served]]:

@@ -9,24 +9,32 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sfwebhooks.host import attach
 from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, until
+from tests.tiers import quick_first, slow
 
 ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
 #: root may write anywhere; without this capability it is like everybody else
 WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
 MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
+#: what raises when it is called
+FAULTS = [
+    *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
+    *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
+    *("outbox", "queues", "database", "rows", "dispatcher", "send_queue", "sending", "workers", "sender"),
+]
 
 
-def fine(scanner: Scanner, **options: object) -> str:
+def fine(scanner: Scanner, **options: Any) -> str:
     """Run a scan that must end well; return its log."""
-    code, log = scanner.scan(**{"modules": MODULES, **options})  # type: ignore[arg-type]
+    code, log = scanner.scan(**{"modules": MODULES, **options})
     assert code == 0, log
     assert scanner.status() == "FINISHED"
     assert len(scanner.hashes()) >= 1
@@ -39,29 +47,35 @@ def hide_package(folder: Path) -> None:
     (folder / "sfwebhooks" / "__init__.py").write_text("raise ModuleNotFoundError('No module named sfwebhooks')")
 
 
+@slow
 def test_with_no_configuration(scanner: Scanner) -> None:
     fine(scanner)
 
 
-@pytest.mark.parametrize("content", [b"", os.urandom(5000), b"\xff\xfe[webhooks]\0", b"webhooks\n=\n[", b"{" * 999])
+@pytest.mark.parametrize(
+    "content", quick_first([b"\xff\xfe[webhooks]\0", b"", os.urandom(5000), b"webhooks\n=\n[", b"{" * 999])
+)
 def test_with_a_configuration_that_is_none(content: bytes, scanner: Scanner) -> None:
     (scanner.home.data / "webhooks.ini").write_bytes(content)
     (scanner.home.data / "spiderfoot.conf").write_bytes(content)
     fine(scanner)
 
 
+@slow
 def test_with_a_configuration_that_cannot_be_read(scanner: Scanner) -> None:
     (scanner.home.data / "spiderfoot.conf").mkdir()
     log = fine(scanner)
     assert "spiderfoot.conf" in log and "cannot be read" in log
 
 
+@slow
 def test_a_mistake_that_hides_the_switch_is_told_by_a_scan_without_the_module(scanner: Scanner) -> None:
     scanner.configure(f"[webhooks]\nenabled = ture\ndefault_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner, modules=("sfp_pageinfo",))
     assert "webhooks: no webhooks were sent for this scan: " in log and 'enabled = "ture"' in log
 
 
+@slow
 def test_with_an_outbox_that_cannot_be_opened(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     (scanner.home.data / "webhooks.db").mkdir()
@@ -69,6 +83,7 @@ def test_with_an_outbox_that_cannot_be_opened(scanner: Scanner) -> None:
     assert "webhooks.db" in log
 
 
+@slow
 def test_with_a_data_folder_that_cannot_be_written(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     scanner.home.data.chmod(0o555)
@@ -81,6 +96,7 @@ def test_with_a_data_folder_that_cannot_be_written(scanner: Scanner) -> None:
     assert not (scanner.home.data / "webhooks.db").exists()
 
 
+@slow
 def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     scanner.configure(f"{ENABLED}default_url = {team.receiver.url}\nsecret = {SECRET}\n")
@@ -97,11 +113,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
-        *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
-        *("outbox", "queues", "database", "rows", "dispatcher", "queue", "crew", "ledger", "sender"),
-    ],
+    quick_first(FAULTS),
 )
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
@@ -109,6 +121,7 @@ def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scan
     assert "forced by a test" in log, "the fault was met"
 
 
+@slow
 def test_with_the_package_gone_and_the_shim_left(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     missing = scanner.folder / "missing"
@@ -117,6 +130,7 @@ def test_with_the_package_gone_and_the_shim_left(scanner: Scanner) -> None:
     assert "webhooks: disabled: the package cannot be loaded" in log
 
 
+@slow
 @pytest.mark.parametrize("uninstalled", ["package", "module"])
 def test_with_something_uninstalled_under_a_running_web_ui(
     uninstalled: str,
@@ -146,6 +160,7 @@ def test_with_something_uninstalled_under_a_running_web_ui(
         until(lambda: scanner.rows(query, scan_id, words) == [("sfp__stor_webhooks",)])
 
 
+@slow
 def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     scanner.configure(f"{ENABLED}default_url = {team.receiver.url}\nsecret = {SECRET}\n")
@@ -153,6 +168,7 @@ def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_t
     assert team.ends() == ["scan_completed"]
 
 
+@slow
 def test_with_a_dead_endpoint_the_scan_ends_and_says_what_waits(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner)
@@ -160,6 +176,7 @@ def test_with_a_dead_endpoint_the_scan_ends_and_says_what_waits(scanner: Scanner
     assert re.search(rf"webhooks: 0 delivered, \d+ waiting \({why}\), 0 dead", log)
 
 
+@slow
 def test_the_host_logs_what_it_logs_without_us(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     logs, rows = [], []
@@ -175,10 +192,10 @@ def test_the_host_logs_what_it_logs_without_us(scanner: Scanner, new_team: Calla
     assert any("webhooks: " in line for line in rows[1]), "our summary is in the scan's own log"
 
 
-def normal(lines: object) -> set[str]:
+def normal(lines: Iterable[str]) -> set[str]:
     """Leave out of log lines what differs from scan to scan: times, ids, counts of modules."""
     found = set()
-    for line in lines:  # type: ignore[attr-defined]
+    for line in lines:
         text = re.sub(r"^[\d\- :,]+(?=\[)", "", line)
         text = re.sub(r"Scan \[\w+\]|scan \w{8}\b", "Scan", text)
         text = re.sub(r"[\w,]*sfp__stor[\w,]*(?= |$)|enabled \(\d+\)|correlation '.*", "", text)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from tests.host.conftest import SECRET, Scanner, Team, stop_group, until
 from tests.host.test_correlations import MODULES
 from tests.host.test_module_errors import FAULTY, faulty
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["faulty"]
 

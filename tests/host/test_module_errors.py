@@ -14,6 +14,8 @@ from tests.conftest import host_shim
 from tests.host.conftest import QUICK, SECRET, Scanner, Team
 from tests.host.modules.sfp_test_floods import LINES
 
+pytestmark = pytest.mark.slow
+
 SOURCES = sorted(Path(__file__).with_name("modules").glob("sfp_*.py"))
 FAULTY = tuple(source.stem for source in SOURCES)
 
@@ -42,7 +44,7 @@ def findings(scanner: Scanner) -> Counter[tuple[str, str, str]]:
         "SELECT module, type, data FROM tbl_scan_results WHERE scan_instance_id ="
         " (SELECT guid FROM tbl_scan_instance ORDER BY created DESC LIMIT 1)"
     )
-    return Counter(rows)  # type: ignore[arg-type]
+    return Counter((module, kind, data) for module, kind, data in rows)
 
 
 def errors(log: str) -> Counter[str]:

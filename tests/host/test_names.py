@@ -8,6 +8,8 @@ import pytest
 
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, until
 
+pytestmark = pytest.mark.slow
+
 NAME = 'R&D <west> "Q4" O\'Neil'
 TARGET = "Siobhan O'Brien"
 

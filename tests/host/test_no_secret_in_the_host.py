@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import PATIENCE
+from tests.builders import PATIENCE
 from tests.host.conftest import Scanner, stop_group
 from tests.hostile import Hostile
 from tests.secrecy.planted import FROM_ENVIRONMENT, VARIABLE, echoing, section, written
 from tests.secrecy.witness import Witness
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("status", [400, 401])

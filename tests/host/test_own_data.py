@@ -8,7 +8,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, sequence, until
+
+pytestmark = pytest.mark.slow
 
 
 def test_its_scans_its_end_and_all_commands_use_that_folder(

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from sfwebhooks.receive.completeness import Books
 from tests.host.conftest import Scanner, Team, stop_group, until
 from tests.host.test_scan_dies import configure, scan_process
+
+pytestmark = pytest.mark.slow
 
 #: of the metadata of a message that comes again, what may be different
 NUMBER = ("series", "sequence")
@@ -46,12 +50,14 @@ def test_what_was_lost_comes_again_with_other_numbers_and_as_the_host_still_has_
         os.kill(scan_process(process.pid), signal.SIGKILL)
     finally:
         stop_group(process)
-    for each, content in files.items():
-        each.write_bytes(content)
+    for file, content in files.items():
+        file.write_bytes(content)
     outbox.with_name("webhooks.db-shm").unlink()
     assert scanner.command("drain").returncode == 0
 
-    messages, ids, books = defaultdict(list), defaultdict(set), Books()
+    messages: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    ids: dict[tuple[str, int], set[str]] = defaultdict(set)
+    books = Books()
     for message in team.messages:
         metadata = message["metadata"]
         messages[metadata["delivery_id"]].append(message)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, stop_group, until
+from tests.tiers import quick_first, slow
 
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 
@@ -35,6 +36,7 @@ def end_of(team: Team) -> dict[str, Any]:
     return dict(end)
 
 
+@slow
 def test_an_aborted_scan_with_a_backlog_tells_all_that_the_host_has(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
@@ -55,7 +57,7 @@ def test_an_aborted_scan_with_a_backlog_tells_all_that_the_host_has(
     assert team.names()[0] == "scan_started"
 
 
-@pytest.mark.parametrize("events", [1, 15, 60])
+@pytest.mark.parametrize("events", quick_first([15, 1, 60]))
 def test_a_killed_scan_loses_nothing_that_was_accepted(
     events: int, scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
     assert len(team.ends()) == 1
 
 
+@slow
 def test_a_scan_that_is_stopped_and_deleted_in_the_web_ui_at_once_was_aborted(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_scan_that_is_stopped_and_deleted_in_the_web_ui_at_once_was_aborted(
     assert end["high_risk_events"] == team.names().count("high_risk_event")
 
 
+@slow
 def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
@@ -127,6 +131,7 @@ def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
     assert set(scanner.hashes()) <= set(team.hashes()), "the host may have lost what it had queued; we have not"
 
 
+@slow
 def test_ctrl_c_on_the_command_line_is_told_as_an_abort(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
@@ -141,6 +146,7 @@ def test_ctrl_c_on_the_command_line_is_told_as_an_abort(scanner: Scanner, new_te
     assert set(scanner.hashes()) <= set(team.hashes())
 
 
+@slow
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM])
 def test_a_scan_whose_parent_was_killed_tells_its_own_end(
     deadly: signal.Signals, scanner: Scanner, new_team: Callable[..., Team]
@@ -160,6 +166,7 @@ def test_a_scan_whose_parent_was_killed_tells_its_own_end(
     assert "detected_late" not in end_of(team)
 
 
+@slow
 def test_a_scan_killed_under_the_web_ui_is_told_by_the_next_scan(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
@@ -176,6 +183,7 @@ def test_a_scan_killed_under_the_web_ui_is_told_by_the_next_scan(
     assert ends[following]["event_type"] == "scan_completed"
 
 
+@slow
 def test_a_scan_that_died_before_the_web_ui_was_stopped_was_not_stopped_with_it(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
@@ -191,6 +199,7 @@ def test_a_scan_that_died_before_the_web_ui_was_stopped_was_not_stopped_with_it(
     assert end_of(team)["reason"] == "process_died"
 
 
+@slow
 def test_a_scan_killed_under_one_web_ui_has_failed_also_for_another_one_that_began_earlier_and_is_stopped(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
@@ -217,6 +226,7 @@ def kill_in_mid_scan(ui: WebUi, team: Team) -> str:
     return scan_id
 
 
+@slow
 def test_two_scans_at_once_tell_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
@@ -230,6 +240,7 @@ def test_two_scans_at_once_tell_an_end_each(scanner: Scanner, new_team: Callable
     told_completely(scanner, team)
 
 
+@slow
 def test_ten_scans_in_a_row_tell_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
@@ -250,6 +261,7 @@ def told_completely(scanner: Scanner, team: Team) -> None:
     assert team.hashes() == scanner.hashes()
 
 
+@slow
 def test_a_scan_that_fails_before_its_modules_are_loaded_is_told(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
@@ -268,6 +280,7 @@ def test_a_scan_that_fails_before_its_modules_are_loaded_is_told(
     assert process.returncode == 0, "as without us"
 
 
+@slow
 def test_a_scan_with_a_bad_target_is_told(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
@@ -277,6 +290,7 @@ def test_a_scan_with_a_bad_target_is_told(scanner: Scanner, new_team: Callable[.
     assert "Invalid target" in end_of(team)["error"]
 
 
+@slow
 def test_a_scan_that_is_interrupted_before_our_module_is_set_up_is_told(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
@@ -287,6 +301,7 @@ def test_a_scan_that_is_interrupted_before_our_module_is_set_up_is_told(
     assert team.names() == ["scan_started", "scan_aborted"]
 
 
+@slow
 def test_a_scan_that_is_killed_before_our_module_is_set_up_is_told(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:

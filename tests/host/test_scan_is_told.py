@@ -14,6 +14,7 @@ from sfwebhooks.receive.completeness import Books
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.signing_keys import receiver_form
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, until
+from tests.tiers import slow
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -36,8 +37,8 @@ def run_web_ui(scanner: Scanner, web_ui: Callable[..., WebUi]) -> None:
     "run",
     [
         pytest.param(run_command_line("console"), id="console-script"),
-        pytest.param(run_command_line("module"), id="python-m-sf"),
-        pytest.param(run_web_ui, id="web-ui"),
+        pytest.param(run_command_line("module"), id="python-m-sf", marks=slow),
+        pytest.param(run_web_ui, id="web-ui", marks=slow),
     ],
 )
 def test_a_scan_reaches_its_teams_complete_and_signed(
@@ -137,6 +138,7 @@ def chain(by_hash: dict[str, Any], parent: str) -> list[str]:
     return found
 
 
+@slow
 def test_the_module_can_be_chosen_for_one_scan_only(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     scanner.configure(f"[webhooks]\ndefault_url = {team.receiver.url}\nsecret = {SECRET}\n")
@@ -146,6 +148,7 @@ def test_the_module_can_be_chosen_for_one_scan_only(scanner: Scanner, new_team: 
     assert team.names() == ["scan_started", "correlation_found", "scan_completed"]  # "test" in a name is one
 
 
+@slow
 @pytest.mark.parametrize("switch", ["enabled = false in the file", "SFWEBHOOKS_DISABLED=1"])
 def test_off_is_off(switch: str, scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
@@ -157,6 +160,7 @@ def test_off_is_off(switch: str, scanner: Scanner, new_team: Callable[..., Team]
     assert not (scanner.home.data / "webhooks.db").exists()
 
 
+@slow
 def test_what_became_of_a_web_uis_scan_is_told_by_a_command(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.conftest import SECRET, Scanner, Team, free_port
+from tests.tiers import quick_first, slow
 
 MODULE = "sfp__stor_webhooks"
 PASSWORD = "hunter2-of-the-database"
@@ -69,6 +70,7 @@ def lines(scanner: Scanner) -> list[tuple[str, str]]:
         "SELECT component, message FROM tbl_scan_log WHERE message LIKE 'webhooks: %'")]  # fmt: skip
 
 
+@slow
 def test_our_lines_in_a_scans_log_are_our_modules(scanner: Scanner) -> None:
     scanner.configure(f"[webhooks]\nenabled = true\ndefault_url = http://127.0.0.1:{free_port()}/\nnonsense = 1\n")
     code, log = scanner.scan(modules=("sfp_pageinfo",))
@@ -77,6 +79,7 @@ def test_our_lines_in_a_scans_log_are_our_modules(scanner: Scanner) -> None:
     assert {line.split("] ")[1].split(" : ")[0] for line in log.splitlines() if "webhooks: " in line} == {MODULE}
 
 
+@slow
 @pytest.mark.parametrize("modules", [("sfp_pageinfo",), ("sfp_pageinfo", MODULE)])
 def test_a_scan_says_that_the_modules_option_is_off(
     modules: tuple[str, ...], scanner: Scanner, new_team: Callable[..., Team]
@@ -89,12 +92,14 @@ def test_a_scan_says_that_the_modules_option_is_off(
     assert team.got == []
 
 
+@slow
 def test_a_scan_that_chooses_the_module_says_that_the_settings_have_it_off(scanner: Scanner) -> None:
     scanner.configure("[webhooks]\nenabled = false\n")
     assert scanner.scan(modules=("sfp_pageinfo", MODULE))[0] == 0
     assert lines(scanner) == [(MODULE, "webhooks: disabled: enabled = false")]
 
 
+@slow
 def test_the_modules_option_names_a_file_in_the_data_folder(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     (scanner.home.data / "sub").mkdir()
@@ -109,7 +114,7 @@ def test_the_modules_option_names_a_file_in_the_data_folder(scanner: Scanner, ne
 
 
 @pytest.mark.parametrize("chosen", ["", MODULE])
-@pytest.mark.parametrize("database", DSNS)
+@pytest.mark.parametrize("database", quick_first(DSNS))
 def test_a_host_whose_database_is_not_a_file_gets_one_line_and_no_secret(
     database: str, chosen: str, tmp_path: Path
 ) -> None:

@@ -14,8 +14,7 @@ import pytest
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.signing import Request
-from tests.builders import an_endpoint
-from tests.conftest import PATIENCE
+from tests.builders import PATIENCE, an_endpoint
 from tests.hostile import held_port
 
 APACHE = shutil.which("apache2", path="/usr/sbin:/usr/bin") or ""

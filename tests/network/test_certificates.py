@@ -35,7 +35,9 @@ def test_the_validity_is_what_openssl_reads_too(authority: Authority) -> None:
     context.load_verify_locations(authority.cert)
     (read,) = context.get_ca_certs()
     (certificate,) = certificates_of(authority.cert, "ca_bundle")
-    assert validity(certificate) == tuple(ssl.cert_time_to_seconds(read[name]) for name in ("notBefore", "notAfter"))
+    assert validity(certificate) == tuple(
+        ssl.cert_time_to_seconds(str(read[name])) for name in ("notBefore", "notAfter")
+    )
 
 
 def test_a_certificate_is_valid_from_its_first_to_its_last_second(client_identity: Identity) -> None:

@@ -28,8 +28,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import CAUTIOUS_WAIT, RETRY_AFTER_MAX, judge
 from sfwebhooks.signing import Request
-from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Clock, Team, put, soon, sql
+from tests.builders import NOW, PATIENCE, an_endpoint
+from tests.conftest import Clock, Team, put, soon, sql
 from tests.hostile import (
     METADATA,
     OK,
@@ -314,6 +314,13 @@ def tls(request: pytest.FixtureRequest, contexts: dict[str, ssl.SSLContext | Non
     return contexts[request.param]
 
 
+@pytest.fixture
+def quick_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a fraction of a second for the end of a reply, not all of it."""
+    monkeypatch.setattr("sfwebhooks.network.connection.BODY_SECONDS", 0.25)
+
+
+@pytest.mark.usefixtures("quick_end")
 @pytest.mark.parametrize("way", OPEN)
 @pytest.mark.parametrize("status", [200, 503])
 def test_a_reply_without_an_end_holds_nobody_for_the_whole_timeout(
@@ -332,6 +339,7 @@ def test_a_reply_without_an_end_holds_nobody_for_the_whole_timeout(
     assert receiver.connections == 2, "it was not complete"
 
 
+@pytest.mark.usefixtures("quick_end")
 @pytest.mark.parametrize("status", [302, 401, 413, 503])
 @pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nno", b"\r\nno"], ids=["complete", "without an end"])
 def test_a_refusal_before_the_request_was_read_counts(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -19,8 +20,8 @@ from sfwebhooks.pipeline import excerpt
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import Request
-from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Team
+from tests.builders import NOW, PATIENCE, an_endpoint
+from tests.conftest import Team
 from tests.hostile import (
     Hostile,
     Way,
@@ -478,7 +479,7 @@ def test_a_hostile_proxy_over_tls_is_a_failed_proxy_in_time(
 ) -> None:
     for harm in (hostile(silent, https), hostile(dripping_handshake)):
         proxy = f"https://127.0.0.1:{harm.port}"
-        reply = in_time(lambda proxy=proxy: send("https://receiver.test/", proxy, timeout=TIMEOUT))  # type: ignore[misc]
+        reply = in_time(partial(send, "https://receiver.test/", proxy, timeout=TIMEOUT))
         assert reply.failure is Failure.PROXY
 
 

@@ -23,8 +23,8 @@ from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
-from tests.builders import an_endpoint, an_event
-from tests.conftest import PATIENCE, Clock, Team, soon, sql
+from tests.builders import PATIENCE, an_endpoint, an_event
+from tests.conftest import Clock, Team, soon, sql
 from tests.hostile import held_port
 
 NGINX, HAPROXY = (shutil.which(name, path="/usr/sbin:/usr/bin") or "" for name in ("nginx", "haproxy"))
@@ -172,7 +172,7 @@ def go(outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]) -> Go:
         events = [
             an_event(number, data={"event_type": "RAW_RIR_DATA", "data": text}) for number, text in enumerate(data, 1)
         ]
-        accept(events, [endpoint], outbox, clock.now)
+        accept(events, (endpoint,), outbox, clock.now)
         queue = new_queue(endpoint)
         for _ in range(seconds):
             while queue.step():
@@ -184,7 +184,8 @@ def go(outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]) -> Go:
 
 
 def states(outbox: Outbox) -> dict[str, int]:
-    return dict(sql(outbox, "SELECT state, count(*) FROM delivery GROUP BY state"))  # type: ignore[arg-type]
+    rows = sql(outbox, "SELECT state, count(*) FROM delivery GROUP BY state")
+    return {str(state): int(count) for state, count in rows}
 
 
 def seen(team: Team) -> list[str]:
@@ -250,6 +251,7 @@ def test_haproxy_that_refuses_scripts_gets_all_others(
     assert set(sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'")) == {("refused: http_403",)}
 
 
+@pytest.mark.slow
 @needs_haproxy
 def test_haproxy_without_a_receiver_makes_nothing_but_wait(haproxy: int, team: Team, outbox: Outbox, go: Go) -> None:
     team.receiver.stop()

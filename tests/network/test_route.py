@@ -17,8 +17,8 @@ from sfwebhooks.network.route import Route, addresses_of
 from sfwebhooks.network.sender import Adapter, Sender
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import Request
-from tests.builders import NOW, an_endpoint
-from tests.conftest import PATIENCE, Clock, Team, soon
+from tests.builders import NOW, PATIENCE, an_endpoint
+from tests.conftest import Clock, Team, soon
 from tests.hostile import OK, Hostile, answering, full_queue, in_time
 
 TOKEN = "path-token-of-a-receiver"

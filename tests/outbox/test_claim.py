@@ -15,8 +15,8 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import Settlement, State
-from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
-from tests.conftest import PATIENCE, Gate, Team, sql
+from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event, claim_one
+from tests.conftest import Gate, Team, sql
 
 TEAM = an_endpoint("team", events=("all",))
 ONE, OTHER = a_scan("ONE"), a_scan("OTHER")

@@ -26,6 +26,7 @@ from sfwebhooks.outbox.permissions import LOCKS, doubts, identity, write_problem
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put
+from tests.tiers import quick_first
 from tests.users import NOBODY, command_as, needs_root
 
 TEAM = an_endpoint("default", events=("all",))
@@ -94,6 +95,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(shared: Path) -> Non
     assert made == dict.fromkeys(names, NOBODY)
 
 
+@pytest.mark.slow
 @needs_root
 def test_after_roots_first_command_the_user_sends(data: Path, team: Team) -> None:
     assert command_as(0, data, *EMIT, text=FINDING)[0] == 0
@@ -125,7 +127,7 @@ def test_the_module_that_root_installs_can_be_read_by_the_user(shared: Path) -> 
 
 
 @needs_root
-@pytest.mark.parametrize("command", [EMIT, ("drain",), ("deliveries",), ("check",)])
+@pytest.mark.parametrize("command", quick_first([EMIT, ("drain",), ("deliveries",), ("check",)]))
 def test_an_outbox_of_root_is_refused_with_both_users_and_the_command(data: Path, command: tuple[str, ...]) -> None:
     as_root_made_them(data, an_outbox(data).name)
     code, text = command_as(NOBODY, data, *command, text=FINDING)
@@ -144,7 +146,7 @@ def test_the_command_that_a_refusal_names_helps(data: Path, team: Team) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("which", ["", "*.lock"])
+@pytest.mark.parametrize("which", quick_first(["", "*.lock"]))
 def test_check_says_that_a_lock_cannot_be_used(data: Path, team: Team, which: str) -> None:
     assert command_as(NOBODY, data, *EMIT, text=FINDING)[0] == 0
     assert command_as(NOBODY, data, "drain")[0] == 0
@@ -166,7 +168,7 @@ def test_check_warns_root_of_what_the_user_cannot_use(data: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize(
-    "command", [EMIT, ("drain",), ("deliveries",), ("check",), ("show", "abcd"), ("resume", "default")]
+    "command", quick_first([EMIT, ("drain",), ("deliveries",), ("check",), ("show", "abcd"), ("resume", "default")])
 )
 def test_a_folder_that_a_user_may_not_look_into_is_named(data: Path, command: tuple[str, ...]) -> None:
     an_outbox(data)

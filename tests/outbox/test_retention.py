@@ -12,8 +12,8 @@ import pytest
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import BUSY_SECONDS
 from sfwebhooks.outbox.listing import Record, Records
+from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
@@ -336,7 +336,9 @@ def test_a_scan_can_write_while_thousands_are_changed(
     outbox: Outbox, records: Records, change: Callable[[Records], int]
 ) -> None:
     fill(outbox, 5000)
-    done, trouble, written = threading.Event(), [], []
+    done = threading.Event()
+    trouble: list[sqlite3.OperationalError] = []
+    written: list[tuple[int]] = []
 
     def scan() -> None:
         with closing(sqlite3.connect(outbox.path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:

@@ -36,7 +36,12 @@ def test_nothing_is_a_tally_too() -> None:
 
 def test_it_is_read_while_it_grows() -> None:
     growing = Tally()
-    adding = threading.Thread(target=lambda: [growing.add(f"TYPE_{number}", Severity.INFO) for number in range(5000)])
+
+    def add() -> None:
+        for number in range(5000):
+            growing.add(f"TYPE_{number}", Severity.INFO)
+
+    adding = threading.Thread(target=add)
     adding.start()
     while adding.is_alive():
         assert growing.fuller(Tally()).total <= 5000

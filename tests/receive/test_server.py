@@ -18,8 +18,8 @@ from sfwebhooks.formats.content import Content
 from sfwebhooks.network.tls import context_for
 from sfwebhooks.receive.server import BODY_MAX, Checks, Received, Receiver, server_context
 from sfwebhooks.signing import Request, sign
-from tests.builders import a_batch, a_delivery, an_endpoint
-from tests.conftest import PATIENCE, Team
+from tests.builders import PATIENCE, a_batch, a_delivery, an_endpoint
+from tests.conftest import Team
 
 SECRET = "the secret of both"
 BODY = b'{"event_type":"scan_started","data":{},"metadata":{"sequence":1}}'
@@ -192,9 +192,14 @@ def test_a_reply_that_may_have_no_body_leaves_the_connection_usable(receive: Cal
     assert replies == [(status, b"")] * 3
 
 
+def address_of(team: Team) -> tuple[str, int]:
+    host, port = team.receiver.server_address[:2]
+    return str(host), port
+
+
 def raw(team: Team, head: bytes) -> bytes:
     """Send these bytes and return the first line of what comes back."""
-    with socket.create_connection(team.receiver.server_address[:2], PATIENCE) as connection:
+    with socket.create_connection(address_of(team), PATIENCE) as connection:
         connection.sendall(head)
         return connection.makefile("rb").readline()
 
@@ -229,7 +234,7 @@ def wait_for_connections() -> None:
 
 def test_a_sender_that_goes_away_is_no_news(receive: Callable[..., Team], capfd: pytest.CaptureFixture[str]) -> None:
     team = receive()
-    with socket.create_connection(team.receiver.server_address[:2], PATIENCE) as connection:
+    with socket.create_connection(address_of(team), PATIENCE) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
     post(team, signed())  # another connection: the first one is being served by now
     wait_for_connections()
@@ -291,7 +296,7 @@ def test_a_client_that_never_shakes_hands_keeps_nobody_waiting(
     receive: Callable[..., Team], https: ssl.SSLContext, authority: Authority
 ) -> None:
     team = receive(tls=https)
-    with socket.create_connection(team.receiver.server_address[:2], PATIENCE):
+    with socket.create_connection(address_of(team), PATIENCE):
         status, _ = post(team, signed(), context_for(an_endpoint(ca_bundle=authority.cert)))
     assert status == 200
 

@@ -23,8 +23,8 @@ def live(pipe: Connection) -> None:
 
 
 @contextmanager
-def child(way: str = "spawn") -> Iterator[tuple[BaseProcess, Connection]]:
-    context = multiprocessing.get_context(way)
+def child() -> Iterator[tuple[BaseProcess, Connection]]:
+    context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe()
     process = context.Process(target=live, args=(its,), daemon=True)
     process.start()
@@ -61,7 +61,7 @@ def test_a_child_that_the_signal_for_all_of_them_ended_stopped_with_its_host(dea
         assert process.pid
         os.kill(process.pid, deadly)
         process.join(PATIENCE)
-        assert (stopped([process]), has_crashed(process)) == ({process_mark(process)}, False)
+        assert (stopped([process]), has_crashed(process)) == (frozenset({process_mark(process)}), False)
 
 
 def test_a_child_that_was_killed_did_not_stop_with_its_host_and_is_known_until_somebody_waits_for_it() -> None:

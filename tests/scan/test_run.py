@@ -17,7 +17,8 @@ from sfwebhooks.config.options import GENERAL_OPTIONS
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
-from sfwebhooks.outbox.file import BUSY_SECONDS, FILE
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.receive.completeness import Account, Books
@@ -483,7 +484,7 @@ ODD: dict[str, dict[str, Any]] = {
     "a text for the risk": {"risk": "high"},
     "a text for the time": {"generated": "now"},
     "bytes for the module": {"module": b"sfp_x"},
-    "bytes of a source": {"sources": (Source("URL", "https://acme.example", b"m", "h"),)},  # type: ignore[arg-type]
+    "bytes of a source": {"sources": (Source("URL", "https://acme.example", b"m", "h"),)},  # type: ignore[arg-type]  # no text
 }
 
 

@@ -263,7 +263,7 @@ def test_a_failure_is_told_in_words_that_hold_all(
 ) -> None:
     found = plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1"))
     queue = SendQueue(found.endpoints[:1], outbox, clock)
-    queue.states[0].sender = Mouthpiece(Reply(failure=failure, detail=ALL))  # type: ignore[assignment]
+    queue.states[0].sender = Mouthpiece(Reply(failure=failure, detail=ALL))  # type: ignore[assignment]  # it only speaks
     put(outbox, found.endpoints[0])
     for _ in range(FAILURES_MAX + 1):
         queue.step()

@@ -19,11 +19,12 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.outbox import file, queue
+from sfwebhooks.outbox import file, opening, queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
-from sfwebhooks.scan.run import ScanRun, tell_orphans
+from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.service import Service
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Team, put, spoil, sql
@@ -53,11 +54,11 @@ def with_a_header_of_two_lines(endpoint: Endpoint) -> Endpoint:
 
 
 def with_what_json_cannot_write(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, metadata={"secret": endpoint.secrets[0]})  # type: ignore[dict-item]
+    return replace(endpoint, metadata={"secret": endpoint.secrets[0]})  # type: ignore[dict-item]  # the bug
 
 
 def with_a_secret_that_is_no_text(endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, secrets=(*endpoint.secrets, Secret(b"bytes")))  # type: ignore[arg-type]
+    return replace(endpoint, secrets=(*endpoint.secrets, Secret(b"bytes")))  # type: ignore[arg-type]  # the bug
 
 
 def with_a_format_that_is_not_there(endpoint: Endpoint) -> Endpoint:
@@ -167,7 +168,8 @@ def test_the_outbox_is_in_trouble(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], contextlib.AbstractContextManager[None]],
 ) -> None:
-    monkeypatch.setattr(file, "BUSY_SECONDS", 0.05)
+    for module in (file, opening):
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
     found = replace(plant(hostile(echoing(400)).place), drain_timeout=0.5)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     a_host_database(tmp_path / "spiderfoot.db", scan)
@@ -192,7 +194,9 @@ def test_a_scan_that_died_is_told(
     assert witness.has_seen("its database cannot be read")
     (tmp_path / "spiderfoot.db").unlink()
     a_host_database(tmp_path / "spiderfoot.db", scan)
-    tell_orphans(outbox, replace(found, mistakes=load(written(found.file.parent, f"[webhooks]\n{API_KEY}\n")).mistakes))
+    assert found.file
+    wrong = load(written(found.file.parent, f"[webhooks]\n{API_KEY}\n"))
+    tell_orphans(outbox, replace(found, mistakes=wrong.mistakes))
     tell_orphans(outbox, found)
     ask(witness, outbox)
 
@@ -220,6 +224,7 @@ def test_a_service_reads_settings_that_became_wrong(
 ) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
     found = plant(hostile(echoing(401)).place)
+    assert found.file
     put(outbox, found.endpoints[0], events=3)
     stop, reload = threading.Event(), threading.Event()
     running = threading.Thread(target=Service(lambda: load(found.file), outbox.path).run, args=(stop, reload))

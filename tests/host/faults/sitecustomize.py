@@ -3,59 +3,64 @@
 `SFWEBHOOKS_TEST_FAULT` names the fault. Nothing of this is ever part of the package.
 """
 
+from __future__ import annotations
+
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import os
 import sys
 import time
+from types import ModuleType
+from typing import Any, Callable
 
 
-def journal(plugin):
+def journal(plugin: Any) -> None:
     """Write down the hash of each event for which handleEvent has returned."""
     file = os.open(os.environ["SFWEBHOOKS_TEST_JOURNAL"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     handle = plugin.sfp__stor_webhooks.handleEvent
 
-    def handle_and_note(self, event):
+    def handle_and_note(self: Any, event: Any) -> None:
         handle(self, event)
         os.write(file, f"{event.eventType} {event.hash}\n".encode())
 
     plugin.sfp__stor_webhooks.handleEvent = handle_and_note
 
 
-def slow(plugin):
+def slow(plugin: Any) -> None:
     """Take a while for each event, so that a backlog builds up."""
     handle = plugin.sfp__stor_webhooks.handleEvent
 
-    def handle_slowly(self, event):
+    def handle_slowly(self: Any, event: Any) -> None:
         time.sleep(0.3)
         handle(self, event)
 
     plugin.sfp__stor_webhooks.handleEvent = handle_slowly
 
 
-def strange_target(helpers):
+def strange_target(helpers: Any) -> None:
     """Let the host take every target for one of a type that its scans do not know."""
     helpers.SpiderFootHelpers.targetTypeFromString = staticmethod(lambda target: "NONSENSE")
 
 
-def interrupted(module):
+def interrupted(module: Any) -> None:
     """Interrupt a scan while its modules are set up, as Ctrl-C does."""
 
-    def interrupt(self, *args):
+    def interrupt(self: Any, *args: Any) -> None:
         raise KeyboardInterrupt
 
     module.sfp_pageinfo.setup = interrupt
 
 
-def stuck(module):
+def stuck(module: Any) -> None:
     """Let a module's set-up, which comes before ours, take for ever."""
     module.sfp_pageinfo.setup = lambda self, *args: time.sleep(600)
 
 
-def raising(module):
+def raising(module: Any) -> None:
     """Let every function and method of a module raise when it is called."""
 
-    def explode(*args, **kwargs):
+    def explode(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("forced by a test")
 
     for owner in [module, *(value for value in vars(module).values() if isinstance(value, type))]:
@@ -65,7 +70,7 @@ def raising(module):
                     setattr(owner, name, explode)
 
 
-FAULTS = {
+FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
     "journal": {"sfwebhooks.host.plugin": journal},
     "strange_target": {"spiderfoot.helpers": strange_target},
     "interrupted": {"modules.sfp_pageinfo": interrupted},
@@ -88,7 +93,6 @@ FAULTS = {
     "raise_in_rows": {"sfwebhooks.outbox.rows": raising},
     "raise_in_pending": {"sfwebhooks.scan.buffer": raising},
     "raise_in_upkeep": {"sfwebhooks.delivery.upkeep": raising},
-    "raise_in_settling": {"sfwebhooks.delivery.settling": raising},
     "raise_in_workers": {"sfwebhooks.delivery.workers": raising},
     "raise_in_dispatcher": {"sfwebhooks.delivery.dispatcher": raising},
     "raise_in_send_queue": {"sfwebhooks.delivery.queue": raising},
@@ -106,21 +110,23 @@ FAULTS = {
 class Patching(importlib.abc.MetaPathFinder):
     """Finds the modules to be patched, and patches them after they were loaded."""
 
-    def __init__(self, patches):
+    def __init__(self, patches: dict[str, Callable[[Any], None]]) -> None:
         self.patches = patches
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name not in self.patches:
             return None
         patch = self.patches.pop(name)
         spec = importlib.util.find_spec(name)
-        load = spec.loader.exec_module
+        assert spec and spec.loader
+        loader: Any = spec.loader
+        load = loader.exec_module
 
-        def load_and_patch(module):
+        def load_and_patch(module: ModuleType) -> None:
             load(module)
             patch(module)
 
-        spec.loader.exec_module = load_and_patch
+        loader.exec_module = load_and_patch
         return spec
 
 
