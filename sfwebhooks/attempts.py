@@ -8,39 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sfwebhooks.reasons import Failure
+
 #: the start of an HTML page and of its title; all repetitions are bounded, since a receiver writes the text
 HTML = re.compile(r"\s{0,100}<(?:!doctype html|\?xml|html|head|title)\b", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]{0,100}>", re.IGNORECASE)
 TITLE_MAX = 300
-
-
-class Failure(str, Enum):
-    """Why there is no reply."""
-
-    #: refused, reset, closed early
-    CONNECTION = "connection_failed"
-    #: the host's name could not be resolved
-    DNS = "dns_failed"
-    #: the whole attempt took too long; the detail says what it was waiting for
-    TIMEOUT = "timeout"
-    #: the receiver's certificate was not verified
-    TLS_UNVERIFIED = "tls_unverified"
-    #: the receiver refused our certificate, or requires one
-    TLS_REFUSED = "client_certificate_refused"
-    #: other trouble in the TLS handshake
-    TLS = "tls_failed"
-    #: our own CA bundle, certificate or key cannot be used; nothing was sent
-    CERTIFICATE = "certificate_unusable"
-    #: the answer was not HTTP
-    PROTOCOL = "protocol_error"
-    #: the network policy forbids the receiver's address; nothing was sent
-    ADDRESS = "address_not_allowed"
-    #: the endpoint's proxy did not let us through
-    PROXY = "proxy_failed"
-    #: the endpoint's proxy requires a user name and password, or different ones (407)
-    PROXY_REFUSED = "proxy_refused"
-    #: this process has no memory, descriptors or threads left; nothing was sent
-    SHORTAGE = "out_of_resources"
 
 
 class Outcome(str, Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from sfwebhooks.attempts import Attempt, Failure, Reply
+from sfwebhooks.attempts import Attempt, Reply
 from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import READERS, render
@@ -17,6 +17,7 @@ from sfwebhooks.health import Change
 from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import decide, judge
 from sfwebhooks.sending import SendingState
 from sfwebhooks.signing import sign

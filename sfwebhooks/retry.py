@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from enum import Enum
 
-from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.health import Change
+from sfwebhooks.reasons import DeadReason, Failure
 
 #: the longest wait that a receiver's Retry-After can ask for, in seconds
 RETRY_AFTER_MAX = 3600.0
@@ -65,23 +66,6 @@ class State(str, Enum):
     DELIVERED = "delivered"
     #: a dead letter
     DEAD = "dead"
-
-
-class DeadReason(str, Enum):
-    """Why a delivery is dead; in the outbox the reason of the last attempt may follow after a colon."""
-
-    #: the receiver accepts other messages and refused this one three times
-    REFUSED = "refused"
-    #: it failed as often as its endpoint's schedule allows, while the endpoint was healthy
-    RETRIES = "retries_exhausted"
-    #: it waited longer than its endpoint's max_age, and the endpoint accepted nothing
-    EXPIRED = "expired"
-    #: a process died, or raised, three times while it built this message
-    CRASHED = "crashed_sender"
-    #: its endpoint is no longer in the settings, and it waited longer than max_age
-    REMOVED = "endpoint_removed"
-    #: an operator dropped it
-    DROPPED = "dropped"
 
 
 @dataclass(frozen=True)

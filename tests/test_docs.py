@@ -23,7 +23,8 @@ from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.formats.security_audit import guides_data
 from sfwebhooks.health import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.outbox.file import Storage
-from sfwebhooks.retry import RETRY_STATUS, DeadReason
+from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason
+from sfwebhooks.retry import RETRY_STATUS
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
@@ -186,7 +187,8 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in DOCS) == ((5, 60, 300, 900, 3600, 21600), True)
     assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
     assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in DOCS
-    assert "`generic`, `slack` or `siem`" in DOCS and set(FORMATS) == {"generic", "slack", "siem"}
+    assert "`generic`, `siem`, `slack`, or `security-audit` for" in DOCS
+    assert set(FORMATS) == {"generic", "siem", "slack", "security-audit"}
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
     assert "five failures" in DOCS and "30 s" in DOCS and "15 minutes" in DOCS
 
@@ -197,9 +199,10 @@ def test_the_documented_replies_are_those_of_the_code() -> None:
     assert {int(number) for number in re.findall(r"\b\d{3}\b", retried)} == RETRY_STATUS
 
 
-@pytest.mark.parametrize("reason", DeadReason)
-def test_the_readme_has_each_reason_of_a_dead_letter(reason: DeadReason) -> None:
-    assert f"| `{reason.value}` |" in DOCS
+@pytest.mark.parametrize("reason", [*DeadReason, *WaitingReason, *Failure])
+def test_the_documents_have_each_reason_with_its_sentence_and_what_helps(reason: Reason) -> None:
+    helps = reason.cure.format(name="NAME", pid="PID")
+    assert f"| `{reason.value}` | {reason.meaning} | {helps} |" in OPERATIONS
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:

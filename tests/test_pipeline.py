@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.attempts import Reply
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
@@ -16,6 +16,7 @@ from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import EXCERPT, accept, deliver, excerpt, wanted_by
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity

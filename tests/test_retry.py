@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Change, Condition, Health
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import (
     CAUTIOUS_WAIT,
     JITTER,

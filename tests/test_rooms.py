@@ -31,6 +31,7 @@ FLOORS = (
     ("catalogue", "health", "jsontext", "text"),
     ("events",),
     ("attempts", "severity"),
+    ("reasons",),
     ("dependencies", "errors", "searching", "signing_keys", "text_file", "trouble"),
     ("files",),
     ("system",),

@@ -15,7 +15,6 @@ from rich.console import Console
 from sfwebhooks.cli.state import UNKNOWN, Look, look
 from sfwebhooks.cli.terminal import add_config, console, folder, plain, settings, stacked, table
 from sfwebhooks.config.settings import Settings, off
-from sfwebhooks.delivery.status import CONFIG_MISTAKE
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import CertificateError, InstallError, OutboxError
@@ -27,6 +26,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import checked, doubts, refused, write_problem
+from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.scan.host_database import MODULE, saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 
@@ -111,7 +111,9 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
             problems = [str(error)]
     if problems:
         looks = {endpoint.name: UNKNOWN for endpoint in (*found.endpoints, *found.off)}
-    wrong = dict.fromkeys(found.held, f"{CONFIG_MISTAKE}: see below") | dict.fromkeys(broken, "held: see below")
+    wrong = dict.fromkeys(found.held, f"{WaitingReason.MISTAKE.value}: see below") | dict.fromkeys(
+        broken, "held: see below"
+    )
     return looks | {name: replace(looks[name], words=words, colour="red") for name, words in wrong.items()}, problems
 
 

@@ -1,21 +1,15 @@
-"""Meanings and remedies: the reason of an attempt or of a dead letter comes in, a sentence goes out."""
+"""Meanings and remedies: the reason of an attempt or of a dead letter comes in, a sentence goes out.
+
+The remedies here depend on the words of an attempt or belong to an HTTP status; all others are in `reasons`.
+"""
 
 from __future__ import annotations
 
 import re
 
-from sfwebhooks.attempts import Failure
 from sfwebhooks.formats.slack import WEBHOOK_IS_WRONG
-from sfwebhooks.retry import DeadReason
+from sfwebhooks.reasons import DeadReason, Failure
 
-MEANINGS = {
-    DeadReason.REFUSED: "the receiver accepts other messages but refused this one repeatedly",
-    DeadReason.RETRIES: "it failed as often as retry_schedule allows, while its endpoint accepted others",
-    DeadReason.EXPIRED: "it waited longer than max_age, and its endpoint accepted nothing",
-    DeadReason.CRASHED: "building its message crashed the process repeatedly",
-    DeadReason.REMOVED: "its endpoint is no longer in the settings, and it waited longer than max_age",
-    DeadReason.DROPPED: "an operator dropped it with sfwebhooks drop",
-}
 #: reason, pattern in the attempt's words (any case; empty: anything), remedy; the first match counts
 CURES: tuple[tuple[str, str, str], ...] = (
     (Failure.CONNECTION.value, "refused", "nothing listens there: start the receiver, or correct the port in url"),
@@ -79,7 +73,7 @@ CURES: tuple[tuple[str, str, str], ...] = (
 def meaning(reason: str) -> str:
     """Return the meaning of a dead letter's reason, or nothing for another reason."""
     word = reason.partition(":")[0]
-    return next((text for known, text in MEANINGS.items() if known.value == word), "")
+    return next((known.meaning for known in DeadReason if known.value == word), "")
 
 
 def cure(reason: str, words: str = "") -> str:
@@ -92,4 +86,4 @@ def cure(reason: str, words: str = "") -> str:
     """
     word = reason.rpartition(": ")[2]
     fitting = (text for known, said, text in CURES if re.fullmatch(known, word) and re.search(said, words, re.I))
-    return next(fitting, "")
+    return next(fitting, "") or next((known.cure for known in (*Failure, *DeadReason) if known.value == word), "")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 
-from sfwebhooks.attempts import Failure
 from sfwebhooks.events import timestamp
 from sfwebhooks.health import Change
 from sfwebhooks.outbox.queue import Result
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 

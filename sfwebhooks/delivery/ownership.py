@@ -20,7 +20,7 @@ from sfwebhooks.events import Batch
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.retry import DeadReason
+from sfwebhooks.reasons import DeadReason
 from sfwebhooks.sending import SendingState
 from sfwebhooks.system import Clock
 

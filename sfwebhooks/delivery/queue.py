@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
-from sfwebhooks.attempts import Failure
 from sfwebhooks.delivery.log import log_attempt
 from sfwebhooks.delivery.ownership import Ownership
 from sfwebhooks.delivery.workers import Workers
@@ -28,6 +27,7 @@ from sfwebhooks.outbox.claim import Pick
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import deliver
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.system import Clock

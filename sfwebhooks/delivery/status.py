@@ -18,13 +18,12 @@ from sfwebhooks.outbox.listing import Backlog, Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Orders
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
 from sfwebhooks.text import duration, moment
 
-#: why nothing is sent to an endpoint with a mistake in its settings: a state of the process, stored nowhere
-CONFIG_MISTAKE = "config_mistake"
 #: no process sends to an endpoint
-IDLE = "no process is sending: sfwebhooks drain sends once, sfwebhooks run keeps sending"
+IDLE = f"{WaitingReason.NO_SENDER.meaning}: {WaitingReason.NO_SENDER.cure}"
 #: the same after a command that sent for a while
 ENDED = "no process is sending any more: use a longer --timeout, or sfwebhooks run, which sends until it is stopped"
 #: no process sends to an endpoint that is failing or held
@@ -104,7 +103,7 @@ def switch_of(found: Settings | None, name: str) -> str:
 
 def config_mistake(mistake: str) -> str:
     """Return the text for an endpoint that is held by a mistake in its settings."""
-    return f"{CONFIG_MISTAKE}, {mistake.rstrip('.')}"
+    return f"{WaitingReason.MISTAKE.value}, {mistake.rstrip('.')}"
 
 
 def paused(orders: Orders) -> str:
@@ -121,20 +120,36 @@ def hanging(owner: Owner) -> str:
     return f"process {owner.pid} owns the lock of this URL and has been inactive since {moment(owner.at)}"
 
 
+def waiting_reason(found: Situation, now: float) -> WaitingReason:
+    """Return why an endpoint has waiting deliveries."""
+    if found.switch:
+        return WaitingReason.OFF
+    if found.mistake:
+        return WaitingReason.MISTAKE
+    if found.orders.paused_until > now:
+        return WaitingReason.PAUSED
+    if found.health.condition is Condition.DISABLED:
+        return WaitingReason.GONE
+    if found.owner and found.owner.hangs(now):
+        return WaitingReason.HANGING
+    if not found.health.healthy:
+        return WaitingReason(found.health.condition.value)
+    return WaitingReason.SENDING if found.owner else WaitingReason.NO_SENDER
+
+
 def obstacle(found: Situation, now: float) -> str:
     """Return in a few words what keeps an endpoint's deliveries waiting, or nothing."""
-    health = found.health
-    if found.switch:
-        return found.switch
-    if found.mistake:
-        return config_mistake(found.mistake)
-    if found.orders.paused_until > now:
-        return paused(found.orders)
-    if health.condition is Condition.DISABLED:
-        return "it answered 410 Gone"
-    if found.owner and found.owner.hangs(now):
+    reason = waiting_reason(found, now)
+    if reason is WaitingReason.HANGING and found.owner:
         return hanging(found.owner)
-    return "" if health.healthy else f"{health.condition.value}, {health.reason}"
+    return {
+        WaitingReason.OFF: found.switch,
+        WaitingReason.MISTAKE: config_mistake(found.mistake),
+        WaitingReason.PAUSED: paused(found.orders),
+        WaitingReason.GONE: "it answered 410 Gone",
+        WaitingReason.HELD: f"{found.health.condition.value}, {found.health.reason}",
+        WaitingReason.FAILING: f"{found.health.condition.value}, {found.health.reason}",
+    }.get(reason, "")
 
 
 def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
@@ -143,24 +158,17 @@ def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
     Args:
         idle: the text to use if no process sends.
     """
-    name, health, words = found.name, found.health, obstacle(found, now)
-    if found.switch:
-        return words
-    if found.mistake:
-        return f"{words}; deliveries are sent once its settings are corrected, see sfwebhooks check"
-    if found.orders.paused_until > now:
-        return f"{words}; sfwebhooks resume {name}"
-    if health.condition is Condition.DISABLED:
-        return f"{words}; nothing is sent until its settings change, or sfwebhooks enable {name}"
-    if found.owner and found.owner.hangs(now):
-        return f"{words}; if it is stopped or hangs, end it: kill -9 {found.owner.pid}"
-    if words and not found.owner:
-        return f"{words}; {UNPROBED}"
-    if words:
-        again = "probed at intervals" if health.may_send(now) else f"next probe at {moment(health.open_at)}"
-        return f"{words}; {again}, or at once with sfwebhooks resume {name}"
-    sends = f"process {found.owner.pid} is sending" if found.owner else idle
-    return "; ".join([*_delays(found, now), sends])
+    reason, words, owner = waiting_reason(found, now), obstacle(found, now), found.owner
+    cure = reason.cure.format(name=found.name, pid=owner.pid if owner else 0)
+    if reason is WaitingReason.SENDING and owner:
+        return "; ".join([*_delays(found, now), f"process {owner.pid} is sending"])
+    if reason is WaitingReason.NO_SENDER:
+        return "; ".join([*_delays(found, now), idle])
+    if reason in (WaitingReason.HELD, WaitingReason.FAILING):
+        opens = found.health.may_send(now)
+        again = "probed at intervals" if opens else f"next probe at {moment(found.health.open_at)}"
+        return f"{words}; {f'{again}, or {cure}' if owner else UNPROBED}"
+    return f"{words}; {cure}" if cure else words
 
 
 def _delays(found: Situation, now: float) -> Iterator[str]:

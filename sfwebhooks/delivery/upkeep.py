@@ -18,7 +18,7 @@ from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import wanted_by
-from sfwebhooks.retry import DeadReason
+from sfwebhooks.reasons import DeadReason
 from sfwebhooks.system import Clock, uptime
 
 log = logging.getLogger("spiderfoot.webhooks")

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Union
 from urllib.parse import unquote, urlsplit
 
-from sfwebhooks.attempts import Failure, NoReplyError, Reply
+from sfwebhooks.attempts import NoReplyError, Reply
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.network.addresses import literal
 from sfwebhooks.network.http_reader import NotHTTPError
+from sfwebhooks.reasons import Failure
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5h": 1080}
 REFUSED = "the proxy requires a user name and password, or different ones: proxy = SCHEME://USER:PASSWORD@HOST:PORT"

@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from sfwebhooks.attempts import Failure, NoReplyError, Reply
+from sfwebhooks.attempts import NoReplyError, Reply
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import AddressError, CertificateError, is_shortage
 from sfwebhooks.network.budget import Budget, Phase, ReplyTooLongError
@@ -31,6 +31,7 @@ from sfwebhooks.network.http_reader import REPLY_BYTES, NotHTTPError, ReplyReade
 from sfwebhooks.network.proxy import is_proxys, proxys_refusal
 from sfwebhooks.network.route import Route
 from sfwebhooks.network.tls import context_for, credentials_for
+from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
 
 #: alerts of a receiver about our missing or wrong certificate (RFC 8446 section 6.2; the first one is TLS 1.2's for a

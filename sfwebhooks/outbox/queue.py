@@ -20,7 +20,8 @@ from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, FREE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.due import Times
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, health_of, insert, save_health
-from sfwebhooks.retry import DeadReason, Settlement, State
+from sfwebhooks.reasons import DeadReason
+from sfwebhooks.retry import Settlement, State
 
 #: a message whose building crashed its process this often is not built again
 CRASHES_MAX = 3

@@ -19,7 +19,8 @@ from sfwebhooks.outbox.bulk import Chunked
 from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.rows import deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
-from sfwebhooks.retry import DeadReason, State
+from sfwebhooks.reasons import DeadReason
+from sfwebhooks.retry import State
 
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE id = d.event_id) IN ({', '.join(repr(name) for name in ENDS)})"

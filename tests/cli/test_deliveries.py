@@ -30,7 +30,8 @@ from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.listing import Record, Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import excerpt
-from sfwebhooks.retry import DeadReason, State
+from sfwebhooks.reasons import DeadReason
+from sfwebhooks.retry import State
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Result, spoil
 from tests.filled import HOSTILE, begin, put, put_event, send

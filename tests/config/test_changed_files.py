@@ -12,11 +12,12 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.attempts import Reply
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.network.certificates import certificates_of, validity
 from sfwebhooks.network.sender import Sender
+from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Clock, Gate, Team

@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.attempts import Failure
 from sfwebhooks.delivery.alerts import ALERT
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.reasons import Failure
 from tests.crash.catcher import LATE, UNWANTED, Caught
 from tests.crash.worker import WARNINGS
 

@@ -17,8 +17,9 @@ from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.pipeline import accept
+from sfwebhooks.reasons import DeadReason
 from sfwebhooks.receive.server import Received
-from sfwebhooks.retry import SHORTAGE_SECONDS, DeadReason
+from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Team, put, soon, spoil, sql
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.attempts import Attempt, Failure
+from sfwebhooks.attempts import Attempt
 from sfwebhooks.delivery.cures import cure, meaning
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import deliver
+from sfwebhooks.reasons import DeadReason, Failure
 from sfwebhooks.receive.server import server_context
-from sfwebhooks.retry import DeadReason
 from sfwebhooks.sending import SendingState
 from tests.builders import PATIENCE, a_delivery, an_endpoint
 from tests.conftest import Team

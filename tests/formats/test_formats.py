@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.attempts import Reply
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, READERS, Format
 from sfwebhooks.jsontext import written as to_json
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity

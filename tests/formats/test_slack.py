@@ -9,11 +9,12 @@ import pytest
 from slack_sdk.models.attachments import BlockAttachment
 from slack_sdk.models.blocks import Block
 
-from sfwebhooks.attempts import Failure, Outcome, Reply
+from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import slack
 from sfwebhooks.formats.chat import Notice
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity

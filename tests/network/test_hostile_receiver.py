@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
@@ -25,6 +25,7 @@ from sfwebhooks.network.connection import IDLE_SECONDS, LIFE_SECONDS
 from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import CAUTIOUS_WAIT, RETRY_AFTER_MAX, judge
 from sfwebhooks.signing import Request

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Outcome, Reply, Verdict
+from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
@@ -17,6 +17,7 @@ from sfwebhooks.masking import Mask
 from sfwebhooks.network.proxy import Proxy, proxy_url
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import excerpt
+from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import Request

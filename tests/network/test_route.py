@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Outcome, Reply
+from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.network.budget import Budget
 from sfwebhooks.network.connection import LIFE_SECONDS
 from sfwebhooks.network.route import Route, addresses_of
 from sfwebhooks.network.sender import Adapter, Sender
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import Request
 from tests.builders import NOW, PATIENCE, an_endpoint

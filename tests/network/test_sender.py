@@ -17,13 +17,14 @@ import pytest
 import requests
 import responses
 
-from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.attempts import Reply
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.masking import Mask
 from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import excerpt
+from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.server import Checks, Receiver, server_context
 from sfwebhooks.signing import Request
 from tests.builders import PATIENCE, URL, an_endpoint

@@ -17,7 +17,8 @@ from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
-from sfwebhooks.retry import DeadReason, Settlement, State
+from sfwebhooks.reasons import DeadReason
+from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
 from tests.filled import begin, end, put, put_event, send

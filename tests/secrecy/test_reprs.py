@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import sfwebhooks
-from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
@@ -31,6 +31,7 @@ from sfwebhooks.network.sender import Adapter, Sender
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.capture import from_file
 from sfwebhooks.receive.server import Checks, Received
 from sfwebhooks.scan.backfill import Past

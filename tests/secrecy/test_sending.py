@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.attempts import Failure, Reply
+from sfwebhooks.attempts import Reply
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.queue import SendQueue
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.health import FAILURES_MAX
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import OUTCOME_OF_FAILURE
 from tests.conftest import Clock, Team, put, soon, sql
 from tests.hostile import Hostile, refusing

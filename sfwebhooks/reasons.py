@@ -1,0 +1,163 @@
+"""The reasons: why an attempt failed, why a delivery waits, why it is dead.
+
+Each has a word for machines, a sentence and what helps; `show`, `deliveries`, `dead list`, alerts and the documents
+take them from here. An HTTP status is a reason too, as http_503; `delivery/cures` knows what helps against these.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(str, Enum):
+    """A reason; its value is the word for machines, which stays."""
+
+    #: sentence
+    meaning: str
+    #: what helps; empty: nothing needs to be done, or nothing can be. {name} and {pid} are to be filled in
+    cure: str
+
+    def __new__(cls, value: str, meaning: str = "", cure: str = "") -> Reason:
+        """Make a member."""
+        made = str.__new__(cls, value)
+        made._value_, made.meaning, made.cure = value, meaning, cure
+        return made
+
+
+class Failure(Reason):
+    """Why an attempt got no reply."""
+
+    CONNECTION = (
+        "connection_failed",
+        "the connection was refused, reset or closed early",
+        "check whether a firewall or a load balancer in between drops connections",
+    )
+    DNS = (
+        "dns_failed",
+        "the host's name could not be resolved",
+        "correct the host name in url, or this machine's resolver; if only a proxy knows the name, set proxy",
+    )
+    TIMEOUT = (
+        "timeout",
+        "the whole attempt took longer than timeout",
+        "let the receiver answer before it processes the message, or raise timeout",
+    )
+    TLS_UNVERIFIED = (
+        "tls_unverified",
+        "the receiver's certificate was not verified",
+        "set the CA of the receiver's certificate in ca_bundle (a self-signed one is its own CA)",
+    )
+    TLS_REFUSED = (
+        "client_certificate_refused",
+        "the receiver refused our client certificate, or requires one",
+        "the receiver requires a client certificate from a CA that it trusts: set client_cert and client_key",
+    )
+    TLS = (
+        "tls_failed",
+        "the TLS handshake failed for another cause",
+        "the receiver does not speak TLS 1.2 or newer: check its settings",
+    )
+    CERTIFICATE = (
+        "certificate_unusable",
+        "our own CA bundle, certificate or key cannot be used; nothing was sent",
+        "correct the named file; sfwebhooks check tries all of them",
+    )
+    PROTOCOL = (
+        "protocol_error",
+        "the answer was not HTTP",
+        "the answer is not HTTP: if the port speaks https, write https:// in url",
+    )
+    ADDRESS = (
+        "address_not_allowed",
+        "the network policy forbids the receiver's address; nothing was sent",
+        "use another host in url; allow_private = true allows private addresses; link-local ones and those of cloud"
+        " metadata are never allowed",
+    )
+    PROXY = (
+        "proxy_failed",
+        "the endpoint's proxy did not let us through",
+        "check the proxy setting, and the proxy's log for whether it lets us through",
+    )
+    PROXY_REFUSED = (
+        "proxy_refused",
+        "the endpoint's proxy requires a user name and password, or different ones",
+        "set the proxy's user name and password: proxy = SCHEME://USER:PASSWORD@HOST:PORT",
+    )
+    SHORTAGE = (
+        "out_of_resources",
+        "this process has no memory, descriptors or threads left; nothing was sent",
+        "raise this user's limits (ulimit -a), or set concurrency = 1",
+    )
+
+
+class DeadReason(Reason):
+    """Why a delivery is dead; in the outbox the reason of the last attempt may follow after a colon."""
+
+    REFUSED = (
+        "refused",
+        "the receiver accepted other messages but refused this one three times",
+        "correct what the receiver refuses, then sfwebhooks dead replay",
+    )
+    RETRIES = (
+        "retries_exhausted",
+        "it failed as often as retry_schedule allows, while its endpoint accepted others",
+        "sfwebhooks dead replay sends it again",
+    )
+    EXPIRED = (
+        "expired",
+        "it waited longer than max_age, and its endpoint accepted nothing",
+        "once the endpoint accepts messages again: sfwebhooks dead replay",
+    )
+    CRASHED = (
+        "crashed_sender",
+        "three times a process crashed, or raised an exception, while it built this message",
+        "please report it; sfwebhooks dead replay tries it again",
+    )
+    REMOVED = (
+        "endpoint_removed",
+        "its endpoint is no longer in the settings, and it waited longer than max_age",
+        "add the endpoint again, then sfwebhooks dead replay",
+    )
+    DROPPED = (
+        "dropped",
+        "an operator dropped it with sfwebhooks drop",
+        "sfwebhooks dead replay sends it after all",
+    )
+
+
+class WaitingReason(Reason):
+    """Why a delivery waits; the first one that holds counts."""
+
+    OFF = ("off", "the settings prevent sending to its endpoint")
+    MISTAKE = (
+        "config_mistake",
+        "the settings of its endpoint have a mistake",
+        "deliveries are sent once its settings are corrected, see sfwebhooks check",
+    )
+    PAUSED = ("paused", "an operator paused its endpoint", "sfwebhooks resume {name}")
+    GONE = (
+        "disabled",
+        "its endpoint answered 410 Gone",
+        "nothing is sent until its settings change, or sfwebhooks enable {name}",
+    )
+    HANGING = (
+        "sender_hangs",
+        "the process that owns the endpoint's lock is inactive",
+        "if it is stopped or hangs, end it: kill -9 {pid}",
+    )
+    HELD = (
+        "held",
+        "its endpoint refuses messages, or is configured wrongly; it is probed at intervals",
+        "at once with sfwebhooks resume {name}",
+    )
+    FAILING = (
+        "failing",
+        "its endpoint failed several times in a row; it is probed at intervals",
+        "at once with sfwebhooks resume {name}",
+    )
+    SENDING = ("sending", "a process is sending: retries, refused messages and rate have their time")
+    NO_SENDER = (
+        "no_sender",
+        "no process is sending",
+        "sfwebhooks drain sends once, sfwebhooks run keeps sending",
+    )
