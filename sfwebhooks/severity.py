@@ -42,7 +42,7 @@ class Severity(IntEnum):
         try:
             return by_label[text.strip().lower()]
         except KeyError:
-            raise ValueError(f"accepted: {', '.join(by_label)}") from None
+            raise ValueError(f"expected one of {', '.join(by_label)}") from None
 
 
 #: built once: an enum computes its name on each access, which takes as long as the rest of a small message

@@ -42,14 +42,14 @@ def test_quotes_are_warned_of_wherever_the_value_stands(
     (tmp_path / "VALUE").write_text(f"{quote}{SECRET}{quote}\n")
     (tmp_path / "VALUE").chmod(0o600)
     found = load_mapping({"team": {"url": URL, "secret": SECRET, key: f"{source}:VALUE"}}, folder=tmp_path)
-    words = f"[webhooks.team] {key}: the value stands in quotes and wants none; so far they are a part of it"
+    words = f"[webhooks.team] {key}: remove the quotes around the value; they are now part of it"
     assert found.warnings == (words,)
 
 
 def test_quotes_around_a_url_of_the_environment_are_the_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VALUE", f'"{URL}"')
     (one,) = load_mapping({"team": {"url": "env:VALUE"}}).mistakes
-    assert one.problem.startswith("the value stands in quotes and wants none; ")
+    assert one.problem.startswith("remove the quotes around the value; ")
 
 
 def test_a_comment_is_warned_of_wherever_the_value_stands(monkeypatch: pytest.MonkeyPatch) -> None:

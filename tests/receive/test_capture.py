@@ -67,8 +67,8 @@ def test_chunks_are_put_together_if_it_is_in_chunks(raw: bytes, body: bytes) -> 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "nothing in it"),
-        (b" \n\n", "nothing in it"),
+        (b"", "it is empty"),
+        (b" \n\n", "it is empty"),
         (b"hush", 'header 1 is not "Name: value"'),
         (b"GET / HTTP/1.1\r\nA: b\r\nhush\r\n\r\n", 'header 2 is not "Name: value"'),
         (b"\x00\xff\xfe", "header 1"),
