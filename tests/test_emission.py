@@ -240,12 +240,12 @@ def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> Non
             "severity is 'urgent'; expected critical, high, medium, low or info",
         ),
         ("cti_report_generated", REPORT, 3, "severity is 3; expected critical"),
-        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "high", "right for scan_failed: medium"),
-        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "urgent", "is 'urgent'; right for scan_failed: medium"),
-        ("finding.critical", FINDING, "urgent", "severity is 'urgent'; right for finding.critical: critical$"),
+        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "high", "expected medium for scan_failed"),
+        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "urgent", "is 'urgent'; expected medium for scan_failed"),
+        ("finding.critical", FINDING, "urgent", "severity is 'urgent'; expected critical for finding.critical$"),
         ("high_risk_event", {**FINDING, "severity": "low"}, None, 'data.severity is "low"; expected critical or high '),
         ("finding.high", {**FINDING, "severity": "urgent"}, None, r'data.severity is "urgent"; expected high \('),
-        ("finding.critical", FINDING, "high", "severity is high; right for finding.critical: critical$"),
+        ("finding.critical", FINDING, "high", "severity is high; expected critical for finding.critical$"),
         ("high_risk_event", FINDING, "high", "severity is high, but data.severity is critical; they must be equal"),
         ("high_risk_event", {"title": "x"}, None, "data.severity is missing; expected critical or high "),
     ],
@@ -301,7 +301,7 @@ def test_a_mistake_moves_no_cursor() -> None:
 
 @pytest.mark.parametrize("id", ["", "x" * 1025, "\ud800", 7])
 def test_an_id_is_a_text(id: Any) -> None:
-    with pytest.raises(EmitError, match="id is not a text"):
+    with pytest.raises(EmitError, match="id must be a string of 1 to 1024"):
         event_of("cti_report_generated", REPORT, id=id)
 
 

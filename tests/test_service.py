@@ -288,7 +288,7 @@ def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
         path.unlink()
     else:
         path.write_text(text)
-    service.wait_for("before is still used")
+    service.wait_for("keeping the previous")
     put(outbox, EVERYONE)
     signed.wait_for(1)
     assert service.end(signal.SIGTERM) == 0

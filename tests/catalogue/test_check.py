@@ -90,7 +90,7 @@ PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "Number
         (Field("n", "array", "Names.", of="string"), ["x", 2], "data.n[1] is 2; expected a string"),
         (Field("n", "object", "Counts.", of="integer"), {"a": []}, "data.n.a is an array; expected an integer"),
         (Field("n", "array", "Files.", of="object", parts=PARTS), [{"file": "x", "lines": "many"}],
-         'data.n[0].lines is "many"; expected an integer (How many lines)'),
+         'data.n[0].lines is "many"; expected an integer (Number of changed lines)'),
         (Field("n", "integer", "A number.", nullable=True), "x",
          'data.n is "x"; expected an integer or null (A number)'),
         (Field("n", "object", "A file.", parts=PARTS), {"lines": 2},

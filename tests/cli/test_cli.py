@@ -891,7 +891,7 @@ class Listening:
     def __init__(self, *arguments: str) -> None:
         self.process = command("receive", *arguments)
         self.first = self.line()
-        self.url = self.first.partition("Listening on ")[2].partition(";")[0]
+        self.url = self.first.partition("Listening on ")[2].partition(",")[0]
 
     def line(self) -> str:
         assert self.process.stdout
@@ -944,7 +944,7 @@ def test_receive_says_where_it_listens_and_ends_cleanly(
 ) -> None:
     receiver = listen()
     code, out, err = receiver.end(number)
-    assert re.fullmatch(r"Listening on http://127\.0\.0\.1:\d+; any path; stop with Ctrl-C\.", receiver.first)
+    assert re.fullmatch(r"Listening on http://127\.0\.0\.1:\d+, any path; stop with Ctrl-C\.", receiver.first)
     assert (code, out, err) == (0, "Stopped.\n", "")
 
 
@@ -1404,7 +1404,7 @@ def test_an_endpoint_that_is_not_there_is_an_error(
 def test_a_test_without_an_endpoint_is_an_error(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
     configure("[webhooks]\nenabled = true\n")
     result = cli("test")
-    assert (result.code, "no endpoint" in result.err) == (1, True)
+    assert (result.code, "no usable endpoint" in result.err) == (1, True)
 
 
 def test_an_endpoint_that_was_gone_is_sent_to_again_after_enable(

@@ -113,7 +113,7 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
         ('{"report_id": "1", "title": "\\ud800"}', "data.title contains a lone surrogate"),
         ('{"report_id": "1"}', "data.title is missing; expected a string (Its title)"),
         ('{"report_id": 1, "title": "x"}', "data.report_id is 1; expected a string (Its id)"),
-        (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than 2,097,152 bytes"),
+        (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than the accepted 2,097,152 bytes"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -140,7 +140,7 @@ def test_wrong_data_are_an_error_that_says_what_would_be_right(
         (("system_alert", "GOOD"), "system_alert is not accepted from other tools; expected one of scan_started"),
         (("cti_report", "GOOD"), "no event type is called 'cti_report'"),
         (("cti_report_generated", "GOOD", "--severity", "bad"), "severity is 'bad'; expected critical"),
-        (("cti_report_generated", "GOOD", "--id", "\udcff"), "id is not a text"),
+        (("cti_report_generated", "GOOD", "--id", "\udcff"), "id must be a string of 1 to 1024"),
         (("cti_report_generated", "GOOD", "--config", "/nonexistent"), "/nonexistent"),
     ],
 )

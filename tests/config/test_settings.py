@@ -771,7 +771,7 @@ def test_a_key_without_a_certificate_is_a_mistake(tmp_path: Path, text: str) -> 
 
 def test_a_client_certificate_is_never_meant_for_plain_http(tmp_path: Path) -> None:
     found = settings(tmp_path, "[webhooks]\nclient_cert = c.pem\ndefault_url = http://x.example/\n")
-    assert "needs an https:// url" in mistake(found).problem
+    assert "requires an https:// url" in mistake(found).problem
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0xa9fea9fe", "[fe80::1]", "[::ffff:169.254.169.254]:8080"])
@@ -815,7 +815,7 @@ def test_the_rule_for_names_is_said_as_it_is(tmp_path: Path) -> None:
     problem = mistake(settings(tmp_path, '{"ä": {"url": "https://x.example/"}}', name="webhooks.json")).problem
     assert "up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -" in problem
     problem = mistake(settings(tmp_path, TEAM + "header.X-Zoë = 1\n")).problem
-    assert "has only A-Z, a-z, 0-9 and -_.!#$%" in problem
+    assert "may contain only A-Z, a-z, 0-9 and -_.!#$%" in problem
 
 
 def test_an_endpoint_that_is_off_is_known(tmp_path: Path) -> None:
