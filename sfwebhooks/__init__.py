@@ -2,7 +2,7 @@
 
 The path of an event. On the scan's side, in `host/plugin` and `scan/run`:
 
-    event -> pipeline.accept -> endpoints (who wants it) -> outbox (committed)
+    event -> pipeline.accept -> endpoints (subscriptions) -> outbox (committed)
 
 In background threads, from `delivery/queue`:
 
@@ -45,8 +45,8 @@ def emit(
 ) -> str:
     """Send an event from outside SpiderFoot, such as remediation.completed, to the endpoints; return its event id.
 
-    When this returns, the event is on disk for each endpoint that wants it. The next process that sends delivers it:
-    a scan, `sfwebhooks drain` or `sfwebhooks run`.
+    When this returns, the event is on disk for each endpoint that subscribes to it. The next process that sends
+    delivers it: a scan, `sfwebhooks drain` or `sfwebhooks run`.
 
     Args:
         type: name or alias of an event type; `sfwebhooks events TYPE` shows its fields.

@@ -1,6 +1,6 @@
-"""What other tools tell: a type and its data come in, an event is kept in the outbox, a Receipt goes out.
+"""Events from other tools: a type and its data come in, the event is stored in the outbox, an Emitted goes out.
 
-Nothing is sent here, so that a tool waits for no receiver. Whatever process sends next delivers it.
+Nothing is sent here, so a tool never waits for a receiver. The next process that sends delivers the event.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ log = logging.getLogger("spiderfoot.webhooks")
 #: bytes of data as JSON
 DATA_MAX = 1_048_576
 ID_MAX = 1024
-#: seconds that are waited for an outbox that others write to, or that was just set aside
+#: seconds to wait for an outbox that another process has locked or has just set aside
 PATIENCE_SECONDS = 5.0
-#: mistakes that are told at once
+#: most mistakes in one error
 TOLD_MAX = 10
-#: characters of a title that is made of what was found
+#: most characters of a title that is taken from the finding's data
 TITLE_MAX = 200
 #: severity -> the word for it in the other guide's counts
 RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
@@ -49,13 +49,13 @@ _logged: set[str] = set()
 
 @dataclass(frozen=True)
 class Emission:
-    """What another tool has to report."""
+    """An event as another tool reports it."""
 
     #: name or alias of an event type
     type: str
     #: the event's data, or a whole message with event_type and data, as the guides show it
     data: Mapping[str, Any]
-    #: what makes it unique; None: it is another event each time
+    #: its unique id; None: each call is a new event
     id: str | None = None
     #: None: the one in the data, or the type's own
     severity: str | None = None
@@ -63,18 +63,18 @@ class Emission:
 
 @dataclass(frozen=True)
 class Emitted:
-    """What became of something that another tool told."""
+    """The result of storing an event."""
 
-    #: the event's
+    #: the event's id
     id: str
-    #: names of the endpoints that want it; if there are none, nothing was kept
+    #: names of the endpoints that subscribe to it; if empty, nothing was stored
     endpoints: tuple[str, ...]
-    #: for how many of them it was not kept before
+    #: number of endpoints for which it had not been stored before
     new: int
 
 
 def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Emitted:
-    """Commit what another tool tells, for each endpoint that wants it; see `sfwebhooks.emit`."""
+    """Store an event of another tool for each endpoint that subscribes to it; see `sfwebhooks.emit`."""
     event = event_of(emission, time.time())
     folder = folder or used_folder()
     settings = _settings(config, folder)
@@ -91,13 +91,13 @@ def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Em
 
 
 def event_of(emission: Emission, now: float) -> WebhookEvent:
-    """Return the event that another tool tells.
+    """Return the event that another tool reports.
 
     Args:
         now: epoch seconds.
 
     Raises:
-        EmitError: it is not as the catalogue says.
+        EmitError: it does not match the catalogue.
     """
     entry = _entry(emission.type)
     event_id, wanted = _id(entry, emission.id), _parsed(entry, emission.severity)
@@ -111,7 +111,7 @@ def event_of(emission: Emission, now: float) -> WebhookEvent:
     told = {**data, **_added(data, entry, event_id)}
     if not entry.alias.startswith("finding."):
         return WebhookEvent(event_id, entry.name, level, at, told)
-    special = None if entry.severities else entry.name  # what it is makes it so, not how bad it is
+    special = None if entry.severities else entry.name  # by its kind, whatever its severity
     told |= {"special": special} if special else {}
     return WebhookEvent(event_id, RISK_NAMES[level], level, at, told, special=special)
 
@@ -122,21 +122,21 @@ def _entry(word: str) -> EventType:
         raise EmitError(f"no event type is called {word!r}.{nearest(str(word), EVENT_NAMES)}")
     if not entry.by_others:
         known = ", ".join(one.name for one in EVENT_TYPES if one.by_others)
-        raise EmitError(f"{entry.name} is not for other tools to tell; right: {known}")
+        raise EmitError(f"{entry.name} is not accepted from other tools; expected one of {known}")
     return entry
 
 
 def _opened(given: object, entry: EventType, now: float) -> tuple[dict[str, Any], float]:
-    """Return the data as JSON has it, and when it happened (epoch seconds): of a whole message what it says."""
+    """Return the data in JSON types, and the event's time in epoch seconds; a whole message contains both."""
     if not isinstance(given, Mapping):
-        raise EmitError("data is not a JSON object; right: one with the keys of sfwebhooks events " + entry.name)
+        raise EmitError(f"data is not a JSON object; expected the fields that sfwebhooks events {entry.name} shows")
     read: dict[str, Any] = pure_json(given)
     name, data = read.get("event_type"), read.get("data")
     stated = type_named(name) if isinstance(name, str) and isinstance(data, dict) else None
     if stated is None:
         return read, now
     if stated is not entry:
-        raise EmitError(f"event_type is {name}, but the event was given as {entry.name}; right: the same type")
+        raise EmitError(f"event_type is {name}, but the event was emitted as {entry.name}; they must be equal")
     return dict(data or {}), _moment(read["timestamp"]) if "timestamp" in read else now
 
 
@@ -145,24 +145,24 @@ def _moment(text: object) -> float:
     try:
         return epoch_of(str(text))
     except ValueError:
-        raise EmitError(f"timestamp is {str(text)[:40]!r}; right: a time such as 2026-11-21T10:00:00Z") from None
+        raise EmitError(f"timestamp is {str(text)[:40]!r}; expected a time such as 2026-11-21T10:00:00Z") from None
 
 
 def _check(data: Mapping[str, Any], entry: EventType) -> None:
     size = len(json.dumps(data, ensure_ascii=False).encode())
     if size > DATA_MAX:
-        raise EmitError(f"data has {size:,} bytes as JSON; right: {DATA_MAX:,} at most; send a link to what is larger")
+        raise EmitError(f"data has {size:,} bytes as JSON; expected at most {DATA_MAX:,}: send a link instead")
     found = list(mistakes(data, entry.by_others))
     if found:
         more = [f"and {len(found) - TOLD_MAX} more"] if len(found) > TOLD_MAX else []
         lines = "".join(f"\n  {printable(line)}" for line in (*found[:TOLD_MAX], *more))
-        raise EmitError(f"this is not data of {entry.name} (sfwebhooks events {entry.name} shows an example):{lines}")
+        raise EmitError(f"data does not match {entry.name} (sfwebhooks events {entry.name} shows an example):{lines}")
 
 
 def _added(data: Mapping[str, Any], entry: EventType, event_id: str) -> dict[str, Any]:
-    """Return the keys of either guide that a tool did not give, said with what it gave.
+    """Return the keys of either guide that a tool did not provide, derived from those that it did.
 
-    An endpoint gets an event from whatever reports it, and its receiver may know the words of one guide only.
+    An endpoint receives events from any tool, and its receiver may know the keys of one guide only.
     """
     about = data.get("target", data.get("repository_url", ""))
     words = {"repository_url": about, "target": about, "target_type": ""}
@@ -192,7 +192,7 @@ def _finding(data: Mapping[str, Any], event_id: str) -> dict[str, Any]:
 
 
 def _completed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a scan's end; what a tool does not count is 0, since receivers compare it."""
+    """Return the keys of a scan's end; a count that the tool does not provide is 0, since receivers compare it."""
     counts = {"critical": 0, **{name: data.get(f"{risk}_events", 0) for name, risk in RISKS.items()}}
     found = data.get("findings_summary", {**counts, "total": sum(counts.values())})
     seconds = data.get("duration_seconds", data.get("duration", 0))
@@ -224,23 +224,23 @@ def _parsed(entry: EventType, given: str | None) -> Severity | None:
 def _right(entry: EventType) -> str:
     *others, last = [one.label for one in reversed(entry.severities or tuple(Severity))]
     whose = f" for {entry.name}" if entry.severities else ""
-    return f"right{whose}: {', '.join(others)}{' or ' if others else ''}{last}"
+    return f"expected {', '.join(others)}{' or ' if others else ''}{last}{whose}"
 
 
 def _severity(entry: EventType, given: Severity | None, stated: str | None) -> Severity:
     """Return the severity that was given, or is in the data, or is the type's first one, or else INFO."""
     level = given if stated is None else Severity.parse(stated)
     if given is not None and level is not given:
-        raise EmitError(f"severity is {given.label}, but data.severity is {stated}; right: the same")
+        raise EmitError(f"severity is {given.label}, but data.severity is {stated}; they must be equal")
     return (entry.severities or (Severity.INFO,))[0] if level is None else level
 
 
 def _id(entry: EventType, given: str | None) -> str:
-    """Return the event's id: for the same text of the same type the same."""
+    """Return the event's id, which is the same for the same text and type."""
     if given is None:
         return str(uuid.uuid4())
     if not isinstance(given, str) or not 0 < len(given) <= ID_MAX or clean_text(given) != given:
-        raise EmitError(f"id is not a text of 1 to {ID_MAX} whole characters")
+        raise EmitError(f"id must be a string of 1 to {ID_MAX} valid Unicode characters")
     return id_of(f"emit/{entry.name}/{given}")
 
 
@@ -248,16 +248,14 @@ def _settings(config: str, folder: Path) -> Settings:
     """Return the settings that a scan would use.
 
     Raises:
-        ConfigError: there are none, they cannot be used, or webhooks are off.
+        ConfigError: they do not exist or cannot be used, or webhooks are off.
     """
     options = saved_options(folder)
     if config:
         options["config"] = str(named(config).absolute())
     settings = active(options, folder)
     if settings is None:
-        raise ConfigError(
-            "webhooks are switched off (enabled = false, or SFWEBHOOKS_DISABLED is set); nothing was kept"
-        )
+        raise ConfigError("webhooks are off (enabled = false, or SFWEBHOOKS_DISABLED is set); nothing was stored")
     if settings.file is None:
         raise missing(folder)
     if settings.mistakes and not settings.endpoints:

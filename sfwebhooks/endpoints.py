@@ -60,7 +60,7 @@ class Endpoint:
     #: whole URL; path and query may be a credential (Slack, Teams)
     url: Secret
     description: str = ""
-    #: False: it gets nothing, and is among `Settings.off`
+    #: False: it receives nothing, and is among `Settings.off`
     enabled: bool = True
     #: subscriptions as written: names, aliases, * patterns, all, !name
     events: tuple[str, ...] = DEFAULT_EVENTS

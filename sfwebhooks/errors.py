@@ -12,7 +12,7 @@ OPENSSL_SHORTAGE = "malloc failure"
 
 
 class WebhooksError(Exception):
-    """A problem for the operator; the text says where it is, what is wrong, and what is accepted."""
+    """A problem for the operator; the text says where it is, what is wrong, and what is expected."""
 
 
 class ConfigError(WebhooksError):

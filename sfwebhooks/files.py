@@ -1,7 +1,7 @@
 """Files from others: a path comes in, the content of a regular file of a sensible size goes out.
 
 A path in the settings may name a pipe, where opening waits for a writer, or /dev/zero, which never ends. The errors are
-OSErrors whose `strerror` says what was found and what is accepted.
+OSErrors whose `strerror` says what was found and what is expected.
 """
 
 from __future__ import annotations
@@ -141,5 +141,5 @@ def _demand(found: os.stat_result, path: Path, pipes: bool) -> None:
     if kind == stat.S_IFDIR:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if kind != stat.S_IFREG and not (pipes and kind in (stat.S_IFIFO, stat.S_IFCHR)):
-        what = f"it is {kind_of(found)}; accepted: a regular file{' or a pipe' if pipes else ''}"
+        what = f"it is {kind_of(found)}; expected a regular file{' or a pipe' if pipes else ''}"
         raise OSError(errno.EINVAL, what, str(path))

@@ -1,6 +1,6 @@
-"""The service behind `sfwebhooks run`: it keeps delivering what any process puts into the outbox, until it is stopped.
+"""The service behind `sfwebhooks run`: it delivers what any process stores in the outbox, until it is stopped.
 
-It tells the ends of scans that died, looks after the outbox, and follows the configuration when that changes.
+It also reports the ends of scans whose process died, maintains the outbox, and reloads a changed configuration.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from sfwebhooks.text_file import FileState, state_of
 from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds between two looks at the configuration and the outbox, and at scans that may have died
+#: seconds between two checks of the configuration and the outbox, and of scans whose process may have died
 LOOK_SECONDS = 1.0
 ORPHAN_SECONDS = 30.0
-#: seconds beyond the longest attempt that is waited for at the end
+#: seconds to wait at the end beyond the longest attempt
 GRACE_SECONDS = 3.0
 
 
 class Service:
-    """Sends for an outbox while it runs.
+    """Delivers from an outbox while it runs.
 
     Args:
         load: reads the configuration.
@@ -45,18 +45,17 @@ class Service:
         self._load = load
         self._path = path
         self._settings = load()
-        #: the files of the settings that were read last, whether they are used or not: as they were then, and at the
-        #: last look
+        #: states of the files of the last settings read, used or not: when they were read, and at the last check
         self._seen = self._looked = self._settings.files
         self._orphans_at = float("-inf")
         self._trouble = Trouble(over="the outbox can be used again")
         self._begin()
 
     def run(self, stop: threading.Event, reload: threading.Event) -> bool:
-        """Run until `stop` is set; return whether everything that was in flight then is settled.
+        """Run until `stop` is set; return whether all attempts in flight at that time were settled.
 
         Args:
-            reload: read the configuration again, although its file looks the same (a secret's file may not).
+            reload: when set, the configuration is read again even if no file seems to have changed.
 
         Raises:
             OutboxError: the outbox cannot be used at the start.
@@ -67,14 +66,14 @@ class Service:
         while not stop.wait(LOOK_SECONDS):
             self._look(stop, reload)
         settled = self._end()
-        self._tell("stopped" if settled else "stopped while attempts were under way, which are repeated")
+        self._tell("stopped" if settled else "stopped with attempts in flight, which will be repeated")
         return settled
 
     def _open(self, stop: threading.Event) -> None:
-        """Make sure that the outbox can be used, as soon as the process that has locked it lets us.
+        """Check that the outbox can be used; while another process has locked it, wait.
 
         Raises:
-            OutboxError: it cannot.
+            OutboxError: it cannot be used.
         """
         said = ""
         with closing(Outbox(self._path)) as outbox:
@@ -85,13 +84,13 @@ class Service:
                 except OutboxBusyError as error:
                     if str(error) != said:
                         said = str(error)
-                        log.warning("webhooks: %s; waiting for it", said)
+                        log.warning("webhooks: %s; waiting until it can be used", said)
                     stop.wait(LOOK_SECONDS)
 
     def _look(self, stop: threading.Event, reload: threading.Event) -> None:
         try:
             before, self._looked = self._looked, _states(self._seen)
-            if reload.is_set() or (self._looked != self._seen and self._looked == before):  # nobody writes them now
+            if reload.is_set() or (self._looked != self._seen and self._looked == before):  # no longer being written
                 reload.clear()
                 self._reread(stop)
             if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
@@ -104,21 +103,21 @@ class Service:
         except OutboxError as error:
             self._trouble.met(str(error))
         except Exception:  # the service would end, and with it all deliveries
-            log.exception("webhooks: a bug in the service; it goes on")
+            log.exception("webhooks: bug in the service; it keeps running")
 
     def _reread(self, stop: threading.Event) -> None:
-        """Use the settings as they are now, if they have no new mistake; else go on as before."""
+        """Use the current settings if they have no new mistake, else keep the previous ones."""
         self._seen = _states(self._seen)
         try:
             new = self._load()
         except ConfigError as error:
-            log.warning("webhooks: %s; the configuration before is still used", error)
+            log.warning("webhooks: %s; keeping the previous configuration", error)
             return
         self._seen = new.files
         for text in (*new.mistakes, *new.warnings):
             log.warning("webhooks: %s", text)
         if set(new.mistakes) - set(self._settings.mistakes) or not (new.endpoints or new.enabled is False):
-            log.warning("webhooks: the changed configuration has mistakes or no endpoint; the one before is still used")
+            log.warning("webhooks: the changed configuration has mistakes or no endpoint; keeping the previous one")
             return
         for words in _moves(self._settings, new):
             log.warning("webhooks: %s", words)
@@ -128,7 +127,7 @@ class Service:
         if stop.is_set():
             return
         self._dispatcher.wake()
-        self._tell("the configuration was read again")
+        self._tell("configuration reloaded")
 
     def _begin(self) -> None:
         endpoints = () if self._settings.enabled is False else self._settings.endpoints
@@ -153,7 +152,7 @@ class Service:
 
 
 def _shown(endpoint: Endpoint) -> str:
-    """Return an endpoint's name, and why nothing is sent to it, if nothing is."""
+    """Return an endpoint's name, with the mistake in its settings if it has one."""
     return f"{endpoint.name} ({config_mistake(endpoint.mistake)})" if endpoint.mistake else endpoint.name
 
 
@@ -162,10 +161,10 @@ def _states(files: Iterable[Path]) -> dict[Path, FileState]:
 
 
 def _moves(old: Settings, new: Settings) -> Iterator[str]:
-    """Yield in words which endpoints have another URL; of the URLs only what may be shown."""
+    """Yield a text for each endpoint whose URL changed, with the parts of the URLs that may be shown."""
     before = {endpoint.name: endpoint for endpoint in old.endpoints}
     for endpoint in new.endpoints:
         was = before.get(endpoint.name, endpoint)
         if was.url != endpoint.url:
-            same = " (its path changed)" if was.place == endpoint.place else f", and no more to {was.place}"
-            yield f"endpoint {endpoint.name} is sent to {endpoint.place} from now on{same}"
+            same = " (its path changed)" if was.place == endpoint.place else f" instead of {was.place}"
+            yield f"deliveries to endpoint {endpoint.name} now go to {endpoint.place}{same}"

@@ -47,7 +47,7 @@ class Severity(IntEnum):
         try:
             return by_label[text.strip().lower()]
         except KeyError:
-            raise ValueError(f"accepted: {', '.join(by_label)}") from None
+            raise ValueError(f"expected one of {', '.join(by_label)}") from None
 
 
 #: every event type of the host exactly once (tests/host compares it with `SpiderFootDb.eventDetails`)

@@ -25,7 +25,7 @@ def is_asymmetric(secret: str) -> bool:
 
 
 def problem(secret: str, signs: bool = True) -> str:
-    """Return what is accepted instead of a malformed secret, without showing it; nothing if it is well-formed.
+    """Return what is expected instead of a malformed secret, without showing it; nothing if it is well-formed.
 
     Args:
         signs: False for a receiver, which needs only the public half and accepts a whsec_ of any length:
@@ -36,13 +36,13 @@ def problem(secret: str, signs: bool = True) -> str:
     """
     key = _decoded(secret)
     if secret.startswith(WHSEC) and not (24 <= len(key) <= 64 if signs else key):
-        return "after whsec_ stands base64 of 24 to 64 bytes; accepted too: any other text"
+        return "expected base64 of 24 to 64 bytes after whsec_, or any other text"
     if secret.startswith(WHPK) and signs:
-        return "a whpk_ key is public and only verifies; what signs is the whsk_... that belongs to it"
+        return "a whpk_ key is public and only verifies; expected the whsk_... secret that belongs to it"
     if secret.startswith(WHPK) and len(key) != KEY_BYTES:
-        return "after whpk_ stands base64 of the 32 bytes of an ed25519 public key"
+        return "expected base64 of the 32 bytes of an ed25519 public key after whpk_"
     if secret.startswith(WHSK) and len(key) not in (KEY_BYTES, 2 * KEY_BYTES):
-        return "after whsk_ stands base64 of 64 bytes, an ed25519 seed and its public key, or of the seed's 32 alone"
+        return "expected base64 of 64 bytes after whsk_, an ed25519 seed and its public key, or of the seed's 32 alone"
     if secret.startswith(WHSK) and key[KEY_BYTES:] not in (b"", _public_bytes(_private_key(secret))):
         return "the two halves of this whsk_ key do not belong together: it was changed or cut when it was copied"
     return ""

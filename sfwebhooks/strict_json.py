@@ -29,7 +29,7 @@ def parsed(text: bytes) -> Any:
         EmitError: it is not JSON, or has a duplicate key, of which readers may use either value.
     """
     if not text.strip():
-        raise EmitError("it is empty; right: a JSON object")
+        raise EmitError("it is empty; expected a JSON object")
     try:
         return json.loads(text.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse)
     except UnicodeDecodeError as error:
@@ -39,7 +39,7 @@ def parsed(text: bytes) -> Any:
     except ValueError as error:  # a number of thousands of digits
         raise EmitError(f"it is not JSON that can be read: {error}") from error
     except RecursionError as error:
-        raise EmitError(f"it is nested too deeply; right: at most {DEPTH_MAX} levels") from error
+        raise EmitError(f"it is nested too deeply; expected at most {DEPTH_MAX} levels") from error
 
 
 class _WrongError(Exception):
@@ -73,7 +73,7 @@ def pure_json(value: Any) -> Any:
 
 def _plain(value: Any, depth: int) -> Any:
     if depth > DEPTH_MAX:
-        raise _WrongError(f"is nested too deeply; right: at most {DEPTH_MAX} levels")
+        raise _WrongError(f"is nested too deeply; expected at most {DEPTH_MAX} levels")
     if isinstance(value, Mapping):
         for key in value:
             _text(key, "a key of ")
@@ -87,7 +87,7 @@ def _plain(value: Any, depth: int) -> Any:
     if not isinstance(value, (int, float)):
         raise _WrongError(f"is of the Python type {type(value).__name__}, which JSON does not have")
     if not abs(value) <= INTEGER_MAX and (isinstance(value, int) or not abs(value) < float("inf")):
-        raise _WrongError(f"is {_digits(value)}; right: a finite number, whole ones of 64 bits at most")
+        raise _WrongError(f"is {_digits(value)}; expected a finite number, an integer of at most 64 bits")
     return value
 
 
@@ -107,9 +107,9 @@ def _in_order(keys: Mapping[Any, Any]) -> Iterable[Any]:
 
 def _text(value: Any, of: str = "") -> str:
     if not isinstance(value, str):
-        raise _WrongError(f"is of the Python type {type(value).__name__}; right: a string", of)
+        raise _WrongError(f"is of the Python type {type(value).__name__}; expected a string", of)
     if clean_text(value) != value:
-        raise _WrongError("has a lone surrogate in it, which UTF-8 cannot write", of)
+        raise _WrongError("contains a lone surrogate, which UTF-8 cannot encode", of)
     return value
 
 
@@ -121,9 +121,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, number in Counter(name for name, _ in pairs).items() if number > 1)
-        raise EmitError(f'the key "{printable(twice)}" stands twice in one object; right: once')
+        raise EmitError(f'the key "{printable(twice)}" occurs twice in one object; expected once')
     return found
 
 
 def _refuse(constant: str) -> Any:
-    raise EmitError(f"{constant} is not JSON; right: a number, or null")
+    raise EmitError(f"{constant} is not JSON; expected a number or null")

@@ -233,16 +233,26 @@ def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> Non
 @pytest.mark.parametrize(
     ("type", "data", "given", "told"),
     [
-        ("cti_report_generated", REPORT, "urgent", "severity is 'urgent'; right: critical, high, medium, low or info"),
-        ("cti_report_generated", REPORT, 3, "severity is 3; right: critical"),
-        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "high", "right for scan_failed: medium"),
-        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "urgent", "is 'urgent'; right for scan_failed: medium"),
-        ("finding.critical", FINDING, "urgent", "severity is 'urgent'; right for finding.critical: critical$"),
-        ("high_risk_event", {**FINDING, "severity": "low"}, None, 'data.severity is "low"; right: critical, high '),
-        ("finding.high", {**FINDING, "severity": "urgent"}, None, r'data.severity is "urgent"; right: high \('),
-        ("finding.critical", FINDING, "high", "severity is high; right for finding.critical: critical$"),
-        ("high_risk_event", FINDING, "high", "severity is high, but data.severity is critical; right: the same"),
-        ("high_risk_event", {"title": "x"}, None, "data.severity is missing; accepted: critical, high "),
+        (
+            "cti_report_generated",
+            REPORT,
+            "urgent",
+            "severity is 'urgent'; expected critical, high, medium, low or info",
+        ),
+        ("cti_report_generated", REPORT, 3, "severity is 3; expected critical"),
+        ("scan.failed", {"scan_id": "1", "error_message": "x"}, "high", "expected medium for scan_failed"),
+        (
+            "scan.failed",
+            {"scan_id": "1", "error_message": "x"},
+            "urgent",
+            "is 'urgent'; expected medium for scan_failed",
+        ),
+        ("finding.critical", FINDING, "urgent", "severity is 'urgent'; expected critical for finding.critical$"),
+        ("high_risk_event", {**FINDING, "severity": "low"}, None, 'data.severity is "low"; expected critical or high '),
+        ("finding.high", {**FINDING, "severity": "urgent"}, None, r'data.severity is "urgent"; expected high \('),
+        ("finding.critical", FINDING, "high", "severity is high; expected critical for finding.critical$"),
+        ("high_risk_event", FINDING, "high", "severity is high, but data.severity is critical; they must be equal"),
+        ("high_risk_event", {"title": "x"}, None, "data.severity is missing; expected critical or high "),
     ],
 )
 def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, told: str) -> None:
@@ -257,18 +267,22 @@ def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, 
     ("type", "data", "told"),
     [
         ("cti_report_genrated", REPORT, 'no event type is called .* Did you mean "cti_report_generated"'),
-        ("system_alert", {}, "system_alert is not for other tools to tell; right: scan_started, "),
+        ("system_alert", {}, "system_alert is not accepted from other tools; expected one of scan_started, "),
         (None, REPORT, "no event type is called None"),
         ("cti_report_generated", [REPORT], "data is not a JSON object"),
         ("cti_report_generated", None, "data is not a JSON object"),
-        ("cti_report_generated", {**REPORT, "text": "x" * 5_000_000}, "data has 5,0.* bytes as JSON; right: 1,048,576"),
+        (
+            "cti_report_generated",
+            {**REPORT, "text": "x" * 5_000_000},
+            "data has 5,0.* bytes as JSON; expected at most 1,048,576",
+        ),
         ("cti_report_generated", {**REPORT, "score": float("nan")}, "data.score is nan"),
         (
             "cti_report_generated",
             {"report_id": 7},
-            "data.report_id is 7; .*\n.*data.title is missing; accepted: a string",
+            "data.report_id is 7; .*\n.*data.title is missing; expected a string",
         ),
-        ("multi_scan_completed", {"scan_ids": ["\x1b[2J", 1]}, r"data.scan_ids\[1\] is 1; right: a string"),
+        ("multi_scan_completed", {"scan_ids": ["\x1b[2J", 1]}, r"data.scan_ids\[1\] is 1; expected a string"),
     ],
 )
 def test_what_is_not_as_the_catalogue_says_is_refused(type: Any, data: Any, told: str) -> None:
@@ -292,7 +306,7 @@ def test_a_mistake_moves_no_cursor() -> None:
 
 @pytest.mark.parametrize("id", ["", "x" * 1025, "\ud800", 7])
 def test_an_id_is_a_text(id: Any) -> None:
-    with pytest.raises(EmitError, match="id is not a text"):
+    with pytest.raises(EmitError, match="id must be a string of 1 to 1024"):
         event_of("cti_report_generated", REPORT, id=id)
 
 
@@ -310,7 +324,7 @@ def test_off_is_off_and_says_so(off: str, settings: Callable[[str], Path], monke
     settings("enabled = false\n" if off == "file" else "")
     if off == "environment":
         monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
-    with pytest.raises(ConfigError, match="switched off"):
+    with pytest.raises(ConfigError, match="webhooks are off"):
         emit("cti_report_generated", REPORT)
 
 

@@ -18,9 +18,9 @@ from tests.conftest import Result
 
 #: name -> what the error says; for a name on a command line pipes and devices are read
 ODD = {
-    "pipe": "it is a named pipe; accepted: a regular file",
-    "zero": "it is a device; accepted: a regular file",
-    "socket": "it is a socket; accepted: a regular file",
+    "pipe": "it is a named pipe; expected a regular file",
+    "zero": "it is a device; expected a regular file",
+    "socket": "it is a socket; expected a regular file",
     "folder": "Is a directory",
     "large": f"it has more than the accepted {SETTINGS_MAX:,} bytes",
     "nowhere": "No such file or directory",
@@ -108,7 +108,7 @@ def test_check_says_what_is_in_the_place_of_a_certificate(
 def test_a_pipe_among_hashed_certificates_is_said(odd: Path, cli: Callable[..., Result]) -> None:
     os.mkfifo(odd / "folder" / "0a1b2c3d.0")
     (odd / "webhooks.ini").write_text("[webhooks.team]\nurl = https://a.test\nca_bundle = folder\n")
-    assert "it is a named pipe; accepted: a regular file" in cli("check").words
+    assert "it is a named pipe; expected a regular file" in cli("check").words
 
 
 @pytest.mark.parametrize("name", ["zero", "socket", "folder"])
@@ -131,7 +131,7 @@ def test_a_command_refuses_what_has_no_end(
         arguments = ("verify", str(odd / "request"), *arguments[2:])
     result = cli(*(word.format(odd / name) for word in arguments))
     assert result.code != 0
-    assert any(words in result.err for words in ("it has more than", "accepted: a regular file", "Is a directory"))
+    assert any(words in result.err for words in ("it has more than", "expected a regular file", "Is a directory"))
 
 
 def test_a_command_reads_a_pipe_that_it_is_given(odd: Path, cli: Callable[..., Result]) -> None:

@@ -162,7 +162,7 @@ def test_a_whole_message_of_another_type_is_refused(
     (tmp_path / "message.json").write_text(json.dumps(SPIDERFOOT[0]))
     said = cli("emit", "scan.failed", "--data", str(tmp_path / "message.json"))
     assert (said.code, said.out) == (1, "")
-    assert "event_type is scan_completed, but the event was given as scan_failed; right: the same type" in said.err
+    assert "event_type is scan_completed, but the event was emitted as scan_failed; they must be equal" in said.err
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", 1704110400, None, "2024-13-01T00:00:00Z"])
@@ -171,4 +171,4 @@ def test_a_time_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "message.json").write_text(json.dumps({**SPIDERFOOT[0], "timestamp": timestamp}))
     said = cli("emit", "scan_completed", "--data", str(tmp_path / "message.json"))
-    assert (said.code, "right: a time such as 2026-11-21T10:00:00Z" in said.err) == (1, True)
+    assert (said.code, "expected a time such as 2026-11-21T10:00:00Z" in said.err) == (1, True)

@@ -140,7 +140,7 @@ def test_it_follows_a_configuration_that_changes(
     configure(team=signed)
     service = run()
     configure(team=other)
-    service.wait_for("the configuration was read again")
+    service.wait_for("configuration reloaded")
     put(outbox, EVERYONE)
     other.wait_for(1)
     assert signed.got == []
@@ -152,10 +152,10 @@ def test_it_keeps_the_configuration_that_works_if_the_new_one_is_wrong(
     configure(team=signed)
     service = run()
     configure(team=signed, more="timeout = soon\n")
-    service.wait_for("the one before is still used")
+    service.wait_for("keeping the previous one")
     put(outbox, EVERYONE)
     signed.wait_for(1)
-    assert any('timeout = "soon": accepted: a duration' in line for line in service.said)
+    assert any('timeout = "soon": expected a duration' in line for line in service.said)
 
 
 def test_it_follows_a_secret_that_changes_in_its_file(
@@ -166,7 +166,7 @@ def test_it_follows_a_secret_that_changes_in_its_file(
     (tmp_path / "webhooks.ini").write_text(f"[webhooks]\ndefault_url = {changed.url}\nsecret = file:secret\n")
     service = run()
     (tmp_path / "secret").write_text("the new secret\n")
-    service.wait_for("the configuration was read again")
+    service.wait_for("configuration reloaded")
     put(outbox, an_endpoint("default", events=("all",)))
     assert changed.wait_for(1)[0].problems == ()
 
@@ -189,7 +189,7 @@ def test_it_keeps_the_secret_that_works_while_its_file_is_away(
     (tmp_path / "webhooks.ini").write_text(f"[webhooks]\ndefault_url = {signed.url}\nsecret = file:secret\n")
     service = run()
     (tmp_path / "secret").unlink()
-    service.wait_for("the one before is still used")
+    service.wait_for("keeping the previous one")
     put(outbox, an_endpoint("default", events=("all",)))
     assert signed.wait_for(1)[0].problems == ()
 
@@ -202,7 +202,7 @@ def test_it_takes_a_change_though_an_old_mistake_is_still_there(
     path.write_text(f"{path.read_text()}[webhooks.late]\nurl = {signed.url}\nsecret = env:NOT_SET_ANYWHERE\n")
     service = run()
     path.write_text(path.read_text().replace("events = all", "events = scan_*"))
-    service.wait_for("the configuration was read again")
+    service.wait_for("configuration reloaded")
 
 
 def test_a_url_that_changes_is_logged_without_its_path(
@@ -212,9 +212,9 @@ def test_a_url_that_changes_is_logged_without_its_path(
     service = run()
     path, place = tmp_path / "webhooks.ini", signed.url.rpartition("/")[0]
     path.write_text(path.read_text().replace(signed.url, f"{place}/hidden-path"))
-    service.wait_for(f"endpoint team is sent to {place} from now on (its path changed)")
+    service.wait_for(f"deliveries to endpoint team now go to {place} (its path changed)")
     path.write_text(path.read_text().replace(place, place.replace("127.0.0.1", "localhost")))
-    service.wait_for(f"{place.replace('127.0.0.1', 'localhost')} from now on, and no more to {place}")
+    service.wait_for(f"now go to {place.replace('127.0.0.1', 'localhost')} instead of {place}")
     assert not any("hidden" in line for line in service.said)
 
 
@@ -256,7 +256,7 @@ def test_it_reads_the_configuration_again_when_it_is_told_to(
     service = run()
     (tmp_path / "secret").write_text("the new secret")
     service.process.send_signal(signal.SIGHUP)
-    service.wait_for("the configuration was read again")
+    service.wait_for("configuration reloaded")
     put(outbox, an_endpoint("default", events=("all",)))
     assert changed.wait_for(1)[0].problems == ()
 
@@ -288,7 +288,7 @@ def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
         path.unlink()
     else:
         path.write_text(text)
-    service.wait_for("before is still used")
+    service.wait_for("keeping the previous")
     put(outbox, EVERYONE)
     signed.wait_for(1)
     assert service.end(signal.SIGTERM) == 0
@@ -315,7 +315,7 @@ def test_it_waits_for_who_has_locked_the_outbox(configure: Callable[..., None], 
         other.execute("BEGIN IMMEDIATE")
         service = Run(tmp_path)
         try:
-            service.wait_for("database is locked; waiting for it")
+            service.wait_for("database is locked; waiting until it can be used")
             other.execute("ROLLBACK")
             service.wait_for("webhooks: sending")
         finally:

@@ -44,7 +44,7 @@ def test_a_label_is_read_back_in_any_case_and_with_spaces(severity: Severity) ->
 
 @pytest.mark.parametrize("text", ["", "3", "severe", "high critical", "Severity.HIGH", "hıgh"])
 def test_a_wrong_label_is_refused_with_the_accepted_ones(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^accepted: info, low, medium, high, critical$"):
+    with pytest.raises(ValueError, match=r"^expected one of info, low, medium, high, critical$"):
         Severity.parse(text)
 
 

@@ -41,8 +41,8 @@ def endless() -> Any:
         (b'{"a": 1} {}', "it is not JSON: Extra data in line 1, column 10"),
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'{"a": [-Infinity]}', "-Infinity is not JSON"),
-        (b'{"a": 1, "b": 2, "a": 3}', 'the key "a" stands twice in one object'),
-        (b'{"x": [{"\\u001b": 1, "\\u001b": 1}]}', 'the key "\ufffd" stands twice'),
+        (b'{"a": 1, "b": 2, "a": 3}', 'the key "a" occurs twice in one object'),
+        (b'{"x": [{"\\u001b": 1, "\\u001b": 1}]}', 'the key "\ufffd" occurs twice'),
         (b'{"a": "\xe9"}', "it is not UTF-8: byte 8 is 0xe9"),
         (b"[" * 200_000, "nested too deeply"),
     ],
@@ -64,18 +64,18 @@ def test_json_is_read_with_or_without_a_byte_order_mark() -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ({"a": float("nan")}, "data.a is nan; right: a finite number"),
+        ({"a": float("nan")}, "data.a is nan; expected a finite number"),
         ({"a": [1, float("-inf")]}, r"data.a\[1\] is -inf"),
         ({"a": 2**63}, "data.a is a whole number of 64 bits"),
-        ({"a": {1: 2}}, "a key of data.a is of the Python type int; right: a string"),
+        ({"a": {1: 2}}, "a key of data.a is of the Python type int; expected a string"),
         ({"a": {None: 2}}, "a key of data.a is of the Python type NoneType"),
         ({"a": {"b": b"x"}}, "data.a.b is of the Python type bytes, which JSON does not have"),
         ({"a": {1, 2}}, "data.a is of the Python type set"),
-        ({"a": "\ud800"}, "data.a has a lone surrogate in it"),
-        ({"\udfff": 1}, "a key of data has a lone surrogate in it"),
+        ({"a": "\ud800"}, "data.a contains a lone surrogate"),
+        ({"\udfff": 1}, "a key of data contains a lone surrogate"),
         ({"a\x1b[2J": {1}}, "data.a\ufffd\\[2J is of the Python type set"),
-        (nested(DEPTH_MAX + 1), "nested too deeply; right: at most"),
-        (endless(), "nested too deeply; right: at most"),
+        (nested(DEPTH_MAX + 1), "nested too deeply; expected at most"),
+        (endless(), "nested too deeply; expected at most"),
     ],
 )
 def test_what_json_cannot_say_is_refused_with_its_place(value: Any, told: str) -> None:
@@ -100,7 +100,7 @@ def test_places_and_double_keys_are_found_in_linear_time() -> None:
     with pytest.raises(EmitError, match=r"data\.last is of the Python type set"):
         pure_json(wide)
     twice = "{" + ",".join(f'"{number}":1' for number in [*range(50_000), 49_999]) + "}"
-    with pytest.raises(EmitError, match='the key "49999" stands twice'):
+    with pytest.raises(EmitError, match='the key "49999" occurs twice'):
         parsed(twice.encode())
 
 

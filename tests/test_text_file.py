@@ -95,12 +95,12 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     reader.join(PATIENCE)
-    assert [error.strerror for error in result] == ["it is a named pipe; accepted: a regular file"]
+    assert [error.strerror for error in result] == ["it is a named pipe; expected a regular file"]
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no /dev/zero here")
 def test_a_device_without_an_end_is_refused() -> None:
-    with pytest.raises(OSError, match="it is a device; accepted: a regular file"):
+    with pytest.raises(OSError, match="it is a device; expected a regular file"):
         settled(Path("/dev/zero"))
 
 

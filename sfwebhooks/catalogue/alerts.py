@@ -53,7 +53,7 @@ RESOURCE = (
         "message",
         "string",
         "The same in words.",
-        "The outbox is 70 % full: plain facts are refused from now on (outbox_full).",
+        "The outbox is 70 % full: informational findings are refused from now on (outbox_full).",
     ),
 )
 MODULE_ERROR = (

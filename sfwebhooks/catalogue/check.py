@@ -16,20 +16,20 @@ SHOWN = 40
 
 
 def mistakes(data: Mapping[str, Any], fields: tuple[Field, ...], place: str = "data") -> Iterator[str]:
-    """Yield the mistakes in an object: where, the value, and what is accepted. Unknown keys are fine."""
+    """Yield the mistakes in an object: where, the value, and what is expected. Unknown keys are fine."""
     for field in fields:
         where = f"{place}.{field.name}"
         if field.name in data:
             yield from _value(data[field.name], field, where)
         elif field.is_lacking_in(data):
-            yield f"{where} is missing; accepted: {_right(field)}"
+            yield f"{where} is missing; expected {_right(field)}"
 
 
 def _value(value: Any, field: Field, where: str) -> Iterator[str]:
     if value is None and field.nullable:
         return
     if not has_type(value, field.type) or (field.choices and value not in field.choices):
-        yield f"{where} is {_shown(value)}; accepted: {_right(field)}"
+        yield f"{where} is {_shown(value)}; expected {_right(field)}"
     elif field.type == "array":
         for number, item in enumerate(value):
             yield from _part(item, field, f"{where}[{number}]")
@@ -43,7 +43,7 @@ def _value(value: Any, field: Field, where: str) -> Iterator[str]:
 def _part(value: Any, field: Field, where: str) -> Iterator[str]:
     """Yield the mistakes in an item of an array, or in a value of an object that can have any key."""
     if not has_type(value, field.of):
-        yield f"{where} is {_shown(value)}; accepted: {WORDS.get(field.of, f'a {field.of}')}"
+        yield f"{where} is {_shown(value)}; expected {WORDS.get(field.of, f'a {field.of}')}"
     elif field.parts:
         yield from mistakes(value, field.parts, where)
 
@@ -60,7 +60,7 @@ def has_type(value: Any, json_type: str) -> bool:
 
 
 def _right(field: Field) -> str:
-    words = ", ".join(field.choices) if field.choices else WORDS.get(field.type, f"a {field.type}")
+    words = " or ".join(field.choices) if field.choices else WORDS.get(field.type, f"a {field.type}")
     return f"{words}{' or null' if field.nullable else ''} ({field.meaning.rstrip('.')})"
 
 

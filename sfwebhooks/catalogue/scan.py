@@ -139,7 +139,7 @@ RECEIPT = Field(
         Field("withheld", "integer", "Number of findings that it subscribes to but that are not sent."),
         Field("withheld_by_reason", "object", "The same by reason, outbox_full or unwritable.", of="integer"),
         Field("not_wanted", "integer", "Number of the scan's findings that it does not subscribe to."),
-        Field("dead", "integer", "Number of accepted messages that were dead by then."),
+        Field("dead", "integer", "Number of accepted messages that were dead letters by then."),
     ),
 )
 LINK = Field(

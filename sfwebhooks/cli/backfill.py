@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.cli.bar import Bar
+from sfwebhooks.cli.reasons import why_left
 from sfwebhooks.cli.replay import counted_deliveries
 from sfwebhooks.cli.terminal import (
     add_config,
@@ -30,7 +31,7 @@ from sfwebhooks.cli.terminal import (
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import rate, seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.status import ENDED, situation, why_waiting
+from sfwebhooks.delivery.status import situation
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
@@ -226,7 +227,7 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
         out.print(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
     if waiting:
         now = time.time()
-        why = why_waiting(situation(outbox, work.records, name, work.settings, now), now, ENDED)
+        why = why_left(situation(outbox, work.records, name, work.settings, now), now)
         out.print(plain(f"{name}: {waiting} waiting: {why}"))
     if dead:
         out.print(plain(f"Dead letters: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))

@@ -11,12 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.reasons import situations, waiting_line
+from sfwebhooks.cli.reasons import situations, waiting_line, why_left
 from sfwebhooks.cli.terminal import add_config, console, demand_sending, folder, plain, said, settings, stop_signal
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.status import ENDED
 from sfwebhooks.delivery.upkeep import expire
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
@@ -80,5 +79,5 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
         out.print(f"{delivered} delivered, {waiting} waiting, {after[State.DEAD.value]} dead.")
     for one in situations(path, found):
-        out.print(plain(waiting_line(one, ENDED)))
+        out.print(plain(waiting_line(one, why_left)))
     return 1 if waiting else 0

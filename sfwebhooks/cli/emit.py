@@ -51,7 +51,7 @@ def _read(name: str, place: str) -> Any:
         return parsed(named_content(name, FILE_MAX))
     except (OSError, ValueError) as error:
         too_long = isinstance(error, OSError) and error.errno == errno.EFBIG
-        hint = "; send a link to what is larger" if too_long else ""
+        hint = "; send a link instead" if too_long else ""
         why = getattr(error, "strerror", None) or error
         raise EmitError(f"--data: {place} cannot be read: {why}{hint}") from error
     except EmitError as error:
@@ -65,7 +65,7 @@ def _words(receipt: Emitted, event_type: str) -> str:
         return f"event {receipt.id} was already accepted under the same id; it is sent once."
     number = f"{receipt.new} endpoint{'' if receipt.new == 1 else 's'}"
     others = len(receipt.endpoints) - receipt.new
-    before = f", for {others} of them already before" if others else ""
+    before = f", already stored for {others} of them" if others else ""
     return (
         f"event {receipt.id} accepted for {number} ({', '.join(receipt.endpoints)}){before}; "
         "the next scan, sfwebhooks drain or run delivers it"

@@ -65,7 +65,7 @@ def past_time(text: str) -> float:
     try:
         return parsed_time(text)
     except ValueError as error:
-        raise ValueError("accepted: a duration such as 2h or 7d, or a time such as 2026-11-21T10:00 (UTC)") from error
+        raise ValueError("expected a duration such as 2h or 7d, or a time such as 2026-11-21T10:00 (UTC)") from error
 
 
 def event_type(text: str) -> str:

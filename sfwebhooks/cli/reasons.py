@@ -8,9 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.status import IDLE, Situation, situation, why_waiting
+from sfwebhooks.delivery.status import ENDED, UNPROBED, Situation, situation, why_waiting
 from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
+
+#: the text for a failing or held endpoint that the command itself has tried
+TRIED = "its messages are kept, the next scan or sfwebhooks run tries it again, and sfwebhooks check shows what helps"
 
 
 def situations(
@@ -31,6 +34,11 @@ def situations(
             yield situation(outbox, records, name, found, time.time())
 
 
-def waiting_line(found: Situation, idle: str = IDLE) -> str:
+def why_left(found: Situation, now: float) -> str:
+    """Return why an endpoint has waiting deliveries after a command that tried to send them."""
+    return why_waiting(found, now, ENDED).replace(UNPROBED, TRIED)
+
+
+def waiting_line(found: Situation, why: Callable[[Situation, float], str] = why_waiting) -> str:
     """Return a line with the number of deliveries waiting for an endpoint, and the reason."""
-    return f"{found.name}: {found.backlog.waiting} waiting: {why_waiting(found, time.time(), idle)}"
+    return f"{found.name}: {found.backlog.waiting} waiting: {why(found, time.time())}"

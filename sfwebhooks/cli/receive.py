@@ -162,7 +162,7 @@ def _demand_tls(endpoint: Endpoint, cert: Path | None) -> None:
 def _statuses(text: str) -> Iterator[int]:
     words = text.split(",")
     if not all(word.isdigit() and 200 <= int(word) <= 599 for word in words):
-        raise ConfigError(f'--status "{text}": numbers from 200 to 599, separated by commas')
+        raise ConfigError(f'--status "{text}": expected numbers from 200 to 599, separated by commas')
     return itertools.chain(map(int, words), itertools.repeat(int(words[-1])))
 
 

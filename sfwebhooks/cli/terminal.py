@@ -245,7 +245,7 @@ def known_secrets(texts: Sequence[str]) -> list[str]:
     """
     try:
         if any(clean_text(text) != text for text in texts):
-            raise ValueError("accepted: valid UTF-8 text")
+            raise ValueError("expected valid UTF-8 text")
         return [secret.reveal() for text in texts for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error

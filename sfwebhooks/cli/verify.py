@@ -69,13 +69,13 @@ def parsed_time(text: str) -> float:
     try:
         return epoch_of(text)
     except ValueError as error:
-        raise ValueError("accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error
+        raise ValueError("expected epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error
 
 
 def line_number(text: str) -> int:
     """Read a line number, or -1 for the last line."""
     if not re.fullmatch(r"-1|[1-9]\d{0,8}", text, re.ASCII):
-        raise ValueError("accepted: a line number, or -1 for the last line")
+        raise ValueError("expected a line number, or -1 for the last line")
     return int(text)
 
 

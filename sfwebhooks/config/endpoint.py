@@ -1,4 +1,4 @@
-"""An endpoint is put together: its own keys and inherited ones come in; an Endpoint goes out, with its mistake."""
+"""Building an endpoint: its own keys and inherited ones come in; an Endpoint, perhaps with a mistake, goes out."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.text_file import decoded_text, settled, state_of
 
-#: of an endpoint; a command would take one that begins with - for an option
+#: an endpoint's name; a command would take one that begins with - for an option
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 NAME_RULE = (
     "an endpoint's name has up to 64 of A-Z, a-z, 0-9, _ and -, does not begin with -, and is not header or metadata"
 )
-#: what sends to an endpoint what it did not accept, once its events are understood
-BACKFILL = "sfwebhooks backfill sends it what scans find until this is corrected"
+#: the advice for an endpoint that accepts nothing because its events are not known
+BACKFILL = "once this is corrected, sfwebhooks backfill sends it the findings that it missed"
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
-#: key -> the formats that it makes sense with
+#: key -> the formats in which it has an effect
 ONLY_WITH = {
     **dict.fromkeys(("batch_size", "batch_max_bytes", "max_body"), BATCHES),
 }
-#: the other way to say what retry_schedule says
+#: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
-#: seconds between two messages in a chat: Slack, for one, takes no more
+#: seconds between two messages in a chat; Slack, for example, accepts no faster pace
 CHAT_SECONDS = 1.0
 STEMS = {name.rstrip(".") for name in INHERITED}
 
@@ -49,14 +49,14 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     problem, text = name_problem(key), entry.text
     try:
         if option.secret:
-            # as they are before they are read
+            # their states from before they are read
             draft.files.update({path: state_of(path) for path in source_files(entry.text, draft.folder)})
             text = secret_text(entry.text, draft.folder)
             problem = problem or unfilled(key, text)
         elif option.parse is file_name and is_nothing(text):
-            problem = f"accepted: the name of a file; {TO_GO_WITHOUT}"
+            problem = f"expected the name of a file; {TO_GO_WITHOUT}"
         if clean_text(text) != text:
-            problem = "accepted: text that UTF-8 can write"
+            problem = "expected valid UTF-8 text"
         if problem:
             raise ValueError(problem)
         value = option.parse(text)
@@ -74,13 +74,13 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
 
 
 def secret_text(text: str, folder: Path, pipes: bool = False) -> str:
-    """Return the secret that env:NAME or file:PATH stands for, or the text itself, without blanks around it; for the
-    arguments and errors see `sourced`."""
+    """Return the secret that env:NAME or file:PATH stands for, or the text itself, without white space around it;
+    for the arguments and errors see `sourced`."""
     return sourced(text, folder, pipes).strip()
 
 
 def sourced(text: str, folder: Path, pipes: bool = False) -> str:
-    """Return what env:NAME or file:PATH stands for, as it is, or the text itself.
+    """Return the text that env:NAME or file:PATH stands for, unchanged, or the text itself.
 
     Args:
         pipes: whether the file may be a pipe, as on a command line.
@@ -113,7 +113,7 @@ def source_files(text: str, folder: Path) -> list[Path]:
 def take_strays(draft: Draft) -> None:
     """Let dotted keys and sections without a url hold the endpoint whose name was probably meant.
 
-    What has only dotted keys, and a name like that of another endpoint or of a key, is not an endpoint.
+    A name that has only dotted keys, and resembles that of another endpoint or of a key, is not an endpoint.
     """
     complete = {name for name, keys in draft.endpoints.items() if "url" in keys or "url" in draft.broken[name]}
     for name, keys in list(draft.endpoints.items()):
@@ -124,7 +124,7 @@ def take_strays(draft: Draft) -> None:
         for other in near:
             if dotted or keys.keys() - draft.endpoints[other].keys():
                 draft.wrong(
-                    _place(other), f"what stands under the name {shown(name)}, which has no url, may be meant for it"
+                    _place(other), f"the keys under the name {shown(name)}, which has no url, may be meant for it"
                 )
         stems = [] if near else alike(name, STEMS)
         for stem in stems if dotted else ():
@@ -135,9 +135,9 @@ def take_strays(draft: Draft) -> None:
 
 
 def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> Endpoint | None:
-    """Return the endpoint, or None if its name or its events cannot be known.
+    """Return the endpoint, or None if its name or its events are not known.
 
-    One that has a mistake, its own or an inherited one, accepts its events and is not sent to (`Endpoint.mistake`).
+    One with a mistake, its own or an inherited one, accepts its events and is held (`Endpoint.mistake`).
     """
     is_named = bool(NAME.fullmatch(name)) and f"{name}." not in OPEN_OPTIONS
     if not is_named:
@@ -155,7 +155,7 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
 
 
 def _place(name: str) -> Entry:
-    """Return what a mistake of an endpoint as a whole is about."""
+    """Return the place of a mistake about an endpoint as a whole."""
     return Entry(f"{SECTION}.{name}", "", "")
 
 
@@ -165,9 +165,9 @@ def _no_url(name: str, draft: Draft) -> str:
 
 
 def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
-    """Return what is right of an endpoint's keys and of those that it inherits; the rest is a mistake.
+    """Return the valid values of an endpoint's own and inherited keys; the others are noted as mistakes.
 
-    An empty value takes an inherited one away.
+    An empty value removes an inherited one.
     """
     removed = {key for key, entry in own.items() if not entry.text.strip() and _is_inherited(key, draft)}
     own = {key: entry for key, entry in own.items() if key not in removed}
@@ -184,7 +184,7 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
             draft.wrong(entry, f"there is no such key.{_hint(key, draft)}")
     for key, formats in ONLY_WITH.items():
         if key not in own and values.get("format", "generic") not in formats:
-            values.pop(key, None)  # it was meant for the others
+            values.pop(key, None)  # it is meant for other endpoints
     return values
 
 
@@ -194,17 +194,17 @@ def _is_inherited(key: str, draft: Draft) -> bool:
 
 
 def _inherited_reasons(name: str, own: Mapping[str, Entry], draft: Draft) -> Iterator[str]:
-    """Yield what is wrong with what an endpoint would inherit."""
+    """Yield the mistakes in [webhooks] that an endpoint would inherit."""
     for key, reason in sorted({**draft.doubtful, **draft.broken[""]}.items()):
         if key in ("", "enabled") or (key not in own and key.partition(".")[0] in STEMS):
             shown_key = Entry(SECTION, key, "").shown_key
             state = f"accepts nothing ({BACKFILL})" if key == "events" else "held"
-            draft.note(_place(name), f"{state}, since {shown_key or 'something'} is wrong in [{SECTION}]")
+            draft.note(_place(name), f"{state} because {shown_key or 'a key'} in [{SECTION}] is wrong")
             yield reason
 
 
 def _are_events_known(name: str, own: Mapping[str, Entry], draft: Draft) -> bool:
-    """Say whether no mistake is about which events an endpoint gets."""
+    """Return whether no mistake concerns the events of an endpoint."""
     unsure = (key == "events" or (not option_for(key) and nearest(key, ["events"])) for key in draft.broken[name])
     return not any(unsure) and ("events" in own or "events" not in draft.broken[""])
 
@@ -216,7 +216,7 @@ def _hint(key: str, draft: Draft) -> str:
 
 
 def _is_overruled(key: str, value: object, name: str, own: Mapping[str, Entry]) -> bool:
-    """Say whether an endpoint does not inherit a value, since it has another one for the same matter."""
+    """Return whether an endpoint does not inherit a value because its own keys replace it."""
     if key == "retry_schedule":
         return bool(own.keys() & COUNTED_RETRIES)
     return (key in COUNTED_RETRIES and "retry_schedule" in own) or (key == "fallback" and value == name)
@@ -224,34 +224,34 @@ def _is_overruled(key: str, value: object, name: str, own: Mapping[str, Entry]) 
 
 def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Iterator[str]:
     if "retry_schedule" in values and COUNTED_RETRIES & values.keys():
-        yield "retry_schedule says it all: leave max_retries and retry_delay away"
+        yield "retry_schedule already sets the retries: remove max_retries and retry_delay"
     if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
-        yield f"batch_size needs one of the formats {', '.join(BATCHES)}"
+        yield f"batch_size requires one of the formats {', '.join(BATCHES)}"
     for key in ("max_body", "batch_max_bytes"):
         if key in values and values.get("format", "generic") not in BATCHES:
-            yield f"{key} needs one of the formats {', '.join(BATCHES)}; the others have limits of their own"
+            yield f"{key} requires one of the formats {', '.join(BATCHES)}; the others have their own limits"
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
         without = f"; {TO_GO_WITHOUT}" if is_nothing(fallback) else ""
         yield f"fallback must be the name of another endpoint: {', '.join(others) or 'there is none'}{without}"
     if values.get("client_key") and not values.get("client_cert"):
-        yield "client_key needs client_cert beside it"
+        yield "client_key requires client_cert"
     if values.get("client_cert") and "url" in values and values["url"].reveal()[:5].lower() == "http:":
-        yield "client_cert needs an https:// url: a certificate cannot be shown over http://"
+        yield "client_cert requires an https:// url: http:// has no certificates"
     refused = _refused(values)
     if refused:
         yield refused
 
 
 def _refused(values: Mapping[str, Any]) -> str:
-    """Return why the network policy never lets the URL's address be connected to (of a name, `network/route` does)."""
+    """Return why the address policy forbids the URL's address, or nothing (`network/route` checks names)."""
     address = literal(urlsplit(values["url"].reveal()).hostname or "") if "url" in values else ""
     return refusal(address, values.get("allow_private", Endpoint.allow_private)) if address else ""
 
 
 def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
-    """Return the endpoint of values that are right: key -> value, with header.NAME and metadata.NAME."""
+    """Return the endpoint with valid values: key -> value, including header.NAME and metadata.NAME."""
     fields: dict[str, Any] = {"name": name, "url": Secret(""), "headers": {}, "metadata": {}, "mistake": mistake}
     if values.get("format") in CHATS:
         fields |= {"concurrency": 1, "interval": CHAT_SECONDS}

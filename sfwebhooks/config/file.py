@@ -1,7 +1,7 @@
-"""Read what was written: a file or a mapping comes in, a Draft goes out: each key with its text and its place.
+"""Reading the settings: a file or a mapping comes in, a Draft with each key, its text and its place goes out.
 
-`config` gives the texts their meaning. A line that is wrong is a Mistake, and the rest is still read. So is a section
-whose name is wrong; it is read as what it was meant to be (`sections`), so that it is known whom it concerns.
+`settings` gives the texts their meaning. A wrong line is a Mistake, and the rest is still read. A section with a wrong
+name is read as the one that was meant (`sections`), so that the endpoints that it concerns are known.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from sfwebhooks.text_file import FileState, decoded_text, settled, state_of
 
 #: a section's name begins its line; ours are found indented too
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
-#: what begins a dotted key: an endpoint's name
+#: the start of a dotted key: an endpoint's name
 STEM = re.compile(r"(?!whsec_|whsk_)[\w-]{1,64}")
-#: the section as which one is read, so that no line in it is taken for the next one
+#: the header under which a section is parsed, so that no line in it is taken for another header
 ONLY_SECTION = re.compile(r"\[(?P<header>\0)\]")
-#: what ends a key
+#: the end of a key
 KEY_END = re.compile("[=:]")
-#: what may be a key, as a whole, and what surely is no secret though nobody knows it
+#: a possible key as a whole, and an unknown one that is surely not a secret
 SHOWN_KEY = re.compile(r"(?!whsec_|whsk_)[\w-]{0,32}(\.[\w-]{1,64})*")
 PLAIN_KEY = re.compile(r"[a-z_]*")
-#: what a section may be called, nearly
+#: a possible name of a section
 SHOWN_SECTION = re.compile(r"[\w-]{1,32}(\.(?!whsec_|whsk_)[\w-]{1,64})?")
-#: what may be the key of a line, right or not
+#: the possible key of a line, valid or not
 KEY = re.compile(r"\s*([^\s=:#;\[]+)")
-#: characters of a wrong value that are shown
+#: most characters of a wrong value that are shown
 VALUE_MAX = 80
-#: mistakes that are named; a file with more is not one of settings
+#: most mistakes that are reported; a file with more is not a settings file
 MISTAKES_MAX = 200
-#: lines of an INI file: what configparser says of wrong ones takes it longer and longer
+#: most lines of an INI file: configparser becomes slower with each wrong one
 LINES_MAX = 20_000
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something wrong in the configuration, and what would be right."""
+    """A mistake in the configuration: its place, and what is expected."""
 
     file: str
     section: str
@@ -73,7 +73,7 @@ class Entry:
     section: str
     key: str
     text: str = field(repr=False)
-    #: what the section should be called; empty: as it is
+    #: the section's intended name; empty: its own
     meant: str = ""
 
     @property
@@ -101,20 +101,20 @@ class Entry:
 
     @property
     def shown_section(self) -> str:
-        """The section, without what can be no endpoint's name: it may be its URL, or a secret in brackets."""
+        """The section's name as it may be shown: it may be a URL, or a secret in brackets."""
         known = SHOWN_SECTION.fullmatch(self.section) and (is_ours(self.section) or is_nearly_ours(self.section))
         return self.section if known else shown(self.section)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A section as it stands in a file."""
+    """A section of a file."""
 
     section: str
-    #: number of the line that its name stands in, and the lines after it
+    #: number of the line with its name, and the lines after it
     line: int
     lines: list[str] = field(repr=False)
-    #: what the section should be called; empty: as it is
+    #: the section's intended name; empty: its own
     meant: str = ""
 
     def entry(self, key: str = "", text: str = "") -> Entry:
@@ -135,25 +135,25 @@ class Draft:
     mistakes: list[Mistake] = field(default_factory=list)
     #: endpoint name, or "" for [webhooks] itself -> key with a mistake ("" for the whole section) -> what is wrong
     broken: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
-    #: key of all endpoints whose value is read, but from a section of another name -> what is wrong with that
+    #: key of [webhooks] that was read from a section with a wrong name -> the problem with that name
     doubtful: dict[str, str] = field(default_factory=dict)
-    #: section -> where it stands, which finds it if its name may not be shown
+    #: section -> its place in the file, which is shown if its name may not be
     where: dict[str, str] = field(default_factory=dict)
-    #: whether there may be an endpoint of which neither name nor events are known
+    #: whether there may be an endpoint whose name or events are not known
     incomplete: bool = False
-    #: usable, but worth a look
+    #: warnings about valid settings
     doubts: list[str] = field(default_factory=list)
-    #: what was read, also for values (file:PATH), as it was before; also what was not there
+    #: states of the files that were read, also for values (file:PATH), from before reading; also of missing ones
     files: dict[Path, FileState] = field(default_factory=dict)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more mistakes are noted. What is no settings file at all has thousands, each of which would be
+        """Whether no more mistakes are noted. A file that is not a settings file has thousands, each of which would be
         compared with all keys."""
         return len(self.mistakes) >= MISTAKES_MAX
 
     def nearest(self, word: str, known: Iterable[str]) -> str:
-        """Return what a word was probably meant to be, as `values.nearest` does, as long as that is noted."""
+        """Return the suggestion of `values.nearest` for a word, unless no more mistakes are noted."""
         return "" if self.is_full else nearest(word, known)
 
     def wrong(self, entry: Entry, problem: str, show: bool = False) -> None:
@@ -164,7 +164,7 @@ class Draft:
         self.broken[name].setdefault(key, printable(f"{words} ([{self.section_of(entry)}])" if not name else words))
 
     def note(self, entry: Entry, problem: str, show: bool = False) -> None:
-        """Note a mistake that is about no endpoint."""
+        """Note a mistake without holding an endpoint for it."""
         if self.is_full:
             return
         value = shown(entry.text.partition("\n")[0])[:VALUE_MAX] if show else MASK if entry.text else ""
@@ -172,24 +172,24 @@ class Draft:
         self.mistakes.append(Mistake(self.file, *map(printable, words)))
 
     def doubt(self, entry: Entry, words: str) -> None:
-        """Note what is usable, but worth a look."""
+        """Note a warning about a valid value."""
         self.doubts.append(printable(f"[{self.section_of(entry)}] {entry.shown_key}: {words}"))
 
     def section_of(self, entry: Entry) -> str:
-        """Return an entry's section as it may be shown; instead of a name that may not be, where it stands."""
+        """Return an entry's section as it may be shown, with its place in the file if its name may not be."""
         shown_section = entry.shown_section
         where = self.where.get(entry.section)
         return f"{MASK}, {where}" if shown_section == MASK and where else shown_section
 
     def open(self, section: str, where: str) -> None:
-        """Note that a section is there, even if there is nothing in it, and where."""
+        """Note a section, even an empty one, and its place."""
         name, _ = Entry(section, "", "").place
         self.where.setdefault(section, where)
         if name:
             self.endpoints.setdefault(name, {})
 
     def add(self, entry: Entry) -> None:
-        """Put an entry to the endpoint that its section, or its dotted key, names."""
+        """Add an entry to the endpoint that its section, or its dotted key, names."""
         name, key = entry.place
         keys = self.endpoints.setdefault(name, {}) if name else self.general
         if key in keys:
@@ -236,7 +236,7 @@ def _read_ours(block: Block, draft: Draft) -> None:
 
 
 def _read_strange(block: Block, shared: bool, draft: Draft) -> None:
-    """Read a section that has no name of ours as what it was meant to be: so it holds those that it concerns."""
+    """Read a section with another name as the one that was meant, to hold the endpoints that it concerns."""
     keys = [match[1] for line in block.lines if (match := KEY.match(line))]
     block = replace(block, meant=meant(block.section, keys, shared, draft.endpoints))
     if not block.meant:
@@ -265,14 +265,15 @@ def _read_strange(block: Block, shared: bool, draft: Draft) -> None:
 
 
 def _hint(block: Block) -> str:
-    """Return what is wrong with a section's name, and what would be right."""
+    """Return the problem with a section's name, and what is expected."""
     where = f"in line {block.line}"
     if block.section == NAMELESS:
         return (
-            f"the endpoint's name is missing {where}: [{SECTION}.NAME], or [{SECTION}] for what all endpoints inherit"
+            f"the endpoint's name is missing {where}; expected [{SECTION}.NAME], or [{SECTION}] for what all endpoints"
+            " inherit"
         )
     if block.meant == SECTION and not is_nearly_ours(block.section) and not is_default(block.section):
-        return f"the section {where} is not known; accepted: [{SECTION}] and [{SECTION}.NAME]"
+        return f"the section {where} is not known; expected [{SECTION}] or [{SECTION}.NAME]"
     right = f"{NAMELESS}NAME" if block.meant == NAMELESS or not block.entry().is_showable else block.meant
     return f'the section {where} is not known. Did you mean "[{right}]"?'
 
@@ -290,11 +291,11 @@ def _blocks(text: str) -> list[Block]:
     """Return all sections of a file.
 
     Raises:
-        ConfigError: something stands before the first one, or it has so many lines that it cannot be meant.
+        ConfigError: there is text before the first one, or the file has too many lines.
     """
     found, lines = [Block("", 0, [])], text.split("\n")
     if len(lines) > LINES_MAX:
-        raise ConfigError(f"has {len(lines):,} lines, and {LINES_MAX:,} are accepted: is this an INI file?")
+        raise ConfigError(f"has {len(lines):,} lines, expected at most {LINES_MAX:,}; is this an INI file?")
     for number, line in enumerate(lines, 1):
         header = HEADER.match(line)
         if header:
@@ -303,7 +304,7 @@ def _blocks(text: str) -> list[Block]:
             found[-1].lines.append(line)
     for number, line in enumerate(found[0].lines, 1):
         if line.strip() and line.strip()[0] not in "#;":
-            raise ConfigError(f"line {number} stands before the first [section]; is this an INI file?")
+            raise ConfigError(f"line {number} is before the first [section]; is this an INI file?")
     return found[1:]
 
 
@@ -341,7 +342,7 @@ def _is_key(entry: Entry) -> bool:
 
 
 def _repeated(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Yield the places of lines with a key that came before, as configparser reads them, which names one at a time."""
+    """Yield number and key of each line that repeats a key, read as configparser does, which reports one at a time."""
     seen: set[str] = set()
     indent = sys.maxsize
     for number, line in enumerate(lines):
@@ -349,7 +350,7 @@ def _repeated(lines: list[str]) -> Iterator[tuple[int, str]]:
         if not text or text[0] in "#;":
             continue
         depth = len(line) - len(line.lstrip())
-        if depth > indent and seen:  # it goes on with the value before
+        if depth > indent and seen:  # it continues the previous value
             continue
         indent, end = depth, KEY_END.search(text)
         key = text[: end.start()].rstrip() if end else ""
@@ -359,13 +360,13 @@ def _repeated(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _without_swallowed(entry: Entry, draft: Draft) -> Entry:
-    """Note a key that stands indented, and so became a part of the value before it; return that value without it."""
+    """Note a key whose line is indented, and so is part of the previous value; return that value without it."""
     lines = entry.text.split("\n")
     for number, line in enumerate(lines[1:], 1):
         match = re.match(r"([^\s=:]+)\s*[=:]", line)
         swallowed = replace(entry, key=match[1], text="") if match else None
         if swallowed and _is_key(swallowed):
-            problem = f'the line "{swallowed.key} = ..." below it is indented and so a part of its value'
+            problem = f'the line "{swallowed.key} = ..." below it is indented and so is part of its value'
             draft.wrong(entry, problem)
             name, key = swallowed.place
             draft.broken[name].setdefault(key, problem)
@@ -374,7 +375,7 @@ def _without_swallowed(entry: Entry, draft: Draft) -> Entry:
 
 
 def read_mapping(mapping: object, draft: Draft) -> None:
-    """Read a mapping (endpoint name -> its keys, beside the keys of [webhooks]) into the draft."""
+    """Read a mapping (endpoint name -> its keys, and the keys of [webhooks]) into the draft."""
     if isinstance(mapping, Mapping) and set(mapping) == {SECTION}:
         mapping = mapping[SECTION]
     if not isinstance(mapping, Mapping):
@@ -389,7 +390,7 @@ def read_mapping(mapping: object, draft: Draft) -> None:
         for name, inner in _flat(value) if isinstance(value, Mapping) else [(str(key), value)]:
             text = _text(inner)
             if text is None:
-                draft.wrong(Entry(section, name, ""), "accepted: a text, a number, true, false, or a list of these")
+                draft.wrong(Entry(section, name, ""), "expected a text, a number, true, false, or a list of these")
             else:
                 draft.add(Entry(section, name, text))
 

@@ -1,6 +1,6 @@
 """Every key of the configuration in one table: its name, how its text is read (`values`), what it means.
 
-`config` reads files by this table; `check`, the reference in the README and the example file are tested against it.
+`settings` reads files by this table; `check`, the reference in the README and the example file are tested against it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from sfwebhooks.network.proxy import proxy_url
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
     r"(?i)x-spiderfoot-.*|x-security-.*|webhook-.*|content-length|content-type|content-encoding|host"
-    # they are for the next hop (RFC 9110 section 7.6.1)
+    # headers for the next hop (RFC 9110 section 7.6.1)
     r"|transfer-encoding|connection|expect|keep-alive|proxy-.*|te|trailer|upgrade"
 )
-#: what `formats.generic` itself has in the metadata of a message
+#: keys that `formats.generic` itself sets in the metadata of a message
 RESERVED_METADATA = (
     *("schema", "event_id", "delivery_id", "endpoint", "scan_name", "series", "sequence", "severity"),
     *("time", "backfilled"),
@@ -57,7 +57,7 @@ class Option:
     secret: bool = False
     #: field of Endpoint (or of Settings) that it sets
     field: str = ""
-    #: may stand in [webhooks] for all endpoints
+    #: may be set in [webhooks] for all endpoints
     inherited: bool = True
 
 
@@ -65,13 +65,13 @@ ENDPOINT_OPTIONS = {
     option.name: option
     for option in (
         Option("url", url, "where to send, https:// or http://", secret=True, inherited=False),
-        Option("description", any_text, "a word for people", inherited=False),
-        Option("enabled", boolean, "false: this endpoint gets nothing", inherited=False),
+        Option("description", any_text, "a comment for people", inherited=False),
+        Option("enabled", boolean, "false: this endpoint receives nothing", inherited=False),
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
-        Option("secret", secrets, "signs each message; several, one a line, while rotating", True, "secrets"),
+        Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
         Option("api_key", secret, "sent as Authorization: Bearer", secret=True),
-        Option("verify_tls", boolean, "false: take any server certificate (never do this in production)"),
+        Option("verify_tls", boolean, "false: accept any server certificate (never do this in production)"),
         Option("ca_bundle", path, "PEM file with the CAs to trust instead of the public ones"),
         Option("client_cert", path, "PEM file with our certificate for mTLS, then its chain"),
         Option("client_key", path, "PEM file with its key, if not in the same file"),
@@ -90,17 +90,17 @@ ENDPOINT_OPTIONS = {
         Option("max_retries", whole_number(0, 100), "instead: retries after the first attempt (6)"),
         Option("retry_delay", seconds, "with max_retries: wait before the first one, doubled for each further one"),
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
-        Option("max_age", seconds, "a delivery that waits longer for an endpoint that takes nothing expires (7d)"),
-        Option("max_body", byte_size("8kB", "100MB"), "size of a message; a longer one is cut, and says so (100kB)"),
+        Option("max_age", seconds, "a delivery that waits longer for an endpoint that accepts nothing expires (7d)"),
+        Option("max_body", byte_size("8kB", "100MB"), "maximum size of a message; a longer one is cut (100kB)"),
         Option("batch_size", whole_number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
         Option(
             "batch_max_bytes",
             byte_size("8kB", "100MB"),
-            "size of a request of several; larger ones are not made (100kB)",
+            "maximum size of a request with several messages (100kB)",
         ),
-        Option("batch_wait", at_most("1h"), "how long the first of a batch waits for the others (2s)"),
+        Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
-        Option("ui_url", base_url, "where you open SpiderFoot; messages then link to the scan"),
+        Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user
@@ -115,15 +115,13 @@ OPEN_OPTIONS = {
 GENERAL_OPTIONS = {
     option.name: option
     for option in (
-        Option("enabled", boolean, "true: in every scan; false: in none; absent: where the module is chosen"),
+        Option("enabled", boolean, "true: in every scan; false: in none; absent: in scans that select the module"),
         Option("default_url", url, 'the URL of an endpoint named "default"', secret=True),
-        Option("drain_timeout", seconds, "how long a scan's process may go on sending after the scan (10s)"),
-        Option("progress_interval", seconds_or_never, "time between two scan_progress of a scan; 0: never (60s)"),
-        Option(
-            "outbox_max_mb", whole_number(1, 1_000_000), "size of the outbox at which nothing more is accepted (512)"
-        ),
-        Option("durability", durability, "process: outlives a kill; power: also a power failure, but slower (process)"),
-        Option("keep_delivered", seconds, "how long delivered messages can be looked at and replayed (7d)"),
+        Option("drain_timeout", seconds, "how long a scan's process keeps sending after the scan (10s)"),
+        Option("progress_interval", seconds_or_never, "time between two scan_progress events; 0: never (60s)"),
+        Option("outbox_max_mb", whole_number(1, 1_000_000), "maximum size of the outbox in megabytes (512)"),
+        Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
+        Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
     )
 }
@@ -138,7 +136,7 @@ def option_for(key: str) -> Option | None:
 
 
 def name_problem(key: str) -> str:
-    """Return why a name of the user's own, as in header.NAME and metadata.NAME, may not be set, or nothing."""
+    """Return why NAME in a key header.NAME or metadata.NAME may not be used, or nothing."""
     stem, dot, name = key.partition(".")
     if stem + dot == "header.":
         return _header_problem(name)
@@ -147,18 +145,18 @@ def name_problem(key: str) -> str:
 
 def _metadata_problem(name: str) -> str:
     if name in RESERVED_METADATA:
-        return f"sfwebhooks itself sets {', '.join(RESERVED_METADATA)}: take another name"
+        return f"sfwebhooks itself sets {', '.join(RESERVED_METADATA)}: use another name"
     if name.isascii() and name.isdigit():  # ECMAScript, OrdinaryOwnPropertyKeys: array indexes come first
         return (
-            "a name that is a number would be moved by JSON.stringify, and the signature would not fit: put a letter"
-            " before it"
+            "JSON.stringify would reorder a name that is a number, and the signature would not match: put a letter"
+            " in front of it"
         )
     return ""
 
 
 def _header_problem(name: str) -> str:
     if not TOKEN.fullmatch(name):
-        return "a header's name has only A-Z, a-z, 0-9 and -_.!#$%&'*+^`|~"
+        return "a header's name may contain only A-Z, a-z, 0-9 and -_.!#$%&'*+^`|~"
     if RESERVED_HEADERS.fullmatch(name):
         return "this header is set by sfwebhooks itself and cannot be replaced"
     return ""

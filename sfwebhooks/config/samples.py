@@ -1,7 +1,7 @@
-"""What was never filled in: a secret's text comes in; why it cannot be one goes out.
+"""Secrets that were never filled in: a secret's text comes in; the reason why it cannot be a secret goes out.
 
-A template that nothing expanded and a sample of some document sign as well as a secret does, and everybody knows them.
-No text is repeated here but for a few fixed words: almost all of a sample may be a secret.
+An unexpanded template, or a sample from a document, signs as well as a secret does, but is known to everybody. The
+reasons repeat no text except a few fixed words: almost all of a sample may be a secret.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from urllib.parse import unquote, urlsplit
 
 from sfwebhooks.signing_keys import WHSEC, WHSK
 
-#: templates of shells, INI files, Jinja and Helm, GitHub: nowhere else than in one stands a name so
+#: templates of shells, INI files, Jinja and Helm, GitHub: this notation has no other use
 EXPANDED_LATER = re.compile(r"\$\{[\w.: -]*[^{}]*\}|\{\{[^{}]*\}\}|%\(\w*\)[sd]")
-#: the same for a whole word: what stands in <> or [], $NAME, %NAME%, @NAME@, __NAME__, #{NAME}#
+#: the same for a whole word: text in <> or [], $NAME, %NAME%, @NAME@, __NAME__, #{NAME}#
 WORD = re.compile(
     r"<[^<>]*>|\[[^\[\]]*\]|#?\{[^{}]*\}#?|\$\([^()]*\)|\$(?:[A-Z_][A-Z0-9_]*|[a-z_]+)|%\w+%|@\w+@|__[A-Za-z]\w*__"
 )
-#: env:NAME and file:PATH in a spelling that is not read
+#: env:NAME and file:PATH in a spelling that is not recognised
 SOURCE = re.compile(r"(?i)\$?(?:env|file)\s*[:=].*|(?:os|process)\.(?:env\b|getenv|environ).*", re.DOTALL)
-#: a part of a URL that a document leaves to its reader
+#: a part of a URL that a document's reader is meant to replace
 BLANK = re.compile(r"(?i)[x*]{3,}|\.{3,}|change[-_]?me|your[-_].*")
 #: words that samples are made of
 SAMPLE = set(
@@ -31,29 +31,29 @@ SAMPLE = set(
         " pass pwd value text string signing shared hmac",
     )
 )
-#: what a document says in place of a secret
+#: instructions in place of a secret
 ADVICE = re.compile(r"(?i)(?:your|change|replace|insert|enter|put|choose|use)[-_][a-z_-]+")
-#: words for "there is to be none", which would be used as they are
+#: words that mean "none" but would be taken literally
 NOTHING = {"none", "null", "nil", "no", "off", "false", "direct", "disabled", "undefined", "unset", "empty", "n/a", "-"}
-TO_GO_WITHOUT = "to go without it leave the value empty, which takes an inherited one away"
-#: headers whose value lets somebody in
+TO_GO_WITHOUT = "for none, leave the value empty, which also removes an inherited one"
+#: headers whose value is a credential
 CREDENTIAL = re.compile(r"(?i)(?:auth|token|key|secret|passw|signature|cookie|credential)")
-#: so many times the same letter may be somebody's secret, unless it is one of those that stand for a blank
+#: from this length on, one repeated character may be a real secret, unless it is one that marks a blank
 BLANK_MAX = 16
-#: a shorter secret can be found out by trying
+#: a shorter secret can be guessed
 SECRET_LEAST = 16
 
 
 def unfilled(key: str, text: str) -> str:
-    """Return why a value of a secret option was meant to be replaced by something else, or nothing.
+    """Return why a value of a secret option was meant to be replaced, or nothing.
 
     Args:
-        key: as it stands in the settings: secret, url, header.NAME ...
+        key: as written in the settings: secret, url, header.NAME ...
     """
     if SOURCE.fullmatch(text):
-        return "a variable is written env:NAME and a file file:PATH, both in small letters"
+        return "write a variable as env:NAME and a file as file:PATH, in lower case"
     if is_template(text):
-        return "this is a placeholder that nothing has filled in; a variable is written env:NAME, a file file:PATH"
+        return "this is a placeholder that was never filled in; write a variable as env:NAME, a file as file:PATH"
     if key in ("url", "default_url", "proxy"):
         return _unfilled_url(text)
     if key.startswith("header."):
@@ -63,12 +63,12 @@ def unfilled(key: str, text: str) -> str:
 
 
 def is_template(text: str) -> bool:
-    """Say whether something was to be put in place of the text, or of a part of it."""
+    """Return whether a text, or a part of it, was meant to be replaced."""
     return bool(EXPANDED_LATER.search(text) or any(map(WORD.fullmatch, [text.strip(), *text.split()])))
 
 
 def is_nothing(text: str) -> bool:
-    """Say whether a value is a word for "none"."""
+    """Return whether a value is a word for "none"."""
     return text.strip().lower() in NOTHING
 
 
@@ -76,17 +76,17 @@ def _unfilled_url(text: str) -> str:
     parts = re.split(r"[/?&=@:.]", text)
     try:
         password = unquote(urlsplit(text).password or "")
-    except ValueError:  # it is not a URL, as its own parser says
+    except ValueError:  # the parser of URLs reports it
         password = ""
     if any(BLANK.fullmatch(part) or WORD.fullmatch(part) for part in parts):
-        return "a part of it is a placeholder that nothing has filled in"
+        return "a part of it is a placeholder that was never filled in"
     return _sample(password) if password else ""
 
 
 def _sample(text: str) -> str:
-    """Return why a text is nobody's secret, or nothing."""
+    """Return why a text cannot be a real secret, or nothing."""
     if is_nothing(text):
-        return f'the word "{text.lower()}" would be used as it is; {TO_GO_WITHOUT}'
+        return f'the word "{text.lower()}" would be taken literally; {TO_GO_WITHOUT}'
     for prefix in (WHSEC, WHSK):
         text = text[len(prefix) :] if text.startswith(prefix) else text
     words = re.findall(r"[^\W\d_]+|\d+", text.lower())
@@ -95,5 +95,5 @@ def _sample(text: str) -> str:
     characters = set(text.lower()) - set("-_./ ")
     blank = len(characters) < 2 and (len(text) < BLANK_MAX or characters <= set("x*0#?"))
     if blank or ADVICE.fullmatch(text) or (words and SAMPLE.issuperset(words)):
-        return "this is a sample, which everybody knows; sfwebhooks keygen makes a secret"
+        return "this is a sample, which is not secret; sfwebhooks keygen generates a secret"
     return ""

@@ -1,4 +1,4 @@
-"""What sections are called: the name of one comes in; whether it is ours, or what it was meant to be, goes out."""
+"""Names of sections: a name comes in; whether it is ours, or which of ours was meant, goes out."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from sfwebhooks.config.options import option_for
 SECTION = "webhooks"
 #: an endpoint's section without its name
 NAMELESS = f"{SECTION}."
-#: what somebody wrote who meant our section
+#: misspellings of our section's name
 NEARLY = re.compile(r"(?i)\W*web[-_ ]?hooks?(?![a-z0-9])[\W_]*")
 
 
 def is_ours(section: str) -> bool:
-    """Say whether a section has a name that is read."""
+    """Return whether a section's name is one of ours."""
     return section == SECTION or (section.startswith(NAMELESS) and section != NAMELESS)
 
 
 def is_shared(file: Path) -> bool:
-    """Say whether other programs have sections in a file: the scanner's own one, called like spiderfoot.conf."""
+    """Return whether other programs have sections in a file: the scanner's own, named like spiderfoot.conf."""
     return fnmatch(file.name.lower(), "*spiderfoot*.conf")
 
 
 def is_default(section: str) -> bool:
-    """Say whether it is the section from which, for Python's configparser, all others inherit."""
+    """Return whether it is the section from which all others inherit in Python's configparser."""
     return section.strip().lower() in ("default", "defaults")
 
 
 def is_nearly_ours(section: str) -> bool:
-    """Say whether a section that is not read looks like one of ours."""
+    """Return whether a section that is not one of ours looks like one."""
     return NEARLY.match(section) is not None and not is_ours(section)
 
 
 def meant(section: str, keys: Collection[str], shared: bool, endpoints: Collection[str]) -> str:
-    """Return what a section of another name was meant to be; nothing if it is another program's.
+    """Return which section was meant by one with another name; nothing if it is another program's.
 
     Args:
-        keys: what stands in it.
+        keys: the section's keys.
         shared: whether other programs have sections in the file.
-        endpoints: names that are known.
+        endpoints: known names.
 
     Returns:
-        webhooks.NAME, webhooks. for an endpoint whose name cannot be known, or webhooks: it may concern all endpoints.
+        webhooks.NAME; webhooks. for an endpoint of unknown name; or webhooks if it may concern all endpoints.
     """
     nearly = NEARLY.match(section)
     rest = section[nearly.end() :] if nearly else section

@@ -1,8 +1,8 @@
 """The configuration: a Draft of what was written comes in, Settings with their Mistakes go out.
 
 Nothing raises for a wrong value: every mistake is collected with its place. An endpoint with a mistake accepts its
-events and is held (`Endpoint.mistake`), and the right ones work. A mistake in [webhooks] holds the endpoints that would
-inherit it: to go on without a secret or a client certificate that was meant to be there is worse than to wait.
+events and is held (`Endpoint.mistake`), and the others work. A mistake in [webhooks] holds the endpoints that would
+inherit it: to send without an intended secret or client certificate is worse than to wait.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from sfwebhooks.text_file import FileState, settled
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole configuration, as far as it is right."""
+    """The whole configuration, as far as it is valid."""
 
     endpoints: tuple[Endpoint, ...] = ()
-    #: those that are right and have enabled = false
+    #: valid ones with enabled = false
     off: tuple[Endpoint, ...] = ()
-    #: True: in every scan; False: in none; None: where the module is chosen
+    #: True: in every scan; False: in none; None: in scans that select the module
     enabled: bool | None = None
-    #: seconds that a scan's process may go on sending after the scan
+    #: seconds that a scan's process keeps sending after the scan
     drain_timeout: float = 10.0
     #: seconds between two scan_progress of a scan; 0: never
     progress_interval: float = 60.0
@@ -47,25 +47,25 @@ class Settings:
     #: seconds that delivered messages are kept, and dead letters
     keep_delivered: float = 7 * 86400.0
     keep_dead: float = 90 * 86400.0
-    #: names of endpoints that are there and not used: switched off, or their events cannot be known
+    #: names of endpoints that are not used: they are off, or their events are not known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
-    #: what was read, its own file and those of values (file:PATH), as they were before that; also what was not there
+    #: states of its own file and those of values (file:PATH), from before they were read; also of missing ones
     files: Mapping[Path, FileState] = field(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
-    #: False: there may be an endpoint whose name or events cannot be known, and which accepts nothing
+    #: False: there may be an endpoint whose name or events are not known, and which accepts nothing
     is_complete: bool = True
-    #: usable, but worth a look
+    #: about valid settings that are worth a look
     warnings: tuple[str, ...] = ()
 
     @property
     def held(self) -> dict[str, str]:
-        """The endpoints that accept and are not sent to: name -> why."""
+        """The endpoints that accept events but are held: name -> the mistake in its settings."""
         return {endpoint.name: endpoint.mistake for endpoint in self.endpoints if endpoint.mistake}
 
 
 def find_file(option: str, data_folder: Path) -> Path | None:
-    """Return the configuration file to use: the module's option, a path that begins in the data folder;
+    """Return the configuration file to use: the module's option, a path that starts in the data folder;
     $SFWEBHOOKS_CONFIG; or one in the data folder."""
     if option:
         return data_folder / named(html.unescape(option))
@@ -86,7 +86,7 @@ def named(path: str) -> Path:
 
 
 def missing(data_folder: Path) -> ConfigError:
-    """Return the error that there is none; it says where one was looked for."""
+    """Return the error for a missing configuration, with the places that were searched."""
     return ConfigError(
         f"no configuration: there is no [webhooks] in {data_folder / 'spiderfoot.conf'}, no "
         f"{data_folder / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one"
@@ -98,17 +98,17 @@ def _sections(path: Path) -> list[str]:
     try:
         found = re.findall(rb"(?m)^[^\S\n]*\[([^\]\n]+)\]", settled(path).replace(b"\0", b""))
     except (OSError, ValueError):
-        return [SECTION]  # unreadable: say so rather than look elsewhere
+        return [SECTION]  # unreadable: report that rather than look elsewhere
     return [name.decode("utf-8", "replace") for name in found]
 
 
 def disabled() -> bool:
-    """Say whether the environment stops everything (SFWEBHOOKS_DISABLED=1)."""
+    """Return whether the environment disables webhooks (SFWEBHOOKS_DISABLED=1)."""
     return os.environ.get("SFWEBHOOKS_DISABLED", "") not in ("", "0")
 
 
 def off(options: Mapping[str, Any]) -> str:
-    """Return what switches webhooks off whatever the settings say, or nothing.
+    """Return why webhooks are off whatever the settings say, or nothing.
 
     Args:
         options: the module's option `enabled`, among others.
@@ -145,7 +145,7 @@ def load(path: Path | None) -> Settings:
 
 
 def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Path | None = None) -> Settings:
-    """Return the settings of a mapping: endpoint name -> its keys, beside the keys of [webhooks]."""
+    """Return the settings of a mapping: endpoint name -> its keys, and the keys of [webhooks]."""
     draft = Draft(name, folder or Path())
     read_mapping(mapping, draft)
     return _settle(draft, None)
@@ -190,9 +190,9 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
-    """Note a key of [webhooks] that is none; it holds the endpoints that would inherit what was meant.
+    """Note an unknown key of [webhooks]; it holds the endpoints that would inherit the key that was meant.
 
-    Where it resembles no key that closely it may be meant to protect any of them.
+    One that closely resembles no key may have been meant to protect any of them.
     """
     known = [*GENERAL_OPTIONS, *INHERITED]
     problem = f"there is no such key in [{SECTION}].{draft.nearest('default_url' if key == 'url' else key, known)}"
@@ -212,7 +212,7 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
 
 
 def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) -> Iterator[str]:
-    """Yield what is usable, but worth a look."""
+    """Yield the warnings about valid settings."""
     yield from draft.doubts
     entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
     if file and not (entries or draft.endpoints or draft.mistakes):
@@ -228,6 +228,6 @@ def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) 
 
 
 def _is_written_secret(entry: Entry) -> bool:
-    """Say whether a secret stands in the settings themselves."""
+    """Return whether an entry contains a secret itself rather than a reference to it."""
     option = option_for(entry.place[1])
     return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))

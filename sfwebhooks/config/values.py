@@ -1,5 +1,6 @@
-"""How the text of a value is read: each parser takes the text and gives the value, or raises ValueError with what would
-be right. `options` says which key is read by which.
+"""Parsers of values: the text of a value comes in; the value goes out, or a ValueError that says what is expected.
+
+`options` assigns a parser to each key.
 """
 
 from __future__ import annotations
@@ -17,22 +18,20 @@ from sfwebhooks.signing_keys import problem
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1_000_000}
-#: characters of a pattern of events: a longer one can take long to be understood
+#: most characters of an event pattern: matching a longer one can be slow
 PATTERN_MAX = 100
-EVENTS_ACCEPTED = "accepted: event names, * patterns, all, !name"
-#: likeness from which on a word is a typo of another one: two letters of four that changed places
+EVENTS_ACCEPTED = "expected event names, * patterns, all, !name"
+#: similarity from which a word counts as a typo of another one: two of four letters swapped
 TYPO = 0.75
-#: characters of what may be a name
+#: most characters of a possible name
 NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
-
-
-#: wrong words of a value that are named
+#: most wrong words of a value that are reported
 WRONG_MAX = 10
 
 
 class WrongWordsError(ValueError):
-    """Some words of a list are wrong: these."""
+    """Some words of a list, in `words`, are wrong."""
 
     def __init__(self, problem: str, words: Iterable[str]) -> None:
         super().__init__(problem)
@@ -42,14 +41,16 @@ class WrongWordsError(ValueError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ' Did you mean "...?"' for a typo of a known word, else nothing."""
     names = list(known)
-    if len(word) > 2 * max(map(len, names), default=0):  # it is like none, and it takes long to find that out
+    if len(word) > 2 * max(map(len, names), default=0):  # it resembles none, and comparing would be slow
         return ""
     close = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
-    return f' Did you mean "{close[0]}"?' if close else ""
+    if not close:
+        return ""
+    return f' Did you mean "{close[0]}{"NAME = VALUE" if close[0].endswith(".") else ""}"?'
 
 
 def alike(word: str, names: Iterable[str]) -> list[str]:
-    """Return the names of which a word may be a typo, also those that begin with the whole word, or it with them."""
+    """Return the names of which a word may be a typo, or which start with the word, or the word with them."""
     return [name for name in names if len(word) <= NAME_MAX and _are_alike(word.lower(), name.lower())]
 
 
@@ -62,21 +63,21 @@ def _are_alike(one: str, other: str) -> bool:
 
 
 def comment_in(text: str) -> str:
-    """Return what to say if a comment seems to stand behind a value, of which an INI file makes it a part."""
+    """Return advice if a value seems to end in a comment, which an INI file makes part of the value."""
     match = re.search(r"\s([#;])", text)
-    return f"what follows {match[1]} looks like a comment, which needs a line of its own" if match else ""
+    return f"the text after {match[1]} looks like a comment; put it on its own line" if match else ""
 
 
 def pasted_in(url: str) -> str:
-    """Return what to say if a URL came with what a page or a shell had put into it."""
+    """Return advice if a URL contains escapes of a web page or a shell."""
     if re.search("&(?:amp|quot|lt|gt);", url, re.IGNORECASE):
-        return "&amp; in it is how a web page writes &: it looks copied from the page's source"
-    return r"there is a backslash in it, as a shell wants before ? and &" if "\\" in url else ""
+        return "it contains &amp; or another escape of a web page and looks copied from its source: write & instead"
+    return r"it contains a backslash, as a shell requires before ? and &: remove it" if "\\" in url else ""
 
 
 def quotes_in(parts: Iterable[str]) -> str:
-    """Return what to say if a part of a value stands in quotes, which an INI file makes a part of it."""
-    return "the value stands in quotes and wants none" if any(map(QUOTED.fullmatch, parts)) else ""
+    """Return advice if a part of a value is in quotes, which an INI file makes part of it."""
+    return "remove the quotes around the value" if any(map(QUOTED.fullmatch, parts)) else ""
 
 
 def boolean(text: str) -> bool:
@@ -86,14 +87,14 @@ def boolean(text: str) -> bool:
         return True
     if word in ("false", "no", "off", "0"):
         return False
-    raise ValueError("accepted: true or false")
+    raise ValueError("expected true or false")
 
 
 def seconds(text: str) -> float:
     """Read a positive duration such as 15, 15s, 5m, 1h or 7d, in seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if not match or not 0 < float(match[1]) * UNITS[match[2]] <= 365 * 86400:
-        raise ValueError("accepted: a duration above zero such as 15s, 5m, 1h or 7d")
+        raise ValueError("expected a duration above zero such as 15s, 5m, 1h or 7d")
     return float(match[1]) * UNITS[match[2]]
 
 
@@ -104,7 +105,7 @@ def seconds_or_never(text: str) -> float:
     try:
         return seconds(text)
     except ValueError:
-        raise ValueError("accepted: a duration such as 60s or 5m, or 0 for never") from None
+        raise ValueError("expected a duration such as 60s or 5m, or 0 for never") from None
 
 
 def at_most(limit: str) -> Callable[[str], float]:
@@ -112,17 +113,17 @@ def at_most(limit: str) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         if seconds(text) > seconds(limit):
-            raise ValueError(f"accepted: a duration above zero, {limit} at most")
+            raise ValueError(f"expected a duration above zero, at most {limit}")
         return seconds(text)
 
     return parse
 
 
 def rate(text: str) -> float:
-    """Read how fast something may go, such as 1/s, 5/m or 100/h; returns the seconds between two."""
+    """Read a rate such as 1/s, 5/m or 100/h; return the seconds between two."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*/\s*([smh])", text.strip())
     if not match or not float(match[1]):
-        raise ValueError("accepted: a number above zero for each second, minute or hour, such as 1/s, 5/m or 100/h")
+        raise ValueError("expected a number above zero per second, minute or hour, such as 1/s, 5/m or 100/h")
     return UNITS[match[2]] / float(match[1])
 
 
@@ -130,7 +131,7 @@ def schedule(text: str) -> tuple[float, ...]:
     """Read the waits before each retry, such as 5s, 1m, 5m, in seconds."""
     waits = tuple(_wait(word) for word in words(text))
     if not 1 <= len(waits) <= 100:
-        raise ValueError("accepted: up to 100 durations such as 5s, 1m, 5m, 15m, 1h, 6h")
+        raise ValueError("expected up to 100 durations such as 5s, 1m, 5m, 15m, 1h, 6h")
     return waits
 
 
@@ -142,30 +143,30 @@ def _wait(word: str) -> float:
 
 
 def durability(text: str) -> bool:
-    """Read how durable a commit is; returns whether it outlives a power failure."""
+    """Read how durable a commit is; return whether it survives a power failure."""
     if text.strip() not in ("process", "power"):
-        raise ValueError("accepted: process or power")
+        raise ValueError("expected process or power")
     return text.strip() == "power"
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Return a parser for whole numbers of a range."""
+    """Return a parser for whole numbers in a range."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text.strip()) or not low <= int(text) <= high:
-            raise ValueError(f"accepted: a whole number from {low} to {high}")
+            raise ValueError(f"expected a whole number from {low} to {high}")
         return int(text)
 
     return parse
 
 
 def byte_size(low: str, high: str) -> Callable[[str], int]:
-    """Return a parser for sizes of a range such as 100kB, in bytes."""
+    """Return a parser for sizes in a range, such as 100kB, in bytes."""
 
     def parse(text: str) -> int:
         found = _bytes(text)
         if found is None or not (_bytes(low) or 0) <= found <= (_bytes(high) or 0):
-            raise ValueError(f"accepted: a size from {low} to {high} such as 100kB, 1MB or 100000 (bytes)")
+            raise ValueError(f"expected a size from {low} to {high} such as 100kB, 1MB or 100000 (bytes)")
         return found
 
     return parse
@@ -189,11 +190,12 @@ def event_words(text: str) -> tuple[str, ...]:
     wrong = [word for word in dict.fromkeys(found) if not _matches_some(_wanted(word))]
     if wrong:
         told = (
-            f'"{shown(word)}" is no event.{nearest(_wanted(word), sorted(EVENT_NAMES))}' for word in wrong[:WRONG_MAX]
+            f'"{shown(word)}" is not an event.{nearest(_wanted(word), sorted(EVENT_NAMES))}'
+            for word in wrong[:WRONG_MAX]
         )
         raise WrongWordsError(f"{' '.join(told)} {EVENTS_ACCEPTED.capitalize()}", wrong)
     if not takes_anything(found):
-        raise ValueError(f"no event is left: what is listed is taken away again by !; {EVENTS_ACCEPTED}")
+        raise ValueError(f"no event is left: ! removes every event that is listed; {EVENTS_ACCEPTED}")
     return found
 
 
@@ -202,16 +204,16 @@ def _matches_some(word: str) -> bool:
 
 
 def _wanted(word: str) -> str:
-    """Return the name or pattern of a subscription, also of one that takes it away."""
+    """Return the name or pattern of a subscription, also of one that excludes it."""
     return word[1:] if word.startswith("!") else word
 
 
 def one_of(names: Collection[str], hint: str = "") -> Callable[[str], str]:
-    """Return a parser for one of some names; `hint` follows what is accepted."""
+    """Return a parser for one of some names; `hint` follows the accepted names."""
 
     def parse(text: str) -> str:
         if text not in names:
-            raise ValueError(f"accepted: {', '.join(names)}.{nearest(text, names)}{hint}")
+            raise ValueError(f"expected one of {', '.join(names)}.{nearest(text, names)}{hint}")
         return text
 
     return parse
@@ -221,35 +223,35 @@ def url(text: str) -> Secret:
     """Read an http or https URL with a host, in ASCII, without user name, password or fragment."""
     wrong = _url_problem(text)
     if wrong:
-        raise ValueError(f"{wrong}; accepted: an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)")
+        raise ValueError(f"{wrong}; expected an http:// or https:// URL with a host, in ASCII (punycode, %-encoding)")
     parts = urlsplit(text)
     if "@" in parts.netloc:
         raise ValueError("a user name or password in the URL is not sent; use header.Authorization or api_key")
     if parts.fragment:
-        raise ValueError("the part after # is never sent; leave it away")
+        raise ValueError("the part after # is never sent; remove it")
     return Secret(text)
 
 
 def _url_problem(text: str) -> str:
-    """Return what is wrong with a URL, with nothing of it, since all of it may be a secret; nothing if it is usable."""
+    """Return the problem with a URL, or nothing; all of a URL may be a secret, so the text repeats no part of it."""
     if not re.match("(?i)https?://", text):
         return "it does not begin with http:// or https://"
     if re.search(r"\s", text):
-        return "there is a space or a line end in it"
+        return "it contains a space or a line break"
     if not re.fullmatch(r"[!-~]+", text):
-        return "there is a character in it that is none of visible ASCII"
+        return "it contains a character outside printable ASCII"
     try:
         parts = urlsplit(text)
         host = (parts.hostname or "").encode("idna")  # raises for an empty or too long label
     except ValueError:
-        return "its host is none that can be looked up"
+        return "its host name is invalid"
     if not host:
         return "it has no host"
-    return "" if _is_port_right(parts) else "its port is no number from 1 to 65535"
+    return "" if _is_port_right(parts) else "its port is not a number from 1 to 65535"
 
 
 def _is_port_right(parts: SplitResult) -> bool:
-    """Say whether the port of a URL can be one; without one the scheme has its own."""
+    """Return whether the port of a URL is valid; without one the scheme's default applies."""
     try:
         return parts.port != 0
     except ValueError:
@@ -260,24 +262,24 @@ def base_url(text: str) -> str:
     """Read the http or https URL of a web interface, to which paths are added; a slash at its end is dropped."""
     base = url(text).reveal().rstrip("/")
     if not re.fullmatch(r"[^?|<>]+", base):
-        raise ValueError("accepted: an http:// or https:// URL without ? and what follows")
+        raise ValueError("expected an http:// or https:// URL without a query (? and the text after it)")
     return base
 
 
 def secrets(text: str) -> tuple[Secret, ...]:
-    """Read signing secrets, one a line: any text, or whsec_ and whsk_ as Standard Webhooks has them."""
+    """Read signing secrets, one per line: any text, or whsec_ and whsk_ as Standard Webhooks has them."""
     return _secrets(text, signs=True)
 
 
 def receiver_secrets(text: str) -> tuple[Secret, ...]:
-    """Read what a receiver verifies with, one a line: the sender's secrets, or the whpk_ of its whsk_."""
+    """Read what a receiver verifies with, one per line: the sender's secrets, or the whpk_ of its whsk_."""
     return _secrets(text, signs=False)
 
 
 def _secrets(text: str, signs: bool) -> tuple[Secret, ...]:
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
-        raise ValueError("accepted: any text, whsec_..., whsk_..., env:NAME or file:PATH; one a line when rotating")
+        raise ValueError("expected any text, whsec_..., whsk_..., env:NAME or file:PATH; one per line when rotating")
     for line in lines:
         if problem(line, signs):
             raise ValueError(problem(line, signs))
@@ -297,18 +299,18 @@ def password(text: str) -> Secret:
 def header_value(text: str) -> str:
     """Read a header's value: one line of visible characters (RFC 9110 section 5.5), in ASCII."""
     if not re.fullmatch(r"[!-~](?:[ -~\t]*[!-~])?", text):
-        raise ValueError("accepted: one line of ASCII text")
+        raise ValueError("expected one line of ASCII text")
     return text
 
 
 def path(text: str) -> Path:
     """Read a file name; `~` is the home folder. Relative ones are resolved by `config`."""
     if not text or "\0" in text:
-        raise ValueError("accepted: the name of a file")
+        raise ValueError("expected the name of a file")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"accepted: the name of a file; {error}") from error
+        raise ValueError(f"expected the name of a file; {error}") from error
 
 
 def any_text(text: str) -> str:

@@ -1,7 +1,7 @@
 """Certificates for demos and tests: a name comes in, PEM files of a certificate and its key go out.
 
-The authority is made anew each time and is trusted by nobody who was not told to. What it issues also passes OpenSSL's
-strict checks, which Python 3.13 makes by default (RFC 5280, 4.2.1).
+The authority is new each time, and only clients that are configured with it trust it. Its certificates also pass
+OpenSSL's strict checks, which Python 3.13 makes by default (RFC 5280, 4.2.1).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# Named with their types here, for cryptography 3.4, which has none for these two.
+# with types, which cryptography 3.4 lacks for these two
 _new_builder: Callable[[], x509.CertificateBuilder] = x509.CertificateBuilder
 _new_name: Callable[..., x509.Name] = x509.Name
 

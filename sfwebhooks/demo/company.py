@@ -1,6 +1,6 @@
 """The pages of the fictional company Acme Widgets Ltd: a host and a path come in, a `Page` or nothing goes out.
 
-Each page is there for something that the scanner's own modules find in it. Names, addresses and numbers are invented
+Each page contains something for one of the scanner's own modules to find. Names, addresses and numbers are invented
 or reserved for examples: `.test` and `example` names, telephone numbers set aside for drama, the card and bank account
 numbers of documentation, the empty Bitcoin address.
 """
@@ -16,10 +16,10 @@ from sfwebhooks.demo.page import NOT_FOUND, Page, html, links, text
 
 DOMAIN = "acme.test"
 
-#: the people whose addresses stand on the site
+#: the people whose addresses are on the site
 STAFF = ("wendell.ashcombe", "priya.raghunathan", "tomasz.wisniewski", "ingrid.halvorsen", "oluwaseun.adeyemi")
 
-#: what the web servers say of themselves, with some headers that no standard knows
+#: how the web servers identify themselves, with some headers of no standard
 _NGINX = (("Server", "nginx/1.18.0 (Ubuntu)"), ("X-Acme-Node", "web-03.berlin"), ("X-Frame-Options", "SAMEORIGIN"))
 _APACHE = (
     ("Server", "Apache/2.4.29 (Ubuntu)"),
@@ -53,7 +53,7 @@ def _staff() -> str:
 
 
 def _telephones() -> str:
-    """Return many British numbers an Australian and two American ones: the German bank account is the odd one out."""
+    """Return many British numbers, an Australian and two American ones: the German bank account is an outlier."""
     british = "".join(f"<li>+44 20 7946 {number:04}</li>\n" for number in range(18, 30))
     return f"<ul>{british}<li>+61 491 570 156</li>\n<li>+1 202-555-0143</li>\n<li>+1 415-555-0132</li></ul>"
 
@@ -61,7 +61,7 @@ def _telephones() -> str:
 def _reset_link() -> str:
     """Return a link whose token is an address, a name and a hash in base64."""
     secret = f"reset for ops.mailbox@acme.test by Priya Raghunathan {_hash('anvil')}"
-    # Filled up so that the text ends in "==": the scanner knows base64 by its padding.
+    # padded so that the text ends in "==": the scanner recognises base64 by its padding
     return "/account/reset?token=" + base64.b64encode(secret.ljust(-(-len(secret) // 3) * 3 + 1).encode()).decode()
 
 
@@ -120,8 +120,8 @@ _MAIN = {
     ),
     "/products/anvil": html("Anvil", "<h1>Anvil</h1><p>By Tomasz Wisniewski. Falls well.</p>" + _FOOTER),
     "/products/rocket-skates": html("Rocket skates", "<h1>Rocket skates</h1><p>Recalled.</p>" + _FOOTER),
-    # Every error is a 500, two of them lie deeper than all other pages, one of these behind a redirect: the rule
-    # `http_errors` wants each status at least twice, and sees one page for each distance from the first page.
+    # Every error is a 500; two of them are deeper than all other pages, one of these behind a redirect: the rule
+    # `http_errors` requires each status at least twice, and sees one page for each distance from the first page.
     "/products/search.php": html(
         "Error",
         "Warning: mysql_query(): You have an error in your SQL syntax near 'anvil''\nPHP Warning: include_path='.'\n"
@@ -215,7 +215,7 @@ def answer_from_company(host: str, path: str, pages: int) -> Page | None:
 
 
 def _archive(path: str, pages: int) -> Page:
-    """Return a page of the archive, which is as long as was asked for, or its index."""
+    """Return a page of the archive, which has as many pages as `pages` says, or its index."""
     name = path[len("/archive/") :]
     if not name:
         return html("Archive", links(*(f"/archive/{number}" for number in range(1, pages + 1))) + _FOOTER)

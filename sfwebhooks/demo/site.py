@@ -1,6 +1,6 @@
 """The fictional web as an HTTP proxy: absolute-form requests come in, the pages of `company` and `web` go out.
 
-It listens on 127.0.0.1 only and never opens a connection of its own: CONNECT is refused with 403, so is a request
+It listens on 127.0.0.1 only and never opens a connection of its own: CONNECT is refused with 403, as is a request
 that was not meant for a proxy; an unknown host gets 502.
 """
 
@@ -22,7 +22,7 @@ class Site:
     Args:
         delay: seconds to wait before each answer, for a scan that takes longer. The scanner gives up on a request
             after 5 s.
-        pages: generated pages in the company's archive; each gives a scan about fifteen events more.
+        pages: generated pages in the company's archive; each adds about fifteen events to a scan.
     """
 
     def __init__(self, *, delay: float = 0.0, pages: int = 0) -> None:
@@ -49,7 +49,7 @@ class Site:
 
     @property
     def total(self) -> int:
-        """How many requests were answered or refused so far."""
+        """Number of requests that were answered or refused so far."""
         with self._counting:
             return sum(self.requests.values()) + sum(self.refused.values())
 
@@ -77,7 +77,7 @@ class Site:
     def refuse(self, authority: str) -> Page:
         """Return the answer to a CONNECT and count it."""
         self._count(authority.rsplit(":", 1)[0].lower(), False)
-        return html("Forbidden", "<h1>The fictional web knows no tunnels</h1>", status=403)
+        return html("Forbidden", "<h1>The fictional web has no tunnels</h1>", status=403)
 
     def _find(self, host: str, path: str, query: str) -> Page | None:
         return company.answer_from_company(host, path, self._pages) or web.answer_from_outside(
@@ -99,11 +99,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that went away: a scan that is killed leaves many."""
+        """Ignore a client that disconnected: a killed scan leaves many."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Turn a request into a question to the site, and its page into a response."""
+    """Pass a request to the site, and send its page as the response."""
 
     protocol_version = "HTTP/1.1"
     # Headers and body are two writes: Nagle's algorithm would hold the second one back for 40 ms.

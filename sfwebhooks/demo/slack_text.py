@@ -1,4 +1,4 @@
-"""Show what a team got as a person would read it: a Slack message as it looks in the channel."""
+"""A Slack message as it looks in the channel: its JSON comes in, lines of text go out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 def slack_message(message: dict[str, Any], width: int) -> Iterator[Text]:
-    """Yield the lines of a Slack message: its headline, then its attachment beside a bar of its colour."""
+    """Yield the lines of a Slack message: its headline, then its attachment next to a bar of its colour."""
     for block in message.get("blocks", []):
         for line, style in _lines(block, width - 2):
             yield Text.assemble("  ", (line, style))
@@ -48,7 +48,7 @@ def _field(label: str, value: str) -> str:
 
 
 def _shown(text: dict[str, Any]) -> str:
-    """Return what a text object shows: entities as characters, a link as its label and address."""
+    """Return a text object as it is displayed: entities as characters, a link as its label and address."""
     shown = str(text["text"])
     if text["type"] == "plain_text":
         return shown

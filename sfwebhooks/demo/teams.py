@@ -1,7 +1,7 @@
-"""The three teams of the demo: each with a receiver of its own kind, and the settings of the endpoint that reaches it.
+"""The three teams of the demo: each with a receiver of its own kind, and the settings of its endpoint.
 
-security_team  generic format, demands a client certificate and both signatures
-siem_system    siem format, demands a bearer token
+security_team  generic format, requires a client certificate and both signatures
+siem_system    siem format, requires a bearer token
 slack_alerts   slack format; answers as Slack does
 """
 
@@ -22,7 +22,7 @@ SLACK_PATH = "/services/T00000000/B00000000/"
 
 @dataclass
 class Team:
-    """A receiver and what it got."""
+    """A receiver and the requests that it received."""
 
     name: str
     #: how its deliveries are protected, in words
@@ -34,19 +34,19 @@ class Team:
 
     @property
     def verified(self) -> int:
-        """How many different deliveries came and were in order."""
+        """Number of different deliveries that were received and verified."""
         return len({received.headers.get("webhook-id") for received in self.got if not received.problems})
 
     @property
     def account(self) -> Account | None:
-        """What the books say of the scan; nothing where messages have no numbers, as in a chat."""
+        """The completeness of the scan; None if messages have no numbers, as in a chat."""
         books = Books()
         told = [books.enter(message) for received in self.got if received.taken for message in received.messages]
         return next((account for account in reversed(told) if account), None)
 
     @property
     def refused(self) -> list[str]:
-        """What was wrong with those that were not."""
+        """The problems of the requests that were not verified."""
         return [problem for received in self.got for problem in received.problems]
 
 
@@ -76,7 +76,7 @@ class Teams:
             team.receiver.stop()
 
     def settings(self) -> str:
-        """Return the [webhooks] sections that reach the teams."""
+        """Return the [webhooks] sections with the teams' endpoints."""
         lines = ["[webhooks]", "enabled = true", "drain_timeout = 30s", f"ca_bundle = {self.authority.cert}"]
         for team in self.all:
             lines += ["", f"[webhooks.{team.name}]", *(f"{key} = {value}" for key, value in team.settings.items())]
@@ -84,7 +84,7 @@ class Teams:
 
 
 def _security(authority: Authority, server: Identity, client: Identity) -> Team:
-    secret = f"whsec_{secrets.token_hex(16)}"  # hex is base64 too
+    secret = f"whsec_{secrets.token_hex(16)}"  # hex digits are valid base64 too
     receiver = Receiver(Checks([secret]), tls=server_context(server.cert, server.key, authority.cert))
     settings = {
         "url": receiver.url,
@@ -107,7 +107,7 @@ def _slack(authority: Authority, server: Identity) -> Team:
     path = SLACK_PATH + secrets.token_hex(12)
 
     def status(received: Received) -> int:
-        """Answer as Slack does: 404 for a wrong address, 400 for what is no message."""
+        """Answer as Slack does: 404 for a wrong address, 400 for an invalid message."""
         if received.path != path:
             return 404
         return 200 if slack_problem(received.body) == "" else 400
@@ -123,7 +123,7 @@ def _slack(authority: Authority, server: Identity) -> Team:
 
 
 class SlackChecks(Checks):
-    """Slack asks for no signature; its messages must be such as it takes."""
+    """Slack requires no signature, but accepts only valid messages."""
 
     def problems(self, headers: object, body: bytes) -> tuple[str, ...]:
         """Return what Slack would refuse."""

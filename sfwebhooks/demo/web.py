@@ -1,8 +1,8 @@
-"""What the rest of the fictional web says of the company: a host, a path and a query come in, a `Page` goes out.
+"""The rest of the fictional web, as far as it knows the company: a host, a path and a query come in, a `Page` goes out.
 
-Some stock modules ask services over plain http, so that the proxy can stand for them: a malware list, a disclosure
+Some stock modules query services over plain http, so the proxy can imitate them: a malware list, a disclosure
 list, an address search, a leak search with its paste site, a darknet search engine. Others read lists from the
-scanner's cache, or from an address in their options. All content is invented and speaks only of the company.
+scanner's cache, or from an address in their options. All content is invented and concerns only the company.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ GOOD = "#2EB67D"
 SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
 #: keys of other events that describe them, the most specific first
 TELLING = ("title", "message", "summary", "error", "description", "reason")
-#: keys that a person does not need
+#: keys that people do not need
 SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
           "modules")  # fmt: skip
 #: keys that the body sums up in one line

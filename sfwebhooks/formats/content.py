@@ -26,7 +26,7 @@ class Content:
 
 
 def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:
-    """Return what says how many bytes a delivery takes at most in a request, for little beside making the message."""
+    """Return a function that gives an upper bound of a delivery's bytes in a request, without building the message."""
     own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
     twice = 2 if endpoint.format == "security-audit" else 1  # its envelope repeats a finding, and its place
 

@@ -1,10 +1,10 @@
 """Cut a message that is too large for its receiver: a message and a number of bytes come in, the same message goes out
 with its longest parts cut, the least important ones first.
 
-First a finding's `data` is cut, then its `sources`, then every long text, at last lists and objects. With NAME, which
-was cut, go NAME_length (characters, or items) and NAME_sha256 (of the text, or of the JSON as we write it), both of the
-whole, so that a receiver sees it and recognises the whole. The same message is always cut in the same way: a retry has
-the same bytes.
+First a finding's `data` is cut, then its `sources`, then every long text, finally lists and objects. Next to each NAME
+that was cut are NAME_length (characters, or items) and NAME_sha256 (of the text, or of the JSON as we write it), both
+of the whole value: a receiver notices the cut and can recognise the whole. The same message is always cut in the same
+way, so a retry has the same bytes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sfwebhooks.jsontext import Stored, written
 Json = dict[str, Any]
 
 NEVER = 2**63
-#: characters of `data` that are kept as long as other texts can be cut
+#: characters that `data` keeps while other texts can be cut
 DATA_LEAST = 1024
 #: characters that each text keeps
 TEXT_LEAST = 64
-#: characters that a cut must save, or the two keys beside it would be longer than what it takes away
+#: characters that a cut must save, or the two added keys would be longer than the removed text
 SAVED = 128
-#: as long as one, while it is only counted
+#: of the same length as a digest, while only the size matters
 NO_DIGEST = "0" * 64
 
 
@@ -60,7 +60,7 @@ def fitted(message: Json, place: str, limit: int) -> Json:
     whole = dict(Stored(text))  # without lone surrogates: a cut could part two that belong together
     steps = list(_steps(place))
     caps, low = next((step for step in steps if _fits(whole, step[0](step[1]), limit)), steps[-1])
-    high = limit  # a text or a list of so many characters or items does not fit
+    high = limit  # a text or list of this many characters or items does not fit
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _fits(whole, caps(middle), limit) else (low, middle)
@@ -68,8 +68,8 @@ def fitted(message: Json, place: str, limit: int) -> Json:
 
 
 def _steps(place: str) -> Iterator[tuple[Callable[[int], Caps], int]]:
-    """Yield ways to cut, the next one where even the least of the one before is too much: caps of a number, and the
-    least number."""
+    """Yield the ways to cut, each for messages that are too large even with the least of the one before: caps for a
+    number, and the least number."""
 
     def caps(data: int = NEVER, sources: int = NEVER, texts: int = NEVER, items: int = NEVER) -> Caps:
         own = {"data": Caps(min(data, texts), items), "sources": Caps(min(sources, texts), items)}

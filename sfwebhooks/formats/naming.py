@@ -1,7 +1,7 @@
-"""Naming: what a message's own headers are called, and its event, after one guide or the other.
+"""Naming: the names of a message's own headers, and of its event, in one guide or the other.
 
-`signing` writes headers by it, `formats.generic` the envelope. Who verifies a message sees by its headers which it was.
-The headers of Standard Webhooks stand beside these and have one name each.
+`signing` names the headers after it, `formats.security_audit` the event. A receiver recognises the naming by the
+headers. Those of Standard Webhooks are sent as well and have the same names in both.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def event_name(sent: Delivery | Batch, naming: Naming) -> str:
 
 
 def naming_of(headers: Iterable[str]) -> Naming:
-    """Return by which naming a received message goes, from the names of its headers; the first if nothing tells."""
+    """Return the naming of a received message, from the names of its headers; SPIDERFOOT if none is known."""
     names = {plain_name(name) for name in headers}
     return next((one for one in NAMINGS.values() if names & set(map(plain_name, one.headers))), SPIDERFOOT)
 

@@ -1,9 +1,8 @@
-"""What leaves the host for a chat, and masked how: a finding's data comes in, what a channel may read goes out.
+"""Masking for chats: a finding's data comes in, the text that a channel may read goes out.
 
-A channel is read by more people than a scan, is searched, exported and kept for years. So chat formats tell that a
-password leaked and whose, but not the password. SIEM formats and the generic one do not come here for a finding: they
-send it all. The few findings that a scan's end tells are masked for everybody: who asks for the end only has not asked
-for passwords.
+A channel has more readers than a scan, is searched, exported and kept for years. So chat formats report that a password
+leaked, and whose, but not the password. The siem and generic formats send findings unmasked. The few findings in a
+scan's closing event are masked for every endpoint: a subscription to the end of scans does not ask for passwords.
 """
 
 from __future__ import annotations
@@ -29,26 +28,26 @@ class Kept(NamedTuple):
     shortest: int
 
 
-# The length is never told. Of a hash only 16 bits are: eight hex digits would be enough to check guesses of a password
-# against it. Of a card number what stands on a receipt, of an IBAN also its country.
+# The length is never shown. Of a hash only 16 bits are shown: eight hex digits would be enough to check guesses of a
+# password. Of a card number the digits on a receipt are shown, of an IBAN also its country.
 SECRETS = {
     "PASSWORD_COMPROMISED": Kept(1, 1, 8),
     "HASH_COMPROMISED": Kept(2, 2, 16),
     "CREDIT_CARD_NUMBER": Kept(0, 4, 12),
     "IBAN_NUMBER": Kept(2, 4, 15),
 }
-# Pages, leaks and dumps. The host reads the types above out of these, and breach services' whole answers, with
+# Pages, leaks and dumps. The host extracts the types above from these, and breach services' whole answers, with
 # passwords, come as RAW_RIR_DATA: masking only the finding would leave its secret in its source.
 RAW = re.compile(r"RAW_\w+|\w+_CONTENT")
 #: how the host's modules write leaked logins: address, secret, and in brackets where it leaked
 LOGIN = re.compile(r"([^\s:@]+@[^\s:@]+:)(.+?)(\s\[[^\[\]]*\])?", re.DOTALL)
-#: what is shorter is not taken for a quotation: it stands in any text
+#: least characters of a quotation: any text may contain shorter data
 QUOTED_LEAST = 4
-#: characters of a text that are shown: more than a chat takes
+#: characters of a text that are shown: more than a chat accepts
 TEXT_MAX = 4096
-#: different data that are looked for in a text; of more nothing is shown
+#: most data that are searched in a text; with more, nothing of the text is shown
 QUOTED_MAX = 32
-#: lines of a secret found in a source repository (sfp_tool_trufflehog) that say where it stands
+#: lines of a secret found in a source repository (sfp_tool_trufflehog) that give its place
 PLACES = ("branch", "commitHash", "date", "path", "reason")
 
 
@@ -65,12 +64,12 @@ def for_chat(host_type: str, text: str) -> str:
 
 
 def about_for_chat(text: str, events: object) -> str:
-    """Return words about some events, as a chat may show them: what the events hold can be quoted there.
+    """Return a text about some events as a chat may show it: it can quote the events' data.
 
-    A quotation at the end may be cut, as a correlation's title is. What was put in is not looked at again.
+    A quotation at the end may be cut, as in a correlation's title. Replacements are not searched again.
 
     Args:
-        events: their `event_type` and `data`, as a correlation's evidence has them; anything else is none.
+        events: their `event_type` and `data`, as a correlation's evidence has them; anything else counts as no events.
     """
     quoted = {data: shown for data, shown in _quotable(events) if data != shown}
     if len(quoted) > QUOTED_MAX:
@@ -109,7 +108,7 @@ def _quotable(events: object) -> Iterator[tuple[str, str]]:
 
 
 def secret_masked(text: str, kept: Kept) -> str:
-    """Return a text with its secret masked; where that stands cannot be told, the whole text is the secret."""
+    """Return a text with its secret masked; if its place is not known, the whole text is masked."""
     login = LOGIN.fullmatch(text.strip())
     if login:
         return login[1] + _mask(login[2], kept) + (login[3] or "")
@@ -125,7 +124,7 @@ def _line(line: str) -> str:
 
 def _mask(secret: str, kept: Kept) -> str:
     if len(secret) == kept.head + len(MASK) + kept.tail and secret[kept.head :].startswith(MASK):
-        return secret  # it is masked
+        return secret  # it is masked already
     if len(secret) < kept.shortest:
         return MASK
     return secret[: kept.head] + MASK + secret[len(secret) - kept.tail :]

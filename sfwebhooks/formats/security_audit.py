@@ -1,8 +1,8 @@
-"""The security-audit format: the message of the generic format in the words of the guide of that name.
+"""The security-audit format: the message of the generic format, in the terms of the guide of that name.
 
-All that we say stays in it, but for one word: a finding's `description` is there what was found, and our words for its
-type are the `title`. What the guide's receivers read besides is added, as far as a scanner has it. Where it has
-nothing stands null, or an empty text, since a receiver fails that looks for a key in vain.
+All keys are kept, with one change: a finding's `description` becomes the finding itself, and the description of its
+type becomes the `title`. Other keys that the guide's receivers read are added as far as a scanner knows them; unknown
+ones are null or an empty text, since a receiver fails if a key is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sfwebhooks.formats.naming import SECURITY_AUDIT, event_name
 from sfwebhooks.text import numbers, readable, text_of
 
 Data = dict[str, Any]
-#: severities that the guide counts; a plain fact is no issue there
+#: severities that the guide counts; informational findings are not issues there
 COUNTED = ("critical", "high", "medium", "low")
 #: characters of a finding's description; `data` has the rest
 DESCRIPTION_MAX = 4096
@@ -37,11 +37,11 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
 
 
 def guides_data(name: str, delivery: Delivery, given: Data, report_url: str) -> Data:
-    """Return an event's data and what the guide has in an event of that name; what the event says itself wins.
+    """Return an event's data with the keys that the guide adds to an event of that name; the event's own values win.
 
     Args:
         given: the event's data.
-        report_url: where the scan can be looked at, or nothing.
+        report_url: the URL of the scan, or nothing.
     """
     finds = name.startswith("finding.")
     added: Data = _finding(delivery) if finds else {}
@@ -55,7 +55,7 @@ def guides_data(name: str, delivery: Delivery, given: Data, report_url: str) -> 
 
 
 def _scan(delivery: Delivery) -> Data:
-    """Return which scan it is about; what was scanned stands for the repository."""
+    """Return the keys that identify the scan; the target stands for the repository."""
     scan, target = delivery.event.scan, delivery.event.data.get("target")
     if scan:
         return {"scan_id": scan.id, "repository_url": target or scan.target}
@@ -63,7 +63,7 @@ def _scan(delivery: Delivery) -> Data:
 
 
 def _finding(delivery: Delivery) -> Data:
-    """Return what the guide says of a finding; the place is the event that led to it."""
+    """Return the guide's keys of a finding; its place is the event that led to it."""
     given = delivery.event.data
     sources = given.get("sources")
     source = sources[0] if isinstance(sources, list) and sources and isinstance(sources[0], Mapping) else {}
@@ -83,7 +83,7 @@ def _finding(delivery: Delivery) -> Data:
 
 
 def _wording(given: Mapping[str, Any]) -> Data:
-    """Return title and description of a finding of the scanner; one from elsewhere has its own."""
+    """Return title and description of a scanner's finding; another tool's has its own."""
     if "title" in given:
         return {}
     found = readable(text_of(given, "data")[:DESCRIPTION_MAX])
@@ -109,7 +109,7 @@ def _summary(given: Mapping[str, Any], report_url: str) -> Data:
 
 
 def _failure(given: Mapping[str, Any]) -> Data:
-    """Return why a scan failed; the scanner tries none again."""
+    """Return the guide's keys of a failed scan; the scanner never retries one."""
     reason = text_of(given, "reason") or text_of(given, "status")
     return {
         "error_code": reason.upper().replace("-", "_"),

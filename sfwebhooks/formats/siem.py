@@ -1,7 +1,7 @@
-"""The siem format: an event in the shape of the product's guide, with what a SOC needs besides it.
+"""The siem format: an event in the shape of the product's guide, with the additional keys that a SOC needs.
 
-The guide's six keys keep their names and words, so that rules written for it go on working. All further keys stand
-beside them. Nothing is masked: `raw_data` is the event's whole data.
+The guide's six keys keep their names and values, so that rules written for it keep working; all other keys are added to
+them. Nothing is masked: `raw_data` is the event's whole data.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ SCHEMA = 1
 TAGS = ("osint", "spiderfoot")
 #: the guide's words for its own cases
 WORD_OF_NAME = {"high_risk_event": "HIGH", "medium_risk_event": "MEDIUM", "scan_failed": "MEDIUM"}
-# For all other names the event's own severity decides. The guide would call them LOW, also a critical CVE that comes
-# as vulnerability_found. There is no CRITICAL: receivers made after the guide know three words and may refuse a
-# fourth, or rank it below HIGH. The exact severity stands beside it.
+# For all other names the event's own severity decides. The guide would call them LOW, even a critical CVE sent as
+# vulnerability_found. There is no CRITICAL: receivers written for the guide know three words and may refuse a fourth,
+# or rank it below HIGH. The exact severity has its own key.
 WORD_OF_SEVERITY = {
     Severity.CRITICAL: "HIGH",
     Severity.HIGH: "HIGH",

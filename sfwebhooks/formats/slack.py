@@ -1,13 +1,13 @@
 """The slack format: a message for an incoming webhook, in Block Kit (https://docs.slack.dev/reference/block-kit).
 
-The headline is a block of the message itself, the rest stands in an attachment, since only that can have the
-severity's colour. `text` is what a notification shows. It is not shown beside `blocks`, but would be beside an
-attachment alone, and then say everything twice.
+The headline is a block of the message itself; the rest is in an attachment, since only an attachment can have the
+severity's colour. `text` is the text of notifications. It is not displayed in a message that has `blocks`; in one that
+has only an attachment it would be, and everything would appear twice.
 
-What comes from outside stands in plain_text objects wherever Slack takes one: nothing in them is markup, a mention
-or a link, nothing must be escaped, and what is copied from them is what was found. (In a code fence back-ticks would
-have to be replaced, and URLs become links.) So a fact is two fields: its label in bold, and beside it its value, which
-could imitate a label if it stood in the same text.
+Text from outside is in plain_text objects wherever Slack accepts one: nothing in them is markup, a mention or a link,
+nothing must be escaped, and text copied from them is the original. (In a code fence, back-ticks would have to be
+replaced, and URLs become links.) So a fact is two fields, its label in bold and its value: in one text with the label,
+the value could imitate another label.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FIELD_MAX = 2000
 FIELDS_MAX = 10
 FACTS_MAX = 10
 ELEMENTS_MAX = 10
-#: what Slack reads as markup and has no escape for; and lines, of which a label is one
+#: markup that cannot be escaped, and line breaks, since a label is one line
 MARKUP = re.compile(r"[\s*_~`]+")
-#: characters over all blocks; Slack refuses about 13,200 (msg_blocks_too_long), which no document says
+#: characters in all blocks; Slack refuses about 13,200 (msg_blocks_too_long, not documented)
 MESSAGE_MAX = 12_000
-#: how long a text may be, tried in turn until the message is short enough; with the last one it always is
+#: maximum lengths of a text, tried in turn until the message is short enough; with the last one it always is
 CAPS = (SECTION_MAX, 1500, 750, 400)
-#: in a reply: the webhook is at fault, not the message, with whatever status they come (it is documented for few)
+#: replies that blame the webhook, not the message, with any of these statuses (few are documented)
 WEBHOOK_STATUS = (400, 403, 404)
 WEBHOOK_IS_WRONG = frozenset(
     ("action_prohibited", "channel_is_archived", "channel_not_found", "invalid_token", "no_active_hooks", "no_service",
@@ -52,12 +52,12 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
 
 
 def read(reply: Reply) -> Verdict | None:
-    """Return the verdict of Slack's own words (they are plain text), or None: the status says enough.
+    """Return the verdict of Slack's reply, a plain text, or None: the status is enough.
 
-    A 200 that says neither what Slack says nor what its compatible receivers do is from something else: a proxy, a
-    login page, another service. So it is the endpoint that is wrong. Its messages are kept, none is repeated but by a
-    rare probe, and the operator is alerted; as failed deliveries they would be lost or, if that something did post
-    them, posted several times.
+    A 200 without the text of Slack or of a compatible receiver is from something else: a proxy, a login page, another
+    service. So the endpoint is at fault and is held: its messages are kept, only a rare probe repeats one, and the
+    operator is alerted. As failed deliveries they would be lost or, if that service did post them, posted several
+    times.
     """
     said = reply.body[:100].strip().decode("utf-8", "replace")
     if reply.status == 200 and said.lower() != "ok" and not _says_success(reply.body):
@@ -68,7 +68,7 @@ def read(reply: Reply) -> Verdict | None:
 
 
 def _says_success(body: bytes) -> bool:
-    """Say whether it is the success of a compatible receiver: {"ok": true}, {"success": true} (Rocket.Chat),
+    """Return whether it is the success of a compatible receiver: {"ok": true}, {"success": true} (Rocket.Chat),
     {"result": "success"} (Zulip)."""
     try:
         said = json.loads(body)
@@ -80,14 +80,14 @@ def _says_success(body: bytes) -> bool:
 
 
 def slack_body(told: Notice) -> Json:
-    """Return the message: the first way of writing it that is short enough."""
+    """Return the message, with texts as long as its limit allows."""
     ways = ((header(told), details(told, cap)) for cap in CAPS)
     top, blocks = next(way for way in ways if text_length([*way[0], *way[1]]) <= MESSAGE_MAX)
     return {
         "text": fit(told.summary, TEXT_MAX, escape),
         "blocks": top,
         "attachments": [{"color": told.colour, "blocks": blocks}],
-        # or Slack would fetch addresses that were found, from its own servers
+        # or Slack would fetch the found addresses from its own servers
         "unfurl_links": False,
         "unfurl_media": False,
     }
@@ -99,7 +99,7 @@ def header(told: Notice) -> list[Json]:
 
 
 def details(told: Notice, cap: int) -> list[Json]:
-    """Return the blocks of the attachment, with no text longer than `cap`; parts without content are left out."""
+    """Return the blocks of the attachment, with no text longer than `cap`; parts without content are omitted."""
     blocks: list[Json] = []
     if told.body:
         blocks.append({"type": "section", "text": plain_text(told.body, min(SECTION_MAX, cap))})
@@ -113,7 +113,7 @@ def details(told: Notice, cap: int) -> list[Json]:
 
 
 def fields(told: Notice, limit: int) -> list[Json]:
-    """Return the facts as fields, a label and a value in turn; of too many, the last one says how many are missing."""
+    """Return the facts as fields, a label and a value in turn; the last of too many says how many are missing."""
     facts = list(told.facts)
     if len(facts) > FACTS_MAX:
         facts[FACTS_MAX - 1 :] = [("And", f"{len(facts) - FACTS_MAX + 1} more")]
@@ -121,7 +121,7 @@ def fields(told: Notice, limit: int) -> list[Json]:
 
 
 def label(name: str, limit: int) -> Json:
-    """Return a label in bold. It may be a key that another tool chose: what is markup in it is left out."""
+    """Return a label in bold. It may be a key that another tool chose, so markup in it is removed."""
     bare = MARKUP.sub(" ", name).strip() or "?"
     return mrkdwn(f"*{fit(bare, limit - 2, escape)}*")
 

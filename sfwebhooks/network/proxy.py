@@ -83,7 +83,7 @@ def proxy_url(text: str) -> Secret:
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", text) or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("accepted: http://, https:// or socks5h:// and HOST:PORT or USER:PASSWORD@HOST:PORT")
+        raise ValueError("expected http://, https:// or socks5h:// and HOST:PORT or USER:PASSWORD@HOST:PORT")
     proxy = Proxy.of(Secret(text))
     if proxy.scheme == "socks5h" and max(len(proxy.user.encode()), len(proxy.password.encode())) > LOGIN_MAX:
         raise ValueError(f"a SOCKS proxy accepts a user name and a password of at most {LOGIN_MAX} bytes each")

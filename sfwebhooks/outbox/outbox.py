@@ -255,17 +255,17 @@ def _with_receipts(
     return replace(event, data=data), new
 
 
-def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, told: int, dead: int) -> dict[str, Any]:
+def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, sent: int, dead: int) -> dict[str, Any]:
     """Return the receipt of an endpoint for a scan whose end is about to be inserted.
 
     Args:
         found: number of findings of the scan.
-        told: number of deliveries of findings to the endpoint.
+        sent: number of deliveries of findings to the endpoint.
         dead: number of dead letters of the endpoint.
     """
     given = (scan_id, endpoint)
     withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
-    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - told, dead)
+    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - sent, dead)
 
 
 def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:

@@ -1,5 +1,5 @@
-"""The receiving side, as a team's receiver has it: a request comes in, and what is wrong with it goes out.
+"""The receiving side, as in a team's receiver: a request comes in, and the problems with it go out.
 
-`server` takes requests, `capture` reads saved ones, `diagnosis` explains a signature that does not verify, and
-`completeness` says whether every message of a scan has arrived.
+`server` accepts requests, `capture` reads saved ones, `diagnosis` explains a signature that does not verify, and
+`completeness` checks whether every message of a scan has arrived.
 """

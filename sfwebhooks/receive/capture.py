@@ -1,7 +1,7 @@
 """Captured requests: bytes of a file come in, `Captured` goes out, for `sfwebhooks verify` and `diagnosis`.
 
-A file holds either what `sfwebhooks receive --save` writes (a JSON object a line), or one HTTP request as it was on
-the wire (RFC 9112).
+A file contains either the requests that `sfwebhooks receive --save` wrote (one JSON object per line), or one HTTP
+request as it was on the wire (RFC 9112).
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from sfwebhooks.errors import CaptureError
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r?\n")
 LINE_END = re.compile(rb"\r?\n")
-BODY_ALONE = "this looks like a body alone: give it with --body, and its headers with --header"
+BODY_ALONE = "this looks like a body without headers: pass it with --body, and its headers with --header"
 
 
 @dataclass(frozen=True)
 class Captured:
-    """One request as somebody received it."""
+    """One request as a receiver received it."""
 
-    #: where it was found, for people; nothing of its content
+    #: its place in the file, for people; no part of its content
     name: str
     #: ignores case
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    #: epoch seconds by the receiver's clock, or None if nobody wrote it down
+    #: epoch seconds by the receiver's clock, or None if it was not recorded
     at: float | None = None
 
 
@@ -40,10 +40,10 @@ def from_file(content: bytes) -> list[Captured]:
     """Return the requests of a file, at least one.
 
     Raises:
-        CaptureError: it holds something else.
+        CaptureError: it contains something else.
     """
     if not content.strip():
-        raise CaptureError("there is nothing in it")
+        raise CaptureError("it is empty")
     return _saved(content) if content.lstrip().startswith((b"{", b"[")) else [_from_wire(content)]
 
 
@@ -65,15 +65,15 @@ def _from_line(name: str, line: bytes) -> Captured:
     try:
         saved: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise CaptureError(f"{name} is no JSON object; {BODY_ALONE}") from error
+        raise CaptureError(f"{name} is not a JSON object; {BODY_ALONE}") from error
     parts = saved if isinstance(saved, dict) else {}
     headers, body, exact, at = (parts.get(key) for key in ("headers", "body", "body_base64", "at"))
     if not isinstance(headers, dict) or not isinstance(body, str):
-        raise CaptureError(f'{name} has not both "headers" and "body"; {BODY_ALONE}')
+        raise CaptureError(f'{name} lacks "headers" or "body"; {BODY_ALONE}')
     try:
         content = base64.b64decode(exact, validate=True) if isinstance(exact, str) else body.encode("utf-8", "replace")
     except ValueError as error:
-        raise CaptureError(f"body_base64 of {name} is no base64") from error
+        raise CaptureError(f"body_base64 of {name} is not base64") from error
     texts = CaseInsensitiveDict({str(key): str(value) for key, value in headers.items()})
     return Captured(name, texts, content, float(at) if isinstance(at, (int, float)) and 0 < at < 1e11 else None)
 
@@ -94,14 +94,14 @@ def _headers(lines: Iterable[str]) -> CaseInsensitiveDict[str]:
     for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")
         name = name.rstrip(" \t")
-        if not colon or not NAME.fullmatch(name) or "\n" in value:  # what it is instead may be a secret
+        if not colon or not NAME.fullmatch(name) or "\n" in value:  # the line may be a secret, so it is not shown
             raise CaptureError(f'header {number} is not "Name: value"')
         found[name] = value.strip(" \t")
     return found
 
 
 def _dechunked(body: bytes) -> bytes:
-    """Return what stands in the chunks (RFC 9112 section 7.1); the body itself if it is in none."""
+    """Return the content of the chunks (RFC 9112 section 7.1); the body itself if it has no chunks."""
     parts: list[bytes] = []
     head = CHUNK.match(body)
     while head:

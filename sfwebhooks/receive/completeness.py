@@ -1,8 +1,9 @@
-"""The Books of a receiver: messages come in, and at each scan's end goes out whether all of them came.
+"""The completeness check of a receiver: messages come in, a report on each scan goes out at its end.
 
-A scan's messages to an endpoint are numbered 1, 2, 3 ... without gaps within a series, and the one that reports the end
-has the last number. They may come in any order and several times, so the account of a scan can become complete after
-its end came. Which series count, and up to which number, the receipt in the end says; what came in others came again.
+A scan's messages to an endpoint are numbered 1, 2, 3 ... without gaps within a series, and the closing event has the
+last number. They may arrive in any order and several times, so a scan can become complete after its closing event
+arrived. The receipt in that event says which series count, and up to which number; messages in other series were sent
+again.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from sfwebhooks.outbox.receipts import EARLIER, SENT
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END
 from sfwebhooks.text import counted
 
-#: no scan has so many messages; a greater number is rubbish
+#: most messages of a scan; a greater number is invalid
 NUMBER_MAX = 10**9
-#: numbers whose bits are kept together
+#: numbers whose bits are stored together
 BLOCK = 1000
 ONES = re.compile("1+")
-#: gaps that are named in a series
+#: most gaps of a series that are listed
 GAPS_MAX = 8
-#: numbers of a series whose ids are remembered, to see that another message has the number of one that came
+#: numbers of a series whose ids are remembered, to notice two messages with the same number
 RECENT_MAX = 1000
-#: accounts that are kept of scans that are complete, as what comes again late does not open a new one; and of those
-#: that are not: no scanner has so many at once, but a sender that means harm may
+#: most accounts of complete scans, kept so that a late repeat does not open a new one, and most of the others: no
+#: scanner has that many at once, but a malicious sender may
 ACCOUNTS_MAX = 1000
 
 
 class Arrival(NamedTuple):
-    """What the books need of a message."""
+    """The fields of a message that the check needs."""
 
     scan: str
     endpoint: str
@@ -45,17 +46,17 @@ class Arrival(NamedTuple):
 
 
 class Numbers:
-    """Some of the numbers from 1 on, in whatever order they come, a bit for each."""
+    """Some of the numbers from 1 on, received in any order, one bit for each."""
 
     def __init__(self) -> None:
         #: number of a block -> its bits, the first one for its smallest number
         self._blocks: dict[int, int] = {}
         self._total = 0
-        #: the greatest one; 0 if there is none
+        #: the greatest one; 0 if there are none
         self.greatest = 0
 
     def add(self, number: int) -> bool:
-        """Add a number; return whether it was not there."""
+        """Add a number; return whether it is new."""
         block, place = divmod(number - 1, BLOCK)
         bits = self._blocks.get(block, 0)
         if bits >> place & 1:
@@ -70,7 +71,7 @@ class Numbers:
         return sum(max(0, end - max(begin, least) + 1) for begin, end in self._ranges())
 
     def reach(self, last: int) -> bool:
-        """Say whether none is missing up to `last`."""
+        """Return whether no number up to `last` is missing."""
         return self._total >= last and not self.gaps(last)
 
     def gaps(self, last: int) -> list[tuple[int, int]]:
@@ -90,31 +91,31 @@ class Numbers:
 
 
 class Series(NamedTuple):
-    """What came in a series."""
+    """The messages received in a series."""
 
     numbers: Numbers
-    #: number -> id of the last messages that came; nothing once all have come
+    #: number -> id of the messages received last; empty once all have arrived
     recent: dict[int, str]
 
 
 @dataclass
 class Account:
-    """What came of a scan to an endpoint."""
+    """The messages received of a scan to an endpoint."""
 
     scan: str
     endpoint: str
-    #: in the order in which the first message of each came
+    #: in the order in which the first message of each arrived
     series: dict[str, Series] = field(default_factory=dict)
-    #: messages that had come before
+    #: messages that had arrived before
     repeats: int = 0
     #: messages with the number of another one
     clashes: int = 0
-    #: series and number of the end; nothing: it has not come
+    #: series and number of the closing event; None: it has not arrived
     end: tuple[str, int] | None = None
     receipt: Mapping[str, Any] = field(default_factory=dict)
 
     def enter(self, entry: Arrival) -> None:
-        """Enter a message. One that came again long after it came is known by its number alone."""
+        """Enter a message. One that is repeated after a long time is recognised by its number alone."""
         numbers, recent = self.series.setdefault(entry.series, Series(Numbers(), {}))
         is_new = numbers.add(entry.number)
         if entry.receipt is not None and self._is_later(entry):
@@ -131,20 +132,20 @@ class Account:
             del recent[next(iter(recent))]
 
     def _is_later(self, entry: Arrival) -> bool:
-        """Say whether an end is later than the one that is known: in a series that came later, or the same one."""
+        """Return whether a closing event is later than the known one: in a later series, or in the same one."""
         order = [*self.series]
         return self.end is None or (order.index(entry.series), entry.number) > (order.index(self.end[0]), self.end[1])
 
     @property
     def due(self) -> dict[str, int]:
-        """Series -> the number up to which all must come; before the end came, up to which some did."""
+        """Series -> the number up to which all must arrive; before the closing event, the greatest that has arrived."""
         if self.end is None:
             return {name: came.numbers.greatest for name, came in self.series.items()}
         return {**_earlier(self.receipt), self.end[0]: self.end[1]}
 
     @property
     def complete(self) -> bool:
-        """Whether the end came, and all before it."""
+        """Whether the closing event and all messages before it have arrived."""
         return self.end is not None and all(self._came(name).reach(last) for name, last in self.due.items())
 
     def _came(self, series: str) -> Numbers:
@@ -161,17 +162,19 @@ class Account:
         holes = f"{missing:,} missing ({named})" if missing else "none missing"
         number = sum(due.values())
         if self.end is None:
-            return "; ".join((f"{head} its end has not come; {_messages(number - missing)}, {holes}", *self._rest()))
+            return "; ".join(
+                (f"{head} its closing event has not arrived; {_messages(number - missing)}, {holes}", *self._rest())
+            )
         state = "incomplete so far" if missing else "complete"
         return "; ".join((f"{head} {state}, {number - missing:,} of {_messages(number)}, {holes}", *self._rest()))
 
     def _rest(self) -> Iterator[str]:
-        """Yield what else there is to say: repeats, and what the sender says it did not send."""
+        """Yield further counts: repeats, and messages that the sender reports as not sent."""
         others = sum(self._came(name).count() for name in self.series.keys() - self.due.keys())
         for number, words in (
-            (self._came(self.end[0]).count(self.end[1] + 1) if self.end else 0, "more after its end"),
+            (self._came(self.end[0]).count(self.end[1] + 1) if self.end else 0, "after its closing event"),
             (others, "in series that no longer count"),
-            (self.repeats, "came again"),
+            (self.repeats, "repeated"),
             (self.clashes, "with the number of another message"),
         ):
             if number:
@@ -179,8 +182,8 @@ class Account:
         reasons = counted(self.receipt.get("withheld_by_reason"))
         for key, words in (
             ("withheld", f"withheld by the sender ({reasons})" if reasons else "withheld by the sender"),
-            ("dead", "given up by the sender"),
-            ("not_wanted", "not asked for"),
+            ("dead", "dead at the sender"),
+            ("not_wanted", "not subscribed to"),
         ):
             amount = self.receipt.get(key)
             if isinstance(amount, int) and amount > 0:
@@ -192,13 +195,13 @@ class Books:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], Account] = {}
-        #: the one that was completed first comes first
+        #: in the order in which they became complete
         self._complete: dict[tuple[str, str], Account] = {}
-        #: open accounts that were given up, since there were too many
+        #: number of open accounts that were dropped because there were too many
         self.forgotten = 0
 
     def enter(self, message: Mapping[str, Any]) -> Account | None:
-        """Enter a message; return its account where there is news: the end came, or what was still missing then."""
+        """Enter a message; return its account if its closing event or its last missing message arrived."""
         entry = entry_of(message)
         if entry is None:
             return None
@@ -224,13 +227,13 @@ class Books:
 
 
 def entry_of(message: Mapping[str, Any]) -> Arrival | None:
-    """Return the entry of a message of the generic or the siem format; None if it belongs to no scan, or is none."""
+    """Return the entry of a message in the generic or the siem format; None if it is invalid or belongs to no scan."""
     if "raw_data" in message:
         data, about = _part(message, "raw_data"), message
         scan = _part(message, "scan").get("id")
     else:
         data, about = _part(message, "data"), _part(message, "metadata")
-        scan = data.get("scan_id") if "scan_name" in about else None  # else no scan told it, though it may name one
+        scan = data.get("scan_id") if "scan_name" in about else None  # else no scan sent it, though it may name one
     endpoint, delivery, series, number = (about.get(key) for key in ("endpoint", "delivery_id", "series", "sequence"))
     if not isinstance(scan, str) or not isinstance(delivery, str) or not isinstance(series, str):
         return None
@@ -242,7 +245,7 @@ def entry_of(message: Mapping[str, Any]) -> Arrival | None:
 
 
 def _earlier(receipt: Mapping[str, Any]) -> dict[str, int]:
-    """Return series -> last number of those that a receipt names beside that of its end."""
+    """Return series -> last number of those that a receipt names, except its own."""
     named = _part(receipt, EARLIER).items()
     return {name: last for name, last in named if isinstance(last, int) and 0 < last <= NUMBER_MAX}
 

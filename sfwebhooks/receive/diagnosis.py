@@ -1,7 +1,7 @@
-"""What fits and what does not: a captured request and the receiver's secrets come in, Findings go out.
+"""Diagnosis of signatures: a captured request and the receiver's secrets come in, Observations go out.
 
-The verdict is `signing.problems`, as a receiver has it; this says why, as concretely as can be found out. Secrets are
-named by their position, and nothing of the request is repeated but its times and the names of its headers.
+The verdict is that of `signing.problems`, as in a receiver; this module explains it as precisely as possible. Secrets
+are named by their position, and the texts repeat nothing of the request but its times and the names of its headers.
 """
 
 from __future__ import annotations
@@ -24,41 +24,39 @@ from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, prob
 from sfwebhooks.signing_keys import ed25519_fits, is_asymmetric
 
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
-#: signatures of which it is found out why they do not fit
+#: most signatures whose failure is explained
 EXPLAINED_MAX = 8
-#: bytes of a body; with a larger one only one part is read otherwise at once, since each try costs a hash of it
+#: bytes of a body from which only one part is varied at a time, since each try hashes the body
 LARGE = 1_048_576
-
-
-#: gives the body as received, and as it may have been sent, made once for all signatures
+#: returns the body as received and as it may have been sent, computed once for all signatures
 Bodies = Callable[[], Sequence[variants.Reading]]
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One thing that was looked at."""
+    """A statement about a part of the request."""
 
     #: header, or part of the request
     place: str
-    #: None: neither good nor bad in itself
+    #: None: neither good nor bad
     good: bool | None
     words: str
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found out about one request."""
+    """The result for one request."""
 
     verified: bool
     findings: tuple[Observation, ...]
 
 
 def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis:
-    """Say which signature fits which secret, and what is wrong with those that fit none.
+    """Find out which signature matches which secret, and what is wrong with those that match none.
 
     Args:
         secrets: those of the receiver, well-formed.
-        now: epoch seconds on this machine; the receiver's own time, where it was written down, is in the message.
+        now: epoch seconds on this machine; the receiver's own time, if it was recorded, is in the message.
     """
     received_at = now if message.at is None else message.at
     wrong = problems(message.headers, message.body, secrets, received_at)
@@ -93,7 +91,7 @@ def _missing(headers: Mapping[str, str], secrets: Sequence[str]) -> Iterator[Obs
 
 
 def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Observation]:
-    """Look at the guide's signature."""
+    """Check the guide's signature."""
     name = naming_of(message.headers).signature
     given = message.headers.get(name, "")
     shared = [(number, secret) for number, secret in enumerate(secrets, 1) if not is_asymmetric(secret)]
@@ -102,9 +100,9 @@ def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterato
     if not given:
         return
     if fitting:
-        yield Observation(name, True, f"fits {_named(fitting)}")
+        yield Observation(name, True, f"matches {_named(fitting)}")
     elif not shared:
-        yield Observation(name, None, "is not checked: none of the secrets is a shared one")
+        yield Observation(name, None, "is not checked: there is no shared secret")
     elif not match:
         yield Observation(name, False, "is not sha256= and 64 hex digits")
     else:
@@ -116,9 +114,9 @@ def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: byt
     for number, secret in shared:
         words = variants.first_fit([others(), variants.keys(secret, True)], functools.partial(_hmac_fits, digest), most)
         if words is not None:
-            return _would_fit(number, words) if words else f"fits secret {number}, but is not written sha256=<hex>"
+            return _would_fit(number, words) if words else f"matches secret {number}, but is not written sha256=<hex>"
     if any(_fitting(message, [secret for _, secret in shared])):
-        return "fits no secret, though the body is right: the sender's first shared secret is none of these"
+        return "matches no secret, though the body is correct: the sender's first shared secret is not among these"
     return _fits_none(len(shared))
 
 
@@ -127,26 +125,28 @@ def _parts_at_once(message: Captured) -> int:
 
 
 def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Observation]:
-    """Look at each signature in `webhook-signature`."""
+    """Check each signature in `webhook-signature`."""
     given = message.headers.get("webhook-signature", "").split()
     fitting = _fitting(message, secrets)
     for position, signature in enumerate(given[:SIGNATURES_MAX], 1):
         place = f"webhook-signature {position}" if len(given) > 1 else "webhook-signature"
         numbers = [number for number, secret in enumerate(secrets, 1) if (signature, secret) in fitting]
         if numbers:
-            yield Observation(place, True, f"fits {_named(numbers)}")
+            yield Observation(place, True, f"matches {_named(numbers)}")
         elif fitting:
-            yield Observation(place, None, "fits no secret; another one does, which is enough")
+            yield Observation(place, None, "matches no secret; another signature does, which is enough")
         elif position > EXPLAINED_MAX:
-            yield Observation(place, False, f"fits no secret; why was found out for the first {EXPLAINED_MAX}")
+            yield Observation(
+                place, False, f"matches no secret; only the first {EXPLAINED_MAX} signatures are explained"
+            )
         else:
             yield Observation(place, False, _why_standard(message, secrets, signature, others))
     if len(given) > SIGNATURES_MAX:
-        yield Observation("webhook-signature", None, f"has {len(given)} signatures; {SIGNATURES_MAX} were looked at")
+        yield Observation("webhook-signature", None, f"has {len(given)} signatures; {SIGNATURES_MAX} were checked")
 
 
 def _fitting(message: Captured, secrets: Sequence[str]) -> set[tuple[str, str]]:
-    """Return which signature fits which secret, as it was received."""
+    """Return which signature matches which secret, for the request as received."""
     headers = message.headers
     signed = signed_message(headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""), message.body)
     given = headers.get("webhook-signature", "").split()[:SIGNATURES_MAX]
@@ -157,17 +157,17 @@ def _why_standard(message: Captured, secrets: Sequence[str], signature: str, oth
     version, _, text = signature.partition(",")
     size = SIGNATURE_BYTES.get(version)
     if size is None:
-        return "is of a version that sfwebhooks does not make: v1 and v1a are"
+        return "has a version that sfwebhooks does not create; it creates v1 and v1a"
     try:
         given = base64.b64decode(text, validate=True)
     except ValueError:
         given = b""
     if len(given) != size:
-        return f"is not {version}, and base64 of {size} bytes: it was cut or changed"
+        return f"is not {version} with base64 of {size} bytes: it was cut or changed"
     candidates = [(number, one) for number, one in enumerate(secrets, 1) if is_asymmetric(one) == (version == "v1a")]
     if not candidates:
         kind = "an ed25519 key (whpk_)" if version == "v1a" else "a shared secret"
-        return f"is {version}, which {kind} verifies: there is none among the secrets"
+        return f"is {version}, which {kind} verifies: the secrets contain none"
     return _why_this(message, candidates, given, others)
 
 
@@ -186,8 +186,8 @@ def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: b
     for number, secret in candidates:
         if guide_fits(headers.get(guide, ""), secret, body):
             return (
-                f"fits no secret, though {guide} fits secret {number}: webhook-id, webhook-timestamp or this signature "
-                "was changed on the way, the body was not"
+                f"matches no secret, though {guide} matches secret {number}: webhook-id, webhook-timestamp or this "
+                "signature was changed on the way, but the body was not"
             )
     return _fits_none(len(candidates))
 
@@ -209,33 +209,33 @@ def _named(numbers: Sequence[int]) -> str:
 
 
 def _would_fit(number: int, words: Sequence[str]) -> str:
-    return f"does not fit; it would fit secret {number} {' and '.join(words)}"
+    return f"does not match; it would match secret {number} {' and '.join(words)}"
 
 
 def _fits_none(count: int) -> str:
     secrets = "the secret" if count == 1 else f"one of the {count} secrets"
-    return f"does not fit {secrets}, in none of the ways tried: another secret, or a change not thought of here"
+    return f"does not match {secrets}, in any of the variants tried: another secret, or a change not covered here"
 
 
 def _signs(message: Captured) -> Iterator[str]:
-    """Yield what can be seen of a change without the right secret."""
+    """Yield traces of a change that are visible without the right secret."""
     headers, body = message.headers, message.body
     length = headers.get("Content-Length", "")
     if length.isascii() and length.isdigit() and length != str(len(body)):
-        yield f"Content-Length says {length[:20]} bytes, the body has {len(body)}: something changed it"
+        yield f"Content-Length says {length[:20]} bytes, but the body has {len(body)}: it was changed on the way"
     if not body:
         yield "the body is empty"
     elif body != body.strip():
-        yield "the body begins or ends with white space, which sfwebhooks does not write in JSON"
+        yield "the body starts or ends with white space, which sfwebhooks does not send"
     elif _rewritten(body):
-        yield "the body is JSON, but not written as sfwebhooks does (compact, UTF-8): it was parsed and written anew"
+        yield "the body is JSON, but not as sfwebhooks writes it (compact, UTF-8): it was parsed and serialised again"
     if b"\xef\xbf\xbd" in body:
-        yield "the body has U+FFFD: bytes that were no UTF-8 may have been replaced on the way"
+        yield "the body contains U+FFFD: bytes that were not UTF-8 may have been replaced on the way"
     naming = naming_of(headers)
     for ours, standard in ((naming.delivery, "webhook-id"), (naming.timestamp, "webhook-timestamp")):
         other = headers.get(ours)
         if other is not None and headers.get(standard) and other != headers[standard]:
-            yield f"{ours} and {standard} differ; sfwebhooks sends them equal"
+            yield f"{ours} and {standard} differ; sfwebhooks sends the same value in both"
 
 
 def _rewritten(body: bytes) -> bool:

@@ -1,6 +1,6 @@
-"""A local receiver: takes deliveries over http, https or mTLS, verifies both signatures, and says what it got.
+"""A local receiver: accepts deliveries over http, https or mTLS, verifies both signatures, and reports each request.
 
-For `sfwebhooks receive` and the demo. It shows what a receiver has to do; it is not meant to face the internet.
+For `sfwebhooks receive` and the demo. It shows what a receiver has to do, and is not meant for the internet.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SOCKET_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came in."""
+    """One request as received."""
 
     #: epoch seconds
     at: float
@@ -45,7 +45,7 @@ class Received:
 
     @property
     def taken(self) -> bool:
-        """Whether its sender is told that it came."""
+        """Whether it is answered with success."""
         return 200 <= self.answer < 300
 
     @property
@@ -53,7 +53,7 @@ class Received:
         """The messages in the body: one, or those of a batch."""
         try:
             found = json.loads(self.body)
-        except (ValueError, RecursionError):  # the latter for brackets without end
+        except (ValueError, RecursionError):  # RecursionError: brackets that are nested too deeply
             return []
         return [message for message in (found if isinstance(found, list) else [found]) if isinstance(message, dict)]
 
@@ -65,11 +65,11 @@ class Received:
 
 @dataclass(frozen=True)
 class Checks:
-    """What a delivery must bring."""
+    """The requirements for a delivery."""
 
-    #: one of these must have signed it; none: signatures are not asked for
+    #: one of these must have signed it; empty: no signature is required
     secrets: Sequence[str] = field(default=(), repr=False)
-    #: it must come as Authorization: Bearer
+    #: required as Authorization: Bearer; empty: none is required
     api_key: str = field(default="", repr=False)
 
     def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
@@ -77,15 +77,15 @@ class Checks:
         found = signing.problems(headers, body, self.secrets, time.time()) if self.secrets else []
         given, right = headers.get("Authorization", ""), f"Bearer {self.api_key}"
         if self.api_key and not hmac.compare_digest(given.encode("utf-8", "replace"), right.encode()):
-            found.append("the bearer token is missing or another one")
+            found.append("the bearer token is missing or wrong")
         return tuple(found)
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
-    """Return the TLS context of a receiver; with `client_ca` it demands a client certificate of that CA.
+    """Return the TLS context of a receiver; with `client_ca` it requires a client certificate of that CA.
 
     Raises:
-        OSError: a file cannot be read, or OpenSSL cannot use it (an encrypted key, for one).
+        OSError: a file cannot be read, or OpenSSL cannot use it, such as an encrypted key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key, password="")  # else OpenSSL asks for it on the terminal
@@ -105,7 +105,7 @@ class Receiver(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    request_queue_size = 128  # a sixth connection at once would wait a second for its next try
+    request_queue_size = 128  # with the default of 5, a sixth connection at once would wait a second for its next try
 
     def __init__(
         self,
@@ -133,11 +133,11 @@ class Receiver(ThreadingHTTPServer):
         return f"{'https' if self.tls else 'http'}://{shown}:{port}/webhook"
 
     def start(self) -> None:
-        """Begin to take requests, in a thread."""
+        """Start to accept requests, in a thread."""
         threading.Thread(target=self.serve_forever, args=(0.02,), name="receiver", daemon=True).start()
 
     def stop(self) -> None:
-        """Take no more requests, free the port, and end the connections that are kept alive."""
+        """Accept no more requests, free the port, and end the connections that are kept alive."""
         self.shutdown()
         self.server_close()
         for request in list(self._open):
@@ -164,7 +164,7 @@ class Receiver(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a sender that goes away; the rest is a bug of ours."""
+        """Ignore a sender that disconnects; any other error is a bug of ours."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -173,7 +173,7 @@ def _family(host: str) -> socket.AddressFamily:
     """Return IPv6 for a host that has no other address."""
     try:
         families = {found[0] for found in socket.getaddrinfo(host or None, 0, flags=socket.AI_PASSIVE)}
-    except OSError:  # to listen there says why
+    except OSError:  # listening there raises an error that says why
         return socket.AF_INET
     return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
@@ -197,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
-        """Take a delivery, verify it, answer."""
+        """Accept a delivery, verify it, answer."""
         length = self.headers.get("Content-Length", "")
         digits = length.isascii() and length.isdigit()
         if not digits or int(length[:20]) > BODY_MAX:
@@ -205,7 +205,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(413 if digits else 411, b"")
             return
         body = self.rfile.read(int(length))
-        if len(body) < int(length):  # the sender died on the way: no message
+        if len(body) < int(length):  # the sender died while sending: not a message
             self.close_connection = True
             return
         headers = CaseInsensitiveDict(self.headers.items())
@@ -218,14 +218,16 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status, words.encode())
 
     def do_GET(self) -> None:
-        """Say what this is."""
+        """Describe this server."""
         self._answer(200, b"sfwebhooks receive: send deliveries here with POST\n")
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing: deliveries are told by `on_receive`."""
+        """Log nothing: `on_receive` reports the deliveries."""
 
     def _answer(self, status: int, body: bytes) -> None:
-        body = b"" if status in (204, 205, 304) else body  # these have none: one would be taken for the next reply
+        body = (
+            b"" if status in (204, 205, 304) else body
+        )  # these must not have a body: it would be taken for the next reply
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Type", "text/plain; charset=utf-8")

@@ -1,5 +1,5 @@
-"""Other readings of a request's parts: how the signed body, id, time or key may have looked before something on the
-way, or somebody who set up a secret, changed them. `diagnosis` asks which of them a signature fits.
+"""Variants of a request's parts: the signed body, id, time or key as they may have been before a middlebox, or the
+person who set up a secret, changed them. `diagnosis` finds the variant that a signature matches.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Any, Callable
 from sfwebhooks.formats.naming import naming_of
 from sfwebhooks.signing_keys import WHSEC, hmac_key
 
-#: words that follow "it would fit ", and the bytes
+#: words that follow "it would match secret 1 ", and the bytes
 Reading = tuple[str, bytes]
-#: how others write JSON: words, and arguments of json.dumps
+#: layouts of JSON by other programs: words, and arguments of json.dumps
 LAYOUTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("compact", {"separators": (",", ":")}),
     ("with spaces after commas and colons", {}),
     ("indented by 2", {"indent": 2}),
     ("indented by 4", {"indent": 4}),
 )
-#: what one side may have left around a secret that the other one takes away: words, before it, after it
+#: characters around a secret that one side may have kept and the other removed: words, before it, after it
 BLANKS = (
     ("a newline at the end", "", "\n"),
     ("a newline (CRLF) at the end", "", "\r\n"),
-    ("a blank at the end", "", " "),
+    ("a space at the end", "", " "),
     ("a tab at the end", "", "\t"),
-    ("a blank and a newline at the end", "", " \n"),
-    ("a blank at the beginning", " ", ""),
+    ("a space and a newline at the end", "", " \n"),
+    ("a space at the beginning", " ", ""),
     ("a byte order mark at the beginning", "\ufeff", ""),
 )
 
 
 def first_fit(parts: Sequence[Sequence[Reading]], fits: Callable[..., bool], most: int = 2) -> list[str] | None:
-    """Return the words of the readings that fit, with as few parts read otherwise as possible.
+    """Return the words of the variants that match, with as few parts varied as possible.
 
     Args:
-        parts: for each part its readings, the one as received first.
-        fits: gets one reading of each part.
-        most: parts that are read otherwise at once.
+        parts: the variants of each part, the received one first.
+        fits: called with one variant of each part.
+        most: maximum number of parts that are varied at once.
     """
     for count in range(min(len(parts), most) + 1):
         for places in itertools.combinations(range(len(parts)), count):
@@ -65,7 +65,7 @@ def _other_bodies(body: bytes, headers: Mapping[str, str]) -> Iterator[Reading]:
     yield "without the white space around the body", body.strip()
     yield "with a newline at the end of the body", body + b"\n"
     yield "with LF instead of CRLF in the body", lf
-    yield "with LF instead of CRLF in the body, and none at its end", lf.rstrip(b"\n")
+    yield "with LF instead of CRLF in the body, and no LF at its end", lf.rstrip(b"\n")
     yield "with CRLF instead of LF in the body", lf.replace(b"\n", b"\r\n")
     yield "without the byte order mark before the body", body[3:] if body.startswith(b"\xef\xbb\xbf") else body
     length = headers.get("Content-Length", "")
@@ -76,7 +76,7 @@ def _other_bodies(body: bytes, headers: Mapping[str, str]) -> Iterator[Reading]:
 
 
 def _other_json(body: bytes) -> Iterator[Reading]:
-    """Yield the same JSON written in other ways, the way of sfwebhooks and JSON.stringify first."""
+    """Yield the same JSON in other layouts, that of sfwebhooks and JSON.stringify first."""
     value = json_value(body)
     if value is None:
         return
@@ -87,11 +87,11 @@ def _other_json(body: bytes) -> Iterator[Reading]:
                 text = json.dumps(value, ensure_ascii=ascii_only, **layout).encode("utf-8", "replace")
             except RecursionError:  # indenting goes less deep than reading
                 continue
-            yield f"if the body's JSON were written {words}{how}: it was written anew on the way", text
+            yield f"if the body's JSON were written {words}{how}: it was serialised again on the way", text
 
 
 def json_value(body: bytes) -> Any:
-    """Return what JSON says; None if it is none, says null, or cannot be read (too deep, too long a number)."""
+    """Return the value of JSON; None if it is not JSON, is null, or cannot be read (too deep, too long a number)."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -99,10 +99,10 @@ def json_value(body: bytes) -> Any:
 
 
 def keys(secret: str, as_configured: bool) -> list[Reading]:
-    """Return a shared secret's HMAC key, then what others may have taken for it.
+    """Return a shared secret's HMAC key, then keys that may have been used in its place.
 
     Args:
-        as_configured: the right one is the UTF-8 of the text (a guide's signature), whatever it begins with.
+        as_configured: the right one is the UTF-8 of the text (a guide's signature), whatever it starts with.
     """
     right = secret.encode() if as_configured else hmac_key(secret)
     return _different([("", right), *_other_keys(secret)])
@@ -111,7 +111,7 @@ def keys(secret: str, as_configured: bool) -> list[Reading]:
 def _other_keys(secret: str) -> Iterator[Reading]:
     bare = secret[len(WHSEC) :] if secret.startswith(WHSEC) else secret
     if bare != secret:
-        yield "if what follows whsec_ were decoded from base64 for the key", hmac_key(secret)
+        yield "if the text after whsec_ were decoded from base64 for the key", hmac_key(secret)
         yield "if the whole text, whsec_ included, were the key, not decoded", secret.encode()
         yield "if the text after whsec_ were the key, not decoded", bare.encode()
     else:
@@ -136,7 +136,7 @@ def _decoded(secret: str) -> Iterator[Reading]:
 
 
 def ids(headers: Mapping[str, str], body: bytes) -> list[Reading]:
-    """Return `webhook-id` as received, then the ids that stand elsewhere."""
+    """Return `webhook-id` as received, then the ids from elsewhere in the request."""
     name = naming_of(headers).delivery
     found = [
         ("", headers.get("webhook-id", "")),
@@ -147,7 +147,7 @@ def ids(headers: Mapping[str, str], body: bytes) -> list[Reading]:
 
 
 def _delivery_id(body: bytes) -> str:
-    """Return the id that a message of ours carries in its body, or nothing."""
+    """Return the delivery id in the body of a message of ours, or nothing."""
     value = json_value(body)
     message = value if isinstance(value, dict) else {}
     inner = message.get("metadata")
@@ -156,7 +156,7 @@ def _delivery_id(body: bytes) -> str:
 
 
 def stamps(headers: Mapping[str, str]) -> list[Reading]:
-    """Return `webhook-timestamp` as received, then the times that stand elsewhere or may be meant."""
+    """Return `webhook-timestamp` as received, then the times from elsewhere in the request or in other units."""
     stamp, name = headers.get("webhook-timestamp", ""), naming_of(headers).timestamp
     found = [("", stamp), (f"with the time of {name}", headers.get(name, ""))]
     if stamp.isascii() and stamp.isdigit() and len(stamp) == 13:
@@ -167,7 +167,7 @@ def stamps(headers: Mapping[str, str]) -> list[Reading]:
 
 
 def _different(readings: Iterable[Reading]) -> list[Reading]:
-    """Return readings without those whose bytes came before."""
+    """Return variants without those whose bytes repeat an earlier one."""
     seen: dict[bytes, str] = {}
     for words, value in readings:
         seen.setdefault(value, words)

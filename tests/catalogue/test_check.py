@@ -76,7 +76,7 @@ def test_each_key_that_is_missing_is_told(entry: EventType, fields: Fields) -> N
     told = list(mistakes({}, fields))
     required = [field.name for field in fields if field.required and not (field.added and not field.instead)]
     assert [line.split()[0] for line in told] == [f"data.{name}" for name in required]
-    assert all(" is missing; accepted: " in line for line in told)
+    assert all(" is missing; expected " in line for line in told)
 
 
 PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "Number of changed lines."))
@@ -85,20 +85,21 @@ PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "Number
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        (Field("n", "integer", "A number."), "12", 'data.n is "12"; right: an integer (A number)'),
-        (Field("n", "integer", "A number."), True, "data.n is true; right: an integer (A number)"),
-        (Field("n", "boolean", "Whether."), 1, "data.n is 1; right: true or false (Whether)"),
-        (Field("n", "string", "A name."), None, "data.n is null; right: a string (A name)"),
-        (Field("n", "number", "Size."), "x" * 99, "data.n is a string of 99 characters; right: a number (Size)"),
-        (Field("n", "string", "Which.", choices=("a", "b")), "c", 'data.n is "c"; right: a, b (Which)'),
-        (Field("n", "array", "Names.", of="string"), {}, "data.n is an object; right: an array (Names)"),
-        (Field("n", "array", "Names.", of="string"), ["x", 2], "data.n[1] is 2; right: a string"),
-        (Field("n", "object", "Counts.", of="integer"), {"a": []}, "data.n.a is an array; right: an integer"),
+        (Field("n", "integer", "A number."), "12", 'data.n is "12"; expected an integer (A number)'),
+        (Field("n", "integer", "A number."), True, "data.n is true; expected an integer (A number)"),
+        (Field("n", "boolean", "Whether."), 1, "data.n is 1; expected true or false (Whether)"),
+        (Field("n", "string", "A name."), None, "data.n is null; expected a string (A name)"),
+        (Field("n", "number", "Size."), "x" * 99, "data.n is a string of 99 characters; expected a number (Size)"),
+        (Field("n", "string", "Which.", choices=("a", "b")), "c", 'data.n is "c"; expected a or b (Which)'),
+        (Field("n", "array", "Names.", of="string"), {}, "data.n is an object; expected an array (Names)"),
+        (Field("n", "array", "Names.", of="string"), ["x", 2], "data.n[1] is 2; expected a string"),
+        (Field("n", "object", "Counts.", of="integer"), {"a": []}, "data.n.a is an array; expected an integer"),
         (Field("n", "array", "Files.", of="object", parts=PARTS), [{"file": "x", "lines": "many"}],
-         'data.n[0].lines is "many"; right: an integer (How many lines)'),
-        (Field("n", "integer", "A number.", nullable=True), "x", 'data.n is "x"; right: an integer or null (A number)'),
+         'data.n[0].lines is "many"; expected an integer (Number of changed lines)'),
+        (Field("n", "integer", "A number.", nullable=True), "x",
+         'data.n is "x"; expected an integer or null (A number)'),
         (Field("n", "object", "A file.", parts=PARTS), {"lines": 2},
-         "data.n.file is missing; accepted: a string (The file)"),
+         "data.n.file is missing; expected a string (The file)"),
     ],
 )  # fmt: skip
 def test_a_mistake_says_where_what_is_there_and_what_would_be_right(field: Field, value: Any, told: str) -> None:

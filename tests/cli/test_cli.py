@@ -903,7 +903,7 @@ class Listening:
     def __init__(self, *arguments: str) -> None:
         self.process = command("receive", *arguments)
         self.first = self.line()
-        self.url = self.first.partition("Listening on ")[2].partition(";")[0]
+        self.url = self.first.partition("Listening on ")[2].partition(",")[0]
 
     def line(self) -> str:
         assert self.process.stdout
@@ -956,7 +956,7 @@ def test_receive_says_where_it_listens_and_ends_cleanly(
 ) -> None:
     receiver = listen()
     code, out, err = receiver.end(number)
-    assert re.fullmatch(r"Listening on http://127\.0\.0\.1:\d+; any path; stop with Ctrl-C\.", receiver.first)
+    assert re.fullmatch(r"Listening on http://127\.0\.0\.1:\d+, any path; stop with Ctrl-C\.", receiver.first)
     assert (code, out, err) == (0, "Stopped.\n", "")
 
 
@@ -985,7 +985,7 @@ def test_receive_keeps_count_of_so_many_scans_at_once_and_says_of_how_many_it_do
         sender.send(sign(Content(body.encode()), a_batch(), endpoint, time.time()))
     sender.close()
     _, out, _ = receiver.end()
-    assert out.count("its end has not come") == ACCOUNTS_MAX
+    assert out.count("its closing event has not arrived") == ACCOUNTS_MAX
     assert "3 more unfinished scans: too many at once to check for completeness.\nStopped.\n" in out
 
 
@@ -1078,7 +1078,7 @@ def test_receive_takes_the_port_of_an_endpoint(
 def test_a_port_that_there_cannot_be_is_wrong_usage(capsys: pytest.CaptureFixture[str], port: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["receive", f"--port={port}"])
-    assert (ended.value.code, "accepted: a whole number from 0 to 65535" in capsys.readouterr().err) == (2, True)
+    assert (ended.value.code, "expected a whole number from 0 to 65535" in capsys.readouterr().err) == (2, True)
 
 
 def test_receive_does_not_await_in_plain_http_what_is_sent_by_https(
@@ -1213,7 +1213,7 @@ def test_receive_says_at_a_scans_end_whether_it_has_all(listen: Callable[..., Li
     _, out, _ = receiver.end()
     assert [line.strip() for line in out.splitlines() if "scan 5C4A0001" in line] == [
         "scan 5C4A0001 for team: incomplete so far, 3 of 4 messages, 1 missing (#3)",
-        "scan 5C4A0001 for team: complete, 4 of 4 messages, none missing; 1 came again",
+        "scan 5C4A0001 for team: complete, 4 of 4 messages, none missing; 1 repeated",
     ]
 
 
@@ -1256,12 +1256,12 @@ def test_receive_takes_any_message_and_keeps_the_terminal_safe(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--status", "99"], '--status "99": numbers from 200 to 599'),
+        (["--status", "99"], '--status "99": expected numbers from 200 to 599'),
         (["--status", ""], "numbers from 200 to 599"),
         (["--api-key", "file:/nowhere"], "--api-key: /nowhere cannot be read"),
         (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0"),
         (["--secret", "env:NOT_SET_ANYWHERE"], "the environment variable NOT_SET_ANYWHERE is not set"),
-        (["--secret", "whsec_short"], "after whsec_ stands base64"),
+        (["--secret", "whsec_short"], "expected base64 of 24 to 64 bytes after whsec_"),
         (["--client-ca", "ca.pem"], "need --cert"),
         (["--cert", "/nowhere.pem"], "cannot be used for https: /nowhere.pem"),
         (["--save", "/nowhere/got.jsonl"], "--save /nowhere/got.jsonl cannot be written"),
@@ -1419,7 +1419,7 @@ def test_an_endpoint_that_is_not_there_is_an_error(
 def test_a_test_without_an_endpoint_is_an_error(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
     configure("[webhooks]\nenabled = true\n")
     result = cli("test")
-    assert (result.code, "no endpoint" in result.err) == (1, True)
+    assert (result.code, "no usable endpoint" in result.err) == (1, True)
 
 
 def test_an_endpoint_that_was_gone_is_sent_to_again_after_enable(
@@ -1442,8 +1442,8 @@ def test_an_endpoint_that_was_gone_is_sent_to_again_after_enable(
 @pytest.mark.parametrize(
     ("url", "keys", "warning"),
     [
-        ("http://hooks.example.test/", {}, "anybody on the way can read"),
-        ("https://hooks.slack.com/services/T/B/x", {}, "takes only format = slack"),
+        ("http://hooks.example.test/", {}, "anyone on the network path can read"),
+        ("https://hooks.slack.com/services/T/B/x", {}, "accepts only format = slack"),
     ],
 )
 def test_check_warns_of_what_is_usable_but_odd(
@@ -1468,7 +1468,7 @@ def test_check_has_no_warning_for_what_stays_here_or_is_encrypted(
     url: str, cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
     configure(section("team", url, secret="a secret of some length"))
-    assert "anybody on the way" not in cli("check").out
+    assert "anyone on the network path" not in cli("check").out
 
 
 def test_check_shows_what_the_receiver_said_last(

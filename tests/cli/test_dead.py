@@ -229,7 +229,7 @@ def test_a_pace_that_cannot_be_read_is_wrong_usage(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         cli("replay", "--all", f"--rate={rate}")
-    assert (ended.value.code, "accepted: " in capsys.readouterr().err) == (2, True)
+    assert (ended.value.code, "expected " in capsys.readouterr().err) == (2, True)
 
 
 # --- drop

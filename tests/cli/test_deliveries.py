@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_wrong_usage(
     with pytest.raises(SystemExit) as ended:
         cli("deliveries", *arguments)
     said = capsys.readouterr().err
-    assert (ended.value.code, "accepted: " in said or "choose from" in said) == (2, True)
+    assert (ended.value.code, "expected " in said or "choose from" in said) == (2, True)
 
 
 def test_a_limit_says_that_there_is_more(cli: Callable[..., Result], outbox: Outbox) -> None:

@@ -80,7 +80,7 @@ def test_it_says_for_whom_it_was_accepted_and_who_delivers_it(cli: Callable[...,
     configure(tmp_path, "events = all\nsoc.url = http://127.0.0.1:9/soc\nnew.url = http://127.0.0.1:9/new\n")
     later = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT), "--id", "1")
     assert (
-        later.out == f"event {identity} accepted for 1 endpoint (soc, new), for 1 of them already before; {delivers}\n"
+        later.out == f"event {identity} accepted for 1 endpoint (soc, new), already stored for 1 of them; {delivers}\n"
     )
 
 
@@ -104,16 +104,16 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ("", "is empty; right: a JSON object"),
+        ("", "is empty; expected a JSON object"),
         ("hello", "is not JSON: Expecting value in line 1, column 1"),
         ("[1]", "data is not a JSON object"),
         ("null", "data is not a JSON object"),
         ('{"report_id": "1", "title": NaN}', "NaN is not JSON"),
-        ('{"report_id": "1", "report_id": "2", "title": ""}', 'the key "report_id" stands twice'),
-        ('{"report_id": "1", "title": "\\ud800"}', "data.title has a lone surrogate"),
-        ('{"report_id": "1"}', "data.title is missing; accepted: a string (Its title)"),
-        ('{"report_id": 1, "title": "x"}', "data.report_id is 1; right: a string (Its id)"),
-        (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than 2,097,152 bytes"),
+        ('{"report_id": "1", "report_id": "2", "title": ""}', 'the key "report_id" occurs twice'),
+        ('{"report_id": "1", "title": "\\ud800"}', "data.title contains a lone surrogate"),
+        ('{"report_id": "1"}', "data.title is missing; expected a string (Its title)"),
+        ('{"report_id": 1, "title": "x"}', "data.report_id is 1; expected a string (Its id)"),
+        (f'{{"report_id": "1", "title": "{"x" * 5_000_000}"}}', "has more than the accepted 2,097,152 bytes"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -137,10 +137,10 @@ def test_wrong_data_are_an_error_that_says_what_would_be_right(
     [
         (("cti_report_generated", "/nonexistent"), "/nonexistent cannot be read: No such file"),
         (("cti_report_generated", "/"), "/ cannot be read: Is a directory"),
-        (("system_alert", "GOOD"), "system_alert is not for other tools to tell; right: scan_started"),
+        (("system_alert", "GOOD"), "system_alert is not accepted from other tools; expected one of scan_started"),
         (("cti_report", "GOOD"), "no event type is called 'cti_report'"),
-        (("cti_report_generated", "GOOD", "--severity", "bad"), "severity is 'bad'; right: critical"),
-        (("cti_report_generated", "GOOD", "--id", "\udcff"), "id is not a text"),
+        (("cti_report_generated", "GOOD", "--severity", "bad"), "severity is 'bad'; expected critical"),
+        (("cti_report_generated", "GOOD", "--id", "\udcff"), "id must be a string of 1 to 1024"),
         (("cti_report_generated", "GOOD", "--config", "/nonexistent"), "/nonexistent"),
     ],
 )

@@ -100,15 +100,18 @@ def test_it_is_said_which_signature_fits_which_secret(verify: Callable[..., Any]
     _, text = verify(saved(signed(WHSK, WHSEC, TEXT)), OTHER, TEXT, WHSEC, WHPK)
     lines = [line.strip() for line in text.splitlines()]
     assert lines[1:4] == [
-        "X-SpiderFoot-Signature: fits secret 3",
-        "webhook-signature 1: fits secret 4",
-        "webhook-signature 2: fits secret 3",
+        "X-SpiderFoot-Signature: matches secret 3",
+        "webhook-signature 1: matches secret 4",
+        "webhook-signature 2: matches secret 3",
     ]
 
 
 def test_a_signature_of_a_secret_that_the_receiver_need_not_know_is_no_fault(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(TEXT, OTHER)), TEXT)
-    assert (code, "webhook-signature 2: fits no secret; another one does, which is enough" in text) == (0, True)
+    assert (code, "webhook-signature 2: matches no secret; another signature does, which is enough" in text) == (
+        0,
+        True,
+    )
 
 
 def audited(**changed: str) -> dict[str, str]:
@@ -118,15 +121,15 @@ def audited(**changed: str) -> dict[str, str]:
 
 def test_a_request_by_the_security_audit_guide_is_verified(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(audited()), OTHER, TEXT)
-    assert (code, "X-Security-Signature: fits secret 2" in text, "X-SpiderFoot" in text) == (0, True, False)
+    assert (code, "X-Security-Signature: matches secret 2" in text, "X-SpiderFoot" in text) == (0, True, False)
 
 
 @pytest.mark.parametrize(
     ("headers", "body", "said"),
     [
-        (audited(), BODY + b"\n", "X-Security-Signature: does not fit; it would fit secret 1 without the newline"),
-        (audited(**{"webhook-id": "x"}), BODY, "it would fit secret 1 with the id of X-Security-Delivery"),
-        (audited(**{"webhook-timestamp": "1"}), BODY, "it would fit secret 1 with the time of X-Security-Timestamp"),
+        (audited(), BODY + b"\n", "X-Security-Signature: does not match; it would match secret 1 without the newline"),
+        (audited(**{"webhook-id": "x"}), BODY, "it would match secret 1 with the id of X-Security-Delivery"),
+        (audited(**{"webhook-timestamp": "1"}), BODY, "it would match secret 1 with the time of X-Security-Timestamp"),
         (audited(**{"X-Security-Signature": ""}), BODY, "X-Security-Signature: is empty"),
     ],
 )
@@ -167,7 +170,7 @@ def test_the_secrets_of_an_endpoint_are_taken(verify: Callable[..., Any], tmp_pa
     path = tmp_path / "webhooks.ini"
     path.write_text(f"[webhooks.team]\nurl = https://hooks.example.test/hidden-path\nsecret = {WHSK}\n  {TEXT}\n")
     code, text = verify(saved(signed(WHSK, TEXT)), arguments=["--endpoint", "team"])
-    assert (code, "X-SpiderFoot-Signature: fits secret 2" in text) == (0, True)
+    assert (code, "X-SpiderFoot-Signature: matches secret 2" in text) == (0, True)
 
 
 def test_what_receive_has_saved_is_verified(verify: Callable[..., Any], tmp_path: Path) -> None:
@@ -186,7 +189,9 @@ def test_what_receive_has_saved_is_verified(verify: Callable[..., Any], tmp_path
 def test_each_line_is_looked_at_and_one_wrong_one_is_a_failure(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(TEXT)) + saved(signed(OTHER)) + saved(signed(TEXT)), TEXT)
     assert code == 1
-    assert "line 1: 118 bytes, verified; X-SpiderFoot-Signature: fits secret 1" in text.replace(str(len(BODY)), "118")
+    assert "line 1: 118 bytes, verified; X-SpiderFoot-Signature: matches secret 1" in text.replace(
+        str(len(BODY)), "118"
+    )
     assert "line 2" in text and "2 of 3 verified." in text
 
 
@@ -210,8 +215,8 @@ def test_one_line_can_be_chosen(verify: Callable[..., Any], line: int, code: int
         (BODY + b"\r\n", "without the newline at the end of the body"),
         (b"\n " + BODY + b" \t", "without the white space around the body"),
         (b"\xef\xbb\xbf" + BODY, "without the byte order mark"),
-        (INDENTED, "were written compact: it was written anew"),
-        (SPACED, "were written compact: it was written anew"),
+        (INDENTED, "were written compact: it was serialised again"),
+        (SPACED, "were written compact: it was serialised again"),
         (BODY.decode().encode().decode("latin-1").encode(), "encoded to UTF-8 twice"),
         (BODY + b"--more", f"after {len(BODY)} bytes"),
     ],
@@ -225,7 +230,7 @@ def test_a_change_of_the_body_is_found(
     if b"--more" not in body:
         headers["Content-Length"] = str(len(body))
     code, text = verify(raw(headers, body), OTHER, known)
-    lines = [line for line in text.splitlines() if "it would fit secret 2 " in line and said in line]
+    lines = [line for line in text.splitlines() if "it would match secret 2 " in line and said in line]
     assert (code, len(lines)) == (1, 1 if known == WHPK else 2)
 
 
@@ -235,7 +240,7 @@ def test_a_change_of_the_body_is_found(
         (BODY + b"\n", BODY, "with a newline at the end of the body"),
         (b"{\r\n}", b"{\n}", "with CRLF instead of LF"),
         (b"{\n}", b"{\r\n}", "with LF instead of CRLF in the body"),
-        (b"{\n}", b"{\r\n}\r\n", "with LF instead of CRLF in the body, and none at its end"),
+        (b"{\n}", b"{\r\n}\r\n", "with LF instead of CRLF in the body, and no LF at its end"),
         (SPACED, BODY, "with spaces after commas and colons, with \\u escapes"),
         (INDENTED, BODY, "indented by 2"),
     ],
@@ -244,7 +249,7 @@ def test_a_change_of_a_body_that_was_written_otherwise_is_found(
     verify: Callable[..., Any], was: bytes, body: bytes, said: str
 ) -> None:
     code, text = verify(saved(signed(TEXT, body=was), body), TEXT)
-    assert (code, text.count("it would fit secret 1 ") >= 2, said in text) == (1, True, True)
+    assert (code, text.count("it would match secret 1 ") >= 2, said in text) == (1, True, True)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +265,7 @@ def test_a_changed_header_is_found(
     verify: Callable[..., Any], signing: str, known: str, name: str, value: str, said: str
 ) -> None:
     code, text = verify(saved({**signed(signing), name: value}), known)
-    assert (code, f"it would fit secret 1 {said}" in text) == (1, True)
+    assert (code, f"it would match secret 1 {said}" in text) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -281,24 +286,24 @@ def test_a_header_that_was_changed_in_both_places_is_found(
     verify: Callable[..., Any], headers: dict[str, str], said: str
 ) -> None:
     code, text = verify(saved({**signed(TEXT), **headers}), TEXT)
-    assert (code, f"it would fit secret 1 {said}" in text) == (1, True)
+    assert (code, f"it would match secret 1 {said}" in text) == (1, True)
 
 
 def test_two_changes_at_once_are_found(verify: Callable[..., Any]) -> None:
     _, text = verify(saved({**signed(TEXT), "webhook-id": "x"}, BODY + b"\n"), TEXT)
-    assert "fit secret 1 without the newline at the end of the body and with the id of X-SpiderFoot-Delivery" in text
+    assert "match secret 1 without the newline at the end of the body and with the id of X-SpiderFoot-Delivery" in text
 
 
 def test_a_change_of_something_else_is_narrowed_down_by_the_other_signature(verify: Callable[..., Any]) -> None:
     headers = {**signed(TEXT), "webhook-id": "x", "X-SpiderFoot-Delivery": "x"}
     headers["X-SpiderFoot-Signature"] = guide_signature(TEXT, b"{}")
     _, text = verify(saved(headers, b"{}"), TEXT)
-    assert "though X-SpiderFoot-Signature fits secret 1: webhook-id, webhook-timestamp or this signature" in text
+    assert "though X-SpiderFoot-Signature matches secret 1: webhook-id, webhook-timestamp or this signature" in text
 
 
 def test_another_first_secret_is_narrowed_down_by_the_standard_signature(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(OTHER, TEXT)), TEXT)
-    assert (code, "the body is right: the sender's first shared secret is none of these" in text) == (1, True)
+    assert (code, "the body is correct: the sender's first shared secret is not among these" in text) == (1, True)
 
 
 # --- the secret, understood in another way
@@ -320,14 +325,14 @@ def by(key: bytes, body: bytes = BODY) -> dict[str, str]:
     [
         (WHSEC.encode(), WHSEC, "if the whole text, whsec_ included, were the key, not decoded"),
         (WHSEC[6:].encode(), WHSEC, "if the text after whsec_ were the key, not decoded"),
-        (base64.b64decode(WHSEC[6:]), WHSEC, "if what follows whsec_ were decoded from base64"),
+        (base64.b64decode(WHSEC[6:]), WHSEC, "if the text after whsec_ were decoded from base64"),
         (base64.b64decode(WHSEC[6:]), WHSEC[6:], "if the secret were decoded from base64 (as after whsec_)"),
         (b"\xab" * 16, "ab" * 16, "if the secret were decoded from hex"),
         (TEXT.encode() + b"\n", TEXT, "with a newline at the end of the secret"),
         (TEXT.encode() + b"\r\n", TEXT, "with a newline (CRLF) at the end of the secret"),
-        (TEXT.encode() + b" ", TEXT, "with a blank at the end of the secret"),
+        (TEXT.encode() + b" ", TEXT, "with a space at the end of the secret"),
         (TEXT.encode() + b"\t", TEXT, "with a tab at the end of the secret"),
-        (b" " + TEXT.encode(), TEXT, "with a blank at the beginning of the secret"),
+        (b" " + TEXT.encode(), TEXT, "with a space at the beginning of the secret"),
         (b"\xef\xbb\xbf" + TEXT.encode(), TEXT, "with a byte order mark at the beginning of the secret"),
         (TEXT.encode() + b"\n", TEXT + "\n", "with a newline at the end of the secret"),
         (f'"{TEXT}"'.encode(), TEXT, "with quotes around the secret"),
@@ -338,7 +343,7 @@ def test_another_understanding_of_the_secret_is_found(
     verify: Callable[..., Any], key: bytes, known: str, said: str
 ) -> None:
     code, text = verify(saved(by(key)), OTHER, known)
-    assert (code, f"it would fit secret 2 {said}" in text) == (1, True)
+    assert (code, f"it would match secret 2 {said}" in text) == (1, True)
 
 
 @pytest.mark.parametrize(("end", "told"), [("", False), ("\n", True), (" ", True)])
@@ -356,20 +361,22 @@ def test_a_newline_that_was_removed_from_a_secret_is_reported(
 
 def test_a_receiver_with_the_whsec_form_of_a_text_learns_what_differs(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(TEXT)), receiver_form(TEXT))
-    assert (code, "webhook-signature: fits secret 1" in text) == (1, True)
-    assert "X-SpiderFoot-Signature: does not fit; it would fit secret 1 if what follows whsec_ were decoded" in text
+    assert (code, "webhook-signature: matches secret 1" in text) == (1, True)
+    assert (
+        "X-SpiderFoot-Signature: does not match; it would match secret 1 if the text after whsec_ were decoded" in text
+    )
 
 
 def test_a_secret_and_a_body_that_both_differ_are_found(verify: Callable[..., Any]) -> None:
     _, text = verify(saved(by(WHSEC.encode()), INDENTED), WHSEC)
-    assert "were written compact: it was written anew on the way and if the whole text, whsec_ included" in text
+    assert "were written compact: it was serialised again on the way and if the whole text, whsec_ included" in text
 
 
 def test_a_signature_in_capitals_is_said_to_be_that(verify: Callable[..., Any]) -> None:
     headers = signed(TEXT)
     headers["X-SpiderFoot-Signature"] = headers["X-SpiderFoot-Signature"][7:].upper()
     code, text = verify(saved(headers), TEXT)
-    assert (code, "fits secret 1, but is not written sha256=<hex>" in text) == (1, True)
+    assert (code, "matches secret 1, but is not written sha256=<hex>" in text) == (1, True)
 
 
 # --- without the right secret
@@ -378,14 +385,14 @@ def test_a_signature_in_capitals_is_said_to_be_that(verify: Callable[..., Any]) 
 @pytest.mark.parametrize(
     ("headers", "body", "said"),
     [
-        ({"Content-Length": "7"}, BODY, f"Content-Length says 7 bytes, the body has {len(BODY)}"),
-        ({}, BODY + b"\n", "begins or ends with white space"),
-        ({}, INDENTED, "not written as sfwebhooks does"),
+        ({"Content-Length": "7"}, BODY, f"Content-Length says 7 bytes, but the body has {len(BODY)}"),
+        ({}, BODY + b"\n", "starts or ends with white space"),
+        ({}, INDENTED, "not as sfwebhooks writes it"),
         ({}, b"", "the body is empty"),
         ({}, BODY.replace("ü".encode(), "\ufffd".encode()), "U+FFFD"),
         ({"X-SpiderFoot-Delivery": "x"}, BODY, "X-SpiderFoot-Delivery and webhook-id differ"),
         ({"X-SpiderFoot-Timestamp": "1"}, BODY, "X-SpiderFoot-Timestamp and webhook-timestamp differ"),
-        ({}, BODY, "another secret, or a change not thought of here"),
+        ({}, BODY, "another secret, or a change not covered here"),
     ],
 )
 @pytest.mark.parametrize("known", [[OTHER], [WHPK, OTHER], [TEXT + "x"] * 3], ids=["one", "kinds", "three"])
@@ -399,9 +406,9 @@ def test_what_can_be_seen_without_the_right_secret_is_said(
 @pytest.mark.parametrize(
     ("signing", "known", "said"),
     [
-        (WHSK, TEXT, "is v1a, which an ed25519 key (whpk_) verifies: there is none among the secrets"),
-        (TEXT, WHPK, "is v1, which a shared secret verifies: there is none among the secrets"),
-        (WHSK, SEED_ALONE, "does not fit the secret, in none of the ways tried"),
+        (WHSK, TEXT, "is v1a, which an ed25519 key (whpk_) verifies: the secrets contain none"),
+        (TEXT, WHPK, "is v1, which a shared secret verifies: the secrets contain none"),
+        (WHSK, SEED_ALONE, "does not match the secret, in any of the variants tried"),
     ],
 )
 def test_a_key_of_another_kind_is_said_to_be_that(
@@ -414,12 +421,12 @@ def test_a_key_of_another_kind_is_said_to_be_that(
 @pytest.mark.parametrize(
     ("signature", "said"),
     [
-        ("v2,AAAA", "of a version that sfwebhooks does not make"),
+        ("v2,AAAA", "has a version that sfwebhooks does not create"),
         ("v1,AAAA", "base64 of 32 bytes: it was cut or changed"),
         ("v1,!", "base64 of 32 bytes"),
         ("v1a,AAAA", "base64 of 64 bytes"),
-        ("hidden-token", "of a version"),
-        ("é", "of a version"),
+        ("hidden-token", "has a version"),
+        ("é", "has a version"),
         ("v1," * 1000, "base64 of 32 bytes"),
     ],
 )
@@ -455,7 +462,7 @@ def test_a_flood_of_signatures_is_not_looked_through() -> None:
     headers = {**signed(TEXT), "webhook-signature": " ".join(["v1,AAAA"] * 10_000)}
     found = diagnose(Captured("it", headers, BODY), [TEXT], NOW)
     assert (found.verified, len(found.findings) < SIGNATURES_MAX + 10) == (False, True)
-    assert sum("why was found out for the first 8" in one.words for one in found.findings) == SIGNATURES_MAX - 8
+    assert sum("only the first 8 signatures are explained" in one.words for one in found.findings) == SIGNATURES_MAX - 8
 
 
 NEEDED = ["X-SpiderFoot-Signature", "webhook-id", "webhook-timestamp", "webhook-signature"]
@@ -496,7 +503,7 @@ def test_a_request_without_any_signature_is_said_to_be_that(verify: Callable[...
 
 def test_a_captured_time_that_is_off_is_said_with_the_clock(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(TEXT), at=NOW + 7200), TEXT, now=NOW + 86400)
-    assert (code, "webhook-signature: fits secret 1" in text) == (1, True)
+    assert (code, "webhook-signature: matches secret 1" in text) == (1, True)
     assert "webhook-timestamp: 2026-11-21 10:00:00 UTC, 2 h before the receiver's clock (5 min are allowed)" in text
 
 
@@ -527,10 +534,10 @@ def test_the_time_can_be_given_in_two_forms(verify: Callable[..., Any], now: str
 @pytest.mark.parametrize(
     ("arguments", "accepted"),
     [
-        (["--now", "yesterday"], "accepted: epoch seconds, or a time such as 2026-11-21T10:00 (UTC)"),
-        (["--now", "9" * 400], "accepted: epoch seconds"),
-        (["--line", "abc"], "accepted: a line number, or -1 for the last line"),
-        (["--line", "0"], "accepted: a line number"),
+        (["--now", "yesterday"], "expected epoch seconds, or a time such as 2026-11-21T10:00 (UTC)"),
+        (["--now", "9" * 400], "expected epoch seconds"),
+        (["--line", "abc"], "expected a line number, or -1 for the last line"),
+        (["--line", "0"], "expected a line number"),
     ],
 )
 def test_what_cannot_be_read_is_wrong_usage(
@@ -560,16 +567,21 @@ def test_where_the_time_that_is_given_decides_nothing_that_is_said(verify: Calla
         (None, [TEXT], ["/nowhere"], "/nowhere: cannot be read: No such file"),
         (None, [TEXT], ["nul\0byte"], "cannot be read"),
         (None, [TEXT], ["/"], "cannot be read: Is a directory"),
-        ("", [TEXT], [], "there is nothing in it"),
-        (BODY, [TEXT], [], "a body alone"),
+        ("", [TEXT], [], "it is empty"),
+        (BODY, [TEXT], [], "a body without headers"),
         (saved(signed(TEXT)), [TEXT], ["--line", "2"], "there is no request in line 2"),
         (raw({"a": "b"}), [], [], "--secret or --endpoint is needed"),
         (raw({"a": "b"}), [], ["--secret", "env:NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set"),
         (raw({"a": "b"}), [], ["--secret", "file:/nowhere"], "/nowhere cannot be read"),
-        (raw({"a": "b"}), [], ["--secret", WHSEC[:-3]], "after whsec_ stands base64"),
-        (raw({"a": "b"}), [], ["--secret", WHSK[:-4]], "after whsk_ stands base64"),
-        (raw({"a": "b"}), [], ["--secret", "whpk_" + WHSK[5:]], "after whpk_ stands base64"),
-        (raw({"a": "b"}), [], ["--secret", "\udcff" + TEXT], "text that UTF-8 can write"),
+        (raw({"a": "b"}), [], ["--secret", WHSEC[:-3]], "expected base64 of 24 to 64 bytes after whsec_"),
+        (raw({"a": "b"}), [], ["--secret", WHSK[:-4]], "expected base64 of 64 bytes after whsk_"),
+        (
+            raw({"a": "b"}),
+            [],
+            ["--secret", "whpk_" + WHSK[5:]],
+            "expected base64 of the 32 bytes of an ed25519 public key after whpk_",
+        ),
+        (raw({"a": "b"}), [], ["--secret", "\udcff" + TEXT], "valid UTF-8 text"),
         (raw({"a": "b"}), [], ["--endpoint", "team"], "no configuration"),
     ],
 )

@@ -42,14 +42,14 @@ def test_quotes_are_warned_of_wherever_the_value_stands(
     (tmp_path / "VALUE").write_text(f"{quote}{SECRET}{quote}\n")
     (tmp_path / "VALUE").chmod(0o600)
     found = load_mapping({"team": {"url": URL, "secret": SECRET, key: f"{source}:VALUE"}}, folder=tmp_path)
-    words = f"[webhooks.team] {key}: the value stands in quotes and wants none; so far they are a part of it"
+    words = f"[webhooks.team] {key}: remove the quotes around the value; they are now part of it"
     assert found.warnings == (words,)
 
 
 def test_quotes_around_a_url_of_the_environment_are_the_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VALUE", f'"{URL}"')
     (one,) = load_mapping({"team": {"url": "env:VALUE"}}).mistakes
-    assert one.problem.startswith("the value stands in quotes and wants none; ")
+    assert one.problem.startswith("remove the quotes around the value; ")
 
 
 def test_a_comment_is_warned_of_wherever_the_value_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +60,8 @@ def test_a_comment_is_warned_of_wherever_the_value_stands(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        (f"{URL}?a=1&amp;b=2", "&amp; in it"),
-        (rf"{URL}\?a=1\&b=2", "a backslash in it"),
+        (f"{URL}?a=1&amp;b=2", "it contains &amp;"),
+        (rf"{URL}\?a=1\&b=2", "it contains a backslash"),
         (f"{URL}?a=1&b=2;c", ""),
     ],
 )
@@ -76,7 +76,7 @@ def test_what_a_page_or_a_shell_put_into_a_url_is_warned_of(
 
 @pytest.mark.parametrize("secret", ["hush-hush", "s3cret-12345678", f"{SECRET}\nold-one"])
 def test_a_short_secret_is_warned_of(secret: str) -> None:
-    assert "has less than 16 characters" in warnings(secret=secret)
+    assert "has fewer than 16 characters" in warnings(secret=secret)
 
 
 def test_a_placeholder_in_what_is_not_secret_is_warned_of() -> None:

@@ -99,7 +99,7 @@ def test_what_was_never_filled_in_holds_the_endpoint(key: str, value: str) -> No
 def test_it_does_not_matter_where_it_came_from(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIVEN", "${WEBHOOK_SECRET}")
     (one,) = settings(key, "env:GIVEN").mistakes
-    assert "placeholder that nothing has filled in" in one.problem
+    assert "placeholder that was never filled in" in one.problem
 
 
 def test_a_header_with_a_scheme_is_judged_by_what_follows_it() -> None:

@@ -56,10 +56,10 @@ def problems(found: Settings) -> str:
         ("secret = env:NOT_SET_ANYWHERE", "secret: the environment variable NOT_SET_ANYWHERE is not set"),
         ("secret = file:nowhere", "nowhere cannot be read: No such file or directory"),
         ("secret = changeme", "secret: this is a sample"),
-        ("timeout = soon", "timeout: accepted: a duration"),
+        ("timeout = soon", "timeout: expected a duration"),
         ("hmac = x", "hmac: there is no such key."),
         ("secret hush", 'secret: line 3 is not "key = value"'),
-        ("client_key = key.pem", "client_key needs client_cert beside it"),
+        ("client_key = key.pem", "client_key requires client_cert"),
     ],
 )
 def test_an_endpoint_with_a_mistake_is_there_and_says_why_it_is_held(
@@ -316,7 +316,7 @@ def test_a_pipe_in_place_of_a_secret_holds_its_endpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     found = load(written(tmp_path, f"{A}secret = file:pipe\n{OF_B}"))
     assert found.held == {
-        "a": f"secret: {tmp_path / 'pipe'} cannot be read: it is a named pipe; accepted: a regular file"
+        "a": f"secret: {tmp_path / 'pipe'} cannot be read: it is a named pipe; expected a regular file"
     }
 
 

@@ -251,12 +251,12 @@ def test_a_size_is_written_in_bytes_or_with_its_unit(key: str, text: str, size: 
 )
 def test_a_size_that_is_none_is_a_mistake_that_says_what_is_accepted(text: str) -> None:
     found = settings.load_mapping({"team": {"url": "https://x.example/", "max_body": text}})
-    assert "accepted: a size from 8kB to 100MB such as 100kB, 1MB or 100000 (bytes)" in str(found.mistakes[0])
+    assert "expected a size from 8kB to 100MB such as 100kB, 1MB or 100000 (bytes)" in str(found.mistakes[0])
 
 
 @pytest.mark.parametrize("key", ["max_body", "batch_max_bytes"])
 def test_a_size_for_a_chat_is_a_mistake_and_one_for_all_is_not_meant_for_it(key: str) -> None:
     chat = {"url": "https://x.example/", "format": "slack"}
     (mistake,) = settings.load_mapping({"chat": {**chat, key: "1MB"}}).mistakes
-    assert f"{key} needs one of the formats generic, security-audit, siem" in str(mistake)
+    assert f"{key} requires one of the formats generic, security-audit, siem" in str(mistake)
     assert settings.load_mapping({key: "1MB", "chat": chat}).mistakes == ()

@@ -582,7 +582,7 @@ def test_a_proxy_is_taken(text: str) -> None:
     ],
 )
 def test_what_is_no_proxy_is_not_taken(text: str) -> None:
-    with pytest.raises(ValueError, match="accepted: http://") as caught:
+    with pytest.raises(ValueError, match="expected http://") as caught:
         proxy_url(text)
     assert "user" not in str(caught.value)
 

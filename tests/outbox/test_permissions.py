@@ -285,7 +285,7 @@ def test_a_link_in_the_place_of_the_folder_of_locks_is_refused(tmp_path: Path) -
 def test_a_pipe_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).with_suffix(LOCKS).mkdir(mode=0o700)
     os.mkfifo((tmp_path / FILE).with_suffix(LOCKS) / "url-1.lock")
-    with pytest.raises(OutboxError, match="it is a named pipe; accepted: a regular file"):
+    with pytest.raises(OutboxError, match="it is a named pipe; expected a regular file"):
         url_lock(tmp_path / FILE, "1").take()
 
 

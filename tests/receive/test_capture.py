@@ -67,17 +67,17 @@ def test_chunks_are_put_together_if_it_is_in_chunks(raw: bytes, body: bytes) -> 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "nothing in it"),
-        (b" \n\n", "nothing in it"),
+        (b"", "it is empty"),
+        (b" \n\n", "it is empty"),
         (b"hush", 'header 1 is not "Name: value"'),
         (b"GET / HTTP/1.1\r\nA: b\r\nhush\r\n\r\n", 'header 2 is not "Name: value"'),
         (b"\x00\xff\xfe", "header 1"),
-        (b'{"event_type": "hush"}', "a body alone"),
-        (b'{\n  "event_type": "hush"\n}', "a body alone"),
-        (b"[1]", "a body alone"),
-        (b"[" * 100_000, "a body alone"),
-        (b'{"headers": [], "body": "hush"}', "a body alone"),
-        (b'{"headers": {}, "body": "", "body_base64": "hush!"}', "no base64"),
+        (b'{"event_type": "hush"}', "a body without headers"),
+        (b'{\n  "event_type": "hush"\n}', "a body without headers"),
+        (b"[1]", "a body without headers"),
+        (b"[" * 100_000, "a body without headers"),
+        (b'{"headers": [], "body": "hush"}', "a body without headers"),
+        (b'{"headers": {}, "body": "", "body_base64": "hush!"}', "not base64"),
     ],
 )
 def test_what_is_no_request_is_said_and_not_repeated(content: bytes, said: str) -> None:

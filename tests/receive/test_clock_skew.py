@@ -30,7 +30,7 @@ def test_a_captured_request_is_judged_by_the_time_of_its_receipt() -> None:
     ("sent", "at", "cause"),
     [
         (NOW + 4000, None, "the sender's clock is ahead, or this one is behind"),
-        (NOW - 4000, None, "say so with --now"),
+        (NOW - 4000, None, "pass that time with --now"),
         (NOW, NOW + 4000, "the receiver's clock is ahead, by at least 1 h 6 min"),
         (NOW + 4000, NOW, "the sender's clock is ahead, by at least 1 h 6 min"),
         (NOW - 100, NOW - 4000, "no delay explains this"),
@@ -44,9 +44,9 @@ def test_whose_clock_it_is_is_said_as_far_as_three_clocks_tell(sent: float, at: 
 @pytest.mark.parametrize(
     ("off", "zone"),
     [
-        (3600, "1 h almost exactly"),
-        (-7205, "2 h almost exactly"),
-        (19800, "5 h 30 min almost exactly"),
+        (3600, "almost exactly 1 h"),
+        (-7205, "almost exactly 2 h"),
+        (19800, "almost exactly 5 h 30 min"),
         (3700, ""),
         (86400, ""),
     ],
@@ -68,7 +68,7 @@ def test_whole_half_hours_look_like_a_time_zone(off: int, zone: str) -> None:
         ("-1", "not in whole seconds"),
         ("²", "not in whole seconds"),
         ("9" * 20, "is in nanoseconds"),
-        ("9" * 5000, "is no time"),
+        ("9" * 5000, "is not a time"),
         ("0", "1970-01-01 00:00:00 UTC"),
     ],
 )

@@ -72,7 +72,7 @@ def test_what_comes_after_the_end_makes_it_complete_and_that_is_said_once() -> N
 
 def test_repeats_are_counted_by_themselves() -> None:
     messages = [*(a_message(number) for number in (1, 1, 2, 1)), a_message(3, "scan_completed")]
-    assert entered(messages) == ["scan 5C4A0001 for team: complete, 3 of 3 messages, none missing; 2 came again"]
+    assert entered(messages) == ["scan 5C4A0001 for team: complete, 3 of 3 messages, none missing; 2 repeated"]
 
 
 def test_what_was_not_sent_is_told_as_the_receipt_says_it() -> None:
@@ -81,8 +81,8 @@ def test_what_was_not_sent_is_told_as_the_receipt_says_it() -> None:
     (line,) = entered(messages)
     assert line.partition("; ")[2].split("; ") == [
         "12 withheld by the sender (12 outbox_full)",
-        "1 given up by the sender",
-        "1,560 not asked for",
+        "1 dead at the sender",
+        "1,560 not subscribed to",
     ]
 
 
@@ -122,7 +122,7 @@ def test_before_the_end_has_come_all_series_count() -> None:
     books = Books()
     entered([a_message(1), a_message(3), a_message(1, series=LATER), a_message(4, number=2, series=LATER)], books)
     assert [str(account) for account in books.open] == [
-        "scan 5C4A0001 for team: its end has not come; 4 messages, 1 missing (#2 of series series-one)"
+        "scan 5C4A0001 for team: its closing event has not arrived; 4 messages, 1 missing (#2 of series series-one)"
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_scan_whose_end_has_not_come_is_open() -> None:
     books = Books()
     entered([a_message(1), a_message(3), a_message(1, scan="OTHER"), a_message(2, "scan_failed", scan="OTHER")], books)
     assert [str(account) for account in books.open] == [
-        "scan 5C4A0001 for team: its end has not come; 2 messages, 1 missing (#2)"
+        "scan 5C4A0001 for team: its closing event has not arrived; 2 messages, 1 missing (#2)"
     ]
 
 
@@ -260,8 +260,8 @@ def test_a_long_scan_is_proved_as_a_short_one_is() -> None:
     messages = [bare(number) for number in range(1, 20_000) if number != 9000]
     late = [bare(1), bare(20_000, "scan_completed"), bare(20_000, "scan_completed"), bare(9000)]
     assert entered([*messages, *late]) == [
-        "scan 5C4A0001 for team: incomplete so far, 19,999 of 20,000 messages, 1 missing (#9000); 1 came again",
-        "scan 5C4A0001 for team: complete, 20,000 of 20,000 messages, none missing; 2 came again",
+        "scan 5C4A0001 for team: incomplete so far, 19,999 of 20,000 messages, 1 missing (#9000); 1 repeated",
+        "scan 5C4A0001 for team: complete, 20,000 of 20,000 messages, none missing; 2 repeated",
     ]
 
 

@@ -235,7 +235,7 @@ def test_a_service_reads_settings_that_became_wrong(
         reload.set()
         until(lambda: witness.has_seen("has mistakes"))
         plant("http://127.0.0.1:1")
-        until(lambda: witness.has_seen("was read again"))
+        until(lambda: witness.has_seen("configuration reloaded"))
     finally:
         stop.set()
         running.join(PATIENCE)
