@@ -16,6 +16,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, a_host_database, a_scan, an_event
 from tests.conftest import put
+from tests.tiers import quick_first
 
 SETTINGS = """
 [webhooks.team]
@@ -63,39 +64,41 @@ def command(folder: Path, arguments: Sequence[str]) -> tuple[int, str]:
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-@pytest.mark.parametrize(
-    ("place", "arguments"),
-    [
-        ("webhooks.ini", ("check",)),
-        ("secret", ("check",)),
-        (FILE, DRAIN),
-        (FILE, EMIT),
-        (FILE, ("deliveries",)),
-        (f"{FILE}-wal", DRAIN),
-        (f"{FILE}-shm", DRAIN),
-        (f"{FILE}-journal", DRAIN),
-        (f"{FILE}-journal", ("deliveries",)),
-        ("webhooks.locks/endpoint-team.lock", DRAIN),
-        ("webhooks.locks/endpoint-team.note", DRAIN),
-        ("webhooks.locks/url-URL.lock", DRAIN),
-        ("webhooks.locks/url-URL.note", DRAIN),
-        ("webhooks.locks/scan-SCAN.lock", DRAIN),
-        ("spiderfoot.db", DRAIN),
-        ("spiderfoot.db", EMIT),
-        ("spiderfoot.db", ("check",)),
-        ("spiderfoot.db-wal", DRAIN),
-        ("spiderfoot.db-shm", DRAIN),
-        ("spiderfoot.db-journal", DRAIN),
-        (f"modules/{SHIM}", ("install", "--spiderfoot", ".")),
-        (f"modules/{SHIM}", ("uninstall", "--spiderfoot", ".")),
-        (".spiderfoot/webhooks.hosts", ("check",)),
-        ("new-secret", ("keygen", "--file", "new-secret")),
-        ("got", ("receive", "--port", "0", "--save", "got")),
-    ],
-)
+#: places of files, each with a command that opens it; the first ones are of different kinds
+PLACES = [
+    ("webhooks.ini", ("check",)),
+    ("secret", ("check",)),
+    (FILE, DRAIN),
+    (f"{FILE}-wal", DRAIN),
+    ("webhooks.locks/url-URL.lock", DRAIN),
+    ("spiderfoot.db", DRAIN),
+    (f"modules/{SHIM}", ("install", "--spiderfoot", ".")),
+    ("got", ("receive", "--port", "0", "--save", "got")),
+    (FILE, EMIT),
+    (FILE, ("deliveries",)),
+    (f"{FILE}-shm", DRAIN),
+    (f"{FILE}-journal", DRAIN),
+    (f"{FILE}-journal", ("deliveries",)),
+    ("webhooks.locks/endpoint-team.lock", DRAIN),
+    ("webhooks.locks/endpoint-team.note", DRAIN),
+    ("webhooks.locks/url-URL.note", DRAIN),
+    ("webhooks.locks/scan-SCAN.lock", DRAIN),
+    ("spiderfoot.db", EMIT),
+    ("spiderfoot.db", ("check",)),
+    ("spiderfoot.db-wal", DRAIN),
+    ("spiderfoot.db-shm", DRAIN),
+    ("spiderfoot.db-journal", DRAIN),
+    (f"modules/{SHIM}", ("uninstall", "--spiderfoot", ".")),
+    (".spiderfoot/webhooks.hosts", ("check",)),
+    ("new-secret", ("keygen", "--file", "new-secret")),
+]
+
+
+@pytest.mark.parametrize("opened", quick_first(PLACES, 8), ids=lambda opened: f"{opened[0]} {opened[1][0]}")
 def test_a_pipe_in_the_place_of_a_file_is_said_and_not_waited_for(
-    folder: Path, place: str, arguments: Sequence[str]
+    folder: Path, opened: tuple[str, Sequence[str]]
 ) -> None:
+    place, arguments = opened
     url_id = load(folder / "webhooks.ini").endpoints[0].url_id
     path = folder / place.replace("URL", url_id).replace("SCAN", a_scan().id)
     path.parent.mkdir(exist_ok=True)

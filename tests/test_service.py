@@ -19,6 +19,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
+from tests.tiers import quick_first, slow
 
 SECRET = "a secret of the team"
 
@@ -273,7 +274,7 @@ def test_it_sends_nothing_once_the_configuration_switches_webhooks_off(
     assert (service.end(signal.SIGTERM), signed.got) == (0, [])
 
 
-@pytest.mark.parametrize("text", [None, "", "[webhooks]\n"])
+@pytest.mark.parametrize("text", quick_first([None, "", "[webhooks]\n"]))
 def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
     run: Callable[[], Run],
     configure: Callable[..., None],
@@ -361,6 +362,7 @@ def test_a_second_sigint_ends_it_at_once_and_loses_nothing(
     assert (len(set(signed.ids)), {id for id in signed.ids if signed.ids.count(id) > 1}) == (20, in_flight)
 
 
+@slow
 @pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT)])
 def test_nothing_is_lost_when_it_is_ended_under_load(
     run: Callable[[], Run],

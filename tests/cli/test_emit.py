@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -119,13 +120,16 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
 )
 @pytest.mark.parametrize("source", ["file", "standard input"])
 def test_wrong_data_are_an_error_that_says_what_would_be_right(
-    source: str, data: str, told: str, team: Team, cli: Callable[..., Result], tmp_path: Path
+    source: str,
+    data: str,
+    told: str,
+    team: Team,
+    cli: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if source == "file":
-        said = cli("emit", "cti_report_generated", "--data", file(tmp_path, data))
-    else:
-        done = emit_of(data, "cti_report_generated", "--data", "-")
-        said = Result(done.returncode, done.stdout, done.stderr)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data.encode())))
+    said = cli("emit", "cti_report_generated", "--data", "-" if source == "standard input" else file(tmp_path, data))
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith("sfwebhooks: ") and told in said.err and len(said.err) < 1000
     assert "Traceback" not in said.err
