@@ -31,7 +31,7 @@ def receivers(serve: Callable[..., Served], tmp_path: Path) -> dict[str, Served]
     """A receiver after each guide, with an endpoint that wants all."""
     served = {naming: serve(naming) for naming in GUIDES}
     sections = (
-        f"[webhooks.{naming}]\nurl = {one.url}\nheaders = {naming}\nevents = all\nsecret = {SECRET}\n"
+        f"[webhooks.{naming}]\nurl = {one.url}\nformat = {naming}\nevents = all\nsecret = {SECRET}\n"
         for naming, one in served.items()
     )
     (tmp_path / "webhooks.ini").write_text("".join(sections))
@@ -88,7 +88,7 @@ def test_the_product_s_receivers_decide_rightly(
     for example in EXAMPLES:
         ways["function, message"](example)
     cli("drain")
-    decided = decisions(receivers, "spiderfoot")
+    decided = decisions(receivers, "generic")
     at = datetime(2024, 1, 1, 12)
     own = ("example.com", "1234", "3600 seconds", "danger")
     assert decided["scan_completed scan_12345"] == {"siem": "LOW", "at": at, "alert": True, "chat": own}

@@ -20,6 +20,7 @@ import pytest
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli import _again, main, parser
+from sfwebhooks.cli.reasons import TRIED
 from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.cures import cure
 from sfwebhooks.delivery.status import ENDED
@@ -729,6 +730,19 @@ def test_drain_keeps_what_a_dead_endpoint_cannot_take(
     result = cli("drain", "--timeout", "0.3s")
     said = "0 delivered, 2 waiting, 0 dead. team: 2 waiting: its last attempts failed; the next attempt is due at 20"
     assert (result.code, result.out.startswith(said), result.out.endswith(ENDED)) == (1, True, True)
+
+
+def test_a_drain_that_ends_with_a_held_endpoint_says_what_follows_rather_than_drain(
+    cli: Callable[..., Result],
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+    mtls: ssl.SSLContext,
+) -> None:
+    configure(section("team", receive(tls=mtls).url))
+    fill(1)
+    result = cli("drain", "--timeout", "5s")
+    assert (result.code, result.out.endswith(f"team: 1 waiting: held, tls_unverified; {TRIED}")) == (1, True)
 
 
 def test_drain_delivers_to_the_others_beside_a_dead_endpoint(

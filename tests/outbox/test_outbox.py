@@ -216,7 +216,7 @@ def test_one_that_came_in_another_form_is_no_longer_counted(outbox: Outbox) -> N
 
 def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:
     class Large(dict[str, Any]):
-        def values(self) -> Any:
+        def items(self) -> Any:
             raise MemoryError
 
     with pytest.raises(MemoryError):

@@ -296,7 +296,7 @@ def test_again_sends_the_delivered_and_the_dead_under_the_same_ids(
     setup.team.answer, setup.team.got[:] = 200, []
     result = backfill("team", "--again")
     again = of_scan(setup.team)
-    assert (result.code, "15 deliveries to make" in result.out) == (0, True)
+    assert (result.code, "15 deliveries to send" in result.out) == (0, True)
     assert ({received.headers["webhook-id"] for received in again}, len(again)) == (before, 15)
     assert {received.headers.get("X-SpiderFoot-Replay") for received in again} == {"true"}
     assert sorted(one.message["metadata"]["sequence"] for one in again) == list(range(1, 15 + 1))
@@ -553,7 +553,7 @@ def test_how_far_it_is_is_told_in_lines_where_there_is_no_terminal(
     setup: Setup, backfill: Callable[..., Result]
 ) -> None:
     lines = backfill("team", "--rate", "50/s").out.splitlines()
-    assert lines[0] == f"Scan {ID} of acme.example to team: 15 deliveries to make."
+    assert lines[0] == f"Scan {ID} of acme.example to team: 15 deliveries to send."
     assert lines[-2:] == ["15 of 15 settled", "15 delivered, 0 waiting, 0 dead."]
 
 
@@ -577,7 +577,7 @@ def test_what_a_full_outbox_does_not_take_is_said_and_the_end_waits_for_it(
         result = backfill("team", "--rate", "500/s")
         refused = setup.outbox.withheld(ID)["team"]["outbox_full"]
         assert (result.code, refused > 10) == (1, True)
-        assert f"The outbox is full: {refused + 1} are not in the outbox yet" in result.out
+        assert f"The outbox is full: {refused + 1} events are not in the outbox yet" in result.out
         assert lifecycle_id(ID, "ended") not in told(setup.team)
         assert "0 waiting" in result.out
 
