@@ -220,7 +220,7 @@ def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        put(outbox, an_event(data=Large()))
+        put(outbox, an_event(data=Large(text="x")))
     assert outbox.withheld("5C4A0001") == {}
 
 
