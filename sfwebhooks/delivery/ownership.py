@@ -266,6 +266,7 @@ class Ownership:
     def _take_over_endpoint(self, state: SendingState) -> None:
         """Load what the last owner of an endpoint left: batches in flight, due times, its health."""
         name = state.endpoint.name
+        state.ahead.clear()  # another process may have sent them meanwhile
         self._outbox.recall(name)
         self._pull(state)
         state.orders, written = self._outbox.orders(name), self._outbox.health(name)

@@ -157,3 +157,15 @@ def test_a_batch_of_several_is_claimed_alone(outbox: Outbox, team: Team, new_que
     while queue.step(AHEAD_MAX):
         assert claims(queue) == 0
     assert [len(one.messages) for one in team.got] == [3, 3, 1]
+
+
+def test_what_was_claimed_ahead_is_forgotten_with_the_lock_of_the_endpoint(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=5)
+    queue.step(AHEAD_MAX)
+    queue._ownership._locks["team"].release()
+    sql(outbox, "UPDATE delivery SET state = 'delivered' WHERE sequence = 2")  # by the process that had it meanwhile
+    clock.now += POLL_SECONDS
+    queue.step(AHEAD_MAX)
+    assert team.sequences == [1, 3]
