@@ -31,7 +31,7 @@ IMPORTER = """
 import importlib, pkgutil
 import sfwebhooks
 names = [found.name for found in pkgutil.walk_packages(sfwebhooks.__path__, "sfwebhooks.")]
-ours = [name for name in names if name.rpartition(".")[2] not in ("__main__", "plugin", "attach", "risks", "shim")]
+ours = [name for name in names if name.rpartition(".")[2] not in ("__main__", "plugin", "around_scan", "risks", "shim")]
 for name in ours:
     importlib.import_module(name)
 print(len(ours))

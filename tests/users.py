@@ -25,7 +25,7 @@ for name in ("utf-8", "utf-8-sig", "ascii", "latin-1", "idna"):
     "".encode(name)
 import sfwebhooks
 for found in pkgutil.walk_packages(sfwebhooks.__path__, "sfwebhooks."):
-    if found.name.rpartition(".")[2] not in ("__main__", "plugin", "attach", "risks", "shim"):
+    if found.name.rpartition(".")[2] not in ("__main__", "plugin", "around_scan", "risks", "shim"):
         importlib.import_module(found.name)
 from sfwebhooks.cli import main
 try:

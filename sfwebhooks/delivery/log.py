@@ -1,6 +1,7 @@
 """The outcome of each attempt in the scan's log: one line with the same keys each time, in its text and as `extra`.
 
-A success is logged at DEBUG, and so is a failure that was logged before for the same reason.
+A success is logged at DEBUG, and so is a failure that was logged before for the same reason. Secrets in the receiver's
+words are masked already (`pipeline.excerpt`).
 """
 
 from __future__ import annotations

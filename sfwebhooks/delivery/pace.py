@@ -1,4 +1,7 @@
-"""The Pace of a URL: the time of an attempt comes in, when the next one may start goes out."""
+"""The Pace of a URL: the time of an attempt comes in, when the next one may start goes out.
+
+`queue` counts each attempt; `ownership` keeps it, also for the URL's next owner.
+"""
 
 from __future__ import annotations
 

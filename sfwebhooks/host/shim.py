@@ -10,7 +10,7 @@ import logging
 from spiderfoot import SpiderFootPlugin
 
 try:
-    from sfwebhooks.host.attach import attach, start_scan
+    from sfwebhooks.host.around_scan import attach, start_scan
     from sfwebhooks.host.plugin import sfp__stor_webhooks
 
     attach()

@@ -43,6 +43,9 @@ OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
     WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
     WHERE {BEFORE}"""
+#: the next deliveries where each goes alone: fresh ones, late ones that are due
+NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3"
+NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: rows of a batch that are read at once: only then is it known how many fit
 ROWS_AT_ONCE = 50
 #: deliveries from each end of the queue among which the smallest is sought

@@ -10,29 +10,22 @@ This module has the scan's side: accept, begin, end. The senders' side is in `qu
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 from functools import cached_property
-from typing import Any
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
-from sfwebhooks.outbox.admission import FINDINGS, LEAST_MARK, OUTBOX_FULL, UNWRITABLE, is_refused
+from sfwebhooks.outbox.admission import LEAST_MARK, OUTBOX_FULL, UNWRITABLE, is_refused
 from sfwebhooks.outbox.queue import Accepted, Queues
-from sfwebhooks.outbox.receipts import SENT, STORED, receipt
+from sfwebhooks.outbox.receipts import SENT
 from sfwebhooks.outbox.retention import send_again
 from sfwebhooks.outbox.rows import deliveries, insert
+from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.series import begin_series
-from sfwebhooks.outbox.unwritable import Unwritable
+from sfwebhooks.outbox.unencodable import Unwritable
 from sfwebhooks.retry import State
-
-#: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
-GIVEN = """
-    SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
-    UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
-"""
 
 
 class Outbox(Queues):
@@ -94,36 +87,18 @@ class Outbox(Queues):
 
         Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
         """
-        scan_id = event.scan.id if event.scan else ""
-        counted = self._count(scan_id)
+        with self._reading() as sql:
+            counted = count(sql, event)  # not while the file is locked for writing
         with self._writing() as sql:
-            if event.scan:
-                sql.execute(
-                    "INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(event.scan), now)
-                )
-            changed = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", (event.type, scan_id))
-            if changed.rowcount:
-                insert(sql, *_with_receipts(sql, event, wanted, counted), now)
-            return bool(changed.rowcount)
+            return end_once(sql, event, wanted, counted, now)
 
     def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
         """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
         receipt."""
-        counted = self._count(event.scan.id if event.scan else "")
-        with self._writing() as sql:
-            insert(sql, *_with_receipts(sql, event, wanted, counted), now, backfilled=True)
-
-    def _count(self, scan_id: str) -> dict[str, tuple[int, int]]:
-        """Return endpoint -> number of a scan's deliveries of findings, and of its dead letters.
-
-        Counts all rows of the scan, and so does not run while the file is locked for writing.
-        """
-        query = (
-            f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
-            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ? GROUP BY d.endpoint"
-        )
         with self._reading() as sql:
-            return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, scan_id))}
+            counted = count(sql, event)
+        with self._writing() as sql:
+            insert(sql, *with_receipts(sql, event, wanted, counted), now, backfilled=True)
 
     def known_events(self, scan_id: str, endpoint: str | None = None) -> set[str]:
         """Return the ids of all events of a scan, or of those that go to an endpoint."""
@@ -231,50 +206,3 @@ def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tup
         "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
         [(scan_id, endpoint, reason) for endpoint, _ in wanted],
     )
-
-
-def _with_receipts(
-    sql: sqlite3.Connection,
-    event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
-    counted: Mapping[str, tuple[int, int]],
-) -> tuple[WebhookEvent, list[tuple[str, str]]]:
-    """Return the event that reports a scan's end with the receipts of all endpoints, and its new receivers.
-
-    Args:
-        counted: result of `Outbox._count`.
-    """
-    scan_id, found = event.scan.id if event.scan else "", event.data.get("events_found", 0)
-    known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
-    new = [(name, word) for name, word in wanted if name not in known]
-    row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
-    data = dict(Stored(row[0]) if row else event.data)
-    receipts = {name: _receipt(sql, scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
-    data[STORED] = {**data.get(STORED, {}), **receipts}
-    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
-    return replace(event, data=data), new
-
-
-def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, sent: int, dead: int) -> dict[str, Any]:
-    """Return the receipt of an endpoint for a scan whose end is about to be inserted.
-
-    Args:
-        found: number of findings of the scan.
-        sent: number of deliveries of findings to the endpoint.
-        dead: number of dead letters of the endpoint.
-    """
-    given = (scan_id, endpoint)
-    withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
-    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - sent, dead)
-
-
-def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
-    """Return series -> last number of a scan's deliveries to an endpoint, including the next one."""
-    query = f"SELECT name, last FROM ({GIVEN}) JOIN series ON number = series ORDER BY number"  # noqa: S608
-    numbers: dict[str, int] = dict(sql.execute(query, (scan_id, endpoint)))
-    current = (
-        "SELECT name FROM series WHERE number ="
-        " coalesce((SELECT series FROM sequence WHERE scan_id = ? AND endpoint = ?), (SELECT series FROM file))"
-    )
-    (name,) = sql.execute(current, (scan_id, endpoint)).fetchone()
-    return {**numbers, name: numbers.get(name, 0) + 1}

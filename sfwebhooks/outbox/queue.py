@@ -17,7 +17,7 @@ from typing import Any
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.claim import ENDS, FREE, Limits, Pick, next_batch, picked, waits
+from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.due import Times
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, health_of, insert, save_health
 from sfwebhooks.reasons import DeadReason
@@ -81,13 +81,12 @@ class Queues(Times):
         with self._reading() as sql:
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = deliveries(sql, f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most))
+                found = deliveries(sql, NEXT_FRESH, (*given, most))
                 if not found or found[0].name not in ENDS or not waits(sql, found[0].number, busy, now):
                     break
                 passed.add(found[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
             if not found:
-                late = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
-                found = deliveries(sql, late, (*given, now, most))
+                found = deliveries(sql, NEXT_LATE, (*given, now, most))
             else:
                 found = [*found[:1], *takewhile(lambda delivery: delivery.name not in ENDS, found[1:])]
             if found:

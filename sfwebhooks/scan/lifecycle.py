@@ -1,6 +1,7 @@
 """The events of a scan's start and end.
 
-A scan and its result come in, a WebhookEvent goes out; `run` and `recovery` send it.
+A scan and its result come in, a WebhookEvent goes out; `run` and `recovery` send it, and `outbox/scan_end` accepts one
+end per scan.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The parent of a scan's process: the process writes a mark into its scan's lock, and the host recognises its children
-by it. `run` writes it, `host/attach` asks for the children that end with their host, `recovery` compares.
+by it. `run` writes it, `host/around_scan` asks for the children that end with their host, `recovery` compares.
 
 A process gives each child a distinct name and its own random multiprocessing key, which all descendants share (Python's
 documentation, multiprocessing.Process.authkey). Process ids would be reused.

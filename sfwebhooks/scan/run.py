@@ -26,12 +26,12 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import doubts
 from sfwebhooks.outbox.tally import Tally
-from sfwebhooks.scan.buffer import Pending
 from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.lifecycle import started
+from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
 from sfwebhooks.scan.recovery import NotYetError, replay_scan, tell_end, tell_orphans

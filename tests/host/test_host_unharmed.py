@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.host import attach
+from sfwebhooks.host import around_scan
 from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, until
 from tests.tiers import quick_first, slow
@@ -228,5 +228,5 @@ def test_an_uninstalled_module_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_host_that_starts_scans_with_other_arguments_starts_them(
     given: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attach, "_original", lambda queue, *args, **named: (args, named))
-    assert attach.start_scan(None, *given, start=True) == (tuple(given), {"start": True})
+    monkeypatch.setattr(around_scan, "_original", lambda queue, *args, **named: (args, named))
+    assert around_scan.start_scan(None, *given, start=True) == (tuple(given), {"start": True})

@@ -22,9 +22,9 @@ from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.receive.completeness import Account, Books
-from sfwebhooks.scan.buffer import EVENTS_MAX
 from sfwebhooks.scan.findings import Source
 from sfwebhooks.scan.host_log import listen, stop_listening
+from sfwebhooks.scan.outbox_failure import EVENTS_MAX
 from sfwebhooks.scan.recovery import replay_scan, tell_orphans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan
@@ -282,7 +282,7 @@ def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Te
 def test_what_has_no_room_in_memory_comes_from_the_hosts_database(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sfwebhooks.scan.buffer.EVENTS_MAX", 3)
+    monkeypatch.setattr("sfwebhooks.scan.outbox_failure.EVENTS_MAX", 3)
     assert EVENTS_MAX > 3
     scan = host()
     team.wait_for(1)

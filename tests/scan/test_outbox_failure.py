@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.scan.buffer import EVENTS_MAX, SIZE_MAX, Pending
+from sfwebhooks.scan.outbox_failure import EVENTS_MAX, SIZE_MAX, Pending
 from tests.builders import an_event
 
 

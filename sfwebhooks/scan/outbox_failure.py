@@ -1,5 +1,8 @@
-"""Pending: the events that wait in memory while the outbox cannot be written. It is bounded; events without room are
-counted, and read from the host's database at the scan's end."""
+"""A scan while the outbox cannot be written (a full disk, a lock): its events wait here, in memory.
+
+`run` writes them once it can, and reports the trouble. The buffer is bounded; events without room are counted, and read
+from the host's database at the scan's end.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,106 @@
+"""The end of a scan: decided once, whichever processes report it, and sent to each endpoint with its receipt.
+
+The scan's own process, `scan/recovery` in another one and a backfill all come here; `scan/lifecycle` decides which end
+it is, and `receipts` what a receipt says.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
+from typing import Any
+
+from sfwebhooks.events import WebhookEvent
+from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.outbox.admission import FINDINGS
+from sfwebhooks.outbox.receipts import STORED, receipt
+from sfwebhooks.outbox.rows import insert
+
+#: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
+GIVEN = """
+    SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
+    UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
+"""
+
+
+def end_once(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    counted: Mapping[str, tuple[int, int]],
+    now: float,
+) -> bool:
+    """Insert the event that reports a scan's end; return False if the end was reported before.
+
+    Args:
+        counted: result of `count`.
+    """
+    scan = event.scan
+    if scan:
+        sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(scan), now))
+    given = (event.type, scan.id if scan else "")
+    first = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", given).rowcount > 0
+    if first:
+        insert(sql, *with_receipts(sql, event, wanted, counted), now)
+    return first
+
+
+def count(sql: sqlite3.Connection, event: WebhookEvent) -> dict[str, tuple[int, int]]:
+    """Return endpoint -> number of the deliveries of findings, and of dead letters, of the scan that an event ends.
+
+    Counts all rows of the scan: not while the file is locked for writing.
+    """
+    query = (
+        f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
+        " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ? GROUP BY d.endpoint"
+    )
+    scan_id = event.scan.id if event.scan else ""
+    return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, scan_id))}
+
+
+def with_receipts(
+    sql: sqlite3.Connection,
+    event: WebhookEvent,
+    wanted: Sequence[tuple[str, str]],
+    counted: Mapping[str, tuple[int, int]],
+) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+    """Return the event that reports a scan's end with the receipts of all endpoints, and its new receivers.
+
+    Args:
+        counted: result of `count`.
+    """
+    scan_id, found = event.scan.id if event.scan else "", event.data.get("events_found", 0)
+    known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
+    new = [(name, word) for name, word in wanted if name not in known]
+    row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
+    data = dict(Stored(row[0]) if row else event.data)
+    receipts = {name: _receipt(sql, scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
+    data[STORED] = {**data.get(STORED, {}), **receipts}
+    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
+    return replace(event, data=data), new
+
+
+def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, sent: int, dead: int) -> dict[str, Any]:
+    """Return the receipt of an endpoint for a scan whose end is about to be inserted.
+
+    Args:
+        found: number of findings of the scan.
+        sent: number of deliveries of findings to the endpoint.
+        dead: number of dead letters of the endpoint.
+    """
+    given = (scan_id, endpoint)
+    withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
+    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - sent, dead)
+
+
+def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:
+    """Return series -> last number of a scan's deliveries to an endpoint, including the next one."""
+    query = f"SELECT name, last FROM ({GIVEN}) JOIN series ON number = series ORDER BY number"  # noqa: S608
+    numbers: dict[str, int] = dict(sql.execute(query, (scan_id, endpoint)))
+    current = (
+        "SELECT name FROM series WHERE number ="
+        " coalesce((SELECT series FROM sequence WHERE scan_id = ? AND endpoint = ?), (SELECT series FROM file))"
+    )
+    (name,) = sql.execute(current, (scan_id, endpoint)).fetchone()
+    return {**numbers, name: numbers.get(name, 0) + 1}
