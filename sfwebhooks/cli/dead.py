@@ -58,9 +58,10 @@ def _end(given: argparse.Namespace, records: Records, out: Console) -> int:
         return 0
     ended = records.end(chosen, time.time())
     demand(ended, chosen)
+    now, them = ("a dead letter", "it") if ended == 1 else ("dead letters", "them")
     out.print(
-        f"{counted_deliveries(ended)} dropped, now {'a dead letter' if ended == 1 else 'dead letters'}:"
-        " sfwebhooks dead replay sends them again, sfwebhooks dead drop deletes them."
+        f"{counted_deliveries(ended)} dropped, now {now}: sfwebhooks dead replay sends {them} again,"
+        f" sfwebhooks dead drop deletes {them}."
     )
     return 0
 
