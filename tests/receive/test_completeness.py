@@ -271,6 +271,7 @@ def scans(number: int) -> Iterator[Any]:
         yield bare(9, "scan_completed", f"{scan:08}")
 
 
+@pytest.mark.slow
 def test_many_scans_that_are_complete_take_no_more_room_than_some() -> None:
     many, some = (kept_bytes(scans(number)) for number in (2 * ACCOUNTS_MAX, ACCOUNTS_MAX))
     assert many < 1.2 * some < 1500 * ACCOUNTS_MAX

@@ -266,6 +266,7 @@ def test_that_it_was_locked_is_not_told_each_time(
     assert found(team) == expected(scan)
 
 
+@pytest.mark.slow
 def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
     scan = host(drain_timeout="20s")
     scan.find(3, told=False)
