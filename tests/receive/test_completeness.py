@@ -251,6 +251,7 @@ def kept_bytes(messages: Iterable[Any]) -> int:
     return kept
 
 
+@pytest.mark.slow
 def test_a_long_scan_takes_no_more_room_than_a_short_one() -> None:
     long, short = (kept_bytes(bare(number) for number in range(1, size)) for size in (20_000, 2 * RECENT_MAX))
     assert long < 1.2 * short

@@ -517,6 +517,7 @@ def test_one_that_the_host_has_in_a_form_that_can_be_written_comes_from_there(
     assert (found(team), receipt_of(team)["withheld"]) == (expected(scan), 0)
 
 
+@pytest.mark.slow
 def test_a_scan_whose_outbox_stays_locked_is_told_by_the_next_process(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
