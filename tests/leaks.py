@@ -10,14 +10,16 @@ from urllib.parse import unquote
 
 #: so many characters in a row of a form of a secret give it away
 PIECE = 10
+HALF = PIECE // 2
 
 
 def leaks(text: str, *secrets: str) -> list[str]:
     """Return the forms of the secrets of which the text holds a piece, however it is written: in capitals, over several
     lines of a table, escaped for a URL, for JSON or for HTML, or by `repr`."""
     written = {_dense(view) for view in _views(text)}
-    pieces = {view[at : at + PIECE] for view in written for at in range(len(view))}
-    return [form for secret in secrets for form in forms(secret) if _is_among(pieces, written, _dense(form))]
+    sought = {form: _pieces(_dense(form)) for secret in secrets for form in forms(secret)}
+    found = _found(written, {piece for pieces in sought.values() for piece in pieces})
+    return [form for secret in secrets for form in forms(secret) if not sought[form].isdisjoint(found)]
 
 
 def forms(secret: str) -> list[str]:
@@ -47,10 +49,25 @@ def _views(text: str) -> Iterator[str]:
     yield re.sub(r"\\(?:u00|x)([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
 
 
-def _is_among(pieces: set[str], written: set[str], form: str) -> bool:
-    if len(form) < PIECE:
-        return bool(form) and any(form in view for view in written)
-    return any(form[at : at + PIECE] in pieces for at in range(len(form) - PIECE + 1))
+def _pieces(form: str) -> set[str]:
+    """Return what gives a form away: each piece of it, or all of it if it is shorter."""
+    return {form[at : at + PIECE] for at in range(max(1, len(form) - PIECE + 1))} - {""}
+
+
+def _found(written: set[str], pieces: set[str]) -> set[str]:
+    """Return those of the pieces that are in a text.
+
+    All that is written is read once, in steps: where a piece is, a step begins in its first half, and what is there is
+    half a piece.
+    """
+    found = {piece for piece in pieces if len(piece) < PIECE and any(piece in view for view in written)}
+    halves = {piece[at : at + HALF] for piece in pieces if len(piece) == PIECE for at in range(HALF + 1)}
+    for view in written:
+        for at in range(0, len(view), HALF + 1):
+            if view[at : at + HALF] in halves:
+                around = {view[begin : begin + PIECE] for begin in range(max(0, at - HALF), at + 1)}
+                found |= around & pieces
+    return found
 
 
 def _dense(text: str) -> str:

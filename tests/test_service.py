@@ -19,7 +19,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
-from tests.tiers import quick_first, slow
+from tests.tiers import slow
 
 SECRET = "a secret of the team"
 
@@ -159,6 +159,7 @@ def test_it_keeps_the_configuration_that_works_if_the_new_one_is_wrong(
     assert any('timeout = "soon": expected a duration' in line for line in service.said)
 
 
+@slow
 def test_it_follows_a_secret_that_changes_in_its_file(
     run: Callable[[], Run], tmp_path: Path, receive: Callable[..., Team], outbox: Outbox
 ) -> None:
@@ -172,6 +173,7 @@ def test_it_follows_a_secret_that_changes_in_its_file(
     assert changed.wait_for(1)[0].problems == ()
 
 
+@slow
 def test_it_sends_what_waits_once_a_file_that_was_away_is_there(
     run: Callable[[], Run], tmp_path: Path, signed: Team, outbox: Outbox
 ) -> None:
@@ -183,6 +185,7 @@ def test_it_sends_what_waits_once_a_file_that_was_away_is_there(
     assert signed.wait_for(1)[0].problems == ()
 
 
+@slow
 def test_it_keeps_the_secret_that_works_while_its_file_is_away(
     run: Callable[[], Run], tmp_path: Path, signed: Team, outbox: Outbox
 ) -> None:
@@ -195,6 +198,7 @@ def test_it_keeps_the_secret_that_works_while_its_file_is_away(
     assert signed.wait_for(1)[0].problems == ()
 
 
+@slow
 def test_it_takes_a_change_though_an_old_mistake_is_still_there(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
 ) -> None:
@@ -206,6 +210,7 @@ def test_it_takes_a_change_though_an_old_mistake_is_still_there(
     service.wait_for("configuration reloaded")
 
 
+@slow
 def test_a_url_that_changes_is_logged_without_its_path(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, tmp_path: Path
 ) -> None:
@@ -219,6 +224,7 @@ def test_a_url_that_changes_is_logged_without_its_path(
     assert not any("hidden" in line for line in service.said)
 
 
+@slow
 def test_no_configuration_that_is_half_written_is_used(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
 ) -> None:
@@ -262,6 +268,7 @@ def test_it_reads_the_configuration_again_when_it_is_told_to(
     assert changed.wait_for(1)[0].problems == ()
 
 
+@slow
 def test_it_sends_nothing_once_the_configuration_switches_webhooks_off(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
 ) -> None:
@@ -274,7 +281,8 @@ def test_it_sends_nothing_once_the_configuration_switches_webhooks_off(
     assert (service.end(signal.SIGTERM), signed.got) == (0, [])
 
 
-@pytest.mark.parametrize("text", quick_first([None, "", "[webhooks]\n"]))
+@slow
+@pytest.mark.parametrize("text", [None, "", "[webhooks]\n"])
 def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
     run: Callable[[], Run],
     configure: Callable[..., None],
@@ -295,6 +303,7 @@ def test_it_keeps_the_configuration_that_works_if_there_is_none_any_more(
     assert service.end(signal.SIGTERM) == 0
 
 
+@slow
 @pytest.mark.skipif(os.name != "posix", reason="what cannot be looked at is made with a link")
 def test_it_goes_on_while_its_configuration_cannot_be_looked_at(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
@@ -309,6 +318,7 @@ def test_it_goes_on_while_its_configuration_cannot_be_looked_at(
     assert service.end(signal.SIGTERM) == 0
 
 
+@slow
 def test_it_waits_for_who_has_locked_the_outbox(configure: Callable[..., None], signed: Team, tmp_path: Path) -> None:
     configure(team=signed)
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
@@ -424,6 +434,7 @@ def test_without_a_configuration_it_does_not_start(tmp_path: Path) -> None:
     assert ran(tmp_path) == (1, True)
 
 
+@slow
 def test_it_does_not_start_while_everything_is_switched_off(
     tmp_path: Path, configure: Callable[..., None], signed: Team
 ) -> None:
@@ -436,6 +447,7 @@ def test_it_does_not_start_without_an_endpoint(tmp_path: Path) -> None:
     assert ran(tmp_path) == (1, True)
 
 
+@slow
 def test_it_does_not_start_without_its_outbox(tmp_path: Path, configure: Callable[..., None], signed: Team) -> None:
     configure(team=signed)
     (tmp_path / FILE).mkdir()

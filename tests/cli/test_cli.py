@@ -46,6 +46,7 @@ from tests.builders import NOW, PATIENCE, a_batch, a_delivery, a_host_database, 
 from tests.conftest import Team
 from tests.filled import send
 from tests.hostile import Hostile, answering, reply
+from tests.tiers import slow
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "the secret of the team"
@@ -974,6 +975,7 @@ def test_receive_says_where_it_listens_and_ends_cleanly(
     assert (code, out, err) == (0, "Stopped.\n", "")
 
 
+@slow
 def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Listening]) -> None:
     receiver = listen()
     endpoint = an_endpoint(url=receiver.url)
@@ -984,6 +986,7 @@ def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Liste
     assert (code, err) == (0, "")
 
 
+@slow
 def test_receive_keeps_count_of_so_many_scans_at_once_and_says_of_how_many_it_does_not(
     listen: Callable[..., Listening],
 ) -> None:
@@ -1022,6 +1025,7 @@ def test_receive_verifies_and_shows_a_delivery_by_the_security_audit_guide(
     assert "NOT VERIFIED: X-Security-Signature does not fit" in out
 
 
+@slow
 def test_receive_takes_a_message_that_has_a_guides_signature_only(listen: Callable[..., Listening]) -> None:
     receiver = listen("--secret", SECRET)
     body = b'{"event_type":"scan.completed","data":{"target":"acme.example"}}'
@@ -1032,6 +1036,7 @@ def test_receive_takes_a_message_that_has_a_guides_signature_only(listen: Callab
     assert "  verified by X-Security-Signature alone, which does not cover the time, " in out
 
 
+@slow
 def test_receive_says_that_a_replay_is_not_signed(listen: Callable[..., Listening]) -> None:
     receiver = listen("--secret", SECRET)
     body = b'{"event_type":"scan.completed","data":{}}'
@@ -1054,6 +1059,7 @@ def test_receive_without_a_secret_calls_nothing_verified(listen: Callable[..., L
     assert "  signed, not verified: no secret given, " in out
 
 
+@slow
 def test_receive_takes_its_secret_from_the_environment(
     listen: Callable[..., Listening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1066,6 +1072,7 @@ def test_receive_answers_with_the_statuses_in_turn_and_stays_with_the_last(liste
     assert [receiver.send().status for _ in range(4)] == [500, 503, 204, 204]
 
 
+@slow
 def test_receive_takes_secret_and_key_of_an_endpoint(
     listen: Callable[..., Listening], configure: Callable[..., Path]
 ) -> None:
@@ -1079,6 +1086,7 @@ def test_receive_takes_secret_and_key_of_an_endpoint(
     assert statuses == [200, 401, 401]
 
 
+@slow
 def test_receive_takes_the_port_of_an_endpoint(
     listen: Callable[..., Listening], configure: Callable[..., Path], receive: Callable[..., Team]
 ) -> None:
@@ -1104,6 +1112,7 @@ def test_receive_does_not_await_in_plain_http_what_is_sent_by_https(
     assert 'the url of endpoint "team" is https (https://hooks.example.test:8443): give --cert' in result.err
 
 
+@slow
 def test_receive_by_https_takes_the_settings_of_an_endpoint(
     listen: Callable[..., Listening], configure: Callable[..., Path], authority: Authority, server_identity: Identity
 ) -> None:
@@ -1122,6 +1131,7 @@ def test_receive_serves_https_and_demands_a_client_certificate(
     assert (reply.status, "client certificate of spiderfoot" in out) == (200, True)
 
 
+@slow
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
 def test_receive_listens_on_an_address_of_either_kind(listen: Callable[..., Listening], host: str) -> None:
     receiver = listen("--host", host)
@@ -1129,6 +1139,7 @@ def test_receive_listens_on_an_address_of_either_kind(listen: Callable[..., List
     assert receiver.send().status == 200
 
 
+@slow
 def test_receive_says_why_it_refused_a_client(
     listen: Callable[..., Listening], authority: Authority, server_identity: Identity
 ) -> None:
@@ -1147,6 +1158,7 @@ def test_receive_saves_each_request(listen: Callable[..., Listening], tmp_path: 
     assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
 
 
+@slow
 def test_receive_saves_requests_in_a_pipe_that_is_read(listen: Callable[..., Listening], tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -1164,6 +1176,7 @@ def test_receive_saves_requests_in_a_pipe_that_is_read(listen: Callable[..., Lis
     assert [json.loads(one["body"])["number"] for one in saved] == [1, 2]
 
 
+@slow
 def test_receive_says_that_a_request_could_not_be_saved(listen: Callable[..., Listening]) -> None:
     receiver = listen("--save", "/dev/full")
     receiver.send(b"{}")
@@ -1171,6 +1184,7 @@ def test_receive_says_that_a_request_could_not_be_saved(listen: Callable[..., Li
     assert "not saved: No space left on device" in out
 
 
+@slow
 def test_receive_shows_the_whole_message_if_it_is_asked_to(listen: Callable[..., Listening]) -> None:
     receiver = listen("--full")
     receiver.send(json.dumps({"data": {"data": "[bold]x" * 100}}).encode())
@@ -1178,6 +1192,7 @@ def test_receive_shows_the_whole_message_if_it_is_asked_to(listen: Callable[...,
     assert json.dumps("[bold]x" * 100) in out
 
 
+@slow
 def test_receive_says_of_a_chat_message_what_it_says(listen: Callable[..., Listening]) -> None:
     receiver = listen()
     body = FORMATS["slack"].render(a_delivery(an_event(data={"message": "a < b & c"}, type="else")), an_endpoint()).body
@@ -1186,6 +1201,7 @@ def test_receive_says_of_a_chat_message_what_it_says(listen: Callable[..., Liste
     assert "  Else (high) on acme.example: a < b & c" in out.splitlines()
 
 
+@slow
 def test_receive_shows_values_as_json_has_them(listen: Callable[..., Listening]) -> None:
     receiver = listen()
     receiver.send(b'{"data":{"target":null,"will_retry":false,"branch":null,"score":8.1,"reason":"it died"}}')
@@ -1197,6 +1213,7 @@ def test_receive_shows_values_as_json_has_them(listen: Callable[..., Listening])
     assert "None" not in out
 
 
+@slow
 def test_receive_shows_a_finding_of_several_lines_in_one(listen: Callable[..., Listening]) -> None:
     receiver = listen()
     receiver.send(b'{"data":{"data":"hacked by nobody\\r\\nhttp://zone.test/1\\n","target":"acme\\texample"}}')
@@ -1206,6 +1223,7 @@ def test_receive_shows_a_finding_of_several_lines_in_one(listen: Callable[..., L
     assert ("a message  acme example" in out, "\ufffd" in out) == (True, False)
 
 
+@slow
 def test_receive_says_so_where_it_answers_something_else_than_success(listen: Callable[..., Listening]) -> None:
     receiver = listen("--status", "503,200")
     replies = [receiver.send().body for _ in range(2)]
@@ -1231,6 +1249,7 @@ def test_receive_says_at_a_scans_end_whether_it_has_all(listen: Callable[..., Li
     ]
 
 
+@slow
 @pytest.mark.parametrize(
     ("arguments", "secrets"), [(("--status", "500,200"), []), (("--secret", SECRET), ["another one"])]
 )

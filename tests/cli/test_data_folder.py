@@ -9,6 +9,7 @@ import pytest
 
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.scan.host_database import data_folder
+from tests.tiers import quick_first
 from tests.users import command_as, needs_root
 
 #: a user that no system knows
@@ -47,15 +48,15 @@ def test_the_scanners_exit_says_so_in_one_line(homeless: None, caplog: pytest.Lo
     assert "set SPIDERFOOT_DATA or HOME" in caplog.text
 
 
+COMMANDS = [
+    *(("check",), ("drain",), ("run",), ("test",), ("deliveries",), ("show", "abcdef"), ("dead", "list")),
+    *(("dead", "drop", "--all"), ("replay", "--all"), ("backfill", "X", "--endpoint", "e"), ("pause", "e")),
+    *(("resume", "e"), ("emit", "high_risk_event", "--data", "-")),
+]
+
+
 @needs_root
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(("check",), ("drain",), ("run",), ("test",), ("deliveries",), ("show", "abcdef"), ("dead", "list")),
-        *(("dead", "drop", "--all"), ("replay", "--all"), ("backfill", "X", "--endpoint", "e"), ("pause", "e")),
-        *(("resume", "e"), ("emit", "high_risk_event", "--data", "-")),
-    ],
-)
+@pytest.mark.parametrize("command", quick_first(COMMANDS, 2))
 def test_a_command_of_a_user_without_a_home_says_what_to_set(command: tuple[str, ...]) -> None:
     code, text = command_as(
         NAMELESS, Path("/"), *command, text='{"finding_id": "f", "title": "t", "severity": "high"}', environment={}

@@ -107,6 +107,7 @@ def test_two_processes_deliver_each_delivery_once(
 # --- senders that die
 
 
+@pytest.mark.slow
 def test_a_sender_killed_while_it_waits_for_an_answer_blames_no_delivery(
     outbox: Outbox,
     endpoint: Endpoint,
@@ -491,6 +492,7 @@ def test_a_delivery_made_while_the_outbox_is_locked_is_noted_later(
     assert (outbox.tallies()["delivered"], len(team.got)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_while_the_outbox_is_locked_what_was_accepted_is_delivered_once(
     outbox: Outbox, endpoint: Endpoint, team: Team, locked: Locked, dispatch: Callable[..., Dispatcher]
 ) -> None:
@@ -503,6 +505,7 @@ def test_while_the_outbox_is_locked_what_was_accepted_is_delivered_once(
     assert (outbox.tallies()["delivered"], len(team.ids), len(set(team.ids))) == (10, 10, 10)
 
 
+@pytest.mark.slow
 def test_a_delivery_that_cannot_be_noted_before_the_stop_is_repeated_under_the_same_id(
     outbox: Outbox,
     endpoint: Endpoint,

@@ -17,6 +17,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import put, sql
 from tests.outbox.test_file import patiently
+from tests.tiers import quick_first
 
 TEAM = an_endpoint(events=("all",))
 #: a process that accepts two events, each when it is told to
@@ -112,7 +113,7 @@ def test_what_stands_in_a_deleted_log_is_saved_by_closing(outbox: Outbox, gone: 
     assert (sql(outbox, "SELECT count(*) FROM delivery"), sound(outbox)) == ([(20,)], True)
 
 
-@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
+@pytest.mark.parametrize("gone", quick_first([("-wal",), ("-wal", "-shm")]))
 def test_another_process_that_had_the_same_log_loses_nothing(
     outbox: Outbox, writer: subprocess.Popen[str], gone: tuple[str, ...]
 ) -> None:

@@ -137,6 +137,7 @@ def test_an_outbox_of_root_is_refused_with_both_users_and_the_command(data: Path
     assert text.count(str(data / FILE)) >= 2
 
 
+@pytest.mark.slow
 @needs_root
 def test_the_command_that_a_refusal_names_helps(data: Path, team: Team) -> None:
     as_root_made_them(data, an_outbox(data).name)

@@ -31,6 +31,7 @@ from sfwebhooks.scan.recovery import tell_orphans
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event, claim_one
 from tests.conftest import Team, sql
 from tests.filled import put, send
+from tests.tiers import quick_first
 
 ROOT = Path(__file__).parents[2]
 ID = a_scan().id
@@ -406,7 +407,7 @@ def without_number(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "metadata": metadata}
 
 
-@pytest.mark.parametrize("rebooted", [False, True])
+@pytest.mark.parametrize("rebooted", quick_first([False, True]))
 def test_a_scan_that_lost_some_seconds_gives_no_number_twice_and_its_receipt_is_true(
     scan: Callable[[int], None], team: Team, path: Path, rebooted: bool
 ) -> None:

@@ -251,6 +251,7 @@ def kept_bytes(messages: Iterable[Any]) -> int:
     return kept
 
 
+@pytest.mark.slow
 def test_a_long_scan_takes_no_more_room_than_a_short_one() -> None:
     long, short = (kept_bytes(bare(number) for number in range(1, size)) for size in (20_000, 2 * RECENT_MAX))
     assert long < 1.2 * short
@@ -271,6 +272,7 @@ def scans(number: int) -> Iterator[Any]:
         yield bare(9, "scan_completed", f"{scan:08}")
 
 
+@pytest.mark.slow
 def test_many_scans_that_are_complete_take_no_more_room_than_some() -> None:
     many, some = (kept_bytes(scans(number)) for number in (2 * ACCOUNTS_MAX, ACCOUNTS_MAX))
     assert many < 1.2 * some < 1500 * ACCOUNTS_MAX

@@ -266,6 +266,7 @@ def test_that_it_was_locked_is_not_told_each_time(
     assert found(team) == expected(scan)
 
 
+@pytest.mark.slow
 def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
     scan = host(drain_timeout="20s")
     scan.find(3, told=False)
@@ -516,6 +517,7 @@ def test_one_that_the_host_has_in_a_form_that_can_be_written_comes_from_there(
     assert (found(team), receipt_of(team)["withheld"]) == (expected(scan), 0)
 
 
+@pytest.mark.slow
 def test_a_scan_whose_outbox_stays_locked_is_told_by_the_next_process(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:

@@ -27,6 +27,7 @@ from tests.middlemen import Middleman, SocksMiddleman
 from tests.network.test_hostile_receiver import EVILS, reason_of, reasons
 from tests.secrecy.planted import KEY_PASSWORD, SECRETS, WATCHER, WRITINGS, echoing, proxy_at, section, written
 from tests.secrecy.witness import Witness
+from tests.tiers import quick_first
 
 ALL = " ".join(SECRETS)
 #: a name whose address is that of cloud metadata; in a URL that address would be a mistake
@@ -43,7 +44,7 @@ def test_a_receiver_repeats_all_that_it_was_told(
     send(plant(hostile(echoing(status)).place), 2)
 
 
-@pytest.mark.parametrize("writing", WRITINGS)
+@pytest.mark.parametrize("writing", quick_first(WRITINGS, 5))
 def test_a_receiver_repeats_it_in_another_writing(
     plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], writing: str
 ) -> None:
@@ -200,7 +201,7 @@ def stage(
         middleman.close()
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("situation", quick_first(SITUATIONS, 6))
 def test_nothing_comes_back(
     stage: Stage, plant: Callable[..., Settings], send: Callable[..., None], outbox: Outbox, situation: str
 ) -> None:
