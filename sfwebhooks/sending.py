@@ -21,7 +21,7 @@ from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import Mask
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.queue import Orders
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.retry import is_at_fault, is_split
 from sfwebhooks.system import Clock, uptime
 

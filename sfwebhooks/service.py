@@ -79,7 +79,7 @@ class Service:
         with closing(Outbox(self._path)) as outbox:
             while not stop.is_set():
                 try:
-                    outbox.tallies()
+                    outbox.scans.tallies()
                     return
                 except OutboxBusyError as error:
                     if str(error) != said:
@@ -98,7 +98,7 @@ class Service:
                 tell_orphans(self._dispatcher.outbox, self._settings)
             self._dispatcher.tick()
             self._upkeep.look(time.time())
-            self._dispatcher.outbox.checkpoint()
+            self._dispatcher.outbox.file.checkpoint()
             self._trouble.ended()
         except OutboxError as error:
             self._trouble.met(str(error))
@@ -145,7 +145,7 @@ class Service:
             names = "none, since enabled = false"
         with closing(Outbox(self._path)) as outbox:
             try:
-                waiting = f"{outbox.tallies()[State.WAITING.value]} waiting"
+                waiting = f"{outbox.scans.tallies()[State.WAITING.value]} waiting"
             except OutboxError as error:
                 waiting = str(error)
         log.info("webhooks: %s; endpoints: %s; %s", what, names, waiting)

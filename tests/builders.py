@@ -117,5 +117,5 @@ def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
 def claim_one(outbox: Outbox, limits: Limits, busy: Collection[str] = (), now: float = NOW) -> Batch | None:
     """Return the next batch to send, as a thread claims it that takes one at a time."""
     if limits.size > 1:
-        return outbox.claim_batch(limits, busy, now)
-    return next(iter(outbox.claim(limits.endpoint, busy, now)), None)
+        return outbox.queue.claim_batch(limits, busy, now)
+    return next(iter(outbox.queue.claim(limits.endpoint, busy, now)), None)

@@ -38,15 +38,15 @@ def send(
     assert batch
     status = int(reason[-3:]) if reason[-3:].isdigit() else None
     attempt = Attempt(at, 0.125, status, reason.partition(": ")[2] or reason, excerpt)
-    outbox.settle([Result(batch, attempt, [Settlement(state, reason, at + 60, True)])])
+    outbox.queue.settle([Result(batch, attempt, [Settlement(state, reason, at + 60, True)])])
     return batch.id
 
 
 def begin(outbox: Outbox, scan: Scan) -> None:
     """Begin a scan, of which nobody wants to be told."""
-    outbox.begin_scan(scan, an_event(scan=scan, id=f"begin-{scan.id}"), (), NOW)
+    outbox.scans.begin_scan(scan, an_event(scan=scan, id=f"begin-{scan.id}"), (), NOW)
 
 
 def end(outbox: Outbox, scan: Scan) -> None:
     """End a scan, of which nobody wants to be told."""
-    assert outbox.end_scan(an_event(scan=scan, id=f"end-{scan.id}"), (), NOW)
+    assert outbox.scans.end_scan(an_event(scan=scan, id=f"end-{scan.id}"), (), NOW)

@@ -377,7 +377,7 @@ def test_a_full_outbox_refuses_a_plain_finding_with_words(
 def test_an_outbox_that_another_process_writes_to_is_waited_for(
     outbox: Outbox, kept: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox.tallies()
+    outbox.scans.tallies()
     other = sqlite3.connect(outbox.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(emission, "PATIENCE_SECONDS", 0.0)

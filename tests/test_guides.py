@@ -87,7 +87,7 @@ def test_every_event_is_verified_and_given_to_its_handler(
     receiver = serve(naming)
     send(receiver, naming, every_event())
     assert sorted(receiver.told) == sorted((names[naming], 200) for names in NAMES)
-    assert outbox.tallies() == {"waiting": 0, "delivered": len(NAMES), "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": len(NAMES), "dead": 0}
 
 
 @GUIDE
@@ -99,7 +99,7 @@ def test_what_other_tools_tell_is_given_to_the_handlers_too(
     receiver = serve(naming)
     send(receiver, naming, happened)
     assert [status for _, status in receiver.told] == [200] * len(told)
-    assert outbox.tallies() == {"waiting": 0, "delivered": len(told), "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": len(told), "dead": 0}
 
 
 def whole_of(entry: EventType) -> dict[str, Any]:
@@ -114,8 +114,8 @@ def test_a_receiver_with_another_secret_answers_401_and_the_endpoint_is_held(
 ) -> None:
     receiver = serve(naming, "another secret")
     endpoint = send(receiver, naming, every_event()[:3])
-    assert (set(receiver.told), outbox.tallies()["waiting"]) == ({("", 401)}, 3)
-    assert outbox.health(endpoint.name).condition is Condition.HELD
+    assert (set(receiver.told), outbox.scans.tallies()["waiting"]) == ({("", 401)}, 3)
+    assert outbox.endpoints.health(endpoint.name).condition is Condition.HELD
 
 
 @GUIDE

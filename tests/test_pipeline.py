@@ -48,7 +48,7 @@ def test_accepting_counts_the_new_deliveries(outbox: Outbox) -> None:
 def test_accepting_again_is_harmless(outbox: Outbox) -> None:
     events, endpoints = [an_event(1), an_event(2)], (an_endpoint("one"), an_endpoint("two"))
     accept(events, endpoints, outbox, NOW)
-    assert (accept(events, endpoints, outbox, NOW), outbox.tallies()["waiting"]) == (0, 4)
+    assert (accept(events, endpoints, outbox, NOW), outbox.scans.tallies()["waiting"]) == (0, 4)
 
 
 def test_an_event_that_nobody_wants_is_not_accepted(outbox: Outbox) -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "webhooks.locks").mkdir(mode=0o700)
     a_host_database(tmp_path / "spiderfoot.db", a_scan())
     outbox = Outbox(tmp_path / FILE)
-    outbox.begin_scan(a_scan(), an_event(), (), 0.0)
+    outbox.scans.begin_scan(a_scan(), an_event(), (), 0.0)
     put(outbox, *load(tmp_path / "webhooks.ini").endpoints)
     outbox.close()
     return tmp_path

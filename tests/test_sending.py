@@ -10,7 +10,7 @@ from sfwebhooks.attempts import Outcome, Verdict
 from sfwebhooks.events import Batch
 from sfwebhooks.health import OUTAGE_SECONDS, Condition, Health
 from sfwebhooks.network.sender import Sender
-from sfwebhooks.outbox.queue import Orders
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, PATIENCE, a_batch, a_delivery, an_endpoint, an_event
 

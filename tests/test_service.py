@@ -112,7 +112,7 @@ def test_it_tells_the_end_of_a_scan_that_died(
     configure(team=signed)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     a_host_database(tmp_path / "spiderfoot.db", scan)
-    outbox.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
+    outbox.scans.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
     run()
     (received,) = signed.wait_for(1)
     assert (received.message["event_type"], received.message["data"]["reason"]) == ("scan_failed", "process_died")
@@ -351,7 +351,7 @@ def test_a_signal_ends_it_once_all_that_is_in_flight_is_settled(
     assert service.end() == 0
     sent = len(set(signed.ids))
     assert 4 <= sent == len(signed.ids) < 500  # the signal may be slower than the gate
-    assert outbox.tallies() == {"waiting": 500 - sent, "delivered": sent, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 500 - sent, "delivered": sent, "dead": 0}
 
 
 def test_a_second_sigint_ends_it_at_once_and_loses_nothing(

@@ -115,7 +115,7 @@ def test_a_copy_of_an_outbox_begins_a_new_series(system: str, folder: Path, team
     command(system, folder, "drain")
     assert team.sequences == [1, 1]
     with closing(Outbox(folder / FILE)) as outbox:
-        assert outbox.tallies()["delivered"] == 2
+        assert outbox.scans.tallies()["delivered"] == 2
 
 
 def test_what_is_wrong_is_said(system: str, folder: Path) -> None:

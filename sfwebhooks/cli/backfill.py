@@ -38,8 +38,9 @@ from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.admission import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.locks import scan_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.scan import backfill
 from sfwebhooks.scan.recovery import REPLAY_CHUNK, tell_orphans
@@ -92,7 +93,7 @@ class Work:
     settings: Settings
     past: backfill.Past
     dispatcher: Dispatcher
-    records: Records
+    records: Outbox
     stop: threading.Event
 
     @property
@@ -102,7 +103,7 @@ class Work:
 
     def count(self, *states: State) -> int:
         """Return how many deliveries of the scan to the endpoint are in one of these states."""
-        found = self.records.counts(self.chosen).get(self.endpoint.name, {})
+        found = self.records.listing.counts(self.chosen).get(self.endpoint.name, {})
         return sum(found.get(state.value, 0) for state in states)
 
 
@@ -123,7 +124,7 @@ def _backfill(given: argparse.Namespace) -> int:
                 f"scan {given.scan} is still running, or another process is reporting its end or backfilling it: try"
                 " again later"
             )
-        with closing(Records(path)) as records:
+        with closing(Outbox(path)) as records:
             return _run(Work(endpoint, found, past, dispatcher, records, stop), given, out)
     except sqlite3.Error as error:
         raise SelectionError(f"SpiderFoot's database cannot be read: {error}") from error
@@ -135,7 +136,7 @@ def _backfill(given: argparse.Namespace) -> int:
 def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     """Store and deliver the scan's events and print a summary; return the exit code."""
     scan, outbox, begun = work.past.scan, work.dispatcher.outbox, time.monotonic()
-    gone = outbox.deleted(scan.id, work.endpoint.name)
+    gone = outbox.scans.deleted(scan.id, work.endpoint.name)
     if gone and not given.again:
         raise SelectionError(
             f"{counted_deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so it"
@@ -144,7 +145,7 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     missing = backfill.begin_backfill(outbox, work.endpoint, work.past, bool(gone), given.rate)
     again = missing.again
     if given.again and not gone:
-        again = work.records.replay(_settled(work), time.time(), given.rate)
+        again = work.records.retention.replay(_settled(work), time.time(), given.rate)
     given.stopped = GO_ON
     total = missing.number + work.count(State.WAITING)
     name = work.endpoint.name
@@ -179,7 +180,7 @@ def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, 
             return 0
         if not backfill.put(work.dispatcher.outbox, work.endpoint, chunk):
             return 1
-        work.dispatcher.outbox.checkpoint()
+        work.dispatcher.outbox.file.checkpoint()
         work.dispatcher.wake()
         left, due = left - len(chunk), time.monotonic() + interval
     return left
@@ -220,14 +221,14 @@ def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
     """Print the summary; return the exit code."""
     outbox, name, scan_id = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id
     waiting, dead = work.count(State.WAITING), work.count(State.DEAD)
-    withheld = outbox.withheld(scan_id).get(name, {})
+    withheld = outbox.scans.withheld(scan_id).get(name, {})
     refused = withheld.get(OUTBOX_FULL, 0)
     out.print(f"{delivered} delivered, {waiting} waiting, {dead} dead.")
     if UNWRITABLE in withheld:
         out.print(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
     if waiting:
         now = time.time()
-        why = why_left(situation(outbox, work.records, name, work.settings, now), now)
+        why = why_left(situation(outbox, name, work.settings, now), now)
         out.print(plain(f"{name}: {waiting} waiting: {why}"))
     if dead:
         out.print(plain(f"Dead letters: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))

@@ -136,7 +136,7 @@ def _unusable(found: Settings, path: Path) -> Iterator[str]:
                 yield f"outbox {path} cannot be created: {trouble}"
             return
         with closing(Outbox(path, listing=True)) as outbox:
-            outbox.check()
+            outbox.file.check()
         for endpoint in found.endpoints:
             endpoint_lock(path, endpoint.name).check()
             url_lock(path, endpoint.url_id).check()

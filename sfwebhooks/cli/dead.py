@@ -13,7 +13,7 @@ from sfwebhooks.cli.delivery_table import DEAD
 from sfwebhooks.cli.filters import add_choice, add_filters, choice, on_outbox, selection
 from sfwebhooks.cli.replay import add_replay, counted_deliveries, demand, print_counts, total
 from sfwebhooks.cli.show import add_show
-from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 
 
@@ -47,16 +47,16 @@ def _add_drop(commands: Any) -> None:
     drop.set_defaults(run=on_outbox(_drop_any, changes=True))
 
 
-def _drop_any(given: argparse.Namespace, records: Records, out: Console) -> int:
+def _drop_any(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     return _end(given, records, out) if given.state == State.WAITING.value else _drop(given, records, out)
 
 
-def _end(given: argparse.Namespace, records: Records, out: Console) -> int:
+def _end(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, State.WAITING)
     if given.dry_run:
-        print_counts(records.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, out)
         return 0
-    ended = records.end(chosen, time.time())
+    ended = records.retention.end(chosen, time.time())
     demand(ended, chosen)
     now, them = ("a dead letter", "it") if ended == 1 else ("dead letters", "them")
     out.print(
@@ -66,17 +66,17 @@ def _end(given: argparse.Namespace, records: Records, out: Console) -> int:
     return 0
 
 
-def _list(given: argparse.Namespace, records: Records, out: Console) -> int:
-    show(records.deliveries(selection(given, State.DEAD), given.limit + 1), DEAD, given, out)
+def _list(given: argparse.Namespace, records: Outbox, out: Console) -> int:
+    show(records.listing.deliveries(selection(given, State.DEAD), given.limit + 1), DEAD, given, out)
     return 0
 
 
-def _drop(given: argparse.Namespace, records: Records, out: Console) -> int:
+def _drop(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, State.DEAD)
     if given.dry_run:
-        print_counts(records.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, out)
         return 0
-    dropped, left = records.drop(chosen), total(records.counts(chosen))
+    dropped, left = records.retention.drop(chosen), total(records.listing.counts(chosen))
     demand(dropped + left, chosen)
     out.print(f"{counted_deliveries(dropped)} dropped.")
     if left:

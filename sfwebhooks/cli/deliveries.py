@@ -17,7 +17,8 @@ from sfwebhooks.cli.reasons import situations, waiting_line
 from sfwebhooks.cli.terminal import known_settings, plain, said
 from sfwebhooks.config.values import whole_number
 from sfwebhooks.errors import OutboxBusyError
-from sfwebhooks.outbox.listing import Record, Records
+from sfwebhooks.outbox.listing import Record
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 
@@ -49,13 +50,13 @@ def add_listing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
-def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> int:
+def _deliveries(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = selection(given, *([State(given.state)] if given.state else []))
     if not given.follow:
-        found = records.deliveries(chosen, given.limit + 1)
+        found = records.listing.deliveries(chosen, given.limit + 1)
         show(found, DELIVERIES, given, out)
         if given.scan and not given.json:
-            out.print(f"{states(records.counts(chosen))}.")
+            out.print(f"{states(records.listing.counts(chosen))}.")
         if not given.json:
             shown = {record.endpoint for record in found if record.state is State.WAITING}
             for one in situations(records.path, known_settings(given), shown.__contains__):
@@ -63,8 +64,8 @@ def _deliveries(given: argparse.Namespace, records: Records, out: Console) -> in
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     with suppress(KeyboardInterrupt):
-        last = records.last_attempt()
-        show(records.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)  # new attempts follow below
+        last = records.listing.last_attempt()
+        show(records.listing.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)  # new attempts follow below
         _follow(records, chosen, last, given.json, out)
     return 0
 
@@ -84,11 +85,11 @@ def show(found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ..
     out.print(plain(f"Times are UTC.{more}"))
 
 
-def _follow(records: Records, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:
+def _follow(records: Outbox, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:
     """Print new attempts as they are made, starting after the attempt number `last`."""
     while True:
         with suppress(OutboxBusyError):  # the next query may succeed
-            new, last = records.attempts_since(last, chosen)
+            new, last = records.listing.attempts_since(last, chosen)
             for record, attempt in new:
                 fields = {**fields_of(record), "attempt": fields_of_attempt(attempt)}
                 out.print(plain(as_json(fields) if wants_json else line(record, attempt, out)), soft_wrap=True)

@@ -19,7 +19,6 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.upkeep import expire
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import tell_orphans
@@ -63,7 +62,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         told = tell_orphans(dispatcher.outbox, found)
         if told and not given.quiet:
             out.print(f"Sent the closing event for {told} scan{'' if told == 1 else 's'} whose process had died.")
-        before = dispatcher.outbox.tallies()
+        before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
         deadline = time.monotonic() + given.timeout
@@ -71,9 +70,9 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         dark = dispatcher.tried_in_vain
     finally:
         dispatcher.stop(seconds=1.0)  # closes its files before others are opened
-    with closing(Outbox(path, storage=found.storage)) as outbox, closing(Records(path)) as records:
-        expire(records, outbox, found, dark, time.time(), removed=True)
-        after = outbox.tallies()
+    with closing(Outbox(path, storage=found.storage)) as outbox:
+        expire(outbox, found, dark, time.time(), removed=True)
+        after = outbox.scans.tallies()
     waiting = after[State.WAITING.value]
     if (waiting or not given.quiet) and (after != before or waiting or told or out.is_terminal):
         delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]

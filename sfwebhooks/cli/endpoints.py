@@ -19,9 +19,9 @@ from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
 from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Health
 from sfwebhooks.network.sender import Sender
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Orders
 from sfwebhooks.pipeline import deliver
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
@@ -98,7 +98,7 @@ def _chosen(given: argparse.Namespace) -> Sequence[Endpoint]:
 def _pause(given: argparse.Namespace) -> int:
     endpoint, until = endpoint_named(given, given.name), time.time() + given.span
     outbox = Outbox(folder(given) / FILE)
-    outbox.pause(endpoint.name, until)
+    outbox.endpoints.pause(endpoint.name, until)
     outbox.close()
     console().print(plain(f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, its deliveries are kept."))
     return 0
@@ -109,7 +109,7 @@ def _resume(given: argparse.Namespace) -> int:
     orders, health = _known(given, endpoint)
     if not is_deleted(path):
         with closing(Outbox(path)) as outbox:
-            outbox.resume(endpoint.name, time.time())
+            outbox.endpoints.resume(endpoint.name, time.time())
     stopped = orders.paused_until > time.time() or not health.healthy
     words = "is in use again" if stopped else "was neither paused nor failing; its waiting deliveries are tried now"
     console().print(plain(f"{endpoint.name} {words}: by a running scan, the next scan, or sfwebhooks drain."))
@@ -122,4 +122,4 @@ def _known(given: argparse.Namespace, endpoint: Endpoint) -> tuple[Orders, Healt
     if is_deleted(path):
         return Orders(), Health()
     with closing(Outbox(path)) as outbox:
-        return outbox.orders(endpoint.name), outbox.health(endpoint.name)
+        return outbox.endpoints.orders(endpoint.name), outbox.endpoints.health(endpoint.name)

@@ -20,14 +20,14 @@ from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 
 #: scans that an error lists
 LAST = 5
 #: a command's work on the outbox; returns its exit code
-Work = Callable[[argparse.Namespace, Records, Console], int]
+Work = Callable[[argparse.Namespace, Outbox, Console], int]
 
 
 def add_filters(command: argparse.ArgumentParser) -> None:
@@ -85,14 +85,14 @@ def selection(given: argparse.Namespace, *states: State) -> Selection:
     return Selection(given.endpoint, given.scan, given.type, states, given.since, given.until)
 
 
-def choice(given: argparse.Namespace, records: Records, *states: State) -> Selection:
+def choice(given: argparse.Namespace, records: Outbox, *states: State) -> Selection:
     """Return the filters and ids of the command line.
 
     Raises:
         SelectionError: neither they nor --all are given; an id is unknown or ambiguous; or as `outbox/selection` does.
     """
     only = states[0] if len(states) == 1 else None
-    ids = tuple(records.find(text, only).id for text in given.ids)
+    ids = tuple(records.listing.find(text, only).id for text in given.ids)
     chosen = replace(selection(given, *states), ids=ids)
     if chosen.is_all and not given.all:
         raise SelectionError("give an ID, a filter (--endpoint, --scan, --type, --since, --until), or --all")
@@ -116,7 +116,7 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
             there = Console(stderr=True, highlight=False) if getattr(given, "json", False) else out
             there.print(plain(nothing), soft_wrap=True)
             return 0
-        with closing(Records(path, listing=listing)) as records:
+        with closing(Outbox(path, listing=listing)) as records:
             unknown = list(_unknown(given, records))
             if unknown and changes:
                 raise SelectionError(" ".join(unknown))
@@ -127,13 +127,14 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
     return run
 
 
-def _unknown(given: argparse.Namespace, records: Records) -> Iterator[str]:
+def _unknown(given: argparse.Namespace, records: Outbox) -> Iterator[str]:
     """Yield an error for each of endpoint, scan and event type that is unknown: it may be misspelled."""
     endpoint, scan, kind = (getattr(given, name, "") for name in ("endpoint", "scan", "type"))
-    names = records.endpoints() if endpoint else []
+    names = records.listing.endpoints() if endpoint else []
     if endpoint and endpoint not in names:
         yield f'The outbox has no deliveries for an endpoint "{endpoint}", only for: {", ".join(names) or "none"}.'
-    if scan and not records.knows(scan):
-        yield f'The outbox has no scan "{scan}"; its last scans are: {", ".join(records.scans(LAST)) or "none"}.'
+    if scan and not records.listing.knows(scan):
+        last = ", ".join(records.listing.scans(LAST)) or "none"
+        yield f'The outbox has no scan "{scan}"; its last scans are: {last}.'
     if kind and not any(fnmatchcase(name, kind) for name in EVENT_NAMES):
         yield f'There is no event type "{kind}"; sfwebhooks events lists them.{nearest(kind, sorted(EVENT_NAMES))}'

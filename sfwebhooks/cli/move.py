@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import closing
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +13,6 @@ from sfwebhooks.cli.replay import counted_deliveries, demand, print_counts, tota
 from sfwebhooks.cli.terminal import endpoint_named, plain
 from sfwebhooks.delivery.moving import move
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 
@@ -35,18 +33,17 @@ def add(commands: Any) -> None:
     command.set_defaults(run=on_outbox(_move, changes=True))
 
 
-def _move(given: argparse.Namespace, records: Records, out: Console) -> int:
+def _move(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     if not given.endpoint:
         raise SelectionError("--endpoint NAME is required: the endpoint whose deliveries are moved")
     to, chosen = endpoint_named(given, given.to), choice(given, records, State.WAITING)
     if to.name == given.endpoint:
         raise SelectionError(f"--endpoint and --to name the same endpoint, {to.name}")
     if given.dry_run:
-        print_counts(records.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, out)
         return 0
-    with closing(Outbox(records.path)) as outbox:
-        moved = move(records, outbox, chosen, to, time.time())
-    left = total(records.counts(chosen))
+    moved = move(records, chosen, to, time.time())
+    left = total(records.listing.counts(chosen))
     demand(moved + left, chosen)
     out.print(plain(f"{counted_deliveries(moved)} moved to {to.name}."))
     if left:

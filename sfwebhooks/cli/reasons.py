@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.status import ENDED, UNPROBED, Situation, situation, why_waiting
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 
 #: the text for a failing or held endpoint that the command itself has tried
@@ -29,9 +28,9 @@ def situations(
     Raises:
         OutboxError: the outbox cannot be read.
     """
-    with closing(Outbox(path, listing=True)) as outbox, closing(Records(path, listing=True)) as records:
-        for name in filter(wanted, records.waiting_endpoints()):
-            yield situation(outbox, records, name, found, time.time())
+    with closing(Outbox(path, listing=True)) as outbox:
+        for name in filter(wanted, outbox.retention.waiting_endpoints()):
+            yield situation(outbox, name, found, time.time())
 
 
 def why_left(found: Situation, now: float) -> str:

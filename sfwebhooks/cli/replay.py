@@ -14,7 +14,7 @@ from sfwebhooks.cli.filters import add_choice, choice, on_outbox
 from sfwebhooks.cli.terminal import plain, said, table
 from sfwebhooks.config.values import rate
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.text import duration
@@ -43,13 +43,13 @@ def add_replay(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=on_outbox(_replay, changes=True))
 
 
-def _replay(given: argparse.Namespace, records: Records, out: Console) -> int:
+def _replay(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, *STATES[given.state])
-    waiting = total(records.counts(replace(chosen, states=(State.WAITING,))))
+    waiting = total(records.listing.counts(replace(chosen, states=(State.WAITING,))))
     if given.dry_run:
-        print_counts(records.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, out)
     else:
-        number = records.replay(chosen, time.time(), given.rate)
+        number = records.retention.replay(chosen, time.time(), given.rate)
         demand(number + waiting, chosen)
         pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
         out.print(

@@ -18,7 +18,8 @@ from sfwebhooks.delivery.cures import cure, meaning
 from sfwebhooks.delivery.status import why_waiting
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
 from sfwebhooks.formats.redaction import WITHHELD, for_chat
-from sfwebhooks.outbox.listing import Record, Records
+from sfwebhooks.outbox.listing import Record
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.text import in_line, moment, text_of
 
@@ -44,9 +45,9 @@ def add_show(commands: Any, words: str, state: State | None) -> None:
     command.set_defaults(run=on_outbox(_show, listing=True), only=state)
 
 
-def _show(given: argparse.Namespace, records: Records, out: Console) -> int:
-    record = records.find(given.id, given.only)
-    attempts, delivery = records.attempts(record.id), records.delivery(record.id)
+def _show(given: argparse.Namespace, records: Outbox, out: Console) -> int:
+    record = records.listing.find(given.id, given.only)
+    attempts, delivery = records.listing.attempts(record.id), records.listing.delivery(record.id)
     event = delivery.event if delivery else None
     if given.json:
         out.print(plain(as_json(_fields(record, attempts, event))), soft_wrap=True)

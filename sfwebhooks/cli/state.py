@@ -14,7 +14,6 @@ from sfwebhooks.delivery.status import Situation, hanging, paused, situation, wh
 from sfwebhooks.delivery.upkeep import AGE_SHARE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
@@ -51,15 +50,15 @@ def look(found: Settings, path: Path) -> dict[str, Look]:
     looks = {one.name: READY for one in found.endpoints} | {one.name: Look("off", "yellow") for one in found.off}
     if is_deleted(path):
         return looks
-    with closing(Outbox(path, listing=True)) as outbox, closing(Records(path, listing=True)) as records:
-        counts, now = records.counts(Selection()), time.time()
-        names = [*looks, *(name for name in records.waiting_endpoints() if name not in looks)]
+    with closing(Outbox(path, listing=True)) as outbox:
+        counts, now = outbox.listing.counts(Selection()), time.time()
+        names = [*looks, *(name for name in outbox.retention.waiting_endpoints() if name not in looks)]
         settled = {endpoint.name: endpoint for endpoint in found.endpoints}
         for name in names:
-            known, its = situation(outbox, records, name, found, now), counts.get(name, {})
+            known, its = situation(outbox, name, found, now), counts.get(name, {})
             lines = list(_lines(known, its, now))
             if name in settled:
-                looks[name] = _of_endpoint(settled[name], known, records, lines, now)
+                looks[name] = _of_endpoint(settled[name], known, outbox, lines, now)
             elif name in looks:
                 looks[name] = Look("off", "yellow", tuple(lines))
             else:
@@ -77,12 +76,12 @@ def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[
         yield f"{known.name}: {dead} dead: sfwebhooks dead list --endpoint {known.name}"
 
 
-def _of_endpoint(endpoint: Endpoint, known: Situation, records: Records, lines: list[str], now: float) -> Look:
+def _of_endpoint(endpoint: Endpoint, known: Situation, outbox: Outbox, lines: list[str], now: float) -> Look:
     health, backlog = known.health, known.backlog
     if known.orders.paused_until > now:
         return Look(paused(known.orders), "yellow", tuple(lines))
     if not health.healthy and health.fingerprint == endpoint.fingerprint:
-        helps = cure(health.reason, records.last_words(endpoint.name, health.reason))
+        helps = cure(health.reason, outbox.listing.last_words(endpoint.name, health.reason))
         lines += [f"{endpoint.name}: what helps: {helps}"] if helps else []
         words = f"{health.condition.value} since {moment(health.since)}: {health.reason}"
         return Look(words, "red", tuple(lines), is_trouble=True)

@@ -77,7 +77,7 @@ class Alerting:
             event = health_alert([(state.endpoint, state.health) for state in changed], now)
             wanted = told_to(event, [state.endpoint for state in changed], self._endpoints.values())
             healths = {state.endpoint.name: health.reported(now) for state, health in zip(changed, before)}
-            self._outbox.settle((), healths, [(event, wanted)])
+            self._outbox.queue.settle((), healths, [(event, wanted)])
             for state in changed:
                 state.report(now)
                 state.written = healths[state.endpoint.name]

@@ -112,7 +112,7 @@ class Dispatcher:
             stop: ends the wait when set.
         """
         self._hurry()
-        self.outbox.look()  # the file may be a new one that replaced a lost one
+        self.outbox.file.look()  # the file may be a new one that replaced a lost one
         while time.monotonic() < deadline and not (stop and stop.is_set()):
             left = min(horizon, deadline - time.monotonic())
             alerts = self.tick()

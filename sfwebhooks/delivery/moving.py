@@ -9,13 +9,12 @@ from __future__ import annotations
 from sfwebhooks.delivery.ownership import Note
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 
 
-def move(records: Records, outbox: Outbox, chosen: Selection, endpoint: Endpoint, now: float) -> int:
+def move(outbox: Outbox, chosen: Selection, endpoint: Endpoint, now: float) -> int:
     """Move waiting deliveries that the endpoint asks for, except those of a running scan; return how many.
 
     Args:
@@ -34,17 +33,17 @@ def move(records: Records, outbox: Outbox, chosen: Selection, endpoint: Endpoint
             " wait until its scan has ended"
         )
     try:
-        moved = records.move(chosen, endpoint, now)
-        return moved + sum(_move_end(records, outbox, *ids, endpoint, now) for ids in records.ends(chosen))
+        moved = outbox.retention.move(chosen, endpoint, now)
+        return moved + sum(_move_end(outbox, *ids, endpoint, now) for ids in outbox.retention.ends(chosen))
     finally:
         lock.release()
 
 
-def _move_end(records: Records, outbox: Outbox, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
+def _move_end(outbox: Outbox, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
     """Move the end of a scan, with a receipt of the endpoint's deliveries of the scan; return how many, 0 or 1."""
-    event = outbox.event(event_id)
+    event = outbox.scans.event(event_id)
     name = endpoint.name_for(event) if event else None
     if not (event and name):
         return 0
-    outbox.repeat_end(event, [(endpoint.name, name)], now)
-    return records.take_away(Selection(ids=(id,)))
+    outbox.scans.repeat_end(event, [(endpoint.name, name)], now)
+    return outbox.retention.take_away(Selection(ids=(id,)))

@@ -208,7 +208,7 @@ class Ownership:
 
     def health(self, state: SendingState) -> Health:
         """Return the health of a state; while another process sends, as that process wrote it."""
-        return state.health if state.is_owned else _as_of_now(self._outbox.health(state.endpoint.name), state)
+        return state.health if state.is_owned else _as_of_now(self._outbox.endpoints.health(state.endpoint.name), state)
 
     @contextmanager
     def rendering(self, batch: Batch) -> Iterator[None]:
@@ -259,7 +259,7 @@ class Ownership:
         self._note(self.lock, self._rendering)
 
     def _blame(self, batch: str) -> None:
-        for endpoint in self._outbox.blame(batch, self._clock()):
+        for endpoint in self._outbox.queue.blame(batch, self._clock()):
             log.warning("webhooks: endpoint %s: message %s could not be built and is dead", endpoint, batch)
             self._deaths[endpoint, DeadReason.CRASHED.value] += 1
 
@@ -267,14 +267,14 @@ class Ownership:
         """Load what the last owner of an endpoint left: batches in flight, due times, its health."""
         name = state.endpoint.name
         state.ahead.clear()  # another process may have sent them meanwhile
-        self._outbox.recall(name)
+        self._outbox.queue.recall(name)
         self._pull(state)
-        state.orders, written = self._outbox.orders(name), self._outbox.health(name)
+        state.orders, written = self._outbox.endpoints.orders(name), self._outbox.endpoints.health(name)
         state.health = _as_of_now(written, state)
         state.written = written if written.fingerprint else state.health
 
     def _pull(self, state: SendingState) -> None:
-        self._outbox.pull(state.endpoint.name, self._clock(), state.longest_wait)
+        self._outbox.due.pull(state.endpoint.name, self._clock(), state.longest_wait)
 
 
 def _as_of_now(written: Health, state: SendingState) -> Health:

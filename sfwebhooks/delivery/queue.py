@@ -120,7 +120,7 @@ class SendQueue:
             result, change = deliver(batch, state, self._clock, self._ownership.rendering(batch))
         except BaseException:
             with suppress(OutboxError):
-                self._outbox.recall(state.endpoint.name)
+                self._outbox.queue.recall(state.endpoint.name)
             self._release(batch)
             raise
         finally:
@@ -168,20 +168,20 @@ class SendQueue:
         health, limits = state.health, state.hurried_limits if self._hurried else state.limits
         if not health.healthy:
             self._forget(state)
-            return self._outbox.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
+            return self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
         if state.pieces:
             state.pieces.sort(key=lambda piece: -len(piece.deliveries))
             return state.pieces.pop()  # the smallest one finds the refused message soonest
         if health.failures >= 2 or health.refusals >= 2:  # the next message may lie elsewhere in the queue
             state.ahead.clear()
             other = Pick((health.setbacks - 1) % len(Pick))
-            batch = self._outbox.pick(limits, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
+            batch = self._outbox.queue.pick(limits, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
             if batch:
                 return batch
         if limits.size > 1:
-            return self._outbox.claim_batch(limits, self._busy, now)
+            return self._outbox.queue.claim_batch(limits, self._busy, now)
         if not state.ahead or abs(now - state.claimed_at) > AHEAD_SECONDS:
-            claimed = self._outbox.claim(limits.endpoint, self._busy, now, ahead)
+            claimed = self._outbox.queue.claim(limits.endpoint, self._busy, now, ahead)
             state.ahead, state.claimed_at = deque(claimed), now
         return state.ahead.popleft() if state.ahead else None
 
@@ -195,7 +195,7 @@ class SendQueue:
                     changed = [(state, state.health) for state in {id(one): one for one, _ in group}.values()]
                     changed = [(state, health) for state, health in changed if health != state.written]
                     healths = {state.endpoint.name: health for state, health in changed}
-                    self._outbox.settle((result for _, result in group), healths)
+                    self._outbox.queue.settle((result for _, result in group), healths)
                     for state, health in changed:
                         state.written = health
                     for state, result in group:
@@ -233,7 +233,7 @@ class SendQueue:
     def _next_at(self, state: SendingState, healthy_only: bool) -> float:
         health = self._ownership.health(state)
         name = state.endpoint.name
-        due, paused_until = self._outbox.next_due(name), self._outbox.orders(name).paused_until
+        due, paused_until = self._outbox.queue.next_due(name), self._outbox.endpoints.orders(name).paused_until
         unable = not health.healthy or paused_until > self._clock()
         if due is None or health.condition is Condition.DISABLED or (healthy_only and unable):
             return NEVER
@@ -304,7 +304,7 @@ class SendQueue:
             if self._ownership.take():
                 for state in self.states:
                     state.open()
-                    self._outbox.make_due(state.endpoint.name, self._clock())
+                    self._outbox.due.make_due(state.endpoint.name, self._clock())
 
     def _begin(self) -> bool:
         """Take the URL's lock if deliveries are waiting and no other process owns it.
@@ -312,7 +312,7 @@ class SendQueue:
         Raises:
             OutboxError: the outbox cannot be used.
         """
-        if all(self._outbox.next_due(state.endpoint.name) is None for state in self.states):
+        if all(self._outbox.queue.next_due(state.endpoint.name) is None for state in self.states):
             return False
         for state in self.states:  # another process may have sent them meanwhile
             self._forget(state)
@@ -329,7 +329,7 @@ class SendQueue:
         self._looked_at = now
         self._ownership.own_all()
         for state in self.states:
-            state.obey(self._outbox.orders(state.endpoint.name))
+            state.obey(self._outbox.endpoints.orders(state.endpoint.name))
             state.look_at_outage()
 
     def _forget(self, state: SendingState) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sfwebhooks.config.settings import Settings, disabled
@@ -14,9 +14,9 @@ from sfwebhooks.delivery.ownership import Owner, owner_of
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.admission import WITHHELD_WORDS
-from sfwebhooks.outbox.listing import Backlog, Records
+from sfwebhooks.outbox.endpoint_state import Orders
+from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Orders
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
@@ -52,7 +52,7 @@ class Situation:
     owner: Owner | None = None
 
 
-def situation(outbox: Outbox, records: Records, name: str, found: Settings | None, now: float) -> Situation:
+def situation(outbox: Outbox, name: str, found: Settings | None, now: float) -> Situation:
     """Return the state of an endpoint.
 
     Args:
@@ -68,9 +68,9 @@ def situation(outbox: Outbox, records: Records, name: str, found: Settings | Non
         owner = owner_of(outbox.path, name, endpoint.url_id if endpoint else "", now)
     return Situation(
         name,
-        outbox.health(name),
-        outbox.orders(name),
-        records.backlog(name),
+        outbox.endpoints.health(name),
+        outbox.endpoints.orders(name),
+        outbox.listing.backlog(name),
         switch_of(found, name),
         endpoint.mistake if endpoint else "",
         endpoint.interval if endpoint else 0.0,
@@ -203,18 +203,17 @@ def summary(outbox: Outbox, scan_id: str, now: float, held: Mapping[str, str]) -
     Raises:
         OutboxError: the outbox cannot be read.
     """
-    with closing(Records(outbox.path)) as records:
-        counts = records.counts(Selection(scan=scan_id))
-        known = {
-            name: replace(situation(outbox, records, name, None, now), mistake=held.get(name, ""))
-            for name, found in sorted(counts.items())
-            if State.WAITING.value in found
-        }
+    counts = outbox.listing.counts(Selection(scan=scan_id))
+    known = {
+        name: replace(situation(outbox, name, None, now), mistake=held.get(name, ""))
+        for name, found in sorted(counts.items())
+        if State.WAITING.value in found
+    }
     numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
     waiting = {name: counts[name][State.WAITING.value] for name in known}
     obstacles = {name: obstacle(one, now) for name, one in known.items()}
     withheld: Counter[str] = Counter()
-    for reasons in outbox.withheld(scan_id).values():
+    for reasons in outbox.scans.withheld(scan_id).values():
         withheld.update(reasons)
     words = [f"{numbers[State.DELIVERED]} delivered", in_brief(waiting, obstacles), f"{numbers[State.DEAD]} dead"]
     words += [f"{number} {WITHHELD_WORDS[reason]}" for reason, number in withheld.items()]

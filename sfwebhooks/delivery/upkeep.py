@@ -15,7 +15,6 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import wanted_by
 from sfwebhooks.reasons import DeadReason
@@ -47,7 +46,6 @@ class Upkeep:
         self._settings = settings
         self._scan = scan
         self._outbox = Outbox(path, storage=settings.storage)
-        self._records = Records(path, storage=settings.storage)
         #: name of a check -> time of its last run
         self._done_at: dict[str, float] = {}
         self._mark = 0.0
@@ -71,15 +69,14 @@ class Upkeep:
                 self._warn_of_age(endpoint, now)
         if self._is_due("tidy", TIDY_SECONDS, now):
             right = (one for one in self._settings.endpoints if not one.mistake)
-            dark = {one.name for one in right if self._outbox.health(one.name).is_dark}
+            dark = {one.name for one in right if self._outbox.endpoints.health(one.name).is_dark}
             long_here = self._steady() - self._began_at >= REMOVED_SECONDS
-            expire(self._records, self._outbox, self._settings, dark, now, removed=long_here)
-            self._records.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
+            expire(self._outbox, self._settings, dark, now, removed=long_here)
+            self._outbox.retention.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
 
     def close(self) -> None:
         """Close the outbox file."""
         self._outbox.close()
-        self._records.close()
 
     def _is_due(self, chore: str, seconds: float, now: float) -> bool:
         done_at = self._done_at.get(chore)
@@ -97,7 +94,7 @@ class Upkeep:
                 self._outbox.accept([(event, told_to(event, [endpoint], endpoints, itself=True))], now)
 
     def _warn_of_size(self, now: float) -> None:
-        fullness = self._outbox.fullness()
+        fullness = self._outbox.file.fullness()
         mark, before = fullness_mark(fullness), self._mark
         self._mark = mark
         if mark > before:
@@ -108,8 +105,8 @@ class Upkeep:
     def _warn_of_age(self, endpoint: Endpoint, now: float) -> None:
         """Alert other endpoints once that deliveries to an endpoint have waited long; a pause does not count."""
         limit = endpoint.max_age * AGE_SHARE
-        oldest_at = self._records.oldest(endpoint.name)
-        paused_until = self._outbox.orders(endpoint.name).paused_until
+        oldest_at = self._outbox.listing.oldest(endpoint.name)
+        paused_until = self._outbox.endpoints.orders(endpoint.name).paused_until
         if oldest_at is None or now - max(oldest_at, paused_until) < limit:
             self._late.discard(endpoint.name)
         elif endpoint.name not in self._late:
@@ -123,9 +120,7 @@ class Upkeep:
         return outbox_warning(fullness, self._settings.storage.max_bytes, mark, occasion, self._scan, now)
 
 
-def expire(
-    records: Records, outbox: Outbox, settings: Settings, dark: Collection[str], now: float, removed: bool
-) -> int:
+def expire(outbox: Outbox, settings: Settings, dark: Collection[str], now: float, removed: bool) -> int:
     """Turn deliveries that have waited too long into dead letters; log and alert their number, and return it.
 
     Nothing expires while its endpoint accepts messages, however old it is by the clock.
@@ -141,12 +136,12 @@ def expire(
     endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
     longest = max((endpoint.max_age for endpoint in settings.endpoints), default=Endpoint.max_age)
     expired = 0
-    for name in records.waiting_endpoints():
+    for name in outbox.retention.waiting_endpoints():
         known = endpoints.get(name)
         if known and name in dark:
-            number = records.expire(name, DeadReason.EXPIRED, known.max_age, now)
+            number = outbox.retention.expire(name, DeadReason.EXPIRED, known.max_age, now)
         elif removed and endpoints and settings.is_complete and not (known or name in settings.unused):
-            number = records.expire(name, DeadReason.REMOVED, longest, now)
+            number = outbox.retention.expire(name, DeadReason.REMOVED, longest, now)
         else:
             continue
         if number:

@@ -26,7 +26,8 @@ from sfwebhooks.demo.teams import Team, Teams
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Records, Selection
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 
 TARGET = "acme.test"
@@ -97,8 +98,8 @@ def run(watch: Watch, keep: bool = False, compare: bool = False) -> DemoResult:
         settings.write_text(teams.settings(), encoding="utf-8")
         without = scan(home, teams, watch, webhooks=False)[0] if compare else None
         row, findings = scan(home, teams, watch, webhooks=True)
-        records = Records(home.data / FILE)
-        tallies = records.counts(Selection())
+        records = Outbox(home.data / FILE)
+        tallies = records.listing.counts(Selection())
         records.close()
         seconds_without = without.ended - without.started if without else None
         return DemoResult(teams.all, tallies, findings, row.ended - row.started, seconds_without, place)

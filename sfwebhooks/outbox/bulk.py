@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sfwebhooks.errors import OutboxBusyError
-from sfwebhooks.outbox.file import Database
+from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.selection import CHUNK
 
 T = TypeVar("T")
@@ -25,40 +25,38 @@ HOLD_SECONDS = 0.1
 FIRST = 100
 
 
-class Chunked(Database):
-    """The outbox file with changes of many rows."""
+def change_in_chunks(
+    file: File,
+    find: Callable[[sqlite3.Connection], Sequence[T]],
+    change: Callable[[sqlite3.Connection, Sequence[T]], int],
+) -> int:
+    """Change the found rows in short transactions with equally long pauses; return how many were changed."""
+    with file.reading() as sql:
+        found, number = find(sql), file.number
+    changed, done, size, held = 0, 0, FIRST, 0.0
+    while done < len(found):
+        time.sleep(held)
+        chunk = found[done : done + size]
+        more, held = _transact(file, number, chunk, change)
+        changed, done = changed + more, done + len(chunk)
+        size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
+    return changed
 
-    def _change(
-        self,
-        find: Callable[[sqlite3.Connection], Sequence[T]],
-        change: Callable[[sqlite3.Connection, Sequence[T]], int],
-    ) -> int:
-        """Change the found rows in short transactions with equally long pauses; return how many were changed."""
-        with self._reading() as sql:
-            found, file = find(sql), self._generation
-        changed, done, size, held = 0, 0, FIRST, 0.0
-        while done < len(found):
-            time.sleep(held)
-            chunk = found[done : done + size]
-            number, held = self._transact(change, chunk, file)
-            changed, done = changed + number, done + len(chunk)
-            size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
-        return changed
 
-    def _transact(
-        self, change: Callable[[sqlite3.Connection, Sequence[T]], int], chunk: Sequence[T], file: int
-    ) -> tuple[int, float]:
-        """Change a chunk in one transaction; return the number of changes, and the seconds that the file was locked.
+def _transact(
+    file: File, number: int, chunk: Sequence[T], change: Callable[[sqlite3.Connection, Sequence[T]], int]
+) -> tuple[int, float]:
+    """Change a chunk in one transaction; return the number of changes, and the seconds that the file was locked.
 
-        If the file is no longer that generation, the found rows are gone, and nothing is changed.
-        """
-        for tries in range(1, TRIES + 1):
-            try:
-                with self._writing() as sql:
-                    begin = time.monotonic()
-                    changed = change(sql, chunk) if self._generation == file else 0
-                return changed, time.monotonic() - begin
-            except OutboxBusyError:
-                if tries == TRIES:
-                    raise
-        raise AssertionError("the last try returns or raises")
+    If the file is no longer the one with this number, the found rows are gone, and nothing is changed.
+    """
+    for tries in range(1, TRIES + 1):
+        try:
+            with file.writing() as sql:
+                begin = time.monotonic()
+                changed = change(sql, chunk) if file.number == number else 0
+            return changed, time.monotonic() - begin
+        except OutboxBusyError:
+            if tries == TRIES:
+                raise
+    raise AssertionError("the last try returns or raises")

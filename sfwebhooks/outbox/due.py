@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from sfwebhooks.health import SET_SECONDS
-from sfwebhooks.outbox.bulk import Chunked
+from sfwebhooks.outbox.bulk import change_in_chunks
+from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import LATE
 
 #: replays that keep their pauses; after its first attempt a replay waits like any other delivery
@@ -20,8 +21,11 @@ PACED = "replays > 0 AND attempts = 0"
 Waiting = tuple[int, float]
 
 
-class Times(Chunked):
-    """The outbox file with changes of due times."""
+class DueTimes:
+    """Changes of due times."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
 
     def make_due(self, endpoint: str, now: float) -> None:
         """Make all waiting deliveries of an endpoint due now; replays keep the pauses between them."""
@@ -36,18 +40,20 @@ class Times(Chunked):
             longest: the longest possible wait, in seconds.
         """
         far = f"{LATE} AND NOT ({PACED}) AND due_at > ?"
-        self._change(lambda sql: _waiting(sql, far, (endpoint, now + longest)), partial(_make_due, now=now))
+        change_in_chunks(
+            self._file, lambda sql: _waiting(sql, far, (endpoint, now + longest)), partial(_make_due, now=now)
+        )
         replays = self._replays_after(endpoint, now + longest)
         if replays:
             ahead = replays[0][1] - now
             pause = replays[1][1] - replays[0][1] if len(replays) > 1 else 0.0
             if ahead > max(pause, SET_SECONDS):
-                self._change(lambda _: replays, partial(_shift, seconds=-ahead))
+                change_in_chunks(self._file, lambda _: replays, partial(_shift, seconds=-ahead))
 
     def _replays_after(self, endpoint: str, at: float) -> list[Waiting]:
         """Return the replays of an endpoint that keep their pauses if all of them are due after `at`, else none."""
         paced = f"{LATE} AND {PACED} AND due_at"
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             if not _waiting(sql, f"{paced} > ?", (endpoint, at), limit=1):
                 return []
             is_running = _waiting(sql, f"{paced} <= ?", (endpoint, at), limit=1)

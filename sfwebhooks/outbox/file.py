@@ -61,7 +61,7 @@ class Storage:
     power_safe: bool = False
 
 
-class Database:
+class File:
     """One connection to the file, for use by any thread, one at a time.
 
     Args:
@@ -91,9 +91,10 @@ class Database:
         #: identities of the open files: the outbox, its log, the log's index
         self._files: tuple[Identity | None, ...] = ()
         self._names: tuple[str, ...] = ()
-        #: whether the next file opened is a different one, and the number of files so far
+        #: number of files so far
+        self.number = 0
+        #: whether the next file opened is a different one
         self._is_lost = True
-        self._generation = 0
         self._page_size = 0
         #: time of the last check that the file is still the same, in monotonic seconds
         self._looked_at = 0.0
@@ -102,8 +103,8 @@ class Database:
     def generation(self) -> int:
         """Return the number of files so far: 2 after the first one was set aside or removed."""
         self.look()  # a scan begun in a removed file has to begin again in the next one
-        with self._reading():
-            return self._generation
+        with self.reading():
+            return self.number
 
     def look(self) -> None:
         """Make the next call check that the file is still the same, however recent the last check."""
@@ -115,23 +116,23 @@ class Database:
         Raises:
             OutboxError: it cannot.
         """
-        with self._writing():
+        with self.writing():
             pass
 
     def checkpoint(self) -> None:
         """Write the log back into the file without waiting for readers or writers."""
-        with self._reading() as sql:
+        with self.reading() as sql:
             sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def fullness(self) -> float:
         """Return the fullness of the file, as a fraction of its maximum size."""
-        with self._reading() as sql:
-            return self._fullness(sql)
+        with self.reading() as sql:
+            return self.fullness_in(sql)
 
     def empty_log(self) -> bool:
         """Empty the log, which still has deleted content; return False if another process is reading it."""
         self.checkpoint()  # does most of it without blocking writers
-        with self._reading() as sql, waiting_at_most(sql, EMPTY_SECONDS):
+        with self.reading() as sql, waiting_at_most(sql, EMPTY_SECONDS):
             try:
                 return not sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.OperationalError as error:
@@ -155,7 +156,7 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
+    def raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
         """Raise the mark to cover a delivery that is about to be sent."""
         (reused,) = sql.execute("SELECT reused FROM file").fetchone()
         has = reached(sql) if number + reused > self._marked else None
@@ -167,7 +168,8 @@ class Database:
         except OSError as error:
             log.warning("webhooks: the mark of outbox %s cannot be written: %s", self.path, error.strerror)
 
-    def _fullness(self, sql: sqlite3.Connection) -> float:
+    def fullness_in(self, sql: sqlite3.Connection) -> float:
+        """Return the same within a transaction."""
         if not self._page_size:
             self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
         part = self._page_size / self._storage.max_bytes
@@ -177,13 +179,13 @@ class Database:
         return (pages - int(sql.execute("PRAGMA freelist_count").fetchone()[0])) * part
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction and commit it at the end, or roll it back if anything raises.
 
         The file is checked once no other process can write, so that nothing goes into removed files: a process that
         noticed the removal before us has saved their content.
         """
-        with self._reading() as sql:
+        with self.reading() as sql:
             sql.execute("BEGIN IMMEDIATE")
             try:
                 while self._look_up() != self._files:
@@ -198,7 +200,7 @@ class Database:
                     sql.execute("ROLLBACK")
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread, and translate sqlite3's errors."""
         with self._guard:
             try:
@@ -254,7 +256,7 @@ class Database:
         if self._connection is None:
             before = self._files[:1]
             self._connection = self._open()
-            self._generation += self._is_lost or before != self._files[:1]
+            self.number += self._is_lost or before != self._files[:1]
             self._is_lost = False
         return self._connection
 
@@ -364,17 +366,17 @@ def _is_closed(path: str) -> bool:
 
 
 #: the opened databases of this process
-_OPEN: weakref.WeakSet[Database] = weakref.WeakSet()
+_OPEN: weakref.WeakSet[File] = weakref.WeakSet()
 #: held by a thread that saves a log
 _SAVING = threading.Lock()
 
 
-def _of_this_process(database: Database) -> list[Database]:
+def _of_this_process(database: File) -> list[File]:
     return [one for one in list(_OPEN) if one._names[1:] == database._names[1:]]
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
+def _alone(database: File) -> Iterator[None]:
     """Keep all other threads of this process from using the same file.
 
     Raises:

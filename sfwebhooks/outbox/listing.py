@@ -12,13 +12,12 @@ from typing import Any
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Delivery, printable
-from sfwebhooks.outbox.retention import Changes
+from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries
 from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 
-__all__ = ["Record", "Records", "Selection"]
 #: least characters of an id's prefix that can identify it
 PREFIX_LEAST = 4
 #: ids shown if several have the same prefix
@@ -84,12 +83,15 @@ class Backlog:
     due_at: float | None = None
 
 
-class Records(Changes):
-    """The outbox file for the commands. All methods raise OutboxError or OutboxBusyError, as those of `Outbox` do."""
+class Listing:
+    """What the commands show. All methods raise OutboxError or OutboxBusyError, as those of `Outbox` do."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
 
     def deliveries(self, selection: Selection, limit: int) -> list[Record]:
         """Return deliveries, the latest accepted first."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             numbers = numbers_of(sql, selection, order="d.number DESC", limit=limit)
             found: list[Record] = []
             for chunk in chunks_of(numbers):
@@ -99,7 +101,7 @@ class Records(Changes):
 
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return [
                 row[0]
                 for row in sql.execute("SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier ORDER BY 1")
@@ -111,12 +113,12 @@ class Records(Changes):
             "SELECT 1 FROM scan WHERE id = ?1 UNION ALL SELECT 1 FROM sequence WHERE scan_id = ?1"
             " UNION ALL SELECT 1 FROM earlier WHERE scan_id = ?1"
         )
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return sql.execute(query, (scan_id,)).fetchone() is not None
 
     def scans(self, limit: int) -> list[str]:
         """Return the ids of the last scans, the newest first."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return [row[0] for row in sql.execute("SELECT id FROM scan ORDER BY begun_at DESC LIMIT ?", (limit,))]
 
     def find(self, text: str, state: State | None = None) -> Record:
@@ -143,13 +145,13 @@ class Records(Changes):
     def _beginning(self, column: str, text: str, state: State | None) -> list[Sequence[Any]]:
         """Return rows of SELECT_RECORD in which the column starts with a text."""
         query = f"{SELECT_RECORD} WHERE {column} >= ?1 AND {column} < ?1 || '~' AND (?2 IS NULL OR d.state = ?2)"
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             found = sql.execute(f"{query} ORDER BY d.id LIMIT {ALIKE + 1}", (text, state and state.value))
             return found.fetchall()
 
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return next(iter(deliveries(sql, "WHERE d.id = ?", (id,))), None)
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
@@ -158,12 +160,12 @@ class Records(Changes):
             "SELECT at, seconds, status, reason, excerpt, cause FROM delivery_attempt"
             " WHERE number = (SELECT number FROM delivery WHERE id = ?) ORDER BY rowid"
         )
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return [Attempt(*row) for row in sql.execute(query, (delivery_id,))]
 
     def last_attempt(self) -> int:
         """Return the number of the last attempt, or 0."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return int(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
 
     def last_words(self, endpoint: str, reason: str) -> str:
@@ -173,7 +175,7 @@ class Records(Changes):
             " AND a.reason = ? AND a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ?"
             " ORDER BY a.rowid DESC LIMIT 1"
         )
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             row = sql.execute(query, (endpoint, reason, RECENT)).fetchone()
         return str(row[0]) if row else ""
 
@@ -186,7 +188,7 @@ class Records(Changes):
             "SELECT a.rowid, d.id, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause"
             " FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
         )
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             rows = sql.execute(query, (number, CHUNK)).fetchall()
         if not rows:
             return [], min(number, self.last_attempt())
@@ -197,14 +199,14 @@ class Records(Changes):
 
     def oldest(self, endpoint: str) -> float | None:
         """Return when the oldest waiting delivery of an endpoint was accepted, or None if none is waiting."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             row: tuple[float | None] = sql.execute(OLDEST, (endpoint,)).fetchone()
         return row[0]
 
     def backlog(self, endpoint: str) -> Backlog:
         """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             given = sql.execute(
                 f"SELECT count(*), min(accepted_at) {its} AND state = 'waiting'", (endpoint,)
             ).fetchone()
@@ -220,7 +222,7 @@ class Records(Changes):
         """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path."""
         found: dict[str, dict[str, int]] = {}
         query = f"SELECT d.endpoint, d.state, count(*) FROM {selection.source} WHERE {selection.where} GROUP BY 1, 2"
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             for endpoint, state, number in sql.execute(query, selection.values):
                 found.setdefault(endpoint, {})[state] = number
         return found

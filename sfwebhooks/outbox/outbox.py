@@ -4,37 +4,66 @@
                   ^  |                         \\-> dead (a dead letter; DeadReason says why)
                   \\--/ retry at due_at
 
-This module has the scan's side: accept, begin, end. The senders' side is in `queue`, the commands' in `listing`.
+It has parts: `queue`, `due` and `endpoints` for the senders, `scans` for a scan's start and end, `listing` and
+`retention` for the commands. All of them use one `file`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
-from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
+from sfwebhooks.events import WebhookEvent
 from sfwebhooks.outbox.admission import LEAST_MARK, OUTBOX_FULL, UNWRITABLE, is_refused
-from sfwebhooks.outbox.queue import Accepted, Queues
-from sfwebhooks.outbox.receipts import SENT
-from sfwebhooks.outbox.retention import send_again
-from sfwebhooks.outbox.rows import deliveries, insert
-from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
-from sfwebhooks.outbox.series import begin_series
+from sfwebhooks.outbox.due import DueTimes
+from sfwebhooks.outbox.endpoint_state import EndpointStates
+from sfwebhooks.outbox.file import File, Storage
+from sfwebhooks.outbox.listing import Listing
+from sfwebhooks.outbox.queue import Accepted, Queue
+from sfwebhooks.outbox.retention import Retention
+from sfwebhooks.outbox.rows import insert
+from sfwebhooks.outbox.scans import Scans
+from sfwebhooks.outbox.series import boot_id
 from sfwebhooks.outbox.unencodable import Unwritable
-from sfwebhooks.retry import State
 
 
-class Outbox(Queues):
-    """The outbox file for scans and senders."""
+class Outbox:
+    """The outbox file with its parts. All methods raise OutboxError: the file cannot be used.
 
-    @cached_property
-    def _unwritable(self) -> Unwritable:
-        """The events that this process could not write."""
-        return Unwritable()
+    Args:
+        path: the file; it is created with mode 0600 when first needed.
+        accepting: for the scan's side: spends no time on checkpoints (the sending side does that).
+        listing: read-only use: creates no file, sets none aside, and can read an unwritable one.
+        boot: returns an id of this boot of the machine; empty: not known.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        accepting: bool = False,
+        storage: Storage | None = None,
+        listing: bool = False,
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
+        self.path = path
+        self.file = File(path, accepting, storage, listing, boot)
+        #: the senders' side
+        self.queue = Queue(self.file)
+        self.due = DueTimes(self.file)
+        self.endpoints = EndpointStates(self.file, self.due)
+        #: the scan's side, with `accept`
+        self.scans = Scans(self.file)
+        #: the commands
+        self.listing = Listing(self.file)
+        self.retention = Retention(self.file)
+        #: the events that this process could not write
+        self._unwritable = Unwritable()
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        self.file.close()
 
     def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False, file: int = 0) -> int:
         """Commit the deliveries of some events, each event once; return the number of new deliveries.
@@ -46,10 +75,10 @@ class Outbox(Queues):
             FileReplacedError: the file is not that generation; 0: any.
         """
         new, problems = 0, []
-        with self._writing() as sql:
-            if file not in (0, self._generation):
-                raise FileReplacedError(f"outbox {self.path} was replaced")
-            fullness = self._fullness(sql)
+        with self.file.writing() as sql:
+            if file not in (0, self.file.number):
+                raise FileReplacedError(f"outbox {self.file.path} was replaced")
+            fullness = self.file.fullness_in(sql)
             for event, wanted in items:
                 if fullness >= LEAST_MARK and is_refused(event, fullness):
                     _withhold(sql, event, wanted, OUTBOX_FULL)
@@ -66,138 +95,8 @@ class Outbox(Queues):
 
     def recount_unwritable(self, scan_id: str) -> None:
         """Count the events of a scan that this process could not write, after accepting all of the host's database."""
-        with self._writing() as sql:
+        with self.file.writing() as sql:
             self._unwritable.recount(sql, scan_id)
-
-    def begin_scan(
-        self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
-    ) -> None:
-        """Commit a scan and the event that reports its start, unless they are there.
-
-        Args:
-            ended: name of the event that reports the end, if the caller reports it and no other process may: a backfill
-                of a past scan.
-        """
-        with self._writing() as sql:
-            sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
-            insert(sql, event, wanted, now, backfilled=ended is not None)
-
-    def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
-        """Commit the event that reports a scan's end; return False if another process was first.
-
-        Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
-        """
-        with self._reading() as sql:
-            counted = count(sql, event)  # not while the file is locked for writing
-        with self._writing() as sql:
-            return end_once(sql, event, wanted, counted, now)
-
-    def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
-        """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
-        receipt."""
-        with self._reading() as sql:
-            counted = count(sql, event)
-        with self._writing() as sql:
-            insert(sql, *with_receipts(sql, event, wanted, counted), now, backfilled=True)
-
-    def known_events(self, scan_id: str, endpoint: str | None = None) -> set[str]:
-        """Return the ids of all events of a scan, or of those that go to an endpoint."""
-        query = "SELECT id FROM event WHERE scan_id = ?1"
-        if endpoint is not None:
-            query += " AND EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND endpoint = ?2)"
-        with self._reading() as sql:
-            return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
-
-    def event(self, event_id: str) -> WebhookEvent | None:
-        """Return an event as it was sent, without a receipt; None if it is not there."""
-        with self._reading() as sql:
-            found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
-        if not found:
-            return None
-        event = found[0].event
-        return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
-
-    def accepted(self, scan_id: str) -> AcceptedScan:
-        """Return the accepted part of a scan. Reads all its events: not for a hot path."""
-        with self._reading() as sql:
-            return accepted_scan(sql, scan_id)
-
-    def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
-        """Return a scan with the name of the event that reported its end (None: not yet); None if it is not known."""
-        with self._reading() as sql:
-            row = sql.execute("SELECT * FROM scan WHERE id = ?", (scan_id,)).fetchone()
-        return (Scan(*row[:6]), row[7]) if row else None
-
-    def deleted(self, scan_id: str, endpoint: str) -> int:
-        """Return how many of a scan's deliveries to an endpoint were deleted since the last `renumber`, for their age
-        or by an operator."""
-        query = (
-            f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"  # noqa: S608
-            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
-        )
-        with self._reading() as sql:
-            return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
-
-    def renumber(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
-        """Number the remaining deliveries of a scan to an endpoint in a new series, and make the settled ones due
-        again, as `Changes.replay` does; return how many these are.
-
-        Args:
-            end: id of the event that reports the end; its delivery is deleted, to be created last with a new receipt.
-        """
-        query = (
-            "SELECT d.number FROM event e JOIN delivery d ON d.event_id = e.id"
-            " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
-        )
-        with self._writing() as sql:
-            its = "SELECT number FROM delivery WHERE event_id = ? AND endpoint = ?"
-            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))  # noqa: S608
-            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))  # noqa: S608
-            left = sql.execute(query, (scan_id, endpoint)).fetchall()
-            series = begin_series(sql)
-            sql.executemany(
-                "UPDATE delivery SET series = ?, sequence = ? WHERE number = ?",
-                [(series, place, number) for place, (number,) in enumerate(left, start=1)],
-            )
-            sql.execute("DELETE FROM earlier WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint))
-            sql.execute("INSERT OR REPLACE INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
-            return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
-
-    def endpoints_of(self, event_id: str) -> set[str]:
-        """Return the names of the endpoints that have a delivery of an event, in any state."""
-        with self._reading() as sql:
-            return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
-
-    def open_scans(self) -> list[Scan]:
-        """Return the scans whose end is not reported."""
-        with self._reading() as sql:
-            rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
-        return [Scan(*row[:6]) for row in rows]
-
-    def tallies(self, scan_id: str | None = None) -> dict[str, int]:
-        """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
-        query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.id = d.event_id"
-        where = " WHERE e.scan_id = ?" if scan_id else ""
-        with self._reading() as sql:
-            rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()
-        return {state.value: 0 for state in State} | dict(rows)
-
-    def withheld(self, scan_id: str) -> dict[str, dict[str, int]]:
-        """Return endpoint -> reason -> number of a scan's events that it was not sent."""
-        found: dict[str, dict[str, int]] = {}
-        with self._reading() as sql:
-            for endpoint, reason, number in sql.execute(
-                "SELECT endpoint, reason, number FROM withheld WHERE scan_id = ? ORDER BY endpoint", (scan_id,)
-            ):
-                found.setdefault(endpoint, {})[reason] = number
-        return found
-
-    def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
-        """Forget the withheld events of a scan for some endpoints: all of them are about to be offered again."""
-        with self._writing() as sql:
-            sql.executemany(
-                "DELETE FROM withheld WHERE scan_id = ? AND endpoint = ?", [(scan_id, name) for name in endpoints]
-            )
 
 
 def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], reason: str) -> None:

@@ -18,8 +18,9 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
-from sfwebhooks.outbox.due import Times
-from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, health_of, insert, save_health
+from sfwebhooks.outbox.endpoint_state import save_health
+from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 
@@ -46,16 +47,6 @@ Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class Orders:
-    """An operator's orders for an endpoint."""
-
-    #: epoch seconds before which nothing is sent
-    paused_until: float = 0.0
-    #: how often the operator reset it to healthy
-    resets: int = 0
-
-
-@dataclass(frozen=True)
 class Result:
     """The result of an attempt."""
 
@@ -65,8 +56,11 @@ class Result:
     settlements: Sequence[Settlement]
 
 
-class Queues(Times):
-    """The waiting deliveries, in one queue per endpoint, with the endpoints' health and orders."""
+class Queue:
+    """The waiting deliveries, in one queue per endpoint."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
         """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
@@ -78,7 +72,7 @@ class Queues(Times):
             most: number of deliveries at most.
         """
         passed = {*busy}
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             while True:
                 given = (endpoint, json.dumps([*passed]))
                 found = deliveries(sql, NEXT_FRESH, (*given, most))
@@ -90,8 +84,8 @@ class Queues(Times):
             else:
                 found = [*found[:1], *takewhile(lambda delivery: delivery.name not in ENDS, found[1:])]
             if found:
-                self._raise_mark(sql, max(delivery.number for delivery in found))
-            return [Batch((delivery,), self._generation) for delivery in found]
+                self._file.raise_mark(sql, max(delivery.number for delivery in found))
+            return [Batch((delivery,), self._file.number) for delivery in found]
 
     def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
         """Return the next deliveries of an endpoint that accepts several in one request: fresh before late ones.
@@ -113,12 +107,12 @@ class Queues(Times):
         return self._batch(limits, partial(picked, endpoint=limits.endpoint, busy=busy, pick=pick, fresh=fresh))
 
     def _batch(self, limits: Limits, find: Callable[[sqlite3.Connection], Sequence[Delivery]]) -> Batch | None:
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             members = tuple(find(sql))
             if not members:
                 return None
-            self._raise_mark(sql, max(delivery.number for delivery in members))
-            batch = Batch(members, self._generation)
+            self._file.raise_mark(sql, max(delivery.number for delivery in members))
+            batch = Batch(members, self._file.number)
         if limits.size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, limits.endpoint)
         return batch
@@ -126,15 +120,15 @@ class Queues(Times):
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
         members = json.dumps([delivery.id for delivery in batch.deliveries])
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
 
     def recall(self, endpoint: str) -> None:
         """Restore batches that were in flight when their sender died, with the same members."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             left = sql.execute("SELECT id FROM frozen WHERE endpoint = ?", (endpoint,)).fetchall()
         if left:
-            with self._writing() as sql:
+            with self._file.writing() as sql:
                 for (batch,) in left:
                     _bind(sql, batch)
 
@@ -150,7 +144,7 @@ class Queues(Times):
             The endpoints whose deliveries are dead now.
         """
         dead = "id = ?1 AND state = 'waiting' AND crashes >= ?2"
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             _bind(sql, batch)
             sql.execute(
                 "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
@@ -171,9 +165,9 @@ class Queues(Times):
         """Commit results of attempts, the endpoints' health where it changed, and the alerts that report it."""
         settled: list[tuple[Any, ...]] = []
         logged: list[tuple[Any, ...]] = []
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             for result in results:
-                if result.batch.file not in (0, self._generation):
+                if result.batch.file not in (0, self._file.number):
                     continue  # its rows are gone, and others have their numbers
                 attempt = result.attempt
                 # `astuple` takes a hundred times as long
@@ -194,45 +188,13 @@ class Queues(Times):
 
     def next_due(self, endpoint: str) -> float | None:
         """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             row: tuple[float | None] = sql.execute(
                 f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
                 f" ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END",
                 (endpoint,),
             ).fetchone()
         return row[0]
-
-    def health(self, endpoint: str) -> Health:
-        """Return the last written health of an endpoint."""
-        with self._reading() as sql:
-            return health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
-
-    def orders(self, endpoint: str) -> Orders:
-        """Return the operator's orders for an endpoint."""
-        with self._reading() as sql:
-            row = sql.execute("SELECT paused_until, resets FROM operator WHERE endpoint = ?", (endpoint,)).fetchone()
-        return Orders(*row) if row else Orders()
-
-    def pause(self, endpoint: str, until: float) -> None:
-        """Send nothing to an endpoint before a time (epoch seconds)."""
-        with self._writing() as sql:
-            sql.execute(
-                "INSERT INTO operator VALUES (?1, ?2, 0) ON CONFLICT (endpoint) DO UPDATE SET paused_until = ?2",
-                (endpoint, until),
-            )
-
-    def resume(self, endpoint: str, now: float) -> None:
-        """Resume sending to an endpoint at once, whatever it answered."""
-        self.make_due(endpoint, now)  # first: if this is killed, deliveries due in hours must not look resumed
-        with self._writing() as sql:
-            health = health_of(sql.execute("SELECT * FROM health WHERE endpoint = ?", (endpoint,)).fetchone())
-            if not health.healthy:
-                save_health(sql, endpoint, health.reopened(health.fingerprint))
-            sql.execute(
-                "INSERT INTO operator VALUES (?, 0, 1)"
-                " ON CONFLICT (endpoint) DO UPDATE SET paused_until = 0, resets = resets + 1",
-                (endpoint,),
-            )
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:

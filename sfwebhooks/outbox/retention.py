@@ -15,8 +15,9 @@ from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
-from sfwebhooks.outbox.bulk import Chunked
+from sfwebhooks.outbox.bulk import change_in_chunks
 from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
@@ -46,8 +47,11 @@ WAITING_ENDPOINTS = """
 """
 
 
-class Changes(Chunked):
-    """The outbox file with changes of many deliveries. All methods raise OutboxError, as `Outbox` does."""
+class Retention:
+    """Changes of many deliveries. All methods raise OutboxError, as `Outbox` does."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
         """Make delivered and dead ones due again, in the order of acceptance; return how many.
@@ -56,7 +60,8 @@ class Changes(Chunked):
             now: epoch seconds. Their age counts from their due time.
             interval: seconds between two due times.
         """
-        return self._change(
+        return change_in_chunks(
+            self._file,
             lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
             partial(send_again, now=now, interval=interval),
         )
@@ -64,7 +69,8 @@ class Changes(Chunked):
     def end(self, selection: Selection, now: float) -> int:
         """Turn waiting deliveries into dead letters; return how many. Their rows stay, so recovery does not bring them
         back."""
-        return self._change(
+        return change_in_chunks(
+            self._file,
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_bury, reason=DeadReason.DROPPED.value, now=now),
         )
@@ -76,7 +82,8 @@ class Changes(Chunked):
         Deliveries of a running scan and ends of scans (`delivery/moving`) are not moved. Events that the endpoint has
         already are not sent to it twice.
         """
-        return self._change(
+        return change_in_chunks(
+            self._file,
             lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
             partial(_move, endpoint=endpoint, now=now),
         )
@@ -84,19 +91,21 @@ class Changes(Chunked):
     def ends(self, selection: Selection) -> list[tuple[str, str]]:
         """Return the ids of the waiting deliveries that report a scan's end, each with the id of its event."""
         query = f"SELECT d.id, d.event_id FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
 
     def take_away(self, selection: Selection) -> int:
         """Delete waiting deliveries with their own attempts and events; return how many."""
-        return self._change(
+        return change_in_chunks(
+            self._file,
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_delete, still=WAITING),
         )
 
     def drop(self, selection: Selection) -> int:
         """Delete dead letters with their own attempts and events; return how many. Those of a running scan stay."""
-        dropped = self._change(
+        dropped = change_in_chunks(
+            self._file,
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete, still=DEAD),
         )
@@ -106,13 +115,14 @@ class Changes(Chunked):
 
     def waiting_endpoints(self) -> list[str]:
         """Return the names of the endpoints with waiting deliveries."""
-        with self._reading() as sql:
+        with self._file.reading() as sql:
             return [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
 
     def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
         """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
         return how many."""
-        return self._change(
+        return change_in_chunks(
+            self._file,
             partial(_waiting_since, endpoint=endpoint, before=now - max_age),
             partial(_bury, reason=reason.value, now=now),
         )
@@ -124,17 +134,19 @@ class Changes(Chunked):
         while True:
             try:
                 if not is_rewritten:
-                    with self._reading() as sql:
+                    with self._file.reading() as sql:
                         sql.execute("VACUUM")
                     is_rewritten = True
-                if self.empty_log():
+                if self._file.empty_log():
                     return
                 trouble = "another process is reading it"
             except OutboxBusyError as error:
                 trouble = str(error)
             if time.monotonic() > deadline:
                 text = "webhooks: deleted content may still be in %s or %s-wal (%s); %s"
-                log.warning(text, self.path, self.path.name, trouble, "sfwebhooks run empties the log each minute")
+                log.warning(
+                    text, self._file.path, self._file.path.name, trouble, "sfwebhooks run empties the log each minute"
+                )
                 return
             time.sleep(PAUSE_SECONDS)
 
@@ -154,8 +166,8 @@ class Changes(Chunked):
         for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
             old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
-            pruned += self._change(partial(oldest, selection=Selection()), partial(_delete, still=old))
-        self.empty_log()
+            pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
+        self._file.empty_log()
         return pruned
 
 

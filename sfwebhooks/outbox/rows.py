@@ -6,12 +6,10 @@ import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, fields
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
-from sfwebhooks.health import Condition, Health
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.receipts import STORED, own
 from sfwebhooks.severity import Severity
@@ -117,19 +115,3 @@ def insert(
         ],
     )
     return len(new)
-
-
-def save_health(sql: sqlite3.Connection, endpoint: str, health: Health) -> None:
-    """Insert or replace an endpoint's health."""
-    values = [value.value if isinstance(value, Condition) else value for value in astuple(health)]
-    marks = ", ".join("?" * (len(values) + 1))
-    sql.execute(f"INSERT OR REPLACE INTO health VALUES ({marks})", (endpoint, *values))  # noqa: S608
-
-
-def health_of(row: Sequence[Any] | None) -> Health:
-    """Convert a row of `health`; without a row the endpoint is healthy."""
-    if not row:
-        return Health()
-    values = dict(zip((field.name for field in fields(Health)), row[1:]))
-    values |= {"condition": Condition(values["condition"]), "alerted": Condition(values["alerted"])}
-    return Health(**values)

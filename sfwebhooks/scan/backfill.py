@@ -66,7 +66,7 @@ def past_scan(outbox: Outbox, scan_id: str, dead: bool) -> Past:
         OutboxError: the outbox cannot be read.
     """
     folder = outbox.path.parent
-    known = None if is_deleted(outbox.path) else outbox.scan(scan_id)
+    known = None if is_deleted(outbox.path) else outbox.scans.scan(scan_id)
     database = database_of(known[0].database if known else str(folder / DATABASE), folder)
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
@@ -139,10 +139,10 @@ def begin_backfill(
     """
     scan, database, only = past.scan, past.database, (endpoint,)
     first, last = started(scan), _end(outbox, past)
-    again = outbox.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
-    outbox.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
-    outbox.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
-    known = outbox.known_events(scan.id, endpoint.name)
+    again = outbox.scans.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
+    outbox.scans.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
+    outbox.scans.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
+    known = outbox.scans.known_events(scan.id, endpoint.name)
     hashes = list(from_host.untold(database, scan, only, known))
     rest = [event for event in (*from_host.correlated(database, scan, only), last)
             if event.id not in known and endpoint.name_for(event)]  # fmt: skip
@@ -163,17 +163,17 @@ def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> b
     pipeline.accept(found, only, outbox, time.time(), backfilled=True)
     for event in events:
         if event.type in SEVERITY_OF_END:
-            if event.scan and OUTBOX_FULL in outbox.withheld(event.scan.id).get(endpoint.name, {}):
+            if event.scan and OUTBOX_FULL in outbox.scans.withheld(event.scan.id).get(endpoint.name, {}):
                 return False
-            outbox.repeat_end(event, pipeline.wanted_by(event, only), time.time())
+            outbox.scans.repeat_end(event, pipeline.wanted_by(event, only), time.time())
     return True
 
 
 def _end(outbox: Outbox, past: Past) -> WebhookEvent:
     """Return the event that reports the scan's end: the original one if the outbox still has it."""
-    told = outbox.event(lifecycle_id(past.scan.id, "ended"))
+    told = outbox.scans.event(lifecycle_id(past.scan.id, "ended"))
     if told:
         return told
     late = "host_stopped" if past.told == "scan_aborted" else "process_died"
-    result = from_host.result_of(past.scan, past.database, outbox.accepted(past.scan.id))
+    result = from_host.result_of(past.scan, past.database, outbox.scans.accepted(past.scan.id))
     return ended(past.scan, result, late="" if past.row.status in OVER else late)

@@ -47,8 +47,10 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
         sqlite3.Error: the host's database cannot be read.
     """
     database = database_of(scan.database, outbox.path.parent)
-    known = outbox.known_events(scan.id)
-    outbox.forget_withheld(scan.id, [endpoint.name for endpoint in endpoints])  # refused events are offered once more
+    known = outbox.scans.known_events(scan.id)
+    outbox.scans.forget_withheld(
+        scan.id, [endpoint.name for endpoint in endpoints]
+    )  # refused events are offered once more
     found = from_host.found(database, scan, from_host.untold(database, scan, endpoints, known))
     new = _accept_all(found, endpoints, outbox, deadline)
     outbox.recount_unwritable(scan.id)
@@ -66,7 +68,7 @@ def _accept_all(
     new = 0
     while chunk := list(islice(events, REPLAY_CHUNK)):
         new += pipeline.accept(chunk, endpoints, outbox, time.time())
-        outbox.checkpoint()
+        outbox.file.checkpoint()
         if time.monotonic() > deadline:
             raise NotYetError(f"{new} deliveries were recovered, and more are left")
     return new
@@ -92,12 +94,12 @@ def tell_end(
         OutboxError: the outbox cannot be written.
     """
     database = database_of(scan.database, outbox.path.parent)
-    result = from_host.result_of(scan, database, outbox.accepted(scan.id))
+    result = from_host.result_of(scan, database, outbox.scans.accepted(scan.id))
     event = ended(scan, result, error, late, endpoints)
     unset = modules_unset(scan.id, database)
     errors = [unset_event(unset, scan)] if unset else []
     _accept_all(chain(errors, from_host.correlated(database, scan, endpoints)), endpoints, outbox, deadline)
-    told = outbox.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
+    told = outbox.scans.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if told else None
 
 
@@ -110,7 +112,7 @@ def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = (
         stopped: marks of processes that were stopped together with the calling process, their host.
     """
     told = 0
-    for scan in outbox.open_scans():
+    for scan in outbox.scans.open_scans():
         lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
             continue

@@ -140,7 +140,7 @@ class ScanRun:
                 self._tell_errors()
                 replay_scan(self._outbox, self.settings.endpoints, self.scan, deadline)
                 if (
-                    self._outbox.generation() != self._begun_in
+                    self._outbox.file.generation() != self._begun_in
                 ):  # the file was lost meanwhile, with the replayed findings
                     continue
                 tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
@@ -211,14 +211,14 @@ class ScanRun:
 
     def _begin_once(self) -> None:
         """Commit the scan's start; again if the file was set aside since."""
-        if self._begun_in and self._begun_in == self._outbox.generation():
+        if self._begun_in and self._begun_in == self._outbox.file.generation():
             return
         self._lock.take()
         self._lock.note(own_mark())
         event = started(self.scan, self._modules)
         wanted = pipeline.wanted_by(event, self.settings.endpoints)
-        self._outbox.begin_scan(self.scan, event, wanted, time.time())
-        self._begun_in = self._outbox.generation()
+        self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())
+        self._begun_in = self._outbox.file.generation()
 
     def _keep(self) -> None:
         """Do the work that must not delay a scan's events, each second; first report scans that died."""
@@ -233,7 +233,7 @@ class ScanRun:
             self._try(self._tell_errors)
             self._try(self._tell_progress)
             self._try(self._dispatcher.tick)
-            self._try(self._dispatcher.outbox.checkpoint)
+            self._try(self._dispatcher.outbox.file.checkpoint)
         self._upkeep.close()
 
     def _hold(self) -> None:

@@ -35,7 +35,7 @@ def engine(**keys: object) -> Callable[[int], Measure]:
                 dispatcher.linger(time.monotonic() + 300)
 
             measure = whole(events, run)
-            assert dispatcher.outbox.tallies()["delivered"] == events
+            assert dispatcher.outbox.scans.tallies()["delivered"] == events
             dispatcher.stop(5)
         return measure
 

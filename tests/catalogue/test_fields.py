@@ -159,12 +159,12 @@ def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> W
     assert event.scan
     before = [an_event(number, scan=event.scan) for number in range(receipt["accepted"] - 2)]
     begin = an_event(id="begin", type="scan_started", severity=Severity.INFO, scan=event.scan)
-    outbox.begin_scan(event.scan, begin, [("team", begin.type)], NOW)
+    outbox.scans.begin_scan(event.scan, begin, [("team", begin.type)], NOW)
     outbox.accept([(one, [("team", one.type)]) for one in before], NOW)
     with closing(sqlite3.connect(outbox.path)) as sql, sql:
         rows = [(event.scan.id, "team", *pair) for pair in receipt["withheld_by_reason"].items()]
         sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)
-    assert outbox.end_scan(event, [("team", event.type)], NOW)
+    assert outbox.scans.end_scan(event, [("team", event.type)], NOW)
     got, busy = None, [""]
     while busy[-1] != delivery_id(event.id, "team"):
         got = claim_one(outbox, Limits("team"), busy, NOW + END_SECONDS)

@@ -33,7 +33,6 @@ from sfwebhooks.formats.content import Content
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
@@ -149,7 +148,7 @@ def test_a_terminal_that_lacks_a_character_gets_a_replacement(
     outbox.accept([(event, [("team", event.type)])], time.time())
     if arguments[:1] != ["drain"]:
         send(outbox, State.DEAD, "http_400", "n\u00f6 \u2713 \U0001f600", at=time.time())
-    id = Records(outbox.path).deliveries(Selection(), 1)[0].id
+    id = Outbox(outbox.path).listing.deliveries(Selection(), 1)[0].id
     written = io.BytesIO()
     monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
@@ -387,7 +386,7 @@ def check(outbox: Outbox, condition: Condition, reason: str, path: Path) -> None
     """Write down how the only endpoint of some settings is."""
     (endpoint,) = load(path).endpoints
     health = Health(condition, reason, since=NOW, open_at=NOW, fingerprint=endpoint.fingerprint)
-    outbox.settle([], {endpoint.name: health})
+    outbox.queue.settle([], {endpoint.name: health})
 
 
 @pytest.mark.parametrize(
@@ -801,7 +800,7 @@ def test_drain_tells_the_end_of_scans_that_died(
     team = receive()
     configure(section("team", team.url))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
     a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     result = cli("drain")
     assert "1 scan whose process had died. 2 delivered" in result.out
@@ -816,10 +815,10 @@ def test_drain_tells_no_end_while_it_cannot_be_known(
     team = receive()
     configure(section("team", team.url))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
     outbox.path.with_name("spiderfoot.db").write_bytes(b"rubbish" * 1000)
     cli("drain")
-    assert ([received.message["event_type"] for received in team.got], len(outbox.open_scans())) == (
+    assert ([received.message["event_type"] for received in team.got], len(outbox.scans.open_scans())) == (
         ["scan_started"],
         1,
     )
@@ -836,10 +835,10 @@ def test_drain_tells_no_end_only_while_the_events_of_an_endpoint_are_not_known(
 ) -> None:
     configure(section("team", receive().url) + section("wrong", "https://wrong.example.test/", **keys))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
     a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     cli("drain")
-    assert len(outbox.open_scans()) == open_scans
+    assert len(outbox.scans.open_scans()) == open_scans
 
 
 def test_drain_works_for_the_right_endpoints_and_tells_the_mistakes(
@@ -1417,7 +1416,7 @@ def test_an_endpoint_can_be_paused_before_anything_waits_and_for_ever(
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
     assert "team is paused until sfwebhooks resume" in cli("pause", "team").out
-    assert Outbox(tmp_path / FILE).orders("team").paused_until == float("inf")
+    assert Outbox(tmp_path / FILE).endpoints.orders("team").paused_until == float("inf")
 
 
 def test_that_there_is_nothing_to_resume_is_said(
@@ -1429,7 +1428,7 @@ def test_that_there_is_nothing_to_resume_is_said(
     )
     cli("pause", "team")
     assert cli("resume", "team").out.startswith("team is in use again: ")
-    outbox.settle([], {"team": Health(Condition.HELD, "http_401")})
+    outbox.queue.settle([], {"team": Health(Condition.HELD, "http_401")})
     assert cli("resume", "team").out.startswith("team is in use again: ")
 
 

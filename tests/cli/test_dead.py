@@ -8,8 +8,9 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.events import delivery_id
-from sfwebhooks.outbox.listing import Record, Records, Selection
+from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from tests.builders import NOW, a_scan, an_event
 from tests.cli.test_deliveries import listed
@@ -33,7 +34,7 @@ def an_id(number: int, endpoint: str = "team") -> str:
 
 
 def all_of(outbox: Outbox) -> list[Record]:
-    return Records(outbox.path).deliveries(Selection(), 100)
+    return Outbox(outbox.path).listing.deliveries(Selection(), 100)
 
 
 def again(outbox: Outbox) -> set[str]:
@@ -267,7 +268,7 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
 def test_what_waits_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("drop", "--endpoint", "team", "--state", "waiting")
     assert result.words.startswith("1 delivery dropped, now a dead letter: sfwebhooks dead replay sends")
-    dropped = Records(filled.path).find(an_id(4))
+    dropped = Outbox(filled.path).listing.find(an_id(4))
     assert (result.code, dropped.state, dropped.reason) == (0, State.DEAD, "dropped")
     assert cli("dead", "replay", an_id(4)).code == 0
     assert again(filled) == {an_id(4)}

@@ -27,8 +27,9 @@ from sfwebhooks.delivery.status import IDLE, UNPROBED
 from sfwebhooks.events import delivery_id
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.masking import Mask
-from sfwebhooks.outbox.listing import Record, Records, Selection
+from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
@@ -223,7 +224,7 @@ def test_a_time_that_ends_before_it_begins_is_told(
 def test_why_deliveries_wait_is_said(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1, 2)
     assert f"team: 2 waiting: {IDLE}" in cli("deliveries").words
-    outbox.pause("team", float("inf"))
+    outbox.endpoints.pause("team", float("inf"))
     assert "team: 2 waiting: paused until sfwebhooks resume" in cli("deliveries").words
     send(outbox)
     send(outbox)
@@ -241,7 +242,7 @@ def test_when_a_held_endpoint_is_probed_next_is_said(
     cli: Callable[..., Result], outbox: Outbox, owner: Callable[[float], int]
 ) -> None:
     put(outbox, 1)
-    outbox.settle([], {"team": held(time.time() + 600)})
+    outbox.queue.settle([], {"team": held(time.time() + 600)})
     assert f"team: 1 waiting: held, http_401; {UNPROBED}" in cli("deliveries").words
     owner(0.0)
     said = r"team: 1 waiting: held, http_401; next probe at 20\S+ \S+ UTC, or at once with sfwebhooks resume team"
@@ -369,7 +370,7 @@ def hostile(outbox: Outbox) -> Outbox:
     ids=" ".join,
 )
 def test_no_text_is_more_than_text(cli: Callable[..., Result], hostile: Outbox, command: Sequence[str]) -> None:
-    (record,) = Records(hostile.path).deliveries(Selection(), 10)
+    (record,) = Outbox(hostile.path).listing.deliveries(Selection(), 10)
     result = cli(*(record.id if word == "ID" else word for word in command))
     assert result.code == 0
     assert all(char.isprintable() or char == "\n" for char in result.out)
@@ -397,7 +398,7 @@ def test_a_terminal_of_any_width_has_ids_times_and_states_in_one_piece(
     team = "a_team_with_a_rather_long_name_in_a_rather_large_company"
     put(outbox, 1, endpoint=team)
     send(outbox, State.DEAD, "retries_exhausted: http_503", "busy " * 100, endpoint=team)
-    lines = screen(Records(outbox.path).deliveries(Selection(), 10), headings, width)
+    lines = screen(Outbox(outbox.path).listing.deliveries(Selection(), 10), headings, width)
     text = "\n".join(lines)
     assert max(map(len, lines)) <= width
     assert an_id(1, team)[:8] in text and "11-21 10:00" in text
@@ -466,39 +467,39 @@ def test_why_a_delivery_waits_is_shown(
     put(outbox, 1)
     assert f" waits {IDLE} accepted" in cli("show", an_id(1)).words
     owner(0.0)
-    outbox.settle([], {"team": held(time.time() + 600)})
+    outbox.queue.settle([], {"team": held(time.time() + 600)})
     said = r"waits held, http_401; next probe at 20\S+ \S+ UTC, or at once with sfwebhooks resume team accepted"
     assert re.search(said, cli("show", an_id(1)).words)
-    outbox.settle([], {"team": Health(failures=1, open_at=time.time() + 600)})
+    outbox.queue.settle([], {"team": Health(failures=1, open_at=time.time() + 600)})
     assert "waits its last attempts failed; the next one is at 20" in cli("show", an_id(1)).words
-    outbox.pause("team", float("inf"))
+    outbox.endpoints.pause("team", float("inf"))
     assert "waits paused until sfwebhooks resume; sfwebhooks resume team" in cli("show", an_id(1)).words
 
 
 def test_a_settled_delivery_waits_for_nothing(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    outbox.pause("team", float("inf"))
+    outbox.endpoints.pause("team", float("inf"))
     assert " waits " not in cli("show", an_id(1)).words
 
 
 def test_a_delivery_without_an_attempt_is_shown(cli: Callable[..., Result], outbox: Outbox) -> None:
     put_event(outbox, an_event(1, scan=None, data={"message": "a test"}))
-    id = Records(outbox.path).deliveries(Selection(), 1)[0].id
+    id = Outbox(outbox.path).listing.deliveries(Selection(), 1)[0].id
     assert cli("show", id).words.endswith("No attempts.")
 
 
 def test_a_replay_is_shown_as_one(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    Records(outbox.path).replay(Selection(), NOW + 60)
+    Outbox(outbox.path).retention.replay(Selection(), NOW + 60)
     assert "accepted 2026-11-21 10:01:00 UTC, for replay 1" in cli("show", an_id(1)).words
 
 
 def test_which_attempts_used_up_no_retry_is_said(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    Records(outbox.path).replay(Selection(), NOW + 60)
+    Outbox(outbox.path).retention.replay(Selection(), NOW + 60)
     send(outbox, at=NOW + 60)
     words = "attempts 2, of which 1 used up retries; the others were before a replay, in a batch that was split, or"
     assert words in cli("show", an_id(1)).words

@@ -150,7 +150,7 @@ class Campaign:
         moments = [moment for moment, share in SHARES.items() for _ in range(ceil(share * kills / 100))]
         self._random.shuffle(moments)
         with closing(Outbox(self._outbox)) as outbox:
-            outbox.tallies()  # makes the file: the first one that is killed may be too short of something to do so
+            outbox.scans.tallies()  # makes the file: the first one that is killed may lack something to do so
         with self._catcher:
             try:
                 for moment in moments:
@@ -229,7 +229,7 @@ class Campaign:
             worker.kill()
             worker.ended()
             self.left[version(path)] += 1
-            Outbox(path).tallies()
+            Outbox(path).scans.tallies()
             assert version(path) == VERSION
 
     def _goes_on(self, path: str, killed: Worker) -> bool:

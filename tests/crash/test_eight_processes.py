@@ -190,7 +190,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_all_is_delivered(run: Run) -> None:
     deliveries = EVENTS * len(INTERVALS)
-    assert Outbox(run.books.outbox).tallies() == {"waiting": 0, "delivered": deliveries, "dead": 0}
+    assert Outbox(run.books.outbox).scans.tallies() == {"waiting": 0, "delivered": deliveries, "dead": 0}
 
 
 def test_nothing_is_lost_and_nothing_invented(run: Run) -> None:

@@ -204,7 +204,7 @@ def obey(order: Order, outbox: Outbox, journal: int, task: Task, talk: Connectio
 def begin(outbox: Outbox, journal: int, task: Task) -> None:
     event = started(task.scan)
     wanted = wanted_by(event, task.endpoints)
-    noted(journal, [event] if wanted else [], lambda: outbox.begin_scan(task.scan, event, wanted, time.time()))
+    noted(journal, [event] if wanted else [], lambda: outbox.scans.begin_scan(task.scan, event, wanted, time.time()))
 
 
 def report_ends(outbox: Outbox, task: Task, talk: Connection) -> None:
@@ -242,7 +242,7 @@ def open_outbox(path: Path, talk: Connection) -> None:
     """Open an outbox, which makes it, and say when that begins and ends."""
     log_errors(path)
     talk.send("begins")
-    Outbox(path).health("team")
+    Outbox(path).endpoints.health("team")
     talk.send("ends")
 
 

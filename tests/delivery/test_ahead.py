@@ -44,7 +44,7 @@ def test_their_results_are_written_together(outbox: Outbox, queue: SendQueue, en
     for _ in range(GROUP_MAX):
         queue._wrote_at = float("inf")  # the patience is never over
         queue.step(AHEAD_MAX)
-        written.append(outbox.tallies()["delivered"])
+        written.append(outbox.scans.tallies()["delivered"])
     assert (len(team.got), written) == (GROUP_MAX + 1, [1] * (GROUP_MAX - 1) + [GROUP_MAX + 1])
 
 
@@ -62,7 +62,7 @@ def test_they_are_claimed_again_after_a_moment(
 def test_a_pause_holds_them(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock) -> None:
     put(outbox, endpoint, events=5)
     queue.step(AHEAD_MAX)
-    outbox.pause("team", float("inf"))
+    outbox.endpoints.pause("team", float("inf"))
     clock.now += POLL_SECONDS
     assert (queue.step(AHEAD_MAX), len(team.got)) == (False, 1)
 
@@ -82,7 +82,7 @@ def test_an_endpoint_that_fails_is_probed_by_one_and_none_is_sent_twice(
         clock.now += 60
         while queue.step(AHEAD_MAX):
             pass
-    assert outbox.tallies() == {"waiting": 0, "delivered": 10, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": 10, "dead": 0}
     assert sorted(team.ids[refused:]) == sorted({*team.ids[refused:]})
 
 
@@ -131,7 +131,7 @@ def test_two_workers_never_send_the_same_delivery(
         thread.join(PATIENCE)
     work()
     assert (len(team.ids), len({*team.ids})) == (200, 200)
-    assert outbox.tallies()["delivered"] == 200
+    assert outbox.scans.tallies()["delivered"] == 200
 
 
 def test_what_was_claimed_ahead_is_forgotten_with_the_lock(

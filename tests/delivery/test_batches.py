@@ -13,9 +13,9 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import BATCHES, render
 from sfwebhooks.health import Condition
-from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.receive.server import Received
@@ -92,13 +92,13 @@ def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
         pass
     assert [len(numbers(received)) for received in team.got] == [3, 2, 1, 29, 1]
     assert all(len(received.body) < 20_000 for received in team.got if len(received.messages) > 1)
-    assert outbox.tallies() == {"waiting": 0, "delivered": len(sizes), "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": len(sizes), "dead": 0}
 
 
 def test_all_members_are_settled_together(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=SIZE)
     queue.step()
-    assert outbox.tallies() == {"waiting": 0, "delivered": SIZE, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": SIZE, "dead": 0}
 
 
 # --- what goes out
@@ -251,7 +251,7 @@ def test_a_half_that_was_in_flight_when_its_sender_died_comes_again_as_it_was(
     sending = threading.Thread(target=first.step)
     sending.start()
     team.wait_for(2)  # its first half; the process is killed before it hears of it
-    outbox.settle((), {endpoint.name: replace(first.states[0].health, condition=Condition.HELD, open_at=0.0)})
+    outbox.queue.settle((), {endpoint.name: replace(first.states[0].health, condition=Condition.HELD, open_at=0.0)})
     for lock in outbox.path.with_suffix(LOCKS).iterdir():
         lock.unlink()
     team.answer = 200
@@ -300,7 +300,7 @@ def test_only_the_messages_that_are_meant_are_dead(
     while queue.step():
         pass
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'waiting'") == [(number,) for number in bad]
-    assert outbox.tallies()["delivered"] == SIZE - len(bad)
+    assert outbox.scans.tallies()["delivered"] == SIZE - len(bad)
     for _ in range(2):
         clock.now += 400
         while queue.step():
@@ -323,7 +323,7 @@ def test_only_the_messages_that_fail_always_are_dead_when_retries_run_out(
     while queue.step():
         pass
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
-    assert outbox.tallies()["waiting"] == 0
+    assert outbox.scans.tallies()["waiting"] == 0
 
 
 def test_a_receiver_that_refuses_all_batches_is_held_after_a_few_requests(
@@ -335,7 +335,7 @@ def test_a_receiver_that_refuses_all_batches_is_held_after_a_few_requests(
     while queue.step():
         pass
     assert queue.states[0].health.condition is Condition.HELD
-    assert (len(team.got) < 12, outbox.tallies()["dead"]) == (True, 0)
+    assert (len(team.got) < 12, outbox.scans.tallies()["dead"]) == (True, 0)
 
 
 def test_the_halves_of_a_refused_batch_go_before_fresh_ones(
@@ -358,7 +358,7 @@ def test_halves_that_a_process_left_behind_go_out_in_the_next_one(
     later = new_queue(endpoint)
     while later.step():
         pass
-    assert outbox.tallies() == {"waiting": 1, "delivered": SIZE - 1, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 1, "delivered": SIZE - 1, "dead": 0}
 
 
 def test_a_batch_has_no_more_characters_than_it_may(
@@ -419,9 +419,9 @@ def test_a_batch_is_too_old_when_all_of_it_is(outbox: Outbox, endpoint: Endpoint
     outbox.accept([(an_event(99), [("team", "high_risk_event")])], NOW + 60)
     queue.hurry()
     queue.step()
-    records = Records(outbox.path)
-    assert records.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 1) == 0
-    assert records.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 61) == SIZE
+    records = Outbox(outbox.path)
+    assert records.retention.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 1) == 0
+    assert records.retention.expire("team", DeadReason.EXPIRED, HOUR, NOW + HOUR + 61) == SIZE
     records.close()
 
 
@@ -436,8 +436,8 @@ def test_a_replay_does_not_share_a_batch_with_what_was_never_delivered(
     queue.step()
     sql(outbox, "UPDATE delivery SET batch = NULL WHERE state = 'waiting'")  # as after its making killed two senders
     team.answer = 200
-    records = Records(outbox.path)
-    records.replay(Selection(endpoint="team"), clock.now)
+    records = Outbox(outbox.path)
+    records.retention.replay(Selection(endpoint="team"), clock.now)
     records.close()
     clock.now += 60
     while queue.step():
@@ -476,7 +476,7 @@ def test_a_batch_keeps_its_members_and_id_until_its_making_killed_a_second_proce
     died = claim_one(outbox, queue.states[0].limits, (), NOW)
     assert died
     for _ in range(kills):
-        outbox.blame(died.id, NOW)
+        outbox.queue.blame(died.id, NOW)
     clock.now += 60
     queue.hurry()
     while queue.step():
@@ -491,7 +491,7 @@ def test_a_delivery_whose_making_killed_a_process_tells_so_once_it_is_delivered(
     put(outbox, endpoint, events=SIZE)
     died = claim_one(outbox, queue.states[0].limits, (), NOW)
     assert died
-    outbox.blame(died.id, NOW)
+    outbox.queue.blame(died.id, NOW)
     clock.now += 5
     queue.step()
     assert sql(outbox, "SELECT DISTINCT state, crashes FROM delivery") == [("delivered", 1)]

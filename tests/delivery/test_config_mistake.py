@@ -409,4 +409,4 @@ def test_check_shows_its_state(two: tuple[Team, Team], cli: Callable[..., Result
 def test_pause_takes_it_too(two: tuple[Team, Team], cli: Callable[..., Result], tmp_path: Path) -> None:
     assert cli("pause", "a", "--for", "2h").code == 0
     with closing(Outbox(tmp_path / FILE)) as outbox:
-        assert outbox.orders("a").paused_until > 0
+        assert outbox.endpoints.orders("a").paused_until > 0

@@ -101,7 +101,7 @@ def test_two_processes_deliver_each_delivery_once(
         go(process)
     for process in processes:
         process.communicate(timeout=PATIENCE)
-    assert (len(team.ids), len(set(team.ids)), outbox.tallies()["delivered"]) == (50, 50, 50)
+    assert (len(team.ids), len(set(team.ids)), outbox.scans.tallies()["delivered"]) == (50, 50, 50)
 
 
 # --- senders that die
@@ -125,7 +125,7 @@ def test_a_sender_killed_while_it_waits_for_an_answer_blames_no_delivery(
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE)
     gate.open()
-    assert (queue.step(), outbox.tallies()) == (True, {"waiting": 0, "delivered": 1, "dead": 0})
+    assert (queue.step(), outbox.scans.tallies()) == (True, {"waiting": 0, "delivered": 1, "dead": 0})
 
 
 def test_a_delivery_whose_making_killed_three_processes_is_dead_and_the_others_go_on(
@@ -143,10 +143,10 @@ generic.render = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 
         process = subprocess.run(command, input="go\n", text=True, capture_output=True, cwd=ROOT)
         assert process.returncode == (9 if dead else 0)
         if not dead:
-            assert outbox.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
-            outbox.make_due("team", NOW)
+            assert outbox.scans.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
+            outbox.due.make_due("team", NOW)
     assert not new_queue(endpoint).step()
-    assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 1}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": 1, "dead": 1}
     assert sql(outbox, "SELECT reason FROM delivery WHERE state = 'dead'") == [("crashed_sender",)]
 
 
@@ -163,7 +163,7 @@ def test_all_that_waits_is_delivered(outbox: Outbox, endpoint: Endpoint, dispatc
     dispatcher = dispatch(endpoint)
     dispatcher.wake()
     dispatcher.linger(soon())
-    assert outbox.tallies()["delivered"] == 50
+    assert outbox.scans.tallies()["delivered"] == 50
 
 
 def test_as_many_are_in_flight_as_the_endpoint_allows(
@@ -175,7 +175,7 @@ def test_as_many_are_in_flight_as_the_endpoint_allows(
     dispatcher = dispatch(replace(endpoint, concurrency=4))
     dispatcher.wake()
     dispatcher.linger(soon())
-    assert outbox.tallies()["delivered"] == 4
+    assert outbox.scans.tallies()["delivered"] == 4
 
 
 def test_what_fails_at_once_is_told_once(
@@ -308,7 +308,7 @@ def test_stop_keeps_what_was_not_begun(
     dispatcher.stop(0.0)
     gate.open()
     dispatcher.stop(PATIENCE)
-    assert outbox.tallies() == {"waiting": 2, "delivered": 1, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 2, "delivered": 1, "dead": 0}
 
 
 def test_stop_does_not_wait_longer_than_it_was_told(
@@ -320,7 +320,7 @@ def test_stop_does_not_wait_longer_than_it_was_told(
     dispatcher.wake()
     team.wait_for(1)
     dispatcher.stop(0.0)
-    assert outbox.tallies()["waiting"] == 1  # it came back although the receiver has not answered
+    assert outbox.scans.tallies()["waiting"] == 1  # it came back although the receiver has not answered
 
 
 def test_stop_lets_go_of_the_url_also_while_an_attempt_hangs(
@@ -362,7 +362,7 @@ def test_linger_ends_when_all_is_delivered(
     dispatcher = dispatch(endpoint)
     dispatcher.wake()
     lingers(dispatcher)
-    assert outbox.tallies()["delivered"] == 20
+    assert outbox.scans.tallies()["delivered"] == 20
 
 
 def test_linger_does_not_wait_for_a_retry(
@@ -373,7 +373,7 @@ def test_linger_does_not_wait_for_a_retry(
     dispatcher = dispatch(endpoint)
     dispatcher.wake()
     lingers(dispatcher)
-    assert outbox.tallies()["waiting"] == 1
+    assert outbox.scans.tallies()["waiting"] == 1
 
 
 def test_linger_does_not_wait_for_a_held_endpoint(
@@ -384,7 +384,7 @@ def test_linger_does_not_wait_for_a_held_endpoint(
     dispatcher = dispatch(endpoint)
     dispatcher.wake()
     lingers(dispatcher)
-    assert outbox.tallies()["waiting"] == 10
+    assert outbox.scans.tallies()["waiting"] == 10
 
 
 def test_linger_waits_for_a_healthy_endpoint_beside_a_held_one(
@@ -397,7 +397,7 @@ def test_linger_waits_for_a_healthy_endpoint_beside_a_held_one(
     dispatcher = dispatch(endpoint, held)
     dispatcher.wake()
     lingers(dispatcher)
-    assert outbox.tallies()["delivered"] == 10
+    assert outbox.scans.tallies()["delivered"] == 10
 
 
 def test_linger_waits_for_what_is_due_within_the_horizon(
@@ -408,7 +408,7 @@ def test_linger_waits_for_what_is_due_within_the_horizon(
     dispatcher = dispatch(replace(endpoint, retry_schedule=(0.1,)))
     dispatcher.wake()
     lingers(dispatcher, horizon=PATIENCE)
-    assert outbox.tallies()["delivered"] == 1
+    assert outbox.scans.tallies()["delivered"] == 1
 
 
 def test_linger_ends_when_it_is_told_to(
@@ -489,7 +489,7 @@ def test_a_delivery_made_while_the_outbox_is_locked_is_noted_later(
     assert waiting_to_note.wait(PATIENCE)
     locked.free()
     dispatcher.linger(soon())
-    assert (outbox.tallies()["delivered"], len(team.got)) == (1, 1)
+    assert (outbox.scans.tallies()["delivered"], len(team.got)) == (1, 1)
 
 
 @pytest.mark.slow
@@ -502,7 +502,7 @@ def test_while_the_outbox_is_locked_what_was_accepted_is_delivered_once(
     team.wait_for(10)
     locked.free()
     dispatcher.linger(soon())
-    assert (outbox.tallies()["delivered"], len(team.ids), len(set(team.ids))) == (10, 10, 10)
+    assert (outbox.scans.tallies()["delivered"], len(team.ids), len(set(team.ids))) == (10, 10, 10)
 
 
 @pytest.mark.slow
@@ -522,7 +522,7 @@ def test_a_delivery_that_cannot_be_noted_before_the_stop_is_repeated_under_the_s
     locked.free()
     second.wake()
     second.linger(soon())
-    assert (len(team.ids), len(set(team.ids)), outbox.tallies()["delivered"]) == (2, 1, 1)
+    assert (len(team.ids), len(set(team.ids)), outbox.scans.tallies()["delivered"]) == (2, 1, 1)
 
 
 # --- without threads
@@ -533,7 +533,7 @@ def test_a_host_that_ends_delivers_without_threads(
 ) -> None:
     put(outbox, endpoint, events=5)
     dispatch(endpoint).run_here(soon())
-    assert (outbox.tallies()["delivered"], senders()) == (5, [])
+    assert (outbox.scans.tallies()["delivered"], senders()) == (5, [])
 
 
 def test_a_host_that_ends_does_not_wait_for_retries(

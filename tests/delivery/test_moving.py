@@ -14,7 +14,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, delivery_id, lifecycle_id
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.listing import Record, Records
+from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
@@ -28,8 +28,8 @@ OLD = Selection("old")
 
 
 @pytest.fixture
-def records(outbox: Outbox) -> Records:
-    return Records(outbox.path)
+def records(outbox: Outbox) -> Outbox:
+    return Outbox(outbox.path)
 
 
 def an_id(number: int, endpoint: str = "new") -> str:
@@ -40,9 +40,9 @@ def a_new(**values: Any) -> Endpoint:
     return an_endpoint("new", **{"events": ("all",), **values})
 
 
-def waiting(records: Records) -> list[Record]:
+def waiting(records: Outbox) -> list[Record]:
     """Return what waits, in the order in which it goes out."""
-    return records.deliveries(Selection(states=(State.WAITING,)), 100)[::-1]
+    return records.listing.deliveries(Selection(states=(State.WAITING,)), 100)[::-1]
 
 
 def an_end(outbox: Outbox, scan: Scan, *endpoints: str) -> None:
@@ -53,78 +53,78 @@ def an_end(outbox: Outbox, scan: Scan, *endpoints: str) -> None:
         severity=Severity.INFO,
         data={"events_found": 5},
     )
-    assert outbox.end_scan(event, [(name, event.type) for name in endpoints], NOW)
+    assert outbox.scans.end_scan(event, [(name, event.type) for name in endpoints], NOW)
 
 
-def test_what_waits_goes_to_the_other_endpoint_in_its_order(outbox: Outbox, records: Records) -> None:
+def test_what_waits_goes_to_the_other_endpoint_in_its_order(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3, endpoint="old")
     send(outbox, endpoint="old")
-    assert move(records, outbox, OLD, a_new(), NOW + 60) == 2
+    assert move(outbox, OLD, a_new(), NOW + 60) == 2
     assert [(one.id, one.endpoint, one.sequence, one.accepted_at) for one in waiting(records)] == [
         (an_id(2), "new", 1, NOW + 60),
         (an_id(3), "new", 2, NOW + 60),
     ]
-    assert records.counts(Selection()) == {"new": {"waiting": 2}, "old": {"delivered": 1}}
+    assert records.listing.counts(Selection()) == {"new": {"waiting": 2}, "old": {"delivered": 1}}
 
 
-def test_a_moved_delivery_is_as_if_it_were_accepted_now(outbox: Outbox, records: Records) -> None:
+def test_a_moved_delivery_is_as_if_it_were_accepted_now(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
     send(outbox, State.WAITING, "http_503", "busy", endpoint="old")
-    move(records, outbox, OLD, a_new(), NOW + 60)
+    move(outbox, OLD, a_new(), NOW + 60)
     (found,) = waiting(records)
     assert (found.attempts, found.reason, found.last, found.due_at) == (0, "", None, NOW + 60)
     assert sql(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
 
 
-def test_a_moved_delivery_is_named_as_the_other_endpoint_asks_for_it(outbox: Outbox, records: Records) -> None:
+def test_a_moved_delivery_is_named_as_the_other_endpoint_asks_for_it(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
-    move(records, outbox, OLD, a_new(events=("finding.high",)), NOW)
+    move(outbox, OLD, a_new(events=("finding.high",)), NOW)
     assert [one.name for one in waiting(records)] == ["finding.high"]
 
 
-def test_what_the_other_endpoint_does_not_ask_for_stays(outbox: Outbox, records: Records) -> None:
+def test_what_the_other_endpoint_does_not_ask_for_stays(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
     put_event(outbox, an_event(2, type="info_event", severity=Severity.INFO), "old")
-    assert move(records, outbox, OLD, a_new(events=("high_risk_event",)), NOW) == 1
+    assert move(outbox, OLD, a_new(events=("high_risk_event",)), NOW) == 1
     assert [(one.endpoint, one.name) for one in waiting(records)] == [("old", "info_event"), ("new", "high_risk_event")]
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_what_the_other_endpoint_has_is_not_sent_to_it_twice(outbox: Outbox, records: Records, state: State) -> None:
+def test_what_the_other_endpoint_has_is_not_sent_to_it_twice(outbox: Outbox, records: Outbox, state: State) -> None:
     begin(outbox, a_scan())
     put(outbox, 1, endpoint="new")
     if state is not State.WAITING:
         send(outbox, state, endpoint="new")
     put(outbox, 1, 2, endpoint="old")
     end(outbox, a_scan())
-    assert move(records, outbox, OLD, a_new(), NOW) == 2
+    assert move(outbox, OLD, a_new(), NOW) == 2
     assert [(one.id, one.sequence) for one in waiting(records)][-1:] == [(an_id(2), 2)]
-    assert records.find(an_id(1)).state is state
-    assert "old" not in records.counts(Selection())
+    assert records.listing.find(an_id(1)).state is state
+    assert "old" not in records.listing.counts(Selection())
 
 
-def test_recovery_does_not_bring_back_what_was_moved(outbox: Outbox, records: Records) -> None:
+def test_recovery_does_not_bring_back_what_was_moved(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
-    move(records, outbox, OLD, a_new(), NOW)
+    move(outbox, OLD, a_new(), NOW)
     put(outbox, 1, endpoint="new")
     assert [one.id for one in waiting(records)] == [an_id(1)]
 
 
-def test_what_is_of_a_running_scan_stays_until_its_end(outbox: Outbox, records: Records) -> None:
+def test_what_is_of_a_running_scan_stays_until_its_end(outbox: Outbox, records: Outbox) -> None:
     begin(outbox, a_scan())
     put(outbox, 1, endpoint="old")
-    assert move(records, outbox, OLD, a_new(), NOW) == 0
+    assert move(outbox, OLD, a_new(), NOW) == 0
     end(outbox, a_scan())
-    assert move(records, outbox, OLD, a_new(), NOW) == 1
+    assert move(outbox, OLD, a_new(), NOW) == 1
 
 
-def test_the_end_of_a_scan_comes_last_with_a_receipt_of_its_own(outbox: Outbox, records: Records) -> None:
+def test_the_end_of_a_scan_comes_last_with_a_receipt_of_its_own(outbox: Outbox, records: Outbox) -> None:
     scan = a_scan()
     begin(outbox, scan)
     put(outbox, 1, 2, endpoint="old")
     send(outbox, endpoint="old")
     an_end(outbox, scan, "old")
-    assert move(records, outbox, OLD, a_new(), NOW) == 2
+    assert move(outbox, OLD, a_new(), NOW) == 2
     assert [(one.type, one.sequence) for one in waiting(records)] == [("high_risk_event", 1), ("scan_completed", 2)]
     send(outbox, endpoint="new")
     end = claim_one(outbox, Limits("new", size=5), (), NOW + 60)
@@ -133,36 +133,36 @@ def test_the_end_of_a_scan_comes_last_with_a_receipt_of_its_own(outbox: Outbox, 
     assert (receipt["first_sequence"], receipt["last_sequence"]) == (1, 2)
 
 
-def test_a_move_that_was_killed_between_is_ended_by_the_next(outbox: Outbox, records: Records) -> None:
+def test_a_move_that_was_killed_between_is_ended_by_the_next(outbox: Outbox, records: Outbox) -> None:
     scan = a_scan()
     begin(outbox, scan)
     an_end(outbox, scan, "old", "new")  # as it is when the end was accepted, and not yet taken away
-    assert move(records, outbox, OLD, a_new(), NOW) == 1
+    assert move(outbox, OLD, a_new(), NOW) == 1
     assert [(one.endpoint, one.type) for one in waiting(records)] == [("new", "scan_completed")]
 
 
-def test_only_what_is_chosen_is_moved(outbox: Outbox, records: Records) -> None:
+def test_only_what_is_chosen_is_moved(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, endpoint="old")
-    assert move(records, outbox, Selection("old", ids=(an_id(2, "old"),)), a_new(), NOW) == 1
+    assert move(outbox, Selection("old", ids=(an_id(2, "old"),)), a_new(), NOW) == 1
     assert [one.id for one in waiting(records)] == [an_id(1, "old"), an_id(2)]
 
 
-def test_what_a_process_may_be_sending_is_not_moved(outbox: Outbox, records: Records) -> None:
+def test_what_a_process_may_be_sending_is_not_moved(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
     sender = endpoint_lock(outbox.path, "old")
     sender.take()
     with pytest.raises(SelectionError, match="is sending to old"):
-        move(records, outbox, OLD, a_new(), NOW)
+        move(outbox, OLD, a_new(), NOW)
     sender.release()
-    assert move(records, outbox, OLD, a_new(), NOW) == 1
+    assert move(outbox, OLD, a_new(), NOW) == 1
 
 
 def test_what_was_moved_is_delivered_under_its_new_id(
-    outbox: Outbox, records: Records, team: Team, new_queue: Callable[..., SendQueue], clock: Clock
+    outbox: Outbox, records: Outbox, team: Team, new_queue: Callable[..., SendQueue], clock: Clock
 ) -> None:
     put(outbox, 1, 2, endpoint="old")
     target = a_new(url=team.url)
-    move(records, outbox, OLD, target, clock.now)
+    move(outbox, OLD, target, clock.now)
     queue = new_queue(target)
     assert (queue.step(), queue.step(), queue.step()) == (True, True, False)
     assert (team.ids, team.sequences) == ([an_id(1), an_id(2)], [1, 2])
@@ -180,7 +180,7 @@ def configured(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("configured")
-def test_the_command_moves_what_waits(cli: Callable[..., Result], outbox: Outbox, records: Records) -> None:
+def test_the_command_moves_what_waits(cli: Callable[..., Result], outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, endpoint="old")
     result = cli("move", "--endpoint", "old", "--to", "new")
     assert (result.code, result.out) == (0, "2 deliveries moved to new.\n")
@@ -197,7 +197,7 @@ def test_the_command_says_what_is_left(cli: Callable[..., Result], outbox: Outbo
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_dry_run_moves_nothing(cli: Callable[..., Result], outbox: Outbox, records: Records) -> None:
+def test_a_dry_run_moves_nothing(cli: Callable[..., Result], outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
     result = cli("move", "--endpoint", "old", "--to", "new", "--dry-run")
     assert result.words == "endpoint waiting old 1 1 delivery; nothing was changed (--dry-run)."

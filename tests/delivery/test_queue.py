@@ -48,7 +48,7 @@ from tests.conftest import Clock, Gate, Team, fail, hold, put, soon, spoil, sql
 
 def test_a_step_delivers_one_delivery(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint, events=2)
-    assert (queue.step(), outbox.tallies()) == (True, {"waiting": 1, "delivered": 1, "dead": 0})
+    assert (queue.step(), outbox.scans.tallies()) == (True, {"waiting": 1, "delivered": 1, "dead": 0})
 
 
 def test_a_step_without_work_says_so(queue: SendQueue) -> None:
@@ -126,7 +126,7 @@ def test_an_outage_kills_nothing_however_short_the_schedule_is(
         while queue.step():
             pass
         clock.now += 1000
-    assert (outbox.tallies()["waiting"], queue.states[0].health.condition) == (1, Condition.FAILING)
+    assert (outbox.scans.tallies()["waiting"], queue.states[0].health.condition) == (1, Condition.FAILING)
 
 
 def test_each_endpoint_keeps_its_own_concurrency_at_a_url_that_it_shares(
@@ -148,7 +148,7 @@ def test_a_refused_message_is_set_aside_and_the_others_go_on(
     put(outbox, endpoint, events=2)
     while queue.step():
         pass
-    assert outbox.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 405, 413, 422, 426, 451, 499])
@@ -177,12 +177,12 @@ def test_a_token_that_expires_between_messages_kills_none_of_them(
     for _ in range(50):
         queue.step()
         clock.now += 600
-    assert outbox.tallies() == {"waiting": 20, "delivered": 1, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 20, "delivered": 1, "dead": 0}
     team.answer = 200
     for _ in range(30):
         clock.now += 1000
         queue.step()
-    assert outbox.tallies() == {"waiting": 0, "delivered": 21, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": 21, "dead": 0}
 
 
 def test_a_firewall_that_refuses_every_third_message_delays_no_other(
@@ -192,7 +192,7 @@ def test_a_firewall_that_refuses_every_third_message_delays_no_other(
     put(outbox, endpoint, events=60)
     while queue.step():
         pass
-    assert outbox.tallies() == {"waiting": 20, "delivered": 40, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 20, "delivered": 40, "dead": 0}
 
 
 def test_a_run_of_refused_messages_at_the_head_of_the_queue_does_not_block_it(
@@ -203,7 +203,7 @@ def test_a_run_of_refused_messages_at_the_head_of_the_queue_does_not_block_it(
     put(outbox, endpoint, events=150)
     while queue.step():
         pass
-    assert (outbox.tallies()["delivered"], health_of(queue)) == (50, Condition.HEALTHY)
+    assert (outbox.scans.tallies()["delivered"], health_of(queue)) == (50, Condition.HEALTHY)
     assert team.sequences[:3] == [1, 2, 150]
 
 
@@ -212,7 +212,7 @@ def test_a_run_of_messages_that_fail_at_the_head_of_the_queue_does_not_block_it(
 ) -> None:
     team.answer = lambda received: 500 if received.message["metadata"]["sequence"] <= 100 else 200
     put(outbox, endpoint, events=150)
-    while outbox.tallies()["delivered"] < 40:
+    while outbox.scans.tallies()["delivered"] < 40:
         assert queue.step()
     assert clock.now == NOW
 
@@ -261,7 +261,7 @@ def test_retry_after_pauses_the_whole_endpoint(outbox: Outbox, clock: Clock) -> 
 def test_deliveries_of_an_endpoint_that_was_removed_are_kept(outbox: Outbox, queue: SendQueue, team: Team) -> None:
     put(outbox, an_endpoint("removed", url=team.url))
     queue.step()
-    assert outbox.tallies()["waiting"] == 1
+    assert outbox.scans.tallies()["waiting"] == 1
 
 
 # --- health
@@ -297,7 +297,7 @@ def test_a_probe_that_succeeds_lets_all_go(
     team.answer = 200
     while queue.step():
         pass
-    assert outbox.tallies()["delivered"] == 10
+    assert outbox.scans.tallies()["delivered"] == 10
 
 
 def test_a_long_outage_kills_no_delivery(
@@ -308,7 +308,7 @@ def test_a_long_outage_kills_no_delivery(
     for _ in range(100):
         queue.step()
         clock.now += 1000
-    assert outbox.tallies() == {"waiting": 3, "delivered": 0, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 3, "delivered": 0, "dead": 0}
 
 
 def test_a_held_endpoint_is_sent_nothing_until_its_probe(
@@ -329,7 +329,7 @@ def test_a_held_endpoint_recovers_with_all_its_deliveries(
     team.answer = 200
     while queue.step():
         pass
-    assert (outbox.tallies()["delivered"], health_of(queue)) == (3, Condition.HEALTHY)
+    assert (outbox.scans.tallies()["delivered"], health_of(queue)) == (3, Condition.HEALTHY)
 
 
 def test_two_refused_messages_do_not_hold_an_endpoint_that_takes_others(
@@ -340,7 +340,7 @@ def test_two_refused_messages_do_not_hold_an_endpoint_that_takes_others(
     team.answer = lambda received: 403 if received.message["metadata"]["sequence"] < 3 else 200
     while queue.step():
         pass
-    assert (outbox.tallies(), health_of(queue)) == ({"waiting": 2, "delivered": 2, "dead": 0}, Condition.HEALTHY)
+    assert (outbox.scans.tallies(), health_of(queue)) == ({"waiting": 2, "delivered": 2, "dead": 0}, Condition.HEALTHY)
 
 
 def test_the_probe_of_an_endpoint_is_noted_as_such(
@@ -377,7 +377,7 @@ def test_an_endpoint_that_is_gone_gets_nothing_more(
     put(outbox, endpoint, events=2)
     fail(queue, team, 410)
     clock.now += 30 * 86400
-    assert (queue.step(), outbox.tallies()["waiting"]) == (False, 2)
+    assert (queue.step(), outbox.scans.tallies()["waiting"]) == (False, 2)
 
 
 def test_a_held_endpoint_is_tried_at_once_if_the_operator_says_so(
@@ -437,7 +437,7 @@ def test_the_recovery_of_an_endpoint_is_written_down(
     hold(queue, team, clock)
     queue.open_now()
     fail(queue, team, 200)
-    assert outbox.health("team").condition is Condition.HEALTHY
+    assert outbox.endpoints.health("team").condition is Condition.HEALTHY
 
 
 def test_healthy_deliveries_write_no_health(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
@@ -686,14 +686,14 @@ def test_a_delivery_that_cannot_be_rendered_ends_as_a_dead_letter(
     clock.now += CRASH_SECONDS
     with pytest.raises(ValueError, match="Expecting value"):
         queue.step()
-    assert (queue.step(), outbox.tallies()["dead"]) == (False, 1)
+    assert (queue.step(), outbox.scans.tallies()["dead"]) == (False, 1)
 
 
 def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     accept([an_event()], (endpoint,), outbox, NOW)
     spoil(outbox)
     for _ in range(CRASHES_MAX):
-        outbox.make_due("team", NOW)
+        outbox.due.make_due("team", NOW)
         with pytest.raises(ValueError, match="Expecting value"):
             queue.step()
     assert queue.deaths == {("team", "crashed_sender"): 1}
@@ -849,14 +849,14 @@ def test_what_only_the_pace_holds_back_can_be_waited_for(outbox: Outbox, paced: 
 
 def test_a_paused_endpoint_is_sent_nothing(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock) -> None:
     put(outbox, endpoint)
-    outbox.pause("team", NOW + 7200)
+    outbox.endpoints.pause("team", NOW + 7200)
     clock.now += 7199
     assert queue.step() is False
 
 
 def test_a_pause_ends_by_itself(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock) -> None:
     put(outbox, endpoint)
-    outbox.pause("team", NOW + 7200)
+    outbox.endpoints.pause("team", NOW + 7200)
     clock.now += 7200
     assert queue.step() is True
 
@@ -866,7 +866,7 @@ def test_a_pause_reaches_a_process_that_is_sending(
 ) -> None:
     put(outbox, endpoint, events=2)
     queue.step()
-    Outbox(outbox.path).pause("team", float("inf"))
+    Outbox(outbox.path).endpoints.pause("team", float("inf"))
     clock.now += 1
     assert queue.step() is False
 
@@ -875,9 +875,9 @@ def test_a_pause_ends_when_the_operator_says_so(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
     put(outbox, endpoint)
-    outbox.pause("team", float("inf"))
+    outbox.endpoints.pause("team", float("inf"))
     queue.step()
-    outbox.resume("team", clock.now)
+    outbox.endpoints.resume("team", clock.now)
     clock.now += 1
     assert queue.step() is True
 
@@ -889,9 +889,9 @@ def test_an_endpoint_that_is_gone_or_held_is_used_again_when_the_operator_says_s
     put(outbox, endpoint)
     hold(queue, team, clock, status) if status == 401 else fail(queue, team, status)
     team.answer = 200
-    Outbox(outbox.path).resume("team", clock.now)
+    Outbox(outbox.path).endpoints.resume("team", clock.now)
     clock.now += 1
-    assert (queue.step(), outbox.tallies()["delivered"]) == (True, 1)
+    assert (queue.step(), outbox.scans.tallies()["delivered"]) == (True, 1)
 
 
 def test_what_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
@@ -900,13 +900,13 @@ def test_what_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
     put(outbox, endpoint)
     fail(queue, team, 503)
     clock.now += 1
-    outbox.resume("team", clock.now)
+    outbox.endpoints.resume("team", clock.now)
     assert queue.step()
 
 
 def test_nobody_waits_for_a_paused_endpoint(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
     put(outbox, endpoint)
-    outbox.pause("team", NOW + 7200)
+    outbox.endpoints.pause("team", NOW + 7200)
     assert (queue.next_at(healthy_only=True), queue.next_at(healthy_only=False)) == (NEVER, NOW + 7200)
 
 
@@ -1159,7 +1159,7 @@ def test_resume_neither_repeats_an_alert_nor_swallows_the_recovery(
     put(outbox, endpoint, events=10)
     fail(watched.queue, team, 503, FAILURES_MAX)
     watched.look()
-    outbox.resume("team", clock.now)
+    outbox.endpoints.resume("team", clock.now)
     clock.now += 1
     fail(watched.queue, team, then)
     watched.look(LASTING_SECONDS + 1)
@@ -1171,7 +1171,7 @@ def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:
     def gone(received: Received) -> int:
-        Outbox(outbox.path).resume("team", clock.now)
+        Outbox(outbox.path).endpoints.resume("team", clock.now)
         return 410
 
     put(outbox, endpoint, events=3)
@@ -1182,7 +1182,7 @@ def test_an_order_that_comes_while_an_attempt_is_under_way_is_not_lost(
     while queue.step():
         pass
     queue.stop(soon())
-    assert (outbox.tallies()["delivered"], outbox.health("team").healthy) == (3, True)
+    assert (outbox.scans.tallies()["delivered"], outbox.endpoints.health("team").healthy) == (3, True)
 
 
 @pytest.mark.parametrize("answer", [401, 503])
@@ -1263,12 +1263,12 @@ def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
         clock.now += 1
     gaps = [round(later - earlier) for earlier, later in zip(tried[FAILURES_MAX - 1 :], tried[FAILURES_MAX:])]
     assert gaps == [*map(int, PROBE_SECONDS), *[int(PROBE_SECONDS[-1])] * (len(gaps) - len(PROBE_SECONDS))]
-    assert outbox.tallies() == {"waiting": 501, "delivered": 0, "dead": 0}  # and one alert
+    assert outbox.scans.tallies() == {"waiting": 501, "delivered": 0, "dead": 0}  # and one alert
     late = [row[0] for row in sql(outbox, "SELECT sequence FROM delivery WHERE attempts > 0 ORDER BY due_at")]
     put(outbox, endpoint, start=501, events=20)  # what a scan finds now
     team.answer, team.got[:] = 200, []
     sent: list[float] = []
-    while outbox.tallies()["waiting"] > 2:
+    while outbox.scans.tallies()["waiting"] > 2:
         if queue.step():
             sent.append(clock.now)
         dispatcher.tick()

@@ -56,11 +56,11 @@ def trace(outbox: Outbox, clock: Clock, url: str) -> Trace:
     with traced(SendQueue.step.__code__) as trace:
         queue.wake()
         deadline = soon()
-        while outbox.tallies()["waiting"] and time.monotonic() < deadline:
+        while outbox.scans.tallies()["waiting"] and time.monotonic() < deadline:
             threading.Event().wait(0.01)  # the worker itself writes the results
         queue.halt()
     assert queue.stop(soon())
-    assert outbox.tallies()["delivered"] == 1 + AHEAD_MAX + GROUP_MAX
+    assert outbox.scans.tallies()["delivered"] == 1 + AHEAD_MAX + GROUP_MAX
     return trace
 
 

@@ -62,7 +62,7 @@ def test_a_moment_without_memory_kills_no_delivery_and_fails_no_endpoint(
     clock.now += SHORTAGE_SECONDS
     while queue.step():
         pass
-    assert (outbox.tallies()["delivered"], queue.is_short) == (20, False)
+    assert (outbox.scans.tallies()["delivered"], queue.is_short) == (20, False)
 
 
 def test_openssl_without_memory_fails_no_endpoint(

@@ -11,8 +11,8 @@ from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, Owner
 from sfwebhooks.delivery.status import IDLE, UNPROBED, Situation, in_brief, obstacle, pace, switch_of, why_waiting
 from sfwebhooks.health import Condition, Health
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
-from sfwebhooks.outbox.queue import Orders
 from tests.builders import NOW
 
 HELD = Health(Condition.HELD, "http_401", open_at=NOW + 60)

@@ -68,7 +68,7 @@ def told(outbox: Outbox) -> list[tuple[str, str]]:
 def ill(outbox: Outbox, name: str = "team", probes: int = OUTAGE_PROBES) -> None:
     """Let an endpoint have taken nothing for so many probes with an hour between them."""
     health = Health(Condition.FAILING, "http_503", NOW, 9, NOW, probes, outage_probes=probes)
-    outbox.settle((), {name: health})
+    outbox.queue.settle((), {name: health})
 
 
 def test_what_waits_too_long_for_an_endpoint_that_takes_nothing_becomes_a_dead_letter(
@@ -170,9 +170,9 @@ def test_what_was_delivered_is_kept_for_a_while(
     queue.step()
     one = upkeep(endpoint, keep_delivered=DAY)
     one.look(NOW + DAY - 10)
-    assert outbox.tallies()["delivered"] == 1
+    assert outbox.scans.tallies()["delivered"] == 1
     one.look(NOW + DAY + 60)
-    assert (outbox.tallies()["delivered"], sql(outbox, "SELECT count(*) FROM event")) == (0, [(0,)])
+    assert (outbox.scans.tallies()["delivered"], sql(outbox, "SELECT count(*) FROM event")) == (0, [(0,)])
 
 
 def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
@@ -297,7 +297,7 @@ def test_what_waits_since_an_operator_paused_it_is_no_news(
     outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
 ) -> None:
     endpoint = stuck(outbox)
-    outbox.pause(endpoint.name, NOW + 5 * LIMIT)
+    outbox.endpoints.pause(endpoint.name, NOW + 5 * LIMIT)
     one = upkeep(endpoint, OPS)
     for times in (1, 4, 5.5):
         look(one, NOW + times * LIMIT, clock)

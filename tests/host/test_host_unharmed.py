@@ -28,7 +28,20 @@ MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
 FAULTS = [
     *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
     *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
-    *("outbox", "queues", "database", "rows", "dispatcher", "send_queue", "sending", "workers", "sender"),
+    *(
+        "outbox",
+        "queues",
+        "stored_scans",
+        "scan_end",
+        "states",
+        "database",
+        "rows",
+        "dispatcher",
+        "send_queue",
+        "sending",
+        "workers",
+        "sender",
+    ),
 ]
 
 

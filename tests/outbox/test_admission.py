@@ -77,7 +77,7 @@ def test_what_is_refused_is_counted_for_each_endpoint(small: Outbox) -> None:
     for number in range(3):
         accept([an_event(number, type="info_event", severity=Severity.INFO)], (EVERY, others), small, NOW)
     scan_id = a_scan().id
-    assert small.withheld(scan_id) == {"others": {"outbox_full": 3}, "team": {"outbox_full": 4}}
+    assert small.scans.withheld(scan_id) == {"others": {"outbox_full": 3}, "team": {"outbox_full": 4}}
 
 
 def test_what_was_refused_is_accepted_once_there_is_room(small: Outbox) -> None:

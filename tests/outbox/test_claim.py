@@ -30,7 +30,7 @@ def find(outbox: Outbox, scan: Scan, *numbers: int, endpoint: Endpoint = TEAM, a
 
 def end(outbox: Outbox, scan: Scan, name: str = "scan_completed", endpoint: str = "team", at: float = NOW) -> None:
     event = WebhookEvent(lifecycle_id(scan.id, "ended"), "scan_completed", an_event().severity, at, {}, scan)
-    assert outbox.end_scan(event, [(endpoint, name)], at)
+    assert outbox.scans.end_scan(event, [(endpoint, name)], at)
 
 
 def claimed(outbox: Outbox, *busy: Batch, queue: Limits = ALONE, at: float = NOW) -> Batch | None:
@@ -49,7 +49,7 @@ def types(batch: Batch | None) -> list[str]:
 def settle(outbox: Outbox, batch: Batch, state: State, counts: bool = True, due_at: float = NOW + 60) -> None:
     settlement = Settlement(state, "http_500", due_at, counts=counts)
     attempt = Attempt(NOW, 0.1, 500, "http_500", "", "schedule")
-    outbox.settle([Result(batch, attempt, [settlement] * len(batch.deliveries))])
+    outbox.queue.settle([Result(batch, attempt, [settlement] * len(batch.deliveries))])
 
 
 @pytest.mark.parametrize("name", ["scan_completed", "scan.completed"])
@@ -139,9 +139,9 @@ def test_an_end_waits_for_a_batch_whose_process_ended(outbox: Outbox, is_blamed:
     end(outbox, ONE)
     lost = certain(claimed(outbox, queue=queue))
     if is_blamed:
-        outbox.blame(lost.id, NOW)
+        outbox.queue.blame(lost.id, NOW)
     else:
-        outbox.recall("team")
+        outbox.queue.recall("team")
     again = certain(claimed(outbox, queue=queue))
     assert (again.id, len(again.deliveries)) == (lost.id, 2)
     assert claimed(outbox, again, queue=queue) is None

@@ -77,8 +77,8 @@ def test_what_stands_in_a_deleted_log_is_saved(
     put(outbox, TEAM, events=20)
     delete(outbox, *gone)
     put(outbox, TEAM, start=100)
-    assert (outbox.tallies()["waiting"], sound(outbox)) == (21, True)
-    assert outbox.generation() == 1
+    assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (21, True)
+    assert outbox.file.generation() == 1
     assert "was deleted while in use; its content was saved, and 20 deliveries are waiting" in caplog.text
 
 
@@ -92,15 +92,15 @@ def test_several_connections_of_a_process_go_on_after_it(
     delete(outbox, *gone)
     for number, one in enumerate(all_of_them):
         put(one, TEAM, start=100 + number)
-    assert ([one.tallies()["waiting"] for one in all_of_them], sound(outbox)) == ([33] * 3, True)
+    assert ([one.scans.tallies()["waiting"] for one in all_of_them], sound(outbox)) == ([33] * 3, True)
 
 
 @pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
 def test_who_reads_only_saves_it_too(outbox: Outbox, gone: tuple[str, ...]) -> None:
     put(outbox, TEAM, events=20)
     delete(outbox, *gone)
-    outbox.look()
-    outbox.tallies()
+    outbox.file.look()
+    outbox.scans.tallies()
     outbox.close()
     assert sql(outbox, "SELECT count(*) FROM delivery") == [(20,)]
 
@@ -124,13 +124,13 @@ def test_another_process_that_had_the_same_log_loses_nothing(
     writer.stdin.flush()
     assert writer.stdout.readline() == "put\n"
     put(outbox, TEAM, start=3)
-    assert (outbox.tallies()["waiting"], sound(outbox)) == (5, True)
+    assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (5, True)
     writer.communicate("end\n")
-    assert (outbox.tallies()["waiting"], sound(outbox)) == (5, True)
+    assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (5, True)
 
 
 def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
-    outbox.checkpoint()
+    outbox.file.checkpoint()
     put(outbox, TEAM, events=20)
     delete(outbox, "-wal", "-shm")
     other = (
@@ -140,7 +140,7 @@ def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, cap
     other += "c.put(Outbox(Path(sys.argv[1])), an_endpoint(events=('all',)), start=900); os._exit(0)"
     subprocess.run([sys.executable, "-c", other, str(outbox.path)], check=True)
     put(outbox, TEAM, start=901)
-    assert (outbox.tallies()["waiting"], sound(outbox)) == (2, True)
+    assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (2, True)
     assert "another process created a new one; 19 deliveries are lost" in caplog.text
 
 
@@ -162,4 +162,4 @@ def test_threads_that_find_it_at_once_save_it_once(outbox: Outbox, others: Calla
     for thread in threads:
         thread.join(PATIENCE)
     with closing(Outbox(outbox.path)) as after:
-        assert (after.tallies()["waiting"], sound(outbox)) == (6 + 6 * 20, True)
+        assert (after.scans.tallies()["waiting"], sound(outbox)) == (6 + 6 * 20, True)

@@ -9,9 +9,8 @@ import pytest
 
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.health import SET_SECONDS, Condition, Health
-from sfwebhooks.outbox.listing import Records
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.queue import Orders
 from sfwebhooks.outbox.selection import CHUNK, Selection
 from sfwebhooks.retry import State
 from tests.builders import NOW
@@ -37,8 +36,8 @@ def replayed(outbox: Outbox, *numbers: int, at: float, interval: float = 0.0) ->
     put(outbox, *numbers)
     for _ in numbers:
         send(outbox)
-    with closing(Records(outbox.path)) as records:
-        assert records.replay(Selection(), at, interval) == len(numbers)
+    with closing(Outbox(outbox.path)) as records:
+        assert records.retention.replay(Selection(), at, interval) == len(numbers)
 
 
 def due(outbox: Outbox) -> list[float]:
@@ -47,9 +46,9 @@ def due(outbox: Outbox) -> list[float]:
 
 
 WAYS = {
-    "make due": lambda outbox: outbox.make_due("team", NOW),
-    "resume": lambda outbox: outbox.resume("team", NOW),
-    "pull": lambda outbox: outbox.pull("team", NOW, 60.0),
+    "make due": lambda outbox: outbox.due.make_due("team", NOW),
+    "resume": lambda outbox: outbox.endpoints.resume("team", NOW),
+    "pull": lambda outbox: outbox.due.pull("team", NOW, 60.0),
 }
 
 
@@ -59,7 +58,7 @@ WAYS = {
 def transactions(outbox: Outbox, act: Callable[[], None]) -> list[int]:
     """Act; return how many rows each transaction changed."""
     totals = []
-    with outbox._reading() as connection:
+    with outbox.file.reading() as connection:
         totals.append(connection.total_changes)
         connection.set_trace_callback(
             lambda text: totals.append(connection.total_changes) if text == "COMMIT" else None
@@ -105,15 +104,19 @@ def interrupt(outbox: Outbox) -> None:
 def test_an_endpoint_is_resumed_when_all_that_waits_is_due_and_not_before(outbox: Outbox) -> None:
     late(outbox)
     held = Health(Condition.HELD, "http_401", NOW, 1, NOW + HOUR)
-    outbox.settle([], {"team": held})
-    outbox.pause("team", NOW + HOUR)
+    outbox.queue.settle([], {"team": held})
+    outbox.endpoints.pause("team", NOW + HOUR)
     interrupt(outbox)
     with pytest.raises(OutboxError):
-        outbox.resume("team", NOW)
-    assert (outbox.orders("team"), outbox.health("team")) == (Orders(NOW + HOUR), held)
+        outbox.endpoints.resume("team", NOW)
+    assert (outbox.endpoints.orders("team"), outbox.endpoints.health("team")) == (Orders(NOW + HOUR), held)
     sql(outbox, "DROP TRIGGER interruption")
-    outbox.resume("team", NOW)
-    assert (outbox.orders("team"), outbox.health("team").open_at, set(due(outbox))) == (Orders(0.0, 1), 0.0, {0.0})
+    outbox.endpoints.resume("team", NOW)
+    assert (outbox.endpoints.orders("team"), outbox.endpoints.health("team").open_at, set(due(outbox))) == (
+        Orders(0.0, 1),
+        0.0,
+        {0.0},
+    )
 
 
 # --- made due
@@ -122,13 +125,13 @@ def test_an_endpoint_is_resumed_when_all_that_waits_is_due_and_not_before(outbox
 def test_what_is_made_due_keeps_its_place_behind_what_was_due_before(outbox: Outbox) -> None:
     late(outbox, 3)
     sql(outbox, f"UPDATE delivery SET due_at = {NOW - 60!r} WHERE number = 2")
-    outbox.make_due("team", NOW)
+    outbox.due.make_due("team", NOW)
     assert due(outbox) == [0.0, -60.0, 0.0]
 
 
 def test_what_is_another_endpoints_is_not_made_due(outbox: Outbox) -> None:
     late(outbox, 1)
-    outbox.make_due("siem", NOW)
+    outbox.due.make_due("siem", NOW)
     assert due(outbox) == [HOUR]
 
 
@@ -136,7 +139,7 @@ def test_what_is_another_endpoints_is_not_made_due(outbox: Outbox) -> None:
 def test_a_paced_replay_that_is_made_due_keeps_its_pace(outbox: Outbox, pause: float) -> None:
     replayed(outbox, 1, 2, 3, at=NOW, interval=pause)
     send(outbox)
-    outbox.make_due("team", NOW + 0.5)
+    outbox.due.make_due("team", NOW + 0.5)
     assert due(outbox)[1:] == [pause, 2 * pause]
 
 
@@ -153,7 +156,7 @@ def test_a_replay_by_a_clock_that_was_an_hour_ahead_is_made_due(outbox: Outbox, 
 @pytest.mark.parametrize("interval", [0.0, 2.5, HOUR])
 def test_a_replay_by_a_clock_that_was_a_year_ahead_comes_forward_at_its_pace(outbox: Outbox, interval: float) -> None:
     replayed(outbox, 3, 1, 2, at=NOW + YEAR, interval=interval)
-    outbox.pull("team", NOW, LONGEST)
+    outbox.due.pull("team", NOW, LONGEST)
     assert due(outbox) == [0.0, interval, 2 * interval]
 
 
@@ -161,14 +164,14 @@ def test_a_replay_that_was_tried_is_pulled_like_any_other_delivery(outbox: Outbo
     replayed(outbox, 1, at=NOW)
     send(outbox, State.WAITING, "http_503", at=NOW + YEAR)
     assert due(outbox) == [YEAR + 60]
-    outbox.pull("team", NOW, LONGEST)
+    outbox.due.pull("team", NOW, LONGEST)
     assert due(outbox) == [0.0]
 
 
 def test_a_replay_that_was_tried_and_waits_no_longer_than_it_may_is_not_pulled(outbox: Outbox) -> None:
     replayed(outbox, 1, at=NOW)
     send(outbox, State.WAITING, "http_503")
-    outbox.pull("team", NOW, LONGEST)
+    outbox.due.pull("team", NOW, LONGEST)
     assert due(outbox) == [60.0]
 
 
@@ -178,18 +181,18 @@ def test_a_paced_replay_of_which_one_is_due_before_long_is_not_pulled(
 ) -> None:
     replayed(outbox, *range(1, 31), at=at, interval=interval)
     before = due(outbox)
-    outbox.pull("team", NOW, LONGEST)
+    outbox.due.pull("team", NOW, LONGEST)
     assert due(outbox) == before
 
 
 def test_a_replay_whose_pauses_are_longer_than_any_wait_keeps_them(outbox: Outbox) -> None:
     replayed(outbox, 1, 2, 3, at=NOW, interval=24 * HOUR)
     send(outbox)
-    outbox.pull("team", NOW + 60, LONGEST)
+    outbox.due.pull("team", NOW + 60, LONGEST)
     assert due(outbox)[1:] == [24 * HOUR, 48 * HOUR]
 
 
 def test_a_clock_that_was_corrected_by_seconds_moves_no_replay(outbox: Outbox) -> None:
     replayed(outbox, 1, at=NOW + SET_SECONDS)
-    outbox.pull("team", NOW, 10.0)
+    outbox.due.pull("team", NOW, 10.0)
     assert due(outbox) == [SET_SECONDS]

@@ -12,7 +12,6 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.delivery.upkeep import PRUNE_CHUNKS
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import SUFFIXES
 from sfwebhooks.outbox.selection import Selection
@@ -57,8 +56,8 @@ def test_of_what_is_left_nothing_is_gone(outbox: Outbox, cli: Callable[..., Resu
     numbers = list(range(NUMBER))
     random.Random(18).shuffle(numbers)
     dropped = numbers[:400]
-    with closing(Records(outbox.path)) as records:
-        ids = {record.event_id: record.id for record in records.deliveries(Selection(), NUMBER)}
+    with closing(Outbox(outbox.path)) as records:
+        ids = {record.event_id: record.id for record in records.listing.deliveries(Selection(), NUMBER)}
     chosen = [ids[an_event(n, scan=None).id] for n in dropped]
     for start in range(0, len(chosen), 100):
         assert cli("dead", "drop", *chosen[start : start + 100]).code == 0
@@ -67,8 +66,8 @@ def test_of_what_is_left_nothing_is_gone(outbox: Outbox, cli: Callable[..., Resu
 
 def test_what_is_pruned_is_gone_from_the_files(outbox: Outbox) -> None:
     fill(outbox)
-    with closing(Records(outbox.path)) as records:
-        assert records.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY, PRUNE_CHUNKS) == NUMBER
+    with closing(Outbox(outbox.path)) as records:
+        assert records.retention.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY, PRUNE_CHUNKS) == NUMBER
     assert found(outbox) == set()
 
 
@@ -85,11 +84,11 @@ def reader(outbox: Outbox) -> sqlite3.Connection:
 def test_what_was_pruned_while_somebody_read_is_gone_after_the_next_time(
     outbox: Outbox, reader: sqlite3.Connection
 ) -> None:
-    with closing(Records(outbox.path)) as records:
-        assert records.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY) == NUMBER
+    with closing(Outbox(outbox.path)) as records:
+        assert records.retention.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY) == NUMBER
         assert found(outbox)
         reader.close()
-        assert records.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY) == 0
+        assert records.retention.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY) == 0
     assert found(outbox) == set()
 
 
@@ -99,6 +98,6 @@ def test_what_was_dropped_while_somebody_read_is_said_and_gone_after_the_next_pr
     assert cli("dead", "drop", "--all").code == 0
     assert "deleted content may still be in" in caplog.text
     reader.close()
-    with closing(Records(outbox.path)) as records:
-        records.prune(NOW, 7 * DAY, 90 * DAY)
+    with closing(Outbox(outbox.path)) as records:
+        records.retention.prune(NOW, 7 * DAY, 90 * DAY)
     assert found(outbox) == set()

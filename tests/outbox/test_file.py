@@ -35,7 +35,7 @@ def aside(folder: Path) -> list[Path]:
 
 def damage(outbox: Outbox) -> None:
     """Overwrite the file's pages as a broken disk does, while it is open."""
-    outbox.checkpoint()
+    outbox.file.checkpoint()
     with outbox.path.open("r+b") as file:
         file.seek(100)
         file.write(os.urandom(outbox.path.stat().st_size - 100))
@@ -62,7 +62,7 @@ def corrupt(tmp_path: Path) -> Outbox:
 
 def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_path: Path) -> None:
     with pytest.raises(OutboxBusyError) as caught:
-        corrupt.tallies()
+        corrupt.scans.tallies()
     assert str(caught.value) == (
         f"outbox {corrupt.path} was corrupt: file is not a database; it was set aside as {aside(tmp_path)[0]},"
         " and a new one was created"
@@ -71,22 +71,22 @@ def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_pat
 
 def test_a_corrupt_file_is_kept_as_it_was(corrupt: Outbox, tmp_path: Path) -> None:
     with pytest.raises(OutboxError):
-        corrupt.tallies()
+        corrupt.scans.tallies()
     assert [file.read_bytes() for file in aside(tmp_path)] == [RUBBISH]
 
 
 def test_after_a_corrupt_file_a_new_one_is_used(corrupt: Outbox) -> None:
     with pytest.raises(OutboxError):
-        corrupt.tallies()
+        corrupt.scans.tallies()
     put(corrupt, TEAM)
-    assert corrupt.tallies()["waiting"] == 1
+    assert corrupt.scans.tallies()["waiting"] == 1
 
 
 def test_the_name_of_a_file_that_was_set_aside_is_in_the_log(
     corrupt: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(OutboxError):
-        corrupt.tallies()
+        corrupt.scans.tallies()
     assert [(record.levelno, str(aside(tmp_path)[0]) in record.getMessage()) for record in caplog.records] == [
         (logging.ERROR, True)
     ]
@@ -97,9 +97,9 @@ def test_a_file_that_becomes_corrupt_while_it_is_used_is_set_aside(outbox: Outbo
     damage(outbox)
     other = Outbox(outbox.path)  # one that has not read it yet
     with pytest.raises(OutboxError):
-        other.tallies()
+        other.scans.tallies()
     put(outbox, TEAM, start=100)
-    assert (outbox.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
+    assert (outbox.scans.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
 
 
 def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_pat
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert (len(aside(tmp_path)), corrupt.tallies()["waiting"]) == (1, 20)
+    assert (len(aside(tmp_path)), corrupt.scans.tallies()["waiting"]) == (1, 20)
 
 
 def test_who_only_looks_leaves_a_corrupt_file_as_it_is(corrupt: Outbox, cli: Callable[..., Result]) -> None:
@@ -128,7 +128,7 @@ def test_who_only_looks_leaves_a_corrupt_file_as_it_is(corrupt: Outbox, cli: Cal
 
 def test_a_new_one_is_there_when_it_is_said_that_it_is_begun(corrupt: Outbox) -> None:
     with pytest.raises(OutboxError, match="and a new one was created"):
-        corrupt.tallies()
+        corrupt.scans.tallies()
     with closing(sqlite3.connect(corrupt.path)) as connection:
         assert connection.execute("SELECT count(*) FROM delivery").fetchone() == (0,)
 
@@ -146,7 +146,7 @@ def test_of_a_corrupt_file_that_cannot_be_renamed_no_new_one_is_promised(
     fixed: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(OutboxError) as caught:
-        fixed.tallies()
+        fixed.scans.tallies()
     assert (isinstance(caught.value, OutboxBusyError), "new one" in f"{caught.value}{caplog.text}") == (False, False)
 
 
@@ -164,17 +164,17 @@ def test_a_file_that_was_removed_is_made_anew(outbox: Outbox) -> None:
 
 def test_who_uses_a_file_notices_that_it_is_another_one(outbox: Outbox) -> None:
     put(outbox, TEAM)
-    before = outbox.generation()
+    before = outbox.file.generation()
     outbox.path.unlink()
     put(outbox, TEAM)
-    assert (before, outbox.generation()) == (1, 2)
+    assert (before, outbox.file.generation()) == (1, 2)
 
 
 def test_a_file_that_was_only_closed_is_the_same_one(outbox: Outbox) -> None:
     put(outbox, TEAM)
     outbox.close()
     put(outbox, TEAM, start=2)
-    assert outbox.generation() == 1
+    assert outbox.file.generation() == 1
 
 
 # --- no room, no permission
@@ -214,10 +214,10 @@ def test_a_full_disk_is_busy_and_keeps_what_was_accepted(small_disk: Path) -> No
         for number in range(1000, 3000):
             put(outbox, TEAM, start=number)
             accepted += 1
-    assert outbox.tallies()["waiting"] == accepted
+    assert outbox.scans.tallies()["waiting"] == accepted
     filler.unlink()
     put(outbox, TEAM, start=5000)
-    assert outbox.tallies()["waiting"] == accepted + 1
+    assert outbox.scans.tallies()["waiting"] == accepted + 1
     outbox.close()
 
 
@@ -228,7 +228,7 @@ def test_a_disk_that_is_full_from_the_start_is_busy(small_disk: Path) -> None:
         put(outbox, TEAM)
     filler.unlink()
     put(outbox, TEAM)
-    assert outbox.tallies()["waiting"] == 1
+    assert outbox.scans.tallies()["waiting"] == 1
     outbox.close()
 
 
@@ -267,7 +267,7 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
     path = small_disk / FILE
     with closing(Outbox(path)) as outbox:
         put(outbox, TEAM)
-        outbox.checkpoint()
+        outbox.file.checkpoint()
         put(outbox, TEAM, start=2)
         copies = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", *kept)}
     for suffix, content in copies.items():  # as they are after a crash
@@ -284,9 +284,9 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
 
 def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
-    before = outbox.fullness()
+    before = outbox.file.fullness()
     outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
-    assert 0.4 < outbox.fullness() - before < 0.6
+    assert 0.4 < outbox.file.fullness() - before < 0.6
 
 
 def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
@@ -294,11 +294,11 @@ def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
     outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("DELETE FROM event")
-    assert outbox.fullness() < 0.2
+    assert outbox.file.fullness() < 0.2
 
 
 @pytest.mark.parametrize(("safe", "mode"), [(False, 1), (True, 2)])
 def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool, mode: int) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(power_safe=safe))
-    with outbox._reading() as connection:
+    with outbox.file.reading() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (mode,)

@@ -14,7 +14,7 @@ from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Backlog, Record, Records
+from sfwebhooks.outbox.listing import Backlog, Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import CHUNK, Selection
@@ -27,8 +27,8 @@ ALL = Selection()
 
 
 @pytest.fixture
-def records(outbox: Outbox) -> Iterator[Records]:
-    with closing(Records(outbox.path)) as records:
+def records(outbox: Outbox) -> Iterator[Outbox]:
+    with closing(Outbox(outbox.path)) as records:
         yield records
 
 
@@ -40,9 +40,9 @@ def ids(found: list[Record]) -> list[str]:
     return [record.id for record in found]
 
 
-def plan(records: Records, selection: Selection) -> str:
+def plan(records: Outbox, selection: Selection) -> str:
     """Return how SQLite finds the newest ones of a selection."""
-    records.fullness()  # makes the file
+    records.file.fullness()  # makes the file
     query = f"EXPLAIN QUERY PLAN SELECT d.number FROM {selection.source} WHERE {selection.where} ORDER BY d.number DESC"
     with closing(sqlite3.connect(records.path)) as sql:
         return " ".join(row[3] for row in sql.execute(query, selection.values))
@@ -51,31 +51,31 @@ def plan(records: Records, selection: Selection) -> str:
 # --- listing
 
 
-def test_an_outbox_without_deliveries_lists_none(records: Records) -> None:
-    assert records.deliveries(ALL, 50) == []
+def test_an_outbox_without_deliveries_lists_none(records: Outbox) -> None:
+    assert records.listing.deliveries(ALL, 50) == []
 
 
-def test_the_last_accepted_stands_first(outbox: Outbox, records: Records) -> None:
+def test_the_last_accepted_stands_first(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
-    assert ids(records.deliveries(ALL, 50)) == [an_id(3), an_id(2), an_id(1)]
+    assert ids(records.listing.deliveries(ALL, 50)) == [an_id(3), an_id(2), an_id(1)]
 
 
-def test_a_limit_keeps_the_newest(outbox: Outbox, records: Records) -> None:
+def test_a_limit_keeps_the_newest(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
-    assert ids(records.deliveries(ALL, 2)) == [an_id(3), an_id(2)]
+    assert ids(records.listing.deliveries(ALL, 2)) == [an_id(3), an_id(2)]
 
 
-def test_more_deliveries_than_one_statement_names_are_listed_in_order(outbox: Outbox, records: Records) -> None:
+def test_more_deliveries_than_one_statement_names_are_listed_in_order(outbox: Outbox, records: Outbox) -> None:
     put(outbox, *range(2 * CHUNK + 1))
-    assert ids(records.deliveries(ALL, 5000)) == [an_id(number) for number in reversed(range(2 * CHUNK + 1))]
+    assert ids(records.listing.deliveries(ALL, 5000)) == [an_id(number) for number in reversed(range(2 * CHUNK + 1))]
 
 
-def test_a_record_has_all_that_is_known(outbox: Outbox, records: Records) -> None:
+def test_a_record_has_all_that_is_known(outbox: Outbox, records: Outbox) -> None:
     scan = a_scan()
     begin(outbox, scan)
     put_event(outbox, an_event(1), name="finding.high")
     send(outbox, State.DEAD, "retries_exhausted: http_503", "busy", at=NOW + 5)
-    found = records.deliveries(ALL, 1)
+    found = records.listing.deliveries(ALL, 1)
     assert found == [
         Record(
             id=an_id(1),
@@ -101,17 +101,17 @@ def test_a_record_has_all_that_is_known(outbox: Outbox, records: Records) -> Non
     ]
 
 
-def test_a_record_of_no_scan_has_no_target(outbox: Outbox, records: Records) -> None:
+def test_a_record_of_no_scan_has_no_target(outbox: Outbox, records: Outbox) -> None:
     put_event(outbox, an_event(scan=None))
-    (record,) = records.deliveries(ALL, 1)
+    (record,) = records.listing.deliveries(ALL, 1)
     assert (record.scan_id, record.target, record.last) == ("", "", None)
 
 
-def test_a_record_has_the_last_attempt(outbox: Outbox, records: Records) -> None:
+def test_a_record_has_the_last_attempt(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox, State.WAITING, "http_503", "first")
     send(outbox, State.WAITING, "timeout", "second", at=NOW + 60)
-    (record,) = records.deliveries(ALL, 1)
+    (record,) = records.listing.deliveries(ALL, 1)
     assert record.last == Attempt(NOW + 60, 0.125, None, "timeout", "second")
 
 
@@ -139,53 +139,55 @@ def varied(outbox: Outbox) -> Outbox:
     "states", [(), (State.WAITING,), (State.DELIVERED,), (State.DEAD,), (State.DEAD, State.WAITING)]
 )
 def test_each_filter_leaves_out_what_does_not_pass(
-    varied: Outbox, records: Records, endpoint: str, scan: str, type: str, states: tuple[State, ...]
+    varied: Outbox, records: Outbox, endpoint: str, scan: str, type: str, states: tuple[State, ...]
 ) -> None:
     selection = Selection(endpoint, scan, type, states)
     wanted = [
         one
-        for one in records.deliveries(ALL, 50)
+        for one in records.listing.deliveries(ALL, 50)
         if endpoint in ("", one.endpoint)
         and scan in ("", one.scan_id)
         and (not type or fnmatchcase(one.name, type) or fnmatchcase(one.type, type))
         and (not states or one.state in states)
     ]
-    assert records.deliveries(selection, 50) == wanted
-    assert sum(number for found in records.counts(selection).values() for number in found.values()) == len(wanted)
+    assert records.listing.deliveries(selection, 50) == wanted
+    assert sum(number for found in records.listing.counts(selection).values() for number in found.values()) == len(
+        wanted
+    )
 
 
-def test_an_event_is_found_by_its_type_under_whatever_name_it_went(outbox: Outbox, records: Records) -> None:
+def test_an_event_is_found_by_its_type_under_whatever_name_it_went(outbox: Outbox, records: Outbox) -> None:
     put_event(outbox, an_event(1), name="finding.high")
-    assert ids(records.deliveries(Selection(type="high_risk_event"), 50)) == [an_id(1)]
+    assert ids(records.listing.deliveries(Selection(type="high_risk_event"), 50)) == [an_id(1)]
 
 
-def test_since_takes_what_was_accepted_then_and_until_does_not(outbox: Outbox, records: Records) -> None:
+def test_since_takes_what_was_accepted_then_and_until_does_not(outbox: Outbox, records: Outbox) -> None:
     for number in (1, 2, 3):
         put(outbox, number, at=NOW + number)
-    assert ids(records.deliveries(Selection(since=NOW + 2), 50)) == [an_id(3), an_id(2)]
-    assert ids(records.deliveries(Selection(until=NOW + 2), 50)) == [an_id(1)]
+    assert ids(records.listing.deliveries(Selection(since=NOW + 2), 50)) == [an_id(3), an_id(2)]
+    assert ids(records.listing.deliveries(Selection(until=NOW + 2), 50)) == [an_id(1)]
 
 
-def test_the_beginning_of_time_is_a_time_too(outbox: Outbox, records: Records) -> None:
+def test_the_beginning_of_time_is_a_time_too(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
-    assert (records.deliveries(Selection(until=0.0), 50), Selection(until=0.0).is_all) == ([], False)
+    assert (records.listing.deliveries(Selection(until=0.0), 50), Selection(until=0.0).is_all) == ([], False)
 
 
-def test_ids_are_a_filter(outbox: Outbox, records: Records) -> None:
+def test_ids_are_a_filter(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
-    assert ids(records.deliveries(Selection(ids=(an_id(1), an_id(3), "unknown")), 50)) == [an_id(3), an_id(1)]
+    assert ids(records.listing.deliveries(Selection(ids=(an_id(1), an_id(3), "unknown")), 50)) == [an_id(3), an_id(1)]
 
 
-def test_ids_can_be_many(outbox: Outbox, records: Records) -> None:
+def test_ids_can_be_many(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     many = tuple(f"unknown-{number}" for number in range(100_000))
-    assert ids(records.deliveries(Selection(ids=(*many, an_id(1))), 50)) == [an_id(1)]
+    assert ids(records.listing.deliveries(Selection(ids=(*many, an_id(1))), 50)) == [an_id(1)]
 
 
 @pytest.mark.parametrize("text", ["' OR 1 --", "\0", 'a"b', "%", "ü\U0001f41b"])
-def test_a_filter_is_a_value_and_no_part_of_the_query(outbox: Outbox, records: Records, text: str) -> None:
+def test_a_filter_is_a_value_and_no_part_of_the_query(outbox: Outbox, records: Outbox, text: str) -> None:
     put(outbox, 1)
-    assert records.deliveries(Selection(endpoint=text, scan=text, type=text, ids=(text,)), 50) == []
+    assert records.listing.deliveries(Selection(endpoint=text, scan=text, type=text, ids=(text,)), 50) == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_a_filter_is_a_value_and_no_part_of_the_query(outbox: Outbox, records: R
         (Selection(scan="5C4A0001"), "event_scan"),
     ],
 )
-def test_what_is_rare_is_found_by_an_index(records: Records, selection: Selection, index: str) -> None:
+def test_what_is_rare_is_found_by_an_index(records: Outbox, selection: Selection, index: str) -> None:
     assert index in plan(records, selection)
 
 
@@ -205,7 +207,7 @@ def test_what_is_rare_is_found_by_an_index(records: Records, selection: Selectio
     "selection",
     [ALL, Selection(endpoint="team"), Selection(states=(State.DELIVERED,)), Selection(type="high*", since=NOW)],
 )
-def test_what_is_frequent_is_read_from_the_end_until_there_is_enough(records: Records, selection: Selection) -> None:
+def test_what_is_frequent_is_read_from_the_end_until_there_is_enough(records: Outbox, selection: Selection) -> None:
     assert "delivery_settled" not in plan(records, selection)
     assert "ORDER BY" not in plan(records, selection)
 
@@ -213,15 +215,15 @@ def test_what_is_frequent_is_read_from_the_end_until_there_is_enough(records: Re
 # --- one
 
 
-def test_a_delivery_is_found_by_its_id(outbox: Outbox, records: Records) -> None:
+def test_a_delivery_is_found_by_its_id(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
-    assert records.find(an_id(2)).id == an_id(2)
+    assert records.listing.find(an_id(2)).id == an_id(2)
 
 
 @pytest.mark.parametrize("form", [lambda id: id[:8], lambda id: id[:4], lambda id: id[:13].upper()])
-def test_the_beginning_of_an_id_is_enough(outbox: Outbox, records: Records, form: object) -> None:
+def test_the_beginning_of_an_id_is_enough(outbox: Outbox, records: Outbox, form: object) -> None:
     put(outbox, 1, 2, 3)
-    assert callable(form) and records.find(form(an_id(2))).id == an_id(2)
+    assert callable(form) and records.listing.find(form(an_id(2))).id == an_id(2)
 
 
 def rename(outbox: Outbox, *names: str) -> None:
@@ -232,19 +234,19 @@ def rename(outbox: Outbox, *names: str) -> None:
         sql.commit()
 
 
-def test_a_beginning_that_several_share_is_told_with_what_they_are(outbox: Outbox, records: Records) -> None:
+def test_a_beginning_that_several_share_is_told_with_what_they_are(outbox: Outbox, records: Outbox) -> None:
     put(outbox, *range(12))
     rename(outbox, *(f"abcd{number:02}" for number in range(11)), "b")
     shown = ", ".join(f"abcd{number:02} to team" for number in range(10))
     with pytest.raises(SelectionError, match=rf'more than one delivery .* "abcd": {shown}, \.\.\.'):
-        records.find("abcd")
+        records.listing.find("abcd")
 
 
-def test_a_beginning_may_be_shared_with_one_of_another_state(outbox: Outbox, records: Records) -> None:
+def test_a_beginning_may_be_shared_with_one_of_another_state(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox, State.DEAD)
     rename(outbox, "abcd1", "abcd2")
-    assert records.find("abcd", State.DEAD).id == "abcd1"
+    assert records.listing.find("abcd", State.DEAD).id == "abcd1"
 
 
 @pytest.mark.parametrize(
@@ -255,97 +257,100 @@ def test_a_beginning_may_be_shared_with_one_of_another_state(outbox: Outbox, rec
         ("abc", "too short"),
     ],
 )
-def test_what_is_no_id_is_told(records: Records, text: str, words: str) -> None:
+def test_what_is_no_id_is_told(records: Outbox, text: str, words: str) -> None:
     with pytest.raises(SelectionError, match=words):
-        records.find(text)
+        records.listing.find(text)
 
 
-def test_what_is_told_of_a_wrong_id_moves_no_cursor(records: Records) -> None:
+def test_what_is_told_of_a_wrong_id_moves_no_cursor(records: Outbox) -> None:
     with pytest.raises(SelectionError) as told:
-        records.find("\x1b[2Jabcd\n")
+        records.listing.find("\x1b[2Jabcd\n")
     assert str(told.value).isprintable()
 
 
-def test_a_delivery_comes_with_its_event(outbox: Outbox, records: Records) -> None:
+def test_a_delivery_comes_with_its_event(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
-    delivery = records.delivery(an_id(1))
+    delivery = records.listing.delivery(an_id(1))
     assert delivery and delivery.event.data == an_event(1).data
-    assert records.delivery("unknown") is None
+    assert records.listing.delivery("unknown") is None
 
 
 # --- attempts
 
 
-def test_the_attempts_come_in_their_order(outbox: Outbox, records: Records) -> None:
+def test_the_attempts_come_in_their_order(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox, State.WAITING, "http_503", "first")
     send(outbox, State.WAITING, "http_503", "another's")
     send(outbox, State.DELIVERED, "http_200", "second", at=NOW + 60)
-    assert [attempt.excerpt for attempt in records.attempts(an_id(1))] == ["first", "second"]
+    assert [attempt.excerpt for attempt in records.listing.attempts(an_id(1))] == ["first", "second"]
 
 
-def test_new_attempts_come_once(outbox: Outbox, records: Records) -> None:
+def test_new_attempts_come_once(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
-    last = records.last_attempt()
+    last = records.listing.last_attempt()
     send(outbox, excerpt="new")
-    found, last = records.attempts_since(last, ALL)
+    found, last = records.listing.attempts_since(last, ALL)
     assert [(record.id, attempt.excerpt) for record, attempt in found] == [(an_id(2), "new")]
-    assert records.attempts_since(last, ALL) == ([], last)
+    assert records.listing.attempts_since(last, ALL) == ([], last)
 
 
-def test_new_attempts_pass_the_filters(outbox: Outbox, records: Records) -> None:
+def test_new_attempts_pass_the_filters(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     put(outbox, 2, endpoint="siem")
     send(outbox)
     send(outbox, endpoint="siem")
-    found, last = records.attempts_since(0, Selection(endpoint="siem"))
+    found, last = records.listing.attempts_since(0, Selection(endpoint="siem"))
     assert ([record.endpoint for record, _ in found], last) == (["siem"], 2)
-    assert records.attempts_since(0, Selection(ids=("unknown",))) == ([], 2)
+    assert records.listing.attempts_since(0, Selection(ids=("unknown",))) == ([], 2)
 
 
-def test_new_attempts_are_seen_after_the_last_ones_were_deleted(outbox: Outbox, records: Records) -> None:
+def test_new_attempts_are_seen_after_the_last_ones_were_deleted(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox, State.DEAD)
-    last = records.last_attempt()
-    records.drop(ALL)
-    _, last = records.attempts_since(last, ALL)
+    last = records.listing.last_attempt()
+    records.retention.drop(ALL)
+    _, last = records.listing.attempts_since(last, ALL)
     send(outbox)
-    assert len(records.attempts_since(last, ALL)[0]) == 1
+    assert len(records.listing.attempts_since(last, ALL)[0]) == 1
 
 
 # --- counts, and trouble
 
 
-def test_the_counts_are_by_endpoint_and_state(outbox: Outbox, records: Records) -> None:
+def test_the_counts_are_by_endpoint_and_state(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
     put(outbox, 1, endpoint="siem")
     send(outbox)
-    assert records.counts(ALL) == {"team": {"waiting": 2, "delivered": 1}, "siem": {"waiting": 1}}
+    assert records.listing.counts(ALL) == {"team": {"waiting": 2, "delivered": 1}, "siem": {"waiting": 1}}
 
 
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(OutboxError, match="set aside"):
-        Records(tmp_path / FILE).counts(ALL)
+        Outbox(tmp_path / FILE).listing.counts(ALL)
 
 
-def test_a_backlog_has_what_was_refused_its_age_and_what_is_due(outbox: Outbox, records: Records) -> None:
-    assert records.backlog("team") == Backlog()
+def test_a_backlog_has_what_was_refused_its_age_and_what_is_due(outbox: Outbox, records: Outbox) -> None:
+    assert records.listing.backlog("team") == Backlog()
     put(outbox, 1, at=NOW)
     batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
     refused = Settlement(State.WAITING, "refused: http_403", NOW + 60, False, refused=True, refused_in=1)
-    outbox.settle([Result(batch, Attempt(NOW, 0.1, 403, "http_403", "no"), [refused])])
-    assert records.backlog("team") == Backlog(1, 1, NOW, NOW + 60)
+    outbox.queue.settle([Result(batch, Attempt(NOW, 0.1, 403, "http_403", "no"), [refused])])
+    assert records.listing.backlog("team") == Backlog(1, 1, NOW, NOW + 60)
     put(outbox, 2, 3, at=NOW + 5)
     put(outbox, 2, 3, at=NOW + 5, endpoint="siem")
-    assert records.backlog("team") == Backlog(3, 1, NOW, NOW + 5)
+    assert records.listing.backlog("team") == Backlog(3, 1, NOW, NOW + 5)
 
 
-def test_the_last_words_for_an_endpoint_are_those_of_its_reason(outbox: Outbox, records: Records) -> None:
-    assert records.last_words("team", "http_403") == ""
+def test_the_last_words_for_an_endpoint_are_those_of_its_reason(outbox: Outbox, records: Outbox) -> None:
+    assert records.listing.last_words("team", "http_403") == ""
     put(outbox, 1, 2, 3)
     for reason, words in (("http_403", "first"), ("http_403", "second"), ("http_500", "another")):
         send(outbox, State.DEAD, reason, words)
-    assert (records.last_words("team", "http_403"), records.last_words("siem", "http_403")) == ("second", "")
+    assert (records.listing.last_words("team", "http_403"), records.listing.last_words("siem", "http_403")) == (
+        "second",
+        "",
+    )

@@ -56,7 +56,7 @@ def settle(
     attempt = Attempt(NOW, 0.1, 503, "http_503", "busy")
     settlement = Settlement(state, "http_503", due_at, counts)
     outcome = Result(Batch((delivery,)), attempt, [settlement])
-    outbox.settle([outcome], {delivery.endpoint: health} if health else {})
+    outbox.queue.settle([outcome], {delivery.endpoint: health} if health else {})
 
 
 def rows(outbox: Outbox, query: str) -> list[tuple[object, ...]]:
@@ -91,7 +91,7 @@ def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
 
 def test_a_delivery_knows_the_scan_that_was_begun(outbox: Outbox) -> None:
     scan = a_scan()
-    outbox.begin_scan(scan, an_event(scan=scan), TEAM, NOW)
+    outbox.scans.begin_scan(scan, an_event(scan=scan), TEAM, NOW)
     assert claim(outbox).event.scan == scan
 
 
@@ -106,14 +106,14 @@ def test_an_event_accepted_again_is_not_new(outbox: Outbox) -> None:
 
 def test_an_event_accepted_again_is_still_one_delivery(outbox: Outbox) -> None:
     put(outbox, an_event(), an_event())
-    assert outbox.tallies()["waiting"] == 1
+    assert outbox.scans.tallies()["waiting"] == 1
 
 
 def test_a_delivered_event_accepted_again_stays_delivered(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), State.DELIVERED)
     put(outbox, an_event())
-    assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
 
 
 def test_an_event_that_nobody_wants_is_not_kept(outbox: Outbox) -> None:
@@ -140,7 +140,7 @@ def failing(*events: WebhookEvent) -> Iterator[tuple[WebhookEvent, Sequence[tupl
 def test_nothing_stays_of_an_accept_that_fails(outbox: Outbox) -> None:
     with pytest.raises(OutboxError):
         outbox.accept(failing(an_event(1)), NOW)
-    assert outbox.tallies()["waiting"] == 0
+    assert outbox.scans.tallies()["waiting"] == 0
 
 
 def test_an_accept_that_failed_leaves_the_outbox_usable(outbox: Outbox) -> None:
@@ -188,30 +188,30 @@ def test_what_cannot_be_written_is_counted_alone(outbox: Outbox, name: str, capl
     odd = an_event(2, **UNWRITABLE[name])
     assert put(outbox, an_event(1), odd, an_event(3)) == 2
     assert numbers(outbox, "team", "5C4A0001") == [1, 2]
-    assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
+    assert outbox.scans.withheld("5C4A0001") == {"team": {"unwritable": 1}}
     assert len(caplog.messages) == 1 and "cannot be stored" in caplog.messages[0]
 
 
 def test_many_with_the_same_problem_are_one_line_in_the_log(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
     put(outbox, *(an_event(number, data={"no JSON": object()}) for number in range(100)))
-    assert (len(caplog.messages), outbox.withheld("5C4A0001")) == (1, {"team": {"unwritable": 100}})
+    assert (len(caplog.messages), outbox.scans.withheld("5C4A0001")) == (1, {"team": {"unwritable": 100}})
 
 
 def test_one_that_is_offered_again_is_counted_once(outbox: Outbox) -> None:
     for _ in range(3):
         put(outbox, an_event(data={"no JSON": object()}))
-    assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
+    assert outbox.scans.withheld("5C4A0001") == {"team": {"unwritable": 1}}
 
 
 def test_one_that_came_in_another_form_is_no_longer_counted(outbox: Outbox) -> None:
     put(outbox, *(an_event(number, data={"no JSON": object()}) for number in (1, 2)))
-    outbox.forget_withheld("5C4A0001", ["team"])
+    outbox.scans.forget_withheld("5C4A0001", ["team"])
     put(outbox, an_event(1))
     outbox.recount_unwritable("5C4A0001")
-    assert outbox.withheld("5C4A0001") == {"team": {"unwritable": 1}}
+    assert outbox.scans.withheld("5C4A0001") == {"team": {"unwritable": 1}}
     put(outbox, an_event(2))
     outbox.recount_unwritable("5C4A0001")
-    assert outbox.withheld("5C4A0001") == {}
+    assert outbox.scans.withheld("5C4A0001") == {}
 
 
 def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:
@@ -221,7 +221,7 @@ def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:
 
     with pytest.raises(MemoryError):
         put(outbox, an_event(data=Large(text="x")))
-    assert outbox.withheld("5C4A0001") == {}
+    assert outbox.scans.withheld("5C4A0001") == {}
 
 
 # --- sequence numbers
@@ -300,51 +300,54 @@ def ended(kind: str = "scan_completed") -> WebhookEvent:
 
 def begin(outbox: Outbox) -> None:
     event = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.begin_scan(a_scan(), event, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), event, (("team", "scan_started"),), NOW)
 
 
 def test_a_scan_that_began_is_open(outbox: Outbox) -> None:
     begin(outbox)
-    assert outbox.open_scans() == [a_scan()]
+    assert outbox.scans.open_scans() == [a_scan()]
 
 
 def test_a_scan_begun_again_tells_its_beginning_once(outbox: Outbox) -> None:
     begin(outbox)
     begin(outbox)
-    assert outbox.tallies()["waiting"] == 1
+    assert outbox.scans.tallies()["waiting"] == 1
 
 
 def test_a_scan_whose_end_was_told_is_not_open(outbox: Outbox) -> None:
     begin(outbox)
-    outbox.end_scan(ended(), TEAM, NOW)
-    assert outbox.open_scans() == []
+    outbox.scans.end_scan(ended(), TEAM, NOW)
+    assert outbox.scans.open_scans() == []
 
 
 def test_the_first_teller_of_an_end_wins(outbox: Outbox) -> None:
     begin(outbox)
-    assert [outbox.end_scan(ended(kind), TEAM, NOW) for kind in ("scan_failed", "scan_completed")] == [True, False]
+    assert [outbox.scans.end_scan(ended(kind), TEAM, NOW) for kind in ("scan_failed", "scan_completed")] == [
+        True,
+        False,
+    ]
 
 
 def test_the_end_that_was_told_second_is_not_delivered(outbox: Outbox) -> None:
     begin(outbox)
     for kind in ("scan_failed", "scan_completed"):
-        outbox.end_scan(ended(kind), (("team", kind),), NOW)
+        outbox.scans.end_scan(ended(kind), (("team", kind),), NOW)
     assert rows(outbox, "SELECT name FROM delivery ORDER BY number") == [("scan_started",), ("scan_failed",)]
 
 
 def test_the_end_of_a_scan_that_began_in_a_file_that_is_gone_is_told_once(outbox: Outbox) -> None:
-    assert [outbox.end_scan(ended(), TEAM, NOW), outbox.end_scan(ended(), TEAM, NOW)] == [True, False]
+    assert [outbox.scans.end_scan(ended(), TEAM, NOW), outbox.scans.end_scan(ended(), TEAM, NOW)] == [True, False]
 
 
 def test_an_end_that_nobody_wants_still_closes_the_scan(outbox: Outbox) -> None:
     begin(outbox)
-    outbox.end_scan(ended(), (), NOW)
-    assert outbox.open_scans() == []
+    outbox.scans.end_scan(ended(), (), NOW)
+    assert outbox.scans.open_scans() == []
 
 
 def test_tallies_can_be_of_one_scan(outbox: Outbox) -> None:
     put(outbox, an_event(1), an_event(2, scan=a_scan("OTHER")))
-    assert outbox.tallies("OTHER")["waiting"] == 1
+    assert outbox.scans.tallies("OTHER")["waiting"] == 1
 
 
 # --- claim
@@ -397,14 +400,14 @@ def test_a_delivery_is_claimed_when_it_is_due(outbox: Outbox) -> None:
 def test_a_due_time_further_ahead_than_any_wait_is_due_now(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + LONGEST + 1)
-    outbox.pull("team", NOW, LONGEST)
+    outbox.due.pull("team", NOW, LONGEST)
     assert claim(outbox, now=NOW).attempts == 1
 
 
 def test_a_due_time_within_the_longest_wait_stays(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + LONGEST)
-    outbox.pull("team", NOW, LONGEST)
+    outbox.due.pull("team", NOW, LONGEST)
     assert claim_one(outbox, QUEUE, (), NOW) is None
 
 
@@ -423,7 +426,7 @@ def test_a_delivery_in_flight_is_not_claimed_twice(outbox: Outbox) -> None:
 def test_deliveries_made_due_are_claimed_at_once(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + 3600)
-    outbox.make_due("team", NOW)
+    outbox.due.make_due("team", NOW)
     assert claim(outbox, now=NOW)
 
 
@@ -432,7 +435,7 @@ def test_deliveries_made_due_are_claimed_at_once(outbox: Outbox) -> None:
 
 def blame(outbox: Outbox, delivery: Delivery, times: int) -> None:
     for _ in range(times):
-        outbox.blame(delivery.id, NOW)
+        outbox.queue.blame(delivery.id, NOW)
 
 
 def test_a_delivery_whose_process_ended_while_it_was_made_keeps_its_place(outbox: Outbox) -> None:
@@ -491,35 +494,35 @@ def test_health_is_kept_with_the_settlement(outbox: Outbox) -> None:
     health = Health(Condition.HELD, "http_401", NOW, 1, NOW + 30, 2, "a fingerprint")
     put(outbox, an_event())
     settle(outbox, claim(outbox), health=health)
-    assert Outbox(outbox.path).health("team") == health
+    assert Outbox(outbox.path).endpoints.health("team") == health
 
 
 def test_an_endpoint_without_a_note_is_healthy(outbox: Outbox) -> None:
-    assert outbox.health("team") == Health()
+    assert outbox.endpoints.health("team") == Health()
 
 
 # --- when the next one is due
 
 
 def test_nothing_is_due_in_an_empty_outbox(outbox: Outbox) -> None:
-    assert outbox.next_due("team") is None
+    assert outbox.queue.next_due("team") is None
 
 
 def test_a_fresh_delivery_is_due_at_once(outbox: Outbox) -> None:
     put(outbox, an_event())
-    assert outbox.next_due("team") == 0.0
+    assert outbox.queue.next_due("team") == 0.0
 
 
 def test_a_late_delivery_is_due_at_its_time(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + 60)
-    assert outbox.next_due("team") == NOW + 60
+    assert outbox.queue.next_due("team") == NOW + 60
 
 
 def test_a_settled_delivery_is_never_due(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), State.DELIVERED)
-    assert outbox.next_due("team") is None
+    assert outbox.queue.next_due("team") is None
 
 
 # --- the file
@@ -560,10 +563,10 @@ def test_a_second_outbox_in_the_process_does_not_let_go_of_the_first_ones_locks(
     that closes its connection then deletes the log, and all that is accepted afterwards is lost."""
     first, second = Outbox(tmp_path / FILE), Outbox(tmp_path / FILE)
     put(first, an_event(1))
-    second.tallies()
-    in_another_process("outbox.tallies(); outbox.close()", first.path)
+    second.scans.tallies()
+    in_another_process("outbox.scans.tallies(); outbox.close()", first.path)
     put(first, an_event(2))
-    assert in_another_process("print(outbox.tallies()['waiting'])", first.path) == "2"
+    assert in_another_process("print(outbox.scans.tallies()['waiting'])", first.path) == "2"
 
 
 def test_several_processes_can_make_the_file_at_once(tmp_path: Path) -> None:
@@ -595,7 +598,7 @@ def test_a_locked_file_can_still_be_read(outbox: Outbox) -> None:
     put(outbox, an_event())
     other = sqlite3.connect(outbox.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert outbox.next_due("team") == 0.0
+    assert outbox.queue.next_due("team") == 0.0
 
 
 def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> None:
@@ -611,21 +614,21 @@ def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> No
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(OutboxError, match=f"outbox {tmp_path / FILE} cannot be used"):
-        Outbox(tmp_path / FILE).tallies()
+        Outbox(tmp_path / FILE).scans.tallies()
 
 
 def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / FILE
     with pytest.raises(OutboxError, match=f"outbox {path} cannot be used: there is no folder {path.parent}"):
-        Outbox(path).tallies()
+        Outbox(path).scans.tallies()
 
 
 def test_a_checkpoint_writes_the_log_back(outbox: Outbox) -> None:
     put(outbox, an_event())
-    outbox.checkpoint()
+    outbox.file.checkpoint()
     copy = outbox.path.with_name("copy.db")  # of the file alone, without its log
     copy.write_bytes(outbox.path.read_bytes())
-    assert Outbox(copy).tallies()["waiting"] == 1
+    assert Outbox(copy).scans.tallies()["waiting"] == 1
 
 
 def test_the_scans_side_never_spends_time_on_a_checkpoint(tmp_path: Path) -> None:
@@ -662,9 +665,9 @@ def test_what_is_left_of_a_scan_is_renumbered_in_its_order_and_the_end_goes(outb
     put(outbox, *(an_event(number) for number in range(1, 7)), an_event(1, scan=a_scan("OTHER")))
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("DELETE FROM delivery WHERE sequence IN (2, 5)")
-    assert outbox.deleted("5C4A0001", "team") == 2
-    outbox.renumber("5C4A0001", "team", an_event(6).id, NOW, 0.0)
-    assert (all_numbers(outbox), outbox.deleted("5C4A0001", "team")) == ([(2, 1), (2, 2), (2, 3), (1, 1)], 0)
+    assert outbox.scans.deleted("5C4A0001", "team") == 2
+    outbox.scans.renumber("5C4A0001", "team", an_event(6).id, NOW, 0.0)
+    assert (all_numbers(outbox), outbox.scans.deleted("5C4A0001", "team")) == ([(2, 1), (2, 2), (2, 3), (1, 1)], 0)
     put(outbox, an_event(7), an_event(2, scan=a_scan("OTHER")))
     assert all_numbers(outbox)[-2:] == [(2, 4), (1, 2)]
 
@@ -672,7 +675,7 @@ def test_what_is_left_of_a_scan_is_renumbered_in_its_order_and_the_end_goes(outb
 def test_what_was_renumbered_while_it_was_sent_is_sent_with_its_new_number_too(outbox: Outbox) -> None:
     put(outbox, an_event(1))
     sent = claim(outbox)
-    outbox.renumber("5C4A0001", "team", "", NOW, 0.0)
+    outbox.scans.renumber("5C4A0001", "team", "", NOW, 0.0)
     settle(outbox, sent, State.DELIVERED)
     again = claim(outbox)
     assert (again.id, again.sequence) == (sent.id, sent.sequence)
@@ -689,8 +692,8 @@ def test_what_was_sent_from_a_file_that_is_gone_settles_nothing_in_the_next_one(
         outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
     put(outbox, an_event(2))  # its row has the same number
     settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
-    outbox.settle([Result(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
-    assert outbox.tallies()["waiting"] == 1
+    outbox.queue.settle([Result(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
+    assert outbox.scans.tallies()["waiting"] == 1
     assert rows(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
 
 
@@ -699,7 +702,7 @@ def test_what_was_delivered_stays_so_whatever_another_sender_says(outbox: Outbox
     first, second = claim(outbox), claim(outbox)
     settle(outbox, first, State.DELIVERED)
     settle(outbox, second, State.WAITING)
-    assert outbox.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
 
 
 def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_place(outbox: Outbox) -> None:
@@ -709,13 +712,13 @@ def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_pla
     sql(outbox, "DELETE FROM delivery")
     put(outbox, an_event(2, scan=a_scan("ANOTHER")))  # with the same number, and the first of its scan too
     settled = Settlement(State.DELIVERED, "http_200", 0.0, True)
-    outbox.settle([Result(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
-    assert outbox.tallies()["waiting"] == 1
+    outbox.queue.settle([Result(sent, Attempt(NOW, 0.1, 200, "http_200", "ok"), [settled])])
+    assert outbox.scans.tallies()["waiting"] == 1
     assert rows(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
 
 
 def test_rubbish_with_a_word_of_ours_stops_nobody(outbox: Outbox) -> None:
-    outbox.begin_scan(a_scan(), an_event(9), [], NOW)
+    outbox.scans.begin_scan(a_scan(), an_event(9), [], NOW)
     put(outbox, an_event(1), an_event(2))
     sql(outbox, f"UPDATE event SET data = 'rubbish \"receipts\"' WHERE id = '{an_event(1).id}'")
     assert [claim(outbox).event.id, claim(outbox, [claim(outbox).id]).event.id] == [an_event(1).id, an_event(2).id]

@@ -183,7 +183,7 @@ def test_a_folder_that_a_user_may_not_look_into_is_named(data: Path, command: tu
 def test_a_file_of_a_third_user_is_refused(shared: Path) -> None:
     os.chown(an_outbox(shared), 12345, 12345)
     with pytest.raises(OutboxError, match=r"belongs to uid 12345, its folder to nobody .* runs as root"):
-        Outbox(shared / FILE).tallies()
+        Outbox(shared / FILE).scans.tallies()
 
 
 @needs_root
@@ -193,13 +193,13 @@ def test_a_log_that_somebody_else_put_there_is_refused(shared: Path, suffix: str
     planted.write_bytes(b"")
     os.chown(planted, 12345, 12345)
     with pytest.raises(OutboxError, match="belongs to uid 12345"):
-        Outbox(shared / FILE).tallies()
+        Outbox(shared / FILE).scans.tallies()
 
 
 def test_a_file_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
     an_outbox(tmp_path).chmod(0o666)
     with pytest.raises(OutboxError, match=f"everybody can write to {tmp_path / FILE}: chmod go-rwx"):
-        Outbox(tmp_path / FILE).tallies()
+        Outbox(tmp_path / FILE).scans.tallies()
 
 
 def test_a_file_that_others_can_read_is_a_doubt(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None
     with pytest.raises(
         OutboxError, match=f"everybody can write to the folder {tmp_path}.* chmod o-w {tmp_path}, or set"
     ):
-        Outbox(tmp_path / FILE).tallies()
+        Outbox(tmp_path / FILE).scans.tallies()
 
 
 def test_in_a_sticky_folder_what_is_ours_is_used(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_root_follows_no_link_of_a_user_to_what_is_not_that_users(shared: Path, 
     (shared / FILE).symlink_to(tmp_path / target)
     os.chown(shared / FILE, NOBODY, NOBODY, follow_symlinks=False)
     with pytest.raises(OutboxError, match=r"is a link to .* by nobody .* not trusted: remove the link"):
-        Outbox(shared / FILE).tallies()
+        Outbox(shared / FILE).scans.tallies()
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("precious.db", "precious")]
 
 
@@ -298,7 +298,7 @@ def test_a_hard_link_to_the_outbox_is_refused(tmp_path: Path) -> None:
     os.link(an_outbox(tmp_path), tmp_path / "other" / FILE)
     for path in (tmp_path / FILE, tmp_path / "other" / FILE):
         with pytest.raises(OutboxError, match="has a second name"):
-            Outbox(path).tallies()
+            Outbox(path).scans.tallies()
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 def test_an_outbox_that_is_mounted_as_a_single_file_is_refused(mounted: Callable[[str], Path]) -> None:
     with pytest.raises(OutboxError, match="is mounted as a single file, without its log"):
-        Outbox(mounted("file")).tallies()
+        Outbox(mounted("file")).scans.tallies()
 
 
 def test_a_folder_that_is_mounted_twice_has_the_same_locks(tmp_path: Path, mounted: Callable[[str], Path]) -> None:
@@ -355,7 +355,7 @@ def test_a_file_system_that_is_read_only_is_named(shared: Path, disk: Callable[.
     folder = disk()
     subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
     with pytest.raises(OutboxError, match=f"the file system of {folder} is read-only") as caught:
-        Outbox(folder / FILE).tallies()
+        Outbox(folder / FILE).scans.tallies()
     assert not isinstance(caught.value, OutboxBusyError)
     with pytest.raises(OutboxError, match=f"the file system of {folder} is read-only") as caught:
         Lock(folder / FILE, "1").take()
@@ -369,10 +369,10 @@ def test_a_file_system_without_inodes_is_named_and_passes(disk: Callable[..., Pa
     for file in fillers:
         file.touch()
     with pytest.raises(OutboxBusyError, match=f"the file system of {folder} has no inodes left"):
-        Outbox(folder / FILE).tallies()
+        Outbox(folder / FILE).scans.tallies()
     subprocess.run(["mount", "-o", "remount,nr_inodes=20", folder], check=True)
     with closing(Outbox(folder / FILE)) as outbox:
-        assert outbox.tallies()["waiting"] == 0
+        assert outbox.scans.tallies()["waiting"] == 0
 
 
 @needs_root
@@ -382,7 +382,7 @@ def test_a_log_that_finds_no_inode_is_named(disk: Callable[..., Path]) -> None:
     (folder / "a").touch()
     with pytest.raises(OutboxBusyError, match=f"the file system of {folder} has no inodes left"):
         (folder / "b").touch()
-        Outbox(folder / FILE).tallies()
+        Outbox(folder / FILE).scans.tallies()
 
 
 def an_outbox_of(folder: Path) -> None:

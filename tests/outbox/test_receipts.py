@@ -29,7 +29,7 @@ ENDPOINTS = ("team", "siem_of_the_other_department")
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
     made = Outbox(tmp_path / FILE, accepting=True)
     begin = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    made.begin_scan(a_scan(), begin, [("team", begin.type)], NOW)
+    made.scans.begin_scan(a_scan(), begin, [("team", begin.type)], NOW)
     yield made
     made.close()
 
@@ -41,7 +41,7 @@ def an_end(found: int) -> WebhookEvent:
 
 def end(outbox: Outbox, found: int = 0, *endpoints: str) -> None:
     event = an_end(found)
-    assert outbox.end_scan(event, [(name, event.type) for name in endpoints or ("team",)], NOW)
+    assert outbox.scans.end_scan(event, [(name, event.type) for name in endpoints or ("team",)], NOW)
 
 
 def last(outbox: Outbox, endpoint: str = "team") -> Delivery:
@@ -132,5 +132,5 @@ def test_who_is_sent_the_end_only_later_gets_no_receipt(outbox: Outbox) -> None:
 def test_the_second_teller_changes_no_receipt(outbox: Outbox) -> None:
     end(outbox, 5)
     put(outbox, 1)
-    assert not outbox.end_scan(replace(an_end(9), type="scan_failed"), [("team", "scan_failed")], NOW)
+    assert not outbox.scans.end_scan(replace(an_end(9), type="scan_failed"), [("team", "scan_failed")], NOW)
     assert receipt(outbox)["not_wanted"] == 5

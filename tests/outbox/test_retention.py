@@ -11,8 +11,9 @@ import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import delivery_id
+from sfwebhooks.outbox.bulk import change_in_chunks
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.listing import Record, Records
+from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
@@ -30,8 +31,8 @@ EXPIRED = DeadReason.EXPIRED
 
 
 @pytest.fixture
-def records(outbox: Outbox) -> Iterator[Records]:
-    with closing(Records(outbox.path)) as records:
+def records(outbox: Outbox) -> Iterator[Outbox]:
+    with closing(Outbox(outbox.path)) as records:
         yield records
 
 
@@ -39,12 +40,12 @@ def an_id(number: int, endpoint: str = "team") -> str:
     return delivery_id(an_event(number).id, endpoint)
 
 
-def one(records: Records, number: int) -> Record:
-    return records.find(an_id(number))
+def one(records: Outbox, number: int) -> Record:
+    return records.listing.find(an_id(number))
 
 
-def left(records: Records) -> set[str]:
-    return {record.id for record in records.deliveries(ALL, 10_000)}
+def left(records: Outbox) -> set[str]:
+    return {record.id for record in records.listing.deliveries(ALL, 10_000)}
 
 
 def rows_of(outbox: Outbox, table: str) -> int:
@@ -54,10 +55,10 @@ def rows_of(outbox: Outbox, table: str) -> int:
 # --- what is ended
 
 
-def test_what_waits_is_ended_as_a_dead_letter(outbox: Outbox, records: Records) -> None:
+def test_what_waits_is_ended_as_a_dead_letter(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
-    assert records.end(ALL, NOW + 5) == 1
+    assert records.retention.end(ALL, NOW + 5) == 1
     ended = one(records, 2)
     assert (ended.state, ended.reason, ended.settled_at) == (State.DEAD, "dropped", NOW + 5)
     assert one(records, 1).state is State.DELIVERED
@@ -72,25 +73,25 @@ def test_what_waits_is_ended_as_a_dead_letter(outbox: Outbox, records: Records) 
     ],
 )
 def test_what_was_in_flight_when_it_was_ended_is_ended_unless_it_was_delivered(
-    outbox: Outbox, records: Records, state: State, reason: str, after: tuple[State, str]
+    outbox: Outbox, records: Outbox, state: State, reason: str, after: tuple[State, str]
 ) -> None:
     put(outbox, 1)
     batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
-    records.end(ALL, NOW)
+    records.retention.end(ALL, NOW)
     attempt = Attempt(NOW, 0.1, 503, reason, "")
-    outbox.settle([Result(batch, attempt, [Settlement(state, reason, NOW + 60, True)])])
+    outbox.queue.settle([Result(batch, attempt, [Settlement(state, reason, NOW + 60, True)])])
     assert (one(records, 1).state, one(records, 1).reason) == after
 
 
 # --- replay
 
 
-def test_a_replayed_delivery_is_as_if_it_were_accepted_now(outbox: Outbox, records: Records) -> None:
+def test_a_replayed_delivery_is_as_if_it_were_accepted_now(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox, State.DEAD, "http_400")
     before = one(records, 1)
-    assert records.replay(ALL, NOW + 100) == 1
+    assert records.retention.replay(ALL, NOW + 100) == 1
     assert one(records, 1) == replace(
         before,
         state=State.WAITING,
@@ -104,155 +105,155 @@ def test_a_replayed_delivery_is_as_if_it_were_accepted_now(outbox: Outbox, recor
 
 
 @pytest.mark.parametrize("interval", [1.0, 30_000.0, 300_000.0])
-def test_a_paced_replay_is_never_early(outbox: Outbox, records: Records, interval: float) -> None:
+def test_a_paced_replay_is_never_early(outbox: Outbox, records: Outbox, interval: float) -> None:
     put(outbox, 1, 2, 3)
     for _ in range(3):
         send(outbox)
-    records.replay(ALL, NOW + 100, interval)
+    records.retention.replay(ALL, NOW + 100, interval)
     queue, busy, due = Limits("team"), [an_id(1)], NOW + 100 + interval
     assert claim_one(outbox, queue, busy, due - 0.5) is None
     assert claim_one(outbox, queue, busy, due)
 
 
-def test_a_paced_replay_is_not_too_old_before_its_time(outbox: Outbox, records: Records) -> None:
+def test_a_paced_replay_is_not_too_old_before_its_time(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     for _ in range(2):
         send(outbox)
-    records.replay(ALL, NOW, 10 * 86400.0)
-    records.expire("team", EXPIRED, 7 * 86400.0, NOW + 9 * 86400.0)
+    records.retention.replay(ALL, NOW, 10 * 86400.0)
+    records.retention.expire("team", EXPIRED, 7 * 86400.0, NOW + 9 * 86400.0)
     assert (one(records, 1).state, one(records, 2).state) == (State.DEAD, State.WAITING)
 
 
-def test_a_replayed_delivery_goes_out_under_its_id_and_is_marked(outbox: Outbox, records: Records) -> None:
+def test_a_replayed_delivery_goes_out_under_its_id_and_is_marked(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    records.replay(ALL, NOW + 100)
+    records.retention.replay(ALL, NOW + 100)
     batch = claim_one(outbox, Limits("team"), (), NOW + 100)
     assert batch and (batch.id, batch.deliveries[0].replayed) == (an_id(1), True)
 
 
-def test_a_replay_forgets_batch_and_crashes(outbox: Outbox, records: Records) -> None:
+def test_a_replay_forgets_batch_and_crashes(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     claim_one(outbox, Limits("team", size=10), (), NOW + 60)
-    outbox.blame(an_id(1), NOW)
+    outbox.queue.blame(an_id(1), NOW)
     send(outbox, State.DEAD, at=NOW + 60)
     sql(outbox, "UPDATE delivery SET refusals = 3, refused_in = 1")
-    records.replay(ALL, NOW)
+    records.retention.replay(ALL, NOW)
     assert sql(outbox, "SELECT crashes, batch, refusals, refused_in FROM delivery") == [(0, None, 0, None)]
 
 
-def test_what_waits_is_not_replayed(outbox: Outbox, records: Records) -> None:
+def test_what_waits_is_not_replayed(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
-    assert records.replay(ALL, NOW + 100) == 1
+    assert records.retention.replay(ALL, NOW + 100) == 1
     assert one(records, 2).replays == 0
 
 
-def test_a_replay_takes_what_is_selected_only(outbox: Outbox, records: Records) -> None:
+def test_a_replay_takes_what_is_selected_only(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
     for state in (State.DELIVERED, State.DEAD, State.DEAD):
         send(outbox, state)
-    assert records.replay(Selection(states=(State.DEAD,), ids=(an_id(1), an_id(2))), NOW) == 1
+    assert records.retention.replay(Selection(states=(State.DEAD,), ids=(an_id(1), an_id(2))), NOW) == 1
     assert [one(records, number).replays for number in (1, 2, 3)] == [0, 1, 0]
 
 
-def test_a_replay_of_what_waits_is_none(outbox: Outbox, records: Records) -> None:
+def test_a_replay_of_what_waits_is_none(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
-    assert records.replay(Selection(states=(State.WAITING,)), NOW) == 0
+    assert records.retention.replay(Selection(states=(State.WAITING,)), NOW) == 0
 
 
-def test_a_replay_can_be_replayed(outbox: Outbox, records: Records) -> None:
+def test_a_replay_can_be_replayed(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     for _ in range(2):
         send(outbox, at=NOW + 100)
-        records.replay(ALL, NOW + 100)
+        records.retention.replay(ALL, NOW + 100)
     assert one(records, 1).replays == 2
 
 
-def test_a_replay_goes_in_order_at_its_own_pace(outbox: Outbox, records: Records) -> None:
+def test_a_replay_goes_in_order_at_its_own_pace(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 3, 1, 2)
     for _ in range(3):
         send(outbox)
-    records.replay(ALL, NOW, 2.5)
+    records.retention.replay(ALL, NOW, 2.5)
     assert [one(records, number).due_at - NOW for number in (3, 1, 2)] == [0.0, 2.5, 5.0]
 
 
 # --- drop
 
 
-def test_dead_letters_are_dropped_with_all_that_is_theirs_alone(outbox: Outbox, records: Records) -> None:
+def test_dead_letters_are_dropped_with_all_that_is_theirs_alone(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox, State.WAITING)
     send(outbox, State.DEAD)
     send(outbox, State.DEAD, at=NOW + 60)
-    assert records.drop(Selection(ids=(an_id(1),))) == 1
+    assert records.retention.drop(Selection(ids=(an_id(1),))) == 1
     assert left(records) == {an_id(2)}
     assert [rows_of(outbox, table) for table in ("event", "delivery_attempt")] == [1, 1]
 
 
 @pytest.mark.parametrize("selection", [ALL, Selection(states=tuple(State)), Selection(states=(State.DELIVERED,))])
-def test_what_is_no_dead_letter_is_not_dropped(outbox: Outbox, records: Records, selection: Selection) -> None:
+def test_what_is_no_dead_letter_is_not_dropped(outbox: Outbox, records: Outbox, selection: Selection) -> None:
     put(outbox, 1, 2)
     send(outbox)
-    assert (records.drop(selection), left(records)) == (0, {an_id(1), an_id(2)})
+    assert (records.retention.drop(selection), left(records)) == (0, {an_id(1), an_id(2)})
 
 
-def test_an_event_that_is_another_endpoints_too_is_not_dropped(outbox: Outbox, records: Records) -> None:
+def test_an_event_that_is_another_endpoints_too_is_not_dropped(outbox: Outbox, records: Outbox) -> None:
     event = an_event(1)
     outbox.accept([(event, [("team", event.type), ("siem", event.type)])], NOW)
     send(outbox, State.DEAD)
-    records.drop(ALL)
+    records.retention.drop(ALL)
     assert (left(records), rows_of(outbox, "event")) == ({an_id(1, "siem")}, 1)
 
 
-def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_told(outbox: Outbox, records: Records) -> None:
+def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_told(outbox: Outbox, records: Outbox) -> None:
     scan = a_scan()
     begin(outbox, scan)
     put(outbox, 1)
     send(outbox, State.DEAD)
-    assert (records.drop(ALL), outbox.known_events(scan.id)) == (0, {an_event(1).id})
+    assert (records.retention.drop(ALL), outbox.scans.known_events(scan.id)) == (0, {an_event(1).id})
     end(outbox, scan)
-    assert records.drop(ALL) == 1
+    assert records.retention.drop(ALL) == 1
 
 
 # --- age
 
 
-def test_what_waits_for_too_long_is_a_dead_letter(outbox: Outbox, records: Records) -> None:
+def test_what_waits_for_too_long_is_a_dead_letter(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     put(outbox, 2, at=NOW + 2)
-    assert records.expire("team", EXPIRED, DAY, NOW + DAY + 1) == 1
+    assert records.retention.expire("team", EXPIRED, DAY, NOW + DAY + 1) == 1
     old, young = one(records, 1), one(records, 2)
     assert (old.state, old.reason, old.settled_at) == (State.DEAD, "expired", NOW + DAY + 1)
     assert young.state is State.WAITING
 
 
-def test_what_waits_for_another_endpoint_does_not_expire(outbox: Outbox, records: Records) -> None:
+def test_what_waits_for_another_endpoint_does_not_expire(outbox: Outbox, records: Outbox) -> None:
     for endpoint in ("a", "b"):
         put(outbox, 1, endpoint=endpoint)
-    assert records.expire("a", EXPIRED, DAY, NOW + 2 * DAY) == 1
-    assert records.counts(ALL) == {"a": {"dead": 1}, "b": {"waiting": 1}}
+    assert records.retention.expire("a", EXPIRED, DAY, NOW + 2 * DAY) == 1
+    assert records.listing.counts(ALL) == {"a": {"dead": 1}, "b": {"waiting": 1}}
 
 
-def test_the_age_counts_from_the_replay(outbox: Outbox, records: Records) -> None:
+def test_the_age_counts_from_the_replay(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    records.replay(ALL, NOW + 9 * DAY)
-    assert records.expire("team", EXPIRED, DAY, NOW + 9 * DAY + 60) == 0
+    records.retention.replay(ALL, NOW + 9 * DAY)
+    assert records.retention.expire("team", EXPIRED, DAY, NOW + 9 * DAY + 60) == 0
 
 
-def test_what_is_settled_does_not_age(outbox: Outbox, records: Records) -> None:
+def test_what_is_settled_does_not_age(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    assert records.expire("team", EXPIRED, DAY, NOW + 9 * DAY) == 0
+    assert records.retention.expire("team", EXPIRED, DAY, NOW + 9 * DAY) == 0
 
 
-def test_names_of_any_order_and_kind_are_found_among_the_waiting(outbox: Outbox, records: Records) -> None:
+def test_names_of_any_order_and_kind_are_found_among_the_waiting(outbox: Outbox, records: Outbox) -> None:
     names = ["", "\U0001f41b", "Z", "a", "a\0b", "zz"]
     for name in names:
         put(outbox, 1, 2, endpoint=name)
-    assert records.waiting_endpoints() == sorted(names)
+    assert records.retention.waiting_endpoints() == sorted(names)
 
 
 # --- prune
@@ -260,59 +261,59 @@ def test_names_of_any_order_and_kind_are_found_among_the_waiting(outbox: Outbox,
 
 @pytest.mark.parametrize(("state", "keep_seconds"), [(State.DELIVERED, DAY), (State.DEAD, 3 * DAY)])
 def test_what_was_settled_long_ago_goes_by_the_time_of_its_state(
-    outbox: Outbox, records: Records, state: State, keep_seconds: float
+    outbox: Outbox, records: Outbox, state: State, keep_seconds: float
 ) -> None:
     put(outbox, 1)
     send(outbox, state)
     settled_at = NOW + 0.125
-    assert records.prune(settled_at + keep_seconds, DAY, 3 * DAY) == 0
-    assert records.prune(settled_at + keep_seconds + 1, DAY, 3 * DAY) == 1
+    assert records.retention.prune(settled_at + keep_seconds, DAY, 3 * DAY) == 0
+    assert records.retention.prune(settled_at + keep_seconds + 1, DAY, 3 * DAY) == 1
     assert [rows_of(outbox, table) for table in ("delivery", "event", "delivery_attempt")] == [0, 0, 0]
 
 
-def test_what_waits_is_never_pruned(outbox: Outbox, records: Records) -> None:
+def test_what_waits_is_never_pruned(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox, State.WAITING)
-    assert (records.prune(NOW + 1000 * DAY, 0, 0), left(records)) == (0, {an_id(1)})
+    assert (records.retention.prune(NOW + 1000 * DAY, 0, 0), left(records)) == (0, {an_id(1)})
 
 
-def test_an_event_that_waits_for_another_endpoint_is_not_pruned(outbox: Outbox, records: Records) -> None:
+def test_an_event_that_waits_for_another_endpoint_is_not_pruned(outbox: Outbox, records: Outbox) -> None:
     event = an_event(1)
     outbox.accept([(event, [("team", event.type), ("siem", event.type)])], NOW)
     send(outbox)
-    assert (records.prune(NOW + 9 * DAY, DAY, DAY), rows_of(outbox, "event")) == (1, 1)
+    assert (records.retention.prune(NOW + 9 * DAY, DAY, DAY), rows_of(outbox, "event")) == (1, 1)
 
 
-def test_what_recovery_must_know_of_a_running_scan_is_not_pruned(outbox: Outbox, records: Records) -> None:
+def test_what_recovery_must_know_of_a_running_scan_is_not_pruned(outbox: Outbox, records: Outbox) -> None:
     running, over = a_scan(), a_scan("5C4A0002")
     for scan in (running, over):
         begin(outbox, scan)
         put(outbox, 1, scan=scan)
         send(outbox)
     end(outbox, over)
-    assert (records.prune(NOW + 9 * DAY, DAY, DAY), left(records)) == (1, {an_id(1)})
+    assert (records.retention.prune(NOW + 9 * DAY, DAY, DAY), left(records)) == (1, {an_id(1)})
 
 
-def test_what_is_of_no_scan_is_pruned(outbox: Outbox, records: Records) -> None:
+def test_what_is_of_no_scan_is_pruned(outbox: Outbox, records: Outbox) -> None:
     put_event(outbox, an_event(scan=None))
     send(outbox)
-    assert records.prune(NOW + 9 * DAY, DAY, DAY) == 1
+    assert records.retention.prune(NOW + 9 * DAY, DAY, DAY) == 1
 
 
-def test_a_prune_in_pieces_takes_the_oldest_first(outbox: Outbox, records: Records) -> None:
+def test_a_prune_in_pieces_takes_the_oldest_first(outbox: Outbox, records: Outbox) -> None:
     fill(outbox, 700)  # what was accepted last was settled first
-    assert records.prune(NOW + 9 * DAY, DAY, DAY, chunks=1) == 500
+    assert records.retention.prune(NOW + 9 * DAY, DAY, DAY, chunks=1) == 500
     assert sql(outbox, "SELECT min(number), max(number) FROM delivery") == [(1, 200)]
-    assert records.prune(NOW + 9 * DAY, DAY, DAY, chunks=1) == 200
+    assert records.retention.prune(NOW + 9 * DAY, DAY, DAY, chunks=1) == 200
 
 
-def test_a_piece_is_shared_by_delivered_and_dead(outbox: Outbox, records: Records) -> None:
+def test_a_piece_is_shared_by_delivered_and_dead(outbox: Outbox, records: Outbox) -> None:
     fill(outbox, 700)
     with closing(sqlite3.connect(outbox.path)) as connection:
         connection.execute("UPDATE delivery SET state = 'delivered' WHERE number <= 300")
         connection.commit()
-    assert records.prune(NOW + 9 * DAY, DAY, DAY, chunks=1) == 500
-    assert records.counts(ALL) == {"team": {"dead": 200}}
+    assert records.retention.prune(NOW + 9 * DAY, DAY, DAY, chunks=1) == 500
+    assert records.listing.counts(ALL) == {"team": {"dead": 200}}
 
 
 # --- beside a scan
@@ -329,15 +330,15 @@ def fill(outbox: Outbox, count: int) -> None:
     "change",
     quick_first(
         [
-            lambda records: records.replay(ALL, NOW),
-            lambda records: records.drop(ALL),
-            lambda records: records.prune(NOW + 9 * DAY, DAY, DAY),
+            lambda records: records.retention.replay(ALL, NOW),
+            lambda records: records.retention.drop(ALL),
+            lambda records: records.retention.prune(NOW + 9 * DAY, DAY, DAY),
         ]
     ),
     ids=["replay", "drop", "prune"],
 )
 def test_a_scan_can_write_while_thousands_are_changed(
-    outbox: Outbox, records: Records, change: Callable[[Records], int]
+    outbox: Outbox, records: Outbox, change: Callable[[Outbox], int]
 ) -> None:
     fill(outbox, 5000)
     done = threading.Event()
@@ -368,12 +369,12 @@ def test_a_scan_can_write_while_thousands_are_changed(
 @pytest.mark.parametrize(
     ("change", "when", "then"),
     [
-        (lambda records: records.replay(ALL, NOW), "UPDATE", "state = 'waiting', replays = 7"),
-        (lambda records: records.drop(ALL), "DELETE", "state = 'waiting', replays = 7"),
-        (lambda records: records.drop(ALL), "DELETE", "state = 'delivered', replays = 7"),
-        (lambda records: records.prune(NOW + 9 * DAY, DAY, DAY), "DELETE", "state = 'waiting', replays = 7"),
+        (lambda records: records.retention.replay(ALL, NOW), "UPDATE", "state = 'waiting', replays = 7"),
+        (lambda records: records.retention.drop(ALL), "DELETE", "state = 'waiting', replays = 7"),
+        (lambda records: records.retention.drop(ALL), "DELETE", "state = 'delivered', replays = 7"),
+        (lambda records: records.retention.prune(NOW + 9 * DAY, DAY, DAY), "DELETE", "state = 'waiting', replays = 7"),
         (
-            lambda records: records.prune(NOW + 9 * DAY, DAY, DAY),
+            lambda records: records.retention.prune(NOW + 9 * DAY, DAY, DAY),
             "DELETE",
             f"settled_at = {NOW + 9 * DAY}, replays = 7",
         ),
@@ -381,7 +382,7 @@ def test_a_scan_can_write_while_thousands_are_changed(
     ids=["replay", "drop what waits", "drop what is delivered", "prune what waits", "prune what is new"],
 )
 def test_what_is_no_longer_as_it_was_selected_when_its_turn_comes_is_left_alone(
-    outbox: Outbox, records: Records, change: Callable[[Records], int], when: str, then: str
+    outbox: Outbox, records: Outbox, change: Callable[[Outbox], int], when: str, then: str
 ) -> None:
     fill(outbox, 700)
     with closing(sqlite3.connect(outbox.path)) as connection:  # the last one changes in the first transaction
@@ -393,18 +394,18 @@ def test_what_is_no_longer_as_it_was_selected_when_its_turn_comes_is_left_alone(
     assert sql(outbox, "SELECT count(*) FROM delivery WHERE replays = 7") == [(1,)]
 
 
-def test_what_was_delivered_when_its_turn_comes_does_not_age(outbox: Outbox, records: Records) -> None:
+def test_what_was_delivered_when_its_turn_comes_does_not_age(outbox: Outbox, records: Outbox) -> None:
     put(outbox, *range(700))
     with closing(sqlite3.connect(outbox.path)) as connection:
         connection.execute(
             "CREATE TRIGGER meanwhile AFTER UPDATE ON delivery WHEN old.number = 1"
             " BEGIN UPDATE delivery SET state = 'delivered' WHERE number = 700; END"
         )
-    assert records.expire("team", EXPIRED, DAY, NOW + 9 * DAY) == 699
-    assert records.counts(ALL) == {"team": {"dead": 699, "delivered": 1}}
+    assert records.retention.expire("team", EXPIRED, DAY, NOW + 9 * DAY) == 699
+    assert records.listing.counts(ALL) == {"team": {"dead": 699, "delivered": 1}}
 
 
-def test_numbers_of_a_file_that_was_set_aside_are_none_of_the_new_one(outbox: Outbox, records: Records) -> None:
+def test_numbers_of_a_file_that_was_set_aside_are_none_of_the_new_one(outbox: Outbox, records: Outbox) -> None:
     fill(outbox, 10)
 
     def meanwhile(connection: sqlite3.Connection) -> list[int]:
@@ -415,4 +416,4 @@ def test_numbers_of_a_file_that_was_set_aside_are_none_of_the_new_one(outbox: Ou
         fill(outbox, 10)
         return numbers
 
-    assert records._change(meanwhile, lambda connection, chunk: len(chunk)) == 0
+    assert change_in_chunks(records.file, meanwhile, lambda connection, chunk: len(chunk)) == 0

@@ -56,7 +56,7 @@ def test_a_file_of_a_newer_version_is_named_with_both_versions(tmp_path: Path) -
     path = tmp_path / "webhooks.db"
     opened(path).execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(OutboxError) as caught:
-        Outbox(path).tallies()
+        Outbox(path).scans.tallies()
     assert str(caught.value).startswith(
         f"outbox {path} was created by a newer sfwebhooks (schema {VERSION + 1}, known here: {VERSION})"
     )
@@ -68,4 +68,4 @@ def test_a_file_that_another_process_is_making_is_busy_not_broken(tmp_path: Path
     other.execute("PRAGMA journal_mode = WAL")
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(OutboxBusyError):
-        Outbox(path).tallies()
+        Outbox(path).scans.tallies()

@@ -261,7 +261,7 @@ def test_a_series_that_cannot_be_begun_yet_is_begun_later(opened: Callable[..., 
         other.execute("BEGIN IMMEDIATE")
         again = opened("another boot")
         with pytest.raises(OutboxBusyError):
-            again.tallies()
+            again.scans.tallies()
     put(again, 2)
     assert len(series(again)) == 2
 
@@ -279,13 +279,13 @@ def test_the_receipt_names_all_series_and_counts_what_is_in_them(opened: Callabl
     outbox = opened("another boot")
     put(outbox, 3)
     end = an_event(id=lifecycle_id(ID, "ended"), type="scan_completed", data={"events_found": 3})
-    assert outbox.end_scan(end, [("team", end.type)], NOW)
+    assert outbox.scans.end_scan(end, [("team", end.type)], NOW)
     (data,) = (json.loads(row[0]) for row in sql(outbox, f"SELECT data FROM event WHERE id = '{end.id}'"))
     first, second = series(outbox)
     receipt = data["receipts"]["team"]
     assert (receipt["series"], receipt["first_sequence"], receipt["last_sequence"]) == (second, 1, 2)
     assert (receipt["earlier_series"], receipt["accepted"]) == ({first: 2}, 4)
-    assert outbox.deleted(ID, "team") == 0
+    assert outbox.scans.deleted(ID, "team") == 0
 
 
 # --- the mark
@@ -355,13 +355,13 @@ def test_the_mark_belongs_to_its_owner_alone(opened: Callable[..., Outbox], path
 SCAN = """
 import sys
 from pathlib import Path
-from sfwebhooks.outbox.retention import Changes
+from sfwebhooks.outbox.file import File
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import a_scan
 from tests.scan.test_run import Host
-Changes.empty_log = lambda self: True  # an empty log has nothing to lose, and pruning empties it when it likes
+File.empty_log = lambda self: True  # an empty log has nothing to lose, and pruning empties it when it likes
 folder = Path(sys.argv[1])
 settings = load_mapping({"team": {"url": sys.argv[2], "events": "all"}})
 run = ScanRun(a_scan(database=str(folder / "spiderfoot.db")), settings, folder)
@@ -421,7 +421,7 @@ def test_a_scan_that_lost_some_seconds_gives_no_number_twice_and_its_receipt_is_
     if rebooted:
         path.with_suffix(".mark").unlink()  # it may be lost too
         with closing(Outbox(path, boot=lambda: "another boot")) as outbox:
-            outbox.tallies()
+            outbox.scans.tallies()
     settings = load_mapping({"team": {"url": team.url, "events": "all"}})
     dispatcher = Dispatcher(settings.endpoints, path)
     tell_orphans(dispatcher.outbox, settings)

@@ -21,7 +21,6 @@ from sfwebhooks.cli import main
 from sfwebhooks.cli.backfill import GO_ON
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, finding_id, lifecycle_id
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
@@ -70,7 +69,7 @@ class Setup:
     def begin(self, *endpoints: str) -> None:
         """Begin the scan as it is begun live."""
         wanted = [(name, "scan_started") for name in endpoints or ("team",)]
-        self.outbox.begin_scan(self.scan, started(self.scan), wanted, NOW)
+        self.outbox.scans.begin_scan(self.scan, started(self.scan), wanted, NOW)
 
     def accept(self, *numbers: int) -> None:
         """Accept findings as a live scan does, with the whole of their data."""
@@ -330,7 +329,7 @@ def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
 
 def forget(setup: Setup) -> None:
     """Delete all that was settled, as it is deleted for its age."""
-    assert Records(setup.outbox.path).prune(time.time() + 1e6, 0, 0)
+    assert Outbox(setup.outbox.path).retention.prune(time.time() + 1e6, 0, 0)
 
 
 def test_and_after_that_all_is_known_again(setup: Setup, backfill: Callable[..., Result]) -> None:
@@ -368,7 +367,7 @@ def test_one_that_was_stopped_after_the_renumbering_goes_on_without_again(
     sql(setup.outbox, "UPDATE delivery SET settled_at = 9e9 WHERE sequence BETWEEN 4 AND 8")
     forget(setup)
     setup.team.got.clear()
-    assert setup.outbox.renumber(ID, "team", lifecycle_id(ID, "ended"), NOW, 0.0) > 0
+    assert setup.outbox.scans.renumber(ID, "team", lifecycle_id(ID, "ended"), NOW, 0.0) > 0
     assert backfill("team").code == 0
     books = Books()
     *_, account = (account for one in setup.team.got if (account := books.enter(one.message)))
@@ -575,7 +574,7 @@ def test_what_a_full_outbox_does_not_take_is_said_and_the_end_waits_for_it(
         file.write("[webhooks]\noutbox_max_mb = 1\n")
     for _ in range(2):
         result = backfill("team", "--rate", "500/s")
-        refused = setup.outbox.withheld(ID)["team"]["outbox_full"]
+        refused = setup.outbox.scans.withheld(ID)["team"]["outbox_full"]
         assert (result.code, refused > 10) == (1, True)
         assert f"The outbox is full: {refused + 1} events are not in the outbox yet" in result.out
         assert lifecycle_id(ID, "ended") not in told(setup.team)
@@ -606,7 +605,7 @@ def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
     assert ("run the same command again" in out) == (number == signal.SIGTERM)
     assert (f"sfwebhooks: stopped: {GO_ON}" in err) == (number == signal.SIGINT)
     assert "Traceback" not in err
-    assert setup.outbox.open_scans() == [], "nobody else tells what is missing, to all"
+    assert setup.outbox.scans.open_scans() == [], "nobody else tells what is missing, to all"
     stopped_at = len(setup.team.got)
     assert stopped_at < 15
 

@@ -12,8 +12,8 @@ import pytest
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, correlation_id, lifecycle_id
 from sfwebhooks.formats import siem, slack
-from sfwebhooks.outbox.listing import Records, Selection
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, event_of_correlation
 from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
@@ -45,8 +45,8 @@ def told(outbox: Outbox, scan: Scan, *events: str) -> list[dict[str, Any]]:
 
 
 def sent(outbox: Outbox) -> list[dict[str, Any]]:
-    records = Records(outbox.path)
-    deliveries = [records.delivery(record.id) for record in records.deliveries(Selection(), 100)]
+    records = Outbox(outbox.path)
+    deliveries = [records.listing.delivery(record.id) for record in records.listing.deliveries(Selection(), 100)]
     kept = sorted((one for one in deliveries if one), key=lambda one: one.sequence)
     assert [one.sequence for one in kept] == list(range(1, len(kept) + 1))
     return [{"type": one.event.type, "id": one.event.id, "severity": one.event.severity.label, "at": one.event.at,
@@ -170,9 +170,9 @@ def test_a_second_teller_adds_nothing(outbox: Outbox, scan: Scan) -> None:
 def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, scan: Scan) -> None:
     found(scan, [f"hash-{number}" for number in range(9)])
     told(outbox, scan, "correlation_found")
-    records = Records(outbox.path)
-    (record,) = records.deliveries(Selection(), 10)
-    delivery = records.delivery(record.id)
+    records = Outbox(outbox.path)
+    (record,) = records.listing.deliveries(Selection(), 10)
+    delivery = records.listing.delivery(record.id)
     assert delivery
     message = slack.render(delivery, an_endpoint()).body.decode()
     for words in (

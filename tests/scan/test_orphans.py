@@ -44,7 +44,7 @@ def scan(outbox: Outbox, database: Path) -> Scan:
 
 def begin(outbox: Outbox, scan: Scan) -> None:
     event = started(scan)
-    outbox.begin_scan(scan, event, wanted_by(event, SETTINGS.endpoints), NOW)
+    outbox.scans.begin_scan(scan, event, wanted_by(event, SETTINGS.endpoints), NOW)
 
 
 def change(database: Path, query: str) -> None:

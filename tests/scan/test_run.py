@@ -466,7 +466,7 @@ def test_what_a_full_outbox_refused_is_counted_once_and_said(
     scan = host(outbox_max_mb=1, progress_interval="0")
     scan.find(30, data="x" * 50_000)
     scan.finish()
-    refused = Outbox(tmp_path / FILE).withheld(scan.run.scan.id)["team"]["outbox_full"]
+    refused = Outbox(tmp_path / FILE).scans.withheld(scan.run.scan.id)["team"]["outbox_full"]
     assert said.wait_for(f"{refused} refused because the outbox was full")
     assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
     receipt = receipt_of(team)

@@ -29,7 +29,6 @@ from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.network.route import Route
 from sfwebhooks.network.sender import Adapter, Sender
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Records
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.capture import from_file
@@ -67,7 +66,7 @@ def draft(found: Settings, folder: Path) -> Any:
 def work(found: Settings, folder: Path) -> Work:
     past = Past(a_scan(), ScanRow("", "", 0, 0, ""), HostDatabase(""), None)
     outbox = folder / FILE
-    return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Records(outbox), Event())
+    return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Outbox(outbox), Event())
 
 
 #: class -> makes one from settings full of secrets, or from what a receiver got

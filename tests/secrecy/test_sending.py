@@ -66,7 +66,7 @@ def test_a_batch_is_split(
     status: int,
 ) -> None:
     send(plant(hostile(echoing(status)).place, batch_size=3), steps=6, events=3)
-    assert outbox.tallies()["dead"] == 3
+    assert outbox.scans.tallies()["dead"] == 3
 
 
 def test_retries_are_used_up(

@@ -102,7 +102,7 @@ def test_a_message_cannot_be_made(
     put(outbox, endpoint)
     spoil(outbox)
     dispatch(endpoint).wake()
-    until(lambda: outbox.tallies()["dead"])
+    until(lambda: outbox.scans.tallies()["dead"])
     ask(witness, outbox)
     assert sql(outbox, "SELECT reason FROM delivery") == [("crashed_sender",)]
 
@@ -188,7 +188,7 @@ def test_a_scan_that_died_is_told(
 ) -> None:
     found = plant(hostile(echoing(401)).place)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
-    outbox.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
+    outbox.scans.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
     (tmp_path / "spiderfoot.db").write_text("no database")
     tell_orphans(outbox, found)
     assert witness.has_seen("its database cannot be read")

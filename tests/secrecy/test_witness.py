@@ -89,7 +89,7 @@ def fill_an_excerpt(witness: Witness) -> None:
     outbox.accept([(an_event(), [("team", "x")])], NOW)
     batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
-    outbox.settle([Result(batch, attempt, [Settlement(State.DEAD, "x", NOW, True)])], {"team": Health()})
+    outbox.queue.settle([Result(batch, attempt, [Settlement(State.DEAD, "x", NOW, True)])], {"team": Health()})
     outbox.close()
 
 

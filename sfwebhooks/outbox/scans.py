@@ -1,0 +1,153 @@
+"""The scans in the outbox: a scan's start, its end and its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, replace
+
+from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
+from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.receipts import SENT
+from sfwebhooks.outbox.retention import send_again
+from sfwebhooks.outbox.rows import deliveries, insert
+from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
+from sfwebhooks.outbox.series import begin_series
+from sfwebhooks.retry import State
+
+
+class Scans:
+    """The scans of an outbox."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+    def begin_scan(
+        self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
+    ) -> None:
+        """Commit a scan and the event that reports its start, unless they are there.
+
+        Args:
+            ended: name of the event that reports the end, if the caller reports it and no other process may: a backfill
+                of a past scan.
+        """
+        with self._file.writing() as sql:
+            sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
+            insert(sql, event, wanted, now, backfilled=ended is not None)
+
+    def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
+        """Commit the event that reports a scan's end; return False if another process was first.
+
+        Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
+        """
+        with self._file.reading() as sql:
+            counted = count(sql, event)  # not while the file is locked for writing
+        with self._file.writing() as sql:
+            return end_once(sql, event, wanted, counted, now)
+
+    def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
+        """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
+        receipt."""
+        with self._file.reading() as sql:
+            counted = count(sql, event)
+        with self._file.writing() as sql:
+            insert(sql, *with_receipts(sql, event, wanted, counted), now, backfilled=True)
+
+    def known_events(self, scan_id: str, endpoint: str | None = None) -> set[str]:
+        """Return the ids of all events of a scan, or of those that go to an endpoint."""
+        query = "SELECT id FROM event WHERE scan_id = ?1"
+        if endpoint is not None:
+            query += " AND EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND endpoint = ?2)"
+        with self._file.reading() as sql:
+            return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
+
+    def event(self, event_id: str) -> WebhookEvent | None:
+        """Return an event as it was sent, without a receipt; None if it is not there."""
+        with self._file.reading() as sql:
+            found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
+        if not found:
+            return None
+        event = found[0].event
+        return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
+
+    def accepted(self, scan_id: str) -> AcceptedScan:
+        """Return the accepted part of a scan. Reads all its events: not for a hot path."""
+        with self._file.reading() as sql:
+            return accepted_scan(sql, scan_id)
+
+    def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
+        """Return a scan with the name of the event that reported its end (None: not yet); None if it is not known."""
+        with self._file.reading() as sql:
+            row = sql.execute("SELECT * FROM scan WHERE id = ?", (scan_id,)).fetchone()
+        return (Scan(*row[:6]), row[7]) if row else None
+
+    def deleted(self, scan_id: str, endpoint: str) -> int:
+        """Return how many of a scan's deliveries to an endpoint were deleted since the last `renumber`, for their age
+        or by an operator."""
+        query = (
+            f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"  # noqa: S608
+            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
+        )
+        with self._file.reading() as sql:
+            return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
+
+    def renumber(self, scan_id: str, endpoint: str, end: str, now: float, interval: float) -> int:
+        """Number the remaining deliveries of a scan to an endpoint in a new series, and make the settled ones due
+        again, as `Retention.replay` does; return how many these are.
+
+        Args:
+            end: id of the event that reports the end; its delivery is deleted, to be created last with a new receipt.
+        """
+        query = (
+            "SELECT d.number FROM event e JOIN delivery d ON d.event_id = e.id"
+            " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
+        )
+        with self._file.writing() as sql:
+            its = "SELECT number FROM delivery WHERE event_id = ? AND endpoint = ?"
+            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))  # noqa: S608
+            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))  # noqa: S608
+            left = sql.execute(query, (scan_id, endpoint)).fetchall()
+            series = begin_series(sql)
+            sql.executemany(
+                "UPDATE delivery SET series = ?, sequence = ? WHERE number = ?",
+                [(series, place, number) for place, (number,) in enumerate(left, start=1)],
+            )
+            sql.execute("DELETE FROM earlier WHERE scan_id = ? AND endpoint = ?", (scan_id, endpoint))
+            sql.execute("INSERT OR REPLACE INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
+            return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
+
+    def endpoints_of(self, event_id: str) -> set[str]:
+        """Return the names of the endpoints that have a delivery of an event, in any state."""
+        with self._file.reading() as sql:
+            return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
+
+    def open_scans(self) -> list[Scan]:
+        """Return the scans whose end is not reported."""
+        with self._file.reading() as sql:
+            rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
+        return [Scan(*row[:6]) for row in rows]
+
+    def tallies(self, scan_id: str | None = None) -> dict[str, int]:
+        """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
+        query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.id = d.event_id"
+        where = " WHERE e.scan_id = ?" if scan_id else ""
+        with self._file.reading() as sql:
+            rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()
+        return {state.value: 0 for state in State} | dict(rows)
+
+    def withheld(self, scan_id: str) -> dict[str, dict[str, int]]:
+        """Return endpoint -> reason -> number of a scan's events that it was not sent."""
+        found: dict[str, dict[str, int]] = {}
+        with self._file.reading() as sql:
+            for endpoint, reason, number in sql.execute(
+                "SELECT endpoint, reason, number FROM withheld WHERE scan_id = ? ORDER BY endpoint", (scan_id,)
+            ):
+                found.setdefault(endpoint, {})[reason] = number
+        return found
+
+    def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
+        """Forget the withheld events of a scan for some endpoints: all of them are about to be offered again."""
+        with self._file.writing() as sql:
+            sql.executemany(
+                "DELETE FROM withheld WHERE scan_id = ? AND endpoint = ?", [(scan_id, name) for name in endpoints]
+            )
