@@ -187,12 +187,12 @@ class File:
         """
         with self.reading() as sql:
             sql.execute("BEGIN IMMEDIATE")
+            while self._look_up() != self._files:
+                sql.execute("ROLLBACK")
+                self.look()
+                sql = self._connect()
+                sql.execute("BEGIN IMMEDIATE")
             try:
-                while self._look_up() != self._files:
-                    sql.execute("ROLLBACK")
-                    self.look()
-                    sql = self._connect()
-                    sql.execute("BEGIN IMMEDIATE")
                 yield sql
                 sql.execute("COMMIT")
             finally:

@@ -69,6 +69,19 @@ def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_pat
     )
 
 
+def test_a_corrupt_file_in_the_place_of_an_open_one_is_recognised_by_the_next_write(tmp_path: Path) -> None:
+    with closing(Outbox(tmp_path / FILE)) as outbox:
+        put(outbox, TEAM)
+        outbox.file._looked_at = float("inf")  # as if it was looked at a moment ago
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{outbox.path}{suffix}").unlink()
+        outbox.path.write_bytes(RUBBISH)
+        with pytest.raises(OutboxBusyError, match="was corrupt: file is not a database"):
+            put(outbox, TEAM, start=2)
+        put(outbox, TEAM, start=2)
+        assert outbox.scans.tallies()["waiting"] == 1
+
+
 def test_a_corrupt_file_is_kept_as_it_was(corrupt: Outbox, tmp_path: Path) -> None:
     with pytest.raises(OutboxError):
         corrupt.scans.tallies()
