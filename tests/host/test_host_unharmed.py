@@ -226,7 +226,7 @@ def test_the_modules_instance_can_be_copied_and_pickled() -> None:
     assert copy and pickle
 
 
-def test_an_uninstalled_module_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_uninstalled_module_leaves_nothing_behind(alone: None) -> None:
     shim = host_shim()
     run = [sys.executable, "-m", "sfwebhooks"]
     assert shim.exists()
