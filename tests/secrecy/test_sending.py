@@ -37,14 +37,14 @@ METADATA = "metadata.test"
 # --- what a receiver says
 
 
-@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 404, 410, 413, 429, 503])
+@pytest.mark.parametrize("status", quick_first([400, 200, 503, 204, 302, 401, 404, 410, 413, 429], 3))
 def test_a_receiver_repeats_all_that_it_was_told(
     plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], status: int
 ) -> None:
     send(plant(hostile(echoing(status)).place), 2)
 
 
-@pytest.mark.parametrize("writing", quick_first(WRITINGS, 5))
+@pytest.mark.parametrize("writing", quick_first(WRITINGS, 4))
 def test_a_receiver_repeats_it_in_another_writing(
     plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], writing: str
 ) -> None:
@@ -201,7 +201,7 @@ def stage(
         middleman.close()
 
 
-@pytest.mark.parametrize("situation", quick_first(SITUATIONS, 6))
+@pytest.mark.parametrize("situation", quick_first(SITUATIONS, 5))
 def test_nothing_comes_back(
     stage: Stage, plant: Callable[..., Settings], send: Callable[..., None], outbox: Outbox, situation: str
 ) -> None:
