@@ -57,7 +57,7 @@ def test_slack_repeats_it(
     send(plant(hostile(echoing(200)).place, format="slack"))
 
 
-@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("status", quick_first([400, 413]))
 def test_a_batch_is_split(
     plant: Callable[..., Settings],
     hostile: Callable[..., Hostile],
@@ -216,6 +216,7 @@ def test_each_failure_has_a_situation() -> None:
     }, "no receiver brings it about"
 
 
+@pytest.mark.slow
 def test_hostile_receivers_do_harm(
     hostile: Callable[..., Hostile],
     contexts: dict[str, Any],
@@ -259,7 +260,7 @@ class Mouthpiece:
         pass
 
 
-@pytest.mark.parametrize("failure", OUTCOME_OF_FAILURE)
+@pytest.mark.parametrize("failure", quick_first(OUTCOME_OF_FAILURE, 3))
 def test_a_failure_is_told_in_words_that_hold_all(
     plant: Callable[..., Settings], witness: Witness, outbox: Outbox, clock: Clock, failure: Failure
 ) -> None:
