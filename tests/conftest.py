@@ -128,12 +128,19 @@ def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -
     accept([an_event(number) for number in range(start, start + events)], endpoints, outbox, NOW)
 
 
+#: where tests take longest
+LONG = ("tests/crash/", "tests/host/", "tests/test_service.py", "tests/test_system.py", "tests/test_places_of_files.py")
 #: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
 IS_TO_STAY = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[IS_TO_STAY] = hasattr(config, "workerinput") or host_shim().exists()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take longest, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.growing import Growth, measured
+from tests.tiers import quick_first
 
 
-@pytest.mark.parametrize("only", ["accept: ScanRun", "deliver: durable", "deliver: plainest"])
+@pytest.mark.parametrize("only", quick_first(["deliver: plainest", "accept: ScanRun", "deliver: durable"]))
 def test_the_command_prints_a_table_with_ratios(only: str) -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--events", "20", "--only", only]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)

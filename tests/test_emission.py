@@ -423,6 +423,7 @@ def process(name: str, number: int = 25) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_lose_nothing_and_tell_nothing_twice(kept: Callable[[], Any]) -> None:
     both = [process("one"), process("two")]
     for one in both:

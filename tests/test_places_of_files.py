@@ -64,7 +64,7 @@ def command(folder: Path, arguments: Sequence[str]) -> tuple[int, str]:
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-#: places of files, each with a command that opens it; the first ones are of different kinds
+#: places of files, each with a command that opens it; the first ones are in the quick tier
 PLACES = [
     ("webhooks.ini", ("check",)),
     ("secret", ("check",)),
@@ -94,7 +94,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("opened", quick_first(PLACES, 8), ids=lambda opened: f"{opened[0]} {opened[1][0]}")
+@pytest.mark.parametrize("opened", quick_first(PLACES, 3), ids=lambda opened: f"{opened[0]} {opened[1][0]}")
 def test_a_pipe_in_the_place_of_a_file_is_said_and_not_waited_for(
     folder: Path, opened: tuple[str, Sequence[str]]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -42,6 +43,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 FAMILIES = {"add", "render", "render_batch", "read", "main"}
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Name without the package's -> its code."""
     paths = sorted(PACKAGE.rglob("*.py"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import importlib.util
 import json
@@ -171,6 +172,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The module in the scanner of this environment, put there by the command of a user; `tests.conftest` takes it
     out again."""
     shim_command("install", tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def alone() -> None:
+    """No other test uses the scanner meanwhile: for those that take the module out of it."""
+
+
+@pytest.fixture(autouse=True)
+def _in_use(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All workers have the same scanner; it stays as it is while a test runs."""
+    with (Path(sys.prefix) / "scanner-in-use.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

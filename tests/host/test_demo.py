@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "sfwebhooks", "demo"]
 
 
 @pytest.fixture
-def uninstalled() -> Iterator[None]:
+def uninstalled(alone: None) -> Iterator[None]:
     """The scanner without our module, as on a fresh machine."""
     subprocess.run([sys.executable, "-m", "sfwebhooks", "uninstall"], check=True, capture_output=True)
     yield

@@ -57,6 +57,7 @@ from tests.hostile import (
     unread,
     zeros,
 )
+from tests.tiers import quick_first, slow
 
 #: seconds for a whole attempt with a receiver that would never end it
 TIMEOUT = 0.6
@@ -265,7 +266,9 @@ def verdict(endpoint: Endpoint, got: Reply) -> Verdict:
 # --- each by itself
 
 
-@pytest.mark.parametrize("name", EVILS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=slow) if one.endless and one.tls else name for name, one in EVILS.items()]
+)
 def test_a_hostile_receiver_is_judged_in_time(
     name: str, victim: Callable[..., Endpoint], sender: Callable[[Endpoint], Sender]
 ) -> None:
@@ -323,7 +326,7 @@ def quick_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick_end")
 @pytest.mark.parametrize("way", OPEN)
-@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("status", quick_first([200, 503]))
 def test_a_reply_without_an_end_holds_nobody_for_the_whole_timeout(
     hostile: Callable[..., Hostile],
     sender: Callable[[Endpoint], Sender],
@@ -341,7 +344,7 @@ def test_a_reply_without_an_end_holds_nobody_for_the_whole_timeout(
 
 
 @pytest.mark.usefixtures("quick_end")
-@pytest.mark.parametrize("status", [302, 401, 413, 503])
+@pytest.mark.parametrize("status", quick_first([401, 302, 413, 503]))
 @pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nno", b"\r\nno"], ids=["complete", "without an end"])
 def test_a_refusal_before_the_request_was_read_counts(
     hostile: Callable[..., Hostile],

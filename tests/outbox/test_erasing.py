@@ -92,6 +92,7 @@ def test_what_was_pruned_while_somebody_read_is_gone_after_the_next_time(
     assert found(outbox) == set()
 
 
+@pytest.mark.slow
 def test_what_was_dropped_while_somebody_read_is_said_and_gone_after_the_next_prune(
     outbox: Outbox, reader: sqlite3.Connection, cli: Callable[..., Result], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_file_that_becomes_corrupt_while_it_is_used_is_set_aside(outbox: Outbo
     assert (outbox.scans.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
 
 
+@pytest.mark.slow
 def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_path: Path) -> None:
     others = [corrupt, *(Outbox(corrupt.path) for _ in range(7))]
     start = threading.Barrier(len(others))

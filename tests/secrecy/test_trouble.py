@@ -32,6 +32,7 @@ from tests.hostile import Hostile
 from tests.secrecy.conftest import ask
 from tests.secrecy.planted import API_KEY, KEY_PASSWORD, SECRETS, echoing, proxy_at, section, written
 from tests.secrecy.witness import Witness
+from tests.tiers import quick_first
 
 # --- bugs
 
@@ -159,7 +160,7 @@ def ended(run: ScanRun) -> Iterator[None]:
         run.end()
 
 
-@pytest.mark.parametrize("harm", [locked, corrupt, newer, in_the_way, full])
+@pytest.mark.parametrize("harm", quick_first([corrupt, locked, newer, in_the_way, full]))
 def test_the_outbox_is_in_trouble(
     plant: Callable[..., Settings],
     hostile: Callable[..., Hostile],
