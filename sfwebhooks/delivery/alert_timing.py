@@ -6,7 +6,7 @@ and dead letters of an endpoint for one reason give one alert a day.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from sfwebhooks.delivery.alerts import health_alert, report_of_deaths, told_to
@@ -37,12 +37,12 @@ class Alerting:
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._died_at = 0.0
 
-    def add_deaths(self, deaths: Counter[tuple[str, str]]) -> None:
-        """Take over the counts of dead letters by endpoint and reason; other threads keep adding to them."""
-        for key in list(deaths):
+    def add_deaths(self, deaths: deque[tuple[str, str]]) -> None:
+        """Take dead letters, each with its endpoint and reason, out of `deaths`; other threads keep adding to it."""
+        while deaths:
             if not self._deaths:
                 self._died_at = self._clock()
-            self._deaths[key] += deaths.pop(key, 0)
+            self._deaths[deaths.popleft()] += 1
 
     def look(self, states: Iterable[SendingState], last: bool = False) -> bool:
         """Commit the alerts that are due; return whether more will be due in a moment.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -110,7 +110,7 @@ class Ownership:
 
     Args:
         steady: a clock that cannot be set, in seconds.
-        deaths: counts of dead letters by endpoint and reason that are not reported yet.
+        deaths: takes the endpoint and reason of each dead letter, for an alert.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Ownership:
         outbox: Outbox,
         clock: Clock,
         steady: Clock,
-        deaths: Counter[tuple[str, str]],
+        deaths: deque[tuple[str, str]],
     ) -> None:
         self.pace = Pace(max(state.endpoint.interval for state in states))
         self._states = states
@@ -261,7 +261,7 @@ class Ownership:
     def _blame(self, batch: str) -> None:
         for endpoint in self._outbox.queue.blame(batch, self._clock()):
             log.warning("webhooks: endpoint %s: message %s could not be built and is dead", endpoint, batch)
-            self._deaths[endpoint, DeadReason.CRASHED.value] += 1
+            self._deaths.append((endpoint, DeadReason.CRASHED.value))
 
     def _take_over_endpoint(self, state: SendingState) -> None:
         """Load what the last owner of an endpoint left: batches in flight, due times, its health."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -69,8 +69,8 @@ class SendQueue:
         self._hurried = False
         #: whether the pace prevented the last attempt
         self._paced = False
-        #: (endpoint, reason) -> dead letters that are not reported yet
-        self.deaths: Counter[tuple[str, str]] = Counter()
+        #: endpoint and reason of each dead letter that is not in an alert yet
+        self.deaths: deque[tuple[str, str]] = deque()
         #: whether this process lacked a resource when it tried to take the lock or to send
         self.is_short = False
         #: results that are not written yet, in order: their deliveries stay in flight, and are sent again if this
@@ -201,7 +201,7 @@ class SendQueue:
                     for state, result in group:
                         self._unsettled.popleft()
                         dead = [one.reason for one in result.settlements if one.state is State.DEAD]
-                        self.deaths.update((state.endpoint.name, reason) for reason in dead)
+                        self.deaths.extend((state.endpoint.name, reason) for reason in dead)
                         with self._lock:
                             if result.settlements[0].split and result.settlements[0].due_at <= self._clock():
                                 state.pieces += result.batch.halves  # sent at once, so they stay in flight

@@ -6,6 +6,7 @@ endpoint wants. So the two are compared, type by type.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ EVENTS_OF_SEVERITY = {
 
 
 class Tally:
-    """Counts of findings. One thread may add while others read.
+    """Counts of findings. Several threads may use it at once.
 
     Args:
         rows: the host's event type, severity and number, in any order.
@@ -32,18 +33,21 @@ class Tally:
 
     def __init__(self, rows: Iterable[tuple[str, Severity, int]] = ()) -> None:
         self._numbers: dict[tuple[str, Severity], int] = {}
+        #: held while the numbers change or are copied
+        self._lock = threading.Lock()
         for row in rows:
             self.add(*row)
 
     def add(self, host_type: str, severity: Severity, number: int = 1) -> None:
         """Count findings."""
         key = (host_type, severity)
-        self._numbers[key] = self._numbers.get(key, 0) + number
+        with self._lock:
+            self._numbers[key] = self._numbers.get(key, 0) + number
 
     @property
     def total(self) -> int:
         """The number of all findings."""
-        return sum(list(self._numbers.values()))
+        return sum(self._copy().values())
 
     def fuller(self, other: Tally) -> Tally:
         """Return the larger of both counts for each type."""
@@ -66,9 +70,13 @@ class Tally:
 
     def _by_type(self) -> dict[str, list[tuple[Severity, int]]]:
         found: dict[str, list[tuple[Severity, int]]] = {}
-        for (host_type, severity), number in list(self._numbers.items()):
+        for (host_type, severity), number in self._copy().items():
             found.setdefault(host_type, []).append((severity, number))
         return found
+
+    def _copy(self) -> dict[tuple[str, Severity], int]:
+        with self._lock:
+            return dict(self._numbers)
 
 
 def _sum(rows: Iterable[tuple[Severity, int]]) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Iterator
+
+import pytest
 
 from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst_findings
 from sfwebhooks.severity import Severity
@@ -34,18 +38,31 @@ def test_nothing_is_a_tally_too() -> None:
     }
 
 
-def test_it_is_read_while_it_grows() -> None:
+@pytest.fixture
+def _impatient() -> Iterator[None]:
+    """Threads take turns as often as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_two_threads_add_while_others_read() -> None:
     growing = Tally()
 
-    def add() -> None:
-        for number in range(5000):
-            growing.add(f"TYPE_{number}", Severity.INFO)
+    def add(name: str) -> None:
+        for number in range(500):
+            growing.add("TYPE", Severity.INFO)
+            growing.add(f"{name}_{number}", Severity.INFO)
 
-    adding = threading.Thread(target=add)
-    adding.start()
-    while adding.is_alive():
-        assert growing.fuller(Tally()).total <= 5000
-    assert growing.total == 5000
+    adding = [threading.Thread(target=add, args=(name,)) for name in ("A", "B")]
+    for thread in adding:
+        thread.start()
+    while any(thread.is_alive() for thread in adding):
+        assert growing.fuller(Tally()).total <= 2000
+    assert growing.data["events_by_type"]["TYPE"] == 1000
+    assert growing.total == 2000
 
 
 def test_the_worst_are_each_there_once_and_the_newest_first() -> None:
