@@ -255,7 +255,8 @@ class File:
                 self._save(self._connection)
         if self._connection is None:
             before = self._files[:1]
-            self._connection = self._open()
+            with _OPENING:  # while a log is saved, no other thread may open the file and get the old log's index
+                self._connection = self._open()
             self.number += self._is_lost or before != self._files[:1]
             self._is_lost = False
         return self._connection
@@ -367,8 +368,8 @@ def _is_closed(path: str) -> bool:
 
 #: the opened databases of this process
 _OPEN: weakref.WeakSet[File] = weakref.WeakSet()
-#: held by a thread that saves a log
-_SAVING = threading.Lock()
+#: held by a thread that opens a file or saves a log
+_OPENING = threading.RLock()
 
 
 def _of_this_process(database: File) -> list[File]:
@@ -380,13 +381,13 @@ def _alone(database: File) -> Iterator[None]:
     """Keep all other threads of this process from using the same file.
 
     Raises:
-        OutboxBusyError: one of them uses it for long, or is saving a log too.
+        OutboxBusyError: one of them uses it for long, opens it, or is saving a log too.
     """
     with ExitStack() as stack:
         busy = OutboxBusyError(f"outbox {database.path}: its log was deleted, and another thread is using it")
-        if not _SAVING.acquire(blocking=False):
+        if not _OPENING.acquire(blocking=False):
             raise busy
-        stack.callback(_SAVING.release)
+        stack.callback(_OPENING.release)
         for one in _of_this_process(database):
             if not one._guard.acquire(timeout=BUSY_SECONDS):
                 raise busy

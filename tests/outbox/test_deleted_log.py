@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.outbox import file, opening
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import put, sql
@@ -163,3 +166,29 @@ def test_threads_that_find_it_at_once_save_it_once(outbox: Outbox, others: Calla
         thread.join(PATIENCE)
     with closing(Outbox(outbox.path)) as after:
         assert (after.scans.tallies()["waiting"], sound(outbox)) == (6 + 6 * 20, True)
+
+
+def test_it_is_not_saved_while_another_thread_opens_the_file(
+    outbox: Outbox, others: Callable[[], Outbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would give it the index of the deleted log, and it would miss when that one is closed."""
+    put(outbox, TEAM)
+    other, is_opening, may_open = others(), threading.Event(), threading.Event()
+
+    def use_log(connection: sqlite3.Connection) -> None:
+        is_opening.set()
+        assert may_open.wait(PATIENCE)
+        opening.use_log(connection)
+
+    monkeypatch.setattr(file, "use_log", use_log)
+    thread = threading.Thread(target=patiently, args=(partial(put, other, TEAM, start=2),))
+    thread.start()
+    assert is_opening.wait(PATIENCE)
+    delete(outbox, "-wal", "-shm")
+    outbox.file.look()
+    with pytest.raises(OutboxBusyError, match="another thread is using it"):
+        outbox.file.check()
+    may_open.set()
+    patiently(partial(put, outbox, TEAM, start=3))
+    thread.join(PATIENCE)
+    assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (3, True)

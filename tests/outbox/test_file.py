@@ -49,6 +49,7 @@ def patiently(call: Callable[[], T]) -> T:
             return call()
         except OutboxBusyError:
             assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 # --- corrupt

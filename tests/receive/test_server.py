@@ -320,7 +320,7 @@ def receiver() -> Iterator[Receiver]:
     receiver = Receiver(Checks())
     receiver.start()
     yield receiver
-    receiver.server_close()
+    receiver.stop()
 
 
 def test_the_url_says_where_to_send_to(receiver: Receiver) -> None:
