@@ -18,7 +18,6 @@ from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.receive.completeness import Account, Books
@@ -29,6 +28,14 @@ from sfwebhooks.scan.recovery import replay_scan, tell_orphans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan
 from tests.conftest import Team, sql
+
+#: seconds that a statement waits for another process's write in these tests
+BUSY = 0.1
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", BUSY)
 
 
 class Said(logging.Handler):
@@ -262,7 +269,7 @@ def test_that_it_was_locked_is_not_told_each_time(
         said.wait_for("the outbox can be written again", times)
     scan.finish()
     (warning,) = (one.message["data"] for one in team.got if one.message["event_type"] == "resource_warning")
-    assert warning["value"] >= BUSY_SECONDS
+    assert warning["value"] >= BUSY
     assert found(team) == expected(scan)
 
 
