@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from sfwebhooks.cli.state import UNKNOWN, Look, look
 from sfwebhooks.cli.terminal import add_config, console, folder, plain, settings, stacked, table
@@ -35,6 +36,10 @@ LOOK = 3
 #: terminal width from which the table has all of these columns
 WIDE = 130
 COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
+#: the same below that width
+NARROW = ("endpoint / to", "format", "events", "state")
+#: characters for format, signature and TLS there
+FORMAT = 18
 
 
 def add(commands: Any) -> None:
@@ -148,11 +153,12 @@ def _unusable(found: Settings, path: Path) -> Iterator[str]:
 
 def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> None:
     wide = out.width >= WIDE
-    rows = table(*COLUMNS) if wide else table("endpoint / to", "format", "events", "state")
+    rows = table(*(COLUMNS if wide else NARROW))
+    rows.columns[1].width = None if wide else FORMAT
     for endpoint in (*found.endpoints, *found.off):
         name, to = plain(endpoint.name, "bold"), plain(endpoint.place)
         events, state = (
-            plain(", ".join(endpoint.events)),
+            plain(", ".join(endpoint.events)) if wide else Text("\n").join(map(plain, endpoint.events)),
             plain(looks[endpoint.name].words, looks[endpoint.name].colour),
         )
         form, signed, tls = endpoint.format, _signed(endpoint), _tls(endpoint)

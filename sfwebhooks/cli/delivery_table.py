@@ -44,7 +44,9 @@ CELLS: dict[str, Callable[[Record, Console], Text]] = {
     "reason / last reply": lambda record, out: stacked(plain(record.reason), plain(reply(record.last))),
     "state / reason": lambda record, out: stacked(CELLS["state"](record, out), plain(record.reason)),
 }
-UNBROKEN = ("accepted", "died", "due or settled")
+UNBROKEN = ("id", "accepted", "died", "due or settled", "state")
+#: characters for names on a narrow terminal: those of the longest event
+NAME = 28
 #: the headings on a narrow terminal, and on a wide one or in a pipe
 DELIVERIES = (
     ("id", "accepted", "endpoint / event", "state / reason", "tries"),
@@ -62,9 +64,9 @@ def print_table(records: Iterable[Record], headings: tuple[tuple[str, ...], tupl
     if not out.is_terminal:
         out.width = PIPE
     columns = headings[out.width >= WIDE]
-    rows = table(*columns)
+    rows = table(*columns, whole=UNBROKEN)
     for column in rows.columns:
-        column.no_wrap = column.header in UNBROKEN
+        column.width = NAME if column.header == "endpoint / event" else None
     for record in records:
         rows.add_row(*(CELLS[column](record, out) for column in columns))
     out.print(rows)

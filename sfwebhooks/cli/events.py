@@ -53,7 +53,7 @@ def _events(given: argparse.Namespace) -> int:
 def print_types(out: Console) -> None:
     """Show all types; on a narrow terminal the alias is below its name."""
     columns = ("name", "alias") if out.width >= WIDE else ("name / alias",)
-    rows = table(*columns, "meaning", "severity", "sent by")
+    rows = table(*columns, "meaning", "severity", "sent by", whole=columns)
     for entry in EVENT_TYPES:
         rows.add_row(*_names(entry, len(columns)), plain(entry.summary), _severities(entry), _sender(entry))
     out.print(rows)
@@ -99,7 +99,7 @@ def print_type(entry: EventType, asked: str, out: Console) -> None:
 
 def _print_fields(fields: tuple[Field, ...], out: Console) -> None:
     conditions = list(dict.fromkeys(field.when for field in fields if field.when))
-    rows = table("field", "type", "always", "meaning")
+    rows = table("field", "type", "always", "meaning", whole=("field",))
     for field in fields:
         always = "added" if field.added else "yes" if field.required else f"({conditions.index(field.when) + 1})"
         rows.add_row(plain(field.name), _type(field), always, plain(field.meaning))

@@ -137,8 +137,8 @@ def _print_attempts(attempts: Sequence[Attempt], out: Console) -> None:
     if not attempts:
         out.print("No attempts.")
         return
-    rows = table("attempt at (UTC)", "took", "status", "reason", "trigger", "reply")
-    rows.columns[0].no_wrap = rows.columns[1].no_wrap = True
+    whole = ("attempt at (UTC)", "took", "status")
+    rows = table(*whole, "reason", "trigger", "reply", whole=whole)
     for one in attempts:
         at, status = timestamp(one.at)[:19].replace("T", " "), "" if one.status is None else str(one.status)
         rows.add_row(at, f"{one.seconds:.2f} s", status, plain(one.reason), plain(one.trigger), plain(one.excerpt))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -40,52 +38,15 @@ def console() -> Console:
     return out if out.is_terminal else Console(highlight=False, width=240)
 
 
-class Rows(Table):
-    """A table that does not break words while each column's longest one fits; rich breaks the widest."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Set each column's width, except for the last, which gets the rest."""
-        room = options.max_width - GAP * (len(self.columns) - 1)
-        cells = [[column.header, *column.cells] for column in self.columns]
-        texts = [[str(cell) for cell in column] for column in cells]
-        most = [max(cell_len(line) for text in column for line in text.split("\n")) for column in texts]
-        least = [
-            wide if column.no_wrap else max(map(longest_word, own))
-            for column, own, wide in zip(self.columns, texts, most)
-        ]
-        for column, width in zip(self.columns[:-1], widths(least, most, room)):
-            column.width = width
-        yield from super().__rich_console__(console, options)
-
-
-def widths(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
-    """Return the widths of columns: each as wide as its content if there is room, those that need least served first.
+def table(*columns: str, whole: Container[str] = ()) -> Table:
+    """Return an empty table.
 
     Args:
-        room: characters for all columns; if the least widths do not fit, the widest columns shrink.
+        whole: columns whose cells are short and never broken.
     """
-    given = list(least)
-    while sum(given) > max(room, len(given)):
-        given[given.index(max(given))] -= 1
-    spare = max(room - sum(given), 0)
-    by_need = sorted(range(len(given)), key=lambda index: most[index] - given[index])
-    for place, index in enumerate(by_need):
-        more = min(most[index] - given[index], spare // (len(given) - place))
-        given[index] += more
-        spare -= more
-    return given
-
-
-def longest_word(text: str) -> int:
-    """Return the width of a text's longest word; a line's indentation counts as part of its first word."""
-    return max((cell_len(word) for line in text.split("\n") for word in re.findall(r"^\s*\S+|\S+", line)), default=0)
-
-
-def table(*columns: str) -> Rows:
-    """Return an empty table; set `no_wrap` on a column whose cells have spaces and must not be broken."""
-    made = Rows(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in whole)
     return made
 
 

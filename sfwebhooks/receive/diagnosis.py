@@ -7,12 +7,12 @@ are named by their position, and the texts repeat nothing of the request but its
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Callable
 
 from sfwebhooks.formats.naming import naming_of, plain_name
@@ -21,15 +21,13 @@ from sfwebhooks.receive import variants
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
 from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, problems, signed_message, standard_fits
-from sfwebhooks.signing_keys import ed25519_fits, is_asymmetric
+from sfwebhooks.signing_keys import ed25519_fits, hmac_key, is_asymmetric
 
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
 #: most signatures whose failure is explained
 EXPLAINED_MAX = 8
-#: bytes of a body from which only one part is varied at a time, since each try hashes the body
-LARGE = 1_048_576
-#: returns the body as received and as it may have been sent, computed once for all signatures
-Bodies = Callable[[], Sequence[variants.Reading]]
+#: returns what the body may have been when it was signed, computed once for all signatures
+Bodies = Callable[[], Sequence[variants.Variant]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis
     """
     received_at = now if message.at is None else message.at
     wrong = problems(message.headers, message.body, secrets, received_at)
-    others = functools.lru_cache(maxsize=None)(lambda: variants.bodies(message.body, message.headers))
+    others = cache(lambda: variants.bodies(message.body))
     signatures = [*_guide(message, secrets, others), *_standard(message, secrets, others)]
     found = [*_missing(message.headers, secrets), *signatures]
     if message.headers.get("webhook-timestamp"):
@@ -110,18 +108,27 @@ def _guide(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterato
 
 
 def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: bytes, others: Bodies) -> str:
-    most = _parts_at_once(message)
     for number, secret in shared:
-        words = variants.first_fit([others(), variants.keys(secret, True)], functools.partial(_hmac_fits, digest), most)
-        if words is not None:
-            return _would_fit(number, words) if words else f"matches secret {number}, but is not written sha256=<hex>"
+        key = secret.encode()
+        if _hmac_fits(digest, key, message.body):
+            return f"matches secret {number}, but is not written sha256=<hex>"
+        words = _variant(others, partial(_hmac_fits, digest, key))
+        words = words or _other_key(secret, lambda other: _hmac_fits(digest, other, message.body))
+        if words:
+            return _would_fit(number, words)
     if any(_fitting(message, [secret for _, secret in shared])):
         return "matches no secret, though the body is correct: the sender's first shared secret is not among these"
     return _fits_none(len(shared))
 
 
-def _parts_at_once(message: Captured) -> int:
-    return 1 if len(message.body) > LARGE else 2
+def _variant(others: Bodies, fits: Callable[[bytes], bool]) -> str:
+    """Return the words of the variant of the body that fits, or nothing."""
+    return next((words for words, other in others() if fits(other)), "")
+
+
+def _other_key(secret: str, fits: Callable[[bytes], bool]) -> str:
+    """Return the words of the variant of a shared secret that fits, or nothing."""
+    return next((words for words, other in variants.keys(secret) if fits(other)), "")
 
 
 def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Observation]:
@@ -172,19 +179,17 @@ def _why_standard(message: Captured, secrets: Sequence[str], signature: str, oth
 
 
 def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: bytes, others: Bodies) -> str:
-    headers, body = message.headers, message.body
-    parts, most = [others(), variants.ids(headers, body), variants.stamps(headers)], _parts_at_once(message)
+    headers = message.headers
+    head = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}.".encode("utf-8", "replace")
     for number, secret in candidates:
-        if is_asymmetric(secret):
-            words = variants.first_fit(parts, functools.partial(_pair_fits, given, secret), most)
-        else:
-            keys = variants.keys(secret, False)
-            words = variants.first_fit([*parts, keys], functools.partial(_message_fits, given), most)
+        words = _variant(others, partial(_standard_fits, given, secret, head))
+        if not words and not is_asymmetric(secret):
+            words = _other_key(secret, lambda key: _hmac_fits(given, key, head + message.body))
         if words:
             return _would_fit(number, words)
     guide = naming_of(headers).signature
     for number, secret in candidates:
-        if guide_fits(headers.get(guide, ""), secret, body):
+        if guide_fits(headers.get(guide, ""), secret, message.body):
             return (
                 f"matches no secret, though {guide} matches secret {number}: webhook-id, webhook-timestamp or this "
                 "signature was changed on the way, but the body was not"
@@ -192,24 +197,22 @@ def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: b
     return _fits_none(len(candidates))
 
 
-def _hmac_fits(digest: bytes, body: bytes, key: bytes) -> bool:
-    return hmac.compare_digest(hmac.new(key, body, hashlib.sha256).digest(), digest)
+def _standard_fits(given: bytes, secret: str, head: bytes, body: bytes) -> bool:
+    if is_asymmetric(secret):
+        return ed25519_fits(secret, given, head + body)
+    return _hmac_fits(given, hmac_key(secret), head + body)
 
 
-def _message_fits(digest: bytes, body: bytes, message_id: bytes, stamp: bytes, key: bytes) -> bool:
-    return _hmac_fits(digest, b".".join((message_id, stamp, body)), key)
-
-
-def _pair_fits(signature: bytes, secret: str, body: bytes, message_id: bytes, stamp: bytes) -> bool:
-    return ed25519_fits(secret, signature, b".".join((message_id, stamp, body)))
+def _hmac_fits(digest: bytes, key: bytes, message: bytes) -> bool:
+    return hmac.compare_digest(hmac.new(key, message, hashlib.sha256).digest(), digest)
 
 
 def _named(numbers: Sequence[int]) -> str:
     return "secret " + " and ".join(str(number) for number in numbers)
 
 
-def _would_fit(number: int, words: Sequence[str]) -> str:
-    return f"does not match; it would match secret {number} {' and '.join(words)}"
+def _would_fit(number: int, words: str) -> str:
+    return f"does not match; it would match secret {number} {words}"
 
 
 def _fits_none(count: int) -> str:

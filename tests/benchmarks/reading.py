@@ -15,7 +15,6 @@ from requests.structures import CaseInsensitiveDict
 from sfwebhooks import decoding, jsontext, masking, searching, signing_keys, strict_json
 from sfwebhooks import text as words
 from sfwebhooks.attempts import Reply
-from sfwebhooks.cli.terminal import longest_word, table
 from sfwebhooks.config import values
 from sfwebhooks.config.options import name_problem
 from sfwebhooks.config.settings import find_file, load
@@ -102,12 +101,6 @@ def verify(body: bytes, **headers: str) -> object:
 def signed(text: str) -> object:
     names = ("webhook-id", "webhook-timestamp", "webhook-signature", "X-SpiderFoot-Signature")
     return problems(CaseInsensitiveDict(dict.fromkeys(names, text)), data(text), [SECRET], NOW)
-
-
-def shown_in_a_table(text: str) -> object:
-    made = table("id", "reason")
-    made.add_row("1", text)
-    return longest_word(text)
 
 
 def read(*parts: bytes) -> None:
@@ -228,7 +221,6 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "name_problem": lambda text: name_problem(f"header.{text}"),
     "key problem": lambda text: signing_keys.problem(f"whsec_{text}"),
     "literal": literal,
-    "a cell of a table": shown_in_a_table,
 }
 
 

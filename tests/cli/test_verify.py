@@ -127,9 +127,12 @@ def test_a_request_by_the_security_audit_guide_is_verified(verify: Callable[...,
 @pytest.mark.parametrize(
     ("headers", "body", "said"),
     [
-        (audited(), BODY + b"\n", "X-Security-Signature: does not match; it would match secret 1 without the newline"),
-        (audited(**{"webhook-id": "x"}), BODY, "it would match secret 1 with the id of X-Security-Delivery"),
-        (audited(**{"webhook-timestamp": "1"}), BODY, "it would match secret 1 with the time of X-Security-Timestamp"),
+        (audited(), BODY + b"\n", "X-Security-Signature: does not match; it would match secret 1 without the white"),
+        (
+            audited(**{"webhook-id": "x"}),
+            BODY,
+            "though X-Security-Signature matches secret 1: webhook-id, webhook-",
+        ),
         (audited(**{"X-Security-Signature": ""}), BODY, "X-Security-Signature: is empty"),
     ],
 )
@@ -211,87 +214,21 @@ def test_one_line_can_be_chosen(verify: Callable[..., Any], line: int, code: int
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (BODY + b"\n", "without the newline at the end of the body"),
-        (BODY + b"\r\n", "without the newline at the end of the body"),
-        (b"\n " + BODY + b" \t", "without the white space around the body"),
-        (b"\xef\xbb\xbf" + BODY, "without the byte order mark"),
+        (BODY + b"\n", "without the white space around the body"),
+        (b"\n " + BODY + b" \r\n", "without the white space around the body"),
         (INDENTED, "were written compact: it was serialised again"),
         (SPACED, "were written compact: it was serialised again"),
         (BODY.decode().encode().decode("latin-1").encode(), "encoded to UTF-8 twice"),
-        (BODY + b"--more", f"after {len(BODY)} bytes"),
     ],
-    ids=["LF", "CRLF", "space", "BOM", "indented", "spaced", "twice", "more"],
+    ids=["newline", "space", "indented", "spaced", "twice"],
 )
 @pytest.mark.parametrize(("signing", "known"), [(TEXT, TEXT), (WHSEC, WHSEC), (WHSK, WHPK)], ids=["text", "v1", "v1a"])
 def test_a_change_of_the_body_is_found(
     verify: Callable[..., Any], signing: str, known: str, body: bytes, said: str
 ) -> None:
-    headers = signed(signing)
-    if b"--more" not in body:
-        headers["Content-Length"] = str(len(body))
-    code, text = verify(raw(headers, body), OTHER, known)
+    code, text = verify(raw({**signed(signing), "Content-Length": str(len(body))}, body), OTHER, known)
     lines = [line for line in text.splitlines() if "it would match secret 2 " in line and said in line]
     assert (code, len(lines)) == (1, 1 if known == WHPK else 2)
-
-
-@pytest.mark.parametrize(
-    ("was", "body", "said"),
-    [
-        (BODY + b"\n", BODY, "with a newline at the end of the body"),
-        (b"{\r\n}", b"{\n}", "with CRLF instead of LF"),
-        (b"{\n}", b"{\r\n}", "with LF instead of CRLF in the body"),
-        (b"{\n}", b"{\r\n}\r\n", "with LF instead of CRLF in the body, and no LF at its end"),
-        (SPACED, BODY, "with spaces after commas and colons, with \\u escapes"),
-        (INDENTED, BODY, "indented by 2"),
-    ],
-)
-def test_a_change_of_a_body_that_was_written_otherwise_is_found(
-    verify: Callable[..., Any], was: bytes, body: bytes, said: str
-) -> None:
-    code, text = verify(saved(signed(TEXT, body=was), body), TEXT)
-    assert (code, text.count("it would match secret 1 ") >= 2, said in text) == (1, True, True)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("webhook-id", "gateway-4711", "with the id of X-SpiderFoot-Delivery"),
-        ("webhook-timestamp", f"{NOW * 1000:.0f}", "with the time of X-SpiderFoot-Timestamp"),
-        ("webhook-timestamp", f"{NOW - 1:.0f}", "with the time of X-SpiderFoot-Timestamp"),
-    ],
-)
-@pytest.mark.parametrize(("signing", "known"), [(TEXT, TEXT), (WHSK, WHPK)], ids=["v1", "v1a"])
-def test_a_changed_header_is_found(
-    verify: Callable[..., Any], signing: str, known: str, name: str, value: str, said: str
-) -> None:
-    code, text = verify(saved({**signed(signing), name: value}), known)
-    assert (code, f"it would match secret 1 {said}" in text) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("headers", "said"),
-    [
-        ({"webhook-id": "x", "X-SpiderFoot-Delivery": "x"}, "with the delivery_id in the body"),
-        (
-            {"webhook-timestamp": f"{NOW * 1000:.0f}", "X-SpiderFoot-Timestamp": f"{NOW * 1000:.0f}"},
-            "with webhook-timestamp in seconds",
-        ),
-        (
-            {"webhook-timestamp": f"{NOW:.3f}", "X-SpiderFoot-Timestamp": f"{NOW:.3f}"},
-            "with webhook-timestamp in whole seconds",
-        ),
-    ],
-)
-def test_a_header_that_was_changed_in_both_places_is_found(
-    verify: Callable[..., Any], headers: dict[str, str], said: str
-) -> None:
-    code, text = verify(saved({**signed(TEXT), **headers}), TEXT)
-    assert (code, f"it would match secret 1 {said}" in text) == (1, True)
-
-
-def test_two_changes_at_once_are_found(verify: Callable[..., Any]) -> None:
-    _, text = verify(saved({**signed(TEXT), "webhook-id": "x"}, BODY + b"\n"), TEXT)
-    assert "match secret 1 without the newline at the end of the body and with the id of X-SpiderFoot-Delivery" in text
 
 
 def test_a_change_of_something_else_is_narrowed_down_by_the_other_signature(verify: Callable[..., Any]) -> None:
@@ -324,18 +261,8 @@ def by(key: bytes, body: bytes = BODY) -> dict[str, str]:
     ("key", "known", "said"),
     [
         (WHSEC.encode(), WHSEC, "if the whole text, whsec_ included, were the key, not decoded"),
-        (WHSEC[6:].encode(), WHSEC, "if the text after whsec_ were the key, not decoded"),
         (base64.b64decode(WHSEC[6:]), WHSEC, "if the text after whsec_ were decoded from base64"),
-        (base64.b64decode(WHSEC[6:]), WHSEC[6:], "if the secret were decoded from base64 (as after whsec_)"),
-        (b"\xab" * 16, "ab" * 16, "if the secret were decoded from hex"),
         (TEXT.encode() + b"\n", TEXT, "with a newline at the end of the secret"),
-        (TEXT.encode() + b"\r\n", TEXT, "with a newline (CRLF) at the end of the secret"),
-        (TEXT.encode() + b" ", TEXT, "with a space at the end of the secret"),
-        (TEXT.encode() + b"\t", TEXT, "with a tab at the end of the secret"),
-        (b" " + TEXT.encode(), TEXT, "with a space at the beginning of the secret"),
-        (b"\xef\xbb\xbf" + TEXT.encode(), TEXT, "with a byte order mark at the beginning of the secret"),
-        (TEXT.encode() + b"\n", TEXT + "\n", "with a newline at the end of the secret"),
-        (f'"{TEXT}"'.encode(), TEXT, "with quotes around the secret"),
         (TEXT.encode(), f"'{TEXT}'", "without the quotes around the secret"),
     ],
 )
@@ -365,11 +292,6 @@ def test_a_receiver_with_the_whsec_form_of_a_text_learns_what_differs(verify: Ca
     assert (
         "X-SpiderFoot-Signature: does not match; it would match secret 1 if the text after whsec_ were decoded" in text
     )
-
-
-def test_a_secret_and_a_body_that_both_differ_are_found(verify: Callable[..., Any]) -> None:
-    _, text = verify(saved(by(WHSEC.encode()), INDENTED), WHSEC)
-    assert "were written compact: it was serialised again on the way and if the whole text, whsec_ included" in text
 
 
 def test_a_signature_in_capitals_is_said_to_be_that(verify: Callable[..., Any]) -> None:
