@@ -1,7 +1,7 @@
 """The reasons: why an attempt failed, why a delivery waits, why it is dead.
 
-Each has a word for machines, a sentence and what helps; `show`, `deliveries`, `dead list`, alerts and the documents
-take them from here. An HTTP status is a reason too, as http_503; `delivery/cures` knows what helps against these.
+Each has a word for machines, a sentence and what to do; `show`, `deliveries`, `dead list`, alerts and the documents
+take them from here. An HTTP status is a reason too, as http_503; `delivery/cures` knows what to do about these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class Reason(str, Enum):
 
     #: sentence
     meaning: str
-    #: what helps; empty: nothing needs to be done, or nothing can be. {name} and {pid} are to be filled in
+    #: what to do; empty: nothing needs to be done, or nothing can be. {name} and {pid} are to be filled in
     cure: str
 
     def __new__(cls, value: str, meaning: str = "", cure: str = "") -> Reason:
@@ -49,23 +49,23 @@ class Failure(Reason):
     )
     TLS_REFUSED = (
         "client_certificate_refused",
-        "the receiver refused our client certificate, or requires one",
+        "the receiver refused the client certificate, or requires one",
         "the receiver requires a client certificate from a CA that it trusts: set client_cert and client_key",
     )
     TLS = (
         "tls_failed",
-        "the TLS handshake failed for another cause",
+        "the TLS handshake failed for another reason",
         "the receiver does not speak TLS 1.2 or newer: check its settings",
     )
     CERTIFICATE = (
         "certificate_unusable",
-        "our own CA bundle, certificate or key cannot be used; nothing was sent",
+        "the endpoint's CA bundle, client certificate or key cannot be used; nothing was sent",
         "correct the named file; sfwebhooks check tries all of them",
     )
     PROTOCOL = (
         "protocol_error",
         "the answer was not HTTP",
-        "the answer is not HTTP: if the port speaks https, write https:// in url",
+        "if the port speaks HTTPS, write https:// in url",
     )
     ADDRESS = (
         "address_not_allowed",
@@ -75,8 +75,8 @@ class Failure(Reason):
     )
     PROXY = (
         "proxy_failed",
-        "the endpoint's proxy did not let us through",
-        "check the proxy setting, and the proxy's log for whether it lets us through",
+        "the endpoint's proxy refused or failed to connect to the receiver",
+        "check the proxy setting, and look for the reason in the proxy's log",
     )
     PROXY_REFUSED = (
         "proxy_refused",
@@ -148,14 +148,14 @@ class WaitingReason(Reason):
     HELD = (
         "held",
         "its endpoint refuses messages, or is configured wrongly; it is probed at intervals",
-        "at once with sfwebhooks resume {name}",
+        "to send at once: sfwebhooks resume {name}",
     )
     FAILING = (
         "failing",
         "its endpoint failed several times in a row; it is probed at intervals",
-        "at once with sfwebhooks resume {name}",
+        "to send at once: sfwebhooks resume {name}",
     )
-    SENDING = ("sending", "a process is sending: retries, refused messages and rate have their time")
+    SENDING = ("sending", "a process is sending; the delivery waits for its turn, its next retry, or because of rate")
     NO_SENDER = (
         "no_sender",
         "no process is sending",

@@ -177,7 +177,7 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert f"({len(Endpoint.retry_schedule)})" in DOCS
     assert (Endpoint.retry_after_max, Endpoint.max_age, Endpoint.batch_wait) == (seconds("1h"), seconds("7d"), 2)
     assert all(words in DOCS for words in ("`Retry-After` (1h, at most 2h)", "dead letter (7d)", "others (2s)"))
-    assert (Endpoint.max_body, "number of bytes (100kB)" in DOCS, f"up to {DATA_MAX:,} char" in DOCS) == (
+    assert (Endpoint.max_body, "number of bytes (100kB)" in DOCS, f"limited to {DATA_MAX:,} char" in DOCS) == (
         100_000,
         True,
         True,

@@ -67,7 +67,7 @@ def _test(given: argparse.Namespace) -> int:
         out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if well else "red"))
         helps = "" if well else cure(attempt.reason, attempt.excerpt)
         if helps:
-            out.print(plain(f"  what helps: {helps}"))
+            out.print(plain(f"  what to do: {helps}"))
     return 1 if failed else 0
 
 

@@ -12,7 +12,7 @@ from sfwebhooks.delivery.status import ENDED, UNPROBED, Situation, situation, wh
 from sfwebhooks.outbox.outbox import Outbox
 
 #: the text for a failing or held endpoint that the command itself has tried
-TRIED = "its messages are kept, the next scan or sfwebhooks run tries it again, and sfwebhooks check shows what helps"
+TRIED = "its messages are kept, the next scan or sfwebhooks run tries it again, and sfwebhooks check shows what to do"
 
 
 def situations(

@@ -83,7 +83,7 @@ def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str
         yield "why", record.reason + (f": {means}" if means else "")
         helps = cure(record.reason, record.last.excerpt if record.last else "")
         if helps:
-            yield "what helps", helps
+            yield "what to do", helps
     if waits:
         yield "waits", waits
     yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"

@@ -82,7 +82,7 @@ def _of_endpoint(endpoint: Endpoint, known: Situation, outbox: Outbox, lines: li
         return Look(paused(known.orders), "yellow", tuple(lines))
     if not health.healthy and health.fingerprint == endpoint.fingerprint:
         helps = cure(health.reason, outbox.listing.last_words(endpoint.name, health.reason))
-        lines += [f"{endpoint.name}: what helps: {helps}"] if helps else []
+        lines += [f"{endpoint.name}: what to do: {helps}"] if helps else []
         words = f"{health.condition.value} since {moment(health.since)}: {health.reason}"
         return Look(words, "red", tuple(lines), is_trouble=True)
     if backlog.waiting and known.owner and known.owner.hangs(now):

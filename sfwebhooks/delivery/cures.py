@@ -38,10 +38,10 @@ CURES: tuple[tuple[str, str, str], ...] = (
      " http, not https: write http:// in url, or the port on which the receiver speaks https"),
     (Failure.TLS.value, "", "the receiver does not speak TLS 1.2 or newer: check its settings"),
     (Failure.CERTIFICATE.value, "", "correct the named file; sfwebhooks check tries all of them"),
-    (Failure.PROTOCOL.value, "", "the answer is not HTTP: if the port speaks https, write https:// in url"),
+    (Failure.PROTOCOL.value, "", "if the port speaks HTTPS, write https:// in url"),
     (Failure.ADDRESS.value, "", "use another host in url; allow_private = true allows private addresses; link-local"
      " ones and those of cloud metadata are never allowed"),
-    (Failure.PROXY.value, "", "check the proxy setting, and the proxy's log for whether it lets us through"),
+    (Failure.PROXY.value, "", "check the proxy setting, and look for the reason in the proxy's log"),
     (Failure.PROXY_REFUSED.value, "", "set the proxy's user name and password: proxy = SCHEME://USER:PASSWORD@HOST:PORT"),
     (Failure.SHORTAGE.value, "", "raise this user's limits (ulimit -a), or set concurrency = 1"),
     ("http_400", "plain http|ssl-enabled|http request to an https", "this port speaks https: write https:// in url"),

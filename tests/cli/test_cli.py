@@ -404,7 +404,7 @@ def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
     check(outbox, condition, reason, path)
     result = cli("check")
     assert f"{condition.value} since 2026-11-21 10:00:00 UTC: {reason}" in result.out
-    assert f"team: what helps: {cure(reason)}" in result.out
+    assert f"team: what to do: {cure(reason)}" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
     configure(section("team", "https://hooks.example.test/", secret=SECRET, timeout="9s"))
     result = cli("check")
@@ -1364,7 +1364,7 @@ def test_a_test_message_that_is_not_taken_says_why(
     configure(section("team", team.url))
     result = cli("test")
     assert (result.code, "not delivered, http_404" in result.out) == (1, True)
-    assert "what helps: correct the path in url" in result.out
+    assert "what to do: correct the path in url" in result.out
 
 
 def test_a_test_says_where_a_redirect_points(
@@ -1513,7 +1513,7 @@ def test_check_shows_what_the_receiver_said_last(
     cli("drain", "--timeout", "1s")
     result = cli("check")
     assert re.search(r"held since 20\S+ \S+ UTC: http_401", result.out)
-    assert "team: what helps: correct secret, api_key or header.NAME" in result.out
+    assert "team: what to do: correct secret, api_key or header.NAME" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
 
 

@@ -245,7 +245,7 @@ def test_when_a_held_endpoint_is_probed_next_is_said(
     outbox.queue.settle([], {"team": held(time.time() + 600)})
     assert f"team: 1 waiting: held, http_401; {UNPROBED}" in cli("deliveries").words
     owner(0.0)
-    said = r"team: 1 waiting: held, http_401; next probe at 20\S+ \S+ UTC, or at once with sfwebhooks resume team"
+    said = r"team: 1 waiting: held, http_401; next probe at 20\S+ \S+ UTC, or to send at once: sfwebhooks resume team"
     assert re.search(said, cli("deliveries").words)
 
 
@@ -468,7 +468,7 @@ def test_why_a_delivery_waits_is_shown(
     assert f" waits {IDLE} accepted" in cli("show", an_id(1)).words
     owner(0.0)
     outbox.queue.settle([], {"team": held(time.time() + 600)})
-    said = r"waits held, http_401; next probe at 20\S+ \S+ UTC, or at once with sfwebhooks resume team accepted"
+    said = r"waits held, http_401; next probe at 20\S+ \S+ UTC, or to send at once: sfwebhooks resume team accepted"
     assert re.search(said, cli("show", an_id(1)).words)
     outbox.queue.settle([], {"team": Health(failures=1, open_at=time.time() + 600)})
     assert "waits its last attempts failed; the next one is at 20" in cli("show", an_id(1)).words
@@ -522,7 +522,7 @@ def test_what_helps_is_shown(cli: Callable[..., Result], outbox: Outbox, state: 
 def test_nothing_helps_what_was_delivered(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    assert "what helps" not in cli("show", an_id(1)).words
+    assert "what to do" not in cli("show", an_id(1)).words
 
 
 def test_a_password_that_was_found_is_shown_masked(cli: Callable[..., Result], outbox: Outbox) -> None:

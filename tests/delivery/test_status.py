@@ -40,12 +40,12 @@ def a_situation(**values: Any) -> Situation:
         ),
         (
             *({"health": HELD, "owner": ALIVE}, "held, http_401"),
-            f"held, http_401; next probe at {AT}, or at once with sfwebhooks resume team",
+            f"held, http_401; next probe at {AT}, or to send at once: sfwebhooks resume team",
         ),
         ({"health": HELD}, "held, http_401", f"held, http_401; {UNPROBED}"),
         (
             *({"health": Health(Condition.FAILING, "timeout", open_at=NOW), "owner": ALIVE}, "failing, timeout"),
-            "failing, timeout; probed at intervals, or at once with sfwebhooks resume team",
+            "failing, timeout; probed at intervals, or to send at once: sfwebhooks resume team",
         ),
         (
             *({"health": GONE, "owner": ALIVE}, "it answered 410 Gone"),
