@@ -170,8 +170,7 @@ class SendQueue:
             self._forget(state)
             return self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
         if state.pieces:
-            state.pieces.sort(key=lambda piece: -len(piece.deliveries))
-            return state.pieces.pop()  # the smallest one finds the refused message soonest
+            return state.pieces.pop()  # of a batch the last is the smallest: it finds the refused message soonest
         if health.failures >= 2 or health.refusals >= 2:  # the next message may lie elsewhere in the queue
             state.ahead.clear()
             other = Pick((health.setbacks - 1) % len(Pick))

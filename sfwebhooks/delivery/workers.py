@@ -16,7 +16,7 @@ from sfwebhooks.trouble import Trouble
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds; if a step takes longer, more threads help
 SLOW_SECONDS = 0.005
-#: seconds of sleep for a thread that cannot wait on a lock
+#: seconds of sleep for a thread that has no memory for a lock
 UNREST_SECONDS = 0.5
 NEVER = float("inf")
 
@@ -102,28 +102,33 @@ class Workers:
 
     def _work(self) -> None:
         while not self.stopping:
-            went, begin, used = False, time.monotonic(), time.thread_time()
-            self._began_at[threading.get_ident()] = begin
             try:
-                went = self._step()
-                self._trouble.ended()
-                self._took = time.monotonic() - begin if went else self._took
-            except ShortageError:  # logged once for all endpoints by the dispatcher
-                log.debug("webhooks: %s waits", self._name, exc_info=True)
-            except OutboxError as error:
-                self._trouble.met(str(error))
-            except MemoryError:
-                self._trouble.met("this process has no memory left; deliveries wait")
-            except Exception:  # if the thread ended, nothing would be sent to its endpoint until the process ends
-                log.exception("webhooks: bug in the sending thread of %s", self._name)
+                self._look()
+            except (RuntimeError, MemoryError):  # resting and logging take locks, and there is no memory for one
+                time.sleep(UNREST_SECONDS)
+
+    def _look(self) -> None:
+        """Run one step, and rest if there was no work."""
+        went, begin, used = False, time.monotonic(), time.thread_time()
+        self._began_at[threading.get_ident()] = begin
+        try:
+            went = self._step()
+            self._trouble.ended()
+            self._took = time.monotonic() - begin if went else self._took
+        except ShortageError:  # logged once for all endpoints by the dispatcher
+            log.debug("webhooks: %s waits", self._name, exc_info=True)
+        except OutboxError as error:
+            self._trouble.met(str(error))
+        except MemoryError:
+            self._trouble.met("this process has no memory left; deliveries wait")
+        except Exception:  # if the thread ended, nothing would be sent to its endpoint until the process ends
+            log.exception("webhooks: bug in the sending thread of %s", self._name)
+        finally:
             del self._began_at[threading.get_ident()]
-            if not went:
-                try:
-                    self._rest()
-                except (RuntimeError, MemoryError):  # resting takes a lock, and there is no memory for one
-                    time.sleep(UNREST_SECONDS)
-            elif self.rest_share:
-                time.sleep((time.thread_time() - used) * self.rest_share)
+        if not went:
+            self._rest()
+        elif self.rest_share:
+            time.sleep((time.thread_time() - used) * self.rest_share)
 
     def _rest(self) -> None:
         """Wait to be woken; one of the resting threads also polls."""

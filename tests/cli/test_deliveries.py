@@ -516,7 +516,7 @@ def test_a_reason_that_no_receiver_gave_is_explained(cli: Callable[..., Result],
 def test_what_helps_is_shown(cli: Callable[..., Result], outbox: Outbox, state: State) -> None:
     put(outbox, 1)
     send(outbox, state, "tls_unverified", "Hostname mismatch, certificate is not valid for 'a'")
-    assert "what helps the receiver's certificate is for another name" in cli("show", an_id(1)).words
+    assert "what to do the receiver's certificate is for another name" in cli("show", an_id(1)).words
 
 
 def test_nothing_helps_what_was_delivered(cli: Callable[..., Result], outbox: Outbox) -> None:

@@ -495,3 +495,22 @@ def test_a_delivery_whose_making_killed_a_process_tells_so_once_it_is_delivered(
     clock.now += 5
     queue.step()
     assert sql(outbox, "SELECT DISTINCT state, crashes FROM delivery") == [("delivered", 1)]
+
+
+@pytest.mark.parametrize("bad", [1, 5, 6, 10])
+def test_of_the_pieces_of_a_batch_the_smallest_goes_first(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, bad: int
+) -> None:
+    """It finds the refused message soonest."""
+    team.answer = refusing(bad)
+    put(outbox, endpoint, events=SIZE)
+    while queue.step():
+        pass
+    pieces: list[list[int]] = []
+    for one in (numbers(received) for received in team.got):
+        assert not pieces or len(one) == min(map(len, pieces)), one
+        pieces = [piece for piece in pieces if piece != one]
+        if bad in one and len(one) > 1:
+            half = (len(one) + 1) // 2
+            pieces += [one[:half], one[half:]]
+    assert not pieces

@@ -37,6 +37,16 @@ for number in (501, 502):
     sys.stdin.readline()
 outbox.close()
 """
+#: a process that accepts an event and is killed
+KILLED = """
+import os, sys
+from pathlib import Path
+from sfwebhooks.outbox.outbox import Outbox
+from tests.conftest import put
+from tests.builders import an_endpoint
+put(Outbox(Path(sys.argv[1])), an_endpoint(events=("all",)), start=900)
+os._exit(0)
+"""
 
 
 def delete(outbox: Outbox, *suffixes: str) -> None:
@@ -136,12 +146,7 @@ def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, cap
     outbox.file.checkpoint()
     put(outbox, TEAM, events=20)
     delete(outbox, "-wal", "-shm")
-    other = (
-        "from pathlib import Path; from sfwebhooks.outbox.outbox import Outbox; import os, sys, tests.conftest as c;"
-    )
-    other += "from tests.builders import an_endpoint;"
-    other += "c.put(Outbox(Path(sys.argv[1])), an_endpoint(events=('all',)), start=900); os._exit(0)"
-    subprocess.run([sys.executable, "-c", other, str(outbox.path)], check=True)
+    subprocess.run([sys.executable, "-c", KILLED, str(outbox.path)], check=True)
     put(outbox, TEAM, start=901)
     assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (2, True)
     assert "another process created a new one; 19 deliveries are lost" in caplog.text
@@ -192,3 +197,13 @@ def test_it_is_not_saved_while_another_thread_opens_the_file(
     patiently(partial(put, outbox, TEAM, start=3))
     thread.join(PATIENCE)
     assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (3, True)
+
+
+def test_closing_leaves_the_log_alone_that_a_killed_process_has_created(outbox: Outbox) -> None:
+    outbox.file.checkpoint()
+    put(outbox, TEAM)
+    outbox.file.checkpoint()
+    delete(outbox, "-wal", "-shm")
+    subprocess.run([sys.executable, "-c", KILLED, str(outbox.path)], check=True)
+    outbox.close()
+    assert (sql(outbox, "SELECT count(*) FROM delivery"), sound(outbox)) == ([(2,)], True)

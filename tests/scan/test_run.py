@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -26,7 +27,7 @@ from sfwebhooks.scan.host_log import listen, stop_listening
 from sfwebhooks.scan.outbox_failure import EVENTS_MAX
 from sfwebhooks.scan.recovery import replay_scan, tell_orphans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
-from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan
+from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Team, sql
 
 #: seconds that a statement waits for another process's write in these tests
@@ -352,6 +353,24 @@ def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
     scan.run._tell_progress()  # as the keeper does whose read took long
     told = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
     assert told == [("scan_completed",)]
+
+
+def test_progress_waits_while_the_end_is_written(
+    host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = host(progress_interval="1h")
+    progress = an_event(type="scan_progress", scan=scan.run.scan)
+    monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
+    with scan.run._flushing:
+        thread = threading.Thread(target=scan.run._tell_progress)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive(), "it waits"
+        scan.run._ended.set()
+    thread.join(PATIENCE)
+    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
+    scan.run._ended.clear()
+    scan.finish()
 
 
 @pytest.mark.parametrize("keys", [{"progress_interval": "0"}, {"events": "all, !scan_progress"}])

@@ -1,0 +1,343 @@
+"""The workers of a sending queue: how many there are, when they look for work, and that nothing ends them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Callable
+
+import pytest
+
+from sfwebhooks.delivery import workers
+from sfwebhooks.delivery.workers import SLOW_SECONDS, UNREST_SECONDS, Workers
+from sfwebhooks.errors import OutboxBusyError, ShortageError
+from tests.builders import PATIENCE
+
+
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+class Task:
+    """Steps that a test controls. Each takes a permit if `held`, does `raises`, and returns whether work is left."""
+
+    def __init__(self) -> None:
+        self.work = 0
+        #: steps that began, and those that ended
+        self.begun = self.ended = 0
+        self.held = False
+        self.raises: BaseException | None = None
+        self.permits = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def __call__(self) -> bool:
+        with self._lock:
+            self.begun += 1
+            went = self.work > 0
+            self.work -= went
+        if went and self.held:
+            assert self.permits.acquire(timeout=PATIENCE)
+        with self._lock:
+            self.ended += 1
+        if self.raises:
+            raise self.raises
+        return went
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task()
+
+
+@pytest.fixture
+def new(task: Task) -> Iterator[Callable[..., Workers]]:
+    made: list[Workers] = []
+
+    def create(size: int = 2, rest: float = PATIENCE) -> Workers:
+        made.append(Workers("team", size, task, lambda: rest, threading.Condition()))
+        return made[-1]
+
+    yield create
+    task.permits.release(1000)
+    for one in made:
+        assert one.stop(time.monotonic() + PATIENCE)
+
+
+def resting(one: Workers, number: int) -> None:
+    until(lambda: one._resting == number)
+
+
+def threads_of(one: Workers) -> int:
+    return len(one._threads)
+
+
+# --- the first one
+
+
+def test_no_thread_starts_before_there_is_work(new: Callable[..., Workers], task: Task) -> None:
+    one = new()
+    assert (one.began, threads_of(one)) == (False, 0)
+    one.wake()
+    until(lambda: task.ended == 1)
+    assert (one.began, threads_of(one)) == (True, 1)
+    assert one._threads[0].name == "team-1"
+    assert one._threads[0].daemon, "it must not keep the process from ending"
+
+
+def test_one_goes_on_while_there_is_work_and_rests_then(new: Callable[..., Workers], task: Task) -> None:
+    task.work = 5
+    one = new(size=1)
+    one.wake()
+    resting(one, 1)
+    assert task.work == 0
+    assert task.ended >= 6
+
+
+def test_one_that_rests_is_woken(new: Callable[..., Workers], task: Task) -> None:
+    one = new(size=1)
+    for number in range(3):
+        task.work = 1
+        one.wake()
+        until(lambda: task.work == 0)
+        resting(one, 1)
+        assert task.ended >= 2 * number + 2, "it looked for more after the work"
+
+
+def test_a_call_while_it_looks_for_work_is_not_lost(new: Callable[..., Workers], task: Task) -> None:
+    """It came after the step saw nothing, and before the thread rests."""
+    one = new(size=1)
+    real, calls = one._step, list[int]()
+
+    def step() -> bool:
+        went = real()
+        if not calls:
+            calls.append(1)
+            task.work = 1
+            one.wake()
+        return went
+
+    one._step = step
+    one.wake()
+    until(lambda: task.work == 0)
+
+
+def test_one_of_those_that_rest_looks_by_itself(new: Callable[..., Workers], task: Task) -> None:
+    task.work, task.held = 2, True
+    one = new(size=2, rest=0.01)
+    one.wake()
+    until(lambda: task.begun == 1)
+    one.more(needed=True)
+    until(lambda: task.begun == 2)
+    task.held = False
+    task.permits.release(2)
+    resting(one, 2)
+    before = task.ended
+    until(lambda: task.ended >= before + 3)
+    assert one._resting >= 1, "the other one waits to be woken"
+
+
+# --- more of them
+
+
+def test_another_one_helps_while_a_step_is_slow(new: Callable[..., Workers], task: Task) -> None:
+    task.work, task.held = 3, True
+    one = new(size=2)
+    one.wake()
+    until(lambda: task.begun == 1)
+    time.sleep(SLOW_SECONDS * 2)
+    one.more()
+    until(lambda: task.begun == 2)
+    one.more()
+    one.more(needed=True)
+    assert (threads_of(one), task.begun) == (2, 2), "no more than size"
+
+
+def test_nobody_helps_where_steps_are_quick(
+    new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "SLOW_SECONDS", PATIENCE)
+    task.work = 3
+    one = new(size=2)
+    one.wake()
+    resting(one, 1)
+    task.work, task.held = 1, True
+    one.wake()
+    until(lambda: task.work == 0)
+    one.more()
+    assert threads_of(one) == 1
+
+
+def test_a_last_step_that_was_slow_asks_for_help(new: Callable[..., Workers], task: Task) -> None:
+    task.work, task.held = 1, True
+    one = new(size=2)
+    one.wake()
+    until(lambda: task.begun == 1)
+    time.sleep(SLOW_SECONDS * 2)
+    task.permits.release()
+    resting(one, 1)
+    assert one._took > SLOW_SECONDS
+
+
+def test_one_that_rested_before_is_not_counted_as_resting(new: Callable[..., Workers], task: Task) -> None:
+    task.held = True
+    one = new(size=2)
+    for _ in range(3):
+        task.work = 1
+        task.permits.release()
+        one.wake()
+        until(lambda: task.work == 0)
+        resting(one, 1)
+    task.work = 2
+    one.wake()
+    until(lambda: task.work == 1)
+    assert one._resting == 0
+    one.more(needed=True)
+    until(lambda: task.work == 0)
+    assert threads_of(one) == 2
+
+
+def test_no_thread_to_be_had_is_no_harm(
+    new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, real = new(size=3), threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no more")))
+    one.wake()
+    assert (one.began, threads_of(one)) == (False, 0)
+    monkeypatch.setattr(threading.Thread, "start", real)
+    one.wake()
+    until(lambda: task.ended == 1)
+    assert threads_of(one) == 1
+
+
+# --- trouble
+
+
+@pytest.mark.parametrize(
+    ("raised", "said", "once"),
+    [
+        (OutboxBusyError("database is locked"), "database is locked", True),
+        (MemoryError(), "this process has no memory left; deliveries wait", True),
+        (ShortageError("no descriptors"), "", False),
+        (ValueError("a bug"), "bug in the sending thread of team", False),
+    ],
+)
+def test_nothing_ends_a_thread_and_trouble_is_logged_once(
+    new: Callable[..., Workers],
+    task: Task,
+    caplog: pytest.LogCaptureFixture,
+    raised: BaseException,
+    said: str,
+    once: bool,
+) -> None:
+    caplog.set_level(logging.INFO)
+    one = new(size=1)
+    task.raises = raised
+    for number in range(3):
+        one.wake()
+        until(partial(lambda before: task.ended > before, number))
+        resting(one, 1)
+    lines = [line for line in caplog.messages if said in line]
+    assert (len(lines) == 1 if once else len(lines) >= 3) if said else not caplog.messages
+    task.raises, task.work = None, 1
+    one.wake()
+    until(lambda: task.work == 0)
+
+
+def test_one_that_cannot_rest_sleeps(new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    one = new(size=1)
+    monkeypatch.setattr(one, "_rest", lambda: (_ for _ in ()).throw(RuntimeError("can't allocate lock")))
+    clock = Clock(slept)
+    monkeypatch.setattr(workers, "time", clock)
+    one.wake()
+    until(lambda: len(slept) >= 2)
+    assert slept[:2] == [UNREST_SECONDS] * 2
+    assert one._threads[0].is_alive()
+
+
+class Clock:
+    """In place of the module time; a sleep is written down, and short."""
+
+    def __init__(self, slept: list[float], used: float = 0.0) -> None:
+        self._slept = slept
+        self._used = used
+        self._thread_seconds = 0.0
+
+    monotonic = staticmethod(time.monotonic)
+
+    def thread_time(self) -> float:
+        self._thread_seconds += self._used
+        return self._thread_seconds
+
+    def sleep(self, seconds: float) -> None:
+        self._slept.append(seconds)
+        time.sleep(0.001)
+
+
+def test_a_polite_one_rests_in_proportion_to_what_it_used(
+    new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(workers, "time", Clock(slept, used=0.25))
+    one = new(size=1)
+    task.work = 3
+    one.wake()
+    resting(one, 1)
+    assert slept == [], "one that need not be polite does not sleep"
+    one.rest_share, task.work = 8.0, 3
+    one.wake()
+    until(lambda: task.work == 0)
+    resting(one, 1)
+    assert slept == [2.0] * 3
+
+
+def test_a_log_that_cannot_be_written_does_not_end_a_thread(
+    new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without memory, `logging` raises what the formatting of a traceback raised."""
+    slept: list[float] = []
+    monkeypatch.setattr(workers, "time", Clock(slept))
+    monkeypatch.setattr(
+        workers.log, "exception", lambda *_: (_ for _ in ()).throw(RuntimeError("can't allocate read lock"))
+    )
+    one = new(size=1)
+    task.raises = ValueError("a bug")
+    one.wake()
+    until(lambda: len(slept) >= 2)
+    assert slept[:2] == [UNREST_SECONDS] * 2
+    task.raises, task.work = None, 1
+    one.wake()
+    until(lambda: task.work == 0)
+
+
+# --- the end
+
+
+def test_stop_waits_for_a_step_until_the_deadline(new: Callable[..., Workers], task: Task) -> None:
+    task.work, task.held = 3, True
+    one = new(size=1)
+    one.wake()
+    until(lambda: task.begun == 1)
+    assert one.stop(time.monotonic() + 0.05) is False
+    assert one.stopping
+    task.permits.release(3)
+    assert one.stop(time.monotonic() + PATIENCE) is True
+    assert task.begun == 1, "no other step begins"
+
+
+def test_halt_ends_those_that_rest(new: Callable[..., Workers], task: Task) -> None:
+    one = new(size=1)
+    one.wake()
+    resting(one, 1)
+    one.halt()
+    until(lambda: not one._threads[0].is_alive())
+
+
+def test_one_that_never_began_is_stopped_at_once(new: Callable[..., Workers]) -> None:
+    assert new().stop(time.monotonic()) is True
