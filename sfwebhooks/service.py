@@ -75,16 +75,13 @@ class Service:
         Raises:
             OutboxError: it cannot be used.
         """
-        said = ""
         with closing(Outbox(self._path)) as outbox:
             while not stop.is_set():
                 try:
                     outbox.scans.tallies()
                     return
                 except OutboxBusyError as error:
-                    if str(error) != said:
-                        said = str(error)
-                        log.warning("webhooks: %s; waiting until it can be used", said)
+                    self._trouble.met(str(error), "; waiting until it can be used")
                     stop.wait(LOOK_SECONDS)
 
     def _look(self, stop: threading.Event, reload: threading.Event) -> None:

@@ -175,7 +175,7 @@ def tests_of(mutant: Mutant) -> list[list[str]]:
 
 def is_killed(mutant: Mutant | None, folder: Path) -> bool:
     """Run the tests on a copy of the project with the change."""
-    stages = tests_of(mutant) if mutant else [["tests/test_pipeline.py", *(f"tests/{room}" for room in ROOMS[:3])]]
+    stages = tests_of(mutant) if mutant else [["tests/test_pipeline.py"], *([f"tests/{room}"] for room in ROOMS[:3])]
     if mutant:
         (folder / mutant.path).write_text(changed(ROOT, mutant.path, mutant.number)[0], encoding="utf-8")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sfwebhooks.cli.bar import Bar
 from sfwebhooks.cli.reasons import why_left
 from sfwebhooks.cli.replay import counted_deliveries
 from sfwebhooks.cli.terminal import (
+    StopSignal,
     add_config,
     console,
     demand_sending,
@@ -26,7 +26,6 @@ from sfwebhooks.cli.terminal import (
     plain,
     said,
     settings,
-    stop_signal,
 )
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import rate, seconds
@@ -94,7 +93,7 @@ class Work:
     past: backfill.Past
     dispatcher: Dispatcher
     records: Outbox
-    stop: threading.Event
+    stop: StopSignal
 
     @property
     def chosen(self) -> Selection:
@@ -112,7 +111,7 @@ def _backfill(given: argparse.Namespace) -> int:
     demand_sending(found)
     endpoint = endpoint_named(given, given.endpoint)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    stop = stop_signal()
+    stop = StopSignal()
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     lock = scan_lock(path, given.scan)
     try:
@@ -158,6 +157,7 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     with Bar(out, total, "settled") as bar:
         left = _accept(work, missing, given.rate, begun + again * given.rate, bar)
         _deliver(work, max(time.monotonic(), begun + again * given.rate) + given.timeout, bar)
+    work.stop.check()
     return _summary(work, left, work.count(State.DELIVERED) - before, out)
 
 

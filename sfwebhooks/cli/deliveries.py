@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from rich.console import Console
 from sfwebhooks.cli.delivery_table import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table, states
 from sfwebhooks.cli.filters import add_filters, on_outbox, selection
 from sfwebhooks.cli.reasons import situations, waiting_line
-from sfwebhooks.cli.terminal import known_settings, plain, said
+from sfwebhooks.cli.terminal import end_at_signals, known_settings, plain, said
 from sfwebhooks.config.values import whole_number
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox.listing import Record
@@ -62,7 +61,7 @@ def _deliveries(given: argparse.Namespace, records: Outbox, out: Console) -> int
             for one in situations(records.path, known_settings(given), shown.__contains__):
                 out.print(plain(waiting_line(one)))
         return 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
+    end_at_signals()
     with suppress(KeyboardInterrupt):
         last = records.listing.last_attempt()
         show(records.listing.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)  # new attempts follow below

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sfwebhooks.cli.delivery_table import states
-from sfwebhooks.cli.terminal import console, plain, table
+from sfwebhooks.cli.terminal import console, end_at_signals, plain, table
 from sfwebhooks.demo import run
 from sfwebhooks.demo.slack_text import slack_message
 from sfwebhooks.demo.teams import Team
@@ -36,8 +35,7 @@ def add(commands: Any) -> None:
 def _demo(given: argparse.Namespace) -> int:
     out = console()
     run.demand_scanner()
-    for number in (signal.SIGINT, signal.SIGTERM):  # both clean up;
-        signal.signal(number, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
+    end_at_signals()
     out.print(
         plain(f"The real SpiderFoot scans {run.TARGET}, a fictional company on this machine; three teams listen.")
     )

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.cli.reasons import situations, waiting_line, why_left
-from sfwebhooks.cli.terminal import add_config, console, demand_sending, folder, plain, said, settings, stop_signal
+from sfwebhooks.cli.terminal import StopSignal, add_config, console, demand_sending, folder, plain, said, settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
@@ -57,7 +57,7 @@ def _drain(given: argparse.Namespace) -> int:
 def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Console) -> int:
     endpoints = () if found.enabled is False else found.endpoints
     dispatcher = Dispatcher(endpoints, path, storage=found.storage)
-    stop = stop_signal()
+    stop = StopSignal()
     try:
         told = tell_orphans(dispatcher.outbox, found)
         if told and not given.quiet:
@@ -70,6 +70,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         dark = dispatcher.tried_in_vain
     finally:
         dispatcher.stop(seconds=1.0)  # closes its files before others are opened
+    stop.check()
     with closing(Outbox(path, storage=found.storage)) as outbox:
         expire(outbox, found, dark, time.time(), removed=True)
         after = outbox.scans.tallies()

@@ -8,7 +8,6 @@ import html
 import io
 import itertools
 import json
-import signal
 import ssl
 import threading
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from sfwebhooks.cli.terminal import (
+    StopSignal,
     add_config,
     console,
     endpoint_named,
@@ -68,9 +68,7 @@ def add(commands: Any) -> None:
 
 
 def _receive(given: argparse.Namespace) -> int:
-    out, done, books = console(), threading.Event(), Books()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
+    out, done, books = console(), StopSignal(), Books()
     receiver = _receiver(given, books, out)
     receiver.start()
     place = receiver.url.rpartition("/")[0]  # the endpoint's path may be a secret

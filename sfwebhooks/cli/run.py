@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import Any
 
-from sfwebhooks.cli.terminal import add_config, demand_sending, folder, settings
+from sfwebhooks.cli.terminal import StopSignal, add_config, demand_sending, folder, settings
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.permissions import doubts
@@ -25,14 +25,7 @@ def add(commands: Any) -> None:
 def _run(given: argparse.Namespace) -> int:
     demand_sending()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    stop, reload = threading.Event(), threading.Event()
-
-    def end(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.default_int_handler)  # a second signal does not wait for requests in flight
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    stop, reload = StopSignal(), threading.Event()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reload.set())
     found = settings(given)

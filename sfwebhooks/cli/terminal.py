@@ -28,6 +28,8 @@ from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.scan.host_database import saved_options
 
 T = TypeVar("T")
+#: signals that end a command
+ENDING = (signal.SIGINT, signal.SIGTERM)
 #: characters between two columns
 GAP = 2
 
@@ -133,12 +135,33 @@ def demand_sending(found: config.Settings | None = None) -> None:
         raise ConfigError(f"{found.file}: webhooks are off (enabled = false): nothing is sent")
 
 
-def stop_signal() -> threading.Event:
-    """Return an event that SIGTERM sets; SIGINT raises KeyboardInterrupt."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
-    return stop
+class StopSignal(threading.Event):
+    """Set by the first SIGINT or SIGTERM; the second one raises KeyboardInterrupt.
+
+    So Ctrl-C interrupts a command only where it calls `check`, not in the middle of a transaction.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._interrupted = False
+        for number in ENDING:
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, _: object) -> None:
+        end_at_signals()
+        self._interrupted = number == signal.SIGINT
+        self.set()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was Ctrl-C that set it."""
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+
+def end_at_signals() -> None:
+    """Raise KeyboardInterrupt at SIGINT, which background jobs of a shell ignore, and at SIGTERM."""
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
 
 
 def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:

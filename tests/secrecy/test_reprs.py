@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
+from sfwebhooks.cli.terminal import StopSignal
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
@@ -65,8 +66,8 @@ def draft(found: Settings, folder: Path) -> Any:
 
 def work(found: Settings, folder: Path) -> Work:
     past = Past(a_scan(), ScanRow("", "", 0, 0, ""), HostDatabase(""), None)
-    outbox = folder / FILE
-    return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Outbox(outbox), Event())
+    outbox, stop = folder / FILE, cast(StopSignal, Event())
+    return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Outbox(outbox), stop)
 
 
 #: class -> makes one from settings full of secrets, or from what a receiver got
