@@ -4,7 +4,7 @@ The path of an event. On the scan's side, in `host/plugin` and `scan/run`:
 
     event -> pipeline.accept -> endpoints (subscriptions) -> outbox (committed)
 
-In background threads, from `delivery/queue`:
+In background threads, from `delivery/send_queue`:
 
     outbox/claim -> pipeline.deliver -> formats -> signing -> network -> retry, health -> outbox (settled)
 

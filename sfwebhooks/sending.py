@@ -1,8 +1,8 @@
 """The SendingState of an endpoint: what this process knows of it and of its deliveries. Verdicts and orders come in,
 whether and how to send next goes out.
 
-It has one owner, the sending queue of the endpoint's URL (`delivery/queue`), and one lock, shared by the endpoints of
-that URL and held only to change what is here: never while anything is sent, read or written.
+It has one owner, the sending queue of the endpoint's URL (`delivery/send_queue`), and one lock, shared by the endpoints
+of that URL and held only to change what is here: never while anything is sent, read or written.
 """
 
 from __future__ import annotations

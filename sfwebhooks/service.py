@@ -19,11 +19,11 @@ from sfwebhooks.delivery.status import config_mistake
 from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
+from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import tell_orphans
 from sfwebhooks.text_file import FileState, state_of
-from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two checks of the configuration and the outbox, and of scans whose process may have died

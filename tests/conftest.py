@@ -24,7 +24,7 @@ import pytest
 
 from sfwebhooks.cli import main
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import REFUSALS_MAX

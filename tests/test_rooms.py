@@ -33,7 +33,7 @@ FLOORS = (
     ("events",),
     ("attempts", "severity"),
     ("reasons",),
-    ("dependencies", "errors", "searching", "signing_keys", "text_file", "trouble"),
+    ("dependencies", "errors", "log_once", "searching", "signing_keys", "text_file"),
     ("files",),
     ("system",),
     ("__init__",),

@@ -13,8 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.bar import Bar
-from sfwebhooks.cli.reasons import why_left
+from sfwebhooks.cli.progress_bar import Bar
 from sfwebhooks.cli.replay import counted_deliveries
 from sfwebhooks.cli.terminal import (
     StopSignal,
@@ -27,6 +26,7 @@ from sfwebhooks.cli.terminal import (
     said,
     settings,
 )
+from sfwebhooks.cli.why_waiting import why_left
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import rate, seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher

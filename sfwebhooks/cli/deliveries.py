@@ -12,8 +12,8 @@ from rich.console import Console
 
 from sfwebhooks.cli.delivery_table import DELIVERIES, as_json, fields_of, fields_of_attempt, line, print_table, states
 from sfwebhooks.cli.filters import add_filters, on_outbox, selection
-from sfwebhooks.cli.reasons import situations, waiting_line
 from sfwebhooks.cli.terminal import end_at_signals, known_settings, plain, said
+from sfwebhooks.cli.why_waiting import situations, waiting_line
 from sfwebhooks.config.values import whole_number
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox.listing import Record

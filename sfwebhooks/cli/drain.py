@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.reasons import situations, waiting_line, why_left
 from sfwebhooks.cli.terminal import StopSignal, add_config, console, demand_sending, folder, plain, said, settings
+from sfwebhooks.cli.why_waiting import situations, waiting_line, why_left
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher

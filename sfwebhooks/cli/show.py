@@ -12,8 +12,8 @@ from rich.console import Console
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.cli.delivery_table import as_json, fields_of, fields_of_attempt
 from sfwebhooks.cli.filters import on_outbox
-from sfwebhooks.cli.reasons import situations
 from sfwebhooks.cli.terminal import add_config, known_settings, plain, table
+from sfwebhooks.cli.why_waiting import situations
 from sfwebhooks.delivery.cures import cure, meaning
 from sfwebhooks.delivery.status import why_waiting
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.delivery.alert_timing import Alerting
-from sfwebhooks.delivery.queue import NEVER, SendQueue
+from sfwebhooks.delivery.send_queue import NEVER, SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError
+from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.system import Clock, uptime
-from sfwebhooks.trouble import Trouble
 
 #: seconds of processor time left to a running scan for each one used to send
 REST_SHARE = 9.0

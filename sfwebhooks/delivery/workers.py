@@ -11,7 +11,7 @@ import time
 from typing import Callable
 
 from sfwebhooks.errors import OutboxError, ShortageError
-from sfwebhooks.trouble import Trouble
+from sfwebhooks.log_once import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds; if a step takes longer, more threads help

@@ -20,7 +20,7 @@ import pytest
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli import _again, main, parser
-from sfwebhooks.cli.reasons import TRIED
+from sfwebhooks.cli.why_waiting import TRIED
 from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.cures import cure
 from sfwebhooks.delivery.status import ENDED

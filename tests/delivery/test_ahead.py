@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sfwebhooks.delivery.queue import AHEAD_MAX, AHEAD_SECONDS, GROUP_MAX, POLL_SECONDS, SendQueue
+from sfwebhooks.delivery.send_queue import AHEAD_MAX, AHEAD_SECONDS, GROUP_MAX, POLL_SECONDS, SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox

@@ -8,7 +8,7 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import BATCHES, render

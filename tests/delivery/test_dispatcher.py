@@ -15,7 +15,7 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.locks import url_lock
 from sfwebhooks.outbox.outbox import Outbox

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.outbox import Outbox
 from tests.conftest import Clock, Team, fail, hold, put

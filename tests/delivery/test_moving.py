@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.delivery.moving import move
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, delivery_id, lifecycle_id

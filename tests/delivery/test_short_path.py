@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sfwebhooks.delivery.queue import AHEAD_MAX, GROUP_MAX, SendQueue
+from sfwebhooks.delivery.send_queue import AHEAD_MAX, GROUP_MAX, SendQueue
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Clock, put, soon

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.outbox.outbox import Outbox

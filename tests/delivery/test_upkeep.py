@@ -13,7 +13,7 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint

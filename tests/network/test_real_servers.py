@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import Condition

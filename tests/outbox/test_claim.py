@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Limits

@@ -11,7 +11,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.alert_timing import Alerting
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.outbox.outbox import Outbox
 from tests.conftest import Clock, put, soon, sql
 from tests.network.test_hostile_receiver import contexts

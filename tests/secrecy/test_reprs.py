@@ -20,7 +20,7 @@ from sfwebhooks.cli.terminal import StopSignal
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.teams import Teams
 from sfwebhooks.endpoints import Secret

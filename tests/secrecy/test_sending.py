@@ -15,7 +15,7 @@ import pytest
 from sfwebhooks.attempts import Reply
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.queue import SendQueue
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.health import FAILURES_MAX
 from sfwebhooks.outbox.outbox import Outbox

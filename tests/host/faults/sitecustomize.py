@@ -98,7 +98,7 @@ FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
     "raise_in_upkeep": {"sfwebhooks.delivery.upkeep": raising},
     "raise_in_workers": {"sfwebhooks.delivery.workers": raising},
     "raise_in_dispatcher": {"sfwebhooks.delivery.dispatcher": raising},
-    "raise_in_send_queue": {"sfwebhooks.delivery.queue": raising},
+    "raise_in_send_queue": {"sfwebhooks.delivery.send_queue": raising},
     "raise_in_sending": {"sfwebhooks.sending": raising},
     "raise_in_lifecycle": {"sfwebhooks.scan.lifecycle": raising},
     "raise_in_hostlog": {"sfwebhooks.scan.host_log": raising},

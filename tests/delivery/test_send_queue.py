@@ -19,7 +19,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, owner_of
-from sfwebhooks.delivery.queue import NEVER, SendQueue
+from sfwebhooks.delivery.send_queue import NEVER, SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch

@@ -22,6 +22,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError, ShortageError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition
+from sfwebhooks.log_once import Trouble
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Pick
 from sfwebhooks.outbox.outbox import Outbox
@@ -31,7 +32,6 @@ from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.system import Clock
-from sfwebhooks.trouble import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks for deliveries from other processes, and for the lock of a dead sender
