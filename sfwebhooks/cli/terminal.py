@@ -30,14 +30,16 @@ from sfwebhooks.scan.host_database import saved_options
 T = TypeVar("T")
 #: signals that end a command
 ENDING = (signal.SIGINT, signal.SIGTERM)
+#: characters of a line of a table in a pipe or a file
+WIDTH = 240
 #: characters between two columns
 GAP = 2
 
 
 def console() -> Console:
-    """Return the terminal; lines in a pipe or a file are wide instead of cut."""
-    out = Console(highlight=False, soft_wrap=False)
-    return out if out.is_terminal else Console(highlight=False, width=240)
+    """Return the terminal; lines in a pipe or a file are neither wrapped nor cut."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
 
 
 def table(*columns: str, whole: Container[str] = ()) -> Table:

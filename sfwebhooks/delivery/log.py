@@ -36,7 +36,7 @@ def log_attempt(state: SendingState, result: Result, change: Change) -> None:
     keys = {
         "endpoint": state.endpoint.name,
         "delivery": result.batch.id,
-        "attempt": result.batch.attempts + 1,
+        "attempt": result.batch.attempts + result.batch.deliveries[0].refusals + 1,
         "status": attempt.status or "-",
         "seconds": round(attempt.seconds, 3),
         "verdict": verdict,

@@ -29,7 +29,8 @@ SELECT_RECORD = """
     SELECT d.id, d.event_id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
            (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
            d.due_at, d.settled_at, d.replays,
-           coalesce(d.batch, ''), a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
+           coalesce(d.batch, ''), (SELECT count(*) FROM delivery_attempt WHERE number = d.number),
+           a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
     FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
 """
@@ -57,7 +58,7 @@ class Record:
     state: State
     #: why it is dead, or not delivered so far
     reason: str
-    #: attempts that counted
+    #: attempts that used up a retry
     attempts: int
     #: epoch seconds, as are the next two
     accepted_at: float
@@ -67,6 +68,8 @@ class Record:
     replays: int
     #: id of its batch; empty: alone, or not known yet
     batch: str
+    #: number of attempts, including refusals, probes and those before a replay
+    tries: int = 0
     last: Attempt | None = None
 
 
@@ -231,4 +234,4 @@ class Listing:
 def _record(row: Sequence[Any]) -> Record:
     values = dict(zip((field.name for field in fields(Record)), row))
     values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
-    return Record(**{**values, "last": None if row[18] is None else Attempt(*row[18:])})
+    return Record(**{**values, "last": None if row[19] is None else Attempt(*row[19:])})

@@ -23,6 +23,7 @@ from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.delivery_table import DEAD, DELIVERIES, print_table
 from sfwebhooks.cli.filters import past_time
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
+from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.status import IDLE, UNPROBED
 from sfwebhooks.events import delivery_id
 from sfwebhooks.health import Condition, Health
@@ -34,7 +35,7 @@ from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
-from tests.conftest import Result, spoil
+from tests.conftest import Result, Team, spoil
 from tests.filled import HOSTILE, begin, put, put_event, send
 from tests.leaks import leaks
 
@@ -54,7 +55,7 @@ KEYS = [
         "state",
         "reason",
     ),
-    *("attempts", "replays", "batch", "accepted_at", "due_at", "settled_at", "last_attempt"),
+    *("attempts", "tries", "replays", "batch", "accepted_at", "due_at", "settled_at", "last_attempt"),
 ]
 
 
@@ -494,6 +495,20 @@ def test_a_replay_is_shown_as_one(cli: Callable[..., Result], outbox: Outbox) ->
     send(outbox)
     Outbox(outbox.path).retention.replay(Selection(), NOW + 60)
     assert "accepted 2026-11-21 10:01:00 UTC, for replay 1" in cli("show", an_id(1)).words
+
+
+def test_a_refusal_is_counted_as_a_try(
+    outbox: Outbox, receive: Callable[..., Team], cli: Callable[..., Result]
+) -> None:
+    team = receive()
+    team.answer = 422
+    endpoint = an_endpoint(url=team.url)
+    put_event(outbox, an_event(1))
+    queue = SendQueue([endpoint], outbox, time.time)
+    queue.step()
+    assert queue.stop(time.monotonic() + PATIENCE)
+    (found,) = cli("deliveries", "--json").objects
+    assert (found["attempts"], found["tries"], found["reason"]) == (0, 1, "refused: http_422")
 
 
 def test_which_attempts_used_up_no_retry_is_said(cli: Callable[..., Result], outbox: Outbox) -> None:

@@ -96,6 +96,7 @@ def test_a_record_has_all_that_is_known(outbox: Outbox, records: Outbox) -> None
             settled_at=NOW + 5.125,
             replays=0,
             batch="",
+            tries=1,
             last=Attempt(NOW + 5, 0.125, 503, "http_503", "busy"),
         )
     ]
