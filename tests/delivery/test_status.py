@@ -52,6 +52,10 @@ def a_situation(**values: Any) -> Situation:
             "it answered 410 Gone; nothing is sent until its settings change, or sfwebhooks enable team",
         ),
         (
+            *({"health": GONE, "owner": HUNG}, "it answered 410 Gone"),
+            "it answered 410 Gone; nothing is sent until its settings change, or sfwebhooks enable team",
+        ),
+        (
             *({"health": HELD, "orders": Orders(NOW + 60)}, f"paused until {AT}"),
             f"paused until {AT}; sfwebhooks resume team",
         ),

@@ -112,7 +112,7 @@ def test_nothing_expires_at_an_endpoint_that_may_take_it(
     assert states(outbox) == [("waiting", "")]
 
 
-@pytest.mark.parametrize(("hours", "state"), [(1.9, "waiting"), (2.1, "dead")])
+@pytest.mark.parametrize(("hours", "state"), [(1.999, "waiting"), (2, "dead")])
 def test_what_waits_for_an_endpoint_that_was_removed_expires_in_a_process_that_saw_that_for_long(
     outbox: Outbox, upkeep: Callable[..., Upkeep], hours: float, state: str
 ) -> None:
