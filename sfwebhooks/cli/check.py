@@ -161,7 +161,7 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
             plain(", ".join(endpoint.events)) if wide else Text("\n").join(map(plain, endpoint.events)),
             plain(looks[endpoint.name].words, looks[endpoint.name].colour),
         )
-        form, signed, tls = endpoint.format, _signed(endpoint), _tls(endpoint)
+        form, signed, tls = _format(endpoint), _signed(endpoint), _tls(endpoint)
         if wide:
             rows.add_row(name, to, form, events, signed, tls, state)
         else:
@@ -169,6 +169,11 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
             rows.add_row(stacked(name, to), how, events, state)
     if found.endpoints or found.off:
         out.print(rows)
+
+
+def _format(endpoint: Endpoint) -> str:
+    size = endpoint.batch_size
+    return f"{endpoint.format}, up to {size} messages at once" if size > 1 else endpoint.format
 
 
 def _signed(endpoint: Endpoint) -> str:
