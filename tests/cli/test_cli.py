@@ -204,7 +204,7 @@ def test_check_shows_a_right_endpoint_and_ends_well(cli: Callable[..., Result], 
 
 def test_check_shows_how_many_messages_go_at_once(cli: Callable[..., Result], configure: Callable[..., Path]) -> None:
     configure(section("team", "https://hooks.example.test/", format="siem", batch_size="50"))
-    assert "siem, up to 50 messages at once" in cli("check").words
+    assert "siem, up to 50 messages at once" in cli("check").out
 
 
 def test_check_shows_by_which_guide_an_endpoint_is_told(

@@ -111,6 +111,21 @@ def test_of_endpoints_with_one_name_at_two_urls_one_sends_and_the_other_says_so_
     assert sum(words in line for line in caplog.messages) == 2, "it happened again"
 
 
+def test_an_endpoint_whose_lock_was_removed_and_taken_by_another_is_owned_no_more(
+    own: Callable[..., Ownership], outbox: Outbox
+) -> None:
+    one = own()
+    one.take()
+    lock = endpoint_lock(outbox.path, "team")
+    lock._place.unlink()
+    assert lock.take()
+    one.own_all()
+    assert not one._states[0].is_owned
+    lock.release()
+    one.own_all()
+    assert one._states[0].is_owned
+
+
 def test_with_half_of_the_state_loaded_nothing_is_owned(
     own: Callable[..., Ownership], outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

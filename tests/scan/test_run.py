@@ -373,6 +373,20 @@ def test_progress_waits_while_the_end_is_written(
     scan.finish()
 
 
+def test_progress_after_the_outbox_was_lost_begins_the_scan_in_the_new_one(
+    host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = host(progress_interval="1h")
+    team.wait_for(1)
+    progress = an_event(type="scan_progress", scan=scan.run.scan)
+    monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"{FILE}{suffix}").unlink(missing_ok=True)
+    scan.run._tell_progress()
+    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
+    scan.finish()
+
+
 @pytest.mark.parametrize("keys", [{"progress_interval": "0"}, {"events": "all, !scan_progress"}])
 def test_progress_that_nobody_wants_needs_no_look_at_the_hosts_database(
     keys: dict[str, str], host: Callable[..., Host], team: Team
