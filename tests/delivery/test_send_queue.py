@@ -1343,3 +1343,22 @@ def test_two_names_of_one_outbox_have_one_sender(
     assert queue.step()
     assert not other.step()
     other.stop(soon())
+
+
+def test_what_was_sent_but_cannot_be_recorded_is_said_at_the_end(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, endpoint, events=3)
+    for _ in range(3):
+        queue.step()
+    outbox.queue.settle = broken  # type: ignore[method-assign]
+    put(outbox, endpoint, events=2, start=4)
+    for _ in range(2):
+        queue.step(20)
+    assert queue.stop(soon()) is False
+    (line,) = [line for line in caplog.messages if "were sent but not recorded" in line]
+    assert line == "webhooks: 2 deliveries were sent but not recorded; they will be sent again"
+
+
+def broken(*_: object, **__: object) -> None:
+    raise OutboxBusyError("database is locked")

@@ -200,6 +200,16 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         Lock(tmp_path / FILE, "url-1").take()
 
 
+def test_a_check_opens_the_locks_file(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / FILE, "url-1")
+    lock.check()
+    assert [one.name for one in (tmp_path / FILE).with_suffix(LOCKS).iterdir()] == ["url-1.lock"]
+    (tmp_path / FILE).with_suffix(LOCKS).joinpath("url-1.lock").unlink()
+    (tmp_path / FILE).with_suffix(LOCKS).joinpath("url-1.lock").mkdir()
+    with pytest.raises(OutboxError, match=r"url-1\.lock"):
+        lock.check()
+
+
 def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_path: Path) -> None:
     ours, next_one = Lock(outbox_path, "one"), Lock(outbox_path, "one")
     ours.take()

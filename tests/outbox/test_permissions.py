@@ -22,7 +22,7 @@ from sfwebhooks.host.install import install
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import LOCKS, doubts, identity, write_problem
+from sfwebhooks.outbox.permissions import LOCKS, _family, doubts, identity, write_problem
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put
@@ -243,6 +243,13 @@ def test_a_folder_of_our_own_is_no_doubt(tmp_path: Path) -> None:
 
 
 # --- links
+
+
+@pytest.mark.parametrize("one", [FILE, f"{FILE}-wal", f"{FILE}-shm", "webhooks.locks", "webhooks.locks/url-1.lock"])
+def test_of_each_file_its_family_is_known(tmp_path: Path, one: str) -> None:
+    an_outbox(tmp_path).with_name(f"{FILE}-wal").touch()
+    (tmp_path / "webhooks.locks").mkdir(exist_ok=True)
+    assert [found.name for found in _family(tmp_path / one)] == [FILE, f"{FILE}-wal", "webhooks.locks"]
 
 
 def test_a_link_of_ours_to_the_outbox_is_followed(tmp_path: Path) -> None:

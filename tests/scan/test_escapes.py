@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.scan.correlations import event_of_correlation as correlation_event
-from sfwebhooks.scan.escapes import as_typed
+from sfwebhooks.scan.escapes import as_typed, typed_data
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.scan.host_database import HostDatabase
 from tests.builders import a_correlation, a_finding, a_host_database, a_scan
@@ -62,3 +62,8 @@ def test_the_target_of_a_scan_of_the_command_line_is_what_its_event_says() -> No
     scan = a_scan(target="a &lt;b&gt;")
     itself = a_finding(data="a &lt;b&gt;", module="SpiderFoot UI")
     assert event_of_finding(itself, scan, "a name").data["data"] == "a &lt;b&gt;"
+
+
+def test_data_that_is_not_the_target_stays_as_it_is() -> None:
+    assert typed_data("O&#x27;Neil", "O'Neil") == "O'Neil"
+    assert typed_data("somebody else", "O'Neil") == "somebody else"
