@@ -16,7 +16,7 @@ from typing import Callable, TypeVar
 
 import pytest
 
-from sfwebhooks.errors import OutboxBusyError, OutboxError
+from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
@@ -317,3 +317,29 @@ def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool
     outbox = Outbox(tmp_path / FILE, storage=Storage(power_safe=safe))
     with outbox.file.reading() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (mode,)
+
+
+# --- what SQLite says
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "said"),
+    [
+        (sqlite3.OperationalError("database is locked"), OutboxBusyError, ": database is locked"),
+        (sqlite3.OperationalError("database table is locked"), OutboxBusyError, ": database table is locked"),
+        (sqlite3.OperationalError("locking protocol"), OutboxBusyError, ": locking protocol"),
+        (sqlite3.OperationalError("database or disk is full"), DiskFullError, ": database or disk is full"),
+        (sqlite3.OperationalError("disk I/O error"), DiskFullError, ": disk I/O error"),
+        (sqlite3.OperationalError("unable to open database file"), OutboxBusyError, ": unable to open database file"),
+        (sqlite3.OperationalError("no such table: event"), OutboxError, " cannot be used: no such table: event"),
+        (sqlite3.IntegrityError("disk is full"), OutboxError, " cannot be used: disk is full"),
+        (sqlite3.DatabaseError("file is not a database"), OutboxBusyError, " was corrupt: file is not a database"),
+    ],
+)
+def test_an_error_of_sqlite_is_one_that_passes_or_not(
+    outbox: Outbox, raised: sqlite3.Error, kind: type[OutboxError], said: str
+) -> None:
+    with pytest.raises(OutboxError) as told, outbox.file.reading():
+        raise raised
+    assert type(told.value) is kind
+    assert str(told.value).startswith(f"outbox {outbox.path}{said}")

@@ -6,9 +6,17 @@ from typing import Any
 import pytest
 
 from sfwebhooks.events import WebhookEvent, finding_id
-from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, SOURCES_MAX, Finding, Source, event_of_finding
+from sfwebhooks.scan.findings import (
+    DATA_MAX,
+    SOURCE_MAX,
+    SOURCES_MAX,
+    Finding,
+    Source,
+    can_be_wanted,
+    event_of_finding,
+)
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_finding, a_scan
+from tests.builders import NOW, a_finding, a_scan, an_endpoint
 
 
 def event_of(finding: Finding | None = None, **values: Any) -> WebhookEvent:
@@ -133,3 +141,17 @@ def test_the_chain_of_sources_is_cut_at_its_far_end() -> None:
 def test_the_data_of_a_source_is_cut() -> None:
     told = event_of(sources=(Source("TARGET_WEB_CONTENT", "x" * 10**6, "sfp_spider", "1"),)).data["sources"]
     assert len(told[0]["data"]) == SOURCE_MAX
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        (("all",), True),
+        (("info_event",), True),
+        (("finding.critical",), True),
+        (("scan_*",), False),
+        (("vulnerability_found",), False),
+    ],
+)
+def test_what_a_type_can_become_decides_whether_it_can_be_wanted(events: tuple[str, ...], wanted: bool) -> None:
+    assert can_be_wanted("EMAILADDR", (an_endpoint(events=("scan_*",)), an_endpoint(events=events))) is wanted

@@ -19,6 +19,7 @@ from sfwebhooks.scan.host_log import (
     EXCEPTIONS_MAX,
     KEPT_MAX,
     LISTENERS,
+    POOL,
     ErrorListener,
     event_of_error,
     listen,
@@ -304,3 +305,8 @@ def test_it_stays_behind_the_hosts_handler_and_leaves_it_there() -> None:
         assert (logger.handlers[-1], SCAN.id in LISTENERS) == (host, False)
     finally:
         logger.removeHandler(host)
+
+
+def test_an_error_of_the_hosts_pool_without_an_exception_is_of_no_module(heard: ErrorListener) -> None:
+    host_logs(f"{POOL} x")
+    assert heard.heard() == []

@@ -355,6 +355,13 @@ def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
     assert told == [("scan_completed",)]
 
 
+def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[..., Host], team: Team) -> None:
+    scan = host()
+    scan.finish()
+    scan.run._hold()
+    assert not scan.run._lock.held
+
+
 def test_progress_waits_while_the_end_is_written(
     host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,37 @@
+"""Times (in seconds) and limits of this room."""
+
+from __future__ import annotations
+
+from tests.limits import limits_of
+
+LIMITS = {
+    "alert_timing.GATHER_SECONDS": 1.0,
+    "alert_timing.DEATHS_SECONDS": 5.0,
+    "dispatcher.REST_SHARE": 9.0,
+    "dispatcher.SHORTAGE_OVER_SECONDS": 30.0,
+    "ownership.LIFE_SECONDS": 5.0,
+    "ownership.GONE_SECONDS": 15.0,
+    "ownership.HUNG_SECONDS": 60.0,
+    "ownership.PULL_SECONDS": 60.0,
+    "send_queue.POLL_SECONDS": 0.5,
+    "send_queue.AHEAD_MAX": 20,
+    "send_queue.AHEAD_SECONDS": 0.5,
+    "send_queue.UNSETTLED_MAX": 1000,
+    "send_queue.GROUP_MAX": 20,
+    "send_queue.GROUP_SECONDS": 0.05,
+    "send_queue.AGAIN_SECONDS": 1.0,
+    "status.PACED_SECONDS": 10.0,
+    "upkeep.SIZE_SECONDS": 5.0,
+    "upkeep.TIDY_SECONDS": 60.0,
+    "upkeep.AGE_SECONDS": 60.0,
+    "upkeep.REMOVED_SECONDS": 7200.0,
+    "upkeep.AGE_SHARE": 0.1,
+    "upkeep.PRUNE_CHUNKS": 20,
+    "upkeep.CERTIFICATE_SECONDS": 21600.0,
+    "workers.SLOW_SECONDS": 0.005,
+    "workers.UNREST_SECONDS": 0.5,
+}
+
+
+def test_times_and_limits_are_those_that_were_chosen() -> None:
+    assert limits_of("delivery") == LIMITS

@@ -1,0 +1,39 @@
+"""Times (in seconds) and limits of this room."""
+
+from __future__ import annotations
+
+from tests.limits import limits_of
+
+LIMITS = {
+    "admission.LEAST_MARK": 0.7,
+    "bulk.TRIES": 10,
+    "bulk.HOLD_SECONDS": 0.1,
+    "bulk.FIRST": 100,
+    "claim.END_SECONDS": 5.0,
+    "claim.ROWS_AT_ONCE": 50,
+    "claim.SMALLEST_OF": 50,
+    "file.LOOK_SECONDS": 0.2,
+    "file.EMPTY_SECONDS": 0.1,
+    "listing.PREFIX_LEAST": 4,
+    "listing.ALIKE": 10,
+    "listing.RECENT": 10000,
+    "locks.NOTE_MAX": 96,
+    "opening.BUSY_SECONDS": 1.0,
+    "permissions.TRIES": 10,
+    "queue.CRASHES_MAX": 3,
+    "queue.CRASH_SECONDS": 60.0,
+    "retention.ERASE_SECONDS": 5.0,
+    "retention.PAUSE_SECONDS": 0.05,
+    "schema.VERSION": 1,
+    "selection.CHUNK": 500,
+    "series.RANDOM_BITS": 40,
+    "series.MARK_SIZE": 64,
+    "tally.TOP_MAX": 10,
+    "unencodable.EVENTS_MAX": 100000,
+    "unencodable.PROBLEMS_MAX": 20,
+    "unencodable.PROBLEM_MAX": 200,
+}
+
+
+def test_times_and_limits_are_those_that_were_chosen() -> None:
+    assert limits_of("outbox") == LIMITS
