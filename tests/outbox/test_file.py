@@ -22,6 +22,7 @@ from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Result, put
+from tests.threads import waits_for
 
 T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
@@ -343,3 +344,9 @@ def test_an_error_of_sqlite_is_one_that_passes_or_not(
         raise raised
     assert type(told.value) is kind
     assert str(told.value).startswith(f"outbox {outbox.path}{said}")
+
+
+@pytest.mark.parametrize("call", ["check", "close", "fullness"])
+def test_one_thread_at_a_time_uses_the_file(outbox: Outbox, call: str) -> None:
+    outbox.file.check()
+    assert waits_for(outbox.file._guard, getattr(outbox.file, call))

@@ -15,6 +15,7 @@ from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock, scan_lock, url_lock
 from sfwebhooks.outbox.permissions import LOCKS
+from tests.threads import waits_for
 
 #: a process that takes a lock and has a child, which lives on when it is killed
 PARENT = """
@@ -305,3 +306,11 @@ def test_a_lock_that_we_hold_is_not_free(outbox_path: Path) -> None:
     ours = Lock(outbox_path, "url-1")
     ours.take()
     assert (ours.is_free, ours.held) == (False, True)
+
+
+@pytest.mark.parametrize("call", ["take", "release", "note"])
+def test_a_lock_is_taken_and_released_by_one_thread_at_a_time(outbox_path: Path, call: str) -> None:
+    one = Lock(outbox_path, "one")
+    arguments = ("a note",) if call == "note" else ()
+    assert waits_for(one._guard, lambda: getattr(one, call)(*arguments))
+    one.release()

@@ -29,6 +29,7 @@ from sfwebhooks.scan.recovery import replay_scan, tell_orphans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Team, sql
+from tests.threads import waits_for
 
 #: seconds that a statement waits for another process's write in these tests
 BUSY = 0.1
@@ -610,3 +611,16 @@ def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
     with closing(Outbox(tmp_path / FILE)) as other:
         assert tell_orphans(other, scan.run.settings) == 0
     scan.finish()
+
+
+@pytest.mark.parametrize("call", ["_flush", "_tell_errors", "_hold", "_tell_progress", "end"])
+def test_events_are_committed_by_one_thread_at_a_time(
+    host: Callable[..., Host], team: Team, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None], call: str
+) -> None:
+    scan = host(progress_interval="1h")
+    team.wait_for(1)
+    progress = an_event(type="scan_progress", scan=scan.run.scan)
+    monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
+    assert waits_for(scan.run._flushing, getattr(scan.run, call))
+    if call != "end":
+        scan.finish()
