@@ -350,3 +350,22 @@ def test_an_error_of_sqlite_is_one_that_passes_or_not(
 def test_one_thread_at_a_time_uses_the_file(outbox: Outbox, call: str) -> None:
     outbox.file.check()
     assert waits_for(outbox.file._guard, getattr(outbox.file, call))
+
+
+class Reading:
+    """A connection whose log somebody reads: it cannot be emptied."""
+
+    def __init__(self, error: str) -> None:
+        self._error = error
+
+    def execute(self, text: str) -> None:
+        if "TRUNCATE" in text:
+            raise sqlite3.OperationalError(self._error)
+
+
+def test_a_log_that_is_read_is_emptied_later(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox.file, "_connect", lambda: Reading("database table is locked"))
+    assert outbox.file.empty_log() is False
+    monkeypatch.setattr(outbox.file, "_connect", lambda: Reading("no such table"))
+    with pytest.raises(OutboxError, match="no such table"):
+        outbox.file.empty_log()

@@ -1,0 +1,200 @@
+"""Which deliveries are claimed together, which one is picked as a probe, and what a result changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.outbox.claim import Limits, Pick
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
+from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.retry import Settlement, State
+from tests.builders import NOW, an_endpoint, an_event
+from tests.conftest import put, sql
+
+TEAM = an_endpoint(events=("all",))
+THREE = Limits("team", size=3, wait=2.0)
+
+
+def numbers(batch: Batch | None) -> list[int]:
+    return [one.sequence for one in batch.deliveries] if batch else []
+
+
+def batch_of(outbox: Outbox, limits: Limits = THREE, *busy: Batch, at: float = NOW) -> Batch | None:
+    return outbox.queue.claim_batch(limits, {one.id for batch in busy for one in batch.deliveries}, at)
+
+
+def settle(outbox: Outbox, request: Batch | None, state: State, due_at: float = NOW + 60, **changes: object) -> None:
+    assert request
+    settlement = Settlement(state, "http_500", due_at, **{"counts": True, **changes})  # type: ignore[arg-type]
+    attempt = Attempt(NOW, 0.1, 500, "http_500", "", "schedule")
+    outbox.queue.settle([Result(request, attempt, [settlement] * len(request.deliveries))])
+
+
+# --- single ones
+
+
+def test_several_are_claimed_in_order_and_none_that_is_in_flight(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=5)
+    first = outbox.queue.claim("team", (), NOW, 2)
+    assert [numbers(one) for one in first] == [[1], [2]]
+    busy = {one.id for batch in first for one in batch.deliveries}
+    assert [numbers(one) for one in outbox.queue.claim("team", busy, NOW, 9)] == [[3], [4], [5]]
+    assert outbox.queue.claim("another", (), NOW, 9) == []
+
+
+def test_late_ones_are_claimed_when_they_are_due_and_no_fresh_one_waits(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=2)
+    for due_at in (NOW + 60, NOW + 30):
+        settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING, due_at)
+    assert outbox.queue.claim("team", (), NOW + 29.9, 9) == []
+    assert [numbers(one) for one in outbox.queue.claim("team", (), NOW + 30, 9)] == [[2]]
+    assert [numbers(one) for one in outbox.queue.claim("team", (), NOW + 60, 9)] == [[2], [1]], "by their due times"
+    put(outbox, TEAM, start=3)
+    assert [numbers(one) for one in outbox.queue.claim("team", (), NOW + 60, 9)] == [[3]]
+
+
+# --- together
+
+
+def test_a_batch_goes_when_it_is_full(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=2)
+    assert batch_of(outbox) is None
+    put(outbox, TEAM, start=3, events=2)
+    assert numbers(batch_of(outbox)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("waited", "goes"), [(0.0, False), (1.99, False), (2.0, True), (-1.0, True)])
+def test_or_when_its_first_one_has_waited(outbox: Outbox, waited: float, goes: bool) -> None:
+    """One from the future was accepted before the clock was set back: it does not wait for that time."""
+    put(outbox, TEAM, events=2)
+    assert numbers(batch_of(outbox, at=NOW + waited)) == ([1, 2] if goes else [])
+
+
+def test_it_has_as_many_as_fit_and_at_least_one(outbox: Outbox) -> None:
+    def measure(delivery: Delivery) -> int:
+        return 40 if delivery.sequence < 3 else 500
+
+    put(outbox, TEAM, events=4)
+    limits = Limits("team", size=4, max_bytes=100, measure=measure)
+    first = batch_of(outbox, limits)
+    assert numbers(first) == [1, 2]
+    settle(outbox, first, State.DELIVERED)
+    assert numbers(batch_of(outbox, limits, at=NOW + 9)) == [3]
+    exact = Limits("team", size=4, max_bytes=500, measure=measure)
+    assert numbers(batch_of(outbox, exact, at=NOW + 9)) == [3]
+
+
+def test_more_than_are_read_at_once_are_one_batch(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=120)
+    assert numbers(batch_of(outbox, Limits("team", size=110))) == list(range(1, 111))
+
+
+def test_a_batch_that_failed_comes_again_as_it_was(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=5)
+    first = batch_of(outbox)
+    assert first
+    settle(outbox, first, State.WAITING, NOW + 5, batch=first.id)
+    rest = batch_of(outbox, at=NOW + 5)
+    assert numbers(rest) == [4, 5], "fresh ones first"
+    settle(outbox, rest, State.DELIVERED)
+    again = batch_of(outbox, at=NOW + 5)
+    assert again and (again.id, numbers(again)) == (first.id, [1, 2, 3])
+    assert batch_of(outbox, at=NOW + 4.9) is None
+
+
+def test_late_ones_of_no_batch_go_together_but_not_with_replays(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=4)
+    for _ in range(4):
+        settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING, NOW + 5)
+    sql(outbox, "UPDATE delivery SET replays = 1 WHERE sequence IN (1, 3)")
+    limits = Limits("team", size=9)
+    first = batch_of(outbox, limits, at=NOW + 5)
+    assert numbers(first) in ([1, 3], [2, 4])
+    assert first
+    other = batch_of(outbox, limits, first, at=NOW + 5)
+    assert sorted(numbers(first) + numbers(other)) == [1, 2, 3, 4]
+    assert batch_of(outbox, limits, at=NOW + 4) is None
+
+
+# --- one whose building crashed a process
+
+
+def test_one_that_crashed_its_process_twice_goes_alone_later_and_is_dead_after_the_third_time(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    first = batch_of(outbox)
+    assert first
+    assert outbox.queue.blame(first.id, NOW) == []
+    again = batch_of(outbox)
+    assert again and (again.id, numbers(again)) == (first.id, [1, 2, 3]), "the first time may be chance"
+    assert outbox.queue.blame(first.id, NOW) == []
+    assert batch_of(outbox, at=NOW + CRASH_SECONDS - 1) is None
+    for place in range(3):
+        alone = batch_of(outbox, at=NOW + CRASH_SECONDS)
+        assert alone and len(alone.deliveries) == 1
+        assert outbox.queue.blame(alone.id, NOW + place) == ["team"]
+    assert set(sql(outbox, "SELECT state, reason, crashes FROM delivery")) == {("dead", "crashed_sender", CRASHES_MAX)}
+
+
+# --- picked ones
+
+
+def test_the_oldest_newest_or_smallest_is_picked(outbox: Outbox) -> None:
+    for number, size in ((1, 50), (2, 5), (3, 90)):
+        outbox.accept([(an_event(number, data={"data": "x" * size}), [("team", "high_risk_event")])], NOW + number)
+    alone = Limits("team")
+    found = {pick: numbers(outbox.queue.pick(alone, (), pick, fresh=False)) for pick in Pick}
+    assert found == {Pick.OLDEST: [1], Pick.NEWEST: [3], Pick.SMALLEST: [2]}
+    busy = outbox.queue.claim("team", (), NOW + 9)[0].id
+    assert numbers(outbox.queue.pick(alone, {busy}, Pick.OLDEST, fresh=False)) == [2]
+    assert outbox.queue.pick(Limits("another"), (), Pick.OLDEST, fresh=False) is None
+
+
+def test_one_that_was_refused_is_picked_last_and_where_fresh_ones_are_wanted_not_at_all(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING, counts=False, refused=True)
+    settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING)
+    alone = Limits("team")
+
+    def order(fresh: bool) -> list[list[int]]:
+        found, busy = list[list[int]](), set[str]()
+        while (batch := outbox.queue.pick(alone, busy, Pick.OLDEST, fresh)) is not None:
+            found.append(numbers(batch))
+            busy.add(batch.id)
+        return found
+
+    assert order(fresh=True) == [[3]]
+    assert order(fresh=False) == [[3], [2], [1]]
+
+
+def test_of_a_batch_all_are_picked(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    first = batch_of(outbox)
+    assert first
+    settle(outbox, first, State.WAITING, NOW + 5, batch=first.id)
+    again = outbox.queue.pick(THREE, (), Pick.NEWEST, fresh=False)
+    assert again and (again.id, numbers(again)) == (first.id, [1, 2, 3])
+    assert outbox.queue.pick(THREE, (), Pick.NEWEST, fresh=True) is None
+
+
+# --- results
+
+
+def test_a_result_changes_what_it_says(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    (batch,) = outbox.queue.claim("team", (), NOW)
+    columns = "SELECT state, reason, due_at, attempts, refusals, settled_at FROM delivery"
+    settle(outbox, batch, State.WAITING, NOW + 5)
+    assert sql(outbox, columns) == [("waiting", "http_500", NOW + 5, 1, 0, None)]
+    settle(outbox, batch, State.WAITING, NOW + 6, counts=False, refused=True)
+    assert sql(outbox, columns) == [("waiting", "http_500", NOW + 6, 1, 1, None)]
+    settle(outbox, batch, State.DEAD)
+    ((state, _, _, attempts, refusals, settled_at),) = sql(outbox, columns)
+    assert (state, attempts, refusals) == ("dead", 2, 1)
+    assert settled_at == pytest.approx(NOW + 0.1)
+    settle(outbox, batch, State.DELIVERED)
+    assert sql(outbox, "SELECT state FROM delivery") == [("delivered",)], "it was in flight while it was dropped"
+    assert outbox.retention.replay(Selection(), NOW + 9) == 1
+    assert sql(outbox, "SELECT state, attempts, refusals, replays FROM delivery") == [("waiting", 0, 0, 1)]
