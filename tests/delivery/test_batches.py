@@ -514,3 +514,14 @@ def test_of_the_pieces_of_a_batch_the_smallest_goes_first(
             half = (len(one) + 1) // 2
             pieces += [one[:half], one[half:]]
     assert not pieces
+
+
+def test_pieces_that_are_forgotten_can_be_claimed_again(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
+    team.answer = refusing(1)
+    put(outbox, endpoint, events=SIZE)
+    queue.step()
+    assert (len(queue.states[0].pieces), len(queue._busy)) == (2, SIZE)
+    queue._forget(queue.states[0])
+    assert (queue.states[0].pieces, queue._busy) == ([], set())

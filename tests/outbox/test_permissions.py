@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Callable
+from types import SimpleNamespace
+from typing import Any, Callable, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ from sfwebhooks.host.install import install
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import LOCKS, _family, doubts, identity, write_problem
+from sfwebhooks.outbox.permissions import LOCKS, _family, _shortage, doubts, identity, write_problem
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put
@@ -416,3 +417,23 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
 def test_nothing_is_in_the_way_of_an_outbox_that_can_be_used(tmp_path: Path) -> None:
     assert (write_problem(an_outbox(tmp_path)), identity(tmp_path / "nowhere")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("user", "space", "said"),
+    [
+        (1000, {"f_bavail": 0, "f_bfree": 9}, "is full"),
+        (0, {"f_bavail": 0, "f_bfree": 9}, ""),
+        (0, {"f_bavail": 0, "f_bfree": 0}, "is full"),
+        (1000, {"f_bavail": 1, "f_bfree": 1}, ""),
+        (1000, {"f_files": 9, "f_favail": 0}, "has no inodes left"),
+        (1000, {"f_files": 0, "f_favail": 0}, ""),
+    ],
+)
+def test_what_is_reserved_for_root_is_no_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, space: dict[str, int], said: str
+) -> None:
+    monkeypatch.setattr("sfwebhooks.system.user", lambda: user)
+    given = {"f_files": 9, "f_favail": 9, "f_bavail": 9, "f_bfree": 9, **space}
+    found = _shortage(tmp_path, cast(Any, SimpleNamespace(**given)))
+    assert said in str(found) if said else found is None

@@ -105,6 +105,17 @@ def test_a_batch_that_failed_comes_again_as_it_was(outbox: Outbox) -> None:
     assert batch_of(outbox, at=NOW + 4.9) is None
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_batch_that_was_in_flight_when_its_process_ended_comes_again_as_it_was(outbox: Outbox, size: int) -> None:
+    put(outbox, TEAM, events=size)
+    lost = batch_of(outbox, Limits("team", size=size))
+    put(outbox, TEAM, start=size + 1, events=5)
+    outbox.queue.recall("team")
+    settle(outbox, batch_of(outbox, Limits("team", size=9)), State.DELIVERED)
+    again = batch_of(outbox, Limits("team", size=9))
+    assert lost and again and (again.id, numbers(again)) == (lost.id, numbers(lost))
+
+
 def test_late_ones_of_no_batch_go_together_but_not_with_replays(outbox: Outbox) -> None:
     put(outbox, TEAM, events=4)
     for _ in range(4):

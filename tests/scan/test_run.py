@@ -19,12 +19,14 @@ from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.receive.completeness import Account, Books
 from sfwebhooks.scan.findings import Source
 from sfwebhooks.scan.host_log import listen, stop_listening
 from sfwebhooks.scan.outbox_failure import EVENTS_MAX
+from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.recovery import replay_scan, tell_orphans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
@@ -354,6 +356,12 @@ def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
     scan.run._tell_progress()  # as the keeper does whose read took long
     told = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
     assert told == [("scan_completed",)]
+
+
+def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path: Path) -> None:
+    scan = host()
+    assert scan_lock(tmp_path / FILE, scan.run.scan.id).noted() == own_mark()
+    scan.finish()
 
 
 def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[..., Host], team: Team) -> None:
