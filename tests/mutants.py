@@ -118,7 +118,7 @@ class Changer(ast.NodeTransformer):
         self._functions: list[str] = []
 
     def visit(self, node: ast.AST) -> Any:
-        """Visit all but annotations, which are not run, and default values of fields' metadata."""
+        """Visit all but annotations, decorators and default values."""
         for name, make in changes_of(node):
             new = make(copy.deepcopy(node))
             before, after = (_first_line(one) for one in (node, new))
@@ -129,12 +129,10 @@ class Changer(ast.NodeTransformer):
         if isinstance(node, ast.AnnAssign):
             node.value = self.visit(node.value) if node.value else None
             return node
-        is_named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
-        if is_named:
-            self._functions.append(node.name)  # type: ignore[attr-defined]
-            for place, one in enumerate(node.body):  # type: ignore[attr-defined]
-                node.body[place] = self.visit(one)  # type: ignore[attr-defined]
-            node.body = [part for one in node.body for part in (one if isinstance(one, list) else [one])]  # type: ignore[attr-defined]
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            self._functions.append(node.name)
+            found = [self.visit(one) for one in node.body]
+            node.body = [part for one in found for part in (one if isinstance(one, list) else [one])]
             self._functions.pop()
             return node
         return self.generic_visit(node)
