@@ -34,10 +34,13 @@ class Task:
         self.held = False
         self.raises: BaseException | None = None
         self.permits = threading.Semaphore(0)
+        #: the thread of each step
+        self.threads: list[int] = []
         self._lock = threading.Lock()
 
     def __call__(self) -> bool:
         with self._lock:
+            self.threads.append(threading.get_ident())
             self.begun += 1
             went = self.work > 0
             self.work -= went
@@ -137,9 +140,9 @@ def test_one_of_those_that_rest_looks_by_itself(new: Callable[..., Workers], tas
     task.held = False
     task.permits.release(2)
     resting(one, 2)
-    before = task.ended
-    until(lambda: task.ended >= before + 3)
-    assert one._resting >= 1, "the other one waits to be woken"
+    before = len(task.threads)
+    until(lambda: len(task.threads) >= before + 5)
+    assert len({*task.threads[before + 1 :]}) == 1, "the other one waits to be woken"
 
 
 # --- more of them
