@@ -17,6 +17,7 @@ from sfwebhooks.formats import render
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.receipts import SENT, STORED, own
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
@@ -134,3 +135,17 @@ def test_the_second_teller_changes_no_receipt(outbox: Outbox) -> None:
     put(outbox, 1)
     assert not outbox.scans.end_scan(replace(an_end(9), type="scan_failed"), [("team", "scan_failed")], NOW)
     assert receipt(outbox)["not_wanted"] == 5
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        ({"a": 1}, {"a": 1}),
+        ({"a": "of receipts"}, {"a": "of receipts"}),
+        ({"a": 1, STORED: {"team": {"accepted": 3}, "other": {}}}, {"a": 1, SENT: {"accepted": 3}}),
+        ({"a": 1, STORED: {"other": {"accepted": 3}}}, {"a": 1}),
+        ({"a": 1, STORED: {"team": {}}}, {"a": 1}),
+    ],
+)
+def test_an_endpoint_is_sent_its_own_receipt_only(stored: dict[str, Any], sent: dict[str, Any]) -> None:
+    assert own(stored, "team") == sent
