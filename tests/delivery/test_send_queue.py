@@ -1345,6 +1345,20 @@ def test_two_names_of_one_outbox_have_one_sender(
     other.stop(soon())
 
 
+def test_of_several_endpoints_the_first_due_time_counts(
+    outbox: Outbox, pair: tuple[Endpoint, Endpoint], new_queue: Callable[..., SendQueue]
+) -> None:
+    queue = new_queue(*pair)
+    assert queue.next_at(healthy_only=False) == NEVER
+    put(outbox, *pair)
+    for place, endpoint in enumerate(pair):
+        sql(
+            outbox,
+            f"UPDATE delivery SET attempts = 1, due_at = {NOW + 60 * (place + 1)} WHERE endpoint = '{endpoint.name}'",
+        )
+    assert queue.next_at(healthy_only=False) == NOW + 60
+
+
 def test_what_was_sent_but_cannot_be_recorded_is_said_at_the_end(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
