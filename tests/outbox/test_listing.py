@@ -21,6 +21,7 @@ from sfwebhooks.outbox.selection import CHUNK, Selection
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
+from tests.conftest import sql
 from tests.filled import begin, put, put_event, send
 
 ALL = Selection()
@@ -240,6 +241,9 @@ def test_a_beginning_that_several_share_is_told_with_what_they_are(outbox: Outbo
     rename(outbox, *(f"abcd{number:02}" for number in range(11)), "b")
     shown = ", ".join(f"abcd{number:02} to team" for number in range(10))
     with pytest.raises(SelectionError, match=rf'more than one delivery .* "abcd": {shown}, \.\.\.'):
+        records.listing.find("abcd")
+    sql(outbox, "UPDATE delivery SET id = 'c' WHERE id = 'abcd10'")
+    with pytest.raises(SelectionError, match=rf'more than one delivery .* "abcd": {shown}$'):
         records.listing.find("abcd")
 
 

@@ -371,6 +371,20 @@ def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[...
     assert not scan.run._lock.held
 
 
+@pytest.mark.parametrize("trouble", ["", "database is locked"])
+def test_no_progress_is_told_where_there_is_none_or_the_outbox_is_in_trouble(
+    host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    scan = host(progress_interval="1h")
+    progress = an_event(type="scan_progress", scan=scan.run.scan) if trouble else None
+    monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
+    scan.run._trouble = trouble
+    scan.run._tell_progress()
+    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
+    scan.run._trouble = ""
+    scan.finish()
+
+
 def test_progress_waits_while_the_end_is_written(
     host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
