@@ -211,6 +211,18 @@ def test_a_check_opens_the_locks_file(tmp_path: Path) -> None:
         lock.check()
 
 
+def test_a_check_looks_at_the_note_too(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "url-1")
+    assert lock.take()
+    lock.note("ours")
+    lock.release()
+    lock.check()
+    (note,) = outbox_path.with_suffix(LOCKS).glob("*.note")
+    note.chmod(0o666)
+    with pytest.raises(OutboxError, match="url-1"):
+        lock.check()
+
+
 def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_path: Path) -> None:
     ours, next_one = Lock(outbox_path, "one"), Lock(outbox_path, "one")
     ours.take()
