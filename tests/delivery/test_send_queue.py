@@ -1359,6 +1359,18 @@ def test_of_several_endpoints_the_first_due_time_counts(
     assert queue.next_at(healthy_only=False) == NOW + 60
 
 
+def test_results_that_wait_for_others_are_recorded_at_the_end(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint
+) -> None:
+    put(outbox, endpoint, events=2)
+    queue._wrote_at = time.monotonic() + PATIENCE
+    queue.step(20)
+    queue.step(20)
+    assert (len(queue._unsettled), outbox.scans.tallies()["delivered"]) == (2, 0)
+    assert queue.stop(soon()) is True
+    assert outbox.scans.tallies()["delivered"] == 2
+
+
 def test_what_was_sent_but_cannot_be_recorded_is_said_at_the_end(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -253,6 +253,12 @@ def test_of_each_file_its_family_is_known(tmp_path: Path, one: str) -> None:
     assert [found.name for found in _family(tmp_path / one)] == [FILE, f"{FILE}-wal", "webhooks.locks"]
 
 
+def test_a_family_has_the_ending_of_its_outbox(tmp_path: Path) -> None:
+    for name in ("other.sqlite", "other.sqlite-wal", "webhooks.db"):
+        (tmp_path / name).touch()
+    assert [found.name for found in _family(tmp_path / "other.sqlite-wal")] == ["other.sqlite", "other.sqlite-wal"]
+
+
 def test_a_link_of_ours_to_the_outbox_is_followed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir(mode=0o700)
     (tmp_path / FILE).symlink_to(tmp_path / "there" / "box.db")
