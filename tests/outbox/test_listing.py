@@ -359,3 +359,10 @@ def test_the_last_words_for_an_endpoint_are_those_of_its_reason(outbox: Outbox, 
         "second",
         "",
     )
+
+
+def test_the_last_scans_are_known_the_newest_first(outbox: Outbox, records: Outbox) -> None:
+    for number in range(3):
+        scan = a_scan(f"SCAN{number}")
+        outbox.scans.begin_scan(scan, an_event(scan=scan, id=f"begin-{number}"), (), NOW + number)
+    assert records.listing.scans(2) == ["SCAN2", "SCAN1"]

@@ -83,8 +83,8 @@ def test_it_has_as_many_as_fit_and_at_least_one(outbox: Outbox) -> None:
     assert numbers(first) == [1, 2]
     settle(outbox, first, State.DELIVERED)
     assert numbers(batch_of(outbox, limits, at=NOW + 9)) == [3]
-    exact = Limits("team", size=4, max_bytes=500, measure=measure)
-    assert numbers(batch_of(outbox, exact, at=NOW + 9)) == [3]
+    assert numbers(batch_of(outbox, Limits("team", size=4, max_bytes=1000, measure=measure), at=NOW + 9)) == [3, 4]
+    assert numbers(batch_of(outbox, Limits("team", size=4, max_bytes=999, measure=measure), at=NOW + 9)) == [3]
 
 
 def test_more_than_are_read_at_once_are_one_batch(outbox: Outbox) -> None:

@@ -125,6 +125,18 @@ os.kill(os.getpid(), 9)
     assert numbers(outbox) == [(series(outbox)[0], number) for number in (1, 2, 3)]
 
 
+def test_a_process_that_was_killed_after_another_boot_leaves_it_too(opened: Callable[..., Outbox], path: Path) -> None:
+    """The boot is written when the file is opened, not only with a series."""
+    first = opened("an earlier boot")
+    put(first, 1)
+    first.close()
+    put(opened(), 2)  # and is not closed: its log has something
+    assert log_of(path).stat().st_size
+    outbox = opened()
+    put(outbox, 3)
+    assert len(series(outbox)) == 1
+
+
 @pytest.mark.parametrize(("before", "after"), [("", "this boot"), ("this boot", ""), ("", "")])
 def test_where_no_boot_is_known_none_is_another_one(opened: Callable[..., Outbox], before: str, after: str) -> None:
     put(opened(before), 1)

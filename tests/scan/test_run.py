@@ -358,6 +358,14 @@ def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
     assert told == [("scan_completed",)]
 
 
+def test_the_log_is_written_back_meanwhile(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of an event does not do it: it has to be quick."""
+    scan, written = host(), threading.Event()
+    monkeypatch.setattr(scan.run._dispatcher.outbox.file, "checkpoint", written.set)
+    assert written.wait(PATIENCE)
+    scan.finish()
+
+
 def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
     assert scan_lock(tmp_path / FILE, scan.run.scan.id).noted() == own_mark()
