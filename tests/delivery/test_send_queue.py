@@ -28,6 +28,7 @@ from sfwebhooks.formats.content import Content
 from sfwebhooks.health import (
     FAILURES_MAX,
     LASTING_SECONDS,
+    OUTAGE_SECONDS,
     PROBE_SECONDS,
     REFUSAL_LASTING_SECONDS,
     REFUSAL_PROBE_SECONDS,
@@ -1357,6 +1358,21 @@ def test_of_several_endpoints_the_first_due_time_counts(
             f"UPDATE delivery SET attempts = 1, due_at = {NOW + 60 * (place + 1)} WHERE endpoint = '{endpoint.name}'",
         )
     assert queue.next_at(healthy_only=False) == NOW + 60
+
+
+def test_the_outage_of_a_disabled_endpoint_is_counted_though_it_is_never_probed(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    """Else its deliveries would never be too old."""
+    put(outbox, endpoint)
+    fail(queue, team, 410)
+    assert health_of(queue) is Condition.DISABLED
+    seen = []
+    for _ in range(3):
+        clock.now += OUTAGE_SECONDS
+        queue.step()
+        seen.append(queue.states[0].health.outage_probes)
+    assert seen == [seen[0], seen[0] + 1, seen[0] + 2]
 
 
 def test_results_that_wait_for_others_are_recorded_at_the_end(
