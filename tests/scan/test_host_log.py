@@ -21,6 +21,7 @@ from sfwebhooks.scan.host_log import (
     LISTENERS,
     POOL,
     ErrorListener,
+    _module,
     event_of_error,
     listen,
     stop_listening,
@@ -310,3 +311,4 @@ def test_it_stays_behind_the_hosts_handler_and_leaves_it_there() -> None:
 def test_an_error_of_the_hosts_pool_without_an_exception_is_of_no_module(heard: ErrorListener) -> None:
     host_logs(f"{POOL} x")
     assert heard.heard() == []
+    assert _module(logging.makeLogRecord({"name": "spiderfoot.threadpool", "msg": f"{POOL} x"}), None) == ""

@@ -372,11 +372,11 @@ def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path
     scan.finish()
 
 
-def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[..., Host], team: Team) -> None:
+def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[..., Host], said: Said) -> None:
     scan = host()
     scan.finish()
     scan.run._hold()
-    assert not scan.run._lock.held
+    assert (scan.run._lock.held, said.of("created again")) == (False, [])
 
 
 @pytest.mark.parametrize("trouble", ["", "database is locked"])
