@@ -25,9 +25,10 @@ HOST_KEEPS = 1024
 
 
 def as_the_host_has_it(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message without its number; the host keeps only the beginning of a finding's data."""
+    """Return a message without its number; the host keeps only the beginning of a finding's data, and not where its
+    module has it from."""
     metadata = {key: value for key, value in message["metadata"].items() if key not in NUMBER}
-    data = {key: value for key, value in message["data"].items() if key != "recovered"}
+    data = {key: value for key, value in message["data"].items() if key not in ("recovered", "data_source")}
     if "data" in data:
         data["data"] = data["data"][:HOST_KEEPS]
     return {**message, "metadata": metadata, "data": data}
