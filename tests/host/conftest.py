@@ -176,7 +176,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def alone() -> None:
-    """No other test uses the scanner meanwhile: for those that take the module out of it."""
+    """No other test uses the scanner meanwhile: for those that change its modules."""
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ FAULTY = tuple(source.stem for source in SOURCES)
 
 
 @pytest.fixture(autouse=True)
-def faulty() -> Iterator[None]:
-    """The faulty modules, among the host's."""
+def faulty(alone: None) -> Iterator[None]:
+    """The faulty modules, among the host's: other scans would load them, and miss them afterwards."""
     folder = host_shim().parent
     for source in SOURCES:
         shutil.copy(source, folder)

@@ -45,7 +45,7 @@ class sfp_test_risky(SpiderFootPlugin):
 
 
 @pytest.fixture
-def risky() -> Iterator[str]:
+def risky(alone: None) -> Iterator[str]:
     """A module of the host that gives its findings a risk."""
     path = host_shim().with_name("sfp_test_risky.py")
     path.write_text(MODULE, encoding="utf-8")
