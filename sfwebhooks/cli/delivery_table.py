@@ -1,4 +1,4 @@
-"""Printing deliveries: Outbox come in; a table, a line per attempt, or JSON goes out."""
+"""Printing deliveries: Records come in; a table, a line per attempt, or JSON goes out."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class File:
             log.warning("webhooks: the mark of outbox %s cannot be written: %s", self.path, error.strerror)
 
     def fullness_in(self, sql: sqlite3.Connection) -> float:
-        """Return the same within a transaction."""
+        """Return the fullness of the file, within a transaction."""
         if not self._page_size:
             self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
         part = self._page_size / self._storage.max_bytes

@@ -32,11 +32,7 @@ from sfwebhooks.outbox.unencodable import Unwritable
 class Outbox:
     """The outbox file with its parts. All methods raise OutboxError: the file cannot be used.
 
-    Args:
-        path: the file; it is created with mode 0600 when first needed.
-        accepting: for the scan's side: spends no time on checkpoints (the sending side does that).
-        listing: read-only use: creates no file, sets none aside, and can read an unwritable one.
-        boot: returns an id of this boot of the machine; empty: not known.
+    Its arguments are those of `File`.
     """
 
     def __init__(

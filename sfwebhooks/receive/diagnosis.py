@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from typing import Callable
 
 from sfwebhooks.formats.naming import naming_of, plain_name
@@ -21,7 +22,7 @@ from sfwebhooks.receive import variants
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
 from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, problems, signed_message, standard_fits
-from sfwebhooks.signing_keys import ed25519_fits, hmac_key, is_asymmetric
+from sfwebhooks.signing_keys import is_asymmetric
 
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}
 #: most signatures whose failure is explained
@@ -112,23 +113,14 @@ def _why_guide(message: Captured, shared: Sequence[tuple[int, str]], digest: byt
         key = secret.encode()
         if _hmac_fits(digest, key, message.body):
             return f"matches secret {number}, but is not written sha256=<hex>"
-        words = _variant(others, partial(_hmac_fits, digest, key))
-        words = words or _other_key(secret, lambda other: _hmac_fits(digest, other, message.body))
+        by_body = (words for words, body in others() if _hmac_fits(digest, key, body))
+        by_key = (words for words, other in variants.keys(secret) if _hmac_fits(digest, other, message.body))
+        words = next(chain(by_body, by_key), "")
         if words:
             return _would_fit(number, words)
     if any(_fitting(message, [secret for _, secret in shared])):
         return "matches no secret, though the body is correct: the sender's first shared secret is not among these"
     return _fits_none(len(shared))
-
-
-def _variant(others: Bodies, fits: Callable[[bytes], bool]) -> str:
-    """Return the words of the variant of the body that fits, or nothing."""
-    return next((words for words, other in others() if fits(other)), "")
-
-
-def _other_key(secret: str, fits: Callable[[bytes], bool]) -> str:
-    """Return the words of the variant of a shared secret that fits, or nothing."""
-    return next((words for words, other in variants.keys(secret) if fits(other)), "")
 
 
 def _standard(message: Captured, secrets: Sequence[str], others: Bodies) -> Iterator[Observation]:
@@ -175,16 +167,19 @@ def _why_standard(message: Captured, secrets: Sequence[str], signature: str, oth
     if not candidates:
         kind = "an ed25519 key (whpk_)" if version == "v1a" else "a shared secret"
         return f"is {version}, which {kind} verifies: the secrets contain none"
-    return _why_this(message, candidates, given, others)
+    return _why_this(message, candidates, signature, given, others)
 
 
-def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: bytes, others: Bodies) -> str:
+def _why_this(
+    message: Captured, candidates: Sequence[tuple[int, str]], signature: str, given: bytes, others: Bodies
+) -> str:
     headers = message.headers
-    head = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}.".encode("utf-8", "replace")
+    signed = partial(signed_message, headers.get("webhook-id", ""), headers.get("webhook-timestamp", ""))
     for number, secret in candidates:
-        words = _variant(others, partial(_standard_fits, given, secret, head))
-        if not words and not is_asymmetric(secret):
-            words = _other_key(secret, lambda key: _hmac_fits(given, key, head + message.body))
+        keys = [] if is_asymmetric(secret) else variants.keys(secret)
+        by_body = (words for words, body in others() if standard_fits(signature, secret, signed(body)))
+        by_key = (words for words, key in keys if _hmac_fits(given, key, signed(message.body)))
+        words = next(chain(by_body, by_key), "")
         if words:
             return _would_fit(number, words)
     guide = naming_of(headers).signature
@@ -195,12 +190,6 @@ def _why_this(message: Captured, candidates: Sequence[tuple[int, str]], given: b
                 "signature was changed on the way, but the body was not"
             )
     return _fits_none(len(candidates))
-
-
-def _standard_fits(given: bytes, secret: str, head: bytes, body: bytes) -> bool:
-    if is_asymmetric(secret):
-        return ed25519_fits(secret, given, head + body)
-    return _hmac_fits(given, hmac_key(secret), head + body)
 
 
 def _hmac_fits(digest: bytes, key: bytes, message: bytes) -> bool:
