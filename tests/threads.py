@@ -1,8 +1,9 @@
-"""Two threads at a critical point."""
+"""Waiting for other threads and processes, and two threads at a critical point."""
 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import AbstractContextManager
 from typing import Any, Callable
 
@@ -10,6 +11,15 @@ from tests.builders import PATIENCE
 
 #: seconds after which a call that has not returned is waiting
 WAITING_SECONDS = 0.15
+
+
+def until(happened: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.02) -> Any:
+    """Wait for something of another thread or process, and return it; fail if it does not come."""
+    deadline = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+        time.sleep(pause)
+    return found
 
 
 def waits_for(lock: AbstractContextManager[Any], call: Callable[[], object], seen: Callable[[], object] = bool) -> bool:

@@ -15,13 +15,10 @@ from sfwebhooks.delivery import workers
 from sfwebhooks.delivery.workers import SLOW_SECONDS, UNREST_SECONDS, Workers
 from sfwebhooks.errors import OutboxBusyError, ShortageError
 from tests.builders import PATIENCE
+from tests.threads import until
 
-
-def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+#: looks often: what these tests wait for takes no time
+soon = partial(until, pause=0.001)
 
 
 class Task:
@@ -73,7 +70,7 @@ def new(task: Task) -> Iterator[Callable[..., Workers]]:
 
 
 def resting(one: Workers, number: int) -> None:
-    until(lambda: one._resting == number)
+    soon(lambda: one._resting == number)
 
 
 def threads_of(one: Workers) -> int:
@@ -87,7 +84,7 @@ def test_no_thread_starts_before_there_is_work(new: Callable[..., Workers], task
     one = new()
     assert (one.began, threads_of(one)) == (False, 0)
     one.wake()
-    until(lambda: task.ended == 1)
+    soon(lambda: task.ended == 1)
     assert (one.began, threads_of(one)) == (True, 1)
     assert one._threads[0].name == "team-1"
     assert one._threads[0].daemon, "it must not keep the process from ending"
@@ -107,7 +104,7 @@ def test_one_that_rests_is_woken(new: Callable[..., Workers], task: Task) -> Non
     for number in range(3):
         task.work = 1
         one.wake()
-        until(lambda: task.work == 0)
+        soon(lambda: task.work == 0)
         resting(one, 1)
         assert task.ended >= 2 * number + 2, "it looked for more after the work"
 
@@ -127,21 +124,21 @@ def test_a_call_while_it_looks_for_work_is_not_lost(new: Callable[..., Workers],
 
     one._step = step
     one.wake()
-    until(lambda: task.work == 0)
+    soon(lambda: task.work == 0)
 
 
 def test_one_of_those_that_rest_looks_by_itself(new: Callable[..., Workers], task: Task) -> None:
     task.work, task.held = 2, True
     one = new(size=2, rest=0.01)
     one.wake()
-    until(lambda: task.begun == 1)
+    soon(lambda: task.begun == 1)
     one.more(needed=True)
-    until(lambda: task.begun == 2)
+    soon(lambda: task.begun == 2)
     task.held = False
     task.permits.release(2)
     resting(one, 2)
     before = len(task.threads)
-    until(lambda: len(task.threads) >= before + 5)
+    soon(lambda: len(task.threads) >= before + 5)
     assert len({*task.threads[before + 1 :]}) == 1, "the other one waits to be woken"
 
 
@@ -152,10 +149,10 @@ def test_another_one_helps_while_a_step_is_slow(new: Callable[..., Workers], tas
     task.work, task.held = 3, True
     one = new(size=2)
     one.wake()
-    until(lambda: task.begun == 1)
+    soon(lambda: task.begun == 1)
     time.sleep(SLOW_SECONDS * 2)
     one.more()
-    until(lambda: task.begun == 2)
+    soon(lambda: task.begun == 2)
     one.more()
     one.more(needed=True)
     assert (threads_of(one), task.begun) == (2, 2), "no more than size"
@@ -171,7 +168,7 @@ def test_nobody_helps_where_steps_are_quick(
     resting(one, 1)
     task.work, task.held = 1, True
     one.wake()
-    until(lambda: task.work == 0)
+    soon(lambda: task.work == 0)
     one.more()
     assert threads_of(one) == 1
 
@@ -180,7 +177,7 @@ def test_a_last_step_that_was_slow_asks_for_help(new: Callable[..., Workers], ta
     task.work, task.held = 1, True
     one = new(size=2)
     one.wake()
-    until(lambda: task.begun == 1)
+    soon(lambda: task.begun == 1)
     time.sleep(SLOW_SECONDS * 2)
     task.permits.release()
     resting(one, 1)
@@ -194,14 +191,14 @@ def test_one_that_rested_before_is_not_counted_as_resting(new: Callable[..., Wor
         task.work = 1
         task.permits.release()
         one.wake()
-        until(lambda: task.work == 0)
+        soon(lambda: task.work == 0)
         resting(one, 1)
     task.work = 2
     one.wake()
-    until(lambda: task.work == 1)
+    soon(lambda: task.work == 1)
     assert one._resting == 0
     one.more(needed=True)
-    until(lambda: task.work == 0)
+    soon(lambda: task.work == 0)
     assert threads_of(one) == 2
 
 
@@ -214,7 +211,7 @@ def test_no_thread_to_be_had_is_no_harm(
     assert (one.began, threads_of(one)) == (False, 0)
     monkeypatch.setattr(threading.Thread, "start", real)
     one.wake()
-    until(lambda: task.ended == 1)
+    soon(lambda: task.ended == 1)
     assert threads_of(one) == 1
 
 
@@ -243,13 +240,13 @@ def test_nothing_ends_a_thread_and_trouble_is_logged_once(
     task.raises = raised
     for number in range(3):
         one.wake()
-        until(partial(lambda before: task.ended > before, number))
+        soon(partial(lambda before: task.ended > before, number))
         resting(one, 1)
     lines = [line for line in caplog.messages if said in line]
     assert (len(lines) == 1 if once else len(lines) >= 3) if said else not caplog.messages
     task.raises, task.work = None, 1
     one.wake()
-    until(lambda: task.work == 0)
+    soon(lambda: task.work == 0)
 
 
 def test_one_that_cannot_rest_sleeps(new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +256,7 @@ def test_one_that_cannot_rest_sleeps(new: Callable[..., Workers], task: Task, mo
     clock = Clock(slept)
     monkeypatch.setattr(workers, "time", clock)
     one.wake()
-    until(lambda: len(slept) >= 2)
+    soon(lambda: len(slept) >= 2)
     assert slept[:2] == [UNREST_SECONDS] * 2
     assert one._threads[0].is_alive()
 
@@ -295,7 +292,7 @@ def test_a_polite_one_rests_in_proportion_to_what_it_used(
     assert slept == [], "one that need not be polite does not sleep"
     one.rest_share, task.work = 8.0, 3
     one.wake()
-    until(lambda: task.work == 0)
+    soon(lambda: task.work == 0)
     resting(one, 1)
     assert slept == [2.0] * 3
 
@@ -312,11 +309,11 @@ def test_a_log_that_cannot_be_written_does_not_end_a_thread(
     one = new(size=1)
     task.raises = ValueError("a bug")
     one.wake()
-    until(lambda: len(slept) >= 2)
+    soon(lambda: len(slept) >= 2)
     assert slept[:2] == [UNREST_SECONDS] * 2
     task.raises, task.work = None, 1
     one.wake()
-    until(lambda: task.work == 0)
+    soon(lambda: task.work == 0)
 
 
 # --- the end
@@ -326,7 +323,7 @@ def test_stop_waits_for_a_step_until_the_deadline(new: Callable[..., Workers], t
     task.work, task.held = 3, True
     one = new(size=1)
     one.wake()
-    until(lambda: task.begun == 1)
+    soon(lambda: task.begun == 1)
     assert one.stop(time.monotonic() + 0.05) is False
     assert one.stopping
     task.permits.release(3)
@@ -339,7 +336,7 @@ def test_halt_ends_those_that_rest(new: Callable[..., Workers], task: Task) -> N
     one.wake()
     resting(one, 1)
     one.halt()
-    until(lambda: not one._threads[0].is_alive())
+    soon(lambda: not one._threads[0].is_alive())
 
 
 def test_one_that_never_began_is_stopped_at_once(new: Callable[..., Workers]) -> None:

@@ -14,12 +14,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -29,6 +28,7 @@ from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.demo.site import Site
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from tests import threads
 from tests.conftest import host_shim, shim_command
 
 if importlib.util.find_spec("sfscan") is None:
@@ -155,16 +155,8 @@ def stop_group(process: subprocess.Popen[str]) -> None:
     process.wait(10)
 
 
-def until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Wait for something of another process; fail if it does not come."""
-    tick = threading.Event()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = happened()
-        if found:
-            return found
-        tick.wait(0.02)
-    raise AssertionError(f"it did not happen within {seconds} s")
+#: waits for something of the scanner
+until = partial(threads.until, seconds=60.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,7 +35,7 @@ def test_a_scan_of_the_web_ui_is_named_as_it_was_typed_live_and_by_a_backfill(
     scanner: Scanner, team: Team, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
     scan_id = web_ui().start_scan(modules=("sfp_pageinfo",), target=f'"{TARGET}"', name=NAME)
-    until(team.ends, 120)
+    until(team.ends, seconds=120)
     assert scanner.rows("SELECT name, seed_target FROM tbl_scan_instance") == [
         ('R&D &lt;west&gt; "Q4" O&#x27;Neil', "Siobhan O&#x27;Brien")
     ]

@@ -104,7 +104,7 @@ def test_a_scan_that_is_stopped_and_deleted_in_the_web_ui_at_once_was_aborted(
     ui.ask(f"/stopscan?id={scan_id}")
     ui.ask(f"/scandelete?id={scan_id}")
 
-    until(team.ends, 120)
+    until(team.ends, seconds=120)
     assert team.ends() == ["scan_aborted"]
     assert scanner.rows("SELECT count(*) FROM tbl_scan_instance") == [(0,)]
     end = end_of(team)
@@ -271,7 +271,7 @@ def test_a_scan_that_fails_before_its_modules_are_loaded_is_told(
         cached.unlink()  # and the internet is not there: no list of top-level domains
     process = scanner.start(modules=("sfp_pageinfo",))
     try:
-        until(team.ends, 90)
+        until(team.ends, seconds=90)
         process.wait(60)
     finally:
         stop_group(process)

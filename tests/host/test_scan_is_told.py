@@ -30,7 +30,7 @@ def run_command_line(through: str) -> Callable[[Scanner, Any], None]:
 def run_web_ui(scanner: Scanner, web_ui: Callable[..., WebUi]) -> None:
     ui = web_ui()
     scan_id = ui.start_scan()
-    until(lambda: ui.ask(f"/scanstatus?id={scan_id}")[5] == "FINISHED", 120)
+    until(lambda: ui.ask(f"/scanstatus?id={scan_id}")[5] == "FINISHED", seconds=120)
 
 
 @pytest.mark.parametrize(

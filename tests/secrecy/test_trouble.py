@@ -32,22 +32,10 @@ from tests.hostile import Hostile
 from tests.secrecy.conftest import ask
 from tests.secrecy.planted import API_KEY, KEY_PASSWORD, SECRETS, echoing, proxy_at, section, written
 from tests.secrecy.witness import Witness
+from tests.threads import until
 from tests.tiers import quick_first
 
 # --- bugs
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], object]], None]:
-    """Wait until something is so."""
-
-    def wait(holds: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not holds() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert holds()
-
-    return wait
 
 
 def with_a_header_of_two_lines(endpoint: Endpoint) -> Endpoint:
@@ -80,7 +68,6 @@ def test_a_sending_thread_meets_a_bug(
     outbox: Outbox,
     dispatch: Callable[..., Dispatcher],
     witness: Witness,
-    until: Callable[..., None],
     bug: Callable[[Endpoint], Endpoint],
 ) -> None:
     endpoint = bug(plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1")).endpoints[0])
@@ -95,7 +82,6 @@ def test_a_message_cannot_be_made(
     outbox: Outbox,
     dispatch: Callable[..., Dispatcher],
     witness: Witness,
-    until: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(queue, "CRASH_SECONDS", 0.0)
@@ -220,7 +206,6 @@ def test_a_service_reads_settings_that_became_wrong(
     hostile: Callable[..., Hostile],
     outbox: Outbox,
     witness: Witness,
-    until: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
