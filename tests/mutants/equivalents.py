@@ -1,4 +1,4 @@
-"""Changes that no test can notice, each with its reason; `python -m tests.mutants` leaves them out."""
+"""Changes that no test can notice, each with its reason; they are not run."""
 
 from __future__ import annotations
 

@@ -1,36 +1,20 @@
-"""Would the tests notice? Changes the package in one place at a time and runs the tests of the changed room.
+"""The changes: each makes one place of a module wrong, in a way in which a person might have written it.
 
-`python -m tests.mutants` takes a seeded sample from delivery, outbox, scan and pipeline, and prints the part that was
-noticed ("killed") by room, and each change that was not. A tool of its own, since mutmut and cosmic-ray drop neither
-statements nor locks, and these are what the engine's promises depend on.
+A tool of its own, since mutmut and cosmic-ray drop neither statements nor locks, and these are what the engine's
+promises depend on.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import copy
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
-from tests.equivalents import EQUIVALENT
-
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROOMS = ("delivery", "outbox", "scan", "pipeline.py")
-#: seconds for the tests of a room; a change that makes them take longer is noticed
-TIMEOUT = 150
 COMPARED = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -47,6 +31,8 @@ class Mutant:
     #: number of the change among all of the module
     number: int
     function: str
+    #: lines whose execution is needed to notice it
+    lines: range
     before: str
     after: str
 
@@ -116,14 +102,17 @@ class Changer(ast.NodeTransformer):
         self.wanted = wanted
         self.found: list[Mutant] = []
         self._functions: list[str] = []
+        self._statement = 0
 
     def visit(self, node: ast.AST) -> Any:
         """Visit all but annotations, decorators and default values."""
+        if isinstance(node, ast.stmt):
+            self._statement = node.lineno
         for name, make in changes_of(node):
             new = make(copy.deepcopy(node))
             before, after = (_first_line(one) for one in (node, new))
-            after = f"({name}) {after}"
-            self.found.append(Mutant(self.path, len(self.found), ".".join(self._functions), before, after))
+            function, lines = ".".join(self._functions), self._lines(node)
+            self.found.append(Mutant(self.path, len(self.found), function, lines, before, f"({name}) {after}"))
             if len(self.found) - 1 == self.wanted:
                 return new
         if isinstance(node, ast.AnnAssign):
@@ -136,6 +125,10 @@ class Changer(ast.NodeTransformer):
             self._functions.pop()
             return node
         return self.generic_visit(node)
+
+    def _lines(self, node: Any) -> range:
+        is_block = isinstance(node, (ast.If, ast.While, ast.With))
+        return range(self._statement, (node.lineno if is_block else node.end_lineno) + 1)
 
 
 def _first_line(node: Any) -> str:
@@ -159,84 +152,3 @@ def all_mutants() -> list[Mutant]:
 
 def _modules(path: Path) -> list[Path]:
     return [path] if path.is_file() else list(path.rglob("*.py"))
-
-
-def tests_of(mutant: Mutant) -> list[list[str]]:
-    """Return the tests that should notice it, those that probably do first."""
-    path = Path(mutant.path)
-    own = Path("tests", *path.parts[1:-1], f"test_{path.name}")
-    room = (
-        ["tests/test_pipeline.py", "tests/delivery"] if path.parent.name == "sfwebhooks" else [f"tests/{mutant.room}"]
-    )
-    return [*([[str(own)]] if (ROOT / own).exists() else []), room]
-
-
-def is_killed(mutant: Mutant | None, folder: Path) -> bool:
-    """Run the tests on a copy of the project with the change."""
-    stages = tests_of(mutant) if mutant else [["tests/test_pipeline.py"], *([f"tests/{room}"] for room in ROOMS[:3])]
-    if mutant:
-        (folder / mutant.path).write_text(changed(ROOT, mutant.path, mutant.number)[0], encoding="utf-8")
-    try:
-        return any(not _pass(stage, folder) for stage in stages)
-    finally:
-        if mutant:
-            shutil.copy(ROOT / mutant.path, folder / mutant.path)
-
-
-def _pass(tests: list[str], folder: Path) -> bool:
-    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as run:
-        try:
-            return run.wait(TIMEOUT) == 0
-        except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            return False
-
-
-def main() -> int:
-    """Print the score by room and the survivors; return 1 if the score is below the goal."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--sample", type=int, default=300, help="number of changes")
-    parser.add_argument("--seed", type=int, default=12)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--goal", type=float, default=0.95, help="least part that must be noticed")
-    parser.add_argument("--only", default="", help="run only sampled changes with these words")
-    given = parser.parse_args()
-    found = all_mutants()
-    sample = random.Random(given.seed).sample(found, min(given.sample, len(found)))
-    asked = [one for one in sample if given.only in str(one) and str(one) not in EQUIVALENT]
-    print(f"{len(found)} changes, {len(sample)} sampled (seed {given.seed}), {len(asked)} to run", flush=True)
-    folders: SimpleQueue[Path] = SimpleQueue()
-    killed, total = Counter[str](), Counter[str]()
-    with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(given.jobs) as pool:
-        for number in range(given.jobs):
-            folder = Path(home, str(number))
-            ignored = shutil.ignore_patterns(".git", ".venv", "*cache*", "build", "*.egg-info")
-            shutil.copytree(ROOT, folder, ignore=ignored)
-            folders.put(folder)
-
-        def run(mutant: Mutant | None) -> bool:
-            folder = folders.get()
-            try:
-                return is_killed(mutant, folder)
-            finally:
-                folders.put(folder)
-
-        if run(None):
-            print("the tests fail without a change already")
-            return 1
-        for mutant, was_killed in zip(asked, pool.map(run, asked)):
-            total[mutant.room] += 1
-            killed[mutant.room] += was_killed
-            print(f"{'killed' if was_killed else 'SURVIVED'} {mutant}", flush=True)
-    for room in sorted(total):
-        print(f"{room:12} {killed[room]:4} of {total[room]:4}  {killed[room] / total[room]:.0%}")
-    score = sum(killed.values()) / max(1, sum(total.values()))
-    print(f"{'all':12} {sum(killed.values()):4} of {sum(total.values()):4}  {score:.1%}")
-    return 0 if score >= given.goal else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Take a seeded sample of the changes, run the tests that execute each, and print what was noticed by room.
+
+A change is noticed if a test fails, or takes so long that it seems to hang.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.mutants.changes import ROOMS, ROOT, Mutant, changed
+from tests.mutants.covering import Covering, environment_of
+from tests.mutants.equivalents import EQUIVALENT
+
+#: seconds beyond four times what the tests take without a change
+TIMEOUT = 40.0
+
+
+def all_mutants() -> list[Mutant]:
+    """Return all changes of the engine."""
+    paths = sorted(path for room in ROOMS for path in _modules(ROOT / "sfwebhooks" / room))
+    return [one for path in paths for one in changed(ROOT, path.relative_to(ROOT).as_posix())[1]]
+
+
+def _modules(path: Path) -> list[Path]:
+    return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
+def is_noticed(mutant: Mutant, covering: Covering, folder: Path) -> bool:
+    """Run the tests on a copy of the project with the change."""
+    tests = covering.tests_of(mutant)
+    if not tests:
+        return False
+    (folder / mutant.path).write_text(changed(ROOT, mutant.path, mutant.number)[0], encoding="utf-8")
+    try:
+        return not _pass(tests, folder, TIMEOUT + 4 * sum(covering.seconds[test] for test in tests))
+    finally:
+        shutil.copy(ROOT / mutant.path, folder / mutant.path)
+
+
+def _pass(tests: list[str], folder: Path, timeout: float) -> bool:
+    names = folder / "names-of-tests"
+    names.write_text("\n".join(tests), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", f"@{names}"]
+    quiet, environment = subprocess.DEVNULL, environment_of(folder)
+    with subprocess.Popen(
+        command, cwd=folder, stdout=quiet, stderr=quiet, env=environment, start_new_session=True
+    ) as run:
+        try:
+            return run.wait(timeout) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            return False
+
+
+def main() -> int:
+    """Print the score by room and the survivors; return 1 if the score is below the goal."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--sample", type=int, default=300, help="number of changes")
+    parser.add_argument("--seed", type=int, default=12)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--goal", type=float, default=0.95, help="least part that must be noticed")
+    parser.add_argument("--only", default="", help="run only sampled changes with these words")
+    given = parser.parse_args()
+    found = all_mutants()
+    sample = random.Random(given.seed).sample(found, min(given.sample, len(found)))
+    asked = [one for one in sample if given.only in str(one) and str(one) not in EQUIVALENT]
+    print(f"{len(found)} changes, {len(sample)} sampled (seed {given.seed}), {len(asked)} to run", flush=True)
+    folders: SimpleQueue[Path] = SimpleQueue()
+    noticed, total = Counter[str](), Counter[str]()
+    with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(given.jobs) as pool:
+        for number in range(given.jobs):
+            folder = Path(home, str(number))
+            ignored = shutil.ignore_patterns(".git", ".venv*", "*cache*", "build", "*.egg-info")
+            shutil.copytree(ROOT, folder, ignore=ignored)
+            folders.put(folder)
+        Path(home, "measured").mkdir()
+        covering = Covering.measured(Path(home, "0"), Path(home, "measured"))
+
+        def run(mutant: Mutant) -> bool:
+            folder = folders.get()
+            try:
+                return is_noticed(mutant, covering, folder)
+            finally:
+                folders.put(folder)
+
+        for mutant, was_noticed in zip(asked, pool.map(run, asked)):
+            total[mutant.room] += 1
+            noticed[mutant.room] += was_noticed
+            print(f"{'noticed ' if was_noticed else 'SURVIVED'} {mutant}", flush=True)
+    for room in sorted(total):
+        print(f"{room:12} {noticed[room]:4} of {total[room]:4}  {noticed[room] / total[room]:.0%}")
+    score = sum(noticed.values()) / max(1, sum(total.values()))
+    print(f"{'all':12} {sum(noticed.values()):4} of {sum(total.values()):4}  {score:.1%}")
+    return 0 if score >= given.goal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Which tests execute a line: all quick tests without a scanner run once under coverage, which notes the test.
+
+Processes that a test starts are measured too: they find the test's name in their environment. This module is also the
+plugin that pytest loads for that run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import coverage
+import pytest
+
+from tests.mutants.changes import Mutant
+
+#: a scan of the real scanner and a campaign are too slow to be run for each change
+IGNORED = ("tests/host", "tests/crash", "tests/demo", "tests/benchmarks")
+#: seconds that the tests of one change may take, as measured without a change
+BUDGET_SECONDS = 60.0
+SETTINGS = """
+[run]
+source = sfwebhooks
+data_file = {folder}/data
+parallel = true
+core = ctrace
+sigterm = true
+patch = subprocess,_exit,fork
+context = ${{PYTEST_CURRENT_TEST-}}
+"""
+#: the environment's name for the file with the seconds that each test took
+SECONDS_FILE = "MUTANTS_SECONDS"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note which lines a test executes, and how long it takes."""
+    running, begun = coverage.Coverage.current(), time.monotonic()
+    assert running, "to be run under coverage"
+    running.switch_context(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        running.switch_context("")
+        with Path(os.environ[SECONDS_FILE]).open("a", encoding="utf-8") as file:
+            file.write(f"{time.monotonic() - begun:.3f} {item.nodeid}\n")
+
+
+@dataclass(frozen=True)
+class Covering:
+    """The tests that execute each line."""
+
+    root: Path
+    data: coverage.CoverageData
+    #: test -> seconds
+    seconds: dict[str, float]
+
+    @classmethod
+    def measured(cls, root: Path, folder: Path) -> Covering:
+        """Run the tests.
+
+        Args:
+            root: a copy of the project.
+            folder: an empty folder for what is measured.
+
+        Raises:
+            subprocess.CalledProcessError: a test fails without a change already.
+        """
+        settings, seconds = folder / "settings", folder / "seconds"
+        settings.write_text(SETTINGS.format(folder=folder), encoding="utf-8")
+        command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-n0", "-q"]
+        ignored = [f"--ignore={path}" for path in IGNORED]
+        environment = {**environment_of(root), SECONDS_FILE: str(seconds)}
+        command += ["-p", "no:cacheprovider", "-p", "tests.mutants.covering", *ignored]
+        subprocess.run(command, cwd=root, check=True, env=environment, stdout=subprocess.DEVNULL)
+        data = coverage.CoverageData(basename=str(folder / "all"))
+        for path in folder.glob("data.*"):
+            part = coverage.CoverageData(basename=str(path))
+            part.read()
+            data.update(part)
+        lines = [line.split(" ", 1) for line in seconds.read_text(encoding="utf-8").splitlines()]
+        return cls(root, data, {test: float(took) for took, test in lines})
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that could notice a change, those of its own module first and quick ones before slow ones.
+
+        A line that is executed by the import alone has no test; there it is all tests that execute its module.
+        """
+        lines = self.data.contexts_by_lineno(str(self.root / mutant.path))
+        found = {test for line in mutant.lines for test in self._tests(lines.get(line, ()))}
+        found = found or {test for contexts in lines.values() for test in self._tests(contexts)}
+        chosen: list[str] = []
+        left = BUDGET_SECONDS
+        for test in sorted(found, key=lambda one: (_distance(one, mutant), self.seconds[one])):
+            left -= self.seconds[test]
+            if left > 0 or not chosen:
+                chosen.append(test)
+        return chosen
+
+    def _tests(self, contexts: list[str] | tuple[()]) -> Iterator[str]:
+        for context in contexts:
+            test = context.rsplit(" (", 1)[0] if context.endswith((" (setup)", " (call)", " (teardown)")) else context
+            if test in self.seconds:
+                yield test
+
+
+def environment_of(root: Path) -> dict[str, str]:
+    """Return an environment in which commands, too, are those of a copy of the project."""
+    return {**os.environ, "PYTHONPATH": str(root)}
+
+
+def _distance(test: str, mutant: Mutant) -> int:
+    path = Path(mutant.path)
+    own = Path("tests", *path.parts[1:-1], f"test_{path.name}").as_posix()
+    near = path.parts[1:-1] or ("delivery",)
+    return 0 if test.startswith(own) else 1 if test.startswith("/".join(("tests", *near, ""))) else 2
