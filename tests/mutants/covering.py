@@ -1,4 +1,4 @@
-"""Which tests execute a line: all quick tests without a scanner run once under coverage, which notes the test.
+"""Which tests execute a line: the quick tests of the engine run once under coverage, which notes the test.
 
 Processes that a test starts are measured too: they find the test's name in their environment. This module is also the
 plugin that pytest loads for that run.
@@ -19,8 +19,11 @@ import pytest
 
 from tests.mutants.changes import Mutant
 
-#: a scan of the real scanner and a campaign are too slow to be run for each change
-IGNORED = ("tests/host", "tests/crash", "tests/demo", "tests/benchmarks")
+#: the tests that use the engine, except scans of the real scanner and campaigns, which are too slow for each change
+TESTS = (
+    *("tests/test_pipeline.py", "tests/delivery", "tests/outbox", "tests/scan"),
+    *("tests/test_service.py", "tests/test_emission.py", "tests/cli"),
+)
 #: seconds that the tests of one change may take, as measured without a change
 BUDGET_SECONDS = 60.0
 SETTINGS = """
@@ -74,9 +77,8 @@ class Covering:
         settings, seconds = folder / "settings", folder / "seconds"
         settings.write_text(SETTINGS.format(folder=folder), encoding="utf-8")
         command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-n0", "-q"]
-        ignored = [f"--ignore={path}" for path in IGNORED]
         environment = {**environment_of(root), SECONDS_FILE: str(seconds)}
-        command += ["-p", "no:cacheprovider", "-p", "tests.mutants.covering", *ignored]
+        command += ["-p", "no:cacheprovider", "-p", "tests.mutants.covering", *TESTS]
         subprocess.run(command, cwd=root, check=True, env=environment, stdout=subprocess.DEVNULL)
         data = coverage.CoverageData(basename=str(folder / "all"))
         for path in folder.glob("data.*"):
