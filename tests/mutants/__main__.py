@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests.mutants.changes import ROOMS, ROOT, Mutant, changed
-from tests.mutants.covering import Covering, environment_of
+from tests.mutants.covering import PYTEST, Covering, environment_of
 from tests.mutants.equivalents import EQUIVALENT
 
 #: seconds beyond four times what the tests take without a change
@@ -41,17 +41,26 @@ def is_noticed(mutant: Mutant, covering: Covering, folder: Path) -> bool:
     tests = covering.tests_of(mutant)
     if not tests:
         return False
-    (folder / mutant.path).write_text(changed(ROOT, mutant.path, mutant.number)[0], encoding="utf-8")
+    path = folder / mutant.path
+    path.write_text(changed(ROOT, mutant.path, mutant.number)[0], encoding="utf-8")
+    _forget_compiled(path)
     try:
         return not _pass(tests, folder, TIMEOUT + 4 * sum(covering.seconds[test] for test in tests))
     finally:
-        shutil.copy(ROOT / mutant.path, folder / mutant.path)
+        shutil.copy(ROOT / mutant.path, path)
+        _forget_compiled(path)
+
+
+def _forget_compiled(path: Path) -> None:
+    """Remove the compiled module: a change within the same second may be of the same size."""
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
 
 
 def _pass(tests: list[str], folder: Path, timeout: float) -> bool:
     names = folder / "names-of-tests"
     names.write_text("\n".join(tests), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", f"@{names}"]
+    command = [sys.executable, "-m", *PYTEST, "-x", f"@{names}"]
     quiet, environment = subprocess.DEVNULL, environment_of(folder)
     with subprocess.Popen(
         command, cwd=folder, stdout=quiet, stderr=quiet, env=environment, start_new_session=True

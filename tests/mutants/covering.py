@@ -24,6 +24,7 @@ TESTS = (
     *("tests/test_pipeline.py", "tests/delivery", "tests/outbox", "tests/scan"),
     *("tests/test_service.py", "tests/test_emission.py", "tests/cli"),
 )
+PYTEST = ("pytest", "-p", "xdist.plugin", "-n0", "-q", "-p", "no:cacheprovider")
 #: seconds that the tests of one change may take, as measured without a change
 BUDGET_SECONDS = 60.0
 SETTINGS = """
@@ -76,9 +77,9 @@ class Covering:
         """
         settings, seconds = folder / "settings", folder / "seconds"
         settings.write_text(SETTINGS.format(folder=folder), encoding="utf-8")
-        command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-n0", "-q"]
+        command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", *PYTEST]
         environment = {**environment_of(root), SECONDS_FILE: str(seconds)}
-        command += ["-p", "no:cacheprovider", "-p", "tests.mutants.covering", *TESTS]
+        command += ["-p", "tests.mutants.covering", *TESTS]
         subprocess.run(command, cwd=root, check=True, env=environment, stdout=subprocess.DEVNULL)
         data = coverage.CoverageData(basename=str(folder / "all"))
         for path in folder.glob("data.*"):
@@ -112,8 +113,9 @@ class Covering:
 
 
 def environment_of(root: Path) -> dict[str, str]:
-    """Return an environment in which commands, too, are those of a copy of the project."""
-    return {**os.environ, "PYTHONPATH": str(root)}
+    """Return an environment in which commands, too, are those of a copy of the project, and pytest starts quickly."""
+    own = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return {**os.environ, **own}
 
 
 def _distance(test: str, mutant: Mutant) -> int:
