@@ -14,7 +14,7 @@ The rooms, from top to bottom; each imports only from those below it (`tests/tes
     emission, service   `emit`, for other tools; `sfwebhooks run`
     host, receive       inside SpiderFoot; the receiving side
     scan                a scan's events, its start and its end
-    delivery            queues, threads and locks of the sending side, alerts, upkeep
+    delivery            queues, threads and locks of the sending side, alerts, maintenance
     pipeline            the path of an event, in order
     config              the settings
     network             HTTP: a request out, a reply in

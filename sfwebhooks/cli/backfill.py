@@ -42,7 +42,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.scan import backfill
-from sfwebhooks.scan.recovery import REPLAY_CHUNK, tell_orphans
+from sfwebhooks.scan.recovery import REPLAY_CHUNK, report_dead_scans
 
 HELP = """
 Send a past scan from SpiderFoot's database to an endpoint: its start, its findings and correlations, and its end,
@@ -116,7 +116,7 @@ def _backfill(given: argparse.Namespace) -> int:
     lock = scan_lock(path, given.scan)
     try:
         if not is_deleted(path):
-            tell_orphans(dispatcher.outbox, found)
+            report_dead_scans(dispatcher.outbox, found)
         past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead)
         if not lock.take():
             raise SelectionError(

@@ -35,7 +35,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_regular, open_to_append
 from sfwebhooks.formats.naming import naming_of
-from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from sfwebhooks.text import in_line
 
@@ -68,22 +68,22 @@ def add(commands: Any) -> None:
 
 
 def _receive(given: argparse.Namespace) -> int:
-    out, done, books = console(), StopSignal(), Books()
-    receiver = _receiver(given, books, out)
+    out, done, check = console(), StopSignal(), CompletenessCheck()
+    receiver = _receiver(given, check, out)
     receiver.start()
     place = receiver.url.rpartition("/")[0]  # the endpoint's path may be a secret
     out.print(plain(f"Listening on {place}, any path; stop with Ctrl-C."))
     done.wait()
     receiver.stop()
-    for account in books.open:
+    for account in check.open:
         out.print(_account(account))
-    if books.forgotten:
-        out.print(f"{books.forgotten:,} more unfinished scans: too many at once to check for completeness.")
+    if check.forgotten:
+        out.print(f"{check.forgotten:,} more unfinished scans: too many at once to check for completeness.")
     out.print("Stopped.")
     return 0
 
 
-def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver:
+def _receiver(given: argparse.Namespace, check: CompletenessCheck, out: Console) -> Receiver:
     checks, port = _expected(given)
     tls = _tls(given)
     statuses, lock = _statuses(given.status), threading.Lock()
@@ -97,7 +97,7 @@ def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver
             _print(received, given.full, out)
             out.print(_verdict(received, bool(checks.secrets)))
             for message in received.messages if received.taken else ():
-                account = books.enter(message)
+                account = check.enter(message)
                 if account:
                     out.print(_account(account))
             if saved:
