@@ -16,7 +16,7 @@ PACKAGE = Path(sfwebhooks.__file__).parent
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("demo",),
+    ("demo", "terminal"),
     ("emission",),
     ("host", "receive", "service"),
     ("scan",),

@@ -12,11 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.cli.delivery_table import states
-from sfwebhooks.cli.terminal import console, end_at_signals, plain, table
 from sfwebhooks.demo import run
 from sfwebhooks.demo.slack_text import slack_message
 from sfwebhooks.demo.teams import Team
+from sfwebhooks.terminal.delivery_table import states
+from sfwebhooks.terminal.output import console, plain, table
+from sfwebhooks.terminal.stop_signal import end_at_signals
 
 SLACK_MESSAGES = 4
 WIDTH = 100

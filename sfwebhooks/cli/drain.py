@@ -11,17 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.terminal import StopSignal, add_config, console, demand_sending, folder, plain, said, settings
-from sfwebhooks.cli.why_waiting import situations, waiting_line, why_left
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import expire
+from sfwebhooks.delivery.status import situations, waiting_line, why_left
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans
+from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, said, settings
+from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.stop_signal import StopSignal
 
 
 def add(commands: Any) -> None:

@@ -18,17 +18,6 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from sfwebhooks.cli.terminal import (
-    StopSignal,
-    add_config,
-    console,
-    endpoint_named,
-    known_secrets,
-    named_secrets,
-    plain,
-    said,
-    without_mistake,
-)
 from sfwebhooks.config.endpoint import secret_text
 from sfwebhooks.config.values import whole_number as whole_number
 from sfwebhooks.endpoints import Endpoint
@@ -37,6 +26,16 @@ from sfwebhooks.files import demand_regular, open_to_append
 from sfwebhooks.formats.naming import naming_of
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.terminal.arguments import (
+    add_config,
+    endpoint_named,
+    known_secrets,
+    named_secrets,
+    said,
+    without_mistake,
+)
+from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.stop_signal import StopSignal
 from sfwebhooks.text import in_line
 
 #: characters of a value in a line

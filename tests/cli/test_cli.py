@@ -20,10 +20,9 @@ import pytest
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli import _again, main, parser
-from sfwebhooks.cli.why_waiting import TRIED
 from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.cures import cure
-from sfwebhooks.delivery.status import ENDED
+from sfwebhooks.delivery.status import ENDED, TRIED
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import ConfigError, DiskFullError, OutboxBusyError, ShortageError, WebhooksError

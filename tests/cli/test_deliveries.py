@@ -20,8 +20,6 @@ import pytest
 from rich.console import Console
 
 from sfwebhooks.attempts import Reply
-from sfwebhooks.cli.delivery_table import DEAD, DELIVERIES, print_table
-from sfwebhooks.cli.filters import past_time
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.status import IDLE, UNPROBED
@@ -34,6 +32,8 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.delivery_table import DEAD, DELIVERIES, print_table
+from sfwebhooks.terminal.filters import past_time
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Result, Team, spoil
 from tests.filled import HOSTILE, begin, put, put_event, send

@@ -16,7 +16,6 @@ import pytest
 import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
-from sfwebhooks.cli.terminal import StopSignal
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
@@ -40,6 +39,7 @@ from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.sending import SendingState
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
+from sfwebhooks.terminal.stop_signal import StopSignal
 from tests.builders import NOW, a_delivery, a_scan
 from tests.leaks import leaks
 from tests.secrecy.planted import PATH, SECRETS, proxy_at
