@@ -246,7 +246,7 @@ def situations(
 
     Args:
         path: of the outbox.
-        found: the settings; None: unknown.
+        found: the settings; None: not known.
         wanted: which endpoints.
 
     Raises:
