@@ -10,11 +10,12 @@ In background threads, from `delivery/send_queue`:
 
 The rooms, from top to bottom; each imports only from those below it (`tests/test_rooms.py`):
 
-    cli, demo           the command `sfwebhooks`; a real scan without internet
+    cli                 the command `sfwebhooks`: one file per command
+    terminal, demo      what commands share: arguments, tables, progress; a real scan without internet
     emission, service   `emit`, for other tools; `sfwebhooks run`
     host, receive       inside SpiderFoot; the receiving side
     scan                a scan's events, its start and its end
-    delivery            queues, threads and locks of the sending side, alerts, upkeep
+    delivery            queues, threads and locks of the sending side, alerts, maintenance
     pipeline            the path of an event, in order
     config              the settings
     network             HTTP: a request out, a reply in

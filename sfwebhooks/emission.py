@@ -38,7 +38,7 @@ ID_MAX = 1024
 #: seconds to wait for an outbox that another process has locked or has just set aside
 PATIENCE_SECONDS = 5.0
 #: most mistakes in one error
-TOLD_MAX = 10
+MISTAKES_MAX = 10
 #: most characters of a title that is taken from the finding's data
 TITLE_MAX = 200
 #: severity -> the word for it in the other guide's counts
@@ -108,12 +108,12 @@ def event_of(emission: Emission, now: float) -> WebhookEvent:
         data = {**data, "severity": only.label}
     _check(data, entry)
     level = _severity(entry, wanted, data["severity"] if "severity" in fields else None)
-    told = {**data, **_added(data, entry, event_id)}
+    content = {**data, **_added(data, entry, event_id)}
     if not entry.alias.startswith("finding."):
-        return WebhookEvent(event_id, entry.name, level, at, told)
+        return WebhookEvent(event_id, entry.name, level, at, content)
     special = None if entry.severities else entry.name  # by its kind, whatever its severity
-    told |= {"special": special} if special else {}
-    return WebhookEvent(event_id, RISK_NAMES[level], level, at, told, special=special)
+    content |= {"special": special} if special else {}
+    return WebhookEvent(event_id, RISK_NAMES[level], level, at, content, special=special)
 
 
 def _entry(word: str) -> EventType:
@@ -154,8 +154,8 @@ def _check(data: Mapping[str, Any], entry: EventType) -> None:
         raise EmitError(f"data has {size:,} bytes as JSON; expected at most {DATA_MAX:,}: send a link instead")
     found = list(mistakes(data, entry.by_others))
     if found:
-        more = [f"and {len(found) - TOLD_MAX} more"] if len(found) > TOLD_MAX else []
-        lines = "".join(f"\n  {printable(line)}" for line in (*found[:TOLD_MAX], *more))
+        more = [f"and {len(found) - MISTAKES_MAX} more"] if len(found) > MISTAKES_MAX else []
+        lines = "".join(f"\n  {printable(line)}" for line in (*found[:MISTAKES_MAX], *more))
         raise EmitError(f"data does not match {entry.name} (sfwebhooks events {entry.name} shows an example):{lines}")
 
 

@@ -15,14 +15,14 @@ from typing import Callable
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.delivery.status import config_mistake
-from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.text_file import FileState, state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -61,12 +61,12 @@ class Service:
             OutboxError: the outbox cannot be used at the start.
         """
         self._open(stop)
-        self._tell("sending")
+        self._log_state("sending")
         self._dispatcher.wake()
         while not stop.wait(LOOK_SECONDS):
             self._look(stop, reload)
         settled = self._end()
-        self._tell("stopped" if settled else "stopped with attempts in flight, which will be repeated")
+        self._log_state("stopped" if settled else "stopped with attempts in flight, which will be repeated")
         return settled
 
     def _open(self, stop: threading.Event) -> None:
@@ -92,9 +92,9 @@ class Service:
                 self._reread(stop)
             if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
                 self._orphans_at = time.monotonic()
-                tell_orphans(self._dispatcher.outbox, self._settings)
+                report_dead_scans(self._dispatcher.outbox, self._settings)
             self._dispatcher.tick()
-            self._upkeep.look(time.time())
+            self._maintenance.look(time.time())
             self._dispatcher.outbox.file.checkpoint()
             self._trouble.ended()
         except OutboxError as error:
@@ -124,19 +124,19 @@ class Service:
         if stop.is_set():
             return
         self._dispatcher.wake()
-        self._tell("configuration reloaded")
+        self._log_state("configuration reloaded")
 
     def _begin(self) -> None:
         endpoints = () if self._settings.enabled is False else self._settings.endpoints
         self._dispatcher = Dispatcher(endpoints, self._path, storage=self._settings.storage)
-        self._upkeep = Upkeep(self._settings, self._path)
+        self._maintenance = Maintenance(self._settings, self._path)
 
     def _end(self) -> bool:
         longest = max((endpoint.timeout for endpoint in self._settings.endpoints), default=0.0)
-        self._upkeep.close()
+        self._maintenance.close()
         return self._dispatcher.stop(longest + GRACE_SECONDS)
 
-    def _tell(self, what: str) -> None:
+    def _log_state(self, what: str) -> None:
         names = ", ".join(_shown(endpoint) for endpoint in self._settings.endpoints) or "none"
         if self._settings.enabled is False:
             names = "none, since enabled = false"

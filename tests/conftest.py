@@ -1,5 +1,5 @@
 """What many tests share: certificates, receivers that keep what they got, an outbox, senders, commands, a clock that is
-told the time."""
+given the time."""
 
 from __future__ import annotations
 

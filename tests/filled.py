@@ -43,10 +43,10 @@ def send(
 
 
 def begin(outbox: Outbox, scan: Scan) -> None:
-    """Begin a scan, of which nobody wants to be told."""
+    """Begin a scan, of which nobody wants events."""
     outbox.scans.begin_scan(scan, an_event(scan=scan, id=f"begin-{scan.id}"), (), NOW)
 
 
 def end(outbox: Outbox, scan: Scan) -> None:
-    """End a scan, of which nobody wants to be told."""
+    """End a scan, of which nobody wants events."""
     assert outbox.scans.end_scan(an_event(scan=scan, id=f"end-{scan.id}"), (), NOW)

@@ -114,7 +114,7 @@ class SocksMiddleman(Middleman):
             connection.sendall(b"\x05\xff")
             return
         connection.sendall(bytes([5, wanted]))
-        if wanted and not self._is_told_who(connection):
+        if wanted and not self._is_authenticated(connection):
             connection.sendall(b"\x01\x01")
             return
         kind = _exactly(connection, 4)[3]
@@ -127,7 +127,7 @@ class SocksMiddleman(Middleman):
             return
         self._join(connection, goal, answer, b"")
 
-    def _is_told_who(self, connection: socket.socket) -> bool:
+    def _is_authenticated(self, connection: socket.socket) -> bool:
         user = _exactly(connection, _exactly(connection, 2)[1])
         password = _exactly(connection, _exactly(connection, 1)[0])
         known = f"{user.decode()}:{password.decode()}" == self.credentials

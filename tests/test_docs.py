@@ -165,8 +165,8 @@ def test_the_readme_has_each_key_that_security_audit_adds() -> None:
     finding = event_of_finding(a_finding(), a_scan(), "Vulnerability - CVE High")
     scan = an_event(data={"events_by_severity": {}})
     cases = (("finding.high", finding), ("scan.started", scan), ("scan.failed", scan))
-    told = [guides_data(name, a_delivery(event), dict(event.data), "") for name, event in cases]
-    added = {key for data in told for key in data} - set(finding.data)
+    contents = [guides_data(name, a_delivery(event), dict(event.data), "") for name, event in cases]
+    added = {key for data in contents for key in data} - set(finding.data)
     assert {key for key in added - set(scan.data) if f"`{key}`" not in DOCS} == set()
 
 
@@ -213,7 +213,7 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("marker", ["slow", "campaign"])
-def test_tests_that_are_left_out_are_named_with_their_command(marker: str) -> None:
+def test_skipped_tests_are_named_with_their_command(marker: str) -> None:
     setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
     assert (f"\n    {marker}: " in setup, f"not {marker}" in setup) == (True, True)
     for text in (README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):

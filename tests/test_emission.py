@@ -29,7 +29,7 @@ from tests.builders import NOW, PATIENCE, a_delivery, claim_one
 from tests.catalogue.test_check import example_of
 from tests.conftest import sql
 
-TOLD = [entry for entry in EVENT_TYPES if entry.by_others]
+BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
 REPORT = {"report_id": "report-1", "title": "Threats"}
 FINDING = {"finding_id": "f-1", "title": "A key", "severity": "critical"}
 #: what is added to it
@@ -39,7 +39,7 @@ ADDED = {"target": "", "event_type": "A key", "data": "A key", "scan_id": "", "r
 SCAN = {"scan_id": "1", "findings_summary": {"critical": 1, "high": 2, "medium": 3, "low": 4, "total": 10},
         "duration_seconds": 9, "repository_url": "https://git.acme.test/x"}  # fmt: skip
 WEBHOOKS = "[webhooks]\nsecret = a long secret text\nevents = all\n"
-each_type = pytest.mark.parametrize("entry", TOLD, ids=lambda entry: entry.name)
+each_type = pytest.mark.parametrize("entry", BY_OTHERS, ids=lambda entry: entry.name)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def event_of(type: str, data: Any, severity: str | None = None, id: str | None =
 
 
 @each_type
-def test_each_example_of_the_catalogue_can_be_told_under_name_and_alias(
+def test_each_example_of_the_catalogue_can_be_emitted_under_name_and_alias(
     entry: EventType, kept: Callable[[], Any]
 ) -> None:
     data = example_of(entry.by_others)
@@ -82,7 +82,7 @@ def test_each_example_of_the_catalogue_can_be_told_under_name_and_alias(
 
 
 @each_type
-def test_what_is_told_is_valid_by_the_schema_in_its_message(entry: EventType) -> None:
+def test_an_emitted_event_is_valid_by_the_schema_in_its_message(entry: EventType) -> None:
     event = event_of(entry.name, example_of(entry.by_others))
     validator = Draft202012Validator(document(EVENT_TYPES))
     for name in (entry.name, entry.alias):
@@ -92,15 +92,15 @@ def test_what_is_told_is_valid_by_the_schema_in_its_message(entry: EventType) ->
 
 @each_type
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_each_format_can_say_what_is_told(format_name: str, entry: EventType) -> None:
+def test_each_format_can_render_each_emitted_event(format_name: str, entry: EventType) -> None:
     data = example_of(entry.by_others)
     delivery = a_delivery(event_of(entry.name, data), name=entry.name)
     body = FORMATS[format_name].render(delivery, ENDPOINT).body.decode()
-    telling = next((data[key] for key in ("title", "error_message", "reason", "name") if key in data), "")
-    assert telling in body
+    words = next((data[key] for key in ("title", "error_message", "reason", "name") if key in data), "")
+    assert words in body
 
 
-# --- who is told
+# --- who gets it
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_a_finding_comes_under_the_name_that_the_scanners_would_have(
 
 def test_a_vulnerability_is_special_and_says_so_to_who_takes_all(kept: Callable[[], Any]) -> None:
     emit("finding.vulnerability", {**FINDING, "severity": "medium"})
-    told = {**FINDING, **ADDED, "severity": "medium", "special": "vulnerability_found"}
+    content = {**FINDING, **ADDED, "severity": "medium", "special": "vulnerability_found"}
     assert kept() == [
-        ("team", "medium_risk_event", 1, "medium_risk_event", Severity.MEDIUM, "vulnerability_found", told)
+        ("team", "medium_risk_event", 1, "medium_risk_event", Severity.MEDIUM, "vulnerability_found", content)
     ]
 
 
-def test_only_who_wants_it_is_told_and_under_the_subscribed_name(
+def test_only_subscribers_get_it_and_under_the_subscribed_name(
     settings: Callable[[str], Path], kept: Callable[[], Any]
 ) -> None:
     settings(
@@ -140,7 +140,9 @@ def test_only_who_wants_it_is_told_and_under_the_subscribed_name(
     assert [row[:3] for row in kept()] == [("soc", "cti_report.generated", 1), ("wiki", "cti_report_generated", 1)]
 
 
-def test_nobody_wants_it_is_no_error_and_leaves_nothing(settings: Callable[[str], Path], tmp_path: Path) -> None:
+def test_an_event_that_nobody_wants_is_not_an_error_and_leaves_nothing(
+    settings: Callable[[str], Path], tmp_path: Path
+) -> None:
     settings("team.url = http://127.0.0.1:9/team\nteam.events = scan_*\n")
     assert uuid.UUID(emit("cti_report_generated", REPORT))
     assert not (tmp_path / FILE).exists()
@@ -150,16 +152,16 @@ def test_nobody_wants_it_is_no_error_and_leaves_nothing(settings: Callable[[str]
 
 
 def test_a_scan_has_what_receivers_of_spiderfoots_scans_read() -> None:
-    told = event_of("scan.completed", SCAN).data
+    content = event_of("scan.completed", SCAN).data
     added = {"target": SCAN["repository_url"], "target_type": "", "status": "FINISHED", "events_found": 10,
              "high_risk_events": 3, "medium_risk_events": 3, "low_risk_events": 4, "duration": 9,
              "modules_used": [], "report_url": None}  # fmt: skip
-    assert told == {**SCAN, **added}
+    assert content == {**SCAN, **added}
 
 
 def test_a_finding_has_what_receivers_of_spiderfoots_findings_read() -> None:
-    told = event_of("finding.critical", {**FINDING, "category": "Secrets", "description": "A key is public."}).data
-    assert (told["event_type"], told["data"], told["target"]) == ("Secrets", "A key is public.", "")
+    content = event_of("finding.critical", {**FINDING, "category": "Secrets", "description": "A key is public."}).data
+    assert (content["event_type"], content["data"], content["target"]) == ("Secrets", "A key is public.", "")
 
 
 def test_a_tools_own_words_win() -> None:
@@ -176,7 +178,7 @@ def test_a_key_that_the_type_does_not_have_is_not_looked_into() -> None:
 # --- ids and severities
 
 
-def test_the_same_id_of_the_same_type_is_told_once(kept: Callable[[], Any]) -> None:
+def test_the_same_id_of_the_same_type_is_sent_once(kept: Callable[[], Any]) -> None:
     first = emit("cti_report_generated", REPORT, id="report 1 \N{SNOWMAN}")
     assert emit("cti_report.generated", {**REPORT, "title": "Other"}, id="report 1 \N{SNOWMAN}") == first
     assert [row[6] for row in kept()] == [REPORT]
@@ -189,7 +191,7 @@ def test_the_same_id_of_another_type_is_another_event(kept: Callable[[], Any]) -
     assert [row[3] for row in kept()] == ["remediation.started", "remediation.completed"]
 
 
-def test_who_wants_it_later_is_told_under_the_same_id(settings: Callable[[str], Path], kept: Callable[[], Any]) -> None:
+def test_a_later_subscriber_gets_it_under_the_same_id(settings: Callable[[str], Path], kept: Callable[[], Any]) -> None:
     emit("cti_report_generated", REPORT, id="1")
     settings("team.url = http://127.0.0.1:9/team\nsoc.url = http://127.0.0.1:9/soc\n")
     emit("cti_report_generated", REPORT, id="1")
@@ -210,7 +212,7 @@ def test_who_wants_it_later_is_told_under_the_same_id(settings: Callable[[str], 
 def test_the_severity_is_the_one_given_or_stated_or_the_types_own(
     type: str, given: str | None, stated: str | None, severity: Severity
 ) -> None:
-    entry = next(one for one in TOLD if type in (one.name, one.alias))
+    entry = next(one for one in BY_OTHERS if type in (one.name, one.alias))
     data = {**example_of(entry.by_others), **({"severity": stated} if stated else {})}
     assert event_of(type, data, given).severity is severity
 
@@ -225,13 +227,13 @@ def test_a_severity_that_is_the_only_one_or_given_need_not_be_in_the_data(
     assert (event.severity.label, event.data["severity"]) == (severity, severity)
 
 
-def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> None:
+def test_a_severity_with_the_catalogues_fields_is_data_like_any_other() -> None:
     event = event_of("cti_report_generated", {**REPORT, "severity": {"CVSS": 9}})
     assert (event.severity, event.data["severity"]) == (Severity.INFO, {"CVSS": 9})
 
 
 @pytest.mark.parametrize(
-    ("type", "data", "given", "told"),
+    ("type", "data", "given", "content"),
     [
         (
             "cti_report_generated",
@@ -255,8 +257,8 @@ def test_a_severity_beside_the_catalogues_fields_is_data_like_any_other() -> Non
         ("high_risk_event", {"title": "x"}, None, "data.severity is missing; expected critical or high "),
     ],
 )
-def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, told: str) -> None:
-    with pytest.raises(EmitError, match=told):
+def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, content: str) -> None:
+    with pytest.raises(EmitError, match=content):
         event_of(type, data, given)
 
 
@@ -264,7 +266,7 @@ def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, 
 
 
 @pytest.mark.parametrize(
-    ("type", "data", "told"),
+    ("type", "data", "content"),
     [
         ("cti_report_genrated", REPORT, 'no event type is called .* Did you mean "cti_report_generated"'),
         ("system_alert", {}, "system_alert is not accepted from other tools; expected one of scan_started, "),
@@ -285,12 +287,12 @@ def test_a_severity_that_cannot_be_is_refused(type: str, data: Any, given: Any, 
         ("multi_scan_completed", {"scan_ids": ["\x1b[2J", 1]}, r"data.scan_ids\[1\] is 1; expected a string"),
     ],
 )
-def test_what_is_not_as_the_catalogue_says_is_refused(type: Any, data: Any, told: str) -> None:
-    with pytest.raises(EmitError, match=told):
+def test_what_is_not_as_the_catalogue_says_is_refused(type: Any, data: Any, content: str) -> None:
+    with pytest.raises(EmitError, match=content):
         event_of(type, data)
 
 
-def test_many_mistakes_are_told_in_part() -> None:
+def test_many_mistakes_are_shown_in_part() -> None:
     with pytest.raises(EmitError) as refused:
         event_of("multi_scan_completed", {"scan_ids": [0] * 1000})
     assert "and 994 more" in str(refused.value) and str(refused.value).count("\n") == 11
@@ -313,7 +315,7 @@ def test_an_id_is_a_text(id: Any) -> None:
 # --- settings and outbox
 
 
-def test_without_a_configuration_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_configuration_nothing_is_emitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
     with pytest.raises(ConfigError, match="no configuration"):
         emit("cti_report_generated", REPORT)
@@ -424,17 +426,17 @@ def process(name: str, number: int = 25) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_lose_nothing_and_tell_nothing_twice(kept: Callable[[], Any]) -> None:
+def test_two_processes_at_once_lose_nothing_and_send_nothing_twice(kept: Callable[[], Any]) -> None:
     both = [process("one"), process("two")]
     for one in both:
         said, _ = one.communicate("\n")
         assert (one.returncode, said) == (0, "done\n")
     assert sorted(row[2] for row in kept()) == list(range(1, 76)), "numbered without gaps"
-    told = sorted((row[6]["title"], int(row[6]["report_id"])) for row in kept())
-    assert told == [(title, number) for title in ("both", "one", "two") for number in range(25)]
+    content = sorted((row[6]["title"], int(row[6]["report_id"])) for row in kept())
+    assert content == [(title, number) for title in ("both", "one", "two") for number in range(25)]
 
 
-def test_what_was_told_outlives_a_kill(kept: Callable[[], Any]) -> None:
+def test_an_emitted_event_outlives_a_kill(kept: Callable[[], Any]) -> None:
     with process("one", 3) as killed:
         assert killed.stdout and killed.stdout.readline() == "done\n"
         killed.kill()

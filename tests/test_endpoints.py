@@ -114,7 +114,7 @@ def test_every_finding_can_be_subscribed_to_by_its_risk_alone(event: Event) -> N
     ("event", "wanted"),
     [(STARTED, True), (FAILED, True), (CRITICAL, True), (HIGH, True), (MEDIUM, False), (INFO, False)],
 )
-def test_without_a_word_about_events_scans_and_high_risks_are_told(event: Event, wanted: bool) -> None:
+def test_without_events_in_the_settings_scans_and_high_risks_are_sent(event: Event, wanted: bool) -> None:
     assert (subscribed_name(DEFAULT_EVENTS, *event) is not None) is wanted
 
 

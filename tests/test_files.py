@@ -52,7 +52,7 @@ def words_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_file_is_not_read(odd: Path, name: str) -> None:
+def test_only_files_are_read(odd: Path, name: str) -> None:
     with pytest.raises(OSError) as caught:
         content(odd / name, SETTINGS_MAX)
     assert caught.value.strerror == words_of(name)
@@ -72,13 +72,13 @@ def test_a_text_has_no_mark_and_one_kind_of_line_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("key", ["secret", "api_key", "header.X-Token", "client_key_password"])
-def test_a_secret_in_what_is_no_file_is_a_mistake(odd: Path, name: str, key: str) -> None:
+def test_a_secret_in_something_other_than_a_file_is_a_mistake(odd: Path, name: str, key: str) -> None:
     found = load_mapping({"team": {"url": "https://a.test", key: f"file:{name}"}}, folder=odd)
     assert [one.problem for one in found.mistakes] == [f"{odd / name} cannot be read: {words_of(name)}"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_settings_in_what_is_no_file_are_not_read(odd: Path, name: str) -> None:
+def test_settings_in_something_other_than_a_file_are_not_read(odd: Path, name: str) -> None:
     (mistake,) = load(odd / name).mistakes
     assert mistake.problem == f"cannot be read: {words_of(name)}"
 

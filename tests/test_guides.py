@@ -86,20 +86,20 @@ def test_every_event_is_verified_and_given_to_its_handler(
 ) -> None:
     receiver = serve(naming)
     send(receiver, naming, every_event())
-    assert sorted(receiver.told) == sorted((names[naming], 200) for names in NAMES)
+    assert sorted(receiver.answered) == sorted((names[naming], 200) for names in NAMES)
     assert outbox.scans.tallies() == {"waiting": 0, "delivered": len(NAMES), "dead": 0}
 
 
 @GUIDE
-def test_what_other_tools_tell_is_given_to_the_handlers_too(
+def test_events_of_other_tools_are_given_to_the_handlers_too(
     serve: Callable[..., Served], send: Callable[..., Endpoint], outbox: Outbox, naming: str
 ) -> None:
-    told = [entry for entry in EVENT_TYPES if entry.by_others]
-    happened = [event_of(Emission(entry.name, whole_of(entry)), time.time()) for entry in told]
+    emitted = [entry for entry in EVENT_TYPES if entry.by_others]
+    happened = [event_of(Emission(entry.name, whole_of(entry)), time.time()) for entry in emitted]
     receiver = serve(naming)
     send(receiver, naming, happened)
-    assert [status for _, status in receiver.told] == [200] * len(told)
-    assert outbox.scans.tallies() == {"waiting": 0, "delivered": len(told), "dead": 0}
+    assert [status for _, status in receiver.answered] == [200] * len(emitted)
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": len(emitted), "dead": 0}
 
 
 def whole_of(entry: EventType) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_a_receiver_with_another_secret_answers_401_and_the_endpoint_is_held(
 ) -> None:
     receiver = serve(naming, "another secret")
     endpoint = send(receiver, naming, every_event()[:3])
-    assert (set(receiver.told), outbox.scans.tallies()["waiting"]) == ({("", 401)}, 3)
+    assert (set(receiver.answered), outbox.scans.tallies()["waiting"]) == ({("", 401)}, 3)
     assert outbox.endpoints.health(endpoint.name).condition is Condition.HELD
 
 
@@ -125,7 +125,7 @@ def test_a_receiver_of_the_other_guide_finds_no_signature(
     receiver = serve(naming)
     (other,) = GUIDES.keys() - {naming}
     send(receiver, other, every_event()[:1])
-    assert set(receiver.told) == {("", 401)}
+    assert set(receiver.answered) == {("", 401)}
 
 
 @GUIDE
@@ -144,7 +144,7 @@ def test_a_finding_of_a_scan_is_given_to_the_handler_of_its_severity(
 ) -> None:
     receiver = serve(naming)
     send(receiver, naming, [event_of_finding(a_finding(type=host_type), a_scan(), host_type)])
-    assert receiver.told == [(dict(zip(GUIDES, names))[naming], 200)]
+    assert receiver.answered == [(dict(zip(GUIDES, names))[naming], 200)]
 
 
 @GUIDE
@@ -155,7 +155,7 @@ def test_a_finding_goes_by_the_name_that_was_asked_for(
     receiver = serve(naming)
     receiver.handlers[name] = receiver.guide.any_event
     send(receiver, naming, [event_of_finding(a_finding(), a_scan(), "a CVE")], events=(name,))
-    assert receiver.told == [("finding.vulnerability" if NAMINGS[naming].dotted else name, 200)]
+    assert receiver.answered == [("finding.vulnerability" if NAMINGS[naming].dotted else name, 200)]
 
 
 #: high or critical, each with the name that the other guide has for it
@@ -178,7 +178,7 @@ def test_each_high_or_critical_finding_becomes_a_ticket_whatever_kinds_were_aske
     asked = ("high_risk_event", "vulnerability_found", "malware_detected")
     send(receiver, naming, [event_of_finding(one, a_scan(), one.type) for one in found], events=asked)
     names = [dict(zip(GUIDES, ("high_risk_event", URGENT[one.type])))[naming] for one in found]
-    assert sorted(receiver.told) == sorted((name, 200) for name in names)
+    assert sorted(receiver.answered) == sorted((name, 200) for name in names)
     specials = [json.loads(body)["data"].get("special", "") for body in receiver.bodies]
     assert Counter(specials) == {"vulnerability_found": 4, "malware_detected": 4, "": 4}
 
@@ -195,7 +195,7 @@ for (const body of bodies) {
 
 @GUIDE
 @pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
-def test_a_receiver_in_javascript_that_writes_the_body_anew_gets_the_same_signature(
+def test_a_receiver_in_javascript_that_serialises_the_body_again_gets_the_same_signature(
     serve: Callable[..., Served], send: Callable[..., Endpoint], naming: str
 ) -> None:
     receiver = serve(naming)

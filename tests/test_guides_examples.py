@@ -66,7 +66,7 @@ def test_every_example_is_taken_word_for_word_and_by_the_receivers_of_both_guide
     assert cli("drain").code == 0
     schema = Draft202012Validator(document(EVENT_TYPES))
     for receiver in receivers.values():
-        assert [status for _, status in receiver.told] == [200] * len(EXAMPLES)
+        assert [status for _, status in receiver.answered] == [200] * len(EXAMPLES)
         sent = [message for message, _ in receiver.decided]
         for example in EXAMPLES:
             assert any(message["data"].items() >= example["data"].items() for message in sent)
@@ -149,7 +149,7 @@ def test_few_words_of_either_guide_are_enough_for_the_receivers_of_both(
 ) -> None:
     emit(type, data)
     assert cli("drain").code == 0
-    assert [receiver.told[0][1] for receiver in receivers.values()] == [200, 200]
+    assert [receiver.answered[0][1] for receiver in receivers.values()] == [200, 200]
     for receiver in receivers.values():
         [(message, _)] = receiver.decided
         assert message["data"].items() >= data.items()
@@ -166,7 +166,7 @@ def test_a_whole_message_of_another_type_is_refused(
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", 1704110400, None, "2024-13-01T00:00:00Z"])
-def test_a_time_that_is_none_is_refused(
+def test_a_malformed_time_is_refused(
     timestamp: Any, cli: Callable[..., Result], receivers: object, tmp_path: Path
 ) -> None:
     (tmp_path / "message.json").write_text(json.dumps({**SPIDERFOOT[0], "timestamp": timestamp}))

@@ -167,7 +167,7 @@ def test_the_fingerprint_of_the_settings_is_never_lost(verdict: Verdict, health:
     assert after(verdict, health=health).fingerprint == "f"
 
 
-def test_since_tells_when_the_condition_began_and_not_the_last_probe() -> None:
+def test_since_is_when_the_condition_began_and_not_the_last_probe() -> None:
     assert after(FAILURE, health=FAILING, now=NOW + 100).since == NOW
 
 
@@ -194,7 +194,7 @@ def test_nothing_is_sent_until_the_probe(health: Health) -> None:
     assert [health.may_send(NOW + seconds) for seconds in (0.0, 29.9, 30.0)] == [False, False, True]
 
 
-def test_what_was_in_flight_when_it_began_to_fail_is_no_probe() -> None:
+def test_an_attempt_in_flight_when_it_began_to_fail_is_not_a_probe() -> None:
     health = after(*[FAILURE] * 60, health=FAILING, now=NOW + 1)
     assert (health.probes, health.open_at) == (0, NOW + 1 + PROBE_SECONDS[0])
 
@@ -291,7 +291,7 @@ def test_without_retry_after_one_failure_closes_nothing() -> None:
 
 
 @pytest.mark.parametrize("verdict", [SUCCESS, REFUSAL, FAILURE, asked(1.0), HOLD, SHORT])
-def test_retry_after_is_not_undercut_by_what_was_in_flight_beside_it(verdict: Verdict) -> None:
+def test_retry_after_is_not_undercut_by_other_attempts_in_flight(verdict: Verdict) -> None:
     assert not after(asked(600.0), verdict).may_send(NOW + 599)
 
 
@@ -312,7 +312,7 @@ def test_retry_after_does_not_shorten_the_wait_for_a_probe() -> None:
 
 
 @pytest.mark.parametrize("health", [FAILING, HELD, after(asked(600.0))])
-def test_a_clock_that_was_set_back_does_not_close_it_for_ever(health: Health) -> None:
+def test_a_clock_that_was_set_back_does_not_close_it_forever(health: Health) -> None:
     assert health.may_send(NOW - 86400)
 
 

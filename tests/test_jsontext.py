@@ -40,7 +40,7 @@ def test_stored_data_are_a_mapping() -> None:
     assert (stored == {"a": 1, "b": 2}, len(stored), list(stored), "c" in stored) == (True, 2, ["a", "b"], False)
 
 
-def test_rubbish_is_no_data() -> None:
+def test_rubbish_is_not_data() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
         kept(Stored("rubbish"))
 

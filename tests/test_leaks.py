@@ -67,7 +67,7 @@ def test_nothing_is_found_where_nothing_is() -> None:
     assert leaks(text, *SECRETS) == []
 
 
-def test_the_public_half_of_a_key_is_no_secret() -> None:
+def test_the_public_half_of_a_key_is_not_a_secret() -> None:
     assert leaks(WHPK, SIGNING_KEY) == []
 
 

@@ -132,7 +132,7 @@ def test_the_failure_that_makes_the_endpoint_failing_uses_up_no_retry(attempt: C
     assert (settlement.state, settlement.counts) == (State.WAITING, False)
 
 
-def test_an_attempt_at_a_healthy_endpoint_is_no_probe_even_if_it_is_the_last(attempt: Callable[..., Any]) -> None:
+def test_an_attempt_at_a_healthy_endpoint_is_not_a_probe_even_if_it_is_the_last(attempt: Callable[..., Any]) -> None:
     made, _ = attempt(401)
     assert made.trigger == "schedule"
 

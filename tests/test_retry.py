@@ -249,7 +249,7 @@ def test_no_wait_is_longer_than_it_may_be(one: Reply) -> None:
     assert judge(one, NOW, longest=60.0).wait == 60.0
 
 
-def test_a_date_far_ahead_is_no_longer_wait_than_it_may_be() -> None:
+def test_a_date_far_ahead_is_capped_at_the_longest_wait() -> None:
     assert retry_after({"Retry-After": "Fri, 21 Nov 2036 10:00:00 GMT"}, NOW, 60.0) == 60.0
 
 
@@ -306,7 +306,7 @@ def test_the_first_refusal_sets_a_message_aside_and_notes_the_era() -> None:
     assert NOW + SCHEDULE[0] <= one.due_at <= NOW + SCHEDULE[0] * (1 + JITTER)
 
 
-def test_a_second_refusal_is_not_the_last_whoever_is_at_fault() -> None:
+def test_a_second_refusal_is_not_the_last_whether_message_or_endpoint_is_at_fault() -> None:
     assert [refused(1, 3, era).state for era in (3, 4)] == [State.WAITING, State.WAITING]
 
 
@@ -320,7 +320,7 @@ def test_no_refusal_is_the_last_while_nothing_else_was_taken(refusals: int) -> N
     assert refused(refusals, 3, era=3).state is State.WAITING
 
 
-def test_what_a_probe_is_told_is_not_a_refusal_of_its_message_but_the_first() -> None:
+def test_the_reply_to_a_probe_is_not_a_refusal_of_its_message_unless_it_is_the_first() -> None:
     assert [refused(0, None, 1, healthy=False).refused, refused(1, 1, 1, healthy=False).refused] == [True, False]
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(sfwebhooks.__file__).parent
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("demo",),
+    ("demo", "terminal"),
     ("emission",),
     ("host", "receive", "service"),
     ("scan",),
@@ -97,7 +97,7 @@ def test_no_room_has_fewer_than_four_files() -> None:
     assert {name: size for name, size in sizes.items() if size < 5} == {}, "the room's own __init__ is one"
 
 
-def test_a_public_name_stands_once() -> None:
+def test_a_public_name_is_unique() -> None:
     names = [
         (node.name, name)
         for name, code in modules().items()

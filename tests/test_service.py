@@ -94,7 +94,7 @@ EVERYONE = an_endpoint(events=("all",))
 # --- sending
 
 
-def test_it_delivers_what_waits_and_what_comes(
+def test_it_delivers_waiting_deliveries_and_new_ones(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox
 ) -> None:
     configure(team=signed)
@@ -106,7 +106,7 @@ def test_it_delivers_what_waits_and_what_comes(
     assert [received.problems for received in signed.got] == [()] * 10
 
 
-def test_it_tells_the_end_of_a_scan_that_died(
+def test_it_reports_the_end_of_a_scan_that_died(
     run: Callable[[], Run], configure: Callable[..., None], signed: Team, outbox: Outbox, tmp_path: Path
 ) -> None:
     configure(team=signed)
@@ -174,7 +174,7 @@ def test_it_follows_a_secret_that_changes_in_its_file(
 
 
 @slow
-def test_it_sends_what_waits_once_a_file_that_was_away_is_there(
+def test_it_sends_waiting_deliveries_once_a_missing_file_is_there(
     run: Callable[[], Run], tmp_path: Path, signed: Team, outbox: Outbox
 ) -> None:
     (tmp_path / "webhooks.ini").write_text(f"[webhooks]\ndefault_url = {signed.url}\nsecret = file:secret\n")
@@ -253,7 +253,7 @@ def test_no_configuration_that_is_half_written_is_used(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-def test_it_reads_the_configuration_again_when_it_is_told_to(
+def test_it_reads_the_configuration_again_on_request(
     run: Callable[[], Run], tmp_path: Path, receive: Callable[..., Team], outbox: Outbox
 ) -> None:
     changed = receive(["the new secret"])

@@ -48,7 +48,7 @@ def test_a_wrong_label_is_refused_with_the_accepted_ones(text: str) -> None:
         Severity.parse(text)
 
 
-def test_no_type_stands_in_two_groups() -> None:
+def test_no_type_is_in_two_groups() -> None:
     assert sum(len(names.split()) for _, names in GROUPS) == len(SEVERITY_OF_TYPE)
 
 

@@ -182,7 +182,7 @@ def test_a_whsk_secret_alone_makes_no_guides_signature(secret: str) -> None:
 
 
 @pytest.mark.parametrize("secrets", [(WHSK, "text"), ("text", WHSK), (WHSK, SEED_ALONE, "text", "old")])
-def test_the_first_other_secret_beside_a_whsk_makes_the_guides_signature(secrets: tuple[str, ...]) -> None:
+def test_the_first_other_secret_with_a_whsk_makes_the_guides_signature(secrets: tuple[str, ...]) -> None:
     assert request(*secrets).headers["X-SpiderFoot-Signature"] == guide_signature("text", CONTENT.body)
 
 
@@ -193,11 +193,11 @@ def test_secrets_of_all_kinds_make_one_signature_each_in_order() -> None:
     assert request(*kinds).headers["webhook-signature"] == " ".join(each)
 
 
-def test_the_library_verifies_v1_beside_v1a() -> None:
+def test_the_library_verifies_v1_with_v1a() -> None:
     assert by_library(WHSEC, WHSK, WHSEC) == json.loads(CONTENT.body)
 
 
-def test_without_a_secret_nothing_is_signed_but_the_id_is_told() -> None:
+def test_without_a_secret_nothing_is_signed_but_the_id_is_sent() -> None:
     headers = request().headers
     assert "webhook-id" in headers
     assert not {"X-SpiderFoot-Signature", "webhook-signature"} & headers.keys()
@@ -283,12 +283,12 @@ def test_a_standard_signature_alone_is_enough_and_is_checked() -> None:
 
 
 @pytest.mark.parametrize("name", STANDARD)
-def test_a_part_of_a_standard_signature_is_a_problem_beside_a_guides_that_fits(name: str) -> None:
+def test_a_part_of_a_standard_signature_is_a_problem_with_a_guides_that_fits(name: str) -> None:
     headers, body = only([name, "X-SpiderFoot-Signature"])
     assert problems(headers, body, ["s"], NOW) == ["webhook-id, webhook-timestamp or webhook-signature is missing"]
 
 
-def test_a_signature_under_the_other_name_beside_a_wrong_one_does_not_help() -> None:
+def test_a_signature_under_the_other_name_with_a_wrong_one_does_not_help() -> None:
     sent = request("s")
     right = sent.headers["X-SpiderFoot-Signature"]
     headers = {**sent.headers, "X-SpiderFoot-Signature": "sha256=0", "X-Security-Signature": right}
@@ -319,7 +319,7 @@ def test_a_sender_that_rotates_is_understood_by_a_receiver_that_knows_the_curren
     ],
     ids=lambda keys: "+".join(key[:5] for key in keys),
 )
-def test_ed25519_keys_verify_alone_and_beside_others(signing: list[str], known: list[str]) -> None:
+def test_ed25519_keys_verify_alone_and_with_others(signing: list[str], known: list[str]) -> None:
     sent = request(*signing)
     assert problems(sent.headers, sent.body, known, NOW) == []
 
@@ -341,7 +341,7 @@ def test_a_v1a_signature_covers_everything(change: str) -> None:
     assert problems(headers, body, [WHPK], NOW)
 
 
-def test_a_guides_signature_that_does_not_fit_is_a_problem_beside_a_v1a_that_does() -> None:
+def test_a_guides_signature_that_does_not_fit_is_a_problem_with_a_v1a_that_does() -> None:
     sent = request(WHSK, "text")
     (problem,) = problems(sent.headers, sent.body, [WHPK, "another"], NOW)
     assert problem.startswith("X-SpiderFoot-Signature does not fit")

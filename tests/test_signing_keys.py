@@ -44,7 +44,7 @@ def test_a_receiver_can_use_the_whsec_form_of_any_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["!", "é", WHSK[5:-2], WHSK[5:] + "=", WHSK[5:].replace("/", "_"), " " + WHSK[5:]])
-def test_what_is_no_padded_base64_of_the_standard_alphabet_is_a_problem(text: str) -> None:
+def test_anything_but_padded_base64_of_the_standard_alphabet_is_a_problem(text: str) -> None:
     assert problem(f"whsk_{text}")
 
 
@@ -86,7 +86,7 @@ def test_a_new_pair_signs_and_verifies() -> None:
 
 
 @pytest.mark.parametrize("key", [WHSK, WHPK])
-def test_an_ed25519_key_is_no_hmac_key(key: str) -> None:
+def test_an_ed25519_key_is_not_an_hmac_key(key: str) -> None:
     with pytest.raises(ValueError, match="not an HMAC key"):
         hmac_key(key)
 
@@ -109,7 +109,7 @@ def test_a_public_key_does_not_sign() -> None:
         secrets(f"{WHSEC}\n{WHPK}")
 
 
-def test_a_receiver_takes_public_keys_beside_others() -> None:
+def test_a_receiver_takes_public_keys_with_others() -> None:
     assert [one.reveal() for one in receiver_secrets(f"{WHPK}\n{WHSK}\ntext")] == [WHPK, WHSK, "text"]
 
 

@@ -17,7 +17,7 @@ from tests.hosted import a_finished_scan
 from tests.systems import SYSTEMS, process
 from tests.tiers import quick_first
 
-#: takes a lock, says so, and keeps it until it is told to end
+#: takes a lock, says so, and keeps it until it is asked to end
 KEEPER = """
 from pathlib import Path
 from sfwebhooks.outbox.locks import url_lock
@@ -99,8 +99,8 @@ def test_a_scan_is_sent_and_leaves_no_lock(system: str, folder: Path, team: Team
     a_finished_scan(folder / "spiderfoot.db", a_scan(), findings=3)
     code, said = command(system, folder, "backfill", a_scan().id, "--endpoint", "team")
     assert code == 0, said
-    told = [received.message["event_type"] for received in team.got]
-    assert (told[-1], len(told)) == ("scan_completed", 7)
+    sent = [received.message["event_type"] for received in team.got]
+    assert (sent[-1], len(sent)) == ("scan_completed", 7)
     assert not list(folder.glob("webhooks.locks/scan-*"))
 
 

@@ -28,7 +28,7 @@ def test_a_time_that_no_calendar_has_is_a_number() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "60", -1, float("nan"), float("inf"), 1e300, [], {}])
-def test_what_is_no_duration_gives_nothing(value: object) -> None:
+def test_a_value_that_is_not_a_duration_gives_nothing(value: object) -> None:
     assert duration(value) == ""
 
 
@@ -46,7 +46,7 @@ def test_names_become_words(name: str, words: str) -> None:
     assert people(name) == words
 
 
-def test_numbers_of_things_leave_out_those_of_which_there_are_none() -> None:
+def test_zeros_are_omitted_from_numbers_of_things() -> None:
     assert counted({"critical": 1, "high": 0, "info": 1020, "odd": "x"}) == "1 critical, 1,020 info"
     assert counted(["no mapping"]) == ""
 

@@ -13,24 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.progress_bar import Bar
-from sfwebhooks.cli.replay import counted_deliveries
-from sfwebhooks.cli.terminal import (
-    StopSignal,
-    add_config,
-    console,
-    demand_sending,
-    endpoint_named,
-    folder,
-    plain,
-    said,
-    settings,
-)
-from sfwebhooks.cli.why_waiting import why_left
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import rate, seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.status import situation
+from sfwebhooks.delivery.status import situation, why_left
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
@@ -42,7 +28,12 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.scan import backfill
-from sfwebhooks.scan.recovery import REPLAY_CHUNK, tell_orphans
+from sfwebhooks.scan.recovery import REPLAY_CHUNK, report_dead_scans
+from sfwebhooks.terminal.arguments import add_config, demand_sending, endpoint_named, folder, said, settings
+from sfwebhooks.terminal.delivery_table import counted_deliveries
+from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.progress_bar import Bar
+from sfwebhooks.terminal.stop_signal import StopSignal
 
 HELP = """
 Send a past scan from SpiderFoot's database to an endpoint: its start, its findings and correlations, and its end,
@@ -116,7 +107,7 @@ def _backfill(given: argparse.Namespace) -> int:
     lock = scan_lock(path, given.scan)
     try:
         if not is_deleted(path):
-            tell_orphans(dispatcher.outbox, found)
+            report_dead_scans(dispatcher.outbox, found)
         past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead)
         if not lock.take():
             raise SelectionError(

@@ -13,8 +13,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.cli.state import UNKNOWN, Look, look
-from sfwebhooks.cli.terminal import add_config, console, folder, plain, settings, stacked, table
 from sfwebhooks.config.settings import Settings, off
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
@@ -30,6 +28,9 @@ from sfwebhooks.outbox.permissions import checked, doubts, refused, write_proble
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.scan.host_database import MODULE, saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
+from sfwebhooks.terminal.arguments import add_config, folder, settings
+from sfwebhooks.terminal.live_state import UNKNOWN, Look, look
+from sfwebhooks.terminal.output import console, plain, stacked, table
 
 #: the exit code if something other than the settings needs attention
 LOOK = 3

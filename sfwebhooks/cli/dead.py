@@ -8,13 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.deliveries import add_listing, show
-from sfwebhooks.cli.delivery_table import DEAD
-from sfwebhooks.cli.filters import add_choice, add_filters, choice, on_outbox, selection
-from sfwebhooks.cli.replay import add_replay, counted_deliveries, demand, print_counts, total
+from sfwebhooks.cli.replay import add_replay
 from sfwebhooks.cli.show import add_show
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_records, total
+from sfwebhooks.terminal.filters import add_choice, add_filters, add_listing, choice, demand, on_outbox, selection
 
 
 def add(commands: Any) -> None:
@@ -67,7 +66,7 @@ def _end(given: argparse.Namespace, records: Outbox, out: Console) -> int:
 
 
 def _list(given: argparse.Namespace, records: Outbox, out: Console) -> int:
-    show(records.listing.deliveries(selection(given, State.DEAD), given.limit + 1), DEAD, given, out)
+    print_records(records.listing.deliveries(selection(given, State.DEAD), given.limit + 1), DEAD, given, out)
     return 0
 
 

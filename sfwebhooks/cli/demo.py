@@ -12,11 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.cli.delivery_table import states
-from sfwebhooks.cli.terminal import console, end_at_signals, plain, table
 from sfwebhooks.demo import run
 from sfwebhooks.demo.slack_text import slack_message
 from sfwebhooks.demo.teams import Team
+from sfwebhooks.terminal.delivery_table import states
+from sfwebhooks.terminal.output import console, plain, table
+from sfwebhooks.terminal.stop_signal import end_at_signals
 
 SLACK_MESSAGES = 4
 WIDTH = 100
@@ -40,18 +41,18 @@ def _demo(given: argparse.Namespace) -> int:
         plain(f"The real SpiderFoot scans {run.TARGET}, a fictional company on this machine; three teams listen.")
     )
     with watching(out) as watch:
-        told = run.run(watch, given.keep, given.compare)
+        result = run.run(watch, given.keep, given.compare)
     for show in (_slack, _siem, _teams):
-        show(told, out)
-    _scan(told, out)
+        show(result, out)
+    _scan(result, out)
     if given.keep:
-        out.print(plain(f"Kept: {told.folder}"))
+        out.print(plain(f"Kept: {result.folder}"))
     out.print(
         plain("Every accepted delivery was received and verified.", "bold green")
-        if told.complete
+        if result.complete
         else plain("Not every accepted delivery was received and verified: see the table.", "bold red")
     )
-    return 0 if told.complete else 1
+    return 0 if result.complete else 1
 
 
 @contextmanager
@@ -77,9 +78,9 @@ def watching(out: Console) -> Iterator[run.Watch]:
         yield lambda status, findings, teams: spinner.update(plain(line(status, findings, teams)))
 
 
-def _slack(told: run.DemoResult, out: Console) -> None:
+def _slack(result: run.DemoResult, out: Console) -> None:
     """Show some Slack messages, one of each kind."""
-    messages = [received.message for team in told.teams if team.name == "slack_alerts" for received in team.got]
+    messages = [received.message for team in result.teams if team.name == "slack_alerts" for received in team.got]
     kinds = {message["blocks"][0]["text"]["text"]: message for message in messages}
     shown = [*list(kinds.values())[: SLACK_MESSAGES - 1], messages[-1]] if messages else []
     _heading(f"In the Slack channel: {len(shown)} of {len(messages)} messages", out)
@@ -89,9 +90,9 @@ def _slack(told: run.DemoResult, out: Console) -> None:
         out.print()
 
 
-def _siem(told: run.DemoResult, out: Console) -> None:
+def _siem(result: run.DemoResult, out: Console) -> None:
     """Show the most severe event that the SIEM got."""
-    events = [received.message for team in told.teams if team.name == "siem_system" for received in team.got]
+    events = [received.message for team in result.teams if team.name == "siem_system" for received in team.got]
     worst = max(events, key=lambda event: int(event["severity_level"]), default=None)
     _heading(f"In the SIEM: 1 of {len(events)} events", out)
     out.print(plain_json(worst))
@@ -106,26 +107,26 @@ def plain_json(value: object) -> Text:
     return Text("\n").join(plain(line) for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines())
 
 
-def _teams(told: run.DemoResult, out: Console) -> None:
+def _teams(result: run.DemoResult, out: Console) -> None:
     rows = table("team", "protected by", "accepted", "received", "verified")
-    for team in told.teams:
+    for team in result.teams:
         rows.add_row(
             plain(team.name, "bold"),
             team.protection,
-            str(told.accepted(team)),
+            str(result.accepted(team)),
             str(len(team.got)),
-            plain(str(team.verified), "green" if team.verified == told.accepted(team) else "red"),
+            plain(str(team.verified), "green" if team.verified == result.accepted(team) else "red"),
         )
     _heading("Deliveries", out)
     out.print(rows)
-    for account in (team.account for team in told.teams):
+    for account in (team.account for team in result.teams):
         if account:
             out.print(plain(f"{str(account)[:1].upper()}{str(account)[1:]}."))
-    for problem in sorted({problem for team in told.teams for problem in team.refused}):
+    for problem in sorted({problem for team in result.teams for problem in team.refused}):
         out.print(plain(problem, "red"))
 
 
-def _scan(told: run.DemoResult, out: Console) -> None:
-    out.print(plain(f"Outbox: {states(told.outbox)}."))
-    without = "" if told.seconds_without is None else f"; without webhooks {told.seconds_without:.1f} s"
-    out.print(plain(f"The scan made {told.findings} findings in {told.seconds:.1f} s{without}."))
+def _scan(result: run.DemoResult, out: Console) -> None:
+    out.print(plain(f"Outbox: {states(result.outbox)}."))
+    without = "" if result.seconds_without is None else f"; without webhooks {result.seconds_without:.1f} s"
+    out.print(plain(f"The scan made {result.findings} findings in {result.seconds:.1f} s{without}."))

@@ -11,17 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.terminal import StopSignal, add_config, console, demand_sending, folder, plain, said, settings
-from sfwebhooks.cli.why_waiting import situations, waiting_line, why_left
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.upkeep import expire
+from sfwebhooks.delivery.maintenance import expire
+from sfwebhooks.delivery.status import situations, waiting_line, why_left
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.recovery import report_dead_scans
+from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, said, settings
+from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.stop_signal import StopSignal
 
 
 def add(commands: Any) -> None:
@@ -59,9 +61,10 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
     dispatcher = Dispatcher(endpoints, path, storage=found.storage)
     stop = StopSignal()
     try:
-        told = tell_orphans(dispatcher.outbox, found)
-        if told and not given.quiet:
-            out.print(f"Sent the closing event for {told} scan{'' if told == 1 else 's'} whose process had died.")
+        reported = report_dead_scans(dispatcher.outbox, found)
+        if reported and not given.quiet:
+            scans = "1 scan" if reported == 1 else f"{reported} scans"
+            out.print(f"Sent the closing event for {scans} whose process had died.")
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
@@ -75,7 +78,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         expire(outbox, found, dark, time.time(), removed=True)
         after = outbox.scans.tallies()
     waiting = after[State.WAITING.value]
-    if (waiting or not given.quiet) and (after != before or waiting or told or out.is_terminal):
+    if (waiting or not given.quiet) and (after != before or waiting or reported or out.is_terminal):
         delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
         out.print(f"{delivered} delivered, {waiting} waiting, {after[State.DEAD.value]} dead.")
     for one in situations(path, found):

@@ -7,10 +7,11 @@ import errno
 import logging
 from typing import Any
 
-from sfwebhooks.cli.terminal import add_config, console, folder, named_content, plain
 from sfwebhooks.emission import DATA_MAX, Emission, Emitted, keep
 from sfwebhooks.errors import EmitError
 from sfwebhooks.strict_json import parsed
+from sfwebhooks.terminal.arguments import add_config, folder, named_content
+from sfwebhooks.terminal.output import console, plain
 
 #: largest file in bytes: the data, with spaces and line ends, and the message around it
 FILE_MAX = 2 * DATA_MAX

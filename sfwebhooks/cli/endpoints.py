@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from sfwebhooks.cli.terminal import add_config, console, endpoint_named, folder, plain, said, settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.cures import cure
 from sfwebhooks.delivery.status import config_mistake, paused
@@ -26,6 +25,8 @@ from sfwebhooks.pipeline import deliver
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
+from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, said, settings
+from sfwebhooks.terminal.output import console, plain
 
 FOREVER = float("inf")
 

@@ -14,13 +14,13 @@ from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.catalogue.scan import SERIES
-from sfwebhooks.cli.terminal import console, plain, stacked, table
 from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint, Secret
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, id_of
 from sfwebhooks.formats import generic
 from sfwebhooks.severity import Severity
+from sfwebhooks.terminal.output import console, plain, stacked, table
 
 #: terminal width from which the alias has its own column
 WIDE = 130

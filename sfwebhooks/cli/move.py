@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.filters import add_choice, choice, on_outbox
-from sfwebhooks.cli.replay import counted_deliveries, demand, print_counts, total
-from sfwebhooks.cli.terminal import endpoint_named, plain
 from sfwebhooks.delivery.moving import move
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.arguments import endpoint_named
+from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
+from sfwebhooks.terminal.filters import add_choice, choice, demand, on_outbox
+from sfwebhooks.terminal.output import plain
 
 HELP = """
 Move an endpoint's waiting deliveries to another endpoint in the settings, such as a new name for the same receiver.

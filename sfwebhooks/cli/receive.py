@@ -18,25 +18,24 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from sfwebhooks.cli.terminal import (
-    StopSignal,
-    add_config,
-    console,
-    endpoint_named,
-    known_secrets,
-    named_secrets,
-    plain,
-    said,
-    without_mistake,
-)
 from sfwebhooks.config.endpoint import secret_text
 from sfwebhooks.config.values import whole_number as whole_number
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_regular, open_to_append
 from sfwebhooks.formats.naming import naming_of
-from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.terminal.arguments import (
+    add_config,
+    endpoint_named,
+    known_secrets,
+    named_secrets,
+    said,
+    without_mistake,
+)
+from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.stop_signal import StopSignal
 from sfwebhooks.text import in_line
 
 #: characters of a value in a line
@@ -68,22 +67,22 @@ def add(commands: Any) -> None:
 
 
 def _receive(given: argparse.Namespace) -> int:
-    out, done, books = console(), StopSignal(), Books()
-    receiver = _receiver(given, books, out)
+    out, done, check = console(), StopSignal(), CompletenessCheck()
+    receiver = _receiver(given, check, out)
     receiver.start()
     place = receiver.url.rpartition("/")[0]  # the endpoint's path may be a secret
     out.print(plain(f"Listening on {place}, any path; stop with Ctrl-C."))
     done.wait()
     receiver.stop()
-    for account in books.open:
+    for account in check.open:
         out.print(_account(account))
-    if books.forgotten:
-        out.print(f"{books.forgotten:,} more unfinished scans: too many at once to check for completeness.")
+    if check.forgotten:
+        out.print(f"{check.forgotten:,} more unfinished scans: too many at once to check for completeness.")
     out.print("Stopped.")
     return 0
 
 
-def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver:
+def _receiver(given: argparse.Namespace, check: CompletenessCheck, out: Console) -> Receiver:
     checks, port = _expected(given)
     tls = _tls(given)
     statuses, lock = _statuses(given.status), threading.Lock()
@@ -97,7 +96,7 @@ def _receiver(given: argparse.Namespace, books: Books, out: Console) -> Receiver
             _print(received, given.full, out)
             out.print(_verdict(received, bool(checks.secrets)))
             for message in received.messages if received.taken else ():
-                account = books.enter(message)
+                account = check.enter(message)
                 if account:
                     out.print(_account(account))
             if saved:

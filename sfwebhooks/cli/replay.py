@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.filters import add_choice, choice, on_outbox
-from sfwebhooks.cli.terminal import plain, said, table
 from sfwebhooks.config.values import rate
-from sfwebhooks.errors import SelectionError
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.arguments import said
+from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
+from sfwebhooks.terminal.filters import add_choice, choice, demand, on_outbox
 from sfwebhooks.text import duration
 
 STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}
-Counts = Mapping[str, Mapping[str, int]]
 
 
 def add(commands: Any) -> None:
@@ -59,34 +56,3 @@ def _replay(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     if waiting:
         out.print(f"{counted_deliveries(waiting)} already waiting: unchanged.")
     return 0
-
-
-def demand(number: int, chosen: Selection) -> None:
-    """Check that the filters matched something; an empty outbox is not a mistake.
-
-    Raises:
-        SelectionError: they matched nothing and may be misspelled.
-    """
-    if not number and not chosen.is_all:
-        states = " or ".join(state.value for state in chosen.states)
-        raise SelectionError(f"no {states} delivery matches the filters")
-
-
-def counted_deliveries(number: int) -> str:
-    """Return a number of deliveries in words."""
-    return f"{number} deliver{'y' if number == 1 else 'ies'}"
-
-
-def total(counts: Counts) -> int:
-    """Return the sum of all counts."""
-    return sum(sum(states.values()) for states in counts.values())
-
-
-def print_counts(counts: Counts, states: Sequence[State], out: Console) -> None:
-    """Print the result of a dry run: the number of deliveries per endpoint and state."""
-    rows = table("endpoint", *(state.value for state in states))
-    for endpoint, found in sorted(counts.items()):
-        rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))
-    if counts:
-        out.print(rows)
-    out.print(f"{counted_deliveries(total(counts))}; nothing was changed (--dry-run).")

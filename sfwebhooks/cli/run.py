@@ -8,11 +8,12 @@ import signal
 import threading
 from typing import Any
 
-from sfwebhooks.cli.terminal import StopSignal, add_config, demand_sending, folder, settings
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.permissions import doubts
 from sfwebhooks.service import Service
+from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, settings
+from sfwebhooks.terminal.stop_signal import StopSignal
 
 
 def add(commands: Any) -> None:

@@ -10,17 +10,17 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.cli.delivery_table import as_json, fields_of, fields_of_attempt
-from sfwebhooks.cli.filters import on_outbox
-from sfwebhooks.cli.terminal import add_config, known_settings, plain, table
-from sfwebhooks.cli.why_waiting import situations
 from sfwebhooks.delivery.cures import cure, meaning
-from sfwebhooks.delivery.status import why_waiting
+from sfwebhooks.delivery.status import situations, why_waiting
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
 from sfwebhooks.formats.redaction import WITHHELD, for_chat
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.arguments import add_config, known_settings
+from sfwebhooks.terminal.delivery_table import as_json, fields_of, fields_of_attempt
+from sfwebhooks.terminal.filters import on_outbox
+from sfwebhooks.terminal.output import plain, table
 from sfwebhooks.text import in_line, moment, text_of
 
 #: characters of a finding

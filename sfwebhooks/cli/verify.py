@@ -11,22 +11,21 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.cli.terminal import (
-    add_config,
-    console,
-    endpoint_named,
-    known_secrets,
-    named_content,
-    named_secrets,
-    plain,
-    said,
-    without_mistake,
-)
 from sfwebhooks.errors import CaptureError, ConfigError
 from sfwebhooks.receive.capture import Captured, from_file, from_parts
 from sfwebhooks.receive.diagnosis import Diagnosis, diagnose
 from sfwebhooks.receive.server import BODY_MAX
-from sfwebhooks.text import epoch_of
+from sfwebhooks.terminal.arguments import (
+    add_config,
+    endpoint_named,
+    known_secrets,
+    named_content,
+    named_secrets,
+    parsed_time,
+    said,
+    without_mistake,
+)
+from sfwebhooks.terminal.output import console, plain
 
 #: largest file in bytes: as much as `receive` accepts in one request
 CAPTURE_MAX = BODY_MAX
@@ -60,16 +59,6 @@ def add(commands: Any) -> None:
         help="time of receipt (epoch seconds or ISO 8601), if it is not now",
     )
     command.set_defaults(run=_verify)
-
-
-def parsed_time(text: str) -> float:
-    """Read a time: epoch seconds, or ISO 8601, in UTC unless it has an offset."""
-    if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
-        return float(text)
-    try:
-        return epoch_of(text)
-    except ValueError as error:
-        raise ValueError("expected epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error
 
 
 def line_number(text: str) -> int:

@@ -189,11 +189,11 @@ def event_words(text: str) -> tuple[str, ...]:
         raise ValueError(EVENTS_ACCEPTED + "; see sfwebhooks events")
     wrong = [word for word in dict.fromkeys(found) if not _matches_some(_wanted(word))]
     if wrong:
-        told = (
+        mistakes = (
             f'"{shown(word)}" is not an event.{nearest(_wanted(word), sorted(EVENT_NAMES))}'
             for word in wrong[:WRONG_MAX]
         )
-        raise WrongWordsError(f"{' '.join(told)} {EVENTS_ACCEPTED.capitalize()}", wrong)
+        raise WrongWordsError(f"{' '.join(mistakes)} {EVENTS_ACCEPTED.capitalize()}", wrong)
     if not takes_anything(found):
         raise ValueError(f"no event is left: ! removes every event that is listed; {EVENTS_ACCEPTED}")
     return found

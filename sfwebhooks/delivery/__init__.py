@@ -1,6 +1,6 @@
 """Delivery: waiting deliveries come in from the outbox, attempts go out, and their results are settled.
 
-`dispatcher` has one `queue` per URL, which claims, sends and settles; its threads are `workers`, `pace` is its rate,
-and `ownership` ensures that no other process sends to the same URL. `log` has a line for each attempt, `status`
-explains why a delivery waits, `alerts` reports trouble, and `upkeep` expires and prunes.
+`dispatcher` has one `send_queue` per URL, which claims, sends and settles; its threads are `workers`, `pace` is its
+rate, and `ownership` ensures that no other process sends to the same URL. `log` has a line for each attempt, `status`
+explains why a delivery waits, `alerts` reports trouble, and `maintenance` expires and prunes.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
-from sfwebhooks.delivery.alerts import health_alert, report_of_deaths, told_to
+from sfwebhooks.delivery.alerts import alert_receivers, health_alert, report_of_deaths
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.sending import SendingState
@@ -75,7 +75,7 @@ class Alerting:
                 continue
             before = [state.health for state in changed]
             event = health_alert([(state.endpoint, state.health) for state in changed], now)
-            wanted = told_to(event, [state.endpoint for state in changed], self._endpoints.values())
+            wanted = alert_receivers(event, [state.endpoint for state in changed], self._endpoints.values())
             healths = {state.endpoint.name: health.reported(now) for state, health in zip(changed, before)}
             self._outbox.queue.settle((), healths, [(event, wanted)])
             for state in changed:

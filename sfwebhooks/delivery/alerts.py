@@ -86,7 +86,7 @@ def report_of_deaths(
 ) -> tuple[WebhookEvent, list[tuple[str, str]]]:
     """Return the alert about dead letters (for the arguments see `died_alert`), and its receivers."""
     event = died_alert(endpoint, reason, number, now)
-    return event, told_to(event, [one for one in endpoints if one.name == endpoint], endpoints)
+    return event, alert_receivers(event, [one for one in endpoints if one.name == endpoint], endpoints)
 
 
 def certificate_alert(endpoint: Endpoint, expiry: Expiry, now: float) -> WebhookEvent:
@@ -166,7 +166,7 @@ def trouble_warning(scan: Scan, trouble: str, seconds: float, missed: int, now: 
     return _event(WARNING, f"trouble/{scan.id}/{now!r}", Severity.MEDIUM, now, data, scan)
 
 
-def told_to(
+def alert_receivers(
     event: WebhookEvent, about: Sequence[Endpoint], endpoints: Iterable[Endpoint], itself: bool = False
 ) -> list[tuple[str, str]]:
     """Return (endpoint, event name) for the receivers of an alert about endpoints: the subscribers to it, and the

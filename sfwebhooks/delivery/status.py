@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sfwebhooks.config.settings import Settings, disabled
 from sfwebhooks.delivery.ownership import Owner, owner_of
@@ -28,6 +30,8 @@ IDLE = f"{WaitingReason.NO_SENDER.meaning}: {WaitingReason.NO_SENDER.cure}"
 ENDED = "no process is sending any more: use a longer --timeout, or sfwebhooks run, which sends until it is stopped"
 #: no process sends to an endpoint that is failing or held
 UNPROBED = "no process is sending: sfwebhooks drain tries it at once, sfwebhooks run at intervals"
+#: the text for a failing or held endpoint that the command itself has tried
+TRIED = "its messages are kept, the next scan or sfwebhooks run tries it again, and sfwebhooks check shows what to do"
 #: shortest delay by the pace that is mentioned, in seconds
 PACED_SECONDS = 10.0
 
@@ -233,3 +237,31 @@ def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str]) -> str:
     words += [f"{number} for {name}: {obstacles[name]}" for name, number in waiting.items() if obstacles[name]]
     reasons = f" ({'; '.join(words)})" if words else ""
     return f"{total} waiting{reasons}"
+
+
+def situations(
+    path: Path, found: Settings | None, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[Situation]:
+    """Yield the situation of each endpoint that has waiting deliveries.
+
+    Args:
+        path: of the outbox.
+        found: the settings; None: not known.
+        wanted: which endpoints.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    with closing(Outbox(path, listing=True)) as outbox:
+        for name in filter(wanted, outbox.retention.waiting_endpoints()):
+            yield situation(outbox, name, found, time.time())
+
+
+def why_left(found: Situation, now: float) -> str:
+    """Return why an endpoint has waiting deliveries after a command that tried to send them."""
+    return why_waiting(found, now, ENDED).replace(UNPROBED, TRIED)
+
+
+def waiting_line(found: Situation, why: Callable[[Situation, float], str] = why_waiting) -> str:
+    """Return a line with the number of deliveries waiting for an endpoint, and the reason."""
+    return f"{found.name}: {found.backlog.waiting} waiting: {why(found, time.time())}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfwebhooks.demo.certificates import Authority, Identity
-from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 
 SLACK_PATH = "/services/T00000000/B00000000/"
@@ -40,9 +40,9 @@ class Team:
     @property
     def account(self) -> Account | None:
         """The completeness of the scan; None if messages have no numbers, as in a chat."""
-        books = Books()
-        told = [books.enter(message) for received in self.got if received.taken for message in received.messages]
-        return next((account for account in reversed(told) if account), None)
+        check = CompletenessCheck()
+        accounts = [check.enter(message) for received in self.got if received.taken for message in received.messages]
+        return next((account for account in reversed(accounts) if account), None)
 
     @property
     def refused(self) -> list[str]:

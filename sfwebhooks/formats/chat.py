@@ -26,7 +26,7 @@ COLOURS = {
 GOOD = "#2EB67D"
 SPECIAL_NAMES = ("vulnerability_found", "malware_detected")
 #: keys of other events that describe them, the most specific first
-TELLING = ("title", "message", "summary", "error", "description", "reason")
+MESSAGE_KEYS = ("title", "message", "summary", "error", "description", "reason")
 #: keys that people do not need
 SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
           "modules")  # fmt: skip
@@ -85,18 +85,18 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
     """Return the chat notice of a delivery."""
     event = delivery.event
     data = readable(event.data)
-    told = ChatMessage(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
+    message = ChatMessage(delivery, data, readable(event.scan.target) if event.scan else text_of(data, "target"))
     found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
     known = LIFECYCLE.get(event.type, other) if event.scan else other
-    headline, body, facts, colour = (finding if found else known)(told)
+    headline, body, facts, colour = (finding if found else known)(message)
     return Notice(
         headline=headline,
         body=body.strip(),
         facts=tuple((label, value) for label, value in facts if value.strip()),
         colour=colour,
-        target=told.target,
-        trail=trail(told) if found else (),
-        footer=footer(told),
+        target=message.target,
+        trail=trail(message) if found else (),
+        footer=footer(message),
         link=endpoint.link(event.scan),
     )
 
@@ -105,15 +105,15 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
 Words = tuple[str, str, list[tuple[str, str]], str]
 
 
-def finding(told: ChatMessage) -> Words:
+def finding(message: ChatMessage) -> Words:
     """Return the words for a finding."""
-    data, severity = told.data, told.delivery.event.severity
+    data, severity = message.data, message.delivery.event.severity
     host_type = text_of(data, "event_type")
-    name, what = told.delivery.name, " ".join(text_of(data, "description").split()) or host_type
+    name, what = message.delivery.name, " ".join(text_of(data, "description").split()) or host_type
     special = name in SPECIAL_NAMES
     headline = f"{people(name)} ({severity.label}): {what}" if special else f"{severity.label.capitalize()}: {what}"
     facts = [
-        ("Target", told.target),
+        ("Target", message.target),
         ("Type", host_type),
         ("Module", text_of(data, "module")),
         ("Confidence", text_of(data, "confidence") and f"{text_of(data, 'confidence')} %"),
@@ -129,24 +129,24 @@ def data_length(data: Mapping[str, Any]) -> str:
     return f"{number:,} characters" if isinstance(number, int) and number > LONG else ""
 
 
-def scan_started(told: ChatMessage) -> Words:
+def scan_started(message: ChatMessage) -> Words:
     """Return the words for the start of a scan."""
     facts = [
-        ("Target", told.target),
-        ("Target type", text_of(told.data, "target_type").replace("_", " ").lower()),
-        ("Modules", listed(told.data.get("modules_used"))),
+        ("Target", message.target),
+        ("Target type", text_of(message.data, "target_type").replace("_", " ").lower()),
+        ("Modules", listed(message.data.get("modules_used"))),
     ]
-    return "Scan started", "", facts, COLOURS[told.delivery.event.severity]
+    return "Scan started", "", facts, COLOURS[message.delivery.event.severity]
 
 
-def scan_ended(told: ChatMessage) -> Words:
+def scan_ended(message: ChatMessage) -> Words:
     """Return the words for the end of a scan, with its totals and most severe findings."""
-    data, event = told.data, told.delivery.event
+    data, event = message.data, message.delivery.event
     error, found = text_of(data, "error"), totals(data)
     late = text_of(data, "reason") if data.get("detected_late") else ""
     top, receipt = data.get("top_findings"), data.get("receipt")
     facts = [
-        ("Target", told.target),
+        ("Target", message.target),
         ("Duration", duration(data.get("duration"))),
         ("Found", found if error else ""),
         ("Most serious" if worst_severity(data) >= Severity.MEDIUM else "Most frequent", types(data)),
@@ -168,15 +168,15 @@ LIFECYCLE: dict[str, Callable[[ChatMessage], Words]] = {
 }
 
 
-def other(told: ChatMessage) -> Words:
+def other(message: ChatMessage) -> Words:
     """Return the words for any other event: its descriptive keys are the body, its other simple values the facts."""
-    data, severity = told.data, told.delivery.event.severity
-    headline = people(told.delivery.name) + (f" ({severity.label})" if severity else "")
+    data, severity = message.data, message.delivery.event.severity
+    headline = people(message.delivery.name) + (f" ({severity.label})" if severity else "")
     found = totals(data)
-    words = (about_for_chat(text_of(data, key), data.get("evidence")) for key in TELLING)
+    words = (about_for_chat(text_of(data, key), data.get("evidence")) for key in MESSAGE_KEYS)
     body = dict.fromkeys([*words, found])
-    known = {*TELLING, *SILENT, *(COUNTS if found else ())}
-    facts = [("Target", told.target), *((people(key), fact(key, data[key])) for key in data if key not in known)]
+    known = {*MESSAGE_KEYS, *SILENT, *(COUNTS if found else ())}
+    facts = [("Target", message.target), *((people(key), fact(key, data[key])) for key in data if key not in known)]
     return headline, "\n".join(line for line in body if line), facts, COLOURS[severity]
 
 
@@ -186,11 +186,11 @@ def fact(key: str, value: Any) -> str:
     return seconds or listed(value) or counted(value) or simple(value)
 
 
-def trail(told: ChatMessage) -> tuple[str, ...]:
+def trail(message: ChatMessage) -> tuple[str, ...]:
     """Return short forms of the sources, without the target, which is shown elsewhere."""
-    given = told.data.get("sources")
+    given = message.data.get("sources")
     sources = [source for source in given if isinstance(source, Mapping)] if isinstance(given, list) else []
-    if sources and text_of(sources[-1], "data") == told.target:
+    if sources and text_of(sources[-1], "data") == message.target:
         sources.pop()
     shown = tuple(item(source) for source in sources[:TRAIL_MAX])
     return (*shown, f"{len(sources) - TRAIL_MAX} more") if len(sources) > TRAIL_MAX else shown
@@ -203,13 +203,13 @@ def item(source: Mapping[str, Any]) -> str:
     return host_type if data == WITHHELD else f"{host_type} {in_line(data, ITEM_MAX)}".strip()
 
 
-def footer(told: ChatMessage) -> tuple[str, ...]:
+def footer(message: ChatMessage) -> tuple[str, ...]:
     """Return the scan's name, the time, and the sequence number, which reveals missing messages."""
-    event = told.delivery.event
+    event = message.delivery.event
     time = datetime.fromtimestamp(event.at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     name = readable(event.scan.name).strip() if event.scan else ""
-    late = ["backfilled"] if told.delivery.backfilled else []
-    return (*([name] if name else []), time, f"#{told.delivery.sequence}", *late)
+    late = ["backfilled"] if message.delivery.backfilled else []
+    return (*([name] if name else []), time, f"#{message.delivery.sequence}", *late)
 
 
 def totals(data: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, WebhookEvent
-from sfwebhooks.formats.cutting import fitted
+from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 
 #: bytes of a message without what the event, the scan and the endpoint have of their own

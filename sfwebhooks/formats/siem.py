@@ -11,7 +11,7 @@ from typing import Any
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
 from sfwebhooks.formats.content import Content, event_data
-from sfwebhooks.formats.cutting import fitted
+from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
 
@@ -40,7 +40,7 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
 def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
     """Return the guide's keys and ours."""
     event = delivery.event
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "timestamp": timestamp(event.at),
         "source": "SpiderFoot",
         "event_type": delivery.name,
@@ -62,7 +62,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "scanner_version": event.scan.version if event.scan else None,
         "metadata": dict(endpoint.metadata),
     }
-    return {key: value for key, value in told.items() if key == "raw_data" or value not in (None, "", {})}
+    return {key: value for key, value in body.items() if key == "raw_data" or value not in (None, "", {})}
 
 
 def severity_word(delivery: Delivery) -> str:

@@ -79,42 +79,42 @@ def _says_success(body: bytes) -> bool:
     return said.get("ok") is True or said.get("success") is True or said.get("result") == "success"
 
 
-def slack_body(told: Notice) -> Json:
+def slack_body(notice: Notice) -> Json:
     """Return the message, with texts as long as its limit allows."""
-    ways = ((header(told), details(told, cap)) for cap in CAPS)
+    ways = ((header(notice), details(notice, cap)) for cap in CAPS)
     top, blocks = next(way for way in ways if text_length([*way[0], *way[1]]) <= MESSAGE_MAX)
     return {
-        "text": fit(told.summary, TEXT_MAX, escape),
+        "text": fit(notice.summary, TEXT_MAX, escape),
         "blocks": top,
-        "attachments": [{"color": told.colour, "blocks": blocks}],
+        "attachments": [{"color": notice.colour, "blocks": blocks}],
         # or Slack would fetch the found addresses from its own servers
         "unfurl_links": False,
         "unfurl_media": False,
     }
 
 
-def header(told: Notice) -> list[Json]:
+def header(notice: Notice) -> list[Json]:
     """Return the headline's block."""
-    return [{"type": "header", "text": plain_text(told.headline, HEADER_MAX)}]
+    return [{"type": "header", "text": plain_text(notice.headline, HEADER_MAX)}]
 
 
-def details(told: Notice, cap: int) -> list[Json]:
+def details(notice: Notice, cap: int) -> list[Json]:
     """Return the blocks of the attachment, with no text longer than `cap`; parts without content are omitted."""
     blocks: list[Json] = []
-    if told.body:
-        blocks.append({"type": "section", "text": plain_text(told.body, min(SECTION_MAX, cap))})
-    facts = fields(told, min(FIELD_MAX, cap))
+    if notice.body:
+        blocks.append({"type": "section", "text": plain_text(notice.body, min(SECTION_MAX, cap))})
+    facts = fields(notice, min(FIELD_MAX, cap))
     blocks += [{"type": "section", "fields": facts[at : at + FIELDS_MAX]} for at in range(0, len(facts), FIELDS_MAX)]
-    if told.trail:
-        blocks.append(context([plain_text("Found via " + " ← ".join(told.trail), min(SECTION_MAX, cap))]))
-    open_scan = [mrkdwn(f"<{escape(told.link)}|Open scan>")] if told.link else []
-    footer = [plain_text(text, min(SECTION_MAX, cap)) for text in told.footer]
+    if notice.trail:
+        blocks.append(context([plain_text("Found via " + " ← ".join(notice.trail), min(SECTION_MAX, cap))]))
+    open_scan = [mrkdwn(f"<{escape(notice.link)}|Open scan>")] if notice.link else []
+    footer = [plain_text(text, min(SECTION_MAX, cap)) for text in notice.footer]
     return [*blocks, context([*footer[: ELEMENTS_MAX - len(open_scan)], *open_scan])]
 
 
-def fields(told: Notice, limit: int) -> list[Json]:
+def fields(notice: Notice, limit: int) -> list[Json]:
     """Return the facts as fields, a label and a value in turn; the last of too many says how many are missing."""
-    facts = list(told.facts)
+    facts = list(notice.facts)
     if len(facts) > FACTS_MAX:
         facts[FACTS_MAX - 1 :] = [("And", f"{len(facts) - FACTS_MAX + 1} more")]
     return [field for name, value in facts for field in (label(name, limit // 4), plain_text(value, limit))]

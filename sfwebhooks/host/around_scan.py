@@ -35,7 +35,7 @@ from sfwebhooks.scan.escapes import as_typed
 from sfwebhooks.scan.host_database import MODULE, NO_SCANS, saved_options
 from sfwebhooks.scan.host_log import listen, stop_listening
 from sfwebhooks.scan.parentage import children, has_crashed, stopped
-from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.scan.run import RUNS
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -92,8 +92,8 @@ def attach() -> None:
     if multiprocessing.current_process().name == "MainProcess":
         # the first runs while the children live, and before the host stops its log, where it hangs if a scan's process
         # was killed while logging; the second runs after the children have ended
-        atexit.register(tell_crashed)
-        multiprocessing.util.Finalize(None, tell_stopped, exitpriority=-10)
+        atexit.register(report_crashed)
+        multiprocessing.util.Finalize(None, report_stopped, exitpriority=-10)
 
 
 def start_scan(logging_queue: Any, *args: Any, **kwargs: Any) -> Any:
@@ -187,7 +187,7 @@ def _late_threads(scanner: Any) -> list[threading.Thread]:
     return [thread for thread in threads if thread]
 
 
-def tell_crashed() -> None:
+def report_crashed() -> None:
     """Report the ends of scans whose process died before this process, the host, is stopped; note which scan processes
     are stopped with it."""
     global _stopped
@@ -195,17 +195,17 @@ def tell_crashed() -> None:
         own = children()
         _stopped = stopped(own)
         if any(map(has_crashed, own)):
-            _tell_at_exit(_stopped)
+            _report_at_exit(_stopped)
     except Exception:  # an exit must not fail
         log.exception("webhooks: bug at the scanner's exit")
 
 
-def tell_stopped() -> None:
+def report_stopped() -> None:
     """Report the ends of scans that were stopped with their host, and of all others whose process is gone."""
-    _tell_at_exit(_stopped)
+    _report_at_exit(_stopped)
 
 
-def _tell_at_exit(stopped: frozenset[str]) -> None:
+def _report_at_exit(stopped: frozenset[str]) -> None:
     """Report the ends of scans whose process is gone, and try to send them. Runs in the parent, without threads."""
     try:
         folder = data_folder_of(Path(spiderfoot.__file__).parent.parent)
@@ -213,7 +213,7 @@ def _tell_at_exit(stopped: frozenset[str]) -> None:
         if settings is None:
             return
         dispatcher = Dispatcher(settings.endpoints, folder / FILE)
-        if tell_orphans(dispatcher.outbox, settings, stopped):
+        if report_dead_scans(dispatcher.outbox, settings, stopped):
             dispatcher.run_here(time.monotonic() + EXIT_SECONDS)
         dispatcher.stop(0.0)
     except WebhooksError as error:

@@ -34,7 +34,7 @@ from sfwebhooks.outbox.permissions import (
     write_problem,
 )
 from sfwebhooks.outbox.schema import make_tables
-from sfwebhooks.outbox.series import Mark, boot_id, check_series, reached
+from sfwebhooks.outbox.sequence_numbers import HighWaterMark, boot_id, check_series, position
 
 log = logging.getLogger("spiderfoot.webhooks")
 FILE = "webhooks.db"
@@ -84,7 +84,7 @@ class File:
         self._accepting = accepting
         self._listing = listing
         self._boot = boot
-        self._mark = Mark(path)
+        self._mark = HighWaterMark(path)
         #: number of deliveries to which the mark was raised
         self._marked = 0
         self._connection: sqlite3.Connection | None = None
@@ -159,7 +159,7 @@ class File:
     def raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
         """Raise the mark to cover a delivery that is about to be sent."""
         (reused,) = sql.execute("SELECT reused FROM file").fetchone()
-        has = reached(sql) if number + reused > self._marked else None
+        has = position(sql) if number + reused > self._marked else None
         if has is None:
             return
         self._marked = has.rows  # covers the last row: most claims need not write
@@ -284,7 +284,7 @@ class File:
                 os.close(make(path))
             connection = opened(path)
         self._files = (identity(path),)
-        self._mark, self._marked, closed = Mark(path), 0, _is_closed(str(path))
+        self._mark, self._marked, closed = HighWaterMark(path), 0, _is_closed(str(path))
         try:
             if not self._listing or write_problem(path) is None:
                 self._set_up(connection)

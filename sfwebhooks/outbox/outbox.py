@@ -25,7 +25,7 @@ from sfwebhooks.outbox.queue import Accepted, Queue
 from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
-from sfwebhooks.outbox.series import boot_id
+from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.unencodable import Unwritable
 
 

@@ -12,7 +12,7 @@ from sfwebhooks.outbox.receipts import SENT
 from sfwebhooks.outbox.retention import send_again
 from sfwebhooks.outbox.rows import deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
-from sfwebhooks.outbox.series import begin_series
+from sfwebhooks.outbox.sequence_numbers import begin_series
 from sfwebhooks.retry import State
 
 

@@ -190,7 +190,7 @@ class Account:
                 yield f"{amount:,} {words}"
 
 
-class Books:
+class CompletenessCheck:
     """The accounts of all scans, each for an endpoint."""
 
     def __init__(self) -> None:
@@ -239,8 +239,8 @@ def entry_of(message: Mapping[str, Any]) -> Arrival | None:
         return None
     if not isinstance(number, int) or not 0 < number <= NUMBER_MAX:
         return None
-    told = type_named(str(message.get("event_type")))
-    receipt = _part(data, SENT) if told and told.name in SEVERITY_OF_END else None
+    event_type = type_named(str(message.get("event_type")))
+    receipt = _part(data, SENT) if event_type and event_type.name in SEVERITY_OF_END else None
     return Arrival(scan, endpoint if isinstance(endpoint, str) else "", delivery, series, number, receipt)
 
 

@@ -42,7 +42,7 @@ class Past:
     row: ScanRow
     database: HostDatabase
     #: name of the event that reported its end; None: SpiderFoot ran it without us
-    told: str | None
+    reported_as: str | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def past_scan(outbox: Outbox, scan_id: str, dead: bool) -> Past:
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
         if known and known[1] is None:
-            raise SelectionError(_untold(outbox, scan_id))
+            raise SelectionError(_why_unreported(outbox, scan_id))
         if not known and not dead:
             _check_over(database, scan_id, row)
     except sqlite3.Error as error:
@@ -94,7 +94,7 @@ def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
     return row
 
 
-def _untold(outbox: Outbox, scan_id: str) -> str:
+def _why_unreported(outbox: Outbox, scan_id: str) -> str:
     """Return why the end of a scan that the outbox knows is not reported yet."""
     lock = scan_lock(outbox.path, scan_id)
     runs = not lock.take()
@@ -143,7 +143,7 @@ def begin_backfill(
     outbox.scans.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
     outbox.scans.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
     known = outbox.scans.known_events(scan.id, endpoint.name)
-    hashes = list(from_host.untold(database, scan, only, known))
+    hashes = list(from_host.missing_hashes(database, scan, only, known))
     rest = [event for event in (*from_host.correlated(database, scan, only), last)
             if event.id not in known and endpoint.name_for(event)]  # fmt: skip
     return Missing(len(hashes) + len(rest), chain(from_host.found(database, scan, hashes), rest), again)
@@ -171,9 +171,9 @@ def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> b
 
 def _end(outbox: Outbox, past: Past) -> WebhookEvent:
     """Return the event that reports the scan's end: the original one if the outbox still has it."""
-    told = outbox.scans.event(lifecycle_id(past.scan.id, "ended"))
-    if told:
-        return told
-    late = "host_stopped" if past.told == "scan_aborted" else "process_died"
+    sent = outbox.scans.event(lifecycle_id(past.scan.id, "ended"))
+    if sent:
+        return sent
+    late = "host_stopped" if past.reported_as == "scan_aborted" else "process_died"
     result = from_host.result_of(past.scan, past.database, outbox.scans.accepted(past.scan.id))
     return ended(past.scan, result, late="" if past.row.status in OVER else late)

@@ -57,7 +57,9 @@ def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Sca
     )
 
 
-def untold(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...], known: Container[str]) -> Iterator[str]:
+def missing_hashes(
+    database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...], known: Container[str]
+) -> Iterator[str]:
     """Yield the hashes of the findings that an endpoint wants, in order of creation.
 
     Args:

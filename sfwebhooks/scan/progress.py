@@ -30,7 +30,7 @@ class Progress:
         self._interval = interval
         self._accepted = accepted
         self._database = HostDatabase(scan.database, READ_SECONDS)
-        self._looked_at = self._told_at = begun_at
+        self._looked_at = self._reported_at = begun_at
         self._number = 0
         self._found = 0
         self._modules: list[str] | None = None
@@ -50,9 +50,9 @@ class Progress:
 
     def _event(self, status: str, started: float, tally: Tally, now: float) -> WebhookEvent:
         scan, numbers = self._scan, tally.fuller(self._accepted).data
-        found, seconds = numbers["events_found"], now - self._told_at
+        found, seconds = numbers["events_found"], now - self._reported_at
         rate = (found - self._found) * 60 / seconds if seconds > 0 else 0
-        self._number, self._found, self._told_at = self._number + 1, found, now
+        self._number, self._found, self._reported_at = self._number + 1, found, now
         data = {
             **scan.about,
             "status": status,

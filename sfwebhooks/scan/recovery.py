@@ -51,7 +51,7 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
     outbox.scans.forget_withheld(
         scan.id, [endpoint.name for endpoint in endpoints]
     )  # refused events are offered once more
-    found = from_host.found(database, scan, from_host.untold(database, scan, endpoints, known))
+    found = from_host.found(database, scan, from_host.missing_hashes(database, scan, endpoints, known))
     new = _accept_all(found, endpoints, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
@@ -74,7 +74,7 @@ def _accept_all(
     return new
 
 
-def tell_end(
+def report_end(
     outbox: Outbox,
     endpoints: tuple[Endpoint, ...],
     scan: Scan,
@@ -99,11 +99,11 @@ def tell_end(
     unset = modules_unset(scan.id, database)
     errors = [unset_event(unset, scan)] if unset else []
     _accept_all(chain(errors, from_host.correlated(database, scan, endpoints)), endpoints, outbox, deadline)
-    told = outbox.scans.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
-    return event.type if told else None
+    reported = outbox.scans.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
+    return event.type if reported else None
 
 
-def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
+def report_dead_scans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
     """Recover scans whose process died and report their ends; return how many.
 
     While the name or events of some endpoint may be unknown, nothing is reported: that endpoint would never get it.
@@ -111,7 +111,7 @@ def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = (
     Args:
         stopped: marks of processes that were stopped together with the calling process, their host.
     """
-    told = 0
+    reported = 0
     for scan in outbox.scans.open_scans():
         lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
@@ -124,7 +124,7 @@ def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = (
                 continue
             replay_scan(outbox, settings.endpoints, scan)
             late = "host_stopped" if lock.noted() in stopped else "process_died"
-            told += tell_end(outbox, settings.endpoints, scan, late=late) is not None
+            reported += report_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:
             log.warning(
@@ -136,4 +136,4 @@ def tell_orphans(outbox: Outbox, settings: Settings, stopped: Container[str] = (
             log.exception("webhooks: the end of scan %s cannot be reported", scan.id)
         finally:
             lock.release()
-    return told
+    return reported

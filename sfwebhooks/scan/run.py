@@ -17,8 +17,8 @@ from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import trouble_warning
 from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.delivery.status import summary
-from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
@@ -34,7 +34,7 @@ from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, tell_end, tell_orphans
+from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it sees the scan's end
@@ -60,7 +60,7 @@ class ScanRun:
         self._outbox = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
         self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
-        self._upkeep = Upkeep(settings, path, scan)
+        self._maintenance = Maintenance(settings, path, scan)
         self._accepted = Tally()
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
@@ -113,7 +113,7 @@ class ScanRun:
                 self._flush()
             if self._trouble:
                 raise OutboxError(self._trouble)
-            self._tell_end(error, deadline)
+            self._report_end(error, deadline)
             self._lock.release(remove=True)
             self._dispatcher.wake()
             self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
@@ -130,20 +130,20 @@ class ScanRun:
             self._lock.release()
             self._outbox.close()
 
-    def _tell_end(self, error: str, deadline: float) -> None:
+    def _report_end(self, error: str, deadline: float) -> None:
         """Report the remaining errors and findings, then the end; retry while the outbox or the host's database is
         locked, until the deadline."""
         while True:
             try:
                 with self._flushing:
                     self._begin_once()
-                self._tell_errors()
+                self._report_errors()
                 replay_scan(self._outbox, self.settings.endpoints, self.scan, deadline)
                 if (
                     self._outbox.file.generation() != self._begun_in
                 ):  # the file was lost meanwhile, with the replayed findings
                     continue
-                tell_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
+                report_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
                 return
             except (OutboxBusyError, sqlite3.Error) as trouble:
                 passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
@@ -170,7 +170,7 @@ class ScanRun:
                     else:
                         unstored = ()
                 if self._trouble:
-                    self._tell_trouble()
+                    self._report_trouble()
             except OutboxError as error:
                 if not self._trouble:
                     self._log.warning("webhooks: %s; events are buffered in memory", error)
@@ -182,7 +182,7 @@ class ScanRun:
                     self._pending.add(event)
         self._dispatcher.wake()
 
-    def _tell_trouble(self) -> None:
+    def _report_trouble(self) -> None:
         """Log and send a warning that the outbox could not be written for a while, now that it can be; no event each
         time if another process writes a lot."""
         missed, now = self._pending.missed, time.monotonic()
@@ -193,7 +193,7 @@ class ScanRun:
         self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
         self._trouble, self._pending.missed = "", 0
 
-    def _tell_errors(self) -> None:
+    def _report_errors(self) -> None:
         """Report the collected errors of modules, unless the outbox cannot be written."""
         listener = LISTENERS.get(self.scan.id)
         if listener is None:
@@ -222,19 +222,19 @@ class ScanRun:
 
     def _keep(self) -> None:
         """Do the work that must not delay a scan's events, each second; first report scans that died."""
-        self._try(lambda: tell_orphans(self._dispatcher.outbox, self.settings))
+        self._try(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
-            self._try(lambda: self._upkeep.look(time.time()))
+            self._try(lambda: self._maintenance.look(time.time()))
             if self._ended.wait(1.0):
                 break
             if self._pending or self._trouble:
                 self._try(self._flush)
             self._try(self._hold)
-            self._try(self._tell_errors)
-            self._try(self._tell_progress)
+            self._try(self._report_errors)
+            self._try(self._report_progress)
             self._try(self._dispatcher.tick)
             self._try(self._dispatcher.outbox.file.checkpoint)
-        self._upkeep.close()
+        self._maintenance.close()
 
     def _hold(self) -> None:
         """Take the scan's lock again if its file was removed: other processes would report this scan as dead."""
@@ -242,7 +242,7 @@ class ScanRun:
             if self._begun_in and not self._ended.is_set() and not self._lock.held and self._lock.take():
                 self._log.warning("webhooks: the lock file of this running scan was removed; created again")
 
-    def _tell_progress(self) -> None:
+    def _report_progress(self) -> None:
         """Report the scan's progress if that is due, its end is not reported, and the outbox is not in trouble."""
         event = self._progress.look(time.time()) if self._progress else None
         if event is None or self._trouble:

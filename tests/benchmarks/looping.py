@@ -93,8 +93,8 @@ def plainest(way: Way, batch: int = 1) -> Callable[[int], Measure]:
                 for number in range(0, events, batch):
                     span = (number, number + batch - 1)
                     found = sql.execute("SELECT data FROM event WHERE number BETWEEN ? AND ?", span).fetchall()
-                    told = [{"event_type": "high_risk_event", "data": json.loads(data)} for (data,) in found]
-                    body = json.dumps(told).encode()
+                    messages = [{"event_type": "high_risk_event", "data": json.loads(data)} for (data,) in found]
+                    body = json.dumps(messages).encode()
                     signature = hmac.new(b"s" * 32, body, hashlib.sha256).hexdigest()
                     check(post(body, {"Content-Type": "application/json", "X-Signature": signature}))
                     sql.execute("UPDATE event SET delivered = 1 WHERE number BETWEEN ? AND ?", span)

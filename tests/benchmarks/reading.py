@@ -31,7 +31,7 @@ from sfwebhooks.pipeline import excerpt
 from sfwebhooks.receive import capture
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
-from sfwebhooks.receive.completeness import Books
+from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.receive.diagnosis import diagnose
 from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import judge, retry_after
@@ -75,8 +75,8 @@ def finding(style: str, endpoint: Endpoint) -> Callable[[str], object]:
 
 
 def alert(text: str) -> object:
-    told = {"message": text, "title": text, "list": [text], text[:3000]: "x", "evidence": [{"data": text[:99]}]}
-    return FORMATS["slack"].render(a_delivery(an_event(type="system_alert", data=told)), an_endpoint())
+    content = {"message": text, "title": text, "list": [text], text[:3000]: "x", "evidence": [{"data": text[:99]}]}
+    return FORMATS["slack"].render(a_delivery(an_event(type="system_alert", data=content)), an_endpoint())
 
 
 def delivery_of(text: str) -> Delivery:
@@ -248,10 +248,10 @@ def descending(size: int) -> list[Any]:
 
 
 def entered(messages: Iterable[Any]) -> None:
-    books = Books()
+    check = CompletenessCheck()
     for one in messages:
-        books.enter(one)
-    exhaust(str(account) for account in books.open)
+        check.enter(one)
+    exhaust(str(account) for account in check.open)
 
 
 def reply_chunks(size: int) -> list[bytes]:
@@ -287,8 +287,8 @@ OF_ITEMS: dict[str, tuple[Callable[[int], Any], Callable[[Any], object]]] = {
         lambda size: written("a.ini", "[webhooks.a]\nsecret =\n" + "  abc\n" * (min(size, 1_000_000) // 6)),
         load,
     ),
-    "books: any order": (shuffled, entered),
-    "books: from the end": (descending, entered),
-    "books: many scans": (lambda size: [message(1, str(at)) for at in range(size // 64)], entered),
-    "books: many scans that end": (lambda size: [message(1, str(at), True) for at in range(size // 64)], entered),
+    "completeness: any order": (shuffled, entered),
+    "completeness: from the end": (descending, entered),
+    "completeness: many scans": (lambda size: [message(1, str(at)) for at in range(size // 64)], entered),
+    "completeness: many ended scans": (lambda size: [message(1, str(at), True) for at in range(size // 64)], entered),
 }  # fmt: skip

@@ -26,7 +26,7 @@ def test_every_name_of_the_guide_can_be_subscribed_to(name: str) -> None:
     assert name in NAMES
 
 
-def test_no_name_stands_twice() -> None:
+def test_no_name_is_there_twice() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
@@ -54,10 +54,10 @@ def test_a_word_that_nobody_knows_finds_nothing() -> None:
     assert type_named("scan_complete") is None
 
 
-def test_everything_that_is_told_has_an_entry() -> None:
-    told = {*RISK_NAMES.values(), *END_OF_STATUS.values(), *SEVERITY_OF_END, "scan_started"}
-    told |= {special for host_type in SEVERITY_OF_TYPE if (special := special_of(host_type))}
-    assert told <= set(NAMES)
+def test_everything_that_is_sent_has_an_entry() -> None:
+    names = {*RISK_NAMES.values(), *END_OF_STATUS.values(), *SEVERITY_OF_END, "scan_started"}
+    names |= {special for host_type in SEVERITY_OF_TYPE if (special := special_of(host_type))}
+    assert names <= set(NAMES)
 
 
 def test_the_words_for_subscriptions_are_the_catalogues() -> None:

@@ -24,9 +24,9 @@ VALUES: tuple[Any, ...] = (None, True, False, 0, -1, 1.5, 2.0, 1e300, 10**20, ""
                            [{}], [None], {"a": 1}, {"a": "x"}, {"a": None})  # fmt: skip
 #: an event type, and one of the tables of what can stand in its data
 TABLES = [
-    pytest.param(entry, fields, id=f"{entry.name}-{told_by}")
+    pytest.param(entry, fields, id=f"{entry.name}-{sent_by}")
     for entry in EVENT_TYPES
-    for told_by, fields in {"scanner": entry.fields, "others": entry.by_others}.items()
+    for sent_by, fields in {"scanner": entry.fields, "others": entry.by_others}.items()
     if fields
 ]
 
@@ -73,18 +73,18 @@ def test_the_judgement_is_the_one_of_the_json_schema(entry: EventType, fields: F
 
 
 @pytest.mark.parametrize(("entry", "fields"), TABLES)
-def test_each_key_that_is_missing_is_told(entry: EventType, fields: Fields) -> None:
-    told = list(mistakes({}, fields))
+def test_each_key_that_is_missing_is_reported(entry: EventType, fields: Fields) -> None:
+    found_mistakes = list(mistakes({}, fields))
     required = [field.name for field in fields if field.required and not (field.added and not field.instead)]
-    assert [line.split()[0] for line in told] == [f"data.{name}" for name in required]
-    assert all(" is missing; expected " in line for line in told)
+    assert [line.split()[0] for line in found_mistakes] == [f"data.{name}" for name in required]
+    assert all(" is missing; expected " in line for line in found_mistakes)
 
 
 PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "Number of changed lines."))
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "expected"),
     [
         (Field("n", "integer", "A number."), "12", 'data.n is "12"; expected an integer (A number)'),
         (Field("n", "integer", "A number."), True, "data.n is true; expected an integer (A number)"),
@@ -103,5 +103,5 @@ PARTS = (Field("file", "string", "The file."), Field("lines", "integer", "Number
          "data.n.file is missing; expected a string (The file)"),
     ],
 )  # fmt: skip
-def test_a_mistake_says_where_what_is_there_and_what_would_be_right(field: Field, value: Any, told: str) -> None:
-    assert list(mistakes({"n": value}, (field,))) == [told]
+def test_a_mistake_says_where_what_is_there_and_what_would_be_right(field: Field, value: Any, expected: str) -> None:
+    assert list(mistakes({"n": value}, (field,))) == [expected]

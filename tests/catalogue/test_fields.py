@@ -110,7 +110,7 @@ def scan_of(data: dict[str, Any], database: str = "/nonexistent/spiderfoot.db") 
     return Scan(data["scan_id"], "Weekly", data["target"], data["target_type"], "4.0.0", database)
 
 
-def told(name: str, folder: Path) -> list[WebhookEvent]:
+def events_sent(name: str, folder: Path) -> list[WebhookEvent]:
     """Return the event as the code makes it from the example's scan: in the plain case first, then in odd ones.
 
     The plain case is as an endpoint is sent it that wants all but plain facts.
@@ -222,8 +222,8 @@ def all_correlations() -> list[WebhookEvent]:
     """Return a correlation of each risk, and what counts them."""
     found = [a_correlation(rule_risk=risk) for risk in ("HIGH", "MEDIUM", "LOW", "INFO")]
     evidence = (Source("INTERNET_NAME", "acme.example", "SpiderFoot UI", "h"),)
-    told = [correlations.event_of_correlation(one, evidence, a_scan(), NOW) for one in found]
-    return [*told, correlations.completed(a_scan(), found, NOW)]
+    events_sent = [correlations.event_of_correlation(one, evidence, a_scan(), NOW) for one in found]
+    return [*events_sent, correlations.completed(a_scan(), found, NOW)]
 
 
 def goes_by(event: WebhookEvent, name: str) -> bool:
@@ -268,7 +268,7 @@ def is_type(value: object, json_type: str) -> None:
 
 
 @pytest.mark.parametrize("word", [*GUIDES.split(), *OURS])
-def test_every_type_of_the_guides_and_of_ours_stands_in_it(word: str) -> None:
+def test_every_type_of_the_guides_and_of_ours_is_in_it(word: str) -> None:
     assert type_named(word) is not None
 
 
@@ -284,7 +284,7 @@ def test_the_example_conforms_to_the_fields(entry: EventType) -> None:
 
 
 @pytest.mark.parametrize("entry", BY_OTHERS, ids=lambda entry: entry.name)
-def test_the_example_of_what_another_tool_tells_conforms_to_its_fields(entry: EventType) -> None:
+def test_the_example_of_an_event_of_another_tool_conforms_to_its_fields(entry: EventType) -> None:
     conforms({field.name: field.example for field in entry.by_others if field.example is not None}, entry.by_others)
 
 
@@ -303,14 +303,14 @@ def test_every_field_is_typed_and_explained_once(table: str, entry: EventType) -
 
 @pytest.mark.parametrize("name", LIFE)
 def test_the_fields_of_a_scans_life_are_what_scans_builds(name: str, tmp_path: Path) -> None:
-    events = told(name, tmp_path)
+    events = events_sent(name, tmp_path)
     assert {event.type for event in events} == {name}
     compare(the(name), events)
 
 
 @pytest.mark.parametrize("name", LIFE)
 def test_the_example_of_a_scans_life_is_what_scans_builds_of_that_scan(name: str, tmp_path: Path) -> None:
-    event = told(name, tmp_path)[0]
+    event = events_sent(name, tmp_path)[0]
     data, example = dict(event.data), the(name).example
     if "receipt" in example:
         data["receipt"] = {**data["receipt"], "series": example["receipt"]["series"]}
@@ -349,7 +349,7 @@ def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventT
         ("module_error", module_errors),
     ],
 )
-def test_what_is_told_of_trouble_is_as_the_catalogue_says(name: str, made: Callable[[], list[WebhookEvent]]) -> None:
+def test_events_about_trouble_are_as_the_catalogue_says(name: str, made: Callable[[], list[WebhookEvent]]) -> None:
     compare(the(name), made())
     assert {event.severity for event in made()} == set(the(name).severities)
 
@@ -383,7 +383,7 @@ def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> Non
     assert the(name).severities == (scan_life.SEVERITY_OF_END[name],)
 
 
-def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_tell() -> None:
+def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_emit() -> None:
     refused = {entry.name for entry in EVENT_TYPES} - {entry.name for entry in BY_OTHERS}
     ours = {"correlation_found", "correlation_completed", "system_alert", "resource_warning", "module_error"}
     assert refused == ours

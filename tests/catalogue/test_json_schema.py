@@ -24,11 +24,11 @@ from sfwebhooks.formats import generic, security_audit
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, an_endpoint
 from tests.catalogue.test_check import example_of
-from tests.catalogue.test_fields import ENDS, all_findings, system_alerts, told, warnings_of_resources
+from tests.catalogue.test_fields import ENDS, all_findings, events_sent, system_alerts, warnings_of_resources
 
 WORDS = sorted(EVENT_NAMES)
 #: types that another tool can tell otherwise than the scanner does
-TOLD_TWICE = [entry for entry in EVENT_TYPES if entry.by_others not in ((), entry.fields)]
+IN_TWO_FORMS = [entry for entry in EVENT_TYPES if entry.by_others not in ((), entry.fields)]
 
 
 def printed(*arguments: str) -> Draft202012Validator:
@@ -82,7 +82,7 @@ def test_each_example_is_valid_by_the_security_audit_guide_too(word: str, all_ty
 
 
 @pytest.mark.parametrize("entry", [entry for entry in EVENT_TYPES if entry.by_others], ids=lambda entry: entry.name)
-def test_what_another_tool_tells_is_valid_by_the_security_audit_guide_too(
+def test_an_event_of_another_tool_is_valid_by_the_security_audit_guide_too(
     entry: EventType, all_types: Draft202012Validator
 ) -> None:
     event = event_of(Emission(entry.name, example_of(entry.by_others)), NOW)
@@ -123,8 +123,8 @@ def test_a_validator_in_strict_mode_compiles_it() -> None:
         assert ("if" in part) == bool({"then", "else"} & part.keys()), "no if without then or else"
 
 
-@pytest.mark.parametrize("entry", TOLD_TWICE, ids=lambda entry: entry.name)
-def test_what_another_tool_tells_is_valid_too_and_is_known_by_its_version(
+@pytest.mark.parametrize("entry", IN_TWO_FORMS, ids=lambda entry: entry.name)
+def test_an_event_of_another_tool_is_valid_too_and_is_known_by_its_version(
     entry: EventType, all_types: Draft202012Validator
 ) -> None:
     body = {**message(entry.name), "data": example_of(entry.by_others), "version": ""}
@@ -134,13 +134,13 @@ def test_what_another_tool_tells_is_valid_too_and_is_known_by_its_version(
 
 
 @pytest.mark.parametrize("name", ["scan_started", *ENDS])
-def test_what_is_told_of_a_scans_life_is_valid(name: str, all_types: Draft202012Validator, tmp_path: Path) -> None:
-    for event in told(name, tmp_path):
+def test_lifecycle_events_are_valid(name: str, all_types: Draft202012Validator, tmp_path: Path) -> None:
+    for event in events_sent(name, tmp_path):
         check(all_types, sent(event, name))
 
 
 @pytest.mark.parametrize("made", [system_alerts, warnings_of_resources])
-def test_what_is_told_of_ourselves_is_valid(
+def test_events_about_ourselves_are_valid(
     made: Callable[[], list[WebhookEvent]], all_types: Draft202012Validator
 ) -> None:
     for event in made():

@@ -20,10 +20,9 @@ import pytest
 from sfwebhooks import __version__
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli import _again, main, parser
-from sfwebhooks.cli.why_waiting import TRIED
 from sfwebhooks.config.settings import load
 from sfwebhooks.delivery.cures import cure
-from sfwebhooks.delivery.status import ENDED
+from sfwebhooks.delivery.status import ENDED, TRIED
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import ConfigError, DiskFullError, OutboxBusyError, ShortageError, WebhooksError
@@ -94,7 +93,7 @@ def section(name: str, url: str, **keys: object) -> str:
 # --- the command itself
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"sfwebhooks {__version__}\n")
@@ -185,7 +184,7 @@ def test_a_full_disk_has_another_cure_than_a_lock() -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "drain"])
-def test_a_missing_configuration_is_told_with_the_places_looked_at(
+def test_a_missing_configuration_is_reported_with_the_places_looked_at(
     cli: Callable[..., Result], tmp_path: Path, command: str
 ) -> None:
     result = cli(command)
@@ -207,7 +206,7 @@ def test_check_shows_how_many_messages_go_at_once(cli: Callable[..., Result], co
     assert "siem, up to 50 messages at once" in cli("check").out
 
 
-def test_check_shows_by_which_guide_an_endpoint_is_told(
+def test_check_shows_which_guide_an_endpoint_follows(
     cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
     configure(section("team", "https://hooks.example.test/a", secret=SECRET, format="security-audit"))
@@ -237,7 +236,7 @@ def test_check_shows_every_mistake(cli: Callable[..., Result], configure: Callab
     assert cli("check").out.endswith("3 mistakes.")
 
 
-def test_check_shows_the_right_endpoints_beside_a_wrong_one(
+def test_check_shows_the_right_endpoints_with_a_wrong_one(
     cli: Callable[..., Result], configure: Callable[..., Path]
 ) -> None:
     configure(section("wrong", "nonsense") + section("right", "https://right.example.test/"))
@@ -319,7 +318,7 @@ def test_check_reads_the_data_folder_that_it_is_given(
     assert cli("check", "--folder", tmp_path).code == 0
 
 
-#: every kind of secret, some in wrong values, which are told as mistakes
+#: every kind of secret, some in wrong values, which are reported as mistakes
 SECRETS = {
     "url": "https://hooks.example.test/services/hush-url?sig=hush-query",
     "secret": "hush-secret",
@@ -416,7 +415,7 @@ def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
     assert (result.code, "not tried since its settings changed" in result.out) == (0, True)
 
 
-def test_check_of_mistakes_beside_an_endpoint_that_is_not_healthy_is_about_the_mistakes(
+def test_check_of_mistakes_with_an_unhealthy_endpoint_is_about_the_mistakes(
     cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox
 ) -> None:
     path = configure(section("team", "https://hooks.example.test/"))
@@ -493,7 +492,7 @@ def test_check_of_an_outbox_that_cannot_be_read_still_shows_the_settings(
     assert (result.code, result.out.endswith("1 mistake.")) == (1, True)
 
 
-def test_check_looks_for_the_module_where_it_is_told_to(
+def test_check_looks_for_the_module_in_the_named_folder(
     cli: Callable[..., Result], configure: Callable[..., Path], spiderfoot: Path
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
@@ -550,12 +549,14 @@ def test_a_module_of_somebody_else_is_left_as_it_is(cli: Callable[..., Result], 
 
 
 @pytest.mark.parametrize("command", ["install", "uninstall"])
-def test_a_folder_that_is_no_spiderfoot_is_told(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
+def test_a_folder_that_is_not_a_spiderfoot_is_reported(
+    cli: Callable[..., Result], tmp_path: Path, command: str
+) -> None:
     result = cli(command, "--spiderfoot", tmp_path)
     assert (result.code, f"{tmp_path} is not a SpiderFoot folder" in result.err) == (1, True)
 
 
-def test_a_place_that_cannot_be_written_is_told(cli: Callable[..., Result], spiderfoot: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported(cli: Callable[..., Result], spiderfoot: Path) -> None:
     shim(spiderfoot).mkdir()
     result = cli("install", "--spiderfoot", spiderfoot)
     assert (result.code, f"{shim(spiderfoot)} cannot be written: Is a directory" in result.err) == (1, True)
@@ -623,7 +624,7 @@ def test_drain_makes_no_outbox(cli: Callable[..., Result], configure: Callable[.
     assert not (tmp_path / FILE).exists()
 
 
-def test_drain_delivers_what_waits(
+def test_drain_delivers_waiting_deliveries(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:
     team = receive([SECRET])
@@ -750,7 +751,7 @@ def test_a_drain_that_ends_with_a_held_endpoint_says_what_follows_rather_than_dr
     assert (result.code, result.out.endswith(f"team: 1 waiting: held, tls_unverified; {TRIED}")) == (1, True)
 
 
-def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
+def test_drain_delivers_to_the_others_with_a_dead_endpoint(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:
     dead = receive()
@@ -761,7 +762,7 @@ def test_drain_delivers_to_the_others_beside_a_dead_endpoint(
     assert cli("drain", "--timeout", "0.5s").out.startswith(said)
 
 
-def test_drain_tells_dead_letters(
+def test_drain_reports_dead_letters(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:
     team = receive()
@@ -772,7 +773,7 @@ def test_drain_tells_dead_letters(
     assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 2 dead.")
 
 
-def test_drain_tries_at_once_what_waits_for_a_retry(
+def test_drain_tries_deliveries_that_wait_for_a_retry_at_once(
     cli: Callable[..., Result],
     configure: Callable[..., Path],
     fill: Callable[..., None],
@@ -799,7 +800,7 @@ def test_drain_tries_at_once_what_was_held(
     assert cli("drain").out == "2 delivered, 0 waiting, 0 dead."
 
 
-def test_drain_tells_the_end_of_scans_that_died(
+def test_drain_reports_the_end_of_scans_that_died(
     cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox, receive: Callable[..., Team]
 ) -> None:
     team = receive()
@@ -809,12 +810,12 @@ def test_drain_tells_the_end_of_scans_that_died(
     a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     result = cli("drain")
     assert "1 scan whose process had died. 2 delivered" in result.out
-    told = {received.message["event_type"]: received.message["data"] for received in team.got}
-    assert sorted(told) == ["scan_failed", "scan_started"]
-    assert told["scan_failed"]["receipt"]["last_sequence"] == 2
+    sent = {received.message["event_type"]: received.message["data"] for received in team.got}
+    assert sorted(sent) == ["scan_failed", "scan_started"]
+    assert sent["scan_failed"]["receipt"]["last_sequence"] == 2
 
 
-def test_drain_tells_no_end_while_it_cannot_be_known(
+def test_drain_reports_no_end_while_it_cannot_be_known(
     cli: Callable[..., Result], configure: Callable[..., Path], outbox: Outbox, receive: Callable[..., Team]
 ) -> None:
     team = receive()
@@ -830,7 +831,7 @@ def test_drain_tells_no_end_while_it_cannot_be_known(
 
 
 @pytest.mark.parametrize(("keys", "open_scans"), [({"events": "nonsense"}, 1), ({"timeout": "nonsense"}, 0)])
-def test_drain_tells_no_end_only_while_the_events_of_an_endpoint_are_not_known(
+def test_drain_reports_no_end_only_while_the_events_of_an_endpoint_are_not_known(
     cli: Callable[..., Result],
     configure: Callable[..., Path],
     outbox: Outbox,
@@ -846,7 +847,7 @@ def test_drain_tells_no_end_only_while_the_events_of_an_endpoint_are_not_known(
     assert len(outbox.scans.open_scans()) == open_scans
 
 
-def test_drain_works_for_the_right_endpoints_and_tells_the_mistakes(
+def test_drain_works_for_the_right_endpoints_and_shows_the_mistakes(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:
     configure(section("team", receive().url) + section("wrong", "nonsense"))
@@ -869,7 +870,7 @@ def test_drain_sends_nothing_when_webhooks_are_stopped(
     assert (cli("drain").code, team.got) == (1, [])
 
 
-def test_drain_tells_an_outbox_that_cannot_be_used(
+def test_drain_reports_an_outbox_that_cannot_be_used(
     cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
@@ -991,7 +992,7 @@ def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Liste
 
 
 @slow
-def test_receive_keeps_count_of_so_many_scans_at_once_and_says_of_how_many_it_does_not(
+def test_receive_keeps_count_of_a_limited_number_of_scans_and_says_how_many_more_there_are(
     listen: Callable[..., Listening],
 ) -> None:
     about = {"scan_name": "s", "endpoint": "team", "delivery_id": "d", "series": "s", "sequence": 1}
@@ -1416,7 +1417,7 @@ def test_a_paused_endpoint_is_sent_nothing_until_it_is_resumed(
     outbox.close()
 
 
-def test_an_endpoint_can_be_paused_before_anything_waits_and_for_ever(
+def test_an_endpoint_can_be_paused_before_it_has_deliveries_and_forever(
     cli: Callable[..., Result], configure: Callable[..., Path], tmp_path: Path
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
@@ -1438,7 +1439,7 @@ def test_that_there_is_nothing_to_resume_is_said(
 
 
 @pytest.mark.parametrize("command", ["check", "deliveries", "pause team", "replay --all"])
-def test_a_data_folder_that_is_not_there_is_told(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
+def test_a_data_folder_that_is_not_there_is_reported(cli: Callable[..., Result], tmp_path: Path, command: str) -> None:
     path = tmp_path / "nowhere"
     result = cli(*command.split(), "--folder", path)
     assert (result.code, result.err) == (1, f"sfwebhooks: --folder {path}: there is no such folder")

@@ -41,9 +41,9 @@ def test_without_either_it_is_said_what_to_set(homeless: None) -> None:
 
 def test_the_scanners_exit_says_so_in_one_line(homeless: None, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("spiderfoot")
-    from sfwebhooks.host.around_scan import tell_stopped  # needs the scanner
+    from sfwebhooks.host.around_scan import report_stopped  # needs the scanner
 
-    tell_stopped()
+    report_stopped()
     assert [(record.levelno, record.exc_info) for record in caplog.records] == [(logging.WARNING, None)]
     assert "set SPIDERFOOT_DATA or HOME" in caplog.text
 

@@ -205,13 +205,13 @@ def test_filters_that_find_nothing_are_an_error(
     assert cli(*command, *filters, "--dry-run").code == 0
 
 
-def test_that_there_is_nothing_at_all_is_no_error(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_that_there_is_nothing_at_all_is_not_an_error(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     assert cli("dead", "drop", "--all").out == "0 deliveries dropped.\n"
     assert cli("dead", "replay", "--all").code == 0
 
 
-def test_what_waits_already_is_something_that_matches(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_a_delivery_that_waits_already_is_a_match(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     result = cli("replay", "--endpoint", "team")
     assert (result.code, "1 delivery already waiting: unchanged." in result.out) == (0, True)
@@ -265,7 +265,7 @@ def test_a_dead_letter_of_a_running_scan_stays_and_that_is_said(cli: Callable[..
 # --- drop what waits
 
 
-def test_what_waits_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
+def test_a_waiting_delivery_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Result], filled: Outbox) -> None:
     result = cli("drop", "--endpoint", "team", "--state", "waiting")
     assert result.words.startswith("1 delivery dropped, now a dead letter: sfwebhooks dead replay sends")
     dropped = Outbox(filled.path).listing.find(an_id(4))
@@ -274,7 +274,9 @@ def test_what_waits_is_dropped_and_can_be_sent_after_all(cli: Callable[..., Resu
     assert again(filled) == {an_id(4)}
 
 
-def test_what_waits_of_a_running_scan_is_dropped_and_stays_known(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_waiting_deliveries_of_a_running_scan_are_dropped_and_stay_known(
+    cli: Callable[..., Result], outbox: Outbox
+) -> None:
     begin(outbox, a_scan())
     put(outbox, 1, 2)
     cli("drop", an_id(1), "--state", "waiting")

@@ -20,8 +20,6 @@ import pytest
 from rich.console import Console
 
 from sfwebhooks.attempts import Reply
-from sfwebhooks.cli.delivery_table import DEAD, DELIVERIES, print_table
-from sfwebhooks.cli.filters import past_time
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.status import IDLE, UNPROBED
@@ -34,6 +32,8 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.delivery_table import DEAD, DELIVERIES, print_table
+from sfwebhooks.terminal.filters import past_time
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Result, Team, spoil
 from tests.filled import HOSTILE, begin, put, put_event, send
@@ -99,7 +99,7 @@ def test_no_delivery_is_said_too(cli: Callable[..., Result], outbox: Outbox) -> 
     assert cli("deliveries", "--endpoint", "nobody", "--json").out == ""
 
 
-def test_the_newest_stands_first_with_what_became_of_it(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_the_newest_comes_first_with_its_result(cli: Callable[..., Result], outbox: Outbox) -> None:
     scan = a_scan()
     begin(outbox, scan)
     put(outbox, 1, 2)
@@ -132,7 +132,7 @@ def test_the_newest_stands_first_with_what_became_of_it(cli: Callable[..., Resul
         (["--type", "high*", "--until", "2026-11-21T10:00:04", "--state", "dead"], [1]),
     ],
 )
-def test_each_filter_leaves_out_the_rest(
+def test_each_filter_excludes_the_rest(
     cli: Callable[..., Result], outbox: Outbox, arguments: Sequence[str], numbers: Sequence[int]
 ) -> None:
     put(outbox, 1, at=NOW + 1)
@@ -213,7 +213,7 @@ def test_an_event_type_that_there_is_not_is_named(
 
 
 @pytest.mark.parametrize("command", [("deliveries",), ("dead", "list"), ("replay",), ("dead", "drop")])
-def test_a_time_that_ends_before_it_begins_is_told(
+def test_a_time_that_ends_before_it_begins_is_reported(
     cli: Callable[..., Result], outbox: Outbox, command: Sequence[str]
 ) -> None:
     put(outbox, 1)
@@ -319,7 +319,7 @@ def test_a_locked_outbox_is_not_the_end(
     assert done.err.strip().endswith("run the command again in a moment")
 
 
-def test_a_name_that_is_no_text_matches_nothing(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_a_name_that_is_not_text_matches_nothing(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     assert cli("deliveries", "--endpoint", "\udcff", "--scan", "\udcff", "--type", "\udcff").code == 0
 
@@ -553,7 +553,7 @@ def test_raw_content_is_not_shown(cli: Callable[..., Result], outbox: Outbox) ->
     assert ("RAW_RIR_DATA" in words, "page" in words, "chat" in words) == (True, False, False)
 
 
-def test_a_program_gets_all_that_the_event_tells(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_a_program_gets_all_of_the_event(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox, State.WAITING, "http_503", "busy")
     (shown,) = cli("show", an_id(1), "--json").objects
@@ -562,13 +562,13 @@ def test_a_program_gets_all_that_the_event_tells(cli: Callable[..., Result], out
     assert [attempt["excerpt"] for attempt in shown["log"]] == ["busy"]
 
 
-def test_the_id_of_an_event_stands_for_its_only_delivery(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_the_id_of_an_event_means_its_only_delivery(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1, 2)
     assert f"delivery {an_id(1)}" in cli("show", an_event(1).id).words
     assert f"delivery {an_id(2)}" in cli("show", an_event(2).id[:8]).words
 
 
-def test_the_deliveries_of_an_event_are_told_with_their_endpoints(cli: Callable[..., Result], outbox: Outbox) -> None:
+def test_the_deliveries_of_an_event_are_shown_with_their_endpoints(cli: Callable[..., Result], outbox: Outbox) -> None:
     put(outbox, 1)
     put(outbox, 1, endpoint="siem")
     result = cli("show", an_event(1).id)
@@ -586,7 +586,7 @@ def test_the_deliveries_of_an_event_are_told_with_their_endpoints(cli: Callable[
         ("abcd", "more than one delivery has an id that starts with"),
     ],
 )
-def test_what_is_the_id_of_no_delivery_is_told(
+def test_an_id_without_a_delivery_is_reported(
     cli: Callable[..., Result], outbox: Outbox, text: str, words: str
 ) -> None:
     put(outbox, 1, 2)

@@ -103,7 +103,7 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "mistake"),
     [
         ("", "is empty; expected a JSON object"),
         ("hello", "is not JSON: Expecting value in line 1, column 1"),
@@ -122,7 +122,7 @@ def test_data_can_come_from_standard_input(team: Team, cli: Callable[..., Result
 def test_wrong_data_are_an_error_that_says_what_would_be_right(
     source: str,
     data: str,
-    told: str,
+    mistake: str,
     team: Team,
     cli: Callable[..., Result],
     tmp_path: Path,
@@ -131,13 +131,13 @@ def test_wrong_data_are_an_error_that_says_what_would_be_right(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data.encode())))
     said = cli("emit", "cti_report_generated", "--data", "-" if source == "standard input" else file(tmp_path, data))
     assert (said.code, said.out) == (1, "")
-    assert said.err.startswith("sfwebhooks: ") and told in said.err and len(said.err) < 1000
+    assert said.err.startswith("sfwebhooks: ") and mistake in said.err and len(said.err) < 1000
     assert "Traceback" not in said.err
     assert not (tmp_path / "webhooks.db").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "mistake"),
     [
         (("cti_report_generated", "/nonexistent"), "/nonexistent cannot be read: No such file"),
         (("cti_report_generated", "/"), "/ cannot be read: Is a directory"),
@@ -149,13 +149,13 @@ def test_wrong_data_are_an_error_that_says_what_would_be_right(
     ],
 )
 def test_wrong_arguments_are_an_error_that_says_what_would_be_right(
-    arguments: tuple[str, ...], told: str, team: Team, cli: Callable[..., Result], tmp_path: Path
+    arguments: tuple[str, ...], mistake: str, team: Team, cli: Callable[..., Result], tmp_path: Path
 ) -> None:
     good = file(tmp_path, REPORT)
     name, data, *rest = arguments
     said = cli("emit", name, "--data", good if data == "GOOD" else data, *rest)
     assert (said.code, said.out) == (1, "")
-    assert told in said.err
+    assert mistake in said.err
 
 
 def test_a_closed_standard_input_is_an_error() -> None:

@@ -86,7 +86,7 @@ def test_a_page_says_when_a_field_is_there_that_is_not_always(entry: EventType) 
 
 
 @each_type
-def test_a_page_says_what_other_tools_tell_if_that_is_something_else(entry: EventType) -> None:
+def test_a_page_shows_the_fields_of_other_tools_if_they_differ(entry: EventType) -> None:
     page = shown(entry)
     begin = "Fields of data if another tool reports it, with sfwebhooks emit:"
     assert (begin in page) == (entry.by_others not in ((), entry.fields))

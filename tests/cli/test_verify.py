@@ -106,7 +106,7 @@ def test_it_is_said_which_signature_fits_which_secret(verify: Callable[..., Any]
     ]
 
 
-def test_a_signature_of_a_secret_that_the_receiver_need_not_know_is_no_fault(verify: Callable[..., Any]) -> None:
+def test_a_signature_of_a_secret_that_the_receiver_need_not_know_is_not_a_fault(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(TEXT, OTHER)), TEXT)
     assert (code, "webhook-signature 2: matches no secret; another signature does, which is enough" in text) == (
         0,
@@ -273,17 +273,17 @@ def test_another_understanding_of_the_secret_is_found(
     assert (code, f"it would match secret 2 {said}" in text) == (1, True)
 
 
-@pytest.mark.parametrize(("end", "told"), [("", False), ("\n", True), (" ", True)])
+@pytest.mark.parametrize(("end", "warned"), [("", False), ("\n", True), (" ", True)])
 @pytest.mark.parametrize("source", ["env:TEAM", "file:TEAM"])
 def test_a_newline_that_was_removed_from_a_secret_is_reported(
-    verify: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, end: str, told: bool
+    verify: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, end: str, warned: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TEAM", TEXT + end)
     (tmp_path / "TEAM").write_text(TEXT + end)
     code, text = verify(saved(signed(TEXT)), arguments=("--secret", source))
     words = "--secret 1: the newline or space around it was removed; a receiver that keeps it cannot verify anything"
-    assert (code, words in text) == (0, told)
+    assert (code, words in text) == (0, warned)
 
 
 def test_a_receiver_with_the_whsec_form_of_a_text_learns_what_differs(verify: Callable[..., Any]) -> None:
@@ -352,7 +352,7 @@ def test_a_key_of_another_kind_is_said_to_be_that(
         ("v1," * 1000, "base64 of 32 bytes"),
     ],
 )
-def test_a_signature_that_is_none_is_said_and_not_repeated(
+def test_a_malformed_signature_is_reported_and_not_repeated(
     verify: Callable[..., Any], signature: str, said: str
 ) -> None:
     code, text = verify(saved({**signed(TEXT), "webhook-signature": signature}), TEXT)
@@ -404,7 +404,7 @@ def test_an_empty_header_is_named(verify: Callable[..., Any], name: str) -> None
     assert (code, f"{name}: is empty" in text) == (1, True)
 
 
-def test_the_guides_header_is_not_missed_beside_an_ed25519_key(verify: Callable[..., Any]) -> None:
+def test_the_guides_header_is_not_missed_with_an_ed25519_key(verify: Callable[..., Any]) -> None:
     assert "X-SpiderFoot" not in verify(saved(signed(WHSK)), WHPK)[1]
 
 

@@ -334,7 +334,7 @@ def test_a_certificate_that_is_over_is_not_shown_any_more(
     assert reply.detail.startswith(f"client_cert {files.client_cert} expired on ")
 
 
-def test_it_is_told_in_the_words_of_a_start(
+def test_it_is_logged_in_the_words_of_a_start(
     send_until_its_end: Send, sending: Callable[..., Send], files: Files, demanding: Team, at_its_end: Clock
 ) -> None:
     send_until_its_end()

@@ -35,7 +35,7 @@ def test_what_is_right_is_not_warned_of() -> None:
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("source", ["env", "file"])
 @pytest.mark.parametrize("key", ["secret", "api_key", "header.X-Key", "client_key_password"])
-def test_quotes_are_warned_of_wherever_the_value_stands(
+def test_quotes_are_warned_of_wherever_the_value_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, source: str, quote: str
 ) -> None:
     monkeypatch.setenv("VALUE", f"{quote}{SECRET}{quote}")
@@ -52,7 +52,7 @@ def test_quotes_around_a_url_of_the_environment_are_the_mistake(monkeypatch: pyt
     assert one.problem.startswith("remove the quotes around the value; ")
 
 
-def test_a_comment_is_warned_of_wherever_the_value_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comment_is_warned_of_wherever_the_value_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VALUE", f"{SECRET} # of the team")
     assert "looks like a comment" in warnings(secret="env:VALUE")
 

@@ -108,7 +108,7 @@ def test_a_header_with_a_scheme_is_judged_by_what_follows_it() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "test", "none", "1", "key"])
-def test_a_header_that_is_no_credential_may_say_anything_short(value: str) -> None:
+def test_a_header_that_is_not_a_credential_may_have_any_short_value(value: str) -> None:
     assert not unfilled("header.X-Team", value)
 
 

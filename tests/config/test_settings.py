@@ -80,13 +80,13 @@ retry_delay = 30
 """
 
 
-def test_a_chat_gets_one_message_at_a_time_unless_told_otherwise() -> None:
+def test_a_chat_gets_one_message_at_a_time_by_default() -> None:
     chat: dict[str, Any] = {"url": "https://x.test/", "format": "slack"}
     found = load_mapping({"a": chat, "b": {**chat, "concurrency": 3}})
     assert [endpoint.concurrency for endpoint in found.endpoints] == [1, 3]
 
 
-def test_a_chat_gets_one_message_a_second_unless_told_otherwise() -> None:
+def test_a_chat_gets_one_message_a_second_by_default() -> None:
     chat: dict[str, Any] = {"url": "https://x.test/", "format": "slack"}
     found = load_mapping({"a": chat, "b": {**chat, "rate": "10/s"}, "c": {**chat, "format": "generic"}})
     assert [endpoint.interval for endpoint in found.endpoints] == [1.0, 0.1, 0.0]
@@ -263,7 +263,7 @@ def test_default_url_and_keys_for_default_are_one_endpoint(tmp_path: Path) -> No
     assert (endpoint.name, endpoint.timeout) == ("default", 3.0)
 
 
-def test_default_url_beside_another_url_of_default_is_a_contradiction(tmp_path: Path) -> None:
+def test_default_url_with_another_url_of_default_is_a_contradiction(tmp_path: Path) -> None:
     text = "[webhooks]\ndefault_url = https://x.example/\n[webhooks.default]\nurl = https://y.example/\n"
     assert "given twice" in mistake(settings(tmp_path, text)).problem
 
@@ -279,7 +279,7 @@ def test_a_mapping_writes_headers_dotted_or_nested() -> None:
     assert only(nested) == only(dotted)
 
 
-def test_the_keys_of_all_stand_beside_the_endpoints_in_a_mapping() -> None:
+def test_the_keys_for_all_are_next_to_the_endpoints_in_a_mapping() -> None:
     found = load_mapping({"enabled": True, "drain_timeout": 5, "secret": "sec", "default_url": "https://x.example/"})
     assert (found.enabled, found.drain_timeout, only(found).secrets[0].reveal()) == (True, 5.0, "sec")
 
@@ -292,13 +292,13 @@ def test_a_value_that_no_ini_file_could_hold_is_a_mistake(value: object) -> None
     assert (names(found), mistake(found).key) == ([], "secret")
 
 
-def test_a_switched_off_endpoint_gets_nothing_and_is_no_mistake(tmp_path: Path) -> None:
+def test_a_switched_off_endpoint_gets_nothing_and_is_not_a_mistake(tmp_path: Path) -> None:
     found = settings(tmp_path, TEAM + "enabled = false\n")
     assert (names(found), found.mistakes) == ([], ())
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[webhooks]\n"])
-def test_a_file_that_sets_nothing_is_no_mistake_but_worth_a_warning(tmp_path: Path, text: str) -> None:
+def test_a_file_that_sets_nothing_is_not_a_mistake_but_worth_a_warning(tmp_path: Path, text: str) -> None:
     found = settings(tmp_path, text)
     assert (found.endpoints, found.mistakes, found.enabled) == ((), (), None)
     assert "sets nothing" in found.warnings[0]
@@ -318,7 +318,7 @@ def test_a_file_that_is_taken_away_while_it_is_read_was_there(tmp_path: Path, mo
     assert names(settings(tmp_path, "[webhooks]\ndefault_url = http://127.0.0.1/\nsecret = s3cret\n")) == ["default"]
 
 
-def test_no_file_is_no_endpoint_and_no_mistake() -> None:
+def test_a_missing_file_is_neither_an_endpoint_nor_a_mistake() -> None:
     assert load(None) == Settings()
 
 
@@ -403,7 +403,7 @@ def test_a_url_can_come_from_the_environment(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("content", [b"from-a-file\n", b"from-a-file\r\n", b"from-a-file", b"\xef\xbb\xbffrom-a-file"])
-def test_a_secret_can_come_from_a_file_beside_the_configuration(tmp_path: Path, content: bytes) -> None:
+def test_a_secret_can_come_from_a_file_next_to_the_configuration(tmp_path: Path, content: bytes) -> None:
     written(tmp_path, content, name="team.secret")
     assert only(settings(tmp_path, TEAM + "secret = file:team.secret\n")).secrets[0].reveal() == "from-a-file"
 
@@ -712,7 +712,7 @@ def test_a_typo_is_answered_with_the_nearest_word(tmp_path: Path, typo: str, mea
     assert any(f'Did you mean "{meant}"?' in one.problem for one in settings(tmp_path, typo).mistakes)
 
 
-def test_all_words_that_are_no_events_are_named_at_once(tmp_path: Path) -> None:
+def test_all_words_that_are_not_events_are_named_at_once(tmp_path: Path) -> None:
     found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, nothing\n")
     assert mistake(found).problem == (
         '"scan_complete" is not an event. Did you mean "scan_completed"? '
@@ -736,7 +736,7 @@ def test_of_a_list_the_wrong_words_are_shown(key: str, words: list[str], wrong: 
     assert mistake(found).value == wrong
 
 
-def test_a_header_of_ones_own_that_stands_in_the_wrong_key_is_answered_with_the_right_one(tmp_path: Path) -> None:
+def test_a_custom_header_in_the_wrong_key_is_answered_with_the_right_one(tmp_path: Path) -> None:
     found = settings(tmp_path, f"{TEAM}headers = X-Team: blue\n")
     assert "header.NAME = VALUE" in mistake(found).problem
 
@@ -775,7 +775,7 @@ def test_a_private_address_is_a_mistake_only_without_allow_private(
 
 
 @pytest.mark.parametrize("host", ["localhost", "metadata.google.internal", "8.8.8.8", "[2a00::1]"])
-def test_a_name_or_a_public_address_is_no_mistake_without_allow_private(tmp_path: Path, host: str) -> None:
+def test_a_name_or_a_public_address_is_not_a_mistake_without_allow_private(tmp_path: Path, host: str) -> None:
     only(settings(tmp_path, f"[webhooks.team]\nurl = http://{host}/\nallow_private = false\n"))
 
 
@@ -834,7 +834,7 @@ def test_an_empty_endpoint_in_a_mapping_is_a_mistake() -> None:
         "enabled = true\n  secret = x",
     ],
 )
-def test_a_mistake_in_the_shared_section_leaves_out_who_inherits(tmp_path: Path, shared: str) -> None:
+def test_a_mistake_in_the_shared_section_disables_the_endpoints_that_inherit(tmp_path: Path, shared: str) -> None:
     assert names(settings(tmp_path, f"[webhooks]\n{shared}\n{TEAM}")) == []
 
 
@@ -843,12 +843,12 @@ def test_who_sets_the_key_itself_does_not_inherit_the_mistake(tmp_path: Path) ->
     assert names(settings(tmp_path, text)) == ["team"]
 
 
-def test_a_typo_leaves_out_only_who_would_inherit_what_was_meant(tmp_path: Path) -> None:
+def test_a_typo_disables_only_the_endpoints_that_would_inherit_the_meant_key(tmp_path: Path) -> None:
     text = f"[webhooks]\nsecert = x\n{TEAM}secret = own\n[webhooks.other]\nurl = https://o.example/\n"
     assert names(settings(tmp_path, text)) == ["team"]
 
 
-def test_an_endpoint_that_is_left_out_says_why(tmp_path: Path) -> None:
+def test_a_disabled_endpoint_says_why(tmp_path: Path) -> None:
     found = settings(tmp_path, "[webhooks]\nsecret = whsec_wrong\n" + TEAM)
     assert [one.problem for one in found.mistakes if one.section == "webhooks.team"] == [
         "held because secret in [webhooks] is wrong"
@@ -1049,7 +1049,7 @@ def test_a_name_given_twice_in_json_is_a_mistake(tmp_path: Path) -> None:
         ("webhooks.json", b'{"a": ' + b"9" * 10_000 + b"}"),
     ],
 )
-def test_what_is_no_configuration_is_one_mistake_about_the_file(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_configuration_is_one_mistake(tmp_path: Path, name: str, content: bytes) -> None:
     found = settings(tmp_path, content, name=name)
     assert (found.endpoints, mistake(found).file, mistake(found).section) == ((), str(tmp_path / name), "")
 
@@ -1218,7 +1218,7 @@ def test_every_option_has_a_meaning() -> None:
     )
 
 
-def test_what_is_no_settings_file_is_refused_at_once_whatever_stands_in_its_lines(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_settings_file_is_refused_at_once_whatever_its_lines_say(tmp_path: Path) -> None:
     (tmp_path / "a.ini").write_text("[webhooks.a]\n" + "a\n" * 20_000)
     (mistake,) = load(tmp_path / "a.ini").mistakes
     assert "has 20,002 lines, expected at most 20,000; is this an INI file?" in str(mistake)

@@ -1,5 +1,5 @@
 """A campaign of kills: one process after the other that uses the engine is killed, with SIGKILL, at moments of all
-kinds; what must be true in the end is read from the books."""
+kinds; what must be true in the end is read from the evidence."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from tests.builders import PATIENCE, a_scan, an_endpoint
-from tests.crash.books import OK, REFUSED, Books
 from tests.crash.catcher import LATE, Catcher, Caught
+from tests.crash.evidence import OK, REFUSED, Evidence
 from tests.crash.worker import DRAIN_SECONDS, End, Task, Worker, open_outbox, work
 
 
@@ -125,7 +125,7 @@ class Campaign:
         self._trap: Trap | None = None
         #: how often all scans were ended, and others begun
         self._generation = 0
-        #: events that workers were told to accept
+        #: events that workers were asked to accept
         self._given = 0
         #: URL -> how many requests came
         self._requests: Counter[str] = Counter()
@@ -145,8 +145,8 @@ class Campaign:
             Moment.MEMORY: lambda: self._short(memory=self._random.randint(*MEMORY)),
         }
 
-    def run(self, kills: int) -> Books:
-        """Kill so many processes at least, let others send what is left, and return the books."""
+    def run(self, kills: int) -> Evidence:
+        """Kill so many processes at least, let others send what is left, and return the evidence."""
         moments = [moment for moment, share in SHARES.items() for _ in range(ceil(share * kills / 100))]
         self._random.shuffle(moments)
         with closing(Outbox(self._outbox)) as outbox:
@@ -161,13 +161,13 @@ class Campaign:
                 for worker in self._workers.values():
                     worker.remove()
         takers = [endpoint for endpoint in self._endpoints if endpoint.name != ALERTS[1:]]
-        return Books(self._outbox, takers, self._catcher.caught, picky=(PICKY[1:], PICKY_BATCH[1:]))
+        return Evidence(self._outbox, takers, self._catcher.caught, picky=(PICKY[1:], PICKY_BATCH[1:]))
 
     # --- ways to kill
 
     def _accepting(self) -> None:
         worker = self._new_worker()
-        worker.accept(self._events(MANY), tell_after=self._random.randint(1, MANY // 2))
+        worker.accept(self._events(MANY), report_after=self._random.randint(1, MANY // 2))
         assert worker.hear() == "there"
         threading.Event().wait(self._random.uniform(0.0, SPREAD_SECONDS))
         worker.kill()
@@ -184,18 +184,18 @@ class Campaign:
     def _relieved(self) -> None:
         """Kill who sends to a URL; another one must go on there, and then they send what can be sent."""
         path = self._random.choice(OPEN)
-        crew = [self._new_worker() for _ in range(self._random.randint(2, 3))]
-        for worker in crew:
+        workers = [self._new_worker() for _ in range(self._random.randint(2, 3))]
+        for worker in workers:
             worker.accept(self._events(1))
             assert worker.hear() == "all"
         with self._trapping(Moment.RELIEVED, path) as trap:
-            crew[-1].accept(self._events(FEW))
+            workers[-1].accept(self._events(FEW))
         assert trap.victim
         killed = self._workers[trap.victim.worker]
         killed.ended()
-        crew.remove(killed)
+        workers.remove(killed)
         self._catcher.wait_until(lambda: self._goes_on(path, killed))
-        self._end(crew, End.STOP)
+        self._end(workers, End.STOP)
 
     def _ending(self) -> None:
         """Kill a process while it reports the end of its scan, and of others; who does so next reports the rest."""
@@ -331,7 +331,7 @@ class Campaign:
 
 def endpoints_of(catcher: Catcher) -> tuple[Endpoint, ...]:
     """Return endpoints of all sorts: one attempt at a time, several, two with one URL, batches, receivers that are in
-    trouble, and one that is told of it."""
+    trouble, and one that is alerted of it."""
     # about as long as it takes to accept two, so that batches of one, of some and of five go out
     batches: dict[str, Any] = {"batch_size": 5, "batch_wait": 0.004, "concurrency": 2}
 

@@ -17,8 +17,8 @@ import pytest
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import a_scan, an_endpoint
-from tests.crash.books import OK, Books
 from tests.crash.catcher import Catcher, Caught
+from tests.crash.evidence import OK, Evidence
 from tests.crash.worker import DRAIN_SECONDS, ERRORS, End, Task, Worker, work
 
 pytestmark = pytest.mark.slow
@@ -70,8 +70,8 @@ class Eight:
         self._taken: set[str] = set()
         self._guard = threading.Lock()
 
-    def run(self) -> Books:
-        """Let them accept and send, all at once, and end once the receiver has everything; return the books."""
+    def run(self) -> Evidence:
+        """Let them accept and send, all at once, and end once the receiver has everything; return the evidence."""
         with self.catcher:
             try:
                 self._accept()
@@ -80,7 +80,7 @@ class Eight:
             finally:
                 for worker in self.workers:
                     worker.remove()
-        return Books(self.outbox, self.endpoints, self.catcher.caught)
+        return Evidence(self.outbox, self.endpoints, self.catcher.caught)
 
     def _accept(self) -> None:
         share = EVENTS // PROCESSES
@@ -130,12 +130,14 @@ class Run:
     """What is left when all is over."""
 
     eight: Eight
-    books: Books
+    evidence: Evidence
     seconds: float
 
     def at(self, path: str) -> list[Caught]:
         """The requests to a URL, as they came."""
-        return sorted((caught for caught in self.books.caught if caught.path == path), key=lambda caught: caught.begin)
+        return sorted(
+            (caught for caught in self.evidence.caught if caught.path == path), key=lambda caught: caught.begin
+        )
 
     def late(self, path: str) -> list[Caught]:
         """What a process had sent when it was killed, and the receiver read afterwards."""
@@ -160,8 +162,8 @@ class Run:
         return found
 
     def figures(self) -> str:
-        books = self.books
-        lines = [f"{PROCESSES} processes, {len(books.stored)} deliveries, {self.seconds:.0f} s:"]
+        evidence = self.evidence
+        lines = [f"{PROCESSES} processes, {len(evidence.stored)} deliveries, {self.seconds:.0f} s:"]
         for path, interval in INTERVALS.items():
             caught = self.at(path)
             refused = sum(one.status != OK for one in caught)
@@ -172,7 +174,9 @@ class Run:
                 f" {len(self.late(path))} read after a kill; at most {', '.join(most)}"
                 f" ({1 / interval:.0f} a second are allowed, {len(caught) / self._span(path):.0f} came)"
             )
-        lines.append(f"  {len(books.repeats)} repeats, {len(books.lost)} lost, {len(books.blamed())} killed while made")
+        lines.append(
+            f"  {len(evidence.repeats)} repeats, {len(evidence.lost)} lost, {len(evidence.blamed())} killed while made"
+        )
         return "\n".join(lines)
 
     def _span(self, path: str) -> float:
@@ -190,11 +194,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_all_is_delivered(run: Run) -> None:
     deliveries = EVENTS * len(INTERVALS)
-    assert Outbox(run.books.outbox).scans.tallies() == {"waiting": 0, "delivered": deliveries, "dead": 0}
+    assert Outbox(run.evidence.outbox).scans.tallies() == {"waiting": 0, "delivered": deliveries, "dead": 0}
 
 
 def test_nothing_is_lost_and_nothing_invented(run: Run) -> None:
-    assert (run.books.lost, run.books.received) == (set(), run.books.stored)
+    assert (run.evidence.lost, run.evidence.received) == (set(), run.evidence.stored)
 
 
 def test_who_sends_was_killed_twice(run: Run) -> None:
@@ -234,12 +238,12 @@ def test_the_pace_is_held(run: Run, path: str, seconds: float) -> None:
 
 
 def test_what_comes_again_has_the_id_and_the_bytes_that_it_had(run: Run) -> None:
-    assert (run.books.renamed(), run.books.changed()) == (set(), set())
+    assert (run.evidence.renamed(), run.evidence.changed()) == (set(), set())
 
 
 def test_sequence_numbers_have_no_gaps(run: Run) -> None:
-    assert list(run.books.gaps()) == []
+    assert list(run.evidence.gaps()) == []
 
 
 def test_no_process_met_a_bug_or_a_broken_file(run: Run) -> None:
-    assert run.books.outbox.with_name(ERRORS).read_text() == ""
+    assert run.evidence.outbox.with_name(ERRORS).read_text() == ""

@@ -9,27 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.books import REFUSED, Books
 from tests.crash.campaign import Campaign, Moment
+from tests.crash.evidence import REFUSED, Evidence
 from tests.crash.worker import ERRORS
 
 
 @dataclass(frozen=True)
 class Run:
-    """A campaign that is over, and its books. A test that fails shows what is not left out of its repr."""
+    """A campaign that is over, and its evidence. A test that fails shows what is not left out of its repr."""
 
     kills: int
     seed: int
     campaign: Campaign = field(repr=False)
-    books: Books = field(repr=False)
+    evidence: Evidence = field(repr=False)
 
     def again(self, moment: Moment) -> int:
         """Return how many of the requests at which a sender was killed came again."""
-        return sum(self.books.came_again(caught) for caught in self.campaign.snapped[moment])
+        return sum(self.evidence.came_again(caught) for caught in self.campaign.snapped[moment])
 
     def figures(self) -> str:
-        campaign, books = self.campaign, self.books
-        cut = sum(notes[-1][0] == "accepting" for notes in books.notes if notes)
+        campaign, evidence = self.campaign, self.evidence
+        cut = sum(notes[-1][0] == "accepting" for notes in evidence.notes if notes)
         lines = [f"{sum(campaign.kills.values())} kills (--seed {self.seed}):"]
         lines += [f"  {number:5} {moment.value}" for moment, number in campaign.kills.items()]
         lines += [
@@ -37,13 +37,13 @@ class Run:
             f" {self.again(Moment.SETTLING)} between reply and settle, {self.again(Moment.RELIEVED)} others waiting",
             f"  processes that did not come back from accept(): {cut}",
             f"  schema versions that kills left: {dict(campaign.left)}",
-            f"  {len(books.accepted)} deliveries noted as accepted, {len(books.stored)} stored,"
-            f" {len(books.received)} received in {len(books.caught)} requests, {len(books.repeats)} of them repeats,"
-            f" {len(books.late)} answered late, {len(books.lost)} lost",
-            f"  messages whose making was killed: {len(books.named)}, so often each: {sorted(books.named.values())}",
-            f"  ends of scans: {len(books.ends)}; attempts without descriptors or memory: {books.shortages}",
-            f"  dead letters: {dict(Counter(books.dead.values()))}, expected: {len(books.doomed)}",
-            f"  alerts: {dict(books.alerts)}",
+            f"  {len(evidence.accepted)} deliveries noted as accepted, {len(evidence.stored)} stored,"
+            f" {len(evidence.received)} received in {len(evidence.caught)} requests,"
+            f" {len(evidence.repeats)} of them repeats, {len(evidence.late)} answered late, {len(evidence.lost)} lost",
+            f"  messages whose rendering was killed: {len(evidence.named)}, times: {sorted(evidence.named.values())}",
+            f"  ends of scans: {len(evidence.ends)}; attempts without descriptors or memory: {evidence.shortages}",
+            f"  dead letters: {dict(Counter(evidence.dead.values()))}, expected: {len(evidence.doomed)}",
+            f"  alerts: {dict(evidence.alerts)}",
         ]
         return "\n".join(lines)
 
@@ -69,11 +69,16 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_one_kill_of_each_kind_loses_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """What holds whatever the kills met; the others need as many kills as meet everything."""
-    books = killed(1, tmp_path, request.config).books
-    assert books.accepted
-    assert (books.lost, books.received - books.stored, books.renamed(), books.changed()) == (set(), set(), set(), set())
-    assert list(books.gaps()) == books.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
-    assert books.outbox.with_name(ERRORS).read_text() == ""
+    evidence = killed(1, tmp_path, request.config).evidence
+    assert evidence.accepted
+    assert (evidence.lost, evidence.received - evidence.stored, evidence.renamed(), evidence.changed()) == (
+        set(),
+        set(),
+        set(),
+        set(),
+    )
+    assert list(evidence.gaps()) == evidence.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
+    assert evidence.outbox.with_name(ERRORS).read_text() == ""
 
 
 def test_as_many_were_killed_as_was_asked_for(run: Run) -> None:
@@ -81,40 +86,40 @@ def test_as_many_were_killed_as_was_asked_for(run: Run) -> None:
 
 
 def test_nothing_that_was_accepted_is_lost(run: Run) -> None:
-    assert run.books.accepted
-    assert run.books.lost == set()
+    assert run.evidence.accepted
+    assert run.evidence.lost == set()
 
 
 def test_nothing_comes_that_the_outbox_does_not_have(run: Run) -> None:
-    assert run.books.received - run.books.stored == set()
+    assert run.evidence.received - run.evidence.stored == set()
 
 
 def test_nothing_waits(run: Run) -> None:
-    assert run.books.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
+    assert run.evidence.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
 
 
 def test_what_counts_as_delivered_was_taken(run: Run) -> None:
-    delivered = {row[0] for row in run.books.rows("SELECT id FROM delivery WHERE state = 'delivered'")}
-    assert delivered - run.books.taken == set()
+    delivered = {row[0] for row in run.evidence.rows("SELECT id FROM delivery WHERE state = 'delivered'")}
+    assert delivered - run.evidence.taken == set()
 
 
 def test_dead_is_what_its_endpoint_refuses_and_nothing_else(run: Run) -> None:
-    assert run.books.doomed
-    assert run.books.dead == dict.fromkeys(run.books.doomed, f"refused: http_{REFUSED}")
+    assert run.evidence.doomed
+    assert run.evidence.dead == dict.fromkeys(run.evidence.doomed, f"refused: http_{REFUSED}")
 
 
 def test_each_scan_has_one_end(run: Run) -> None:
-    assert run.books.rows("SELECT id FROM scan WHERE ended IS NULL") == []
-    assert set(run.books.ends.values()) == {1}
+    assert run.evidence.rows("SELECT id FROM scan WHERE ended IS NULL") == []
+    assert set(run.evidence.ends.values()) == {1}
 
 
 def test_trouble_is_alerted_once_or_twice(run: Run) -> None:
-    assert {name for name, _ in run.books.alerts} >= {"picky", "picky-batch"}
-    assert max(run.books.alerts.values()) <= 2
+    assert {name for name, _ in run.evidence.alerts} >= {"picky", "picky-batch"}
+    assert max(run.evidence.alerts.values()) <= 2
 
 
 def test_some_attempts_had_no_descriptor_or_no_memory(run: Run) -> None:
-    assert run.books.shortages
+    assert run.evidence.shortages
 
 
 def test_the_kills_between_reply_and_settle_caused_repeats(run: Run) -> None:
@@ -122,31 +127,31 @@ def test_the_kills_between_reply_and_settle_caused_repeats(run: Run) -> None:
 
 
 def test_a_request_that_was_answered_late_comes_again(run: Run) -> None:
-    assert run.books.late
-    assert all(run.books.came_again(caught) for caught in run.books.late)
+    assert run.evidence.late
+    assert all(run.evidence.came_again(caught) for caught in run.evidence.late)
 
 
 def test_a_request_that_was_never_answered_comes_again(run: Run) -> None:
     unanswered = run.campaign.snapped[Moment.SENDING] + run.campaign.snapped[Moment.RELIEVED]
-    lost = [caught for caught in unanswered if not run.books.came_again(caught)]
-    assert {delivery for caught in lost for delivery in caught.deliveries} <= run.books.blamed(2)
+    lost = [caught for caught in unanswered if not run.evidence.came_again(caught)]
+    assert {delivery for caught in lost for delivery in caught.deliveries} <= run.evidence.blamed(2)
 
 
 def test_what_comes_again_has_the_id_that_it_had(run: Run) -> None:
-    assert run.books.renamed() == set()
+    assert run.evidence.renamed() == set()
 
 
 def test_what_comes_again_has_the_bytes_that_it_had(run: Run) -> None:
-    assert run.books.changed() == set()
+    assert run.evidence.changed() == set()
 
 
 def test_sequence_numbers_have_no_gaps(run: Run) -> None:
-    assert list(run.books.gaps()) == []
+    assert list(run.evidence.gaps()) == []
 
 
 def test_the_file_is_whole(run: Run) -> None:
-    assert run.books.rows("PRAGMA integrity_check") == [("ok",)]
+    assert run.evidence.rows("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_no_process_met_a_bug_or_a_broken_file(run: Run) -> None:
-    assert run.books.outbox.with_name(ERRORS).read_text() == ""
+    assert run.evidence.outbox.with_name(ERRORS).read_text() == ""

@@ -1,5 +1,5 @@
 """A process that is going to be killed. It accepts, sends and reports the ends of scans as a scan's process does, notes
-in a journal what was accepted, and says over a pipe how far it is."""
+in a file of notes what was accepted, and says over a pipe how far it is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, started
-from sfwebhooks.scan.recovery import tell_end, tell_orphans
+from sfwebhooks.scan.recovery import report_dead_scans, report_end
 from tests.builders import PATIENCE, a_finding
 from tests.crash.catcher import MARK, UNWANTED
 
@@ -39,9 +39,9 @@ CONTEXT.set_forkserver_preload([__name__, "pytest"])
 ERRORS = "errors.log"
 #: what they log beside that, such as which message was being made when the process before was killed
 WARNINGS = "warnings.log"
-#: seconds in which a worker that is told to drain the outbox sends what waits
+#: seconds in which a worker that is asked to drain the outbox sends what waits
 DRAIN_SECONDS = 120.0
-#: seconds in which one that is told to stop sends what can be sent
+#: seconds in which one that is asked to stop sends what can be sent
 LINGER_SECONDS = 1.0
 #: seconds between two looks at alerts and shortages, as a scan's process has them
 TICK_SECONDS = 1.0
@@ -63,9 +63,9 @@ class Task:
     memory: int | None = None
 
     @property
-    def journal(self) -> Path:
+    def notes_file(self) -> Path:
         """The file in which it notes what it accepts."""
-        return self.outbox.with_name(f"{self.mark}.journal")
+        return self.outbox.with_name(f"{self.mark}.notes")
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Order:
     #: how many in one commit
     size: int
     #: after how many commits to say so
-    tell_after: int
+    report_after: int
 
 
 class End(Enum):
-    """What a worker is told at its end."""
+    """What a worker is asked at its end."""
 
     #: report the ends of its own scan, and of all others whose process is gone; then wait for the next order
     SCANS = "scans"
@@ -112,8 +112,8 @@ class Worker:
         self._process.start()
         self._theirs.close()
 
-    def accept(self, numbers: range, size: int = 1, tell_after: int = 0) -> None:
-        self._talk.send(Order(numbers, size, tell_after))
+    def accept(self, numbers: range, size: int = 1, report_after: int = 0) -> None:
+        self._talk.send(Order(numbers, size, report_after))
 
     def hear(self, seconds: float = PATIENCE) -> Any:
         """Return what the process says next."""
@@ -152,17 +152,17 @@ def work(task: Task, talk: Connection) -> None:
     mine = {MARK: Secret(str(task.mark))}
     dispatcher = Dispatcher([replace(endpoint, headers=mine) for endpoint in task.endpoints], task.outbox)
     outbox = Outbox(task.outbox, accepting=True)
-    journal = os.open(task.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    notes_file = os.open(task.notes_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     lock = scan_lock(task.outbox, task.scan.id)
     lock.take()
-    begin(outbox, journal, task)
+    begin(outbox, notes_file, task)
     dispatcher.wake()
     with suppress(EOFError):
         while (order := heard(talk, dispatcher)) not in (End.STOP, End.DRAIN):
             if order is End.SCANS:
                 report_ends(outbox, task, talk)
             else:
-                obey(order, outbox, journal, task, talk)
+                obey(order, outbox, notes_file, task, talk)
             dispatcher.wake()
         if order is End.DRAIN:
             dispatcher.open_now()
@@ -191,26 +191,26 @@ def heard(talk: Connection, dispatcher: Dispatcher) -> Any:
     return talk.recv()
 
 
-def obey(order: Order, outbox: Outbox, journal: int, task: Task, talk: Connection) -> None:
+def obey(order: Order, outbox: Outbox, notes_file: int, task: Task, talk: Connection) -> None:
     starts = range(0, len(order.numbers), order.size)
     for count, start in enumerate(starts, 1):
         events = [event_of(task, number) for number in order.numbers[start : start + order.size]]
-        noted(journal, events, lambda: accept(events, task.endpoints, outbox, time.time()))  # noqa: B023  # called now
-        if count == order.tell_after:
+        noted(notes_file, events, lambda: accept(events, task.endpoints, outbox, time.time()))  # noqa: B023  # called now
+        if count == order.report_after:
             talk.send("there")
     talk.send("all")
 
 
-def begin(outbox: Outbox, journal: int, task: Task) -> None:
+def begin(outbox: Outbox, notes_file: int, task: Task) -> None:
     event = started(task.scan)
     wanted = wanted_by(event, task.endpoints)
-    noted(journal, [event] if wanted else [], lambda: outbox.scans.begin_scan(task.scan, event, wanted, time.time()))
+    noted(notes_file, [event] if wanted else [], lambda: outbox.scans.begin_scan(task.scan, event, wanted, time.time()))
 
 
 def report_ends(outbox: Outbox, task: Task, talk: Connection) -> None:
     talk.send("ends")
-    insist(lambda: tell_end(outbox, task.endpoints, task.scan))
-    insist(lambda: tell_orphans(outbox, Settings(task.endpoints)))
+    insist(lambda: report_end(outbox, task.endpoints, task.scan))
+    insist(lambda: report_dead_scans(outbox, Settings(task.endpoints)))
     talk.send("ended")
 
 
@@ -222,12 +222,12 @@ def event_of(task: Task, number: int) -> WebhookEvent:
     return event_of_finding(a_finding(f"hash-{number}", data=words + unwanted), task.scan, "Vulnerability")
 
 
-def noted(journal: int, events: Iterable[WebhookEvent], write: Callable[[], object]) -> None:
+def noted(notes_file: int, events: Iterable[WebhookEvent], write: Callable[[], object]) -> None:
     """Write events, and note before and after that."""
     ids = [event.id for event in events]
-    os.write(journal, b"".join(f"accepting {identity}\n".encode() for identity in ids))
+    os.write(notes_file, b"".join(f"accepting {identity}\n".encode() for identity in ids))
     insist(write)
-    os.write(journal, b"".join(f"accepted {identity}\n".encode() for identity in ids))
+    os.write(notes_file, b"".join(f"accepted {identity}\n".encode() for identity in ids))
 
 
 def insist(write: Callable[[], object]) -> None:

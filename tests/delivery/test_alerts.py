@@ -9,12 +9,12 @@ import pytest
 
 from sfwebhooks.delivery.alerts import (
     age_warning,
+    alert_receivers,
     certificate_alert,
     died_alert,
     health_alert,
     outbox_warning,
     report_of_deaths,
-    told_to,
     trouble_warning,
 )
 from sfwebhooks.health import Condition, Health
@@ -69,7 +69,7 @@ def test_an_alert_about_several_names_them_all_with_each_reason_once() -> None:
     assert again.data["message"] == "2 endpoints work again; waiting deliveries are being sent: other, team."
 
 
-def test_the_same_change_is_the_same_alert_whoever_sees_it() -> None:
+def test_the_same_change_is_the_same_alert_in_every_process() -> None:
     assert health_alert([(TEAM, ILL)], NOW).id == health_alert([(TEAM, ILL)], NOW + 5).id
     others = [
         health_alert([(TEAM, Health(Condition.FAILING, "http_503", since=NOW))], NOW),
@@ -191,5 +191,5 @@ def test_an_alert_goes_to_subscribers_and_to_fallbacks(about: list[str], itself:
         "quiet": an_endpoint("quiet", events=("scan_*",), fallback="fallback"),
     }
     event = health_alert([(known[name], ILL) for name in about], NOW)
-    found = told_to(event, [known[name] for name in about], known.values(), itself)
+    found = alert_receivers(event, [known[name] for name in about], known.values(), itself)
     assert found == [(name, "system_alert") for name in receivers]

@@ -485,7 +485,7 @@ def test_a_batch_keeps_its_members_and_id_until_its_making_killed_a_second_proce
     assert (died.id in team.ids) == (kills == 1)
 
 
-def test_a_delivery_whose_making_killed_a_process_tells_so_once_it_is_delivered(
+def test_a_delivery_whose_rendering_killed_a_process_shows_that_once_it_is_delivered(
     outbox: Outbox, endpoint: Endpoint, queue: SendQueue, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=SIZE)

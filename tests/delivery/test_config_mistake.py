@@ -305,7 +305,7 @@ def test_blanks_around_a_value_are_removed_wherever_it_stands(
     assert value in texts
 
 
-def test_the_files_that_values_stand_in_are_known_also_while_they_are_away(tmp_path: Path) -> None:
+def test_the_files_with_values_are_known_also_while_they_are_missing(tmp_path: Path) -> None:
     found = load(written(tmp_path, f"{A}secret = file:there\n{B}secret = file:/nowhere/to/be/found\n"))
     assert found.files.keys() == {tmp_path / "webhooks.ini", tmp_path / "there", Path("/nowhere/to/be/found")}
     assert found.files[tmp_path / "there"] == ()

@@ -70,7 +70,7 @@ dispatcher.stop({PATIENCE})
 
 @pytest.fixture
 def new_process(outbox: Outbox, endpoint: Endpoint) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Start processes that send to the endpoint once they are told to, until nothing is due."""
+    """Start processes that send to the endpoint once they are asked to, until nothing is due."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
@@ -178,7 +178,7 @@ def test_as_many_are_in_flight_as_the_endpoint_allows(
     assert outbox.scans.tallies()["delivered"] == 4
 
 
-def test_what_fails_at_once_is_told_once(
+def test_what_fails_at_once_is_alerted_once(
     outbox: Outbox,
     endpoint: Endpoint,
     team: Team,
@@ -234,7 +234,7 @@ def test_what_another_process_accepts_is_found_while_a_delivery_hangs(
     gate.open()
 
 
-def test_a_bug_is_told_and_the_deliveries_behind_it_arrive(
+def test_a_bug_is_logged_and_the_deliveries_behind_it_arrive(
     outbox: Outbox,
     endpoint: Endpoint,
     team: Team,
@@ -261,16 +261,16 @@ class Hearing(logging.Handler):
             self._heard.set()
 
 
-def test_an_outbox_that_cannot_be_used_is_told_once(
+def test_an_outbox_that_cannot_be_used_is_reported_once(
     tmp_path: Path, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "broken.db").mkdir()
-    told = threading.Event()
-    handler = Hearing(told)
+    logged = threading.Event()
+    handler = Hearing(logged)
     logging.getLogger("spiderfoot.webhooks").addHandler(handler)
     dispatcher = Dispatcher([endpoint], tmp_path / "broken.db")
     dispatcher.wake()
-    assert told.wait(PATIENCE)
+    assert logged.wait(PATIENCE)
     logging.getLogger("spiderfoot.webhooks").removeHandler(handler)
     dispatcher.stop(PATIENCE)
     assert caplog.text.count("is not a regular file") == 1
@@ -311,7 +311,7 @@ def test_stop_keeps_what_was_not_begun(
     assert outbox.scans.tallies() == {"waiting": 2, "delivered": 1, "dead": 0}
 
 
-def test_stop_does_not_wait_longer_than_it_was_told(
+def test_stop_does_not_wait_longer_than_its_limit(
     outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
 ) -> None:
     team.answer = gate
@@ -387,7 +387,7 @@ def test_linger_does_not_wait_for_a_held_endpoint(
     assert outbox.scans.tallies()["waiting"] == 10
 
 
-def test_linger_waits_for_a_healthy_endpoint_beside_a_held_one(
+def test_linger_waits_for_a_healthy_endpoint_with_a_held_one(
     outbox: Outbox, endpoint: Endpoint, receive: Callable[..., Team], dispatch: Callable[..., Dispatcher]
 ) -> None:
     closed = receive()
@@ -411,7 +411,7 @@ def test_linger_waits_for_what_is_due_within_the_horizon(
     assert outbox.scans.tallies()["delivered"] == 1
 
 
-def test_linger_ends_when_it_is_told_to(
+def test_linger_ends_when_it_is_stopped(
     outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
 ) -> None:
     team.answer = gate

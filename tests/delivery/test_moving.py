@@ -56,7 +56,7 @@ def an_end(outbox: Outbox, scan: Scan, *endpoints: str) -> None:
     assert outbox.scans.end_scan(event, [(name, event.type) for name in endpoints], NOW)
 
 
-def test_what_waits_goes_to_the_other_endpoint_in_its_order(outbox: Outbox, records: Outbox) -> None:
+def test_waiting_deliveries_go_to_the_other_endpoint_in_their_order(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3, endpoint="old")
     send(outbox, endpoint="old")
     assert move(outbox, OLD, a_new(), NOW + 60) == 2
@@ -180,7 +180,7 @@ def configured(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("configured")
-def test_the_command_moves_what_waits(cli: Callable[..., Result], outbox: Outbox, records: Outbox) -> None:
+def test_the_command_moves_waiting_deliveries(cli: Callable[..., Result], outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, endpoint="old")
     result = cli("move", "--endpoint", "old", "--to", "new")
     assert (result.code, result.out) == (0, "2 deliveries moved to new.\n")

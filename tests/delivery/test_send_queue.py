@@ -703,7 +703,7 @@ def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: S
 # --- what is said
 
 
-def test_a_failure_is_told_once_until_something_changes(
+def test_a_failure_is_logged_once_until_something_changes(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, endpoint, events=10)
@@ -722,7 +722,7 @@ def test_a_dead_letter_is_logged(
     assert "which is dead: refused: http_422" in caplog.text
 
 
-def test_a_recovery_is_told(
+def test_a_recovery_is_reported(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, endpoint)
@@ -895,7 +895,7 @@ def test_an_endpoint_that_is_gone_or_held_is_used_again_when_the_operator_says_s
     assert (queue.step(), outbox.scans.tallies()["delivered"]) == (True, 1)
 
 
-def test_what_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
+def test_a_delivery_that_waits_for_a_retry_is_tried_at_once_when_the_operator_says_so(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint)
@@ -918,7 +918,7 @@ HOUR = 3600.0
 
 @pytest.mark.parametrize("is_taken_over", [False, True])
 @pytest.mark.parametrize(("ahead", "goes"), [(2 * 24 * HOUR, True), (HOUR, False)])
-def test_what_waits_longer_than_any_wait_is_due_now(
+def test_a_delivery_that_waits_longer_than_any_wait_is_due_now(
     outbox: Outbox,
     queue: SendQueue,
     endpoint: Endpoint,
@@ -1248,7 +1248,7 @@ def test_alerts_about_health_arrive_in_order(outbox: Outbox, queue: SendQueue, e
 # --- an outage
 
 
-def test_an_outage_of_six_hours_kills_nothing_and_is_told_twice(
+def test_an_outage_of_six_hours_kills_nothing_and_is_alerted_twice(
     outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
 ) -> None:
     endpoint = an_endpoint(url=team.url, timeout=PATIENCE, interval=1.0)

@@ -202,7 +202,7 @@ def test_one_that_rested_before_is_not_counted_as_resting(new: Callable[..., Wor
     assert threads_of(one) == 2
 
 
-def test_no_thread_to_be_had_is_no_harm(
+def test_that_no_thread_can_be_started_does_no_harm(
     new: Callable[..., Workers], task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, real = new(size=3), threading.Thread.start

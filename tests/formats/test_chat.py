@@ -11,11 +11,11 @@ from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 
-def told(name: str, **data: Any) -> Notice:
+def notice_of(name: str, **data: Any) -> Notice:
     return notice(a_delivery(an_event(type=name, severity=Severity.INFO, data=data)), an_endpoint())
 
 
-def test_long_data_is_told_with_its_length() -> None:
+def test_long_data_is_shown_with_its_length() -> None:
     def facts_of(length: int) -> dict[str, str]:
         event = event_of_finding(a_finding(data="x" * length), a_scan(), "d")
         return dict(notice(a_delivery(event), an_endpoint()).facts)
@@ -29,10 +29,10 @@ def test_a_finding_without_data_says_so() -> None:
     assert notice(a_delivery(event_of_finding(a_finding(data=" \n"), a_scan(), "d")), an_endpoint()).body == "(empty)"
 
 
-def test_of_many_serious_types_the_worst_stand_first_and_the_rest_is_left_out() -> None:
+def test_of_many_serious_types_the_worst_come_first_and_the_rest_is_omitted() -> None:
     by_type = {"EMAILADDR": 900, "PASSWORD_COMPROMISED": 2, "HASH_COMPROMISED": 7, "VULNERABILITY_CVE_CRITICAL": 1,
                "JUNK_FILE": 3, "TOR_EXIT_NODE": 5, "LEAKSITE_URL": 4}  # fmt: skip
-    facts = dict(told("scan_completed", events_by_type=by_type, events_by_severity={"high": 9}).facts)
+    facts = dict(notice_of("scan_completed", events_by_type=by_type, events_by_severity={"high": 9}).facts)
     assert facts["Most serious"].split("\n") == [
         "VULNERABILITY_CVE_CRITICAL: 1",
         "HASH_COMPROMISED: 7",
@@ -42,36 +42,36 @@ def test_of_many_serious_types_the_worst_stand_first_and_the_rest_is_left_out() 
     ]
 
 
-def test_where_nothing_is_serious_the_most_frequent_types_are_told() -> None:
-    facts = dict(told("scan_completed", events_by_type={"TCP_PORT_OPEN": 2, "EMAILADDR": 1900}).facts)
+def test_where_nothing_is_serious_the_most_frequent_types_are_shown() -> None:
+    facts = dict(notice_of("scan_completed", events_by_type={"TCP_PORT_OPEN": 2, "EMAILADDR": 1900}).facts)
     assert facts["Most frequent"] == "EMAILADDR: 1,900\nTCP_PORT_OPEN: 2"
 
 
-def test_an_end_tells_the_worst_findings_and_what_was_not_sent() -> None:
+def test_an_end_shows_the_worst_findings_and_the_counts_of_events_not_sent() -> None:
     top = [{"event_type": "JUNK_FILE", "data": f"https://acme.example/{number}.bak"} for number in range(10)]
     receipt = {"last_sequence": 2, "withheld": 7, "withheld_by_reason": {"outbox_full": 7}}
-    facts = dict(told("scan_completed", top_findings=top, receipt=receipt).facts)
+    facts = dict(notice_of("scan_completed", top_findings=top, receipt=receipt).facts)
     assert facts["Top findings"] == "\n".join(f"JUNK_FILE https://acme.example/{number}.bak" for number in range(3))
     assert facts["Not sent"] == "7 outbox_full"
 
 
 def test_an_end_reported_late_says_why() -> None:
-    facts = dict(told("scan_aborted", detected_late=True, reason="host_stopped").facts)
+    facts = dict(notice_of("scan_aborted", detected_late=True, reason="host_stopped").facts)
     assert facts["Reported late"] == "SpiderFoot was stopped."
 
 
 def test_counts_of_any_event_are_one_line_instead_of_many_facts() -> None:
-    progress = told("scan_progress", events_found=3, high_risk_events=1, events_by_severity={"high": 1, "low": 2})
+    progress = notice_of("scan_progress", events_found=3, high_risk_events=1, events_by_severity={"high": 1, "low": 2})
     assert progress.body == "3 findings: 1 high, 2 low"
     assert [label for label, _ in progress.facts] == ["Target"]
 
 
-def test_evidence_is_told_in_short_lines() -> None:
+def test_evidence_is_shown_in_short_lines() -> None:
     evidence = [{"event_type": "EMAILADDR", "data": "a@acme.example"}, {"event_type": "LEAKSITE_CONTENT", "data": "x"}]
-    assert dict(told("correlation_found", evidence=evidence).facts)["Evidence"] == (
+    assert dict(notice_of("correlation_found", evidence=evidence).facts)["Evidence"] == (
         "EMAILADDR a@acme.example\nLEAKSITE_CONTENT"
     )
-    many = dict(told("correlation_found", evidence=evidence * 4).facts)["Evidence"].split("\n")
+    many = dict(notice_of("correlation_found", evidence=evidence * 4).facts)["Evidence"].split("\n")
     assert (many[:2], many[4:]) == (
         ["EMAILADDR a@acme.example", "LEAKSITE_CONTENT"],
         ["EMAILADDR a@acme.example", "and 3 more"],
@@ -82,12 +82,12 @@ def test_a_secret_that_a_correlation_quotes_is_masked_in_its_words_too() -> None
     leaked = {"event_type": "PASSWORD_COMPROMISED", "data": "a@acme.example:hunter22! [x]"}
     rubbish = [7, {}, {"event_type": "EMAILADDR", "data": ""}, {"event_type": None, "data": 7}]
     title = "Password in several leaks: a@acme.example:hunter22! [x]"
-    shown = told("correlation_found", title=title, evidence=[leaked, *rubbish]).body
+    shown = notice_of("correlation_found", title=title, evidence=[leaked, *rubbish]).body
     assert shown == "Password in several leaks: a@acme.example:h••••! [x]"
 
 
-def test_values_of_unknown_shape_are_not_told_since_they_might_hold_a_secret() -> None:
-    facts = dict(told("else", nested={"password": "hunter22!"}, items=[{"password": "hunter22!"}]).facts)
+def test_values_of_unknown_shape_are_not_shown_since_they_might_hold_a_secret() -> None:
+    facts = dict(notice_of("else", nested={"password": "hunter22!"}, items=[{"password": "hunter22!"}]).facts)
     assert facts == {"Target": "acme.example", "Items": "1"}
 
 

@@ -176,8 +176,8 @@ def test_the_envelope_has_the_guides_keys_in_the_guides_order() -> None:
 
 
 def test_the_envelope_says_what_it_is_as_the_guide_does() -> None:
-    told = envelope()
-    assert {key: told[key] for key in ("event_type", "timestamp", "source", "version")} == {
+    message = envelope()
+    assert {key: message[key] for key in ("event_type", "timestamp", "source", "version")} == {
         "event_type": "high_risk_event",
         "timestamp": "2026-11-21T10:00:00Z",
         "source": "spiderfoot",
@@ -221,15 +221,15 @@ def test_metadata_says_which_message_of_which_scan_it_is() -> None:
 
 
 def test_the_guides_metadata_comes_from_the_configuration() -> None:
-    told = envelope(metadata={"workspace_id": "ws_abc123", "user": "admin"})["metadata"]
-    assert (told["workspace_id"], told["user"]) == ("ws_abc123", "admin")
+    message = envelope(metadata={"workspace_id": "ws_abc123", "user": "admin"})["metadata"]
+    assert (message["workspace_id"], message["user"]) == ("ws_abc123", "admin")
 
 
 @pytest.mark.parametrize("name", ["generic", "security-audit"])
 def test_the_timestamp_has_whole_seconds_as_in_the_guides_and_the_metadata_the_exact_time(name: str) -> None:
-    told = json.loads(render(name, a_delivery(an_event(at=NOW + 59.9996))))
-    assert told["timestamp"] == "2026-11-21T10:00:59Z"
-    assert told["metadata"]["time"] == "2026-11-21T10:00:59.999Z"
+    message = json.loads(render(name, a_delivery(an_event(at=NOW + 59.9996))))
+    assert message["timestamp"] == "2026-11-21T10:00:59Z"
+    assert message["metadata"]["time"] == "2026-11-21T10:00:59.999Z"
 
 
 def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:

@@ -9,7 +9,7 @@ from tests.builders import a_delivery, an_event
 
 
 @pytest.mark.parametrize(
-    ("name", "severity", "told"),
+    ("name", "severity", "expected"),
     [
         ("scan_completed", Severity.INFO, "scan.completed"),
         ("scan.completed", Severity.INFO, "scan.completed"),
@@ -24,9 +24,9 @@ from tests.builders import a_delivery, an_event
         ("a_name_of_tomorrow", Severity.INFO, "a_name_of_tomorrow"),
     ],
 )
-def test_the_security_audit_guide_has_dotted_names(name: str, severity: Severity, told: str) -> None:
+def test_the_security_audit_guide_has_dotted_names(name: str, severity: Severity, expected: str) -> None:
     delivery = a_delivery(an_event(severity=severity), name=name)
-    assert event_name(delivery, SECURITY_AUDIT) == event_name(Batch((delivery,)), SECURITY_AUDIT) == told
+    assert event_name(delivery, SECURITY_AUDIT) == event_name(Batch((delivery,)), SECURITY_AUDIT) == expected
     assert event_name(delivery, SPIDERFOOT) == event_name(Batch((delivery,)), SPIDERFOOT) == name
 
 
@@ -36,12 +36,12 @@ def test_several_at_once_are_a_batch(naming: Naming) -> None:
 
 
 @pytest.mark.parametrize("naming", NAMINGS.values())
-def test_any_of_its_headers_tells_a_naming_however_it_is_spelled(naming: Naming) -> None:
+def test_any_of_its_headers_identifies_a_naming_however_it_is_spelled(naming: Naming) -> None:
     for header in naming.headers:
         for spelling in (header, header.lower(), "HTTP_" + header.upper().replace("-", "_")):
             assert naming_of(["Host", spelling]) is naming
 
 
 @pytest.mark.parametrize("headers", [[], ["Host"], ["X-Security-Policy"], ["webhook-id", "webhook-signature"]])
-def test_headers_of_others_tell_nothing(headers: list[str]) -> None:
+def test_headers_of_others_are_ignored(headers: list[str]) -> None:
     assert naming_of(headers) is SPIDERFOOT

@@ -28,7 +28,7 @@ TRUFFLEHOG = (
         ("IBAN_NUMBER", "DE89370400440532013000", "DE••••3000"),
     ],
 )
-def test_a_secret_is_masked_but_its_owner_and_where_it_leaked_are_told(host_type: str, data: str, shown: str) -> None:
+def test_a_secret_is_masked_but_its_owner_and_where_it_leaked_are_sent(host_type: str, data: str, shown: str) -> None:
     assert for_chat(host_type, data) == shown
     assert for_chat(host_type, shown) == shown, "what is masked already stays as it is"
 
@@ -52,11 +52,11 @@ def test_at_most_half_of_a_secret_is_shown_and_never_its_length(host_type: str, 
     assert len(shown) <= min(length // 2, 6)
 
 
-def test_where_a_secret_stands_cannot_be_told_all_of_it_is_masked() -> None:
+def test_where_the_place_of_a_secret_is_unknown_all_is_masked() -> None:
     assert for_chat("PASSWORD_COMPROMISED", "None:correct horse [x]") == f"N{MASK}]"
 
 
-def test_a_secret_in_a_repository_is_told_by_its_place_only() -> None:
+def test_a_secret_in_a_repository_is_shown_by_its_place_only() -> None:
     shown = for_chat("PASSWORD_COMPROMISED", TRUFFLEHOG)
     assert "path: deploy/env.sh" in shown
     assert "reason: AWS API Key" in shown
@@ -65,7 +65,7 @@ def test_a_secret_in_a_repository_is_told_by_its_place_only() -> None:
 
 
 @pytest.mark.parametrize("data", ["", " ", "\n", ":", "@", "a@b:", "[]", " [x]", "a@b:c\n [x]"])
-def test_odd_shapes_are_no_trouble(data: str) -> None:
+def test_odd_shapes_do_no_harm(data: str) -> None:
     for host_type in SECRETS:
         assert isinstance(for_chat(host_type, data), str)
 
@@ -87,7 +87,7 @@ def test_raw_content_is_withheld_since_it_may_hold_the_same_secrets(host_type: s
         ("A_TYPE_OF_A_NEWER_HOST", "4111111111111234"),
     ],
 )
-def test_everything_else_is_told_as_it_is(host_type: str, data: str) -> None:
+def test_everything_else_is_sent_as_it_is(host_type: str, data: str) -> None:
     assert for_chat(host_type, data) == data
 
 
@@ -95,7 +95,7 @@ def test_masked_types_are_types_of_the_host() -> None:
     assert SECRETS.keys() <= SEVERITY_OF_TYPE.keys()
 
 
-def test_a_long_text_that_is_no_login_is_masked_in_reasonable_time() -> None:
+def test_a_long_text_that_is_not_a_login_is_masked_in_reasonable_time() -> None:
     assert for_chat("PASSWORD_COMPROMISED", "a@" * 500_000) == f"a{MASK}@"
     assert for_chat("PASSWORD_COMPROMISED", "a@b:" + " [" * 500_000).startswith("a@b:")
 
@@ -118,7 +118,7 @@ def test_a_replacement_is_not_replaced_again() -> None:
 
 
 @pytest.mark.parametrize("data", ["n", "no", "the"])
-def test_what_is_very_short_is_no_quotation(data: str) -> None:
+def test_a_very_short_text_is_not_a_quotation(data: str) -> None:
     assert about_for_chat("not the n", evidence(data, host_type="RAW_RIR_DATA") * 32) == "not the n"
 
 

@@ -19,7 +19,7 @@ BUCKET = Source("CLOUD_STORAGE_BUCKET", "https://acme.s3.example", "sfp_s3bucket
 CVE = "CVE-2026-0001\n<SFURL>https://nvd.example/CVE-2026-0001</SFURL>\nScore: {}\nDescription: bad"
 
 
-def told(delivery: Delivery, **endpoint: Any) -> dict[str, Any]:
+def sent(delivery: Delivery, **endpoint: Any) -> dict[str, Any]:
     """Return the message of a delivery."""
     message: dict[str, Any] = json.loads(
         security_audit.render(delivery, an_endpoint(format="security-audit", **endpoint)).body
@@ -28,7 +28,7 @@ def told(delivery: Delivery, **endpoint: Any) -> dict[str, Any]:
 
 
 def data_of(event: WebhookEvent, **endpoint: Any) -> Any:
-    return told(a_delivery(event), **endpoint)["data"]
+    return sent(a_delivery(event), **endpoint)["data"]
 
 
 def finding(**values: Any) -> Any:
@@ -37,7 +37,7 @@ def finding(**values: Any) -> Any:
 
 def test_the_envelope_has_the_guides_keys_and_ours() -> None:
     delivery = a_delivery(an_event(type="scan_completed"), sequence=7)
-    message, ours = told(delivery), json.loads(generic.render(delivery, an_endpoint()).body)
+    message, ours = sent(delivery), json.loads(generic.render(delivery, an_endpoint()).body)
     assert (message["event_type"], message["timestamp"]) == ("scan.completed", "2026-11-21T10:00:00Z")
     same = ("source", "version", "metadata")
     assert {key: message[key] for key in same} == {key: ours[key] for key in same}
@@ -123,9 +123,9 @@ def test_without_the_address_of_the_web_ui_there_is_no_report() -> None:
     ],
 )
 def test_a_failed_scan_says_why(data: dict[str, Any], code: str, message: str) -> None:
-    told = data_of(an_event(type="scan_failed", data=data))
-    assert (told["error_code"], told["error_message"]) == (code, message)
-    assert (told["retry_attempt"], told["will_retry"]) == (0, False)
+    sent = data_of(an_event(type="scan_failed", data=data))
+    assert (sent["error_code"], sent["error_message"]) == (code, message)
+    assert (sent["retry_attempt"], sent["will_retry"]) == (0, False)
 
 
 def test_a_scans_beginning_has_the_guides_keys() -> None:

@@ -47,10 +47,10 @@ def test_the_guides_keys_have_the_guides_values() -> None:
     }
 
 
-def test_beside_them_stands_what_tells_one_event_from_another_and_where_it_belongs() -> None:
+def test_next_to_them_are_the_ids_of_the_event_and_its_scan() -> None:
     delivery = a_delivery(sequence=17)
-    told = rendered(delivery, name="soc", metadata={"user": "admin"})
-    assert {key: value for key, value in told.items() if key not in GUIDES_KEYS} == {
+    body = rendered(delivery, name="soc", metadata={"user": "admin"})
+    assert {key: value for key, value in body.items() if key not in GUIDES_KEYS} == {
         "schema": 1,
         "event_id": delivery.event.id,
         "delivery_id": delivery.id,
@@ -103,27 +103,27 @@ def test_the_guides_own_names_have_its_word_whatever_their_severity(name: str, s
     ],
 )
 def test_other_names_have_the_word_of_their_severity(name: str, severity: Severity, word: str) -> None:
-    told = sent(an_event(severity=severity), name=name)
-    assert told["severity"] == word
-    assert (told["severity_exact"], told["severity_level"]) == (severity.label, severity.value)
+    body = sent(an_event(severity=severity), name=name)
+    assert body["severity"] == word
+    assert (body["severity_exact"], body["severity_level"]) == (severity.label, severity.value)
 
 
-def test_a_finding_is_told_whole_and_unmasked() -> None:
+def test_a_finding_is_sent_whole_and_unmasked() -> None:
     finding = a_finding(type="PASSWORD_COMPROMISED", data=SECRET, sources=(Source("EMAILADDR", "x", "m", "h"),))
     event = event_of_finding(finding, a_scan(), "Compromised Password")
     assert sent(event)["raw_data"] == event.data
     assert sent(event)["raw_data"]["data"] == SECRET
 
 
-def test_the_special_name_stands_beside_the_subscribed_one() -> None:
+def test_the_special_name_is_next_to_the_subscribed_one() -> None:
     event = event_of_finding(a_finding(type="VULNERABILITY_CVE_HIGH"), a_scan(), "CVE")
     assert sent(event)["special"] == "vulnerability_found"
 
 
-def test_what_there_is_not_is_left_out() -> None:
-    told = rendered(a_delivery(an_event(type="system_alert", data={}, scan=None)))
-    assert told.keys().isdisjoint({"scan", "scanner_version", "finding_type", "special", "metadata"})
-    assert told["raw_data"] == {}
+def test_missing_values_are_omitted() -> None:
+    body = rendered(a_delivery(an_event(type="system_alert", data={}, scan=None)))
+    assert body.keys().isdisjoint({"scan", "scanner_version", "finding_type", "special", "metadata"})
+    assert body["raw_data"] == {}
 
 
 def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
@@ -132,16 +132,16 @@ def test_what_is_backfilled_says_so_and_what_is_live_does_not() -> None:
 
 
 @pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
-def test_every_event_of_the_catalogue_can_be_told(entry: Any) -> None:
+def test_every_event_of_the_catalogue_can_be_rendered(entry: Any) -> None:
     assert sent(an_event(type=entry.name, data=entry.example)).keys() >= GUIDES_KEYS
 
 
 def test_hostile_text_comes_through_as_it_is() -> None:
     text = '<!channel> \x00 "\\ \u2028 شركة 🎉 ```'
     event = event_of_finding(a_finding(data=text + "\ud800"), a_scan(name=text, target=text), text)
-    told = sent(event)
-    assert told["raw_data"]["data"] == text + "\ufffd"
-    assert told["scan"]["name"] == text
+    body = sent(event)
+    assert body["raw_data"]["data"] == text + "\ufffd"
+    assert body["scan"]["name"] == text
 
 
 def test_the_same_delivery_gives_the_same_bytes() -> None:

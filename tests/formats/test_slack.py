@@ -87,7 +87,7 @@ def a_finding_of(host_type: str, data: str, description: str = "What it is", **v
     return event_of_finding(a_finding(type=host_type, data=data, **values), a_scan(), description)
 
 
-def a_told(**values: Any) -> Notice:
+def a_notice(**values: Any) -> Notice:
     defaults: dict[str, Any] = {"headline": "High: It", "body": "", "facts": (), "colour": "#E01E5A", "footer": ("x",)}
     return Notice(**{**defaults, **values})
 
@@ -198,7 +198,7 @@ def test_slack_accepts_hostile_text_in_every_place_of_every_event(name: str, tex
 
 @pytest.mark.parametrize("value", [None, True, 7, 1.5, "text", [], {}, [None, {"event_type": 3}], {"a": {"b": []}}])
 @pytest.mark.parametrize("name", [*SCAN_EVENTS, *OTHER_EVENTS, "high_risk_event"])
-def test_data_of_any_shape_is_no_trouble(name: str, value: Any) -> None:
+def test_data_of_any_shape_does_no_harm(name: str, value: Any) -> None:
     keys = ("events_found", "events_by_type", "events_by_severity", "duration", "error", "reason", "detected_late",
             "modules_used", "sources", "title", "data", "event_type", "data_length", "confidence", "else")  # fmt: skip
     accepted(sent(an_event(type=name, data=dict.fromkeys(keys, value))))
@@ -210,7 +210,7 @@ def test_the_same_delivery_gives_the_same_bytes() -> None:
     assert one == other
 
 
-def test_data_stands_where_nothing_is_markup_and_is_exact() -> None:
+def test_data_is_shown_where_nothing_is_markup_and_is_exact() -> None:
     data = "<!channel> `x` *b* & :tada:"
     assert block(sent(a_finding_of("SIMILARDOMAIN", data)), "text")["text"] == {
         "type": "plain_text",
@@ -234,7 +234,7 @@ def test_the_notification_says_how_bad_what_on_whom() -> None:
     assert message["text"] == "Low: Similar Domain on acme.example: acme.exarnple &lt;!channel&gt;"
 
 
-def test_a_finding_tells_target_type_module_and_confidence() -> None:
+def test_a_finding_shows_target_type_module_and_confidence() -> None:
     message = sent(a_finding_of("EMAILADDR", "x", module="sfp_email", confidence=75))
     assert fields_of(message) == {
         "Target": "acme.example",
@@ -244,7 +244,7 @@ def test_a_finding_tells_target_type_module_and_confidence() -> None:
     }
 
 
-def test_a_subscribed_special_name_is_told() -> None:
+def test_a_subscribed_special_name_is_shown() -> None:
     message = sent(a_finding_of("VULNERABILITY_CVE_HIGH", "x", "CVE"), name="vulnerability_found")
     assert message["blocks"][0]["text"]["text"] == "Vulnerability found (high): CVE"
 
@@ -269,11 +269,11 @@ def test_a_scans_id_cannot_break_out_of_the_link() -> None:
 
 
 def test_an_address_cannot_break_out_of_the_link_either() -> None:
-    told = a_told(link="https://h.example/?a=1&b=<x>")
-    assert "<https://h.example/?a=1&amp;b=&lt;x&gt;|Open scan>" in shown(slack.slack_body(told))
+    notice = a_notice(link="https://h.example/?a=1&b=<x>")
+    assert "<https://h.example/?a=1&amp;b=&lt;x&gt;|Open scan>" in shown(slack.slack_body(notice))
 
 
-def test_the_sources_are_told_briefly_without_the_target() -> None:
+def test_the_sources_are_shown_briefly_without_the_target() -> None:
     sources = [Source("URL", f"https://acme.example/{number}", "m", "h") for number in range(200)]
     target = Source("INTERNET_NAME", "acme.example", "m", "h")
     short = shown(sent(a_finding_of("EMAILADDR", "x", sources=(*sources[:2], target))))
@@ -302,14 +302,14 @@ def test_no_secret_reaches_the_channel_not_even_through_a_source(host_type: str,
     assert secret not in shown(sent(an_event(type="else", data={"event_type": host_type, "data": data})))
 
 
-def test_a_started_scan_tells_its_modules() -> None:
+def test_a_started_scan_shows_its_modules() -> None:
     message = sent(an_event(type="scan_started", severity=Severity.INFO, data={"modules_used": ["sfp_a", "sfp_b"]}))
     assert fields_of(message)["Modules"] == "sfp_a, sfp_b"
     many = sent(an_event(type="scan_started", severity=Severity.INFO, data=SCAN_EVENTS["scan_started"]))
     assert fields_of(many)["Modules"] == "40"
 
 
-def test_a_completed_scan_tells_counts_duration_and_what_is_serious() -> None:
+def test_a_completed_scan_shows_counts_duration_and_serious_findings() -> None:
     message = sent(an_event(type="scan_completed", severity=Severity.INFO, data=SCAN_EVENTS["scan_completed"]))
     assert block(message, "text")["text"]["text"] == "1,037 findings: 1 critical, 4 high, 12 low, 1,020 info"
     assert fields_of(message) == {
@@ -340,20 +340,20 @@ def test_a_completed_scan_whose_counts_are_unknown_is_not_called_good() -> None:
     assert message["attachments"][0]["color"] == "#9AA0A6"
 
 
-def test_a_failed_scan_tells_why() -> None:
+def test_a_failed_scan_shows_why() -> None:
     message = sent(an_event(type="scan_failed", severity=Severity.MEDIUM, data=SCAN_EVENTS["scan_failed"]))
     assert message["text"] == "Scan failed on acme.example: Could not update TLD list"
     assert fields_of(message)["Found"].startswith("1,037 findings")
 
 
-def test_a_dead_scan_process_is_told_in_words() -> None:
+def test_a_dead_scan_process_is_shown_in_words() -> None:
     data = {"error": "process_died", "detected_late": True, "reason": "process_died"}
     message = sent(an_event(type="scan_failed", severity=Severity.MEDIUM, data=data))
     assert block(message, "text")["text"]["text"] == "The scan's process died."
     assert "Reported late" not in fields_of(message)
 
 
-def test_an_event_of_no_special_kind_tells_its_message_and_its_simple_values() -> None:
+def test_an_event_of_no_special_kind_shows_its_message_and_its_simple_values() -> None:
     message = sent(
         an_event(type="system_alert", severity=Severity.MEDIUM, data=OTHER_EVENTS["system_alert"], scan=None)
     )
@@ -364,26 +364,26 @@ def test_an_event_of_no_special_kind_tells_its_message_and_its_simple_values() -
 
 def test_the_headline_is_cut_beyond_150() -> None:
     for length, expected in ((150, "h" * 150), (151, "h" * 149 + "…")):
-        assert slack.slack_body(a_told(headline="h" * length))["blocks"][0]["text"]["text"] == expected
+        assert slack.slack_body(a_notice(headline="h" * length))["blocks"][0]["text"]["text"] == expected
 
 
 def test_the_body_is_cut_beyond_3000() -> None:
     for length, expected in ((3000, "b" * 3000), (3001, "b" * 2999 + "…")):
-        assert block(slack.slack_body(a_told(body="b" * length)), "text")["text"]["text"] == expected
+        assert block(slack.slack_body(a_notice(body="b" * length)), "text")["text"]["text"] == expected
 
 
 def test_the_trail_is_cut_beyond_3000() -> None:
     room = 3000 - len("Found via ")
     for length, expected in ((room, "t" * room), (room + 1, "t" * (room - 1) + "…")):
-        message = slack.slack_body(a_told(trail=("t" * length,)))
+        message = slack.slack_body(a_notice(trail=("t" * length,)))
         assert block(message, "elements")["elements"][0]["text"] == f"Found via {expected}"
 
 
 def test_a_value_is_cut_beyond_2000_and_a_label_beyond_500() -> None:
     for length, expected in ((2000, "v" * 2000), (2001, "v" * 1999 + "…")):
-        assert fields_of(slack.slack_body(a_told(facts=(("Label", "v" * length),)))) == {"Label": expected}
+        assert fields_of(slack.slack_body(a_notice(facts=(("Label", "v" * length),)))) == {"Label": expected}
     for length, expected in ((498, "l" * 498), (499, "l" * 497 + "…")):
-        assert fields_of(slack.slack_body(a_told(facts=(("l" * length, "v"),)))) == {expected: "v"}
+        assert fields_of(slack.slack_body(a_notice(facts=(("l" * length, "v"),)))) == {expected: "v"}
 
 
 @pytest.mark.parametrize("text", ["x\n*Severity*\nlow", "*bold* _i_ ~s~ `c` ```f```", "> quote\n>>> all", "• *a*"])
@@ -412,33 +412,33 @@ def test_what_nobody_sees_is_replaced_in_every_place_of_a_message(character: str
 
 def test_of_more_than_ten_facts_the_last_field_says_how_many_are_missing() -> None:
     facts = tuple((f"L{number}", "v") for number in range(11))
-    assert list(fields_of(slack.slack_body(a_told(facts=facts[:10])))) == [f"L{number}" for number in range(10)]
-    assert fields_of(slack.slack_body(a_told(facts=facts)))["And"] == "2 more"
-    assert len(fields_of(slack.slack_body(a_told(facts=facts)))) == 10
+    assert list(fields_of(slack.slack_body(a_notice(facts=facts[:10])))) == [f"L{number}" for number in range(10)]
+    assert fields_of(slack.slack_body(a_notice(facts=facts)))["And"] == "2 more"
+    assert len(fields_of(slack.slack_body(a_notice(facts=facts)))) == 10
 
 
 def test_of_more_than_ten_elements_the_link_is_kept() -> None:
     footer = tuple(str(number) for number in range(11))
-    for told, expected in (
-        (a_told(footer=footer[:10]), list(footer[:10])),
-        (a_told(footer=footer), list(footer[:10])),
-        (a_told(footer=footer, link=UI), [*footer[:9], f"<{UI}|Open scan>"]),
+    for notice, expected in (
+        (a_notice(footer=footer[:10]), list(footer[:10])),
+        (a_notice(footer=footer), list(footer[:10])),
+        (a_notice(footer=footer, link=UI), [*footer[:9], f"<{UI}|Open scan>"]),
     ):
-        assert [text["text"] for text in block(slack.slack_body(told), "elements")["elements"]] == expected
+        assert [text["text"] for text in block(slack.slack_body(notice), "elements")["elements"]] == expected
 
 
 def test_the_notification_is_cut_beyond_4000() -> None:
     for length, expected in ((4000, "h" * 4000), (4001, "h" * 3999 + "…")):
-        assert slack.slack_body(a_told(headline="h" * length))["text"] == expected
+        assert slack.slack_body(a_notice(headline="h" * length))["text"] == expected
 
 
 def test_a_message_of_12000_characters_is_left_as_it_is_and_a_longer_one_is_shortened_everywhere() -> None:
     facts = tuple((f"{number}", "v" * 1996) for number in range(4))  # with their labels 4 times 1999
-    told = a_told(headline="h" * 150, body="b" * 3000, facts=facts, footer=("f",))
+    notice = a_notice(headline="h" * 150, body="b" * 3000, facts=facts, footer=("f",))
     spare = 12_000 - 150 - 3000 - 4 * 1999 - 1 - len("Found via ")
-    full = slack.slack_body(replace(told, trail=("t" * spare,)))
+    full = slack.slack_body(replace(notice, trail=("t" * spare,)))
     assert sum(len(text["text"]) for text in texts_of(full)) == 12_000
-    over = slack.slack_body(replace(told, trail=("t" * (spare + 1),)))
+    over = slack.slack_body(replace(notice, trail=("t" * (spare + 1),)))
     assert block(over, "text")["text"]["text"] == "b" * 1499 + "…"
     assert {len(value) for value in fields_of(over).values()} == {1500}
     assert sum(len(text["text"]) for text in texts_of(over)) <= 12_000
@@ -446,8 +446,8 @@ def test_a_message_of_12000_characters_is_left_as_it_is_and_a_longer_one_is_shor
 
 def test_the_fullest_message_is_short_enough() -> None:
     long = "&" * 5000
-    told = a_told(headline=long, body=long, facts=((long, long),) * 20, trail=(long,), footer=(long,) * 20, link=UI)
-    accepted(slack.slack_body(replace(told, link=f"{UI}/scaninfo?id=1")))
+    notice = a_notice(headline=long, body=long, facts=((long, long),) * 20, trail=(long,), footer=(long,) * 20, link=UI)
+    accepted(slack.slack_body(replace(notice, link=f"{UI}/scaninfo?id=1")))
 
 
 @pytest.mark.parametrize("limit", range(1, 24))

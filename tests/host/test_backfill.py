@@ -1,4 +1,4 @@
-"""A real scan that was half delivered live is told completely by backfill, to its endpoint and to a new one."""
+"""A real scan that was half delivered live is sent completely by backfill, to its endpoint and to a new one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def events_of(scanner: Scanner, scan_id: str) -> set[str]:
     return steps | correlations | {finding_id(scan_id, name) for name in scanner.hashes()}
 
 
-def test_a_scan_that_was_half_delivered_is_told_completely_to_its_endpoint_and_to_a_new_one(
+def test_a_scan_that_was_half_delivered_is_sent_completely_to_its_endpoint_and_to_a_new_one(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     answers = {"team": Taking(TAKEN), "late": Taking(-1)}

@@ -1,4 +1,4 @@
-"""What the host's rules found in a real scan is told as its own list has it: each once, counted, before the end."""
+"""What the host's rules found in a real scan is sent as its own list has it: each once, counted, before the end."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def correlation_list(scanner: Scanner, scan_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def told_as(correlation: dict[str, Any]) -> tuple[Any, ...]:
+def sent_as(correlation: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(
         correlation[key] for key in ("title", "rule_id", "rule_name", "rule_risk", "description", "event_count")
     )
 
 
-def test_each_correlation_is_told_once_as_the_host_lists_it(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+def test_each_correlation_is_sent_once_as_the_host_lists_it(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team, serious = new_team(tls=False), new_team(tls=False)
     scanner.configure(
         f"[webhooks]\nenabled = true\nsecret = {SECRET}\n"
@@ -57,7 +57,7 @@ def test_each_correlation_is_told_once_as_the_host_lists_it(scanner: Scanner, ne
 
     messages = sorted(team.messages, key=sequence)
     found = [message for message in messages if message["event_type"] == "correlation_found"]
-    assert sorted(told_as(message["data"]) for message in found) == sorted(told_as(one) for one in largest.values())
+    assert sorted(sent_as(message["data"]) for message in found) == sorted(sent_as(one) for one in largest.values())
     assert len({message["metadata"]["event_id"] for message in found}) == len(found)
     for message in found:
         data, meta = message["data"], message["metadata"]
@@ -86,5 +86,5 @@ def check_evidence(scanner: Scanner, data: dict[str, Any], host_id: str) -> None
         host_id,
     )
     assert data["event_count"] == len(rows) > 0
-    told = [tuple(event[key] for key in ("event_type", "data", "module", "hash")) for event in data["evidence"]]
-    assert told == [(kind, text[:1024], module, name) for kind, text, module, name in rows[:32]]
+    sent = [tuple(event[key] for key in ("event_type", "data", "module", "hash")) for event in data["evidence"]]
+    assert sent == [(kind, text[:1024], module, name) for kind, text, module, name in rows[:32]]

@@ -30,7 +30,7 @@ def test_a_whole_scan_is_taken_by_the_receivers_of_both_guides(scanner: Scanner,
     assert code == 0, log
     drained = scanner.command("drain")
     assert drained.returncode == 0, drained.stdout
-    one, other = (sorted(receiver.told) for receiver in receivers.values())
+    one, other = (sorted(receiver.answered) for receiver in receivers.values())
     findings = len(scanner.hashes())
     assert (len(one) == len(other) >= findings + 2 > 2, {status for _, status in [*one, *other]}) == (True, {200})
     assert (("scan_completed", 200) in one, ("scan.completed", 200) in other) == (True, True)

@@ -26,7 +26,18 @@ WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid
 MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
 #: what raises when it is called
 FAULTS = [
-    *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending", "upkeep"),
+    *(
+        "scans",
+        "lifecycle",
+        "progress",
+        "config",
+        "hostdb",
+        "hostlog",
+        "findings",
+        "pipeline",
+        "pending",
+        "maintenance",
+    ),
     *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
     *(
         "outbox",
@@ -81,7 +92,7 @@ def test_with_a_configuration_that_cannot_be_read(scanner: Scanner) -> None:
 
 
 @slow
-def test_a_mistake_that_hides_the_switch_is_told_by_a_scan_without_the_module(scanner: Scanner) -> None:
+def test_a_mistake_that_hides_the_switch_is_logged_by_a_scan_without_the_module(scanner: Scanner) -> None:
     scanner.configure(f"[webhooks]\nenabled = ture\ndefault_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner, modules=("sfp_pageinfo",))
     assert "webhooks: no webhooks were sent for this scan: " in log and 'enabled = "ture"' in log
@@ -181,7 +192,7 @@ def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_t
 
 
 @slow
-def test_with_a_dead_endpoint_the_scan_ends_and_says_what_waits(scanner: Scanner) -> None:
+def test_with_a_dead_endpoint_the_scan_ends_and_says_how_many_deliveries_wait(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner)
     why = r"(sfwebhooks drain delivers them|\d+ for default: failing, connection_failed)"

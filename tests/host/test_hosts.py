@@ -168,7 +168,7 @@ def test_a_spiderfoot_that_is_gone_has_no_data_folder_and_can_be_forgotten(
     assert cli("uninstall", "--spiderfoot", gone)[0] == 1
 
 
-def test_a_damaged_record_is_told(cli: Cli, tmp_path: Path, home: Path) -> None:
+def test_a_damaged_record_is_reported(cli: Cli, tmp_path: Path, home: Path) -> None:
     put(home / "webhooks.hosts", "[]")
     code, text = cli("check")
     assert (code, f"{home / 'webhooks.hosts'} is damaged: delete it" in text) == (1, True)
@@ -187,7 +187,7 @@ def test_without_a_home_folder_that_can_be_written_the_module_is_installed_all_t
 
 
 @pytest.mark.parametrize("version", UNSUPPORTED)
-def test_what_a_spiderfoot_lacks_that_is_not_supported_is_told(version: str, cli: Cli, tmp_path: Path) -> None:
+def test_what_an_unsupported_spiderfoot_lacks_is_shown(version: str, cli: Cli, tmp_path: Path) -> None:
     spiderfoot = a_spiderfoot(tmp_path / "spiderfoot", OWN)
     files, lacks = UNSUPPORTED[version]
     (spiderfoot / "sfscan.py").unlink()

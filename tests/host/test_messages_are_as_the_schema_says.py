@@ -36,8 +36,8 @@ def test_every_message_of_a_scan_is_valid_under_name_and_alias(scanner: Scanner,
     scan = scanner.start(modules=(*FAULTY, *MODULES))
     try:
         until(lambda: names.got)
-        told = scanner.command("emit", "cti_report_generated", "--data", str(report))
-        assert (told.returncode, "accepted for 1 endpoint (names)" in told.stdout) == (0, True), told
+        emitted = scanner.command("emit", "cti_report_generated", "--data", str(report))
+        assert (emitted.returncode, "accepted for 1 endpoint (names)" in emitted.stdout) == (0, True), emitted
         scan.communicate(timeout=120)
     finally:
         stop_group(scan)
@@ -53,4 +53,4 @@ def test_every_message_of_a_scan_is_valid_under_name_and_alias(scanner: Scanner,
     assert set(names.names()) >= HAD and set(aliases.names()) == ALIASES
     assert names.hashes_once() == scanner.hashes()
     reports = [message["data"] for message in names.messages if message["event_type"] == "cti_report_generated"]
-    assert reports == [REPORT], "the scan's own process delivers what was told meanwhile"
+    assert reports == [REPORT], "the scan's own process delivers what was emitted meanwhile"

@@ -1,4 +1,4 @@
-"""Modules that fail in a real scan: each error is told once, and the scan and its log are as without us."""
+"""Modules that fail in a real scan: each error is reported once, and the scan and its log are as without us."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def errors(log: str) -> Counter[str]:
     return Counter({kind: log.count(kind) for kind in kinds})
 
 
-def test_modules_that_fail_are_told_once_and_the_scan_is_as_without_us(
+def test_modules_that_fail_are_reported_once_and_the_scan_is_as_without_us(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     team = new_team(tls=False)
@@ -66,14 +66,14 @@ def test_modules_that_fail_are_told_once_and_the_scan_is_as_without_us(
         logs.append(log)
         found.append(findings(scanner))
 
-    told = [message["data"] for message in team.messages if message["event_type"] == "module_error"]
-    assert sorted((one["module"], one.get("exception"), one["error"]) for one in told if one["module"] in FAULTY) == [
+    sent = [message["data"] for message in team.messages if message["event_type"] == "module_error"]
+    assert sorted((one["module"], one.get("exception"), one["error"]) for one in sent if one["module"] in FAULTY) == [
         ("sfp__stor_test_raises", "ZeroDivisionError", "nothing to divide by"),
         ("sfp_test_fails", "OSError", "no such device"),
         ("sfp_test_floods", None, "flood line 0"),
         ("sfp_test_raises", "KeyError", "'ROOT with ***'"),
     ]
-    kinds = [(one["module"], one.get("exception")) for one in told]
+    kinds = [(one["module"], one.get("exception")) for one in sent]
     assert len(kinds) == len(set(kinds))
     assert team.names()[0] == "scan_started" and team.names()[-1] == "scan_completed"
     assert found[0] == found[1], "the others found the same"
@@ -100,12 +100,12 @@ def test_modules_without_an_api_key_are_one_message_and_the_end_names_them_too(
     assert team.names()[-1] == "scan_completed"
 
 
-def test_a_scan_whose_output_is_quiet_tells_what_is_logged_all_the_same(
+def test_a_scan_whose_output_is_quiet_reports_errors_all_the_same(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     team = new_team(tls=False)
     configure(scanner, team)
     code, _ = scanner.scan(modules=("sfp_test_raises", "sfp_pageinfo"), more=("-q",))
     assert code == 0
-    told = [message["data"]["module"] for message in team.messages if message["event_type"] == "module_error"]
-    assert told == ["sfp_test_raises"]
+    sent = [message["data"]["module"] for message in team.messages if message["event_type"] == "module_error"]
+    assert sent == ["sfp_test_raises"]

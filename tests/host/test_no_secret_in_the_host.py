@@ -1,4 +1,4 @@
-"""A real scan whose receiver repeats all that it is told: nothing of it gets into the host's files or its log."""
+"""A real scan whose receiver repeats all that it is sent: nothing of it gets into the host's files or its log."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.receive.completeness import Books
+from sfwebhooks.receive.completeness import CompletenessCheck
 from tests.host.conftest import Scanner, Team, stop_group, until
 from tests.host.test_scan_dies import configure, scan_process
 
@@ -58,7 +58,7 @@ def test_what_was_lost_comes_again_with_other_numbers_and_as_the_host_still_has_
 
     messages: dict[str, list[dict[str, Any]]] = defaultdict(list)
     ids: dict[tuple[str, int], set[str]] = defaultdict(set)
-    books = Books()
+    check = CompletenessCheck()
     for message in team.messages:
         metadata = message["metadata"]
         messages[metadata["delivery_id"]].append(message)
@@ -68,7 +68,7 @@ def test_what_was_lost_comes_again_with_other_numbers_and_as_the_host_still_has_
     assert len(again) >= 10
     for each in messages.values():
         assert [as_the_host_has_it(one) for one in each] == [as_the_host_has_it(each[0])] * len(each)
-    *_, account = (account for one in team.messages if (account := books.enter(one)))
+    *_, account = (account for one in team.messages if (account := check.enter(one)))
     assert account.complete, str(account)
     assert account.receipt["accepted"] == len(messages)
     assert set(team.hashes()) == set(scanner.hashes())

@@ -1,4 +1,4 @@
-"""Scans that do not end well: nothing that was accepted is lost, and the end is told once."""
+"""Scans that do not end well: nothing that was accepted is lost, and the end is reported once."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def scan_process(parent: int) -> int:
 
 
 def end_of(team: Team) -> dict[str, Any]:
-    """The data of the only end that was told."""
+    """The data of the only reported end."""
     (end,) = (message["data"] for message in team.messages if message["event_type"] in ENDS)
     return dict(end)
 
 
 @slow
-def test_an_aborted_scan_with_a_backlog_tells_all_that_the_host_has(
+def test_an_aborted_scan_with_a_backlog_sends_all_that_the_host_has(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
     team = new_team(tls=False)
@@ -80,7 +80,7 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
     assert done.returncode == 0, done.stdout + done.stderr
     assert handled <= set(team.hashes())
     assert set(scanner.hashes()) <= set(team.hashes()), "what the host has was recovered"
-    assert len(team.hashes()) == len(set(team.hashes())), "nothing was told twice"
+    assert len(team.hashes()) == len(set(team.hashes())), "nothing was sent twice"
     assert team.ends() == ["scan_failed"]
     end = end_of(team)
     assert (end["reason"], end["detected_late"], end["status"]) == ("process_died", True, "RUNNING")
@@ -113,7 +113,7 @@ def test_a_scan_that_is_stopped_and_deleted_in_the_web_ui_at_once_was_aborted(
 
 
 @slow
-def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
+def test_a_scan_stopped_with_the_web_ui_is_reported_by_it(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
     team = new_team(tls=False)
@@ -132,7 +132,7 @@ def test_a_scan_stopped_with_the_web_ui_is_told_by_it(
 
 
 @slow
-def test_ctrl_c_on_the_command_line_is_told_as_an_abort(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+def test_ctrl_c_on_the_command_line_is_reported_as_an_abort(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
     process = scanner.start()
@@ -148,7 +148,7 @@ def test_ctrl_c_on_the_command_line_is_told_as_an_abort(scanner: Scanner, new_te
 
 @slow
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM])
-def test_a_scan_whose_parent_was_killed_tells_its_own_end(
+def test_a_scan_whose_parent_was_killed_reports_its_own_end(
     deadly: signal.Signals, scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     team = new_team(tls=False)
@@ -167,7 +167,7 @@ def test_a_scan_whose_parent_was_killed_tells_its_own_end(
 
 
 @slow
-def test_a_scan_killed_under_the_web_ui_is_told_by_the_next_scan(
+def test_a_scan_killed_under_the_web_ui_is_reported_by_the_next_scan(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
     team = new_team(tls=False)
@@ -217,7 +217,7 @@ def test_a_scan_killed_under_one_web_ui_has_failed_also_for_another_one_that_beg
 
 
 def kill_in_mid_scan(ui: WebUi, team: Team) -> str:
-    """Start a scan, kill its process once it has told something, and return its id."""
+    """Start a scan, kill its process once it has sent something, and return its id."""
     scan_id = ui.start_scan()
     until(lambda: len(team.got) > 10)
     child = scan_process(ui.process.pid)
@@ -227,7 +227,7 @@ def kill_in_mid_scan(ui: WebUi, team: Team) -> str:
 
 
 @slow
-def test_two_scans_at_once_tell_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+def test_two_scans_at_once_report_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
     processes = [scanner.start(), scanner.start()]
@@ -237,32 +237,32 @@ def test_two_scans_at_once_tell_an_end_each(scanner: Scanner, new_team: Callable
         for process in processes:
             stop_group(process)
     until(lambda: len(team.ends()) == 2)
-    told_completely(scanner, team)
+    reported_completely(scanner, team)
 
 
 @slow
-def test_ten_scans_in_a_row_tell_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+def test_ten_scans_in_a_row_report_an_end_each(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
     for _ in range(10):
         assert scanner.scan(modules=("sfp_pageinfo",))[0] == 0
-    told_completely(scanner, team)
+    reported_completely(scanner, team)
     assert scanner.outbox("SELECT count(*) FROM scan WHERE ended <> 'scan_completed'") == [(0,)]
     assert list((scanner.home.data / "webhooks.locks").glob("scan-*")) == []
 
 
-def told_completely(scanner: Scanner, team: Team) -> None:
-    """Check that each scan of the host was told: begun once, found what it found, completed once."""
+def reported_completely(scanner: Scanner, team: Team) -> None:
+    """Check that each scan of the host was reported: begun once, found what it found, completed once."""
     scans = [row[0] for row in scanner.rows("SELECT guid FROM tbl_scan_instance")]
     for name in ("scan_started", "scan_completed"):
-        told = [message["data"]["scan_id"] for message in team.messages if message["event_type"] == name]
-        assert sorted(told) == sorted(scans)
+        sent = [message["data"]["scan_id"] for message in team.messages if message["event_type"] == name]
+        assert sorted(sent) == sorted(scans)
     assert set(team.ends()) == {"scan_completed"}
     assert team.hashes() == scanner.hashes()
 
 
 @slow
-def test_a_scan_that_fails_before_its_modules_are_loaded_is_told(
+def test_a_scan_that_fails_before_its_modules_are_loaded_is_reported(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     team = new_team(tls=False)
@@ -281,7 +281,7 @@ def test_a_scan_that_fails_before_its_modules_are_loaded_is_told(
 
 
 @slow
-def test_a_scan_with_a_bad_target_is_told(scanner: Scanner, new_team: Callable[..., Team]) -> None:
+def test_a_scan_with_a_bad_target_is_reported(scanner: Scanner, new_team: Callable[..., Team]) -> None:
     team = new_team(tls=False)
     configure(scanner, team.receiver.url)
     code, log = scanner.scan(modules=("sfp_pageinfo",), environment=scanner.environment("strange_target"))
@@ -291,7 +291,7 @@ def test_a_scan_with_a_bad_target_is_told(scanner: Scanner, new_team: Callable[.
 
 
 @slow
-def test_a_scan_that_is_interrupted_before_our_module_is_set_up_is_told(
+def test_a_scan_that_is_interrupted_before_our_module_is_set_up_is_reported(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     team = new_team(tls=False)
@@ -302,7 +302,7 @@ def test_a_scan_that_is_interrupted_before_our_module_is_set_up_is_told(
 
 
 @slow
-def test_a_scan_that_is_killed_before_our_module_is_set_up_is_told(
+def test_a_scan_that_is_killed_before_our_module_is_set_up_is_reported(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     team = new_team(tls=False)

@@ -7,7 +7,7 @@ from sfwebhooks.severity import SEVERITY_OF_TYPE
 HOST_TYPES = {row[0] for row in SpiderFootDb.eventDetails}
 
 
-def test_every_type_of_the_host_stands_in_the_table() -> None:
+def test_every_type_of_the_host_is_in_the_table() -> None:
     assert HOST_TYPES - SEVERITY_OF_TYPE.keys() == set()
 
 

@@ -68,14 +68,14 @@ def test_a_certificate_that_was_checked_once_can_be_checked_again_later(client_i
         ours.check(end + 1)
 
 
-def test_a_key_of_a_kind_that_nobody_knows_is_told(client_identity: Identity, tmp_path: Path) -> None:
+def test_a_key_of_a_kind_that_nobody_knows_is_reported(client_identity: Identity, tmp_path: Path) -> None:
     path = changed(tmp_path, client_identity.cert, P256, NO_CURVE)
     with pytest.raises(CertificateError) as caught:
         check_identity(path, client_identity.key, None, period(client_identity)[1])
     assert str(caught.value).startswith(f"client_cert {path} has a certificate that cannot be read: ")
 
 
-def test_a_date_that_there_cannot_be_is_told(authority: Authority, tmp_path: Path) -> None:
+def test_a_date_that_there_cannot_be_is_reported(authority: Authority, tmp_path: Path) -> None:
     identity = authority.issue("undated", client=True)
     end = period(identity)[1]
     date = datetime.fromtimestamp(end, timezone.utc).strftime("%y%m%d%H%M%SZ").encode()

@@ -559,7 +559,7 @@ def test_the_deadline_of_an_attempt_does_not_end_its_connection(
     assert (statuses, receiver.connections) == ([200] * 4, 1)
 
 
-def test_a_connection_that_was_closed_while_idle_is_opened_anew(
+def test_a_connection_that_was_closed_while_idle_is_opened_again(
     hostile: Callable[..., Hostile],
     sender: Callable[[Endpoint], Sender],
     authority: Authority,
@@ -647,7 +647,7 @@ def reasons(outbox: Outbox) -> dict[str, str]:
     return dict(reversed(rows))
 
 
-def test_others_get_theirs_beside_all_hostile_receivers_at_once(
+def test_others_get_theirs_with_all_hostile_receivers_at_once(
     outbox: Outbox,
     receive: Callable[..., Team],
     victim: Callable[..., Endpoint],

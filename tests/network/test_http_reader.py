@@ -129,7 +129,7 @@ def test_a_connection_is_not_used_again_after_a_reply_that_ends_it_or_says_more(
         CHUNKED + b"2\r\nok\r\n0\r\n",
     ],
 )
-def test_what_came_of_a_body_without_an_end_is_kept(data: bytes) -> None:
+def test_the_received_part_of_a_body_without_an_end_is_kept(data: bytes) -> None:
     reader = read(*by_byte(data))
     assert (reader.status, reader.done, reader.body) == (200, False, b"ok")
     reader.end()

@@ -581,7 +581,7 @@ def test_a_proxy_is_taken(text: str) -> None:
         "http://user:pass word@proxy.example",
     ],
 )
-def test_what_is_no_proxy_is_not_taken(text: str) -> None:
+def test_a_malformed_proxy_is_not_accepted(text: str) -> None:
     with pytest.raises(ValueError, match="expected http://") as caught:
         proxy_url(text)
     assert "user" not in str(caught.value)

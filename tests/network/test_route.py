@@ -44,14 +44,14 @@ def send(url: str, **values: Any) -> Reply:
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """The addresses of names, as the name servers of this test tell them."""
-    told: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
 
     def look(host: str, port: int, *args: Any) -> list[Any]:
-        addresses = told.get(host, [host])
+        addresses = answers.get(host, [host])
         return [(socket.AF_INET6 if ":" in one else socket.AF_INET, 1, 6, "", (one, port)) for one in addresses]
 
     monkeypatch.setattr("sfwebhooks.network.route.getaddrinfo", look)
-    return told
+    return answers
 
 
 # --- the network policy

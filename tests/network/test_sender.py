@@ -53,7 +53,7 @@ def send(url: str, body: bytes = BODY, **values: Any) -> Reply:
 
 
 class RawServer:
-    """A server that reads a request and then does to the connection what it was told."""
+    """A server that reads a request and then does to the connection what the test says."""
 
     def __init__(self, talk: Talk) -> None:
         self.requests: list[bytes] = []
@@ -274,7 +274,7 @@ def test_a_tls_handshake_that_never_ends_is_a_timeout(serve: Callable[[Talk], Ra
     ],
     ids=["another protocol", "bytes", "no status", "another version", "no head"],
 )
-def test_an_answer_that_is_no_http_is_a_protocol_error(serve: Callable[[Talk], RawServer], garbage: bytes) -> None:
+def test_an_answer_that_is_not_http_is_a_protocol_error(serve: Callable[[Talk], RawServer], garbage: bytes) -> None:
     assert send(serve(saying(garbage)).url).failure is Failure.PROTOCOL
 
 
@@ -453,7 +453,7 @@ def demanding(request: pytest.FixtureRequest, server_identity: Identity, authori
 REPEATS = 50
 
 
-def test_a_refused_client_certificate_is_always_told_as_such(
+def test_a_refused_client_certificate_is_always_reported_as_such(
     receive: Callable[..., Team], demanding: ssl.SSLContext, authority: Authority, other_authority: Authority
 ) -> None:
     wrong = other_authority.issue("wrong-client", client=True)
@@ -463,7 +463,7 @@ def test_a_refused_client_certificate_is_always_told_as_such(
     assert failures == [Failure.TLS_REFUSED] * REPEATS
 
 
-def test_a_missing_client_certificate_is_always_told_as_such(
+def test_a_missing_client_certificate_is_always_reported_as_such(
     receive: Callable[..., Team], demanding: ssl.SSLContext, authority: Authority
 ) -> None:
     url = receive(tls=demanding).url
@@ -488,7 +488,7 @@ def rude(demanding: ssl.SSLContext) -> Iterator[Rude]:
     receiver.stop()
 
 
-def test_a_refusal_before_our_request_was_read_is_always_told_as_such(
+def test_a_refusal_before_our_request_was_read_is_always_reported_as_such(
     rude: Rude, authority: Authority, other_authority: Authority
 ) -> None:
     wrong = other_authority.issue("wrong-client-2", client=True)
@@ -666,7 +666,7 @@ def test_a_reply_without_a_body_leaves_the_connection_usable(receive: Callable[.
     assert statuses == [204] * 3
 
 
-def test_a_kept_connection_that_the_receiver_closed_is_opened_anew(serve: Callable[[Talk], RawServer]) -> None:
+def test_a_kept_connection_that_the_receiver_closed_is_opened_again(serve: Callable[[Talk], RawServer]) -> None:
     server = serve(saying(OK))  # which closes after each reply, and does not say so
     endpoint = an_endpoint(url=server.url)
     sender = Sender(endpoint)

@@ -92,13 +92,13 @@ def test_no_message_shows_the_password(authority: Authority) -> None:
     assert "wrong-password" not in presented(locked, client_key_password=Secret("wrong-password"))
 
 
-def test_a_key_that_is_no_pem_is_named(client_identity: Identity, tmp_path: Path) -> None:
+def test_a_key_that_is_not_pem_is_named(client_identity: Identity, tmp_path: Path) -> None:
     path = rubbish(tmp_path)
     text = problem(client_cert=client_identity.cert, client_key=path)
     assert text == f"client_key {path} cannot be loaded: it is not a private key in PEM"
 
 
-def test_a_certificate_that_is_no_pem_is_named(client_identity: Identity, tmp_path: Path) -> None:
+def test_a_certificate_that_is_not_pem_is_named(client_identity: Identity, tmp_path: Path) -> None:
     path = rubbish(tmp_path)
     text = problem(client_cert=path, client_key=client_identity.key)
     assert text.startswith(f'client_cert {path} has no "-----BEGIN CERTIFICATE-----"')
@@ -159,7 +159,7 @@ def test_an_encrypted_key_loads_with_its_password(authority: Authority) -> None:
 # --- whom we trust
 
 
-def test_a_bundle_that_is_no_pem_is_named(tmp_path: Path) -> None:
+def test_a_bundle_that_is_not_pem_is_named(tmp_path: Path) -> None:
     path = rubbish(tmp_path)
     assert problem(ca_bundle=path).startswith(f'ca_bundle {path} has no "-----BEGIN CERTIFICATE-----"')
 
@@ -328,7 +328,7 @@ def end_of(path: Path) -> float:
     return validity(certificates_of(path, "client_cert")[0])[1]
 
 
-def test_a_certificate_that_ends_later_is_not_told(client_identity: Identity) -> None:
+def test_a_certificate_that_ends_later_is_not_reported(client_identity: Identity) -> None:
     now = end_of(client_identity.cert) - EXPIRY_WARNING_SECONDS - 1
     assert expiring(an_endpoint(client_cert=client_identity.cert, client_key=client_identity.key), now) == []
 
@@ -346,7 +346,9 @@ def test_a_certificate_that_ends_later_is_not_told(client_identity: Identity) ->
         (-400 * 86400, "expired on {date}, 400 days ago"),
     ],
 )
-def test_a_certificate_that_ends_soon_is_told_with_its_date(client_identity: Identity, left: float, words: str) -> None:
+def test_a_certificate_that_ends_soon_is_reported_with_its_date(
+    client_identity: Identity, left: float, words: str
+) -> None:
     cert, end = client_identity.cert, end_of(client_identity.cert)
     (expiry,) = expiring(an_endpoint(client_cert=cert, client_key=client_identity.key), end - left)
     assert expiry.words == f"client_cert {cert} " + words.format(date=utc(end))
@@ -358,7 +360,7 @@ def test_an_expiry_is_the_same_whenever_it_is_looked_at(client_identity: Identit
     assert expiring(endpoint, end - 3600) == expiring(endpoint, end + 3600) != []
 
 
-def test_of_a_chain_it_is_told_whose_certificate_ends(authority: Authority, tmp_path: Path) -> None:
+def test_of_a_chain_the_certificate_that_ends_is_named(authority: Authority, tmp_path: Path) -> None:
     ours, issuer = authority.issue("ours", client=True, days=60), authority.issue("issuer", days=5)
     path = joined(tmp_path, ours.cert, issuer.cert, authority.cert)
     found = expiring(an_endpoint(client_cert=path, client_key=ours.key), time.time())
@@ -375,24 +377,24 @@ def bundle_of(folder: Path, authority: Authority, count: int) -> Path:
     return joined(folder, *[one] * (count - 1), authority.cert)
 
 
-def test_each_own_ca_that_ends_soon_is_told(authority: Authority, tmp_path: Path) -> None:
+def test_each_own_ca_that_ends_soon_is_reported(authority: Authority, tmp_path: Path) -> None:
     path = bundle_of(tmp_path, authority, OWN_BUNDLE_MAX)
     found = expiring(an_endpoint(ca_bundle=path), time.time())
-    told = {(expiry.what, expiry.file, expiry.subject) for expiry in found}
-    assert (len(found), told) == (OWN_BUNDLE_MAX - 1, {("ca_bundle", path, "CN=ends-soon")})
+    names = {(expiry.what, expiry.file, expiry.subject) for expiry in found}
+    assert (len(found), names) == (OWN_BUNDLE_MAX - 1, {("ca_bundle", path, "CN=ends-soon")})
 
 
-def test_a_bundle_of_public_cas_tells_nothing(authority: Authority, tmp_path: Path) -> None:
+def test_a_bundle_of_public_cas_is_not_reported(authority: Authority, tmp_path: Path) -> None:
     path = bundle_of(tmp_path, authority, OWN_BUNDLE_MAX + 1)
     assert expiring(an_endpoint(ca_bundle=path), time.time()) == []
 
 
-def test_cas_that_are_not_asked_tell_nothing(authority: Authority, tmp_path: Path) -> None:
+def test_cas_that_are_not_asked_are_not_reported(authority: Authority, tmp_path: Path) -> None:
     path = bundle_of(tmp_path, authority, 2)
     assert expiring(an_endpoint(ca_bundle=path, verify_tls=False), time.time()) == []
 
 
-def test_without_files_of_its_own_an_endpoint_tells_nothing() -> None:
+def test_an_endpoint_without_files_of_its_own_is_not_reported() -> None:
     assert expiring(an_endpoint(), time.time()) == []
 
 

@@ -31,7 +31,7 @@ def test_the_marks_rise_with_the_severity() -> None:
 
 
 @pytest.mark.parametrize("name", [one.name for one in EVENT_TYPES if one.name not in RISK_NAMES.values()])
-def test_what_is_no_finding_is_always_taken(name: str) -> None:
+def test_events_other_than_findings_are_always_accepted(name: str) -> None:
     assert not is_refused(an_event(type=name, severity=Severity.INFO), 2.0)
 
 

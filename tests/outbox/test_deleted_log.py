@@ -23,7 +23,7 @@ from tests.outbox.test_file import patiently
 from tests.tiers import quick_first
 
 TEAM = an_endpoint(events=("all",))
-#: a process that accepts two events, each when it is told to
+#: a process that accepts two events, each when it is asked to
 WRITER = """
 import sys
 from pathlib import Path
@@ -84,7 +84,7 @@ def sound(outbox: Outbox) -> bool:
 
 
 @pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm"), ("-shm",)])
-def test_what_stands_in_a_deleted_log_is_saved(
+def test_the_content_of_a_deleted_log_is_saved(
     outbox: Outbox, gone: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     put(outbox, TEAM, events=20)
@@ -119,7 +119,7 @@ def test_who_reads_only_saves_it_too(outbox: Outbox, gone: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
-def test_what_stands_in_a_deleted_log_is_saved_by_closing(outbox: Outbox, gone: tuple[str, ...]) -> None:
+def test_the_content_of_a_deleted_log_is_saved_by_closing(outbox: Outbox, gone: tuple[str, ...]) -> None:
     put(outbox, TEAM, events=20)
     delete(outbox, *gone)
     outbox.close()

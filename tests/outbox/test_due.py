@@ -79,7 +79,7 @@ def test_a_scan_can_write_while_thousands_become_due(outbox: Outbox, way: Callab
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("then", ["state = 'delivered'", f"due_at = {NOW + 2 * HOUR!r}"])
-def test_what_is_no_longer_as_it_was_when_its_turn_comes_keeps_its_time(
+def test_a_delivery_that_changed_since_it_was_selected_keeps_its_time(
     outbox: Outbox, way: Callable[[Outbox], None], then: str
 ) -> None:
     late(outbox)

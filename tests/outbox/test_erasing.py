@@ -11,7 +11,7 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.delivery.upkeep import PRUNE_CHUNKS
+from sfwebhooks.delivery.maintenance import PRUNE_CHUNKS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import SUFFIXES
 from sfwebhooks.outbox.selection import Selection
@@ -40,7 +40,7 @@ def found(outbox: Outbox) -> set[int]:
     return {int(number) for number in re.findall(rb"(?:FINDING|EXCERPT)-(\d+)-", text)}
 
 
-def test_what_waits_or_is_dead_stands_in_the_files(outbox: Outbox) -> None:
+def test_waiting_and_dead_deliveries_are_in_the_files(outbox: Outbox) -> None:
     fill(outbox, 10)
     assert found(outbox) == set(range(10))
 

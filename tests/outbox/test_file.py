@@ -137,8 +137,8 @@ def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_pat
 
 def test_who_only_looks_leaves_a_corrupt_file_as_it_is(corrupt: Outbox, cli: Callable[..., Result]) -> None:
     for command in (("deliveries",), ("dead", "list"), ("show", "abcdef")):
-        told = cli(*command)
-        assert (told.code, "is corrupt (file is not a database) and was not changed" in told.err) == (1, True)
+        raised = cli(*command)
+        assert (raised.code, "is corrupt (file is not a database) and was not changed" in raised.err) == (1, True)
     assert corrupt.path.read_bytes() == RUBBISH
 
 
@@ -169,7 +169,7 @@ def test_of_a_corrupt_file_that_cannot_be_renamed_no_new_one_is_promised(
 # --- taken away
 
 
-def test_a_file_that_was_removed_is_made_anew(outbox: Outbox) -> None:
+def test_a_file_that_was_removed_is_made_again(outbox: Outbox) -> None:
     put(outbox, TEAM)
     for suffix in ("", "-wal", "-shm"):
         outbox.path.with_name(outbox.path.name + suffix).unlink(missing_ok=True)
@@ -340,10 +340,10 @@ def test_a_commit_waits_for_the_disk_only_if_asked_to(tmp_path: Path, safe: bool
 def test_an_error_of_sqlite_is_one_that_passes_or_not(
     outbox: Outbox, raised: sqlite3.Error, kind: type[OutboxError], said: str
 ) -> None:
-    with pytest.raises(OutboxError) as told, outbox.file.reading():
+    with pytest.raises(OutboxError) as caught, outbox.file.reading():
         raise raised
-    assert type(told.value) is kind
-    assert str(told.value).startswith(f"outbox {outbox.path}{said}")
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith(f"outbox {outbox.path}{said}")
 
 
 @pytest.mark.parametrize("call", ["check", "close", "fullness"])

@@ -56,7 +56,7 @@ def test_an_outbox_without_deliveries_lists_none(records: Outbox) -> None:
     assert records.listing.deliveries(ALL, 50) == []
 
 
-def test_the_last_accepted_stands_first(outbox: Outbox, records: Outbox) -> None:
+def test_the_last_accepted_comes_first(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2, 3)
     assert ids(records.listing.deliveries(ALL, 50)) == [an_id(3), an_id(2), an_id(1)]
 
@@ -140,7 +140,7 @@ def varied(outbox: Outbox) -> Outbox:
 @pytest.mark.parametrize(
     "states", [(), (State.WAITING,), (State.DELIVERED,), (State.DEAD,), (State.DEAD, State.WAITING)]
 )
-def test_each_filter_leaves_out_what_does_not_pass(
+def test_each_filter_excludes_deliveries_that_do_not_match(
     varied: Outbox, records: Outbox, endpoint: str, scan: str, type: str, states: tuple[State, ...]
 ) -> None:
     selection = Selection(endpoint, scan, type, states)
@@ -236,7 +236,7 @@ def rename(outbox: Outbox, *names: str) -> None:
         sql.commit()
 
 
-def test_a_beginning_that_several_share_is_told_with_what_they_are(outbox: Outbox, records: Outbox) -> None:
+def test_a_beginning_that_several_share_is_reported_with_the_matches(outbox: Outbox, records: Outbox) -> None:
     put(outbox, *range(12))
     rename(outbox, *(f"abcd{number:02}" for number in range(11)), "b")
     shown = ", ".join(f"abcd{number:02} to team" for number in range(10))
@@ -262,15 +262,15 @@ def test_a_beginning_may_be_shared_with_one_of_another_state(outbox: Outbox, rec
         ("abc", "too short"),
     ],
 )
-def test_what_is_no_id_is_told(records: Outbox, text: str, words: str) -> None:
+def test_a_malformed_id_is_reported(records: Outbox, text: str, words: str) -> None:
     with pytest.raises(SelectionError, match=words):
         records.listing.find(text)
 
 
-def test_what_is_told_of_a_wrong_id_moves_no_cursor(records: Outbox) -> None:
-    with pytest.raises(SelectionError) as told:
+def test_the_message_about_a_wrong_id_moves_no_cursor(records: Outbox) -> None:
+    with pytest.raises(SelectionError) as raised:
         records.listing.find("\x1b[2Jabcd\n")
-    assert str(told.value).isprintable()
+    assert str(raised.value).isprintable()
 
 
 def test_a_delivery_comes_with_its_event(outbox: Outbox, records: Outbox) -> None:
@@ -331,7 +331,7 @@ def test_the_counts_are_by_endpoint_and_state(outbox: Outbox, records: Outbox) -
     assert records.listing.counts(ALL) == {"team": {"waiting": 2, "delivered": 1}, "siem": {"waiting": 1}}
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(OutboxError, match="set aside"):
         Outbox(tmp_path / FILE).listing.counts(ALL)

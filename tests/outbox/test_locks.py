@@ -165,7 +165,7 @@ def test_locks_of_scans_and_urls_are_independent(outbox_path: Path) -> None:
     assert url_lock(outbox_path, "1").take()
 
 
-def test_locks_beside_another_outbox_are_independent(tmp_path: Path, holder: Callable[[str], Holder]) -> None:
+def test_locks_next_to_another_outbox_are_independent(tmp_path: Path, holder: Callable[[str], Holder]) -> None:
     holder("url-1")
     (tmp_path / "other").mkdir()
     assert Lock(tmp_path / "other" / FILE, "url-1").take()

@@ -83,9 +83,9 @@ def in_another_process(code: str, path: Path) -> str:
 def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     event = an_event(data={"text": "żółć \U0001f41b", "list": [1, None]}, special="malware_detected")
     put(outbox, event)
-    claimed, told = claim(outbox), replace(event, scan=None)
+    claimed, sent = claim(outbox), replace(event, scan=None)
     assert claimed == Delivery(
-        delivery_id(event.id, "team"), told, "team", "high_risk_event", claimed.series, sequence=1, number=1
+        delivery_id(event.id, "team"), sent, "team", "high_risk_event", claimed.series, sequence=1, number=1
     )
 
 
@@ -308,13 +308,13 @@ def test_a_scan_that_began_is_open(outbox: Outbox) -> None:
     assert outbox.scans.open_scans() == [a_scan()]
 
 
-def test_a_scan_begun_again_tells_its_beginning_once(outbox: Outbox) -> None:
+def test_a_scan_begun_again_reports_its_start_once(outbox: Outbox) -> None:
     begin(outbox)
     begin(outbox)
     assert outbox.scans.tallies()["waiting"] == 1
 
 
-def test_a_scan_whose_end_was_told_is_not_open(outbox: Outbox) -> None:
+def test_a_scan_whose_end_was_reported_is_not_open(outbox: Outbox) -> None:
     begin(outbox)
     outbox.scans.end_scan(ended(), TEAM, NOW)
     assert outbox.scans.open_scans() == []
@@ -328,14 +328,14 @@ def test_the_first_teller_of_an_end_wins(outbox: Outbox) -> None:
     ]
 
 
-def test_the_end_that_was_told_second_is_not_delivered(outbox: Outbox) -> None:
+def test_the_end_that_was_reported_second_is_not_delivered(outbox: Outbox) -> None:
     begin(outbox)
     for kind in ("scan_failed", "scan_completed"):
         outbox.scans.end_scan(ended(kind), (("team", kind),), NOW)
     assert rows(outbox, "SELECT name FROM delivery ORDER BY number") == [("scan_started",), ("scan_failed",)]
 
 
-def test_the_end_of_a_scan_that_began_in_a_file_that_is_gone_is_told_once(outbox: Outbox) -> None:
+def test_the_end_of_a_scan_that_began_in_a_file_that_is_gone_is_reported_once(outbox: Outbox) -> None:
     assert [outbox.scans.end_scan(ended(), TEAM, NOW), outbox.scans.end_scan(ended(), TEAM, NOW)] == [True, False]
 
 

@@ -234,11 +234,11 @@ def test_a_folder_that_a_group_can_write_to_is_a_doubt(tmp_path: Path, cli: Call
         os.chown(tmp_path, 0, 12345)
     elif not list(doubts(tmp_path / FILE)):
         pytest.skip("the group of this user's folders is its own")
-    told = cli("check")
-    assert (told.code, f"can write to the folder {tmp_path}" in told.words) == (0, True)
+    checked = cli("check")
+    assert (checked.code, f"can write to the folder {tmp_path}" in checked.words) == (0, True)
 
 
-def test_a_folder_of_our_own_is_no_doubt(tmp_path: Path) -> None:
+def test_a_folder_of_our_own_is_not_a_doubt(tmp_path: Path) -> None:
     an_outbox(tmp_path)
     assert list(doubts(tmp_path / FILE)) == []
 
@@ -436,7 +436,7 @@ def test_nothing_is_in_the_way_of_an_outbox_that_can_be_used(tmp_path: Path) -> 
         (1000, {"f_files": 0, "f_favail": 0}, ""),
     ],
 )
-def test_what_is_reserved_for_root_is_no_room_for_others(
+def test_what_is_reserved_for_root_is_not_available_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, space: dict[str, int], said: str
 ) -> None:
     monkeypatch.setattr("sfwebhooks.system.user", lambda: user)

@@ -75,11 +75,11 @@ def test_what_was_withheld_is_counted_by_reason_and_not_as_unwanted(outbox: Outb
     with closing(sqlite3.connect(outbox.path)) as sql, sql:
         sql.execute("INSERT INTO withheld VALUES ('5C4A0001', 'team', 'outbox_full', 3)")
     end(outbox, found=9)
-    told = receipt(outbox)
-    assert (told["withheld"], told["withheld_by_reason"], told["not_wanted"]) == (3, {"outbox_full": 3}, 4)
+    sent = receipt(outbox)
+    assert (sent["withheld"], sent["withheld_by_reason"], sent["not_wanted"]) == (3, {"outbox_full": 3}, 4)
 
 
-def test_what_is_no_finding_does_not_count_as_one(outbox: Outbox) -> None:
+def test_only_findings_count_as_findings(outbox: Outbox) -> None:
     put(outbox, 1, 2)
     warning = an_event(id="w", type="resource_warning", severity=Severity.MEDIUM)
     outbox.accept([(warning, [("team", warning.type)])], NOW)
@@ -93,7 +93,7 @@ def test_other_scans_do_not_count(outbox: Outbox) -> None:
     assert receipt(outbox)["accepted"] == 2
 
 
-def test_dead_letters_are_told(outbox: Outbox) -> None:
+def test_dead_letters_are_counted_in_the_receipt(outbox: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
     send(outbox, State.DEAD, "http_422")
@@ -101,7 +101,7 @@ def test_dead_letters_are_told(outbox: Outbox) -> None:
     assert (receipt(outbox)["dead"], receipt(outbox)["not_wanted"]) == (1, 0)
 
 
-def test_an_endpoint_is_told_its_own_only(outbox: Outbox) -> None:
+def test_an_endpoint_gets_its_own_receipt_only(outbox: Outbox) -> None:
     put(outbox, 1, 2)
     end(outbox, 5, *ENDPOINTS)
     bodies = {name: render(Batch((last(outbox, name),)), an_endpoint(name)).body.decode() for name in ENDPOINTS}

@@ -55,7 +55,7 @@ def rows_of(outbox: Outbox, table: str) -> int:
 # --- what is ended
 
 
-def test_what_waits_is_ended_as_a_dead_letter(outbox: Outbox, records: Outbox) -> None:
+def test_a_waiting_delivery_is_ended_as_a_dead_letter(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
     assert records.retention.end(ALL, NOW + 5) == 1
@@ -142,7 +142,7 @@ def test_a_replay_forgets_batch_and_crashes(outbox: Outbox, records: Outbox) -> 
     assert sql(outbox, "SELECT crashes, batch, refusals, refused_in FROM delivery") == [(0, None, 0, None)]
 
 
-def test_what_waits_is_not_replayed(outbox: Outbox, records: Outbox) -> None:
+def test_waiting_deliveries_are_not_replayed(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
     assert records.retention.replay(ALL, NOW + 100) == 1
@@ -157,7 +157,7 @@ def test_a_replay_takes_what_is_selected_only(outbox: Outbox, records: Outbox) -
     assert [one(records, number).replays for number in (1, 2, 3)] == [0, 1, 0]
 
 
-def test_a_replay_of_what_waits_is_none(outbox: Outbox, records: Outbox) -> None:
+def test_a_replay_of_waiting_deliveries_replays_nothing(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox)
     assert records.retention.replay(Selection(states=(State.WAITING,)), NOW) == 0
@@ -193,7 +193,7 @@ def test_dead_letters_are_dropped_with_all_that_is_theirs_alone(outbox: Outbox, 
 
 
 @pytest.mark.parametrize("selection", [ALL, Selection(states=tuple(State)), Selection(states=(State.DELIVERED,))])
-def test_what_is_no_dead_letter_is_not_dropped(outbox: Outbox, records: Outbox, selection: Selection) -> None:
+def test_only_dead_letters_are_dropped(outbox: Outbox, records: Outbox, selection: Selection) -> None:
     put(outbox, 1, 2)
     send(outbox)
     assert (records.retention.drop(selection), left(records)) == (0, {an_id(1), an_id(2)})
@@ -207,7 +207,7 @@ def test_an_event_that_is_another_endpoints_too_is_not_dropped(outbox: Outbox, r
     assert (left(records), rows_of(outbox, "event")) == ({an_id(1, "siem")}, 1)
 
 
-def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_told(outbox: Outbox, records: Outbox) -> None:
+def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_reported(outbox: Outbox, records: Outbox) -> None:
     scan = a_scan()
     begin(outbox, scan)
     put(outbox, 1)
@@ -220,7 +220,7 @@ def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_told(outbox:
 # --- age
 
 
-def test_what_waits_for_too_long_is_a_dead_letter(outbox: Outbox, records: Outbox) -> None:
+def test_a_delivery_that_waits_too_long_is_a_dead_letter(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     put(outbox, 2, at=NOW + 2)
     assert records.retention.expire("team", EXPIRED, DAY, NOW + DAY + 1) == 1
@@ -229,7 +229,7 @@ def test_what_waits_for_too_long_is_a_dead_letter(outbox: Outbox, records: Outbo
     assert young.state is State.WAITING
 
 
-def test_what_waits_for_another_endpoint_does_not_expire(outbox: Outbox, records: Outbox) -> None:
+def test_deliveries_to_another_endpoint_do_not_expire(outbox: Outbox, records: Outbox) -> None:
     for endpoint in ("a", "b"):
         put(outbox, 1, endpoint=endpoint)
     assert records.retention.expire("a", EXPIRED, DAY, NOW + 2 * DAY) == 1
@@ -271,7 +271,7 @@ def test_what_was_settled_long_ago_goes_by_the_time_of_its_state(
     assert [rows_of(outbox, table) for table in ("delivery", "event", "delivery_attempt")] == [0, 0, 0]
 
 
-def test_what_waits_is_never_pruned(outbox: Outbox, records: Outbox) -> None:
+def test_waiting_deliveries_are_never_pruned(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     send(outbox, State.WAITING)
     assert (records.retention.prune(NOW + 1000 * DAY, 0, 0), left(records)) == (0, {an_id(1)})
@@ -381,7 +381,7 @@ def test_a_scan_can_write_while_thousands_are_changed(
     ],
     ids=["replay", "drop what waits", "drop what is delivered", "prune what waits", "prune what is new"],
 )
-def test_what_is_no_longer_as_it_was_selected_when_its_turn_comes_is_left_alone(
+def test_a_delivery_that_changed_since_it_was_selected_is_left_alone(
     outbox: Outbox, records: Outbox, change: Callable[[Outbox], int], when: str, then: str
 ) -> None:
     fill(outbox, 700)
@@ -405,7 +405,7 @@ def test_what_was_delivered_when_its_turn_comes_does_not_age(outbox: Outbox, rec
     assert records.listing.counts(ALL) == {"team": {"dead": 699, "delivered": 1}}
 
 
-def test_numbers_of_a_file_that_was_set_aside_are_none_of_the_new_one(outbox: Outbox, records: Outbox) -> None:
+def test_numbers_of_a_file_that_was_set_aside_are_not_used_in_the_new_one(outbox: Outbox, records: Outbox) -> None:
     fill(outbox, 10)
 
     def meanwhile(connection: sqlite3.Connection) -> list[int]:

@@ -83,7 +83,7 @@ def test_deliveries_that_were_deleted_are_counted_by_the_gaps_that_they_left(out
     assert (outbox.scans.deleted(ONE.id, "team"), outbox.scans.deleted(OTHER.id, "team")) == (2, 0)
 
 
-def test_what_is_left_is_numbered_anew_in_a_series_of_its_own_and_due_again(outbox: Outbox) -> None:
+def test_what_is_left_is_numbered_again_in_a_series_of_its_own_and_due_again(outbox: Outbox) -> None:
     begin(outbox)
     outbox.accept([(an_event(number, scan=ONE), [TEAM]) for number in range(1, 4)], NOW)
     outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW)

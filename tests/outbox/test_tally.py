@@ -15,7 +15,7 @@ from tests.builders import NOW
 CVE, MAIL = "VULNERABILITY_CVE_HIGH", "EMAILADDR"
 
 
-def test_of_each_type_the_fuller_numbers_are_taken_whoever_has_them() -> None:
+def test_of_each_type_the_fuller_numbers_are_taken_from_either_side() -> None:
     one = Tally([(CVE, Severity.HIGH, 8), (MAIL, Severity.INFO, 59)])
     other = Tally([(CVE, Severity.HIGH, 12)])
     for both in (one.fuller(other), other.fuller(one)):

@@ -21,13 +21,13 @@ def test_a_line_of_receive_has_headers_body_and_time() -> None:
     assert (one.headers["Webhook-ID"], one.body, one.at) == ("a", "grüß\n".encode(), 12.5)
 
 
-def test_a_body_that_is_no_utf8_is_read_as_it_was() -> None:
+def test_a_body_that_is_not_utf8_is_read_unchanged() -> None:
     (one,) = from_file(json.dumps({**SAVED, "body": "\ufffd", "body_base64": "/w=="}).encode())
     assert one.body == b"\xff"
 
 
 @pytest.mark.parametrize("at", [None, "now", -1, 1e300, float("nan"), float("inf"), []])
-def test_a_time_that_is_none_is_not_known(at: object) -> None:
+def test_a_malformed_time_is_not_known(at: object) -> None:
     (one,) = from_file(json.dumps({**SAVED, "at": at}).encode())
     assert one.at is None
 
@@ -80,7 +80,7 @@ def test_chunks_are_put_together_if_it_is_in_chunks(raw: bytes, body: bytes) -> 
         (b'{"headers": {}, "body": "", "body_base64": "hush!"}', "not base64"),
     ],
 )
-def test_what_is_no_request_is_said_and_not_repeated(content: bytes, said: str) -> None:
+def test_a_text_that_is_not_a_request_is_reported_and_not_repeated(content: bytes, said: str) -> None:
     with pytest.raises(CaptureError) as raised:
         from_file(content)
     assert (said in str(raised.value), "hush" in str(raised.value)) == (True, False)

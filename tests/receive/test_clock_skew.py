@@ -37,7 +37,7 @@ def test_a_captured_request_is_judged_by_the_time_of_its_receipt() -> None:
         (NOW - 4000, NOW - 100, "held up or replayed on the way"),
     ],
 )
-def test_whose_clock_it_is_is_said_as_far_as_three_clocks_tell(sent: float, at: float | None, cause: str) -> None:
+def test_the_wrong_clock_is_named_as_far_as_three_clocks_show_it(sent: float, at: float | None, cause: str) -> None:
     assert cause in words(sent, at)
 
 

@@ -1,4 +1,4 @@
-"""The books of a receiver: complete, or what is missing, for each scan and endpoint, whatever the order."""
+"""The completeness check: complete, or what is missing, for each scan and endpoint, whatever the order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import FORMATS, render
-from sfwebhooks.receive.completeness import ACCOUNTS_MAX, RECENT_MAX, Books, Numbers
+from sfwebhooks.receive.completeness import ACCOUNTS_MAX, RECENT_MAX, CompletenessCheck, Numbers
 from tests.builders import SERIES, a_delivery, a_scan, an_endpoint, an_event
 
 LATER = "series-two"
@@ -28,18 +28,18 @@ def a_message(event: int, end: str = "", style: str = "generic", scan: str = "5C
     """
     receipt, number = values.pop("receipt", None), values.pop("number", event)
     data = {"scan_id": scan, **({"receipt": receipt} if receipt else {})}
-    told = an_event(event, scan=a_scan(scan), type=end or "high_risk_event", data=data)
-    return json.loads(rendered(replace(a_delivery(told, **values), sequence=number), style))
+    sent = an_event(event, scan=a_scan(scan), type=end or "high_risk_event", data=data)
+    return json.loads(rendered(replace(a_delivery(sent, **values), sequence=number), style))
 
 
 def rendered(delivery: Delivery, style: str) -> bytes:
     return render(Batch((delivery,)), an_endpoint(delivery.endpoint, format=style)).body
 
 
-def entered(messages: Iterable[Any], books: Books | None = None) -> list[str]:
-    """Return what the books say, message by message."""
-    books = books or Books()
-    return [str(account) for account in map(books.enter, messages) if account]
+def entered(messages: Iterable[Any], check: CompletenessCheck | None = None) -> list[str]:
+    """Return what the check says, message by message."""
+    check = check or CompletenessCheck()
+    return [str(account) for account in map(check.enter, messages) if account]
 
 
 @pytest.mark.parametrize("style", ["generic", "siem"])
@@ -75,7 +75,7 @@ def test_repeats_are_counted_by_themselves() -> None:
     assert entered(messages) == ["scan 5C4A0001 for team: complete, 3 of 3 messages, none missing; 2 repeated"]
 
 
-def test_what_was_not_sent_is_told_as_the_receipt_says_it() -> None:
+def test_what_was_not_sent_is_shown_as_in_the_receipt() -> None:
     receipt = {**RECEIPT, "withheld": 12, "withheld_by_reason": {"outbox_full": 12}, "not_wanted": 1560, "dead": 1}
     messages = [*(a_message(number) for number in (1, 2, 4)), a_message(5, "scan_completed", receipt=receipt)]
     (line,) = entered(messages)
@@ -87,27 +87,27 @@ def test_what_was_not_sent_is_told_as_the_receipt_says_it() -> None:
 
 
 def test_a_series_that_the_receipt_does_not_name_does_not_count() -> None:
-    books = Books()
+    check = CompletenessCheck()
     before = [a_message(number) for number in (1, 2, 3)]
     again = [a_message(place, number=number, series=LATER) for number, place in enumerate((1, 4, 2), start=1)]
-    (line,) = entered([*before, *again, a_message(5, "scan_completed", series=LATER)], books)
+    (line,) = entered([*before, *again, a_message(5, "scan_completed", series=LATER)], check)
     assert line == (
         "scan 5C4A0001 for team: incomplete so far, 4 of 5 messages, 1 missing (#4); 3 in series that no longer count"
     )
-    (line,) = entered([a_message(3, number=4, series=LATER)], books)
+    (line,) = entered([a_message(3, number=4, series=LATER)], check)
     assert line.startswith("scan 5C4A0001 for team: complete, 5 of 5 messages, none missing;")
 
 
 def test_a_series_that_the_receipt_names_must_have_come_too() -> None:
-    books = Books()
+    check = CompletenessCheck()
     receipt = {**RECEIPT, "series": LATER, "last_sequence": 2, "earlier_series": {SERIES: 3}}
     end = a_message(5, "scan_completed", number=2, series=LATER, receipt=receipt)
-    (line,) = entered([a_message(1), a_message(3), end], books)
+    (line,) = entered([a_message(1), a_message(3), end], check)
     assert line == (
         "scan 5C4A0001 for team: incomplete so far, 3 of 5 messages,"
         " 2 missing (#2 of series series-one, #1 of series series-two)"
     )
-    (line,) = entered([a_message(2), a_message(4, number=1, series=LATER)], books)
+    (line,) = entered([a_message(2), a_message(4, number=1, series=LATER)], check)
     assert line == "scan 5C4A0001 for team: complete, 5 of 5 messages, none missing"
 
 
@@ -119,26 +119,26 @@ def test_of_a_series_that_the_receipt_names_nothing_may_have_come() -> None:
 
 
 def test_before_the_end_has_come_all_series_count() -> None:
-    books = Books()
-    entered([a_message(1), a_message(3), a_message(1, series=LATER), a_message(4, number=2, series=LATER)], books)
-    assert [str(account) for account in books.open] == [
+    check = CompletenessCheck()
+    entered([a_message(1), a_message(3), a_message(1, series=LATER), a_message(4, number=2, series=LATER)], check)
+    assert [str(account) for account in check.open] == [
         "scan 5C4A0001 for team: its closing event has not arrived; 4 messages, 1 missing (#2 of series series-one)"
     ]
 
 
 def test_an_end_in_a_series_that_came_later_is_the_last_one() -> None:
-    books = Books()
+    check = CompletenessCheck()
     first = [a_message(1), a_message(2, "scan_completed")]
     again = [a_message(2, "scan_completed", number=3, series=LATER), *(a_message(n, series=LATER) for n in (1, 3))]
-    entered([a_message(3, number=3), *first], books)
-    lines = entered([*again[:1], first[1], *again[1:], a_message(3, number=2, series=LATER)], books)
+    entered([a_message(3, number=3), *first], check)
+    lines = entered([*again[:1], first[1], *again[1:], a_message(3, number=2, series=LATER)], check)
     assert [line.split(",")[0].rpartition(": ")[2] for line in lines] == ["incomplete so far", "complete"]
 
 
-def test_what_is_told_after_the_end_is_no_gap() -> None:
-    books = Books()
-    entered([a_message(1), a_message(2, "scan_completed"), a_message(5)], books)
-    (line,) = entered([a_message(6), a_message(6, "scan_completed")], books)
+def test_a_message_after_the_end_is_not_a_gap() -> None:
+    check = CompletenessCheck()
+    entered([a_message(1), a_message(2, "scan_completed"), a_message(5)], check)
+    (line,) = entered([a_message(6), a_message(6, "scan_completed")], check)
     assert "incomplete so far, 4 of 6 messages, 2 missing (#3-4)" in line
 
 
@@ -159,21 +159,21 @@ def test_messages_with_the_number_of_another_one_are_counted() -> None:
 
 
 def test_a_scan_whose_end_has_not_come_is_open() -> None:
-    books = Books()
-    entered([a_message(1), a_message(3), a_message(1, scan="OTHER"), a_message(2, "scan_failed", scan="OTHER")], books)
-    assert [str(account) for account in books.open] == [
+    check = CompletenessCheck()
+    entered([a_message(1), a_message(3), a_message(1, scan="OTHER"), a_message(2, "scan_failed", scan="OTHER")], check)
+    assert [str(account) for account in check.open] == [
         "scan 5C4A0001 for team: its closing event has not arrived; 2 messages, 1 missing (#2)"
     ]
 
 
 def test_what_belongs_to_no_scan_has_no_place_in_them() -> None:
-    books = Books()
+    check = CompletenessCheck()
     alert = an_event(type="system_alert", scan=None, data={"alert": "test"})
     report = an_event(type="cti_report_generated", scan=None, data={"scan_id": "5C4A0001"})
     for event in (alert, report):
         for style in ("generic", "siem"):
-            assert books.enter(json.loads(rendered(a_delivery(event), style))) is None
-    assert books.open == []
+            assert check.enter(json.loads(rendered(a_delivery(event), style))) is None
+    assert check.open == []
 
 
 ABOUT = {"scan_name": "n", "delivery_id": "d", "series": "s", "sequence": 1}
@@ -196,8 +196,8 @@ GENERIC = {"event_type": "scan_completed", "data": {"scan_id": "X"}, "metadata":
     ],
 )
 def test_any_message_can_be_entered_and_rubbish_changes_nothing(message: Any) -> None:
-    books = Books()
-    assert (books.enter(message), books.open) == (None, [])
+    check = CompletenessCheck()
+    assert (check.enter(message), check.open) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_any_message_can_be_entered_and_rubbish_changes_nothing(message: Any) ->
         {"earlier_series": {"a": "1", "b": 0, "c": 10**12, "d": None}},
     ],
 )
-def test_a_receipt_of_another_shape_is_no_trouble(receipt: Any) -> None:
+def test_a_receipt_of_another_shape_does_no_harm(receipt: Any) -> None:
     end = a_message(1, "scan_completed")
     end["data"]["receipt"] = receipt
     assert entered([end]) == ["scan 5C4A0001 for team: complete, 1 of 1 message, none missing"]
@@ -235,17 +235,17 @@ def test_numbers_are_known_in_whatever_order_they_come() -> None:
 
 
 def bare(number: int, type: str = "high_risk_event", scan: str = "5C4A0001") -> dict[str, Any]:
-    """Return as much of a message as the books look at."""
+    """Return as much of a message as the check looks at."""
     metadata = {"scan_name": "s", "endpoint": "team", "delivery_id": f"{scan}-{number:040}"}
     return {"event_type": type, "data": {"scan_id": scan}, "metadata": {**metadata, "series": "s", "sequence": number}}
 
 
 def kept_bytes(messages: Iterable[Any]) -> int:
-    """Return how much books keep of some messages."""
+    """Return how much the check keeps of some messages."""
     tracemalloc.start()
-    books = Books()
+    check = CompletenessCheck()
     for message in messages:
-        books.enter(message)
+        check.enter(message)
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return kept
@@ -279,12 +279,12 @@ def test_many_scans_that_are_complete_take_no_more_room_than_some() -> None:
 
 
 def test_a_scan_that_is_open_is_not_forgotten_for_those_that_are_complete() -> None:
-    books = Books()
-    entered([bare(1, scan="OPEN"), *scans(ACCOUNTS_MAX + 1), bare(1, scan=f"{1:08}")], books)
-    assert [account.scan for account in books.open] == ["OPEN"]
+    check = CompletenessCheck()
+    entered([bare(1, scan="OPEN"), *scans(ACCOUNTS_MAX + 1), bare(1, scan=f"{1:08}")], check)
+    assert [account.scan for account in check.open] == ["OPEN"]
 
 
 def test_of_too_many_scans_that_are_open_the_first_ones_are_forgotten_and_counted() -> None:
-    books = Books()
-    entered((bare(1, scan=f"{number:08}") for number in range(ACCOUNTS_MAX + 3)), books)
-    assert (len(books.open), books.open[0].scan, books.forgotten) == (ACCOUNTS_MAX, "00000003", 3)
+    check = CompletenessCheck()
+    entered((bare(1, scan=f"{number:08}") for number in range(ACCOUNTS_MAX + 3)), check)
+    assert (len(check.open), check.open[0].scan, check.forgotten) == (ACCOUNTS_MAX, "00000003", 3)

@@ -108,7 +108,7 @@ def test_a_timestamp_in_the_future_is_said(receive: Callable[..., Team]) -> None
     assert "s in the future" in problem
 
 
-def test_a_timestamp_that_is_no_number_is_said(receive: Callable[..., Team]) -> None:
+def test_a_timestamp_that_is_not_a_number_is_said(receive: Callable[..., Team]) -> None:
     request = signed()
     request.headers["webhook-timestamp"] = "now"
     assert "webhook-timestamp is not in whole seconds" in problems(receive([SECRET]), request)
@@ -154,11 +154,11 @@ def test_the_message_is_the_body_as_json() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"no JSON", b"[1]", b'"text"', b"\xff\xfe", b"null"])
-def test_a_body_that_is_no_object_is_an_empty_message(body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_an_empty_message(body: bytes) -> None:
     assert Received(0.0, "/", {}, body, (), "").message == {}
 
 
-def test_the_name_in_the_client_certificate_is_told(
+def test_the_name_in_the_client_certificate_is_shown(
     receive: Callable[..., Team], mtls: ssl.SSLContext, authority: Authority, client_identity: Identity
 ) -> None:
     team = receive(tls=mtls)
@@ -219,7 +219,7 @@ def test_a_body_without_a_usable_length_is_refused(receive: Callable[..., Team],
     assert raw(receive(), b"POST / HTTP/1.1\r\n" + length + b"\r\n\r\n").split()[1] == status
 
 
-def test_a_person_with_a_browser_is_told_what_this_is(receive: Callable[..., Team]) -> None:
+def test_a_person_with_a_browser_sees_what_this_is(receive: Callable[..., Team]) -> None:
     with contextlib.closing(connection_to(receive())) as connection:
         connection.request("GET", "/")
         assert b"send deliveries here with POST" in connection.getresponse().read()
@@ -232,7 +232,7 @@ def wait_for_connections() -> None:
             thread.join(PATIENCE)
 
 
-def test_a_sender_that_goes_away_is_no_news(receive: Callable[..., Team], capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_sender_that_goes_away_is_not_logged(receive: Callable[..., Team], capfd: pytest.CaptureFixture[str]) -> None:
     team = receive()
     with socket.create_connection(address_of(team), PATIENCE) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
@@ -241,7 +241,7 @@ def test_a_sender_that_goes_away_is_no_news(receive: Callable[..., Team], capfd:
     assert (len(team.got), capfd.readouterr().err) == (1, "")
 
 
-def test_a_bug_in_what_is_done_with_a_delivery_is_told(
+def test_a_bug_in_the_handling_of_a_delivery_is_logged(
     receive: Callable[..., Team], capfd: pytest.CaptureFixture[str]
 ) -> None:
     team = receive()
@@ -274,7 +274,7 @@ def test_a_client_of_another_ca_is_refused_with_a_reason(
     assert team.wait_for_refusal() == "CERTIFICATE_VERIFY_FAILED"
 
 
-def test_a_client_that_does_not_trust_us_is_told_with_a_reason(
+def test_a_client_that_does_not_trust_us_is_logged_with_the_reason(
     receive: Callable[..., Team], https: ssl.SSLContext, other_authority: Authority
 ) -> None:
     team = receive(tls=https)
@@ -341,5 +341,5 @@ def test_stop_ends_connections_that_are_kept_alive(receive: Callable[..., Team])
             exchange(connection, signed())
 
 
-def test_brackets_without_end_are_no_message() -> None:
+def test_brackets_without_end_are_not_a_message() -> None:
     assert Received(0.0, "/", {}, b"[" * 200_000, (), "").messages == []

@@ -39,7 +39,7 @@ class Served:
     #: names of all events that may come
     names: set[str]
     #: name of the handler that an event was given to ("" for none), and the status of the answer
-    told: list[tuple[str, int]] = field(default_factory=list)
+    answered: list[tuple[str, int]] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
     #: messages that were taken, each with what was decided about it
     decided: list[tuple[Message, Mapping[str, Any]]] = field(default_factory=list)
@@ -73,5 +73,5 @@ class Served:
         return self._answered(name, 200)
 
     def _answered(self, name: str, status: int) -> tuple[str, int]:
-        self.told.append((name, status))
+        self.answered.append((name, status))
         return "", status

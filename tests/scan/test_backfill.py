@@ -1,4 +1,4 @@
-"""`sfwebhooks backfill`: a scan that is over, told to an endpoint that has none of it, or a part."""
+"""`sfwebhooks backfill`: a scan that is over, sent to an endpoint that has none of it, or a part."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, f
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from sfwebhooks.receive.completeness import Books
+from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.receive.server import Received
 from sfwebhooks.scan.backfill import RULES_SECONDS
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import tell_end
+from sfwebhooks.scan.recovery import report_end
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
@@ -77,7 +77,7 @@ class Setup:
 
     def end(self, late: str = "") -> None:
         """Tell the end to the team."""
-        tell_end(self.outbox, self.endpoints[:1], self.scan, late=late)
+        report_end(self.outbox, self.endpoints[:1], self.scan, late=late)
 
     def sequences(self, endpoint: str) -> list[int]:
         rows = sql(self.outbox, f"SELECT sequence FROM delivery WHERE endpoint = '{endpoint}' ORDER BY 1")
@@ -101,7 +101,7 @@ def events_of(scan: Scan, findings: int = FINDINGS) -> list[str]:
     ]
 
 
-def told(team: Team) -> list[str]:
+def received(team: Team) -> list[str]:
     """Return the ids of the events that came, in the order of their numbers, each as often as it came."""
     return [meta["event_id"] for meta in sorted(metas(team), key=lambda one: int(one["sequence"]))]
 
@@ -148,12 +148,12 @@ def backfill(setup: Setup, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
     return run
 
 
-def test_a_scan_without_webhooks_is_told_from_its_beginning_to_its_end(
+def test_a_scan_without_webhooks_is_sent_from_its_start_to_its_end(
     setup: Setup, backfill: Callable[..., Result]
 ) -> None:
     result = backfill("team")
     assert (result.code, result.err) == (0, "")
-    assert told(setup.team) == events_of(setup.scan)
+    assert received(setup.team) == events_of(setup.scan)
     assert sorted(one["sequence"] for one in metas(setup.team)) == list(range(1, 15 + 1))
     assert "15 delivered, 0 waiting, 0 dead." in result.out
     assert setup.late.got == []
@@ -193,9 +193,9 @@ def test_its_target_and_times_are_those_of_the_scan(setup: Setup, backfill: Call
 
 def receipt(team: Team) -> dict[str, Any]:
     (end,) = [one.message for one in team.got if one.message["metadata"]["event_id"] == lifecycle_id(ID, "ended")]
-    told = end["data"]["receipt"]
-    assert told["accepted"] == told["last_sequence"] - told["first_sequence"] + 1
-    return {key: told[key] for key in ("first_sequence", "last_sequence", "withheld", "not_wanted")}
+    received = end["data"]["receipt"]
+    assert received["accepted"] == received["last_sequence"] - received["first_sequence"] + 1
+    return {key: received[key] for key in ("first_sequence", "last_sequence", "withheld", "not_wanted")}
 
 
 def test_with_the_end_comes_the_receipt_by_which_an_endpoint_knows_that_it_has_all(
@@ -229,7 +229,7 @@ def test_an_endpoint_gets_what_it_asks_for(setup: Setup, backfill: Callable[...,
     assert sorted(names) == ["correlation_found", *["high_risk_event"] * 4]
 
 
-def test_nobody_else_is_told_of_it_afterwards(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_nobody_else_gets_it_afterwards(setup: Setup, backfill: Callable[..., Result]) -> None:
     backfill("team")
     assert main(["drain", "--folder", str(setup.folder)]) == 0
     assert (setup.late.got, len(setup.team.got)) == ([], 15)
@@ -241,7 +241,7 @@ def test_a_second_backfill_has_nothing_to_send(setup: Setup, backfill: Callable[
     assert (result.code, "already has every event of scan" in result.out, len(setup.team.got)) == (0, True, 15)
 
 
-def test_a_scan_that_was_half_delivered_is_told_completely(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_a_scan_that_was_half_delivered_is_sent_completely(setup: Setup, backfill: Callable[..., Result]) -> None:
     setup.begin()
     setup.accept(0, 1, 2, 3)
     for _ in range(3):
@@ -249,20 +249,20 @@ def test_a_scan_that_was_half_delivered_is_told_completely(setup: Setup, backfil
     setup.end()
     assert backfill("team").code == 0
     already = events_of(setup.scan)[:1] + [finding_id(ID, f"hash-{number}") for number in (0, 1)]
-    assert (set(told(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)) - set(already), 15 - 3)
+    assert (set(received(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)) - set(already), 15 - 3)
     assert setup.sequences("team") == list(range(1, 15 + 1))
 
 
-def test_and_so_is_another_endpoint_with_the_texts_that_were_told_live(
+def test_and_so_is_another_endpoint_with_the_texts_that_were_sent_live(
     setup: Setup, backfill: Callable[..., Result]
 ) -> None:
     setup.begin()
     setup.accept(0, 1, 2, 3)
     setup.end()
     assert backfill("late").code == 0
-    assert (set(told(setup.late)), len(setup.late.got)) == (set(events_of(setup.scan)), 15)
+    assert (set(received(setup.late)), len(setup.late.got)) == (set(events_of(setup.scan)), 15)
     assert setup.sequences("late") == list(range(1, 15 + 1))
-    assert told(setup.late)[-1] == lifecycle_id(ID, "ended")
+    assert received(setup.late)[-1] == lifecycle_id(ID, "ended")
     texts = {received.message["data"].get("data") for received in setup.late.got}
     assert {"the whole of 0", "d 4"} <= texts
     assert {received.headers["webhook-id"] for received in setup.late.got} == {
@@ -277,7 +277,7 @@ def test_what_an_endpoint_did_not_take_is_sent_by_the_next_backfill(
     setup.team.answer = first(5)
     result = backfill("team", "--timeout", "1s")
     assert (result.code, "team: 10 waiting" in result.out) == (1, True)
-    delivered = set(told(setup.team)[:5])
+    delivered = set(received(setup.team)[:5])
     setup.team.answer = 200
     refused = len(setup.team.got)
     assert backfill("team").code == 0
@@ -322,9 +322,9 @@ def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
     assert f"3 deliveries of scan {ID} to team are no longer in the outbox" in refused.err
     setup.team.got.clear()
     assert backfill("team", "--again").code == 0
-    assert (set(told(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)), 15)
+    assert (set(received(setup.team)), len(setup.team.got)) == (set(events_of(setup.scan)), 15)
     assert setup.sequences("team") == list(range(1, 15 + 1))
-    assert told(setup.team)[-1] == lifecycle_id(ID, "ended")
+    assert received(setup.team)[-1] == lifecycle_id(ID, "ended")
 
 
 def forget(setup: Setup) -> None:
@@ -355,8 +355,8 @@ def test_what_was_deleted_and_is_sent_again_is_renumbered_and_complete(
     numbers = {"first_sequence": 1, "last_sequence": 15}
     assert receipt(setup.team) == {**numbers, "withheld": 0, "not_wanted": 0}
     for messages in (setup.team.got, [*before, *setup.team.got]):  # of one that came new, and of one that knows all
-        books = Books()
-        *_, account = (account for one in messages if (account := books.enter(one.message)))
+        check = CompletenessCheck()
+        *_, account = (account for one in messages if (account := check.enter(one.message)))
         assert account.complete and "15 of 15 messages" in str(account)
 
 
@@ -369,15 +369,15 @@ def test_one_that_was_stopped_after_the_renumbering_goes_on_without_again(
     setup.team.got.clear()
     assert setup.outbox.scans.renumber(ID, "team", lifecycle_id(ID, "ended"), NOW, 0.0) > 0
     assert backfill("team").code == 0
-    books = Books()
-    *_, account = (account for one in setup.team.got if (account := books.enter(one.message)))
+    check = CompletenessCheck()
+    *_, account = (account for one in setup.team.got if (account := check.enter(one.message)))
     assert account.complete and "15 of 15 messages" in str(account)
     assert setup.sequences("team") == list(range(1, 15 + 1))
 
 
 @pytest.mark.parametrize(("late", "name"), [("host_stopped", "scan_aborted"), ("process_died", "scan_failed")])
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_end_is_the_one_that_was_told(
+def test_the_end_is_the_one_that_was_reported(
     setup: Setup, backfill: Callable[..., Result], late: str, name: str, kept: bool
 ) -> None:
     with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
@@ -447,10 +447,10 @@ def test_a_scan_that_is_backfilled_by_somebody_else_is_refused(setup: Setup, bac
     assert "another process is reporting its end or backfilling it" in result.err
 
 
-def test_a_scan_that_died_is_first_told_to_all_as_drain_does(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_a_scan_that_died_is_first_reported_to_all_as_drain_does(setup: Setup, backfill: Callable[..., Result]) -> None:
     setup.begin("team")
     assert backfill("late").code == 0
-    assert set(told(setup.team)) == set(told(setup.late)) == set(events_of(setup.scan))
+    assert set(received(setup.team)) == set(received(setup.late)) == set(events_of(setup.scan))
 
 
 def test_while_the_events_of_an_endpoint_are_not_known_a_dead_scan_waits(
@@ -501,7 +501,7 @@ def test_a_scan_without_webhooks_waits_for_its_correlations(setup: Setup, backfi
     assert (backfill("team").code, len(setup.team.got)) == (0, 15)
 
 
-def test_but_not_for_ever(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_but_not_forever(setup: Setup, backfill: Callable[..., Result]) -> None:
     finish(setup, ago=RULES_SECONDS + 1)
     assert (backfill("team").code, len(setup.team.got)) == (0, 15)
 
@@ -516,7 +516,7 @@ def test_nor_if_it_was_aborted(setup: Setup, backfill: Callable[..., Result]) ->
     assert (backfill("team").code, len(setup.team.got)) == (0, 13)
 
 
-def test_nor_if_it_was_told_live(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_nor_if_it_was_sent_live(setup: Setup, backfill: Callable[..., Result]) -> None:
     setup.begin()
     finish(setup, ago=5)
     setup.end()
@@ -537,7 +537,7 @@ def test_rate_spreads_when_they_are_put_into_the_outbox(setup: Setup, backfill: 
     assert backfill("team", "--rate", "50/s").code == 0
     (span,) = sql(setup.outbox, "SELECT max(accepted_at) - min(accepted_at) FROM delivery WHERE sequence > 1")[0]
     assert span > 13 * 0.02 - 0.01
-    assert told(setup.team) == events_of(setup.scan)
+    assert received(setup.team) == events_of(setup.scan)
 
 
 def test_rate_spreads_those_that_are_sent_again_too(setup: Setup, backfill: Callable[..., Result]) -> None:
@@ -548,9 +548,7 @@ def test_rate_spreads_those_that_are_sent_again_too(setup: Setup, backfill: Call
     assert len(setup.team.got) == 30
 
 
-def test_how_far_it_is_is_told_in_lines_where_there_is_no_terminal(
-    setup: Setup, backfill: Callable[..., Result]
-) -> None:
+def test_progress_is_shown_in_lines_where_there_is_no_terminal(setup: Setup, backfill: Callable[..., Result]) -> None:
     lines = backfill("team", "--rate", "50/s").out.splitlines()
     assert lines[0] == f"Scan {ID} of acme.example to team: 15 deliveries to send."
     assert lines[-2:] == ["15 of 15 settled", "15 delivered, 0 waiting, 0 dead."]
@@ -577,12 +575,12 @@ def test_what_a_full_outbox_does_not_take_is_said_and_the_end_waits_for_it(
         refused = setup.outbox.scans.withheld(ID)["team"]["outbox_full"]
         assert (result.code, refused > 10) == (1, True)
         assert f"The outbox is full: {refused + 1} events are not in the outbox yet" in result.out
-        assert lifecycle_id(ID, "ended") not in told(setup.team)
+        assert lifecycle_id(ID, "ended") not in received(setup.team)
         assert "0 waiting" in result.out
 
     setup.configure()
     assert backfill("team").code == 0
-    assert (len(setup.team.got), told(setup.team)[-1]) == (15 + 50, lifecycle_id(ID, "ended"))
+    assert (len(setup.team.got), received(setup.team)[-1]) == (15 + 50, lifecycle_id(ID, "ended"))
     assert receipt(setup.team) == {
         "first_sequence": 1,
         "last_sequence": 65,
@@ -610,7 +608,7 @@ def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
     assert stopped_at < 15
 
     assert backfill("team").code == 0
-    assert set(told(setup.team)) == set(events_of(setup.scan))
+    assert set(received(setup.team)) == set(events_of(setup.scan))
     assert len(setup.team.got) - len(set(setup.team.ids)) <= (number == signal.SIGKILL), "but for the one in flight"
     assert setup.sequences("team") == list(range(1, 15 + 1))
 

@@ -1,4 +1,4 @@
-"""What the host's rules found: read from its database, told before the scan's end."""
+"""What the host's rules found: read from its database, reported before the scan's end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sfwebhooks.scan.correlations import EVIDENCE_MAX, event_of_correlation
 from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
 from sfwebhooks.scan.host_database import HostDatabase
-from sfwebhooks.scan.recovery import NotYetError, tell_end
+from sfwebhooks.scan.recovery import NotYetError, report_end
 from tests.builders import NOW, a_correlation, a_delivery, a_scan, an_endpoint
 from tests.hosted import a_finished_scan, correlate
 
@@ -37,10 +37,10 @@ def found(scan: Scan, hashes: Any = ("hash-0",), **values: Any) -> None:
     correlate(Path(scan.database), scan, a_correlation(**values), hashes)
 
 
-def told(outbox: Outbox, scan: Scan, *events: str) -> list[dict[str, Any]]:
+def reported(outbox: Outbox, scan: Scan, *events: str) -> list[dict[str, Any]]:
     """Tell the scan's end to an endpoint; return type, id, severity and data of each event, in its order."""
     endpoint = an_endpoint("team", events=events or ("all",))
-    tell_end(outbox, (endpoint,), scan)
+    report_end(outbox, (endpoint,), scan)
     return sent(outbox)
 
 
@@ -53,10 +53,10 @@ def sent(outbox: Outbox) -> list[dict[str, Any]]:
              **one.event.data} for one in kept]  # fmt: skip
 
 
-def test_correlations_are_told_before_the_end_and_counted(outbox: Outbox, scan: Scan) -> None:
+def test_correlations_are_sent_before_the_end_and_counted(outbox: Outbox, scan: Scan) -> None:
     found(scan, title="Open: a", host_id="1")
     found(scan, title="Old host", rule_id="stale_host", rule_risk="LOW", host_id="2")
-    events = told(outbox, scan)
+    events = reported(outbox, scan)
     assert [event["type"] for event in events] == ["correlation_found"] * 2 + [COMPLETED, "scan_completed"]
     assert [(event["title"], event["severity"], event["rule_risk"]) for event in events[:2]] == [
         ("Open: a", "high", "HIGH"),
@@ -70,7 +70,7 @@ def test_correlations_are_told_before_the_end_and_counted(outbox: Outbox, scan: 
 def test_its_id_is_that_of_rule_and_title_so_that_rules_can_be_run_again(outbox: Outbox, scan: Scan) -> None:
     found(scan, title="Open: a", host_id="1")
     found(scan, title="Open: a", host_id="another one, of a second run")
-    first, counted, _ = told(outbox, scan)
+    first, counted, _ = reported(outbox, scan)
     assert first["id"] == correlation_id(scan.id, "cloud_bucket_open", "Open: a")
     assert (counted["id"], counted["correlations_found"]) == (lifecycle_id(scan.id, "correlations"), 1)
 
@@ -79,20 +79,20 @@ def test_rules_can_have_the_same_title_and_a_rule_several(outbox: Outbox, scan: 
     several = [("a", "x"), ("b", "x"), ("a", "y"), ("c/d", "e"), ("c", "d/e")]
     for number, (rule, title) in enumerate(several):
         found(scan, rule_id=rule, title=title, host_id=str(number))
-    events = told(outbox, scan, "correlation_found")
+    events = reported(outbox, scan, "correlation_found")
     assert [(event["rule_id"], event["title"]) for event in events] == several
 
 
-def test_of_several_with_a_rule_and_title_the_one_that_rests_on_most_is_told(outbox: Outbox, scan: Scan) -> None:
+def test_of_several_with_a_rule_and_title_the_one_that_rests_on_most_is_sent(outbox: Outbox, scan: Scan) -> None:
     for host_id, hashes in (("1", ["hash-0"]), ("2", ["hash-1", "hash-2"]), ("3", ["hash-3", "hash-4"])):
         found(scan, hashes, host_id=host_id)
-    (event,) = told(outbox, scan, "correlation_found")
+    (event,) = reported(outbox, scan, "correlation_found")
     assert (event["event_count"], [one["hash"] for one in event["evidence"]]) == (2, ["hash-1", "hash-2"])
 
 
 def test_evidence_has_type_data_and_module_of_each_event(outbox: Outbox, scan: Scan) -> None:
     found(scan, ["hash-3", "hash-4"])
-    (event,) = told(outbox, scan, "correlation_found")
+    (event,) = reported(outbox, scan, "correlation_found")
     assert event["evidence"] == [
         {"event_type": "TCP_PORT_OPEN", "data": "d 3", "module": "m", "hash": "hash-3"},
         {"event_type": "EMAILADDR", "data": "d 4", "module": "m", "hash": "hash-4"},
@@ -105,7 +105,7 @@ def test_much_evidence_and_long_texts_are_cut_and_the_count_is_exact(outbox: Out
     with closing(sqlite3.connect(scan.database)) as connection, connection:
         connection.execute("UPDATE tbl_scan_results SET data = ?", ("x" * 5000,))
     found(scan, [f"hash-{number}" for number in range(100)], title="t" * 5000)
-    (event,) = told(outbox, scan, "correlation_found")
+    (event,) = reported(outbox, scan, "correlation_found")
     assert (event["event_count"], len(event["evidence"]), len(event["title"])) == (100, EVIDENCE_MAX, SOURCE_MAX)
     assert {len(one["data"]) for one in event["evidence"]} == {SOURCE_MAX}
 
@@ -133,7 +133,7 @@ def test_the_evidence_of_many_is_read_over_one_connection(
 
 
 def test_a_scan_without_correlations_says_so(outbox: Outbox, scan: Scan) -> None:
-    assert [event["correlations_found"] for event in told(outbox, scan, COMPLETED)] == [0]
+    assert [event["correlations_found"] for event in reported(outbox, scan, COMPLETED)] == [0]
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "ERROR-FAILED", "RUNNING"])
@@ -141,35 +141,38 @@ def test_without_a_finished_scan_the_rules_have_not_run(outbox: Outbox, tmp_path
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     a_finished_scan(Path(scan.database), scan, status=status)
     found(scan)  # of rules that somebody ran later
-    assert [event["type"] for event in told(outbox, scan, "correlation_*", COMPLETED)] == []
+    assert [event["type"] for event in reported(outbox, scan, "correlation_*", COMPLETED)] == []
 
 
-def test_a_database_of_a_scanner_without_rules_is_no_trouble(outbox: Outbox, scan: Scan) -> None:
+def test_a_database_of_a_scanner_without_rules_does_no_harm(outbox: Outbox, scan: Scan) -> None:
     with closing(sqlite3.connect(scan.database)) as connection, connection:
         connection.execute("DROP TABLE tbl_scan_correlation_results_events")
         connection.execute("DROP TABLE tbl_scan_correlation_results")
-    assert [event["type"] for event in told(outbox, scan)] == ["scan_completed"]
+    assert [event["type"] for event in reported(outbox, scan)] == ["scan_completed"]
 
 
 def test_an_endpoint_gets_those_that_it_asks_for(outbox: Outbox, scan: Scan) -> None:
     found(scan)
-    assert [event["type"] for event in told(outbox, scan, "correlation.found")] == ["correlation_found"]
+    assert [event["type"] for event in reported(outbox, scan, "correlation.found")] == ["correlation_found"]
 
 
 def test_by_default_an_endpoint_gets_them_without_their_count(outbox: Outbox, scan: Scan) -> None:
     found(scan)
-    assert [event["type"] for event in told(outbox, scan, *Endpoint.events)] == ["correlation_found", "scan_completed"]
+    assert [event["type"] for event in reported(outbox, scan, *Endpoint.events)] == [
+        "correlation_found",
+        "scan_completed",
+    ]
 
 
 def test_a_second_teller_adds_nothing(outbox: Outbox, scan: Scan) -> None:
     found(scan)
-    first = told(outbox, scan)
-    assert told(outbox, scan) == first
+    first = reported(outbox, scan)
+    assert reported(outbox, scan) == first
 
 
 def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, scan: Scan) -> None:
     found(scan, [f"hash-{number}" for number in range(9)])
-    told(outbox, scan, "correlation_found")
+    reported(outbox, scan, "correlation_found")
     records = Outbox(outbox.path)
     (record,) = records.listing.deliveries(Selection(), 10)
     delivery = records.listing.delivery(record.id)
@@ -191,14 +194,14 @@ def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, sc
 
 def test_a_correlation_in_a_siem_has_the_word_of_its_risk() -> None:
     event = event_of_correlation(a_correlation(rule_risk="MEDIUM"), (), a_scan(), NOW)
-    told = siem.siem_event(a_delivery(event), an_endpoint())
-    assert (told["event_type"], told["severity"], told["severity_exact"]) == ("correlation_found", "MEDIUM", "medium")
-    assert told["raw_data"] == event.data
+    body = siem.siem_event(a_delivery(event), an_endpoint())
+    assert (body["event_type"], body["severity"], body["severity_exact"]) == ("correlation_found", "MEDIUM", "medium")
+    assert body["raw_data"] == event.data
 
 
 def test_a_deadline_leaves_the_end_to_the_next_teller(outbox: Outbox, scan: Scan) -> None:
     found(scan, title="Open: a", host_id="1")
     with pytest.raises(NotYetError):
-        tell_end(outbox, (an_endpoint("team", events=("all",)),), scan, deadline=0.0)
+        report_end(outbox, (an_endpoint("team", events=("all",)),), scan, deadline=0.0)
     assert [event["type"] for event in sent(outbox)] == ["correlation_found", COMPLETED]
-    assert [event["type"] for event in told(outbox, scan)] == ["correlation_found", COMPLETED, "scan_completed"]
+    assert [event["type"] for event in reported(outbox, scan)] == ["correlation_found", COMPLETED, "scan_completed"]

@@ -23,7 +23,7 @@ def event_of(finding: Finding | None = None, **values: Any) -> WebhookEvent:
     return event_of_finding(finding or a_finding(**values), a_scan(), "Vulnerability - CVE High")
 
 
-def test_all_that_the_scanner_knows_is_told() -> None:
+def test_all_that_the_scanner_knows_is_sent() -> None:
     event = event_of(data_source="https://source.example/list")
     assert event.data == {
         "scan_id": "5C4A0001",
@@ -78,7 +78,7 @@ def test_a_risk_that_a_module_sets_raises_the_severity() -> None:
 
 
 @pytest.mark.parametrize("key", ["special", "data_source", "recovered", "data_length", "data_sha256"])
-def test_what_does_not_apply_is_left_out(key: str) -> None:
+def test_what_does_not_apply_is_omitted(key: str) -> None:
     assert key not in event_of(type="IP_ADDRESS").data
 
 
@@ -98,12 +98,12 @@ def test_the_same_finding_seen_twice_is_two_events() -> None:
 # --- long and hostile data
 
 
-def test_data_is_told_whole_up_to_the_limit() -> None:
+def test_data_is_sent_whole_up_to_the_limit() -> None:
     data = event_of(data="x" * DATA_MAX).data
     assert (data["data"], "data_length" in data) == ("x" * DATA_MAX, False)
 
 
-def test_longer_data_is_cut_with_its_length_and_digest_beside_it() -> None:
+def test_longer_data_is_cut_with_its_length_and_digest_next_to_it() -> None:
     text = "ü" * (DATA_MAX + 1)
     data = event_of(data=text).data
     assert data["data"] == text[:DATA_MAX]
@@ -111,7 +111,7 @@ def test_longer_data_is_cut_with_its_length_and_digest_beside_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\0b", "<!channel>", "<SFURL>https://x.example</SFURL>", "line\nline", "\x1b[2J"])
-def test_data_is_told_as_it_was_found(text: str) -> None:
+def test_data_is_sent_as_it_was_found(text: str) -> None:
     assert event_of(data=text).data["data"] == text
 
 
@@ -121,26 +121,26 @@ def test_lone_surrogates_are_replaced_wherever_a_module_can_put_them() -> None:
     assert [data["data"], data["data_source"], data["sources"][0]["data"]] == ["a\ufffdb"] * 3
 
 
-def test_long_data_with_lone_surrogates_has_a_digest_of_what_is_told() -> None:
+def test_long_data_with_lone_surrogates_has_a_digest_of_what_is_sent() -> None:
     data = event_of(data="\ud800" * (DATA_MAX + 1)).data
     assert data["data_sha256"] == hashlib.sha256(("\ufffd" * (DATA_MAX + 1)).encode()).hexdigest()
 
 
 def test_sources_go_from_the_direct_one_up() -> None:
     sources = (Source("EMAILADDR", "a@acme.example", "sfp_email", "2"), Source("URL", "https://x", "sfp_spider", "1"))
-    told = event_of(sources=sources).data["sources"]
-    assert [source["event_type"] for source in told] == ["EMAILADDR", "URL"]
+    sources_sent = event_of(sources=sources).data["sources"]
+    assert [source["event_type"] for source in sources_sent] == ["EMAILADDR", "URL"]
 
 
 def test_the_chain_of_sources_is_cut_at_its_far_end() -> None:
     sources = tuple(Source("URL", str(number), "sfp_spider", str(number)) for number in range(SOURCES_MAX + 5))
-    told = event_of(sources=sources).data["sources"]
-    assert [source["data"] for source in told] == [str(number) for number in range(SOURCES_MAX)]
+    sources_sent = event_of(sources=sources).data["sources"]
+    assert [source["data"] for source in sources_sent] == [str(number) for number in range(SOURCES_MAX)]
 
 
 def test_the_data_of_a_source_is_cut() -> None:
-    told = event_of(sources=(Source("TARGET_WEB_CONTENT", "x" * 10**6, "sfp_spider", "1"),)).data["sources"]
-    assert len(told[0]["data"]) == SOURCE_MAX
+    sources_sent = event_of(sources=(Source("TARGET_WEB_CONTENT", "x" * 10**6, "sfp_spider", "1"),)).data["sources"]
+    assert len(sources_sent[0]["data"]) == SOURCE_MAX
 
 
 @pytest.mark.parametrize(

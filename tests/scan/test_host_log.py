@@ -178,7 +178,7 @@ def test_all_modules_that_lack_a_setting_are_one_event() -> None:
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING])
-def test_what_is_no_error_is_not_heard(level: int, heard: ErrorListener) -> None:
+def test_a_record_below_error_is_not_heard(level: int, heard: ErrorListener) -> None:
     logging.getLogger("spiderfoot.sfp_x").log(level, "Module sfp_x initialization failed")
     assert kinds(heard) == []
 
@@ -257,7 +257,7 @@ def test_the_event_says_which_module_and_what(heard: ErrorListener) -> None:
     }
 
 
-def test_no_secret_of_an_endpoint_nor_credential_of_the_scanner_is_told(heard: ErrorListener) -> None:
+def test_no_secret_of_an_endpoint_nor_credential_of_the_scanner_is_sent(heard: ErrorListener) -> None:
     endpoint = an_endpoint(api_key=Secret("key-of-the-endpoint"))
     module_logs("GET https://shodan/?key=key-of-shodan via the%20proxy's%20password for key-of-the-endpoint failed")
     assert data_of(heard, endpoint)["error"] == "GET https://shodan/?key=*** via *** for *** failed"
@@ -275,7 +275,7 @@ def test_each_option_of_the_host_that_is_part_of_a_login_is_a_credential(name: s
         assert ErrorListener(options).credentials == {"nobody-knows"}
 
 
-def test_other_options_of_the_host_may_be_told() -> None:
+def test_other_options_of_the_host_may_be_sent() -> None:
     others = {
         "_useragent": "Mozilla/5.0",
         "_genericusers": "abuse,admin",
@@ -285,7 +285,7 @@ def test_other_options_of_the_host_may_be_told() -> None:
     assert ErrorListener({**others, "__modules__": {}}).credentials == frozenset()
 
 
-def test_a_secret_at_the_place_of_the_cut_is_not_told_in_part(heard: ErrorListener) -> None:
+def test_a_secret_at_the_place_of_the_cut_is_not_shown_in_part(heard: ErrorListener) -> None:
     module_logs("x" * (ERROR_MAX - 5) + "key-of-shodan")
     assert data_of(heard)["error"] == "x" * (ERROR_MAX - 5) + "***"
 

@@ -45,12 +45,12 @@ def result(scan: Scan) -> ScanResult:
     return result_of(scan, HostDatabase(scan.database), AcceptedScan())
 
 
-def told(scan: Scan) -> dict[str, Any]:
+def end_of(scan: Scan) -> dict[str, Any]:
     return dict(ended(scan, result(scan)).data)
 
 
 def top(scan: Scan) -> list[str]:
-    return [finding["data"] for finding in told(scan)["top_findings"]]
+    return [finding["data"] for finding in end_of(scan)["top_findings"]]
 
 
 # --- top findings
@@ -79,10 +79,10 @@ def test_there_are_ten_at_most(scan: Scan) -> None:
 def test_the_risk_that_a_module_sets_counts(scan: Scan) -> None:
     find(scan, "TCP_PORT_OPEN", "plain", NOW + 1)
     find(scan, "IP_ADDRESS", "raised", risk=90)
-    assert [finding["severity"] for finding in told(scan)["top_findings"]] == ["critical", "low"]
+    assert [finding["severity"] for finding in end_of(scan)["top_findings"]] == ["critical", "low"]
 
 
-def test_one_is_told_in_a_line_and_cut(scan: Scan) -> None:
+def test_one_is_shown_in_a_line_and_cut(scan: Scan) -> None:
     find(scan, "VULNERABILITY_CVE_HIGH", "CVE-2026-0001\nScore: 8" + "x" * 1000)
     (line,) = top(scan)
     assert (line[:22], len(line)) == ("CVE-2026-0001 Score: 8", TOP_DATA_MAX)
@@ -98,11 +98,11 @@ def test_one_is_told_in_a_line_and_cut(scan: Scan) -> None:
         ("LEAKSITE_CONTENT", "jane@acme.example:hunter22!", "hunter22!"),
     ],
 )
-def test_no_secret_is_told_with_the_end(scan: Scan, host_type: str, data: str, secret: str) -> None:
+def test_no_secret_is_sent_with_the_end(scan: Scan, host_type: str, data: str, secret: str) -> None:
     find(scan, host_type, data)
-    data_told = told(scan)
-    assert [finding["event_type"] for finding in data_told["top_findings"]] == [host_type]
-    assert secret not in str(data_told)
+    end = end_of(scan)
+    assert [finding["event_type"] for finding in end["top_findings"]] == [host_type]
+    assert secret not in str(end)
 
 
 def test_a_finding_that_only_was_accepted_is_among_the_worst_and_each_is_there_once(scan: Scan) -> None:
@@ -117,7 +117,7 @@ def test_a_finding_that_only_was_accepted_is_among_the_worst_and_each_is_there_o
 # --- counts
 
 
-def test_of_each_type_the_numbers_are_those_of_whoever_knows_more(scan: Scan) -> None:
+def test_of_each_type_the_numbers_are_those_of_the_side_with_more(scan: Scan) -> None:
     for number in range(3):
         find(scan, "IP_ADDRESS", at=NOW + number)
     find(scan, "VULNERABILITY_CVE_HIGH", at=NOW + 9)
@@ -130,7 +130,7 @@ def test_of_each_type_the_numbers_are_those_of_whoever_knows_more(scan: Scan) ->
 def test_a_finding_counts_with_the_severity_that_its_module_gave_it(scan: Scan) -> None:
     find(scan, "IP_ADDRESS", risk=95)
     find(scan, "IP_ADDRESS", at=NOW + 1)
-    data = told(scan)
+    data = end_of(scan)
     assert (data["high_risk_events"], data["events_by_severity"]["critical"], data["info_events"]) == (1, 1, 1)
 
 
@@ -177,13 +177,13 @@ def test_of_a_scan_that_somebody_deleted_counts_what_was_accepted(deleted: Scan)
 def test_correlations_are_counted_by_risk(scan: Scan) -> None:
     for risk, title in (("HIGH", "a"), ("INFO", "b"), ("HIGH", "c"), ("HIGH", "c")):  # the rules were run again
         write(scan, "tbl_scan_correlation_results", rule_risk=risk, rule_id=f"rule_{risk}", title=title)
-    assert told(scan)["correlations_by_risk"] == {"HIGH": 2, "MEDIUM": 0, "LOW": 0, "INFO": 1}
+    assert end_of(scan)["correlations_by_risk"] == {"HIGH": 2, "MEDIUM": 0, "LOW": 0, "INFO": 1}
 
 
 def test_a_scanner_without_correlation_rules_has_none(scan: Scan) -> None:
     with closing(sqlite3.connect(scan.database)) as connection, connection:
         connection.execute("DROP TABLE tbl_scan_correlation_results")
-    assert set(told(scan)["correlations_by_risk"].values()) == {0}
+    assert set(end_of(scan)["correlations_by_risk"].values()) == {0}
 
 
 # as SpiderFoot 4.0.0 writes them
@@ -204,7 +204,7 @@ def test_a_scanner_without_correlation_rules_has_none(scan: Scan) -> None:
 def test_a_module_that_failed_is_named(scan: Scan, message: str) -> None:
     for _ in range(2):
         write(scan, "tbl_scan_log", type="ERROR", message=message)
-    assert told(scan)["modules_failed"] == ["sfp_x"]
+    assert end_of(scan)["modules_failed"] == ["sfp_x"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_module_that_failed_is_named(scan: Scan, message: str) -> None:
 def test_a_module_that_has_logged_an_error_is_named(scan: Scan, component: str, message: str) -> None:
     for _ in range(2):
         write(scan, "tbl_scan_log", type="ERROR", component=component, message=message)
-    assert told(scan)["modules_failed"] == ["sfp_x"]
+    assert end_of(scan)["modules_failed"] == ["sfp_x"]
 
 
 def test_a_module_of_which_an_error_was_reported_is_named(scan: Scan) -> None:
@@ -238,15 +238,15 @@ def test_a_module_of_which_an_error_was_reported_is_named(scan: Scan) -> None:
 )
 def test_nothing_else_in_the_log_makes_a_module_one_that_failed(scan: Scan, level: str, message: str) -> None:
     write(scan, "tbl_scan_log", type=level, message=message)
-    assert told(scan)["modules_failed"] == []
+    assert end_of(scan)["modules_failed"] == []
 
 
-def test_what_another_scan_found_is_not_told(scan: Scan) -> None:
+def test_findings_of_another_scan_are_not_sent(scan: Scan) -> None:
     other = a_scan("OTHER", database=scan.database)
     find(other, "VULNERABILITY_CVE_HIGH")
     write(other, "tbl_scan_correlation_results", rule_risk="HIGH")
     write(other, "tbl_scan_log", type="ERROR", message="Failed to load module: sfp_x")
-    data = told(scan)
+    data = end_of(scan)
     assert (data["top_findings"], data["correlations_by_risk"]["HIGH"], data["modules_failed"]) == ([], 0, [])
 
 

@@ -18,7 +18,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import replay_scan, tell_orphans
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
@@ -52,8 +52,8 @@ def change(database: Path, query: str) -> None:
         connection.execute(query)
 
 
-def told(outbox: Outbox) -> list[str]:
-    """The types of what was told, in order."""
+def types_sent(outbox: Outbox) -> list[str]:
+    """The types of what was sent, in order."""
     query = "SELECT type FROM delivery JOIN event ON event.id = event_id ORDER BY number"
     return [row[0] for row in sql(outbox, query)]
 
@@ -66,14 +66,14 @@ def end(outbox: Outbox, key: str) -> object:
 
 
 def test_a_scan_whose_process_died_has_failed(outbox: Outbox, scan: Scan) -> None:
-    assert tell_orphans(outbox, SETTINGS) == 1
-    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+    assert report_dead_scans(outbox, SETTINGS) == 1
+    assert types_sent(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
     assert (end(outbox, "reason"), end(outbox, "status")) == ("process_died", "RUNNING")
 
 
-def test_an_end_repeats_the_beginning_that_was_told(outbox: Outbox, scan: Scan, database: Path) -> None:
+def test_an_end_repeats_the_start_that_was_reported(outbox: Outbox, scan: Scan, database: Path) -> None:
     change(database, f"UPDATE tbl_scan_instance SET started = {(NOW + 0.07) * 1000}")  # as the host does in its set-up
-    tell_orphans(outbox, SETTINGS)
+    report_dead_scans(outbox, SETTINGS)
     query = "SELECT json_extract(data, '$.started') FROM event WHERE type IN ('scan_started', 'scan_failed')"
     assert len(set(sql(outbox, query))) == 1
 
@@ -92,8 +92,8 @@ def test_the_host_knows_better_how_a_scan_ended(
 ) -> None:
     change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
     leave_mark(outbox, scan, "its process")
-    tell_orphans(outbox, SETTINGS, stopped={"its process"})
-    assert (told(outbox)[-1], end(outbox, "reason")) == (name, "reported_late")
+    report_dead_scans(outbox, SETTINGS, stopped={"its process"})
+    assert (types_sent(outbox)[-1], end(outbox, "reason")) == (name, "reported_late")
 
 
 def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
@@ -106,53 +106,55 @@ def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
 
 def test_a_scan_that_was_stopped_with_its_host_was_aborted(outbox: Outbox, scan: Scan) -> None:
     leave_mark(outbox, scan, "its process")
-    tell_orphans(outbox, SETTINGS, stopped={"its process", "another one"})
-    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
+    report_dead_scans(outbox, SETTINGS, stopped={"its process", "another one"})
+    assert (types_sent(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
 
 
 @pytest.mark.parametrize("mark", ["its process", ""])
 def test_a_scan_of_another_host_was_not_stopped_with_this_one(mark: str, outbox: Outbox, scan: Scan) -> None:
     leave_mark(outbox, scan, mark)
-    tell_orphans(outbox, SETTINGS, stopped={"another one"})
-    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+    report_dead_scans(outbox, SETTINGS, stopped={"another one"})
+    assert (types_sent(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
 
 
 def test_a_scan_that_left_no_mark_was_not_stopped_with_any_host(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS, stopped={"another one"})
-    assert (told(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
+    report_dead_scans(outbox, SETTINGS, stopped={"another one"})
+    assert (types_sent(outbox)[-1], end(outbox, "reason")) == ("scan_failed", "process_died")
 
 
-def test_an_end_is_told_once_however_often_somebody_looks(outbox: Outbox, scan: Scan) -> None:
-    assert [tell_orphans(outbox, SETTINGS) for _ in range(3)] == [1, 0, 0]
+def test_an_end_is_reported_once_however_often_somebody_looks(outbox: Outbox, scan: Scan) -> None:
+    assert [report_dead_scans(outbox, SETTINGS) for _ in range(3)] == [1, 0, 0]
 
 
 def test_a_scan_that_lives_is_left_alone(outbox: Outbox, scan: Scan) -> None:
     lock = scan_lock(outbox.path, scan.id)
     lock.take()
-    assert tell_orphans(outbox, SETTINGS) == 0
+    assert report_dead_scans(outbox, SETTINGS) == 0
     lock.release()
-    assert tell_orphans(outbox, SETTINGS) == 1
+    assert report_dead_scans(outbox, SETTINGS) == 1
 
 
 def test_a_teller_that_died_after_the_recovery_is_followed_by_another(outbox: Outbox, scan: Scan) -> None:
     replay_scan(outbox, SETTINGS.endpoints, scan)
-    assert tell_orphans(outbox, SETTINGS) == 1
-    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+    assert report_dead_scans(outbox, SETTINGS) == 1
+    assert types_sent(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
 
 
-def test_a_scan_that_was_deleted_in_the_host_is_told_by_what_is_known(
+def test_a_scan_that_was_deleted_in_the_host_is_reported_by_what_is_known(
     outbox: Outbox, scan: Scan, database: Path
 ) -> None:
     for table in ("tbl_scan_instance", "tbl_scan_results", "tbl_scan_config", "tbl_scan_log"):
         change(database, f"DELETE FROM {table}")
-    assert tell_orphans(outbox, SETTINGS) == 1
-    assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+    assert report_dead_scans(outbox, SETTINGS) == 1
+    assert (types_sent(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
 
 
-def test_a_scan_whose_database_was_deleted_is_told_by_what_is_known(outbox: Outbox, scan: Scan, database: Path) -> None:
+def test_a_scan_whose_database_was_deleted_is_reported_by_what_is_known(
+    outbox: Outbox, scan: Scan, database: Path
+) -> None:
     database.unlink()
-    assert tell_orphans(outbox, SETTINGS) == 1
-    assert (told(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
+    assert report_dead_scans(outbox, SETTINGS) == 1
+    assert (types_sent(outbox), end(outbox, "reason")) == (["scan_started", "scan_failed"], "process_died")
 
 
 def accept_some(outbox: Outbox, scan: Scan, count: int) -> None:
@@ -163,7 +165,7 @@ def accept_some(outbox: Outbox, scan: Scan, count: int) -> None:
 
 def test_what_was_accepted_counts_where_the_host_has_less(outbox: Outbox, scan: Scan) -> None:
     accept_some(outbox, scan, 12)
-    tell_orphans(outbox, SETTINGS)
+    report_dead_scans(outbox, SETTINGS)
     assert [end(outbox, key) for key in ("events_found", "high_risk_events")] == [13, 13]
     assert end(outbox, "events_by_type.VULNERABILITY_CVE_HIGH") == 13
     assert len(json.loads(str(end(outbox, "top_findings")))) == 10
@@ -175,8 +177,8 @@ def test_a_scan_that_was_deleted_after_it_had_found_something_was_aborted(
     accept_some(outbox, scan, 230)
     for table in ("tbl_scan_instance", "tbl_scan_results", "tbl_scan_config", "tbl_scan_log"):
         change(database, f"DELETE FROM {table}")
-    tell_orphans(outbox, SETTINGS)
-    assert (told(outbox)[-1], end(outbox, "events_found"), end(outbox, "high_risk_events")) == (
+    report_dead_scans(outbox, SETTINGS)
+    assert (types_sent(outbox)[-1], end(outbox, "events_found"), end(outbox, "high_risk_events")) == (
         "scan_aborted",
         230,
         230,
@@ -186,7 +188,7 @@ def test_a_scan_that_was_deleted_after_it_had_found_something_was_aborted(
 def test_what_was_accepted_and_cannot_be_read_any_more_holds_up_no_end(outbox: Outbox, scan: Scan) -> None:
     accept_some(outbox, scan, 2)
     sql(outbox, "UPDATE event SET data = 'rubbish' WHERE id = (SELECT min(id) FROM event WHERE type <> 'scan_started')")
-    assert tell_orphans(outbox, SETTINGS) == 1
+    assert report_dead_scans(outbox, SETTINGS) == 1
 
 
 def test_modules_that_lack_a_setting_are_one_error_before_the_end_which_names_them_too(
@@ -196,8 +198,8 @@ def test_modules_that_lack_a_setting_are_one_error_before_the_end_which_names_th
         words = f"You enabled sfp_{number:02} but did not set an API key!"
         row = f"'{scan.id}', {NOW}, 'sfp_{number:02}', 'ERROR', '{words}'"
         change(database, f"INSERT INTO tbl_scan_log VALUES ({row})")
-    tell_orphans(outbox, SETTINGS)
-    assert told(outbox) == ["scan_started", "high_risk_event", "module_error", "scan_failed"]
+    report_dead_scans(outbox, SETTINGS)
+    assert types_sent(outbox) == ["scan_started", "high_risk_event", "module_error", "scan_failed"]
     ((data,),) = sql(outbox, "SELECT data FROM event WHERE type = 'module_error'")
     modules = [f"sfp_{number:02}" for number in range(49)]
     assert json.loads(data)["modules"] == json.loads(str(end(outbox, "modules_failed"))) == modules
@@ -211,18 +213,18 @@ def test_a_scan_whose_database_cannot_be_read_waits_and_the_others_do_not(
     other = a_scan("OTHER", database=str(tmp_path / "other.db"))
     a_host_database(tmp_path / "other.db", other)
     begin(outbox, other)
-    assert tell_orphans(outbox, SETTINGS) == 1
+    assert report_dead_scans(outbox, SETTINGS) == 1
     database.write_bytes(whole)
-    assert tell_orphans(outbox, SETTINGS) == 1
+    assert report_dead_scans(outbox, SETTINGS) == 1
     assert sql(outbox, "SELECT ended FROM scan") == [("scan_failed",)] * 2
 
 
 @pytest.mark.parametrize(("data", "shown"), [("NULL", ""), ("x'ff00'", "\ufffd\0"), ("7", "7")])
-def test_data_that_are_no_text_are_told_as_one(
+def test_data_that_is_not_text_is_sent_as_text(
     data: str, shown: str, outbox: Outbox, scan: Scan, database: Path
 ) -> None:
     change(database, f"UPDATE tbl_scan_results SET data = {data}")
-    assert tell_orphans(outbox, SETTINGS) == 1
+    assert report_dead_scans(outbox, SETTINGS) == 1
     ((found,),) = sql(outbox, "SELECT data FROM event WHERE type = 'high_risk_event'")
     assert json.loads(found)["data"] == shown
 
@@ -234,28 +236,28 @@ def test_a_scan_whose_database_is_full_of_rubbish_holds_up_no_other(
     other = a_scan("OTHER", database=str(tmp_path / "other.db"))
     a_host_database(tmp_path / "other.db", other)
     begin(outbox, other)
-    tell_orphans(outbox, SETTINGS)
+    report_dead_scans(outbox, SETTINGS)
     assert sql(outbox, "SELECT ended FROM scan WHERE id = 'OTHER'") == [("scan_failed",)]
 
 
 def test_a_scan_waits_while_the_events_of_an_endpoint_are_not_known(outbox: Outbox, scan: Scan) -> None:
-    assert tell_orphans(outbox, Settings((TEAM,), is_complete=False)) == 0
-    assert tell_orphans(outbox, SETTINGS) == 1
+    assert report_dead_scans(outbox, Settings((TEAM,), is_complete=False)) == 0
+    assert report_dead_scans(outbox, SETTINGS) == 1
 
 
 def test_a_scan_does_not_wait_for_an_endpoint_that_only_must_not_be_sent_to(outbox: Outbox, scan: Scan) -> None:
     held = replace(TEAM, mistake="secret: it is a sample")
-    assert tell_orphans(outbox, Settings((held,), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),))) == 1
-    assert told(outbox)[-1] == "scan_failed"
+    assert report_dead_scans(outbox, Settings((held,), mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),))) == 1
+    assert types_sent(outbox)[-1] == "scan_failed"
 
 
 def test_a_scan_id_that_comes_again_is_the_same_scan(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS)
+    report_dead_scans(outbox, SETTINGS)
     begin(outbox, scan)
-    assert tell_orphans(outbox, SETTINGS) == 0
-    assert told(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
+    assert report_dead_scans(outbox, SETTINGS) == 0
+    assert types_sent(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
 
 
-def test_nothing_of_a_scan_that_was_told_is_left_of_its_lock(outbox: Outbox, scan: Scan) -> None:
-    tell_orphans(outbox, SETTINGS)
+def test_nothing_of_the_lock_of_a_reported_scan_is_left(outbox: Outbox, scan: Scan) -> None:
+    report_dead_scans(outbox, SETTINGS)
     assert list(outbox.path.parent.rglob("scan-*")) == []

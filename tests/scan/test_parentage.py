@@ -17,7 +17,7 @@ from tests.builders import PATIENCE
 
 
 def live(pipe: Connection) -> None:
-    """Say which mark this process has, and end with the exit code that it is told."""
+    """Say which mark this process has, and end with the exit code that it is given."""
     pipe.send(own_mark())
     os._exit(pipe.recv())
 

@@ -1,4 +1,4 @@
-"""How far a running scan is: when it is told, what is said, and what becomes of a database that cannot be read."""
+"""How far a running scan is: when it is reported, what it says, and what becomes of a database that cannot be read."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def locked(scan: Scan) -> Iterator[None]:
         yield
 
 
-def told(progress: Progress, after: float) -> dict[str, object] | None:
+def reported(progress: Progress, after: float) -> dict[str, object] | None:
     event = progress.look(NOW + after)
     return dict(event.data) if event else None
 
 
-def test_it_is_told_once_each_interval(scan: Scan) -> None:
+def test_it_is_reported_once_each_interval(scan: Scan) -> None:
     progress = Progress(scan, 60.0, NOW, Tally())
-    assert [told(progress, after) is not None for after in (1, 59, 60, 61, 119, 120)] == [
+    assert [reported(progress, after) is not None for after in (1, 59, 60, 61, 119, 120)] == [
         *(False, False, True),
         *(False, False, True),
     ]
@@ -60,10 +60,10 @@ def test_each_has_its_number_and_the_id_that_this_number_gives(scan: Scan) -> No
     ]
 
 
-def test_it_counts_what_the_host_has_and_the_target_is_no_finding(scan: Scan) -> None:
+def test_it_counts_what_the_host_has_and_the_target_is_not_a_finding(scan: Scan) -> None:
     find(scan, "ROOT", 1)
     find(scan, "VULNERABILITY_CVE_HIGH", 2)
-    data = told(Progress(scan, 60.0, NOW, Tally()), 60)
+    data = reported(Progress(scan, 60.0, NOW, Tally()), 60)
     assert data
     assert (data["events_found"], data["high_risk_events"]) == (2, 2)
     assert (data["events_by_type"], data["elapsed"]) == ({"VULNERABILITY_CVE_HIGH": 2}, 60)
@@ -74,7 +74,7 @@ def test_it_counts_what_was_accepted_where_that_is_more(scan: Scan) -> None:
     accepted = Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 1)])
     progress = Progress(scan, 60.0, NOW, accepted)
     accepted.add("VULNERABILITY_CVE_HIGH", Severity.HIGH)
-    data = told(progress, 60)
+    data = reported(progress, 60)
     assert data and data["events_by_type"] == {"IP_ADDRESS": 3, "VULNERABILITY_CVE_HIGH": 2}
 
 
@@ -82,7 +82,7 @@ def test_the_rate_is_that_since_the_last_one(scan: Scan) -> None:
     progress, rates = Progress(scan, 60.0, NOW, Tally()), []
     for after, count in ((60, 30), (180, 10), (240, 0)):
         find(scan, "IP_ADDRESS", count)
-        data = told(progress, after)
+        data = reported(progress, after)
         rates.append(data and data["events_per_minute"])
     assert rates == [30, 5, 0]
 
@@ -91,26 +91,26 @@ def test_the_rate_is_that_since_the_last_one(scan: Scan) -> None:
 def test_a_clock_that_is_set_neither_silences_it_nor_makes_nonsense_of_it(scan: Scan, after: float) -> None:
     progress = Progress(scan, 60.0, NOW, Tally())
     find(scan, "IP_ADDRESS", 5)
-    assert told(progress, 60)
-    data = told(progress, after)
+    assert reported(progress, 60)
+    data = reported(progress, after)
     assert data and data["elapsed"] == max(0, after) and data["events_per_minute"] == 0
-    assert told(progress, after + 60)
+    assert reported(progress, after + 60)
 
 
-def test_while_the_hosts_database_is_locked_one_is_left_out_and_no_number_is_lost(scan: Scan) -> None:
+def test_while_the_hosts_database_is_locked_one_is_skipped_and_no_number_is_lost(scan: Scan) -> None:
     progress = Progress(scan, 60.0, NOW, Tally())
-    assert told(progress, 60)
+    assert reported(progress, 60)
     with locked(scan):
-        assert told(progress, 120) is None
-    assert told(progress, 121) is None, "the next one is due an interval later"
-    data = told(progress, 180)
+        assert reported(progress, 120) is None
+    assert reported(progress, 121) is None, "the next one is due an interval later"
+    data = reported(progress, 180)
     assert data and data["number"] == 2
 
 
-def test_a_database_that_is_not_there_is_no_trouble() -> None:
-    assert told(Progress(a_scan(), 60.0, NOW, Tally()), 60) is None
+def test_a_database_that_is_not_there_does_no_harm() -> None:
+    assert reported(Progress(a_scan(), 60.0, NOW, Tally()), 60) is None
 
 
-def test_a_scan_that_the_host_does_not_know_is_not_told(scan: Scan) -> None:
+def test_a_scan_that_the_host_does_not_know_is_not_reported(scan: Scan) -> None:
     other = a_scan("OTHER", database=scan.database)
-    assert told(Progress(other, 60.0, NOW, Tally()), 60) is None
+    assert reported(Progress(other, 60.0, NOW, Tally()), 60) is None

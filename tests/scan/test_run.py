@@ -22,12 +22,12 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
-from sfwebhooks.receive.completeness import Account, Books
+from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.scan.findings import Source
 from sfwebhooks.scan.host_log import listen, stop_listening
 from sfwebhooks.scan.outbox_failure import EVENTS_MAX
 from sfwebhooks.scan.parentage import own_mark
-from sfwebhooks.scan.recovery import replay_scan, tell_orphans
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Team, sql
@@ -84,15 +84,15 @@ class Host:
         self._database = folder / "spiderfoot.db"
         self.hashes: list[str] = []
 
-    def find(self, count: int, told: bool = True, data: str = "d") -> None:
-        """Find something; it is not told to us if the host dropped it on the way."""
+    def find(self, count: int, received: bool = True, data: str = "d") -> None:
+        """Find something; we do not get it if the host dropped it on the way."""
         start = len(self.hashes)
         self.hashes += [f"hash-{number}" for number in range(start, start + count)]
         columns = (NOW, 100, 100, 0, "m", data, 0, "ROOT")
         rows = [(self.run.scan.id, name, "VULNERABILITY_CVE_HIGH", *columns) for name in self.hashes[start:]]
         with closing(sqlite3.connect(self._database)) as connection, connection:
             connection.executemany(f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})", rows)
-        for name in self.hashes[start:] if told else ():
+        for name in self.hashes[start:] if received else ():
             self.run.accept(a_finding(hash=name, data=data))
 
     def finish(self, ago: float = 0.0) -> None:
@@ -157,7 +157,7 @@ class Lock:
         self._sql.close()
 
 
-def test_a_scan_is_told_from_its_beginning_to_its_end(host: Callable[..., Host], team: Team) -> None:
+def test_a_scan_is_reported_from_its_start_to_its_end(host: Callable[..., Host], team: Team) -> None:
     scan = host()
     scan.find(3)
     scan.finish()
@@ -196,7 +196,7 @@ def test_what_is_found_while_the_outbox_is_locked_waits_in_memory(
     assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
 
 
-def test_a_module_that_fails_is_told(host: Callable[..., Host], team: Team, fail: Callable[[], None]) -> None:
+def test_a_module_that_fails_is_reported(host: Callable[..., Host], team: Team, fail: Callable[[], None]) -> None:
     fail()
     scan = host()
     scan.find(1)
@@ -206,7 +206,7 @@ def test_a_module_that_fails_is_told(host: Callable[..., Host], team: Team, fail
     assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
 
 
-def test_modules_that_lack_a_setting_are_told_once_with_the_end(
+def test_modules_that_lack_a_setting_are_reported_once_with_the_end(
     host: Callable[..., Host], team: Team, fail: Callable[[], None]
 ) -> None:
     scan = host()
@@ -248,7 +248,7 @@ def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
     assert names(team).count("module_error") == 1
 
 
-def test_that_it_was_locked_is_told(host: Callable[..., Host], team: Team, tmp_path: Path, said: Said) -> None:
+def test_that_it_was_locked_is_reported(host: Callable[..., Host], team: Team, tmp_path: Path, said: Said) -> None:
     scan = host()
     team.wait_for(1)
     lock = Lock(tmp_path)
@@ -261,7 +261,7 @@ def test_that_it_was_locked_is_told(host: Callable[..., Host], team: Team, tmp_p
     assert (warning["data"]["resource"], "database is locked" in warning["data"]["message"]) == ("disk", True)
 
 
-def test_that_it_was_locked_is_not_told_each_time(
+def test_that_it_was_locked_is_not_reported_each_time(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
     scan = host()
@@ -280,7 +280,7 @@ def test_that_it_was_locked_is_not_told_each_time(
 @pytest.mark.slow
 def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
     scan = host(drain_timeout="20s")
-    scan.find(3, told=False)
+    scan.find(3, received=False)
     with closing(sqlite3.connect(tmp_path / "spiderfoot.db", isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
         release = threading.Timer(7, lambda: other.execute("ROLLBACK"))  # SQLite itself waits for 5 s
@@ -310,7 +310,7 @@ def test_what_has_no_room_in_memory_comes_from_the_hosts_database(
 def test_what_the_host_dropped_on_the_way_comes_from_its_database(host: Callable[..., Host], team: Team) -> None:
     scan = host()
     scan.find(2)
-    scan.find(4, told=False)
+    scan.find(4, received=False)
     scan.finish()
     assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
 
@@ -323,7 +323,7 @@ def wait_for_progress(team: Team) -> list[str]:
     return names(team)
 
 
-def test_progress_is_told_between_beginning_and_end(host: Callable[..., Host], team: Team) -> None:
+def test_progress_is_reported_between_beginning_and_end(host: Callable[..., Host], team: Team) -> None:
     scan = host(progress_interval="0.001s")
     assert wait_for_progress(team)[0] == "scan_started"
     scan.find(2)
@@ -347,15 +347,15 @@ def test_progress_waits_for_the_beginning_while_the_outbox_is_locked(
     assert (names(team)[0], names(team)[-1]) == ("scan_started", "scan_completed")
 
 
-def test_progress_that_was_looked_up_while_the_scan_ended_is_not_told(
+def test_progress_that_was_looked_up_while_the_scan_ended_is_not_reported(
     host: Callable[..., Host], team: Team, tmp_path: Path
 ) -> None:
     scan = host(progress_interval="0.001s")
     wait_for_progress(team)
     scan.finish()
-    scan.run._tell_progress()  # as the keeper does whose read took long
-    told = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
-    assert told == [("scan_completed",)]
+    scan.run._report_progress()  # as the keeper does whose read took long
+    received = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number DESC LIMIT 1")
+    assert received == [("scan_completed",)]
 
 
 def test_the_log_is_written_back_meanwhile(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,14 +380,14 @@ def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[...
 
 
 @pytest.mark.parametrize("trouble", ["", "database is locked"])
-def test_no_progress_is_told_where_there_is_none_or_the_outbox_is_in_trouble(
+def test_no_progress_is_reported_without_any_or_while_the_outbox_is_in_trouble(
     host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     scan = host(progress_interval="1h")
     progress = an_event(type="scan_progress", scan=scan.run.scan) if trouble else None
     monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
     scan.run._trouble = trouble
-    scan.run._tell_progress()
+    scan.run._report_progress()
     assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
     scan.run._trouble = ""
     scan.finish()
@@ -400,7 +400,7 @@ def test_progress_waits_while_the_end_is_written(
     progress = an_event(type="scan_progress", scan=scan.run.scan)
     monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
     with scan.run._flushing:
-        thread = threading.Thread(target=scan.run._tell_progress)
+        thread = threading.Thread(target=scan.run._report_progress)
         thread.start()
         thread.join(0.2)
         assert thread.is_alive(), "it waits"
@@ -420,7 +420,7 @@ def test_progress_after_the_outbox_was_lost_begins_the_scan_in_the_new_one(
     monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / f"{FILE}{suffix}").unlink(missing_ok=True)
-    scan.run._tell_progress()
+    scan.run._report_progress()
     assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
     scan.finish()
 
@@ -442,8 +442,8 @@ def receipt_of(team: Team) -> dict[str, Any]:
 
 def assert_proven(team: Team) -> Account:
     """Check that the receiver knows by the numbers that it has all; return its account."""
-    books = Books()
-    *_, account = (account for one in team.got if (account := books.enter(one.message)))
+    check = CompletenessCheck()
+    *_, account = (account for one in team.got if (account := check.enter(one.message)))
     assert account.complete, str(account)
     return account
 
@@ -453,7 +453,7 @@ def take_away(folder: Path) -> None:
         (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
 
 
-def test_a_scan_whose_outbox_becomes_corrupt_is_told_completely(
+def test_a_scan_whose_outbox_becomes_corrupt_is_reported_completely(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
     scan = host()
@@ -473,7 +473,7 @@ def test_a_scan_whose_outbox_becomes_corrupt_is_told_completely(
     assert list(tmp_path.glob(f"{FILE}.corrupt-*"))
 
 
-def test_a_scan_whose_outbox_is_taken_away_is_told_completely(
+def test_a_scan_whose_outbox_is_taken_away_is_reported_completely(
     host: Callable[..., Host], team: Team, tmp_path: Path
 ) -> None:
     scan = host()
@@ -489,7 +489,7 @@ def test_a_scan_whose_outbox_is_taken_away_is_told_completely(
     assert receipt["series"] != team.got[0].message["metadata"]["series"]
 
 
-def test_one_that_is_taken_away_again_and_again_is_no_trouble(
+def test_one_that_is_taken_away_again_and_again_does_no_harm(
     host: Callable[..., Host], team: Team, tmp_path: Path
 ) -> None:
     scan = host()
@@ -516,7 +516,7 @@ def test_nor_is_one_that_is_found_corrupt_at_the_end(
     assert_proven(team)
 
 
-def test_an_outbox_that_is_lost_while_the_end_is_prepared_is_begun_anew(
+def test_an_outbox_that_is_lost_while_the_end_is_prepared_is_begun_again(
     host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan = host()
@@ -532,8 +532,8 @@ def test_an_outbox_that_is_lost_while_the_end_is_prepared_is_begun_anew(
 
     monkeypatch.setattr("sfwebhooks.scan.run.replay_scan", replay)
     scan.finish()
-    books = Books()
-    *_, account = (account for one in team.got if (account := books.enter(one.message)))
+    check = CompletenessCheck()
+    *_, account = (account for one in team.got if (account := check.enter(one.message)))
     assert account.complete and "4 in series that no longer count" in str(account)
     assert (len(calls), found(team), names(team).count("scan_completed")) == (2, expected(scan), 1)
 
@@ -589,14 +589,14 @@ def test_one_that_the_host_has_in_a_form_that_can_be_written_comes_from_there(
     host: Callable[..., Host], team: Team
 ) -> None:
     scan = host()
-    scan.find(1, told=False)
+    scan.find(1, received=False)
     scan.run.accept(a_finding(hash=scan.hashes[0], data=b"d"))
     scan.finish()
     assert (found(team), receipt_of(team)["withheld"]) == (expected(scan), 0)
 
 
 @pytest.mark.slow
-def test_a_scan_whose_outbox_stays_locked_is_told_by_the_next_process(
+def test_a_scan_whose_outbox_stays_locked_is_reported_by_the_next_process(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
     scan = host()
@@ -639,11 +639,11 @@ def test_a_scan_whose_lock_was_removed_is_not_taken_for_dead(
     (tmp_path / FILE).with_suffix(LOCKS).rename(tmp_path / "removed")  # at once: its keeper writes there
     said.wait_for("the lock file of this running scan was removed")
     with closing(Outbox(tmp_path / FILE)) as other:
-        assert tell_orphans(other, scan.run.settings) == 0
+        assert report_dead_scans(other, scan.run.settings) == 0
     scan.finish()
 
 
-@pytest.mark.parametrize("call", ["_flush", "_tell_errors", "_hold", "_tell_progress", "end"])
+@pytest.mark.parametrize("call", ["_flush", "_report_errors", "_hold", "_report_progress", "end"])
 def test_events_are_committed_by_one_thread_at_a_time(
     host: Callable[..., Host], team: Team, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None], call: str
 ) -> None:

@@ -33,7 +33,7 @@ def settings_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 @pytest.fixture
 def plant(settings_folder: Path) -> Callable[..., Settings]:
-    """Write and read the settings of `team` at a place, full of secrets, and of one who is told of its trouble."""
+    """Write and read the settings of `team` at a place, full of secrets, and of one that is alerted of its trouble."""
 
     def make(place: str, **keys: object) -> Settings:
         found = load(written(settings_folder, section("team", place, **keys), WATCHER))

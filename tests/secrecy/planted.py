@@ -1,5 +1,5 @@
 """Endpoints with every kind of secret at once, each a text of its own; and a receiver that tells all that it knows and
-was told, in every way in which receivers write."""
+was sent, in every way in which receivers write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRETS = (*OWN, PROXY_USER, PROXY_PASSWORD)
 VARIABLE = "A_TEAMS_TOKEN"
 BASIC = base64.b64encode(f"{BASIC_USER}:{BASIC_PASSWORD}".encode()).decode()
 PATH = f"/{PATH_TOKEN}/hook?v=1&sig={quote(QUERY_TOKEN, safe='')}"
-#: an endpoint that is told of the others' trouble
+#: an endpoint that is alerted of the others' trouble
 WATCHER = "[webhooks.watcher]\nurl = http://127.0.0.1:1/\nevents = all\nsecret = of-the-watcher\n"
 
 

@@ -16,12 +16,11 @@ import pytest
 import sfwebhooks
 from sfwebhooks.attempts import Reply
 from sfwebhooks.cli.backfill import Work
-from sfwebhooks.cli.terminal import StopSignal
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.delivery.send_queue import SendQueue
-from sfwebhooks.delivery.upkeep import Upkeep
 from sfwebhooks.demo.teams import Teams
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
@@ -40,6 +39,7 @@ from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.sending import SendingState
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
+from sfwebhooks.terminal.stop_signal import StopSignal
 from tests.builders import NOW, a_delivery, a_scan
 from tests.leaks import leaks
 from tests.secrecy.planted import PATH, SECRETS, proxy_at
@@ -88,7 +88,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Dispatcher": lambda found, folder: Dispatcher(found.endpoints, folder / FILE).queues,
     "Service": lambda found, folder: Service(lambda: found, folder / FILE),
     "Work": lambda found, folder: work(found, folder),
-    "Upkeep": lambda found, folder: Upkeep(found, folder / FILE),
+    "Maintenance": lambda found, folder: Maintenance(found, folder / FILE),
     "ScanRun": lambda found, folder: ScanRun(a_scan(), found, folder),
     "Reply": lambda found, folder: [Reply(400, headers={"X-Echo": ALL}, body=ALL.encode()),
                                     Reply(failure=Failure.PROXY, detail=ALL)],

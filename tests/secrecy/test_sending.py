@@ -1,4 +1,4 @@
-"""Whatever a receiver, a proxy or a network does, nothing of what an endpoint holds or was told gets out."""
+"""Whatever a receiver, a proxy or a network does, nothing of what an endpoint holds or was sent gets out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ METADATA = "metadata.test"
 
 
 @pytest.mark.parametrize("status", quick_first([400, 200, 503, 204, 302, 401, 404, 410, 413, 429], 3))
-def test_a_receiver_repeats_all_that_it_was_told(
+def test_a_receiver_repeats_all_that_it_was_sent(
     plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None], status: int
 ) -> None:
     send(plant(hostile(echoing(status)).place), 2)
@@ -261,7 +261,7 @@ class Mouthpiece:
 
 
 @pytest.mark.parametrize("failure", quick_first(OUTCOME_OF_FAILURE, 3))
-def test_a_failure_is_told_in_words_that_hold_all(
+def test_a_failure_is_shown_in_words_for_all_of_it(
     plant: Callable[..., Settings], witness: Witness, outbox: Outbox, clock: Clock, failure: Failure
 ) -> None:
     found = plant("http://127.0.0.1:1", proxy=proxy_at("http://127.0.0.1:1"))

@@ -131,7 +131,7 @@ def test_a_url_has_an_address_that_is_refused(settings_folder: Path, witness: Wi
     assert (list(found.held), witness.run("check")) == (["team"], 1)
 
 
-def test_commands_tell_mistakes(settings_folder: Path, witness: Witness) -> None:
+def test_commands_show_mistakes(settings_folder: Path, witness: Witness) -> None:
     wrong = dict.fromkeys(ENDPOINT_OPTIONS.keys() - {"description"}, f"whsec_{API_KEY}")
     sections = (section("team", "http://127.0.0.1:1", **wrong), WATCHER, f"[webhooks.bad]\n{API_KEY} = x\n")
     written(settings_folder, *sections)
@@ -139,7 +139,7 @@ def test_commands_tell_mistakes(settings_folder: Path, witness: Witness) -> None
     assert [witness.run(*command.split()) for command in commands] == [1, 0, 1, 1, 1]
 
 
-def test_settings_are_no_text(settings_folder: Path, witness: Witness) -> None:
+def test_settings_have_no_text_form(settings_folder: Path, witness: Witness) -> None:
     path = written(settings_folder)
     path.write_bytes(" ".join(SECRETS).encode("utf-16"))
     assert witness.run("check") == 1

@@ -16,14 +16,14 @@ import pytest
 from sfwebhooks import service
 from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.upkeep import Upkeep
+from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.outbox import file, opening, queue
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
-from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.scan.run import ScanRun
 from sfwebhooks.service import Service
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
@@ -46,7 +46,7 @@ def with_what_json_cannot_write(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, metadata={"secret": endpoint.secrets[0]})  # type: ignore[dict-item]  # the bug
 
 
-def with_a_secret_that_is_no_text(endpoint: Endpoint) -> Endpoint:
+def with_a_secret_that_is_not_text(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, secrets=(*endpoint.secrets, Secret(b"bytes")))  # type: ignore[arg-type]  # the bug
 
 
@@ -59,7 +59,7 @@ def with_a_format_that_is_not_there(endpoint: Endpoint) -> Endpoint:
     [
         with_a_header_of_two_lines,
         with_what_json_cannot_write,
-        with_a_secret_that_is_no_text,
+        with_a_secret_that_is_not_text,
         with_a_format_that_is_not_there,
     ],
 )
@@ -170,21 +170,21 @@ def test_the_outbox_is_in_trouble(
             witness.run(*command.split())
 
 
-def test_a_scan_that_died_is_told(
+def test_a_scan_that_died_is_reported(
     plant: Callable[..., Settings], hostile: Callable[..., Hostile], outbox: Outbox, tmp_path: Path, witness: Witness
 ) -> None:
     found = plant(hostile(echoing(401)).place)
     scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
     outbox.scans.begin_scan(scan, an_event(type="scan_started", scan=scan), [], NOW)
     (tmp_path / "spiderfoot.db").write_text("no database")
-    tell_orphans(outbox, found)
+    report_dead_scans(outbox, found)
     assert witness.has_seen("its database cannot be read")
     (tmp_path / "spiderfoot.db").unlink()
     a_host_database(tmp_path / "spiderfoot.db", scan)
     assert found.file
     wrong = load(written(found.file.parent, f"[webhooks]\n{API_KEY}\n"))
-    tell_orphans(outbox, replace(found, mistakes=wrong.mistakes))
-    tell_orphans(outbox, found)
+    report_dead_scans(outbox, replace(found, mistakes=wrong.mistakes))
+    report_dead_scans(outbox, found)
     ask(witness, outbox)
 
 
@@ -242,9 +242,9 @@ def test_a_certificate_ends_soon(
     ours = authority.issue("soon", client=True, days=5, password=KEY_PASSWORD.encode())
     place = receive((), mtls).receiver.url.rpartition("/")[0]
     found = plant(place, client_cert=ours.cert, client_key=ours.key, ca_bundle=authority.cert)
-    upkeep = Upkeep(found, outbox.path)
-    upkeep.look(time.time())
-    upkeep.close()
+    maintenance = Maintenance(found, outbox.path)
+    maintenance.look(time.time())
+    maintenance.close()
     put(outbox, found.endpoints[0])
     ask(witness, outbox)
     assert witness.has_seen("expires on")

@@ -1,21 +1,16 @@
-"""Shared by the commands: finding the configuration and the data folder, printing tables."""
+"""Arguments shared by the commands: places, names and secrets come in, settings, endpoints and contents go out."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
-import signal
+import re
 import sys
-import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from sfwebhooks import files
 from sfwebhooks.config import settings as config
@@ -23,45 +18,12 @@ from sfwebhooks.config.endpoint import sourced
 from sfwebhooks.config.values import nearest, receiver_secrets
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import clean_text, printable
+from sfwebhooks.events import clean_text
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.text import epoch_of
 
 T = TypeVar("T")
-#: signals that end a command
-ENDING = (signal.SIGINT, signal.SIGTERM)
-#: characters of a line of a table in a pipe or a file
-WIDTH = 240
-#: characters between two columns
-GAP = 2
-
-
-def console() -> Console:
-    """Return the terminal; lines in a pipe or a file are neither wrapped nor cut."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
-
-
-def table(*columns: str, whole: Container[str] = ()) -> Table:
-    """Return an empty table.
-
-    Args:
-        whole: columns whose cells are short and never broken.
-    """
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-    for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column in whole)
-    return made
-
-
-def stacked(first: Text, *others: Text) -> Text:
-    """Return one cell made of several, the others below the first."""
-    return Text("\n  ").join([first, *others])
-
-
-def plain(text: str, style: str = "") -> Text:
-    """Return text whose square brackets and control characters have no effect on the terminal."""
-    return Text(printable(text), style=style)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
@@ -137,35 +99,6 @@ def demand_sending(found: config.Settings | None = None) -> None:
         raise ConfigError(f"{found.file}: webhooks are off (enabled = false): nothing is sent")
 
 
-class StopSignal(threading.Event):
-    """Set by the first SIGINT or SIGTERM; the second one raises KeyboardInterrupt.
-
-    So Ctrl-C interrupts a command only where it calls `check`, not in the middle of a transaction.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._interrupted = False
-        for number in ENDING:
-            signal.signal(number, self._end)
-
-    def _end(self, number: int, _: object) -> None:
-        end_at_signals()
-        self._interrupted = number == signal.SIGINT
-        self.set()
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if it was Ctrl-C that set it."""
-        if self._interrupted:
-            raise KeyboardInterrupt
-
-
-def end_at_signals() -> None:
-    """Raise KeyboardInterrupt at SIGINT, which background jobs of a shell ignore, and at SIGTERM."""
-    for number in ENDING:
-        signal.signal(number, signal.default_int_handler)
-
-
 def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     """Return an endpoint of the configuration that the command line names.
 
@@ -235,3 +168,13 @@ def known_secrets(texts: Sequence[str]) -> list[str]:
         return [secret.reveal() for text in texts for secret in receiver_secrets(text)]
     except ValueError as error:
         raise ConfigError(f"--secret: {error}") from error
+
+
+def parsed_time(text: str) -> float:
+    """Read a time: epoch seconds, or ISO 8601, in UTC unless it has an offset."""
+    if re.fullmatch(r"\d{1,11}(\.\d+)?", text, re.ASCII):
+        return float(text)
+    try:
+        return epoch_of(text)
+    except ValueError as error:
+        raise ValueError("expected epoch seconds, or a time such as 2026-11-21T10:00 (UTC)") from error

@@ -13,8 +13,8 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.maintenance import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Maintenance
 from sfwebhooks.delivery.send_queue import SendQueue
-from sfwebhooks.delivery.upkeep import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Upkeep
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import OUTAGE_PROBES, Condition, Health
@@ -30,12 +30,12 @@ OPS = an_endpoint("ops", events=("system_alert", "resource_warning"))
 
 
 @pytest.fixture
-def upkeep(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Upkeep]]:
-    """Make the upkeep of settings: `upkeep(endpoint, ..., keep_delivered=...)`; `clock` has its steady seconds."""
-    made: list[Upkeep] = []
+def maintenance(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Maintenance]]:
+    """Maintain an outbox by settings: `maintenance(endpoint, ..., keep_delivered=...)`, with the steady `clock`."""
+    made: list[Maintenance] = []
 
-    def make(*endpoints: Endpoint, scan: Any = None, steady: Clock | None = None, **settings: Any) -> Upkeep:
-        made.append(Upkeep(Settings(endpoints, **settings), outbox.path, scan, steady or clock))
+    def make(*endpoints: Endpoint, scan: Any = None, steady: Clock | None = None, **settings: Any) -> Maintenance:
+        made.append(Maintenance(Settings(endpoints, **settings), outbox.path, scan, steady or clock))
         return made[-1]
 
     yield make
@@ -43,8 +43,8 @@ def upkeep(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Upkeep]]:
         one.close()
 
 
-def look(one: Upkeep, at: float, clock: Clock) -> None:
-    """Let an upkeep look at a time that its clock has reached too."""
+def look(one: Maintenance, at: float, clock: Clock) -> None:
+    """Let an maintenance look at a time that its clock has reached too."""
     clock.now = at
     one.look(at)
 
@@ -53,7 +53,7 @@ def states(outbox: Outbox) -> list[tuple[str, str]]:
     return [(state, reason) for state, reason in sql(outbox, "SELECT state, reason FROM delivery ORDER BY number")]
 
 
-def told(outbox: Outbox) -> list[tuple[str, str]]:
+def alerts(outbox: Outbox) -> list[tuple[str, str]]:
     """Return (endpoint, message) of all alerts and warnings."""
     query = (
         "SELECT endpoint, json_extract(data, '$.message') FROM delivery JOIN event ON event.id = event_id"
@@ -71,91 +71,97 @@ def ill(outbox: Outbox, name: str = "team", probes: int = OUTAGE_PROBES) -> None
     outbox.queue.settle((), {name: health})
 
 
-def test_what_waits_too_long_for_an_endpoint_that_takes_nothing_becomes_a_dead_letter(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], caplog: pytest.LogCaptureFixture
+def test_a_delivery_that_waits_too_long_for_an_endpoint_that_takes_nothing_becomes_a_dead_letter(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint = an_endpoint(max_age=2 * DAY)
     put(outbox, endpoint, events=3)
     ill(outbox)
-    upkeep(endpoint, OPS).look(NOW + 2 * DAY + 1)
+    maintenance(endpoint, OPS).look(NOW + 2 * DAY + 1)
     assert states(outbox)[:3] == [("dead", "expired")] * 3
     assert "3 deliveries are dead for endpoint team (expired)" in caplog.text
 
 
-def test_that_deliveries_expired_is_one_alert_with_their_number(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_that_deliveries_expired_is_one_alert_with_their_number(
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
+) -> None:
     endpoint = an_endpoint(max_age=2 * DAY)
     put(outbox, endpoint, events=3)
     ill(outbox)
-    upkeep(endpoint, OPS).look(NOW + 2 * DAY + 1)
-    assert [message.partition(":")[0] for name, message in told(outbox) if "expired" in message] == [
+    maintenance(endpoint, OPS).look(NOW + 2 * DAY + 1)
+    assert [message.partition(":")[0] for name, message in alerts(outbox) if "expired" in message] == [
         "3 deliveries are dead for endpoint team (expired)"
     ]
 
 
-def test_what_is_not_too_old_waits_on(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_what_is_not_too_old_waits_on(outbox: Outbox, maintenance: Callable[..., Maintenance]) -> None:
     endpoint = an_endpoint(max_age=2 * DAY)
     put(outbox, endpoint)
     ill(outbox)
-    upkeep(endpoint).look(NOW + 2 * DAY - 1)
+    maintenance(endpoint).look(NOW + 2 * DAY - 1)
     assert states(outbox) == [("waiting", "")]
 
 
 @pytest.mark.parametrize("probes", [None, OUTAGE_PROBES - 1])
 def test_nothing_expires_at_an_endpoint_that_may_take_it(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], probes: int | None
+    outbox: Outbox, maintenance: Callable[..., Maintenance], probes: int | None
 ) -> None:
     """A machine that was off for a month, or whose clock is a month ahead: nothing of that was tried yet."""
     put(outbox, an_endpoint())
     if probes:
         ill(outbox, probes=probes)
-    upkeep(an_endpoint()).look(NOW + 30 * DAY)
+    maintenance(an_endpoint()).look(NOW + 30 * DAY)
     assert states(outbox) == [("waiting", "")]
 
 
 @pytest.mark.parametrize(("hours", "state"), [(1.999, "waiting"), (2, "dead")])
-def test_what_waits_for_an_endpoint_that_was_removed_expires_in_a_process_that_saw_that_for_long(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], hours: float, state: str
+def test_deliveries_to_a_removed_endpoint_expire_in_a_process_that_saw_that_for_long(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], hours: float, state: str
 ) -> None:
     put(outbox, an_endpoint("gone"))
     steady = Clock(1000.0)
-    one = upkeep(an_endpoint(), steady=steady)
+    one = maintenance(an_endpoint(), steady=steady)
     steady.now += hours * HOUR
     one.look(NOW + 8 * DAY)
     assert [found for found, _ in states(outbox)] == [state]
 
 
 def test_nothing_expires_for_an_endpoint_that_was_removed_while_one_may_be_unknown(
-    outbox: Outbox, upkeep: Callable[..., Upkeep]
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
 ) -> None:
     put(outbox, an_endpoint("left-out"))
-    later(upkeep(an_endpoint(), is_complete=False))
+    later(maintenance(an_endpoint(), is_complete=False))
     assert states(outbox) == [("waiting", "")]
 
 
-def test_nothing_expires_while_its_endpoint_must_not_be_sent_to(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_nothing_expires_while_its_endpoint_must_not_be_sent_to(
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
+) -> None:
     held = an_endpoint("held", mistake="secret: it is a sample", max_age=DAY)
     put(outbox, held)
     ill(outbox, "held")
-    later(upkeep(an_endpoint(), held, mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)))
+    later(maintenance(an_endpoint(), held, mistakes=(Mistake("webhooks.ini", "", "", "", "wrong"),)))
     assert states(outbox) == [("waiting", "")]
 
 
 def test_nothing_expires_for_an_endpoint_that_is_only_switched_off(
-    outbox: Outbox, upkeep: Callable[..., Upkeep]
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
 ) -> None:
     put(outbox, an_endpoint("off"))
-    later(upkeep(an_endpoint(), unused=frozenset({"off"})))
+    later(maintenance(an_endpoint(), unused=frozenset({"off"})))
     assert states(outbox) == [("waiting", "")]
 
 
-def test_nothing_expires_while_there_is_no_endpoint_at_all(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_nothing_expires_while_there_is_no_endpoint_at_all(
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
+) -> None:
     put(outbox, an_endpoint())
-    later(upkeep())
+    later(maintenance())
     assert states(outbox) == [("waiting", "")]
 
 
-def later(one: Upkeep) -> None:
-    """Let an upkeep look after it was there for a month."""
+def later(one: Maintenance) -> None:
+    """Let an maintenance look after it was there for a month."""
     one._began_at -= 30 * DAY
     one.look(NOW + 30 * DAY)
 
@@ -164,20 +170,20 @@ def later(one: Upkeep) -> None:
 
 
 def test_what_was_delivered_is_kept_for_a_while(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], queue: SendQueue, endpoint: Endpoint
+    outbox: Outbox, maintenance: Callable[..., Maintenance], queue: SendQueue, endpoint: Endpoint
 ) -> None:
     put(outbox, endpoint)
     queue.step()
-    one = upkeep(endpoint, keep_delivered=DAY)
+    one = maintenance(endpoint, keep_delivered=DAY)
     one.look(NOW + DAY - 10)
     assert outbox.scans.tallies()["delivered"] == 1
     one.look(NOW + DAY + 60)
     assert (outbox.scans.tallies()["delivered"], sql(outbox, "SELECT count(*) FROM event")) == (0, [(0,)])
 
 
-def test_it_does_not_tidy_at_each_look(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
+def test_it_does_not_tidy_at_each_look(outbox: Outbox, maintenance: Callable[..., Maintenance], clock: Clock) -> None:
     endpoint = an_endpoint(max_age=DAY)
-    one = upkeep(endpoint)
+    one = maintenance(endpoint)
     ill(outbox)
     look(one, NOW + DAY, clock)
     put(outbox, endpoint)
@@ -202,32 +208,32 @@ def filling(outbox: Outbox) -> Callable[[int], None]:
     return put_more
 
 
-def test_each_water_mark_is_told_once(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], filling: Callable[[int], None]
+def test_each_watermark_is_reported_once(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None]
 ) -> None:
-    one = upkeep(OPS, storage=Storage(max_bytes=1_000_000))
+    one = maintenance(OPS, storage=Storage(max_bytes=1_000_000))
     for step, kilobytes in enumerate((620, 1, 110, 2)):
         filling(kilobytes)
         one.look(NOW + step * SIZE_SECONDS)
-    assert [message.partition(":")[2] for _, message in told(outbox)] == [
+    assert [message.partition(":")[2] for _, message in alerts(outbox)] == [
         " informational findings are refused from now on (outbox_full).",
         " findings of low severity and below are refused from now on (outbox_full).",
     ]
 
 
-def test_two_processes_of_a_scan_tell_a_water_mark_once(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], filling: Callable[[int], None]
+def test_two_processes_of_a_scan_report_a_watermark_once(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None]
 ) -> None:
     filling(650)
     for _ in range(2):
-        upkeep(OPS, storage=Storage(max_bytes=1_000_000), scan=a_scan()).look(NOW)
-    assert len(told(outbox)) == 1
+        maintenance(OPS, storage=Storage(max_bytes=1_000_000), scan=a_scan()).look(NOW)
+    assert len(alerts(outbox)) == 1
 
 
-def test_an_outbox_with_room_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_an_outbox_with_room_is_not_reported(outbox: Outbox, maintenance: Callable[..., Maintenance]) -> None:
     put(outbox, OPS)
-    upkeep(OPS).look(NOW)
-    assert told(outbox) == []
+    maintenance(OPS).look(NOW)
+    assert alerts(outbox) == []
 
 
 # --- deliveries that wait for long
@@ -247,61 +253,67 @@ def stuck(outbox: Outbox) -> Endpoint:
     return endpoint
 
 
-def test_a_delivery_that_waits_for_long_is_told_to_the_others(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
-    upkeep(stuck(outbox), OPS, an_endpoint("chat", events=("scan_*",))).look(NOW + LIMIT)
+def test_a_delivery_that_waits_for_long_is_reported_to_the_others(
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
+) -> None:
+    maintenance(stuck(outbox), OPS, an_endpoint("chat", events=("scan_*",))).look(NOW + LIMIT)
     place = "https://hooks.example.test"
-    assert told(outbox) == [
+    assert alerts(outbox) == [
         ("ops", f"The oldest delivery to endpoint stuck ({place}) has waited for 4 h 48 min;"
                 " deliveries expire after 2 d."),
     ]  # fmt: skip
 
 
-def test_what_waits_no_longer_than_it_may_is_no_news(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
-    upkeep(stuck(outbox), OPS).look(NOW + LIMIT - 1)
-    assert told(outbox) == []
+def test_a_delivery_that_waits_no_longer_than_it_may_is_not_reported(
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
+) -> None:
+    maintenance(stuck(outbox), OPS).look(NOW + LIMIT - 1)
+    assert alerts(outbox) == []
 
 
-def test_that_deliveries_wait_is_told_once_while_they_do(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
+def test_waiting_deliveries_are_reported_once_while_they_wait(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], clock: Clock
 ) -> None:
     endpoint = stuck(outbox)
-    one = upkeep(endpoint, OPS)
+    one = maintenance(endpoint, OPS)
     for hours in range(3):
         look(one, NOW + LIMIT + hours * HOUR, clock)
     put(outbox, endpoint, start=2)
     change(outbox, "UPDATE delivery SET accepted_at = accepted_at + 1 WHERE endpoint = 'stuck'")
     look(one, NOW + LIMIT + 4 * HOUR, clock)
-    assert len(told(outbox)) == 1
+    assert len(alerts(outbox)) == 1
 
 
-def test_two_processes_tell_of_the_same_delivery_once(outbox: Outbox, upkeep: Callable[..., Upkeep]) -> None:
+def test_two_processes_report_the_same_delivery_once(outbox: Outbox, maintenance: Callable[..., Maintenance]) -> None:
     endpoint = stuck(outbox)
     for seconds in range(2):
-        upkeep(endpoint, OPS).look(NOW + LIMIT + seconds)
-    assert len(told(outbox)) == 1
+        maintenance(endpoint, OPS).look(NOW + LIMIT + seconds)
+    assert len(alerts(outbox)) == 1
 
 
-def test_it_is_told_again_when_it_begins_again(outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock) -> None:
+def test_it_is_reported_again_when_it_begins_again(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], clock: Clock
+) -> None:
     endpoint = stuck(outbox)
-    one = upkeep(endpoint, OPS)
+    one = maintenance(endpoint, OPS)
     look(one, NOW + LIMIT, clock)
     change(outbox, f"UPDATE delivery SET state = 'delivered', settled_at = {NOW} WHERE endpoint = 'stuck'")
     look(one, NOW + 2 * LIMIT, clock)
     put(outbox, endpoint, start=2)
     change(outbox, f"UPDATE delivery SET accepted_at = {NOW + 2 * LIMIT} WHERE endpoint = 'stuck'")
     look(one, NOW + 3 * LIMIT, clock)
-    assert len(told(outbox)) == 2
+    assert len(alerts(outbox)) == 2
 
 
-def test_what_waits_since_an_operator_paused_it_is_no_news(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], clock: Clock
+def test_deliveries_that_wait_since_an_operator_paused_it_are_not_reported(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], clock: Clock
 ) -> None:
     endpoint = stuck(outbox)
     outbox.endpoints.pause(endpoint.name, NOW + 5 * LIMIT)
-    one = upkeep(endpoint, OPS)
+    one = maintenance(endpoint, OPS)
     for times in (1, 4, 5.5):
         look(one, NOW + times * LIMIT, clock)
-    assert told(outbox) == []
+    assert alerts(outbox) == []
 
 
 def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
@@ -320,29 +332,29 @@ def ending(authority: Authority) -> Endpoint:
     return an_endpoint(client_cert=identity.cert, client_key=identity.key, events=("all",))
 
 
-def test_a_certificate_that_ends_soon_is_told_to_all_who_want_it(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float
+def test_a_certificate_that_ends_soon_is_reported_to_all_who_want_it(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], ending: Endpoint, real_now: float
 ) -> None:
-    upkeep(ending, OPS, an_endpoint("chat", events=("scan_*",))).look(real_now)
-    assert [(name, "ending" in message, "in 9 days" in message) for name, message in told(outbox)] == [
+    maintenance(ending, OPS, an_endpoint("chat", events=("scan_*",))).look(real_now)
+    assert [(name, "ending" in message, "in 9 days" in message) for name, message in alerts(outbox)] == [
         ("team", True, True),
         ("ops", True, True),
     ]
 
 
-def test_a_certificate_that_ends_soon_is_told_once_a_week(
-    outbox: Outbox, upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float
+def test_a_certificate_that_ends_soon_is_reported_once_a_week(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], ending: Endpoint, real_now: float
 ) -> None:
-    one = upkeep(ending, OPS)
+    one = maintenance(ending, OPS)
     for days in range(9):
         one.look(real_now + days * DAY)
-    assert len([name for name, message in told(outbox) if name == "ops" and "ending" in message]) == 2
+    assert len([name for name, message in alerts(outbox) if name == "ops" and "ending" in message]) == 2
 
 
 def test_a_certificate_that_ends_soon_is_in_the_log(
-    upkeep: Callable[..., Upkeep], ending: Endpoint, real_now: float, caplog: pytest.LogCaptureFixture
+    maintenance: Callable[..., Maintenance], ending: Endpoint, real_now: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    upkeep(ending).look(real_now)
+    maintenance(ending).look(real_now)
     assert [(record.levelno, "expires on" in record.getMessage()) for record in caplog.records] == [
         (logging.WARNING, True)
     ]

@@ -51,7 +51,7 @@ def boot_id() -> str:
     return system.proc("sys/kernel/random/boot_id").strip()
 
 
-class Reached(NamedTuple):
+class Position(NamedTuple):
     """The position of a file or a mark."""
 
     series: str
@@ -59,7 +59,7 @@ class Reached(NamedTuple):
     rows: int
 
 
-class Mark:
+class HighWaterMark:
     """The high-water mark of an outbox, in a file next to it.
 
     Args:
@@ -69,13 +69,13 @@ class Mark:
     def __init__(self, outbox: Path) -> None:
         self._path = outbox.with_suffix(".mark")
 
-    def read(self) -> Reached | None:
+    def read(self) -> Position | None:
         """Return its position; None if it is missing or unreadable."""
         with contextlib.suppress(OSError), _closing(open_regular(self._path, os.O_RDONLY, links=False)) as file:
             return _parsed(os.read(file, MARK_SIZE))
         return None
 
-    def raise_to(self, reached: Reached) -> None:
+    def raise_to(self, here: Position) -> None:
         """Raise it to the file's position, unless it is there already or belongs to another series.
 
         Raises:
@@ -84,13 +84,13 @@ class Mark:
         try:
             with _locked(open_ours(self._path)) as file:  # processes that send to different URLs raise it
                 before = _parsed(os.read(file, MARK_SIZE))
-                if before is None or (before.series == reached.series and before.rows < reached.rows):
+                if before is None or (before.series == here.series and before.rows < here.rows):
                     os.lseek(file, 0, os.SEEK_SET)
-                    os.write(file, _written(reached))
+                    os.write(file, _written(here))
         except (OSError, OutboxError):  # it is another user's, or not a file
-            self.replace(reached)
+            self.replace(here)
 
-    def replace(self, reached: Reached) -> None:
+    def replace(self, here: Position) -> None:
         """Write the file's position, whatever the mark has, and whichever user owns it.
 
         Raises:
@@ -99,13 +99,13 @@ class Mark:
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}")
         try:
             with _closing(make(new)) as file:
-                os.write(file, _written(reached))
+                os.write(file, _written(here))
             new.replace(self._path)
         finally:
             new.unlink(missing_ok=True)
 
 
-def check_series(sql: sqlite3.Connection, outbox: Path, mark: Mark, boot: str, closed: bool) -> None:
+def check_series(sql: sqlite3.Connection, outbox: Path, mark: HighWaterMark, boot: str, closed: bool) -> None:
     """Begin a new series if the file's next numbers may have been given before.
 
     Several processes may call this at once, each after opening the file.
@@ -118,7 +118,7 @@ def check_series(sql: sqlite3.Connection, outbox: Path, mark: Mark, boot: str, c
         sqlite3.Error: the file cannot be written.
         OSError: its mark cannot be written.
     """
-    now = _Look(boot, outbox.stat().st_ino, closed, mark)
+    now = _FileState(boot, outbox.stat().st_ino, closed, mark)
     if now.at(sql) is None:
         return
     sql.execute("BEGIN IMMEDIATE")
@@ -140,23 +140,23 @@ def begin_series(sql: sqlite3.Connection) -> int:
     return int(sql.execute("INSERT INTO series (name) VALUES (?)", (_new_name(),)).lastrowid or 0)
 
 
-def reached(sql: sqlite3.Connection) -> Reached | None:
+def position(sql: sqlite3.Connection) -> Position | None:
     """Return the position of the file; None if it has no series yet."""
     row = sql.execute(f"SELECT name, {ROWS} FROM file JOIN series ON series = series.number").fetchone()  # noqa: S608
-    return Reached(*row) if row else None
+    return Position(*row) if row else None
 
 
-class _Look(NamedTuple):
+class _FileState(NamedTuple):
     """The state of a file when it was opened."""
 
     boot: str
     inode: int
     closed: bool
-    mark: Mark
+    mark: HighWaterMark
 
     def at(self, sql: sqlite3.Connection) -> str | None:
         """Return why the file needs a new series; empty if only its state has to be written; None if neither."""
-        has, mark = reached(sql), self.mark.read()
+        has, mark = position(sql), self.mark.read()
         if has is None:
             return ""
         boot, inode = sql.execute("SELECT boot, inode FROM file").fetchone()
@@ -171,7 +171,7 @@ class _Look(NamedTuple):
 
     def write(self, sql: sqlite3.Connection, why: str) -> None:
         """Write the state into the file, and begin its first series, or a new one if there is a reason."""
-        if not why and reached(sql):
+        if not why and position(sql):
             sql.execute("UPDATE file SET boot = ?, inode = ?", (self.boot, self.inode))
             return
         sql.execute(
@@ -181,7 +181,7 @@ class _Look(NamedTuple):
         )
         sql.execute("INSERT INTO earlier SELECT * FROM sequence")
         sql.execute("DELETE FROM sequence")
-        has = reached(sql)
+        has = position(sql)
         if has:
             self.mark.replace(has)
 
@@ -212,10 +212,10 @@ def _locked(file: int) -> Iterator[int]:
         system.unlock(file)
 
 
-def _written(reached: Reached) -> bytes:
-    return f"{reached.series} {reached.rows}".ljust(MARK_SIZE - 1).encode() + b"\n"
+def _written(here: Position) -> bytes:
+    return f"{here.series} {here.rows}".ljust(MARK_SIZE - 1).encode() + b"\n"
 
 
-def _parsed(text: bytes) -> Reached | None:
+def _parsed(text: bytes) -> Position | None:
     match = WRITTEN.fullmatch(text)
-    return Reached(match[1].decode(), int(match[2])) if match else None
+    return Position(match[1].decode(), int(match[2])) if match else None

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from sfwebhooks.cli.progress_bar import Bar
+from sfwebhooks.terminal.progress_bar import Bar
 
 
 def shown(total: int, *left: int, terminal: bool) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.cures import cure
+from sfwebhooks.delivery.maintenance import AGE_SHARE
 from sfwebhooks.delivery.status import Situation, hanging, paused, situation, why_waiting
-from sfwebhooks.delivery.upkeep import AGE_SHARE
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.outbox import Outbox

@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from sfwebhooks.demo.certificates import Identity
-from sfwebhooks.receive.completeness import Books
+from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.signing_keys import receiver_form
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, until
@@ -81,12 +81,12 @@ def test_a_scan_reaches_its_teams_complete_and_signed(
 
 
 def check_end(scanner: Scanner, team: Team, wanted: int) -> None:
-    """Prove by the receiver's own books that all came, and compare what the end says with the host's database."""
-    books = Books()
-    told = [str(account) for message in team.messages if (account := books.enter(message))]
+    """Prove by the completeness check that all came, and compare what the end says with the host's database."""
+    check = CompletenessCheck()
+    reported = [str(account) for message in team.messages if (account := check.enter(message))]
     count = len(team.messages)
-    assert f": complete, {count:,} of {count:,} messages, none missing" in told[-1]
-    assert books.open == []
+    assert f": complete, {count:,} of {count:,} messages, none missing" in reported[-1]
+    assert check.open == []
     (end,) = (message["data"] for message in team.messages if message["event_type"] == "scan_completed")
     assert end["receipt"] == {
         **{"first_sequence": 1, "last_sequence": count, "accepted": count, "withheld": 0, "withheld_by_reason": {}},
@@ -108,7 +108,7 @@ def check_end(scanner: Scanner, team: Team, wanted: int) -> None:
 
 
 def check_messages(scanner: Scanner, team: Team) -> None:
-    """Compare what was told with what the host knows."""
+    """Compare what was sent with what the host knows."""
     by_hash = {row[0]: row[1:] for row in scanner.rows(
         "SELECT hash, type, event_descr, module, confidence, visibility, risk, source_event_hash, data"
         " FROM tbl_scan_results JOIN tbl_event_types ON event = type")}  # fmt: skip
@@ -120,8 +120,8 @@ def check_messages(scanner: Scanner, team: Team) -> None:
         if "hash" not in data:
             continue
         kind, words, module, confidence, visibility, risk, parent, text = by_hash[data["hash"]]
-        told = [data[key] for key in ("event_type", "description", "module", "confidence", "visibility", "risk")]
-        assert told == [kind, words, module, confidence, visibility, risk]
+        reported = [data[key] for key in ("event_type", "description", "module", "confidence", "visibility", "risk")]
+        assert reported == [kind, words, module, confidence, visibility, risk]
         assert data["data"].startswith(text[:1000])
         assert [source["hash"] for source in data["sources"]] == chain(by_hash, parent)
     end = next(message["data"] for message in team.messages if message["event_type"] == "scan_completed")
@@ -161,7 +161,7 @@ def test_off_is_off(switch: str, scanner: Scanner, new_team: Callable[..., Team]
 
 
 @slow
-def test_what_became_of_a_web_uis_scan_is_told_by_a_command(
+def test_a_command_shows_the_result_of_a_web_uis_scan(
     scanner: Scanner, new_team: Callable[..., Team], web_ui: Callable[..., WebUi]
 ) -> None:
     team = new_team(tls=False)

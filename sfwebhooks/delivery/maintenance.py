@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.alerts import age_warning, certificate_alert, outbox_warning, report_of_deaths, told_to
+from sfwebhooks.delivery.alerts import age_warning, alert_receivers, certificate_alert, outbox_warning, report_of_deaths
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.network.tls import expiring
@@ -34,7 +34,7 @@ PRUNE_CHUNKS = 20
 CERTIFICATE_SECONDS = 6 * 3600.0
 
 
-class Upkeep:
+class Maintenance:
     """Periodic maintenance: expire, prune, warn about size, age and certificates.
 
     Args:
@@ -91,7 +91,7 @@ class Upkeep:
             for expiry in expiring(endpoint, now):
                 log.warning("webhooks: endpoint %s: %s", endpoint.name, expiry.words)
                 event = certificate_alert(endpoint, expiry, now)
-                self._outbox.accept([(event, told_to(event, [endpoint], endpoints, itself=True))], now)
+                self._outbox.accept([(event, alert_receivers(event, [endpoint], endpoints, itself=True))], now)
 
     def _warn_of_size(self, now: float) -> None:
         fullness = self._outbox.file.fullness()
@@ -112,7 +112,7 @@ class Upkeep:
         elif endpoint.name not in self._late:
             event = age_warning(endpoint, oldest_at, limit, self._scan, now)
             log.warning("webhooks: %s", event.data["message"])
-            self._outbox.accept([(event, told_to(event, [endpoint], self._settings.endpoints))], now)
+            self._outbox.accept([(event, alert_receivers(event, [endpoint], self._settings.endpoints))], now)
             self._late.add(endpoint.name)
 
     def _warning(self, fullness: float, mark: float, now: float) -> WebhookEvent:

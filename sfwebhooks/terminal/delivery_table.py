@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.cli.terminal import plain, stacked, table
 from sfwebhooks.events import timestamp
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.output import plain, stacked, table
 from sfwebhooks.text import in_line
 
 #: terminal width from which a line shows every column
@@ -24,6 +24,8 @@ PIPE = 2000
 SHORT = 8
 #: characters of a reply in a line
 REPLY = 60
+#: endpoint -> state -> number of deliveries
+Counts = Mapping[str, Mapping[str, int]]
 COLOURS = {State.WAITING: "yellow", State.DELIVERED: "green", State.DEAD: "red"}
 #: heading -> cell of a delivery
 CELLS: dict[str, Callable[[Record, Console], Text]] = {
@@ -80,12 +82,8 @@ def line(record: Record, attempt: Attempt, out: Console) -> str:
     return f"{head}: {attempt.reason}{state} {attempt.seconds:.2f} s{said}"
 
 
-def states(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """Return how many deliveries are in each state, such as 3 waiting, 12 delivered, 0 dead.
-
-    Args:
-        counts: endpoint -> state -> deliveries.
-    """
+def states(counts: Counts) -> str:
+    """Return how many deliveries are in each state, such as 3 waiting, 12 delivered, 0 dead."""
     totals = ((state, sum(one.get(state.value, 0) for one in counts.values())) for state in State)
     return ", ".join(f"{number} {state.value}" for state, number in totals)
 
@@ -145,3 +143,40 @@ def fields_of_attempt(attempt: Attempt) -> dict[str, Any]:
         "trigger": attempt.trigger,
         "excerpt": attempt.excerpt,
     }
+
+
+def counted_deliveries(number: int) -> str:
+    """Return a number of deliveries in words."""
+    return f"{number} deliver{'y' if number == 1 else 'ies'}"
+
+
+def total(counts: Counts) -> int:
+    """Return the sum of all counts."""
+    return sum(sum(states.values()) for states in counts.values())
+
+
+def print_counts(counts: Counts, states: Sequence[State], out: Console) -> None:
+    """Print the result of a dry run: the number of deliveries per endpoint and state."""
+    rows = table("endpoint", *(state.value for state in states))
+    for endpoint, found in sorted(counts.items()):
+        rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))
+    if counts:
+        out.print(rows)
+    out.print(f"{counted_deliveries(total(counts))}; nothing was changed (--dry-run).")
+
+
+def print_records(
+    found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], given: Any, out: Console
+) -> None:
+    """Print up to --limit deliveries as the command line asks; one more than that means that there are others."""
+    shown = found[: given.limit]
+    if given.json:
+        for record in shown:
+            out.print(plain(as_json(fields_of(record))), soft_wrap=True)
+        return
+    if not shown:
+        out.print("No deliveries.")
+        return
+    print_table(shown, headings, out)
+    more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
+    out.print(plain(f"Times are UTC.{more}"))

@@ -12,9 +12,7 @@ from fnmatch import fnmatchcase
 from rich.console import Console
 
 from sfwebhooks.catalogue import type_named
-from sfwebhooks.cli.terminal import add_config, console, folder, plain, said
-from sfwebhooks.cli.verify import parsed_time
-from sfwebhooks.config.values import nearest, seconds
+from sfwebhooks.config.values import nearest, seconds, whole_number
 from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
@@ -23,6 +21,8 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
+from sfwebhooks.terminal.arguments import add_config, folder, parsed_time, said
+from sfwebhooks.terminal.output import console, plain
 
 #: scans that an error lists
 LAST = 5
@@ -138,3 +138,22 @@ def _unknown(given: argparse.Namespace, records: Outbox) -> Iterator[str]:
         yield f'The outbox has no scan "{scan}"; its last scans are: {last}.'
     if kind and not any(fnmatchcase(name, kind) for name in EVENT_NAMES):
         yield f'There is no event type "{kind}"; sfwebhooks events lists them.{nearest(kind, sorted(EVENT_NAMES))}'
+
+
+def demand(number: int, chosen: Selection) -> None:
+    """Check that the filters matched something; an empty outbox is not a mistake.
+
+    Raises:
+        SelectionError: they matched nothing and may be misspelled.
+    """
+    if not number and not chosen.is_all:
+        states = " or ".join(state.value for state in chosen.states)
+        raise SelectionError(f"no {states} delivery matches the filters")
+
+
+def add_listing(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of all listings."""
+    command.add_argument(
+        "--limit", type=said(whole_number(1, 1_000_000)), default=50, metavar="N", help="at most N (50)"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")

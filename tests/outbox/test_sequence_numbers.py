@@ -25,9 +25,9 @@ from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.series import Mark, Reached, boot_id
-from sfwebhooks.receive.completeness import Books
-from sfwebhooks.scan.recovery import tell_orphans
+from sfwebhooks.outbox.sequence_numbers import HighWaterMark, Position, boot_id
+from sfwebhooks.receive.completeness import CompletenessCheck
+from sfwebhooks.scan.recovery import report_dead_scans
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event, claim_one
 from tests.conftest import Team, sql
 from tests.filled import put, send
@@ -304,32 +304,32 @@ def test_the_receipt_names_all_series_and_counts_what_is_in_them(opened: Callabl
 
 
 @pytest.fixture
-def mark(path: Path) -> Mark:
-    return Mark(path)
+def mark(path: Path) -> HighWaterMark:
+    return HighWaterMark(path)
 
 
-def test_the_mark_is_raised_before_a_message_is_sent(opened: Callable[..., Outbox], mark: Mark) -> None:
+def test_the_mark_is_raised_before_a_message_is_sent(opened: Callable[..., Outbox], mark: HighWaterMark) -> None:
     outbox = opened()
     put(outbox, 1, 2)
-    assert mark.read() == Reached(series(outbox)[0], 0)
+    assert mark.read() == Position(series(outbox)[0], 0)
     assert claim_one(outbox, Limits("team"), (), NOW)
-    assert mark.read() == Reached(series(outbox)[0], 2)
+    assert mark.read() == Position(series(outbox)[0], 2)
 
 
-def test_a_mark_is_never_lowered_and_stays_that_of_its_series(mark: Mark) -> None:
+def test_a_mark_is_never_lowered_and_stays_that_of_its_series(mark: HighWaterMark) -> None:
     for reached in (("one", 7), ("one", 3), ("another", 9)):
-        mark.raise_to(Reached(*reached))
-    assert mark.read() == Reached("one", 7)
-    mark.replace(Reached("another", 2))
-    assert mark.read() == Reached("another", 2)
+        mark.raise_to(Position(*reached))
+    assert mark.read() == Position("one", 7)
+    mark.replace(Position("another", 2))
+    assert mark.read() == Position("another", 2)
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"one", b"one 1.5", b"\xff 1", "one ١".encode(), b"\0" * 5000])
-def test_a_mark_that_says_nothing_is_written_again(path: Path, mark: Mark, content: bytes) -> None:
+def test_a_mark_that_says_nothing_is_written_again(path: Path, mark: HighWaterMark, content: bytes) -> None:
     path.with_suffix(".mark").write_bytes(content)
     assert mark.read() is None
-    mark.raise_to(Reached("one", 7))
-    assert mark.read() == Reached("one", 7)
+    mark.raise_to(Position("one", 7))
+    assert mark.read() == Position("one", 7)
 
 
 def a_link(path: Path) -> None:
@@ -337,12 +337,14 @@ def a_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [a_link, os.mkfifo])
-def test_what_is_not_a_file_is_replaced_by_the_mark(path: Path, mark: Mark, make: Callable[[Path], None]) -> None:
+def test_what_is_not_a_file_is_replaced_by_the_mark(
+    path: Path, mark: HighWaterMark, make: Callable[[Path], None]
+) -> None:
     path.with_name("another file").write_text("of somebody else")
     make(path.with_suffix(".mark"))
     assert mark.read() is None
-    mark.raise_to(Reached("one", 7))
-    assert mark.read() == Reached("one", 7)
+    mark.raise_to(Position("one", 7))
+    assert mark.read() == Position("one", 7)
     assert path.with_name("another file").read_text() == "of somebody else"
 
 
@@ -380,7 +382,7 @@ run = ScanRun(a_scan(database=str(folder / "spiderfoot.db")), settings, folder)
 host = Host(folder, run)
 run.begin()
 for line in sys.stdin:
-    host.find(int(line), told=False)
+    host.find(int(line), received=False)
     for finding in HostDatabase(run.scan.database).findings(run.scan.id, host.hashes[-int(line):]):
         run.accept(finding)
 """
@@ -436,7 +438,7 @@ def test_a_scan_that_lost_some_seconds_gives_no_number_twice_and_its_receipt_is_
             outbox.scans.tallies()
     settings = load_mapping({"team": {"url": team.url, "events": "all"}})
     dispatcher = Dispatcher(settings.endpoints, path)
-    tell_orphans(dispatcher.outbox, settings)
+    report_dead_scans(dispatcher.outbox, settings)
     dispatcher.wake()
     dispatcher.linger(time.monotonic() + PATIENCE)
     dispatcher.stop(PATIENCE)
@@ -449,9 +451,9 @@ def test_a_scan_that_lost_some_seconds_gives_no_number_twice_and_its_receipt_is_
     lost = [came for came in messages.values() if len({message["metadata"]["series"] for message in came}) == 2]
     assert (len(messages), len(lost)) == (9, 4)
     (end,) = (came[0] for came in messages.values() if came[0]["event_type"] == "scan_failed")
-    receipt, books = end["data"]["receipt"], Books()
+    receipt, check = end["data"]["receipt"], CompletenessCheck()
     first, second = dict.fromkeys(received.message["metadata"]["series"] for received in team.got)
     assert (receipt["series"], receipt["earlier_series"], receipt["accepted"]) == (second, {first: 4}, len(messages))
     assert (receipt["first_sequence"], receipt["last_sequence"]) == (1, 5)
-    *_, account = (account for one in team.got if (account := books.enter(one.message)))
+    *_, account = (account for one in team.got if (account := check.enter(one.message)))
     assert account.complete, str(account)

@@ -15,13 +15,13 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import BATCHES, render
 from sfwebhooks.formats.content import measure
-from sfwebhooks.formats.cutting import DATA_LEAST, SAVED
+from sfwebhooks.formats.size_limit import DATA_LEAST, SAVED
 from sfwebhooks.jsontext import Stored, kept, written
 from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, Source, event_of_finding
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 LIMIT = 20_000
-#: what Express' body parser takes unless it is told otherwise
+#: what Express' body parser takes by default
 EXPRESS = 102_400
 WAYS: dict[str, dict[str, Any]] = {
     **{name: {"format": name} for name in BATCHES},
@@ -164,8 +164,8 @@ def test_a_name_of_a_scan_that_is_too_long_is_cut_too() -> None:
 
 def test_the_source_of_a_finding_is_not_cut_within_a_pair_of_surrogates() -> None:
     source = Source("A", "x" + "\ud83d\udca9" * SOURCE_MAX, "m", "h")  # as a module writes it that has it from JSON
-    [told] = event_of_finding(a_finding(sources=(source,)), a_scan(), "Words").data["sources"]
-    assert told["data"] == "x" + PAIR * (SOURCE_MAX - 1)
+    [sent] = event_of_finding(a_finding(sources=(source,)), a_scan(), "Words").data["sources"]
+    assert sent["data"] == "x" + PAIR * (SOURCE_MAX - 1)
 
 
 # --- batches
@@ -249,7 +249,7 @@ def test_a_size_is_written_in_bytes_or_with_its_unit(key: str, text: str, size: 
 @pytest.mark.parametrize(
     "text", ["", "0", "7999", "7kB", "101MB", "1GB", "1.5MB", "-1", "many", "1kib", "\u0661MB", "9" * 99]
 )
-def test_a_size_that_is_none_is_a_mistake_that_says_what_is_accepted(text: str) -> None:
+def test_a_malformed_size_is_a_mistake_that_says_what_is_accepted(text: str) -> None:
     found = settings.load_mapping({"team": {"url": "https://x.example/", "max_body": text}})
     assert "expected a size from 8kB to 100MB such as 100kB, 1MB or 100000 (bytes)" in str(found.mistakes[0])
 

@@ -1,4 +1,4 @@
-"""The books of a crash test: what processes said that they accepted, what the outbox holds and what a receiver got,
+"""The evidence of a crash test: what processes said that they accepted, what the outbox holds and what a receiver got,
 side by side."""
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MADE = re.compile(r"(process \d+) crashed while building message (\S+);")
 
 
 @dataclass(frozen=True, repr=False)
-class Books:
+class Evidence:
     """What there is to compare once all processes have ended."""
 
     outbox: Path
@@ -42,8 +42,8 @@ class Books:
     @cached_property
     def notes(self) -> list[list[list[str]]]:
         """What the processes noted, each in its order, as [word, id of an event]."""
-        journals = sorted(self.outbox.parent.glob("*.journal"))
-        return [[line.split() for line in journal.read_text().splitlines()] for journal in journals]
+        files = sorted(self.outbox.parent.glob("*.notes"))
+        return [[line.split() for line in notes_file.read_text().splitlines()] for notes_file in files]
 
     @cached_property
     def accepted(self) -> set[str]:
@@ -85,10 +85,10 @@ class Books:
     @cached_property
     def alerts(self) -> Counter[tuple[str, str]]:
         """(endpoint, reason) -> how many alerts were accepted."""
-        told = [json.loads(data) for (data,) in self.rows(f"SELECT data FROM event WHERE type = '{ALERT}'")]
+        alerts = [json.loads(data) for (data,) in self.rows(f"SELECT data FROM event WHERE type = '{ALERT}'")]
         return Counter(
             (name, f"{data['alert']} {data['reason']}".strip())
-            for data in told
+            for data in alerts
             for name in data.get("endpoints", [data["endpoint"]])
         )
 
