@@ -30,6 +30,13 @@ LIMITS = {
     "maintenance.CERTIFICATE_SECONDS": 21600.0,
     "workers.SLOW_SECONDS": 0.005,
     "workers.UNREST_SECONDS": 0.5,
+    "ownership.Note.open_at": 0.0,
+    "ownership.Note.pid": 0,
+    "ownership.Note.at": 0.0,
+    "pace.Pace.interval": 0.0,
+    "pace.Pace.open_at": 0.0,
+    "status.Situation.interval": 0.0,
+    "status.Situation.batch_size": 1,
 }
 
 

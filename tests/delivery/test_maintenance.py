@@ -13,7 +13,7 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.maintenance import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Maintenance
+from sfwebhooks.delivery.maintenance import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Maintenance, expire
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
@@ -160,6 +160,37 @@ def test_nothing_expires_while_there_is_no_endpoint_at_all(
     assert states(outbox) == [("waiting", "")]
 
 
+def test_of_an_endpoint_that_was_removed_nothing_expires_before_the_longest_max_age(
+    outbox: Outbox, maintenance: Callable[..., Maintenance]
+) -> None:
+    put(outbox, an_endpoint("gone"))
+    later(maintenance(an_endpoint(max_age=DAY), an_endpoint("patient", max_age=90 * DAY)))
+    assert states(outbox) == [("waiting", "")]
+
+
+def test_deliveries_of_several_endpoints_expire_at_once_each_with_its_reason(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that is healthy comes first, and does not stop the others."""
+    healthy, dark = an_endpoint("a-healthy"), an_endpoint("dark")
+    put(outbox, healthy, an_endpoint("gone"), dark, events=2)
+    assert expire(outbox, Settings((healthy, dark, OPS)), {"dark"}, NOW + 30 * DAY, removed=True) == 4
+    dead = sql(outbox, "SELECT DISTINCT endpoint, reason FROM delivery WHERE state = 'dead' ORDER BY endpoint")
+    assert dead == [("dark", "expired"), ("gone", "endpoint_removed")]
+    assert [line.partition(": ")[2].partition(":")[0] for line in caplog.messages] == [
+        "2 deliveries are dead for endpoint dark (expired)",
+        "2 deliveries are dead for endpoint gone (endpoint_removed)",
+    ]
+
+
+def test_without_old_deliveries_none_expires_and_nothing_is_reported(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, an_endpoint())
+    assert expire(outbox, Settings((an_endpoint(),)), {"team"}, NOW + 60, removed=True) == 0
+    assert (caplog.messages, alerts(outbox)) == ([], [])
+
+
 def later(one: Maintenance) -> None:
     """Let an maintenance look after it was there for a month."""
     one._began_at -= 30 * DAY
@@ -230,6 +261,35 @@ def test_two_processes_of_a_scan_report_a_watermark_once(
     assert len(alerts(outbox)) == 1
 
 
+def test_each_watermark_is_logged_once(
+    maintenance: Callable[..., Maintenance], filling: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = maintenance(OPS, storage=Storage(max_bytes=1_000_000))
+    for step, kilobytes in enumerate((620, 1)):
+        filling(kilobytes)
+        one.look(NOW + step * SIZE_SECONDS)
+    assert [line.partition("are ")[2] for line in caplog.messages] == ["refused from now on (outbox_full)."]
+
+
+@pytest.mark.parametrize(("days", "number"), [(0.2, 1), (1, 2)])
+def test_without_a_scan_a_watermark_is_reported_once_a_day(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None], days: float, number: int
+) -> None:
+    filling(650)
+    for at in (NOW, NOW + days * DAY):
+        maintenance(OPS, storage=Storage(max_bytes=1_000_000)).look(at)
+    assert len(alerts(outbox)) == number
+
+
+def test_two_scans_report_a_watermark_each(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None]
+) -> None:
+    filling(650)
+    for scan in (a_scan("1"), a_scan("2")):
+        maintenance(OPS, storage=Storage(max_bytes=1_000_000), scan=scan).look(NOW)
+    assert len(alerts(outbox)) == 2
+
+
 def test_an_outbox_with_room_is_not_reported(outbox: Outbox, maintenance: Callable[..., Maintenance]) -> None:
     put(outbox, OPS)
     maintenance(OPS).look(NOW)
@@ -262,6 +322,13 @@ def test_a_delivery_that_waits_for_long_is_reported_to_the_others(
         ("ops", f"The oldest delivery to endpoint stuck ({place}) has waited for 4 h 48 min;"
                 " deliveries expire after 2 d."),
     ]  # fmt: skip
+
+
+def test_that_deliveries_wait_for_long_is_logged(
+    outbox: Outbox, maintenance: Callable[..., Maintenance], caplog: pytest.LogCaptureFixture
+) -> None:
+    maintenance(stuck(outbox)).look(NOW + LIMIT)
+    assert [line.partition(" (")[0] for line in caplog.messages] == ["webhooks: The oldest delivery to endpoint stuck"]
 
 
 def test_a_delivery_that_waits_no_longer_than_it_may_is_not_reported(

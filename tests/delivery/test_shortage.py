@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sfwebhooks.delivery.dispatcher import SHORTAGE_OVER_SECONDS, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
+from sfwebhooks.errors import ShortageError
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
@@ -113,6 +117,106 @@ def test_what_has_no_memory_for_a_thread_starts_it_later(
     assert team.got == []
     queue.wake()
     team.wait_for(1)
+
+
+class Scarce:
+    """Two endpoints of a process that has no descriptor for the lock of the second one, until there is `enough`."""
+
+    def __init__(self, outbox: Outbox, clock: Clock, first: Team, second: Team) -> None:
+        self.enough = False
+        self.endpoints = [
+            an_endpoint(name, url=team.url, timeout=PATIENCE) for name, team in (("first", first), ("second", second))
+        ]
+        self.dispatcher = Dispatcher(self.endpoints, outbox.path, clock)
+        self._outbox = outbox
+        self._real = os.open
+        place = self.queue("second")._ownership.lock._place.name
+        self._place = place
+
+    def queue(self, name: str) -> SendQueue:
+        return next(one for one in self.dispatcher.queues if one.states[0].endpoint.name == name)
+
+    def open(self, path: Any, *args: Any, **kwargs: Any) -> int:
+        if not self.enough and os.fspath(path).endswith(self._place):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self._real(path, *args, **kwargs)
+
+    def put(self, *names: str, start: int = 1) -> None:
+        for name in names:
+            put(self._outbox, *(one for one in self.endpoints if one.name == name), start=start)
+
+    def run_short(self) -> None:
+        """Let the first endpoint be sent a message, and the second one lack a descriptor."""
+        self.put("first", "second")
+        assert self.queue("first").step()
+        with pytest.raises(ShortageError):
+            self.queue("second").step()
+
+
+@pytest.fixture
+def scarce(
+    outbox: Outbox, clock: Clock, receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Scarce]:
+    made = Scarce(outbox, clock, receive(), receive())
+    monkeypatch.setattr("os.open", made.open)
+    yield made
+    made.dispatcher.stop(PATIENCE)
+
+
+def connections() -> list[str]:
+    """Return the sockets of this process."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(descriptor.readlink()))
+    return [one for one in found if one.startswith("socket:")]
+
+
+def test_an_endpoint_without_work_gives_its_descriptors_to_one_that_lacks_them(scarce: Scarce) -> None:
+    scarce.run_short()
+    before = {*connections()}
+    scarce.dispatcher.tick()
+    assert scarce.queue("first").owned is False
+    assert {*connections()} < before
+
+
+def test_an_endpoint_keeps_its_descriptors_while_it_has_work(scarce: Scarce) -> None:
+    scarce.run_short()
+    scarce.put("first", start=2)
+    scarce.dispatcher.tick()
+    assert scarce.queue("first").owned is True
+
+
+def test_an_endpoint_keeps_its_descriptors_while_none_is_lacking(scarce: Scarce) -> None:
+    scarce.put("first")
+    scarce.queue("first").step()
+    scarce.dispatcher.tick()
+    assert scarce.queue("first").owned is True
+
+
+def test_an_endpoint_that_lacked_a_descriptor_is_sent_to_once_there_is_one(scarce: Scarce) -> None:
+    scarce.run_short()
+    scarce.enough = True
+    assert (scarce.queue("second").step(), scarce.queue("second").is_short) == (True, False)
+
+
+def test_a_shortage_is_logged_once_and_its_end_once_it_has_lasted(
+    scarce: Scarce, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scarce.run_short()
+    for _ in range(3):
+        scarce.dispatcher.tick()
+    begin = "webhooks: this process has no descriptors or no memory left; some endpoints wait for others"
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == [begin]
+    scarce.enough = True
+    scarce.queue("second").step()
+    scarce.dispatcher.tick()
+    end = "webhooks: this process has descriptors and memory again"
+    assert end not in caplog.messages
+    scarce.dispatcher._short_at -= SHORTAGE_OVER_SECONDS
+    scarce.dispatcher.tick()
+    assert caplog.messages.count(end) == 1
 
 
 @pytest.mark.slow
