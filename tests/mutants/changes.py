@@ -47,7 +47,7 @@ class Mutant:
 
 def changes_of(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], ast.AST | list[ast.stmt]]]]:
     """Yield the changes of a node: a name, and what makes the new node of a copy."""
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED:
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED and not _is_of_a_moment(node):
         yield "compared", lambda one: _with(one, ops=[COMPARED[type(one.ops[0])](), *one.ops[1:]])
     elif isinstance(node, ast.BoolOp):
         yield "and/or", lambda one: _with(one, op=ast.Or() if isinstance(one.op, ast.And) else ast.And())
@@ -70,7 +70,7 @@ def changes_of(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], ast.AST | l
         yield "continue", lambda one: ast.Continue()
     elif isinstance(node, ast.Continue):
         yield "break", lambda one: ast.Break()
-    elif isinstance(node, ast.Return) and node.value and not _is_none(node.value):
+    elif isinstance(node, ast.Return) and node.value and not _is_constant(node.value, None, False):
         yield "returns None", lambda one: ast.Return(ast.Constant(None))
     elif _can_go(node):
         yield "gone", lambda one: ast.Pass()
@@ -84,8 +84,13 @@ def _can_go(node: ast.AST) -> bool:
     return isinstance(node, (ast.AugAssign, ast.Raise, ast.Delete))
 
 
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_constant(node: ast.AST, *values: object) -> bool:
+    return isinstance(node, ast.Constant) and any(node.value is value for value in values)
+
+
+def _is_of_a_moment(node: ast.Compare) -> bool:
+    """Return whether the change would matter only in the very moment at which a real clock reaches a limit."""
+    return isinstance(node.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) and "time.monotonic()" in ast.unparse(node)
 
 
 def _with(node: Any, **fields: Any) -> Any:
