@@ -68,8 +68,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
-        deadline = time.monotonic() + given.timeout
-        dispatcher.linger(deadline, horizon=given.timeout, healthy_only=False, stop=stop)
+        dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=stop.is_set)
         dark = dispatcher.tried_in_vain
     finally:
         dispatcher.stop(seconds=1.0)  # closes its files before others are opened
