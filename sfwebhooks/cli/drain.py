@@ -24,6 +24,7 @@ from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, said, settings
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.terminal.stop_signal import StopSignal
+from sfwebhooks.text import amount
 
 
 def add(commands: Any) -> None:
@@ -63,8 +64,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
     try:
         reported = report_dead_scans(dispatcher.outbox, found)
         if reported and not given.quiet:
-            scans = "1 scan" if reported == 1 else f"{reported} scans"
-            out.print(f"Sent the closing event for {scans} whose process had died.")
+            out.print(f"Sent the closing event for {amount(reported, 'scan')} whose process had died.")
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
