@@ -26,7 +26,7 @@ from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.scan.host_database import saved_options
+from sfwebhooks.scan.host_database import FINISHED, saved_options
 from sfwebhooks.severity import Severity
 from sfwebhooks.strict_json import pure_json
 from sfwebhooks.text import epoch_of, in_line
@@ -197,7 +197,7 @@ def _completed(data: Mapping[str, Any]) -> dict[str, Any]:
     found = data.get("findings_summary", {**counts, "total": sum(counts.values())})
     seconds = data.get("duration_seconds", data.get("duration", 0))
     return {
-        "status": "FINISHED",
+        "status": FINISHED,
         "duration": seconds,
         "duration_seconds": seconds,
         "findings_summary": found,

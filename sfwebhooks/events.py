@@ -98,8 +98,6 @@ class Delivery:
     replayed: bool = False
     #: whether it was accepted by `scan/backfill`, after its scan was over
     backfilled: bool = False
-    #: number of its row in the outbox, 0 if it has none
-    number: int = 0
     #: refusals that counted so far
     refusals: int = 0
     #: the endpoint's era (`Health.era`) in which it was first refused; None: never
@@ -114,8 +112,6 @@ class Batch:
     """
 
     deliveries: tuple[Delivery, ...]
-    #: generation of the outbox file that it is from; 0: from none
-    file: int = 0
 
     @cached_property
     def id(self) -> str:
@@ -138,7 +134,7 @@ class Batch:
     def halves(self) -> tuple[Batch, Batch]:
         """The two batches into which it is split."""
         middle = (len(self.deliveries) + 1) // 2
-        return Batch(self.deliveries[:middle], self.file), Batch(self.deliveries[middle:], self.file)
+        return Batch(self.deliveries[:middle]), Batch(self.deliveries[middle:])
 
 
 def id_of(name: str) -> str:

@@ -90,11 +90,6 @@ class Health:
         return self.condition is Condition.HEALTHY
 
     @property
-    def suspect(self) -> bool:
-        """Whether enough attempts failed in a row to pick the next message elsewhere in the queue."""
-        return self.healthy and self.setbacks >= 2
-
-    @property
     def setbacks(self) -> int:
         """The number of failures in a row, or of failed probes."""
         return self.probes if not self.healthy else max(self.failures, self.refusals)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.chores import ROUND_SECONDS, Chores
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.delivery.status import config_mistake
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
@@ -26,8 +26,7 @@ from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.text_file import FileState, state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds between two checks of the configuration and the outbox, and of scans whose process may have died
-LOOK_SECONDS = 1.0
+#: seconds between two looks for scans whose process died
 ORPHAN_SECONDS = 30.0
 #: seconds to wait at the end beyond the longest attempt
 GRACE_SECONDS = 3.0
@@ -63,8 +62,13 @@ class Service:
         self._open(stop)
         self._log_state("sending")
         self._dispatcher.wake()
-        while not stop.wait(LOOK_SECONDS):
-            self._look(stop, reload)
+        while not stop.wait(ROUND_SECONDS):
+            trouble = self._chores.attempt(lambda: self._reread_if_changed(stop, reload))
+            trouble = trouble or self._chores.round(self._report_dead_scans)
+            if trouble:
+                self._trouble.met(trouble)
+            else:
+                self._trouble.ended()
         settled = self._end()
         self._log_state("stopped" if settled else "stopped with attempts in flight, which will be repeated")
         return settled
@@ -82,25 +86,18 @@ class Service:
                     return
                 except OutboxBusyError as error:
                     self._trouble.met(str(error), "; waiting until it can be used")
-                    stop.wait(LOOK_SECONDS)
+                    stop.wait(ROUND_SECONDS)
 
-    def _look(self, stop: threading.Event, reload: threading.Event) -> None:
-        try:
-            before, self._looked = self._looked, _states(self._seen)
-            if reload.is_set() or (self._looked != self._seen and self._looked == before):  # no longer being written
-                reload.clear()
-                self._reread(stop)
-            if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
-                self._orphans_at = time.monotonic()
-                report_dead_scans(self._dispatcher.outbox, self._settings)
-            self._dispatcher.tick()
-            self._maintenance.look(time.time())
-            self._dispatcher.outbox.file.checkpoint()
-            self._trouble.ended()
-        except OutboxError as error:
-            self._trouble.met(str(error))
-        except Exception:  # the service would end, and with it all deliveries
-            log.exception("webhooks: bug in the service; it keeps running")
+    def _reread_if_changed(self, stop: threading.Event, reload: threading.Event) -> None:
+        before, self._looked = self._looked, _states(self._seen)
+        if reload.is_set() or (self._looked != self._seen and self._looked == before):  # no longer being written
+            reload.clear()
+            self._reread(stop)
+
+    def _report_dead_scans(self) -> None:
+        if time.monotonic() - self._orphans_at > ORPHAN_SECONDS:
+            self._orphans_at = time.monotonic()
+            report_dead_scans(self._dispatcher.outbox, self._settings)
 
     def _reread(self, stop: threading.Event) -> None:
         """Use the current settings if they have no new mistake, else keep the previous ones."""
@@ -129,11 +126,11 @@ class Service:
     def _begin(self) -> None:
         endpoints = () if self._settings.enabled is False else self._settings.endpoints
         self._dispatcher = Dispatcher(endpoints, self._path, storage=self._settings.storage)
-        self._maintenance = Maintenance(self._settings, self._path)
+        self._chores = Chores(self._dispatcher, self._settings)
 
     def _end(self) -> bool:
         longest = max((endpoint.timeout for endpoint in self._settings.endpoints), default=0.0)
-        self._maintenance.close()
+        self._chores.close()
         return self._dispatcher.stop(longest + GRACE_SECONDS)
 
     def _log_state(self, what: str) -> None:

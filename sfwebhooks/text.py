@@ -56,6 +56,11 @@ def numbers(value: Any) -> dict[str, int]:
     return {key: number for key, number in pairs if isinstance(number, int)}
 
 
+def amount(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as 1 finding or 2,000 findings; the plural adds an s unless it is given."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def counted(value: Any) -> str:
     """Return names with their numbers, such as 1 critical, 4 high, without zeros."""
     return ", ".join(f"{number:,} {name}" for name, number in numbers(value).items() if number)

@@ -120,14 +120,6 @@ def test_what_this_process_lacks_closes_an_endpoint_for_a_moment_and_blames_it_f
     )
 
 
-@pytest.mark.parametrize(("setbacks", "suspect"), [(0, False), (1, False), (2, True), (4, True)])
-@pytest.mark.parametrize("verdict", [FAILURE, REFUSAL])
-def test_two_setbacks_in_a_row_make_the_head_of_the_queue_suspect(
-    verdict: Verdict, setbacks: int, suspect: bool
-) -> None:
-    assert after(*[verdict] * min(setbacks, 2 if verdict is REFUSAL else 4)).suspect is suspect
-
-
 def test_a_hold_verdict_holds_it_at_once() -> None:
     assert (HELD.condition, HELD.reason) == (Condition.HELD, "http_401")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.text import counted, duration, in_line, moment, people, readable
+from sfwebhooks.text import amount, counted, duration, in_line, moment, people, readable
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,14 @@ def test_data_is_made_readable_in_its_depth() -> None:
         "a\ufffd": ["b\ufffd", ["c\ufffd", 3]],
         "d": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 deliveries"), (1, "1 delivery"), (2, "2 deliveries"), (1200, "1,200 deliveries")]
+)
+def test_an_amount_has_the_number_of_its_noun(number: int, words: str) -> None:
+    assert amount(number, "delivery", "deliveries") == words
+
+
+def test_a_plural_adds_an_s_unless_it_is_given() -> None:
+    assert [amount(number, "scan") for number in (1, 3)] == ["1 scan", "3 scans"]

@@ -196,16 +196,15 @@ def _wait_until(due: float, work: Work, left: int, bar: Bar) -> bool:
 
 def _deliver(work: Work, deadline: float, bar: Bar) -> None:
     """Send until nothing is waiting, nothing more can be sent before `deadline` (monotonic seconds), or it passes."""
+
+    def is_over() -> bool:
+        if bar.is_due:  # counting is slow
+            bar.show(work.count(State.WAITING))
+        return work.stop.is_set() or bar.left == 0
+
     work.dispatcher.wake()
-    waiting = work.count(State.WAITING)
-    while waiting and not work.stop.is_set():
-        slice_end = min(time.monotonic() + 1.0, deadline)
-        horizon = deadline - time.monotonic()
-        work.dispatcher.linger(slice_end, horizon=horizon, healthy_only=False, stop=work.stop)
-        waiting = work.count(State.WAITING)
-        bar.show(waiting)
-        if time.monotonic() < slice_end or slice_end == deadline:
-            break
+    work.dispatcher.linger(deadline, everything=True, is_over=is_over)
+    bar.show(work.count(State.WAITING))
 
 
 def _summary(work: Work, left: int, delivered: int, out: Console) -> int:

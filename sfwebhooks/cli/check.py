@@ -31,6 +31,7 @@ from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.terminal.arguments import add_config, folder, settings
 from sfwebhooks.terminal.live_state import UNKNOWN, Look, look
 from sfwebhooks.terminal.output import console, plain, stacked, table
+from sfwebhooks.text import amount
 
 #: the exit code if something other than the settings needs attention
 LOOK = 3
@@ -98,7 +99,7 @@ def _check(given: argparse.Namespace) -> int:
 def _conclude(mistakes: int, troubled: list[str], out: Console) -> int:
     """Print the last line; return the exit code."""
     if mistakes:
-        out.print(f"{mistakes} mistake{'' if mistakes == 1 else 's'}.")
+        out.print(f"{amount(mistakes, 'mistake')}.")
         return 1
     if troubled:
         out.print(plain(f"No mistakes, but these need attention: {', '.join(troubled)}."))

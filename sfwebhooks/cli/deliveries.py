@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sfwebhooks.delivery.status import situations, waiting_line
 from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
@@ -70,8 +71,8 @@ def _deliveries(given: argparse.Namespace, records: Outbox, out: Console) -> int
     return 0
 
 
-def _follow(records: Outbox, chosen: Selection, last: int, wants_json: bool, out: Console) -> None:
-    """Print new attempts as they are made, starting after the attempt number `last`."""
+def _follow(records: Outbox, chosen: Selection, last: Cursor, wants_json: bool, out: Console) -> None:
+    """Print new attempts as they are made, starting after `last`."""
     while True:
         with suppress(OutboxBusyError):  # the next query may succeed
             new, last = records.listing.attempts_since(last, chosen)

@@ -24,6 +24,7 @@ from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, said, settings
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.terminal.stop_signal import StopSignal
+from sfwebhooks.text import amount
 
 
 def add(commands: Any) -> None:
@@ -63,13 +64,11 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
     try:
         reported = report_dead_scans(dispatcher.outbox, found)
         if reported and not given.quiet:
-            scans = "1 scan" if reported == 1 else f"{reported} scans"
-            out.print(f"Sent the closing event for {scans} whose process had died.")
+            out.print(f"Sent the closing event for {amount(reported, 'scan')} whose process had died.")
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
-        deadline = time.monotonic() + given.timeout
-        dispatcher.linger(deadline, horizon=given.timeout, healthy_only=False, stop=stop)
+        dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=stop.is_set)
         dark = dispatcher.tried_in_vain
     finally:
         dispatcher.stop(seconds=1.0)  # closes its files before others are opened

@@ -12,6 +12,7 @@ from sfwebhooks.errors import EmitError
 from sfwebhooks.strict_json import parsed
 from sfwebhooks.terminal.arguments import add_config, folder, named_content
 from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.text import amount
 
 #: largest file in bytes: the data, with spaces and line ends, and the message around it
 FILE_MAX = 2 * DATA_MAX
@@ -64,7 +65,7 @@ def _words(receipt: Emitted, event_type: str) -> str:
         return f"No endpoint subscribes to {event_type}; nothing was stored. sfwebhooks check shows the subscriptions."
     if not receipt.new:
         return f"event {receipt.id} was already accepted under the same id; it is sent once."
-    number = f"{receipt.new} endpoint{'' if receipt.new == 1 else 's'}"
+    number = amount(receipt.new, "endpoint")
     others = len(receipt.endpoints) - receipt.new
     before = f", already stored for {others} of them" if others else ""
     return (

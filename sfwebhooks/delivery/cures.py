@@ -1,6 +1,6 @@
 """Meanings and remedies: the reason of an attempt or of a dead letter comes in, a sentence goes out.
 
-The remedies here depend on the words of an attempt or belong to an HTTP status; all others are in `reasons`.
+The remedies here depend on the words of an attempt or belong to an HTTP status; `reasons` has those for the others.
 """
 
 from __future__ import annotations
@@ -16,34 +16,18 @@ CURES: tuple[tuple[str, str, str], ...] = (
     (Failure.CONNECTION.value, "unreachable|no route", "there is no route to that network: check routes and firewalls"),
     (Failure.CONNECTION.value, "closed without an answer", "the receiver closed the connection: if its port speaks"
      " https, write https:// in url; else check its log"),
-    (Failure.CONNECTION.value, "", "check whether a firewall or a load balancer in between drops connections"),
-    (Failure.DNS.value, "", "correct the host name in url, or this machine's resolver; if only a proxy knows the name,"
-     " set proxy"),
     (Failure.TIMEOUT.value, r"\(connect\)", "nothing answers at that address: correct host and port in url, or open the"
      " firewall"),
     (Failure.TIMEOUT.value, r"\(tls handshake\)", "the port may not speak https, or something in between blocks it:"
      " check host and port in url"),
     (Failure.TIMEOUT.value, r"\(connection\)", "the proxy is slow, or cannot reach the receiver: check its log"),
-    (Failure.TIMEOUT.value, "", "let the receiver answer before it processes the message, or raise timeout"),
     (Failure.TLS_UNVERIFIED.value, "proxy", "no CA known here issued the proxy's certificate: set its CA in ca_bundle"),
     (Failure.TLS_UNVERIFIED.value, "expired", "the receiver's certificate has expired: renew it there"),
     (Failure.TLS_UNVERIFIED.value, "not yet valid", "set this machine's clock, or correct the receiver's certificate"),
     (Failure.TLS_UNVERIFIED.value, "mismatch|not valid for", "the receiver's certificate is for another name: use one"
      " of its names in url"),
-    (Failure.TLS_UNVERIFIED.value, "", "set the CA of the receiver's certificate in ca_bundle (a self-signed one is its"
-     " own CA)"),
-    (Failure.TLS_REFUSED.value, "", "the receiver requires a client certificate from a CA that it trusts: set"
-     " client_cert and client_key"),
     (Failure.TLS.value, "wrong_version|http_request|record_layer|packet_length|unknown_protocol", "this port speaks"
      " http, not https: write http:// in url, or the port on which the receiver speaks https"),
-    (Failure.TLS.value, "", "the receiver does not speak TLS 1.2 or newer: check its settings"),
-    (Failure.CERTIFICATE.value, "", "correct the named file; sfwebhooks check tries all of them"),
-    (Failure.PROTOCOL.value, "", "if the port speaks HTTPS, write https:// in url"),
-    (Failure.ADDRESS.value, "", "use another host in url; allow_private = true allows private addresses; link-local"
-     " ones and those of cloud metadata are never allowed"),
-    (Failure.PROXY.value, "", "check the proxy setting, and look for the reason in the proxy's log"),
-    (Failure.PROXY_REFUSED.value, "", "set the proxy's user name and password: proxy = SCHEME://USER:PASSWORD@HOST:PORT"),
-    (Failure.SHORTAGE.value, "", "raise this user's limits (ulimit -a), or set concurrency = 1"),
     ("http_400", "plain http|ssl-enabled|http request to an https", "this port speaks https: write https:// in url"),
     ("http_400", "", "the receiver does not understand the message: check format, headers and its log"),
     ("http_401", "", "correct secret, api_key or header.NAME: the receiver does not accept them"),

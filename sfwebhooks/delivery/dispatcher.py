@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -100,27 +99,24 @@ class Dispatcher:
     def linger(
         self,
         deadline: float,
-        horizon: float = 0.0,
-        healthy_only: bool = True,
-        stop: threading.Event | None = None,
+        everything: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Wait while something can be sent, at most until `deadline` (monotonic seconds).
 
         Args:
-            horizon: seconds; deliveries that become due within them are waited for too.
-            healthy_only: do not wait for endpoints that are failing or held.
-            stop: ends the wait when set.
+            everything: wait also for endpoints that are failing or held, and for deliveries that become due before the
+                deadline.
+            is_over: ends the wait; called often.
         """
         self._hurry()
         self.outbox.file.look()  # the file may be a new one that replaced a lost one
-        while time.monotonic() < deadline and not (stop and stop.is_set()):
-            left = min(horizon, deadline - time.monotonic())
+        while time.monotonic() < deadline and not is_over():
+            until = self._clock() + (deadline - time.monotonic() if everything else 0.0)
             alerts = self.tick()
             with suppress(OutboxBusyError):
-                nothing = (
-                    min((queue.next_at(healthy_only) for queue in self.queues), default=NEVER) > self._clock() + left
-                )
-                if nothing and not alerts:
+                next_at = min((queue.next_at(not everything) for queue in self.queues), default=NEVER)
+                if next_at > until and not alerts:
                     return
             time.sleep(0.02)
 

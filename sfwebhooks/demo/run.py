@@ -28,7 +28,7 @@ from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
-from sfwebhooks.scan.host_database import HostDatabase, ScanRow
+from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
 
 TARGET = "acme.test"
 #: a scan takes about 15 s; after this time something is wrong
@@ -142,7 +142,7 @@ def scan(home: scanner.Home, teams: Teams, watch: Watch, webhooks: bool) -> tupl
             _show(database, before, teams, watch)
             tick.wait(0.5)
     row, findings = _show(database, before, teams, watch)
-    if process.returncode or row is None or row.status != "FINISHED":
+    if process.returncode or row is None or row.status != FINISHED:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
         raise DemoError(f"the scan ended with exit code {process.returncode}; the last lines of its log:\n{tail}")
     return row, findings

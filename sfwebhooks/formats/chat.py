@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
 from sfwebhooks.severity import Severity, severity_of
-from sfwebhooks.text import counted, duration, in_line, numbers, people, readable, simple, text_of
+from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
 
 COLOURS = {
     Severity.CRITICAL: "#8B0000",
@@ -206,10 +205,9 @@ def item(source: Mapping[str, Any]) -> str:
 def footer(message: ChatMessage) -> tuple[str, ...]:
     """Return the scan's name, the time, and the sequence number, which reveals missing messages."""
     event = message.delivery.event
-    time = datetime.fromtimestamp(event.at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     name = readable(event.scan.name).strip() if event.scan else ""
     late = ["backfilled"] if message.delivery.backfilled else []
-    return (*([name] if name else []), time, f"#{message.delivery.sequence}", *late)
+    return (*([name] if name else []), moment(event.at), f"#{message.delivery.sequence}", *late)
 
 
 def totals(data: Mapping[str, Any]) -> str:
@@ -218,7 +216,7 @@ def totals(data: Mapping[str, Any]) -> str:
     if not isinstance(total, int):
         return ""
     parts = counted(data.get("events_by_severity"))
-    return f"{total:,} finding{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
+    return amount(total, "finding") + (f": {parts}" if parts else "")
 
 
 def worst_severity(data: Mapping[str, Any]) -> Severity:

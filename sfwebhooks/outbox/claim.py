@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, deliveries
+from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
 
 #: an endpoint's deliveries that are not in flight; only the first of several about the same subject
 FREE = """
@@ -75,7 +75,7 @@ class Limits:
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
 
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Delivery]:
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
@@ -96,7 +96,7 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], n
     return _members(sql, limits.endpoint, first[1])
 
 
-def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: Pick, fresh: bool) -> list[Delivery]:
+def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: Pick, fresh: bool) -> list[Row]:
     """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
     It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
@@ -146,30 +146,30 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: floa
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
-def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Delivery]:
+def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Row]:
     """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
     process goes alone."""
     if found[0][2]:
         return _rows(sql, [found[0][0]])
     numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
-    members: list[Delivery] = []
+    members: list[Row] = []
     left = limits.max_bytes
     for at in range(0, len(numbers), ROWS_AT_ONCE):
-        for delivery in _rows(sql, numbers[at : at + ROWS_AT_ONCE]):
-            left -= limits.measure(delivery)
+        for row in _rows(sql, numbers[at : at + ROWS_AT_ONCE]):
+            left -= limits.measure(row[1])
             if members and left < 0:
                 return members
-            members.append(delivery)
+            members.append(row)
     return members
 
 
-def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Delivery]:
+def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:
     """Return the waiting deliveries of a batch."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
     return deliveries(sql, where, (batch, endpoint))
 
 
-def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Delivery]:
+def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Row]:
     """Return the deliveries with these row numbers, in their order."""
     where = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
     return deliveries(sql, where, (json.dumps(numbers),))

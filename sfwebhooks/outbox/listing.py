@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NewType
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import SelectionError
@@ -18,6 +18,8 @@ from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numb
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 
+#: a place in the delivery log, only to be given back
+Cursor = NewType("Cursor", int)
 #: least characters of an id's prefix that can identify it
 PREFIX_LEAST = 4
 #: ids shown if several have the same prefix
@@ -155,7 +157,7 @@ class Listing:
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""
         with self._file.reading() as sql:
-            return next(iter(deliveries(sql, "WHERE d.id = ?", (id,))), None)
+            return next((delivery for _, delivery in deliveries(sql, "WHERE d.id = ?", (id,))), None)
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """Return the attempts at a delivery in order."""
@@ -166,10 +168,10 @@ class Listing:
         with self._file.reading() as sql:
             return [Attempt(*row) for row in sql.execute(query, (delivery_id,))]
 
-    def last_attempt(self) -> int:
-        """Return the number of the last attempt, or 0."""
+    def last_attempt(self) -> Cursor:
+        """Return the place after the last attempt."""
         with self._file.reading() as sql:
-            return int(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
+            return Cursor(sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()[0])
 
     def last_words(self, endpoint: str, reason: str) -> str:
         """Return the excerpt of the last attempt for an endpoint with this reason, or nothing if that is long ago."""
@@ -182,8 +184,8 @@ class Listing:
             row = sql.execute(query, (endpoint, reason, RECENT)).fetchone()
         return str(row[0]) if row else ""
 
-    def attempts_since(self, number: int, selection: Selection) -> tuple[list[tuple[Record, Attempt]], int]:
-        """Return attempts after the given number, at most 500, and the number to continue from.
+    def attempts_since(self, last: Cursor, selection: Selection) -> tuple[list[tuple[Record, Attempt]], Cursor]:
+        """Return attempts after the given place, at most 500, and the place to continue from.
 
         If the last ones were deleted, their numbers are reused; then it continues from the last one that is left.
         """
@@ -192,9 +194,9 @@ class Listing:
             " FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
         )
         with self._file.reading() as sql:
-            rows = sql.execute(query, (number, CHUNK)).fetchall()
+            rows = sql.execute(query, (last, CHUNK)).fetchall()
         if not rows:
-            return [], min(number, self.last_attempt())
+            return [], min(last, self.last_attempt())
         ids = {row[1] for row in rows}.intersection(selection.ids or (row[1] for row in rows))
         found = self.deliveries(replace(selection, ids=tuple(ids)), CHUNK) if ids else []
         records = {record.id: record for record in found}

@@ -15,12 +15,12 @@ from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.events import Batch, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
+from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 
@@ -30,18 +30,18 @@ CRASHES_MAX = 3
 #: cannot be distinguished from a crashed one
 CRASH_SECONDS = 60.0
 #: a delivered delivery stays so, whatever a concurrent sender reports, and one that became dead meanwhile stays dead
-#: unless it was delivered; one that got another series after it was claimed is not settled: the receiver has to see the
-#: new number; and a row may have the number of one that was deleted
+#: unless it was delivered; one that got another number after it was claimed, as in a new file, is not settled: the
+#: receiver has to see that number
 SETTLE = """
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
-    WHERE number = ?9 AND id = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
+    WHERE id = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
           AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
 """
 #: in the delivery log, if the delivery still exists
-LOG = "INSERT INTO delivery_attempt SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM delivery WHERE number = ?1 AND id = ?2"
+LOG = "INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery WHERE id = ?1"
 #: an event and its receivers: (endpoint, event name)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
 
@@ -76,16 +76,18 @@ class Queue:
             while True:
                 given = (endpoint, json.dumps([*passed]))
                 found = deliveries(sql, NEXT_FRESH, (*given, most))
-                if not found or found[0].name not in ENDS or not waits(sql, found[0].number, busy, now):
+                if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], busy, now):
                     break
-                passed.add(found[0].id)  # another scan may have one: no more scans wait than have deliveries in flight
+                passed.add(
+                    found[0][1].id
+                )  # another scan may have one: no more scans wait than have deliveries in flight
             if not found:
                 found = deliveries(sql, NEXT_LATE, (*given, now, most))
             else:
-                found = [*found[:1], *takewhile(lambda delivery: delivery.name not in ENDS, found[1:])]
+                found = [*found[:1], *takewhile(lambda row: row[1].name not in ENDS, found[1:])]
             if found:
-                self._file.raise_mark(sql, max(delivery.number for delivery in found))
-            return [Batch((delivery,), self._file.number) for delivery in found]
+                self._file.raise_mark(sql, max(number for number, _ in found))
+            return [Batch((delivery,)) for _, delivery in found]
 
     def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
         """Return the next deliveries of an endpoint that accepts several in one request: fresh before late ones.
@@ -106,13 +108,13 @@ class Queue:
         """
         return self._batch(limits, partial(picked, endpoint=limits.endpoint, busy=busy, pick=pick, fresh=fresh))
 
-    def _batch(self, limits: Limits, find: Callable[[sqlite3.Connection], Sequence[Delivery]]) -> Batch | None:
+    def _batch(self, limits: Limits, find: Callable[[sqlite3.Connection], Sequence[Row]]) -> Batch | None:
         with self._file.reading() as sql:
-            members = tuple(find(sql))
+            members = find(sql)
             if not members:
                 return None
-            self._file.raise_mark(sql, max(delivery.number for delivery in members))
-            batch = Batch(members, self._file.number)
+            self._file.raise_mark(sql, max(number for number, _ in members))
+        batch = Batch(tuple(delivery for _, delivery in members))
         if limits.size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, limits.endpoint)
         return batch
@@ -167,8 +169,6 @@ class Queue:
         logged: list[tuple[Any, ...]] = []
         with self._file.writing() as sql:
             for result in results:
-                if result.batch.file not in (0, self._file.number):
-                    continue  # its rows are gone, and others have their numbers
                 attempt = result.attempt
                 # `astuple` takes a hundred times as long
                 entry = (attempt.at, attempt.seconds, attempt.status, attempt.reason, attempt.excerpt, attempt.trigger)
@@ -176,8 +176,8 @@ class Queue:
                     ended_at = None if new.state is State.WAITING else attempt.at + attempt.seconds
                     changes = (new.state.value, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
                     refusal = (int(new.refused), new.refused_in)
-                    settled.append((*changes, *refusal, delivery.number, delivery.id, delivery.series))
-                    logged.append((delivery.number, delivery.id, *entry))
+                    settled.append((*changes, *refusal, delivery.id, delivery.sequence, delivery.series))
+                    logged.append((delivery.id, *entry))
                 sql.execute("DELETE FROM frozen WHERE id = ?", (result.batch.id,))
             sql.executemany(LOG, logged)
             sql.executemany(SETTLE, settled)

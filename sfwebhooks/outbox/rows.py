@@ -31,30 +31,32 @@ INSERT = """
 #: to be followed by a WHERE on `delivery`
 SELECT_DELIVERY = """
     SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
-           d.replays, d.backfilled, d.number, d.refusals, d.refused_in,
+           d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
-           s.id, s.name, s.target, s.target_type, s.version, s.database
+           s.id, s.name, s.target, s.target_type, s.version, s.database, d.number
     FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
 """
+#: a delivery with the number of its row, which does not leave this room
+Row = tuple[int, Delivery]
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
 
 
-def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Delivery]:
-    """Return the deliveries of a WHERE on `delivery` (d) and its event (e)."""
-    found: list[Delivery] = []
+def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Row]:
+    """Return the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number."""
+    found: list[Row] = []
     scans: dict[str, Scan] = {}
     for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
         identity, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
-        event_id, event_type, severity, at, data, special = row[11:17]
-        scan = scans.setdefault(row[17], Scan(*row[17:])) if row[17] else None
+        event_id, event_type, severity, at, data, special = row[10:16]
+        scan = scans.setdefault(row[16], Scan(*row[16:22])) if row[16] else None
         stored: Mapping[str, Any] = Stored(data)
         if scan and STORED in data:
             with suppress(ValueError):  # garbage is reported when a message is built from it
                 stored = own(stored, endpoint)
         event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, stored, scan, special)
-        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:11])
-        found.append(Delivery(identity, event, endpoint, *its))
+        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10])
+        found.append((row[22], Delivery(identity, event, endpoint, *its)))
     return found
 
 

@@ -67,7 +67,7 @@ class Scans:
             found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
         if not found:
             return None
-        event = found[0].event
+        event = found[0][1].event
         return replace(event, data={key: value for key, value in event.data.items() if key != SENT})
 
     def accepted(self, scan_id: str) -> AcceptedScan:

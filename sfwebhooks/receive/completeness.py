@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sfwebhooks.catalogue import type_named
 from sfwebhooks.outbox.receipts import EARLIER, SENT
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END
-from sfwebhooks.text import counted
+from sfwebhooks.text import amount, counted
 
 #: most messages of a scan; a greater number is invalid
 NUMBER_MAX = 10**9
@@ -163,10 +163,15 @@ class Account:
         number = sum(due.values())
         if self.end is None:
             return "; ".join(
-                (f"{head} its closing event has not arrived; {_messages(number - missing)}, {holes}", *self._rest())
+                (
+                    f"{head} its closing event has not arrived; {amount(number - missing, 'message')}, {holes}",
+                    *self._rest(),
+                )
             )
         state = "incomplete so far" if missing else "complete"
-        return "; ".join((f"{head} {state}, {number - missing:,} of {_messages(number)}, {holes}", *self._rest()))
+        return "; ".join(
+            (f"{head} {state}, {number - missing:,} of {amount(number, 'message')}, {holes}", *self._rest())
+        )
 
     def _rest(self) -> Iterator[str]:
         """Yield further counts: repeats, and messages that the sender reports as not sent."""
@@ -253,10 +258,6 @@ def _earlier(receipt: Mapping[str, Any]) -> dict[str, int]:
 def _part(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = whole.get(key)
     return found if isinstance(found, Mapping) else {}
-
-
-def _messages(number: int) -> str:
-    return f"{number:,} message{'' if number == 1 else 's'}"
 
 
 def _named(gaps: Sequence[tuple[int, int]]) -> str:

@@ -23,11 +23,9 @@ from sfwebhooks.outbox.admission import OUTBOX_FULL
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.scan import from_host
-from sfwebhooks.scan.host_database import DATABASE, HostDatabase, ScanRow, database_of
+from sfwebhooks.scan.host_database import DATABASE, FINISHED, HostDatabase, ScanRow, database_of
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
 
-#: the host's statuses of a scan that is over
-OVER = ("FINISHED", "ABORTED", "ERROR-FAILED")
 #: seconds after the end of a scan in which the host may still run its correlation rules
 RULES_SECONDS = 600.0
 #: version of the scanner: its database does not record one, and a message without one would look like another tool's
@@ -111,11 +109,11 @@ def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
         SelectionError: it is not.
         sqlite3.Error: the host's database cannot be read.
     """
-    if row.status not in OVER:
+    if not row.is_over:
         raise SelectionError(
             f"SpiderFoot says that scan {scan_id} is {row.status}; if its process is gone for good, add --dead"
         )
-    recent = row.status == "FINISHED" and abs(time.time() - row.ended) < RULES_SECONDS
+    recent = row.status == FINISHED and abs(time.time() - row.ended) < RULES_SECONDS
     if recent and not database.is_correlated(scan_id):
         raise SelectionError(
             f"scan {scan_id} has just finished, and SpiderFoot may still be looking for correlations: the scan's log"
@@ -176,4 +174,4 @@ def _end(outbox: Outbox, past: Past) -> WebhookEvent:
         return sent
     late = "host_stopped" if past.reported_as == "scan_aborted" else "process_died"
     result = from_host.result_of(past.scan, past.database, outbox.scans.accepted(past.scan.id))
-    return ended(past.scan, result, late="" if past.row.status in OVER else late)
+    return ended(past.scan, result, late="" if past.row.is_over else late)

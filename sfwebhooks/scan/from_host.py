@@ -13,7 +13,7 @@ from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst_findings
 from sfwebhooks.scan import correlations, findings
-from sfwebhooks.scan.host_database import HostDatabase, ScanRow
+from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
 from sfwebhooks.scan.host_log import modules_failed
 
 
@@ -83,7 +83,7 @@ def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ..
     The host looks for correlations only after a scan that finished, not after one that failed or was aborted.
     """
     row, rows = database.scan(scan.id), database.correlations(scan.id)
-    if row is None or row.status != "FINISHED" or rows is None:
+    if row is None or row.status != FINISHED or rows is None:
         return
     kept = correlations.distinct(rows)
     wanted = [

@@ -28,6 +28,8 @@ ROOT = "ROOT"
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
+#: the host's statuses of a scan that is over
+FINISHED, ABORTED, FAILED = "FINISHED", "ABORTED", "ERROR-FAILED"
 #: why a host is not supported
 NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
 NO_FILE = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
@@ -54,6 +56,11 @@ class ScanRow:
     ended: float
     #: RUNNING, FINISHED, ABORTED, ERROR-FAILED ...
     status: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the host has ended it; one that a user is stopping has not."""
+        return self.status in (FINISHED, ABORTED, FAILED)
 
 
 def data_folder() -> Path:

@@ -18,13 +18,13 @@ from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.masking import masked_error
 from sfwebhooks.outbox.tally import TopFinding
 from sfwebhooks.scan.from_host import ScanResult
-from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, not_output
+from sfwebhooks.scan.host_database import ABORTED, FINISHED, READ_SECONDS, HostDatabase, not_output
 from sfwebhooks.scan.host_log import credentials_of
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line
 
 #: the host's status -> the event that reports the end
-END_OF_STATUS = {"FINISHED": "scan_completed", "ABORTED": "scan_aborted", "ABORT-REQUESTED": "scan_aborted"}
+END_OF_STATUS = {FINISHED: "scan_completed", ABORTED: "scan_aborted", "ABORT-REQUESTED": "scan_aborted"}
 SEVERITY_OF_END = {"scan_completed": Severity.INFO, "scan_aborted": Severity.LOW, "scan_failed": Severity.MEDIUM}
 #: the host's words for the risk of a correlation rule
 RISKS = ("HIGH", "MEDIUM", "LOW", "INFO")
@@ -61,7 +61,7 @@ def ended(
     row, at = result.row, time.time()
     data: dict[str, Any] = {**scan.about}
     if row:
-        late, at = "reported_late" if late and is_over(row.status) else late, row.ended or at
+        late, at = "reported_late" if late and (row.is_over or row.status in END_OF_STATUS) else late, row.ended or at
         begun = result.begun or timestamp(row.started or at)  # the host writes its own a moment after our report
         data |= {"status": row.status, "started": begun, "ended": timestamp(at)}
         data |= {"duration": max(0, round(at - (row.started or at)))}
@@ -88,11 +88,6 @@ def _name_of_end(result: ScanResult, error: str, late: str) -> str:
     if result.row:
         return END_OF_STATUS.get(result.row.status, "scan_failed")
     return "scan_failed" if (error or late) and not result.has_findings else "scan_aborted"
-
-
-def is_over(status: str) -> bool:
-    """Return whether a scan with this status (the host's word) has ended or was stopped by a user."""
-    return status in END_OF_STATUS or status == "ERROR-FAILED"
 
 
 def _top(finding: TopFinding) -> dict[str, str]:

@@ -9,15 +9,15 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import trouble_warning
+from sfwebhooks.delivery.chores import ROUND_SECONDS, Chores
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.delivery.status import summary
 from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
@@ -60,10 +60,10 @@ class ScanRun:
         self._outbox = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
         self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
-        self._maintenance = Maintenance(settings, path, scan)
         self._accepted = Tally()
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
+        self._chores = Chores(self._dispatcher, settings, scan, self._log)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -222,19 +222,15 @@ class ScanRun:
 
     def _keep(self) -> None:
         """Do the work that must not delay a scan's events, each second; first report scans that died."""
-        self._try(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
+        self._chores.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
-            self._try(lambda: self._maintenance.look(time.time()))
-            if self._ended.wait(1.0):
-                break
-            if self._pending or self._trouble:
-                self._try(self._flush)
-            self._try(self._hold)
-            self._try(self._report_errors)
-            self._try(self._report_progress)
-            self._try(self._dispatcher.tick)
-            self._try(self._dispatcher.outbox.file.checkpoint)
-        self._maintenance.close()
+            self._chores.round(self._flush_pending, self._hold, self._report_errors, self._report_progress)
+            self._ended.wait(ROUND_SECONDS)
+        self._chores.close()
+
+    def _flush_pending(self) -> None:
+        if self._pending or self._trouble:
+            self._flush()
 
     def _hold(self) -> None:
         """Take the scan's lock again if its file was removed: other processes would report this scan as dead."""
@@ -252,14 +248,6 @@ class ScanRun:
                 self._begin_once()
                 pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
         self._dispatcher.wake()
-
-    def _try(self, chore: Callable[[], object]) -> None:
-        try:
-            chore()
-        except OutboxError:
-            self._log.debug("webhooks: background work is postponed", exc_info=True)
-        except Exception:  # the thread would end, and the events in memory would never be written
-            self._log.exception("webhooks: bug in the background thread")
 
     def _deadline(self) -> float:
         """Return the time at which this process has to stop working for us, in monotonic seconds."""

@@ -14,7 +14,7 @@ from sfwebhooks.events import timestamp
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.output import plain, stacked, table
-from sfwebhooks.text import in_line
+from sfwebhooks.text import amount, in_line
 
 #: terminal width from which a line shows every column
 WIDE = 150
@@ -147,7 +147,7 @@ def fields_of_attempt(attempt: Attempt) -> dict[str, Any]:
 
 def counted_deliveries(number: int) -> str:
     """Return a number of deliveries in words."""
-    return f"{number} deliver{'y' if number == 1 else 'ies'}"
+    return amount(number, "delivery", "deliveries")
 
 
 def total(counts: Counts) -> int:

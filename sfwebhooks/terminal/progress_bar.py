@@ -22,6 +22,8 @@ class Bar:
 
     def __init__(self, out: Console, total: int, word: str) -> None:
         self._out, self._total, self._word = out, total, word
+        #: number of items that remained at the last update
+        self.left = total
         self._tenths = 0
         self._shown_at = float("-inf")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -44,7 +46,7 @@ class Bar:
 
     def show(self, left: int) -> None:
         """Show that `left` items remain."""
-        self._shown_at = time.monotonic()
+        self.left, self._shown_at = left, time.monotonic()
         done = max(self._total - left, 0)
         self._progress.update(self._task, completed=done)
         tenths = done * 10 // max(self._total, 1)

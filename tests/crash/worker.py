@@ -167,7 +167,7 @@ def work(task: Task, talk: Connection) -> None:
         if order is End.DRAIN:
             dispatcher.open_now()
             dispatcher.wake()
-            dispatcher.linger(time.monotonic() + DRAIN_SECONDS, horizon=DRAIN_SECONDS)
+            dispatcher.linger(time.monotonic() + DRAIN_SECONDS, everything=True)
         else:
             dispatcher.linger(time.monotonic() + LINGER_SECONDS)
     dispatcher.stop(PATIENCE)

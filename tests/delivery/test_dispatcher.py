@@ -400,14 +400,14 @@ def test_linger_waits_for_a_healthy_endpoint_with_a_held_one(
     assert outbox.scans.tallies()["delivered"] == 10
 
 
-def test_linger_waits_for_what_is_due_within_the_horizon(
+def test_linger_for_everything_waits_for_a_retry(
     outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
 ) -> None:
     team.answer = lambda received: 500 if len(team.got) == 1 else 200
     put(outbox, endpoint)
     dispatcher = dispatch(replace(endpoint, retry_schedule=(0.1,)))
     dispatcher.wake()
-    lingers(dispatcher, horizon=PATIENCE)
+    lingers(dispatcher, everything=True)
     assert outbox.scans.tallies()["delivered"] == 1
 
 
@@ -420,7 +420,7 @@ def test_linger_ends_when_it_is_stopped(
     dispatcher.wake()
     team.wait_for(1)
     stop.set()
-    lingers(dispatcher, stop=stop)
+    lingers(dispatcher, is_over=stop.is_set)
     gate.open()
 
 

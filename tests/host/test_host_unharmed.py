@@ -26,19 +26,20 @@ WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid
 MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
 #: what raises when it is called
 FAULTS = [
+    *("scans", "lifecycle", "progress", "config", "hostdb", "hostlog", "findings", "pipeline", "pending"),
     *(
-        "scans",
-        "lifecycle",
-        "progress",
-        "config",
-        "hostdb",
-        "hostlog",
-        "findings",
-        "pipeline",
-        "pending",
+        "chores",
         "maintenance",
+        "recovery",
+        "results",
+        "correlations",
+        "accepted",
+        "tally",
+        "parentage",
+        "escapes",
+        "risks",
+        "claims",
     ),
-    *("recovery", "results", "correlations", "accepted", "tally", "parentage", "escapes", "risks", "claims"),
     *(
         "outbox",
         "queues",

@@ -26,6 +26,8 @@ LIMITS = {
     "retention.PAUSE_SECONDS": 0.05,
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
+    "sequence_numbers.RANDOM_BITS": 40,
+    "sequence_numbers.MARK_SIZE": 64,
     "tally.TOP_MAX": 10,
     "unencodable.EVENTS_MAX": 100000,
     "unencodable.PROBLEMS_MAX": 20,
@@ -40,8 +42,6 @@ LIMITS = {
     "listing.Record.tries": 0,
     "listing.Backlog.waiting": 0,
     "listing.Backlog.refused": 0,
-    "sequence_numbers.RANDOM_BITS": 40,
-    "sequence_numbers.MARK_SIZE": 64,
 }
 
 

@@ -14,7 +14,7 @@ from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Backlog, Record
+from sfwebhooks.outbox.listing import Backlog, Cursor, Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import CHUNK, Selection
@@ -306,9 +306,9 @@ def test_new_attempts_pass_the_filters(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 2, endpoint="siem")
     send(outbox)
     send(outbox, endpoint="siem")
-    found, last = records.listing.attempts_since(0, Selection(endpoint="siem"))
+    found, last = records.listing.attempts_since(Cursor(0), Selection(endpoint="siem"))
     assert ([record.endpoint for record, _ in found], last) == (["siem"], 2)
-    assert records.listing.attempts_since(0, Selection(ids=("unknown",))) == ([], 2)
+    assert records.listing.attempts_since(Cursor(0), Selection(ids=("unknown",))) == ([], 2)
 
 
 def test_new_attempts_are_seen_after_the_last_ones_were_deleted(outbox: Outbox, records: Outbox) -> None:

@@ -85,7 +85,7 @@ def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     put(outbox, event)
     claimed, sent = claim(outbox), replace(event, scan=None)
     assert claimed == Delivery(
-        delivery_id(event.id, "team"), sent, "team", "high_risk_event", claimed.series, sequence=1, number=1
+        delivery_id(event.id, "team"), sent, "team", "high_risk_event", claimed.series, sequence=1
     )
 
 

@@ -209,3 +209,13 @@ def test_a_result_changes_what_it_says(outbox: Outbox) -> None:
     assert sql(outbox, "SELECT state FROM delivery") == [("delivered",)], "it was in flight while it was dropped"
     assert outbox.retention.replay(Selection(), NOW + 9) == 1
     assert sql(outbox, "SELECT state, attempts, refusals, replays FROM delivery") == [("waiting", 0, 0, 1)]
+
+
+def test_a_delivery_that_was_accepted_again_with_another_number_is_not_settled(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    (request,) = outbox.queue.claim("team", (), NOW)
+    outbox.retention.end(Selection(), NOW)
+    outbox.retention.drop(Selection())
+    put(outbox, TEAM)
+    settle(outbox, request, State.DELIVERED)
+    assert sql(outbox, "SELECT id, sequence, state FROM delivery") == [(request.id, 2, "waiting")]

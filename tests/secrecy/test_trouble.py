@@ -208,7 +208,7 @@ def test_a_service_reads_settings_that_became_wrong(
     witness: Witness,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(service, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(service, "ROUND_SECONDS", 0.02)
     found = plant(hostile(echoing(401)).place)
     assert found.file
     put(outbox, found.endpoints[0], events=3)

@@ -95,6 +95,7 @@ FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
     "raise_in_claims": {"sfwebhooks.outbox.claim": raising},
     "raise_in_rows": {"sfwebhooks.outbox.rows": raising},
     "raise_in_pending": {"sfwebhooks.scan.outbox_failure": raising},
+    "raise_in_chores": {"sfwebhooks.delivery.chores": raising},
     "raise_in_maintenance": {"sfwebhooks.delivery.maintenance": raising},
     "raise_in_workers": {"sfwebhooks.delivery.workers": raising},
     "raise_in_dispatcher": {"sfwebhooks.delivery.dispatcher": raising},

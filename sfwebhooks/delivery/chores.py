@@ -1,0 +1,58 @@
+"""The chores of a process that sends: called once a second, they alert, maintain the outbox, and checkpoint it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.maintenance import Maintenance
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.events import Scan
+
+log = logging.getLogger("spiderfoot.webhooks")
+#: seconds between two rounds
+ROUND_SECONDS = 1.0
+
+
+class Chores:
+    """The chores of a process, with its scan if it has one.
+
+    Args:
+        log: gets a line for each bug.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        scan: Scan | None = None,
+        log: logging.Logger | logging.LoggerAdapter[logging.Logger] = log,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._maintenance = Maintenance(settings, dispatcher.outbox.path, scan)
+        self._log = log
+
+    def round(self, *own: Callable[[], object]) -> str:
+        """Do the caller's chores, then all others; return the outbox error that some could not be done for, or an empty
+        text. One that fails does not prevent the others."""
+        maintain, checkpoint = (lambda: self._maintenance.look(time.time())), self._dispatcher.outbox.file.checkpoint
+        found = [self.attempt(chore) for chore in (*own, self._dispatcher.tick, maintain, checkpoint)]
+        return next(filter(None, found), "")
+
+    def attempt(self, chore: Callable[[], object]) -> str:
+        """Do a chore; return the outbox error that it met, or an empty text."""
+        try:
+            chore()
+        except OutboxError as error:
+            self._log.debug("webhooks: background work is postponed", exc_info=True)
+            return str(error)
+        except Exception:  # the thread would end, and with it the deliveries, or the writing of events in memory
+            self._log.exception("webhooks: bug in background work, which continues")
+        return ""
+
+    def close(self) -> None:
+        """Close the files."""
+        self._maintenance.close()
