@@ -762,6 +762,38 @@ def test_deliveries_of_a_held_endpoint_can_go_with_its_probe(
     assert queue.next_at(healthy_only=False) == clock.now + REFUSAL_PROBE_SECONDS[0]
 
 
+def test_only_who_waits_for_every_endpoint_waits_for_the_probe_in_flight_of_a_held_one(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, gate: Gate
+) -> None:
+    put(outbox, endpoint, events=5)
+    hold(queue, team, clock)
+    team.answer, before = gate, len(team.got)
+    clock.now = queue.states[0].health.open_at
+    probe = threading.Thread(target=queue.step)
+    probe.start()
+    try:
+        team.wait_for(before + 1)
+        assert (queue.next_at(healthy_only=False), queue.next_at(healthy_only=True)) == (0.0, float("inf"))
+    finally:
+        gate.open()
+        probe.join(PATIENCE)
+
+
+def test_the_attempt_in_flight_of_a_healthy_endpoint_is_waited_for(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate
+) -> None:
+    put(outbox, endpoint)
+    team.answer = gate
+    attempt = threading.Thread(target=queue.step)
+    attempt.start()
+    try:
+        team.wait_for(1)
+        assert (queue.next_at(healthy_only=False), queue.next_at(healthy_only=True)) == (0.0, 0.0)
+    finally:
+        gate.open()
+        attempt.join(PATIENCE)
+
+
 def test_deliveries_of_an_endpoint_that_is_gone_can_never_go(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:

@@ -24,7 +24,7 @@ from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import PATIENCE, an_endpoint
-from tests.conftest import Clock, Team, put, soon, sql
+from tests.conftest import Clock, Gate, Team, hold, put, soon, sql
 
 ENDPOINTS = 16
 #: too few for a lock, a note and a connection of each endpoint
@@ -124,6 +124,7 @@ class Scarce:
 
     def __init__(self, outbox: Outbox, clock: Clock, first: Team, second: Team) -> None:
         self.enough = False
+        self.first = first
         self.endpoints = [
             an_endpoint(name, url=team.url, timeout=PATIENCE) for name, team in (("first", first), ("second", second))
         ]
@@ -145,10 +146,12 @@ class Scarce:
         for name in names:
             put(self._outbox, *(one for one in self.endpoints if one.name == name), start=start)
 
-    def run_short(self) -> None:
+    def run_short(self, delivered: bool = True) -> None:
         """Let the first endpoint be sent a message, and the second one lack a descriptor."""
-        self.put("first", "second")
-        assert self.queue("first").step()
+        self.put("second")
+        if delivered:
+            self.put("first")
+            assert self.queue("first").step()
         with pytest.raises(ShortageError):
             self.queue("second").step()
 
@@ -185,6 +188,39 @@ def test_an_endpoint_keeps_its_descriptors_while_it_has_work(scarce: Scarce) -> 
     scarce.put("first", start=2)
     scarce.dispatcher.tick()
     assert scarce.queue("first").owned is True
+
+
+def test_an_endpoint_keeps_its_descriptors_when_a_retry_is_due(scarce: Scarce, outbox: Outbox, clock: Clock) -> None:
+    scarce.first.answer = 500
+    scarce.run_short()
+    clock.now = float(outbox.queue.next_due("first") or 0.0)
+    scarce.dispatcher.tick()
+    assert scarce.queue("first").owned is True
+
+
+def test_an_endpoint_that_is_held_keeps_no_descriptors_for_its_probe(scarce: Scarce, clock: Clock) -> None:
+    scarce.put("first")
+    hold(scarce.queue("first"), scarce.first, clock)
+    clock.now = scarce.queue("first").states[0].health.open_at
+    scarce.run_short(delivered=False)
+    scarce.dispatcher.tick()
+    assert scarce.queue("first").owned is False
+
+
+def test_an_endpoint_keeps_its_descriptors_while_an_attempt_is_in_flight(scarce: Scarce) -> None:
+    gate = Gate()
+    scarce.first.answer = gate
+    scarce.put("first")
+    attempt = threading.Thread(target=scarce.queue("first").step)
+    attempt.start()
+    try:
+        scarce.first.wait_for(1)
+        scarce.run_short(delivered=False)
+        scarce.dispatcher.tick()
+        assert scarce.queue("first").owned is True
+    finally:
+        gate.open()
+        attempt.join(PATIENCE)
 
 
 def test_an_endpoint_keeps_its_descriptors_while_none_is_lacking(scarce: Scarce) -> None:
