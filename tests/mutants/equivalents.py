@@ -5,6 +5,7 @@ from __future__ import annotations
 EQUIVALENT = {
     "sfwebhooks/outbox/sequence_numbers.py begin_series: 0 -> (number) 1": "lastrowid is never None after an INSERT",
     "sfwebhooks/delivery/alert_timing.py Alerting.__init__: 0.0 -> (number) 1.0": "read only once a death has set it",
+    "sfwebhooks/delivery/alert_timing.py Alerting.__init__: self._died_at = 0.0 -> (gone) pass": "as above",
     "sfwebhooks/outbox/permissions.py make: system.OWNERS and os.fstat(descriptor).st_mode & mode != mode -> (and/or)"
     " system.OWNERS or os.fstat(descriptor).st_mode & mode != mode": "sets the mode that the file already has",
     "sfwebhooks/scan/host_database.py HostDatabase.worst: True -> (bool) False": "only speed: fewer calls",
