@@ -36,6 +36,10 @@ from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
 
+# a process that a test starts would compile the package again, and pytest each file of tests
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="of the random choices of tests/crash, to make them again")
@@ -129,7 +133,8 @@ def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -
 
 
 #: where tests take longest
-LONG = ("tests/crash/", "tests/host/", "tests/test_service.py", "tests/test_system.py", "tests/test_places_of_files.py")
+LONG = ("tests/crash/", "tests/host/", "tests/cli/test_cli.py", "tests/scan/test_backfill.py", "tests/test_system.py",
+        "tests/test_service.py", "tests/network/", "tests/secrecy/")  # fmt: skip
 #: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
 IS_TO_STAY = pytest.StashKey[bool]()
 
