@@ -139,6 +139,11 @@ LONG = ("tests/crash/", "tests/host/", "tests/cli/test_cli.py", "tests/scan/test
 IS_TO_STAY = pytest.StashKey[bool]()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one worker more than there are processors: a third of the time of many tests is waiting."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[IS_TO_STAY] = hasattr(config, "workerinput") or host_shim().exists()
 
