@@ -132,9 +132,10 @@ def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -
     accept([an_event(number) for number in range(start, start + events)], endpoints, outbox, NOW)
 
 
-#: where tests take longest
-LONG = ("tests/crash/", "tests/host/", "tests/cli/test_cli.py", "tests/scan/test_backfill.py", "tests/test_system.py",
-        "tests/test_service.py", "tests/network/", "tests/secrecy/")  # fmt: skip
+#: where tests take longest, the longest first
+LONG = ("tests/crash/", "tests/host/", "tests/network/test_hostile", "tests/cli/test_cli.py",
+        "tests/delivery/test_send_queue.py", "tests/secrecy/", "tests/scan/test_backfill.py", "tests/network/",
+        "tests/test_system.py", "tests/test_service.py")  # fmt: skip
 #: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
 IS_TO_STAY = pytest.StashKey[bool]()
 
@@ -150,7 +151,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files whose tests take longest, so that no worker is left alone with one of them at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=lambda item: next((at for at, long in enumerate(LONG) if item.nodeid.startswith(long)), len(LONG)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
