@@ -36,6 +36,10 @@ from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
 
+# a process that a test starts would compile the package again, and pytest each file of tests
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="of the random choices of tests/crash, to make them again")
@@ -128,10 +132,17 @@ def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -
     accept([an_event(number) for number in range(start, start + events)], endpoints, outbox, NOW)
 
 
-#: where tests take longest
-LONG = ("tests/crash/", "tests/host/", "tests/test_service.py", "tests/test_system.py", "tests/test_places_of_files.py")
+#: where tests take longest, the longest first
+LONG = ("tests/crash/", "tests/host/", "tests/network/test_hostile", "tests/cli/test_cli.py",
+        "tests/delivery/test_send_queue.py", "tests/secrecy/", "tests/scan/test_backfill.py", "tests/network/",
+        "tests/test_system.py", "tests/test_service.py")  # fmt: skip
 #: whether the module is in the scanner already, or this is a worker of pytest-xdist: others may still need it
 IS_TO_STAY = pytest.StashKey[bool]()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one worker more than there are processors: a third of the time of many tests is waiting."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -140,7 +151,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files whose tests take longest, so that no worker is left alone with one of them at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=lambda item: next((at for at, long in enumerate(LONG) if item.nodeid.startswith(long)), len(LONG)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, PATIENCE, a_delivery, claim_one
 from tests.catalogue.test_check import example_of
 from tests.conftest import sql
+from tests.processes import Process
 
 BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
 REPORT = {"report_id": "report-1", "title": "Threats"}
@@ -419,10 +421,8 @@ sys.stdin.readline()
 """
 
 
-def process(name: str, number: int = 25) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", EMIT, name, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def process(name: str, number: int = 25) -> Process:
+    return Process([name, number], EMIT, stdin=PIPE, stdout=PIPE)
 
 
 @pytest.mark.slow

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, a_host_database, a_scan, an_event
 from tests.conftest import put
+from tests.processes import run
 from tests.tiers import quick_first
 
 SETTINGS = """
@@ -47,20 +46,8 @@ def folder(tmp_path: Path) -> Path:
 
 def command(folder: Path, arguments: Sequence[str]) -> tuple[int, str]:
     """Run a command in a data folder; return its exit code and all that it printed, in one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sfwebhooks", *arguments],
-        cwd=folder,
-        env={
-            **os.environ,
-            "HOME": str(folder),
-            "SPIDERFOOT_DATA": str(folder),
-            "PYTHONPATH": str(Path(__file__).parent.parent),
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    environment = {**os.environ, "HOME": str(folder), "SPIDERFOOT_DATA": str(folder)}
+    done = run(arguments, env=environment, cwd=folder, timeout=PATIENCE)
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 

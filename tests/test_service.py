@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Callable
+from subprocess import PIPE, TimeoutExpired
+from typing import Callable
 
 import pytest
 
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from tests import processes
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
+from tests.processes import Process, Start
 from tests.tiers import slow
 
 SECRET = "a secret of the team"
@@ -27,11 +28,10 @@ SECRET = "a secret of the team"
 class Run:
     """A running service, what it said, and its end."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "sfwebhooks", "run", "--folder", str(folder)]
+    def __init__(self, folder: Path, start: Start = Process) -> None:
         self.said: list[str] = []
         self._news = threading.Condition()
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = start(["run", "--folder", folder], stderr=PIPE, stdout=PIPE)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def wait_for(self, words: str) -> None:
@@ -389,8 +389,7 @@ def test_nothing_is_lost_when_it_is_ended_under_load(
         signed.wait_for(before + 100)
         assert service.end(*signals) in (0, 130)
     accepted = load.end()
-    drain = [sys.executable, "-m", "sfwebhooks", "drain", "--folder", str(tmp_path)]
-    assert subprocess.run(drain, capture_output=True, timeout=PATIENCE).returncode == 0
+    assert processes.run(["drain", "--folder", tmp_path], timeout=PATIENCE).returncode == 0
     assert {one.message["metadata"]["sequence"] for one in signed.got} == set(range(1, accepted + 1))
     assert sql(outbox, "SELECT count(*), sum(state = 'delivered') FROM delivery") == [(accepted, accepted)]
 
@@ -422,7 +421,7 @@ class Load:
 def ended_within(service: Run, seconds: float) -> bool:
     try:
         service.process.wait(seconds)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         return False
     return True
 
@@ -456,8 +455,5 @@ def test_it_does_not_start_without_its_outbox(tmp_path: Path, configure: Callabl
 
 def ran(folder: Path, **environment: str) -> tuple[int, bool]:
     """Return the exit code of a service, and whether it said why."""
-    command = [sys.executable, "-m", "sfwebhooks", "run", "--folder", str(folder)]
-    result: Any = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=PATIENCE
-    )
+    result = processes.run(["run", "--folder", folder], env={**os.environ, **environment}, timeout=PATIENCE)
     return result.returncode, "sfwebhooks: " in result.stderr

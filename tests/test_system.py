@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -41,6 +42,7 @@ print(len(ours))
 #: runs commands, one after the other
 COMMANDS = """
 import shlex
+from collections.abc import Sequence
 from sfwebhooks.cli import main
 for words in map(shlex.split, sys.argv[1:]):
     print(f"code {main(words)} of {words[0]}")
@@ -67,25 +69,31 @@ def command(system: str, folder: Path, *arguments: str) -> tuple[int, str]:
     return running.returncode, " ".join(said.split())
 
 
-def emit(system: str, folder: Path, event_id: str) -> None:
-    code, said = command(
-        system, folder, "emit", "cti_report_generated", "--data", str(folder / "data.json"), "--id", event_id
-    )
-    assert (code, "accepted for 1 endpoint (team)" in said) == (0, True), said
+def several(system: str, folder: Path, *commands: Sequence[str]) -> str:
+    """Run commands in one process, all with exit code 0; return what they printed."""
+    with process(system, folder, *map(shlex.join, commands), program=COMMANDS) as running:
+        said, _ = running.communicate(timeout=PATIENCE)
+    codes = [line for line in said.splitlines() if line.startswith("code ")]
+    assert codes == [f"code 0 of {name}" for name, *_ in commands], said
+    return said
+
+
+def emit(folder: Path, event_id: str) -> tuple[str, ...]:
+    return "emit", "cti_report_generated", "--data", str(folder / "data.json"), "--id", event_id
 
 
 def test_what_is_accepted_is_sent_and_settled(system: str, folder: Path, team: Team) -> None:
-    for event_id in ("one", "two"):
-        emit(system, folder, event_id)
-    assert command(system, folder, "drain") == (0, "2 delivered, 0 waiting, 0 dead.")
-    emit(system, folder, "three")
-    assert command(system, folder, "drain") == (0, "1 delivered, 0 waiting, 0 dead.")
+    said = several(system, folder, emit(folder, "one"), emit(folder, "two"), ("drain",))
+    assert said.count("accepted for 1 endpoint (team)") == 2
+    assert "\n2 delivered, 0 waiting, 0 dead." in said
+    said = several(system, folder, emit(folder, "three"), ("drain",))
+    assert "\n1 delivered, 0 waiting, 0 dead." in said
     assert sorted(team.sequences) == [1, 2, 3]
     assert len({received.message["metadata"]["series"] for received in team.got}) == 1
 
 
 def test_one_process_sends(system: str, folder: Path, team: Team) -> None:
-    emit(system, folder, "one")
+    several(system, folder, emit(folder, "one"))
     url_id = load(folder / "webhooks.ini").endpoints[0].url_id
     with process(system, folder, str(folder / FILE), url_id, program=KEEPER) as keeper:
         assert keeper.stdout and keeper.stdout.readline() == "True\n"
@@ -105,14 +113,12 @@ def test_a_scan_is_sent_and_leaves_no_lock(system: str, folder: Path, team: Team
 
 
 def test_a_copy_of_an_outbox_begins_a_new_series(system: str, folder: Path, team: Team) -> None:
-    emit(system, folder, "one")
-    command(system, folder, "drain")
+    several(system, folder, emit(folder, "one"), ("drain",))
     data = (folder / FILE).read_bytes()
     (folder / FILE).rename(folder / "original.db")
     (folder / FILE).write_bytes(data)
     (folder / FILE).chmod(0o600)
-    emit(system, folder, "two")
-    command(system, folder, "drain")
+    several(system, folder, emit(folder, "two"), ("drain",))
     assert team.sequences == [1, 1]
     with closing(Outbox(folder / FILE)) as outbox:
         assert outbox.scans.tallies()["delivered"] == 2
@@ -143,7 +149,4 @@ def test_other_commands_do_what_they_do_elsewhere(system: str, folder: Path) -> 
         ("keygen", "--file", f"{folder}/key"),
         ("uninstall", "--spiderfoot", f"{folder}"),
     ]
-    with process(system, folder, *map(shlex.join, commands), program=COMMANDS) as running:
-        said, _ = running.communicate(timeout=PATIENCE)
-    codes = [line for line in said.splitlines() if line.startswith("code ")]
-    assert codes == [f"code 0 of {name}" for name, *_ in commands], said
+    several(system, folder, *commands)

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.processes import run
+
 #: the user that every system has, and its group
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
-#: everything is imported first: the other user may not be allowed to read this Python
+#: everything is imported: the other user may not be allowed to read this Python
 PROGRAM = """
-import importlib, os, pkgutil, sys
-import encodings, sqlite3, urllib.request
-for found in pkgutil.iter_modules(encodings.__path__, "encodings."):
-    if found.name not in ("encodings.mbcs", "encodings.oem"):
-        importlib.import_module(found.name)
-for name in ("utf-8", "utf-8-sig", "ascii", "latin-1", "idna"):
-    "".encode(name)
-import sfwebhooks
-for found in pkgutil.walk_packages(sfwebhooks.__path__, "sfwebhooks."):
-    if found.name.rpartition(".")[2] not in ("__main__", "plugin", "around_scan", "risks", "shim"):
-        importlib.import_module(found.name)
+import os, sys
 from sfwebhooks.cli import main
-try:
-    main(["events"])
-    sys.stdout.flush()
-except SystemExit:
-    pass
-print("as the other user:", flush=True)
 os.setgroups([])
 os.setgid(int(sys.argv[1]))
 os.setuid(int(sys.argv[1]))
@@ -51,12 +35,6 @@ def command_as(
         environment: in the place of the data folder.
     """
     given = {"SPIDERFOOT_DATA": str(folder), "HOME": str(folder)} if environment is None else environment
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(uid), *arguments],
-        cwd="/",
-        env={"PATH": os.environ["PATH"], **given},
-        input=text,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, " ".join((done.stdout.partition("as the other user:")[2] + done.stderr).split())
+    environment = {"PATH": os.environ["PATH"], **given}
+    done = run([uid, *arguments], PROGRAM, input=text, env=environment, cwd=Path("/"))
+    return done.returncode, " ".join((done.stdout + done.stderr).split())

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 
 import urllib3
 
@@ -54,6 +55,7 @@ FAMILIES = (
 )
 
 
+@lru_cache(maxsize=1)
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     made = argparse.ArgumentParser(prog="sfwebhooks", description="Webhooks for SpiderFoot.")

@@ -31,6 +31,11 @@ TABLES = [
 ]
 
 
+def size(table: Any) -> int:
+    """Return how long it takes to judge each change of an example, roughly."""
+    return len(json.dumps(example_of(table.values[1]))) ** 2
+
+
 def example_of(fields: Fields) -> dict[str, Any]:
     return {field.name: field.example for field in fields if field.example is not None}
 
@@ -61,7 +66,7 @@ def changed(data: Any) -> Iterator[Any]:
             yield other
 
 
-@pytest.mark.parametrize(("entry", "fields"), quick_first(TABLES, 10))
+@pytest.mark.parametrize(("entry", "fields"), quick_first(sorted(TABLES, key=size), 10))
 def test_the_judgement_is_the_one_of_the_json_schema(entry: EventType, fields: Fields) -> None:
     validator, with_data = Draft202012Validator(document([entry])), message(entry, fields)
     judged = {True: 0, False: 0}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Callable
 
 import pytest
@@ -44,6 +45,7 @@ from tests.builders import NOW, PATIENCE, a_batch, a_delivery, a_host_database, 
 from tests.conftest import Team
 from tests.filled import send
 from tests.hostile import Hostile, answering, reply
+from tests.processes import Process, Start
 from tests.tiers import slow
 
 pytestmark = pytest.mark.usefixtures("own_signals")
@@ -768,9 +770,9 @@ def test_drain_reports_dead_letters(
     team = receive()
     team.answer = 500
     configure(section("team", team.url, max_retries=0))
-    fill(2)
+    fill(1)
     result = cli("drain")
-    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 2 dead.")
+    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 1 dead.")
 
 
 def test_drain_tries_deliveries_that_wait_for_a_retry_at_once(
@@ -902,15 +904,9 @@ def test_drain_can_be_ended(
 # --- receive
 
 
-def command(*arguments: str) -> subprocess.Popen[str]:
+def command(*arguments: str) -> Process:
     """Start a command as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfwebhooks", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )
+    return Process(arguments, stdout=PIPE, stderr=PIPE)
 
 
 def a_body(name: str) -> bytes:
@@ -920,8 +916,8 @@ def a_body(name: str) -> bytes:
 class Listening:
     """`sfwebhooks receive` as a process."""
 
-    def __init__(self, *arguments: str) -> None:
-        self.process = command("receive", *arguments)
+    def __init__(self, *arguments: str, start: Start = Process) -> None:
+        self.process = start(["receive", *arguments], stdout=PIPE, stderr=PIPE)
         self.first = self.line()
         self.url = self.first.partition("Listening on ")[2].partition(",")[0]
 
@@ -943,7 +939,7 @@ class Listening:
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, out, err
+        return self.process.wait(), out, err
 
 
 def exchange(endpoint: Endpoint, request: Request) -> Reply:

@@ -8,12 +8,11 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Callable
 
 import pytest
@@ -38,6 +37,7 @@ from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Result, Team, spoil
 from tests.filled import HOSTILE, begin, put, put_event, send
 from tests.leaks import leaks
+from tests.processes import Process
 
 ROOT = Path(__file__).parents[2]
 KEYS = [
@@ -267,11 +267,10 @@ sys.stdin.read()
 @pytest.fixture
 def owner(outbox: Outbox) -> Iterator[Callable[[float], int]]:
     """Start a process that sends to the team, and showed its last sign of life so long ago; it returns its id."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
     def start(silent: float) -> int:
-        command = [sys.executable, "-c", OWNER, str(outbox.path), str(time.time() - silent)]
-        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        started.append(Process([outbox.path, time.time() - silent], OWNER, stdin=PIPE, stdout=PIPE))
         assert started[-1].stdout and started[-1].stdout.readline() == "owns\n"
         return started[-1].pid
 
@@ -602,14 +601,13 @@ def test_an_id_without_a_delivery_is_reported(
 
 
 @pytest.fixture
-def follow(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def follow(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start `sfwebhooks deliveries --follow` as a process: `follow("--json", ...)`."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "sfwebhooks", "deliveries", "--follow", *arguments]
+    def start(*arguments: str) -> Process:
         given = {**os.environ, "SPIDERFOOT_DATA": str(tmp_path)}
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=given))
+        started.append(Process(["deliveries", "--follow", *arguments], stdout=PIPE, env=given))
         return started[-1]
 
     yield start
@@ -618,12 +616,12 @@ def follow(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate(timeout=PATIENCE)
 
 
-def next_line(process: subprocess.Popen[str]) -> str:
+def next_line(process: Process) -> str:
     assert process.stdout
     return process.stdout.readline()
 
 
-def test_each_new_attempt_is_a_line_until_ctrl_c(outbox: Outbox, follow: Callable[..., subprocess.Popen[str]]) -> None:
+def test_each_new_attempt_is_a_line_until_ctrl_c(outbox: Outbox, follow: Callable[..., Process]) -> None:
     put(outbox, 1, 2)
     process = follow()
     above = [next_line(process) for _ in range(4)]
@@ -639,9 +637,7 @@ def test_each_new_attempt_is_a_line_until_ctrl_c(outbox: Outbox, follow: Callabl
     assert last == f"2026-11-21T10:00:00.000Z {an_id(2)} team high_risk_event: http_200 0.12 s\n"
 
 
-def test_a_program_gets_new_attempts_of_what_it_asks_for(
-    outbox: Outbox, follow: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_a_program_gets_new_attempts_of_what_it_asks_for(outbox: Outbox, follow: Callable[..., Process]) -> None:
     put(outbox, 1)
     put(outbox, 1, endpoint="siem")
     process = follow("--json", "--endpoint", "siem")

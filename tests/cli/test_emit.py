@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.catalogue.json_schema import document
+from tests import processes
 from tests.builders import PATIENCE
 from tests.conftest import Result, Team
 from tests.receivers.examples import SECURITY_AUDIT
@@ -49,8 +50,7 @@ def file(folder: Path, data: Any) -> str:
 
 def emit_of(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a process, with that on its standard input."""
-    command = [sys.executable, "-m", "sfwebhooks", "emit", *arguments]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=PATIENCE)
+    return processes.run(["emit", *arguments], input=text, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("name", GUIDE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
+from subprocess import PIPE
 
 import pytest
 from rich.console import Console
@@ -14,6 +13,7 @@ from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.cli import main
 from sfwebhooks.cli.events import ENDPOINT, example, pretty, print_type, print_types
 from sfwebhooks.formats import generic
+from tests.processes import Process
 
 WORDS = sorted({word for entry in EVENT_TYPES for word in (entry.name, entry.alias)})
 each_type = pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
@@ -151,8 +151,7 @@ def test_an_unknown_type_that_resembles_nothing_is_an_error_too(capsys: pytest.C
 
 
 def test_who_reads_only_the_beginning_gets_no_traceback() -> None:
-    command = [sys.executable, "-m", "sfwebhooks", "events", "--schema"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Process(["events", "--schema"], stdout=PIPE, stderr=PIPE)
     assert process.stdout and process.stderr
     process.stdout.read(1)
     process.stdout.close()

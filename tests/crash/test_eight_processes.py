@@ -24,7 +24,7 @@ from tests.crash.worker import DRAIN_SECONDS, ERRORS, End, Task, Worker, work
 pytestmark = pytest.mark.slow
 
 PROCESSES = 8
-EVENTS = 10_000
+EVENTS = 4_000
 #: events in one commit
 TOGETHER = 25
 CONCURRENCY = 4
@@ -32,7 +32,7 @@ STEADY, SHAKY = "/steady", "/shaky"
 #: URL -> seconds between two requests
 INTERVALS = {STEADY: 1 / 200, SHAKY: 1 / 350}
 #: URL -> after how many requests to it its sender is killed
-KILLS = {STEADY: 3_000, SHAKY: 12_000}
+KILLS = {STEADY: 1_200, SHAKY: 4_800}
 #: seconds of the stretches in which requests are counted
 WINDOWS = (0.1, 1.0, 5.0)
 #: seconds that all of it may take on a machine that is busy otherwise

@@ -3,13 +3,12 @@ from __future__ import annotations
 import logging
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Callable
 
 import pytest
@@ -24,6 +23,7 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql
+from tests.processes import Process, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,13 +69,12 @@ dispatcher.stop({PATIENCE})
 
 
 @pytest.fixture
-def new_process(outbox: Outbox, endpoint: Endpoint) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def new_process(outbox: Outbox, endpoint: Endpoint) -> Iterator[Callable[[], Process]]:
     """Start processes that send to the endpoint once they are asked to, until nothing is due."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", DISPATCH, str(outbox.path), endpoint.url.reveal()]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    def start() -> Process:
+        process = Process([outbox.path, endpoint.url.reveal()], DISPATCH, stdin=PIPE, stdout=PIPE)
         started.append(process)
         assert process.stdout and process.stdout.readline() == "ready\n"
         return process
@@ -86,14 +85,14 @@ def new_process(outbox: Outbox, endpoint: Endpoint) -> Iterator[Callable[[], sub
         process.communicate()
 
 
-def go(process: subprocess.Popen[str]) -> None:
+def go(process: Process) -> None:
     assert process.stdin
     process.stdin.write("go\n")
     process.stdin.flush()
 
 
 def test_two_processes_deliver_each_delivery_once(
-    outbox: Outbox, endpoint: Endpoint, team: Team, new_process: Callable[[], subprocess.Popen[str]]
+    outbox: Outbox, endpoint: Endpoint, team: Team, new_process: Callable[[], Process]
 ) -> None:
     put(outbox, endpoint, events=50)
     processes = [new_process(), new_process()]
@@ -114,7 +113,7 @@ def test_a_sender_killed_while_it_waits_for_an_answer_blames_no_delivery(
     team: Team,
     gate: Gate,
     queue: SendQueue,
-    new_process: Callable[[], subprocess.Popen[str]],
+    new_process: Callable[[], Process],
 ) -> None:
     team.answer = gate
     put(outbox, endpoint)
@@ -138,9 +137,8 @@ from sfwebhooks.formats import generic
 render = generic.render
 generic.render = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 1 else render(delivery, endpoint)
 """
-    command = [sys.executable, "-c", dies + DISPATCH, str(outbox.path), endpoint.url.reveal()]
     for dead in (True, True, False, True):  # after the second time it waits, and the other one is sent
-        process = subprocess.run(command, input="go\n", text=True, capture_output=True, cwd=ROOT)
+        process = run([outbox.path, endpoint.url.reveal()], dies + DISPATCH, input="go\n")
         assert process.returncode == (9 if dead else 0)
         if not dead:
             assert outbox.scans.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}

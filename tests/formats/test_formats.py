@@ -86,11 +86,16 @@ def test_hostile_text_in_every_place_is_valid_json_in_utf_8(name: str, text: str
     json.loads(render(name, raw_with(text)).decode())
 
 
-@FORMAT
 @pytest.mark.parametrize(
-    "event",
-    quick_first([an_event(data={"data": FIVE_MEGABYTES}), an_event(scan=a_scan(target=FIVE_MEGABYTES))]),
-    ids=["data", "target"],
+    ("name", "event"),
+    quick_first(
+        pytest.param(name, event, id=f"{place}-{name}")
+        for place, event in {
+            "data": an_event(data={"data": FIVE_MEGABYTES}),
+            "target": an_event(scan=a_scan(target=FIVE_MEGABYTES)),
+        }.items()
+        for name in WAYS
+    ),
 )
 def test_five_megabytes_are_valid_json_in_utf_8(name: str, event: WebhookEvent) -> None:
     json.loads(render(name, a_delivery(event)).decode())

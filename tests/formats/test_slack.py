@@ -52,7 +52,7 @@ HOSTILE = {
     "link": "<https://evil.example|https://bank.example>",
     "entity": "&amp; &lt;!channel&gt; &#60;",
     "back-ticks": "``` <!channel> ``` `x` *b* _i_ ~s~ :tada:",
-    "5 MB": "<&>" * 1_700_000,
+    "1 MB": "<&>" * 340_000,
     "50 kB": "<&>" * 17_000,
     "space": " \n\t ",
     "nul": "\x00",

@@ -174,8 +174,11 @@ def alone() -> None:
 @pytest.fixture(autouse=True)
 def _in_use(request: pytest.FixtureRequest) -> Iterator[None]:
     """All workers have the same scanner; it stays as it is while a test runs."""
-    with (Path(sys.prefix) / "scanner-in-use.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
+    place = Path(sys.prefix)
+    with (place / "scanner-in-use.lock").open("w") as file:
+        with (place / "scanner-next.lock").open("w") as turn:  # or one that wants it alone would wait for all others
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
         yield
 
 

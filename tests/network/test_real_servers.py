@@ -147,8 +147,8 @@ class Postgres:
         return self.ask(f"INSERT INTO message SELECT * FROM jsonb_array_elements({many});", str(file)).returncode == 0
 
 
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp())
     shutil.chown(folder, SERVICE)
     data, database = folder / "data", Postgres(folder)
@@ -159,6 +159,13 @@ def postgres() -> Iterator[Postgres]:
         assert database.ask(TABLE).returncode == 0
         yield database
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres(database: Postgres) -> Postgres:
+    """The database without messages."""
+    assert database.ask("TRUNCATE message").returncode == 0
+    return database
 
 
 Go = Callable[..., SendQueue]

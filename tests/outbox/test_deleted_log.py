@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from typing import Callable
 
 import pytest
@@ -20,6 +19,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import put, sql
 from tests.outbox.test_file import patiently
+from tests.processes import Process, run
 from tests.tiers import quick_first
 
 TEAM = an_endpoint(events=("all",))
@@ -69,11 +69,10 @@ def others(outbox: Outbox) -> Iterator[Callable[[], Outbox]]:
 
 
 @pytest.fixture
-def writer(outbox: Outbox) -> Iterator[subprocess.Popen[str]]:
+def writer(outbox: Outbox) -> Iterator[Process]:
     """Another process that has accepted one event, and accepts one more if it gets a line."""
     put(outbox, TEAM)
-    command = [sys.executable, "-c", WRITER, str(outbox.path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with Process([outbox.path], WRITER, stdin=PIPE, stdout=PIPE) as process:
         assert process.stdout and process.stdout.readline() == "put\n"
         yield process
         process.kill()
@@ -128,7 +127,7 @@ def test_the_content_of_a_deleted_log_is_saved_by_closing(outbox: Outbox, gone: 
 
 @pytest.mark.parametrize("gone", quick_first([("-wal",), ("-wal", "-shm")]))
 def test_another_process_that_had_the_same_log_loses_nothing(
-    outbox: Outbox, writer: subprocess.Popen[str], gone: tuple[str, ...]
+    outbox: Outbox, writer: Process, gone: tuple[str, ...]
 ) -> None:
     delete(outbox, *gone)
     put(outbox, TEAM, start=2)
@@ -146,7 +145,7 @@ def test_what_can_no_longer_be_saved_is_said_with_its_number(outbox: Outbox, cap
     outbox.file.checkpoint()
     put(outbox, TEAM, events=20)
     delete(outbox, "-wal", "-shm")
-    subprocess.run([sys.executable, "-c", KILLED, str(outbox.path)], check=True)
+    assert run([outbox.path], KILLED).returncode == 0
     put(outbox, TEAM, start=901)
     assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (2, True)
     assert "another process created a new one; 19 deliveries are lost" in caplog.text
@@ -204,6 +203,6 @@ def test_closing_leaves_the_log_alone_that_a_killed_process_has_created(outbox: 
     put(outbox, TEAM)
     outbox.file.checkpoint()
     delete(outbox, "-wal", "-shm")
-    subprocess.run([sys.executable, "-c", KILLED, str(outbox.path)], check=True)
+    assert run([outbox.path], KILLED).returncode == 0
     outbox.close()
     assert (sql(outbox, "SELECT count(*) FROM delivery"), sound(outbox)) == ([(2,)], True)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -27,6 +25,7 @@ from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
+from tests.processes import Process, run
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 7200.0
@@ -72,7 +71,7 @@ def in_another_process(code: str, path: Path) -> str:
     head = (
         f"from pathlib import Path; from sfwebhooks.outbox.outbox import Outbox; outbox = Outbox(Path({str(path)!r}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = run([], head + code)
     assert not done.stderr
     return done.stdout.strip()
 
@@ -581,10 +580,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 print(Outbox(Path({str(path)!r})).accept([(an_event(int(sys.argv[1])), {TEAM!r})], 0.0))
 """
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code, str(number)], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
-        for number in range(4)
-    ]
+    processes = [Process([number], code, stdin=PIPE, stdout=PIPE) for number in range(4)]
     for process in processes:
         assert process.stdout and process.stdout.readline() == "ready\n"
     for process in processes:

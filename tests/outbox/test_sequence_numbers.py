@@ -7,13 +7,12 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Callable
 
 import pytest
@@ -31,6 +30,7 @@ from sfwebhooks.scan.recovery import report_dead_scans
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event, claim_one
 from tests.conftest import Team, sql
 from tests.filled import put, send
+from tests.processes import Process, run
 from tests.tiers import quick_first
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ put(outbox, 1, 2)
 send(outbox)
 os.kill(os.getpid(), 9)
 """
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == -signal.SIGKILL
+    assert run([], script).returncode == -signal.SIGKILL
     assert log_of(path).stat().st_size
     outbox = opened()
     put(outbox, 3)
@@ -392,8 +392,7 @@ for line in sys.stdin:
 def scan(tmp_path: Path, team: Team) -> Iterator[Callable[[int], None]]:
     """A scan in another process, which finds something when it is asked to; finding nothing more kills it."""
     a_host_database(tmp_path / "spiderfoot.db", a_scan())
-    command = [sys.executable, "-c", SCAN, str(tmp_path), team.url]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with Process([tmp_path, team.url], SCAN, stdin=PIPE) as process:
 
         def find(count: int) -> None:
             if not count:

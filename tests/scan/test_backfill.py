@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Callable
 
 import pytest
@@ -34,6 +33,7 @@ from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_e
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
 from tests.hosted import TYPES, a_finished_scan, correlate
+from tests.processes import Process
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 ID = "5C4A0001"
@@ -594,8 +594,8 @@ def test_one_that_is_stopped_in_the_middle_goes_on_where_it_was(
     setup: Setup, backfill: Callable[..., Result], number: signal.Signals
 ) -> None:
     setup.configure(more="concurrency = 1\n")
-    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
-    process = subprocess.Popen([*command, "--rate", "20/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = ["backfill", ID, "--endpoint", "team", "--folder", setup.folder, "--rate", "20/s"]
+    process = Process(command, stdout=PIPE, stderr=PIPE)
     setup.team.wait_for(5)
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
@@ -625,8 +625,8 @@ def test_one_that_is_stopped_while_a_receiver_does_not_answer_says_how_to_go_on(
     setup: Setup, gate: Gate, again: tuple[str, ...]
 ) -> None:
     setup.team.answer = gate
-    command = [sys.executable, "-m", "sfwebhooks", "backfill", ID, "--endpoint", "team", "--folder", str(setup.folder)]
-    process = subprocess.Popen([*command, *again], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = ["backfill", ID, "--endpoint", "team", "--folder", setup.folder, *again]
+    process = Process(command, stdout=PIPE, stderr=PIPE)
     setup.team.wait_for(1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)

@@ -21,6 +21,7 @@ from tests.builders import NOW
 from tests.cli.test_cli import Listening, exchange
 from tests.conftest import put, sql
 from tests.hostile import Hostile
+from tests.processes import python
 from tests.secrecy.planted import API_KEY, OWN, PATH, SECRETS, SIGNING, WHSEC, echoing
 from tests.secrecy.witness import Witness
 from tests.test_docs import COMMANDS
@@ -101,7 +102,7 @@ def test_a_command_prints_no_secret(filled: dict[str, str], witness: Witness, co
 def test_what_receive_shows(plant: Callable[..., Settings], settings_folder: Path, witness: Witness) -> None:
     endpoint = plant("http://127.0.0.1:1").endpoints[0]
     saved = settings_folder / "saved"
-    listening = Listening("--port", "0", "--endpoint", "team", "--save", str(saved))
+    listening = Listening("--port", "0", "--endpoint", "team", "--save", str(saved), start=python)
     bodies = (b'{"data":{"target":"acme.example"}}', b"[]", b"rubbish", b" ")
     replies = [listening.send(body, secrets=[SIGNING]) for body in bodies]
     headers = {name: value.reveal() for name, value in endpoint.headers.items()}
@@ -120,7 +121,7 @@ def test_what_a_service_says(
 ) -> None:
     endpoint = plant(hostile(echoing(503)).place, retry_schedule="1s").endpoints[0]
     put(outbox, endpoint, events=2)
-    run = Run(tmp_path)
+    run = Run(tmp_path, python)
     run.wait_for("http_503")
     witness.see("arguments", arguments_of(run.process.pid))
     assert run.end(signal.SIGTERM) == 0

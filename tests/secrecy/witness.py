@@ -66,7 +66,7 @@ class Witness:
     def secrets(self, *secrets: str) -> list[str]:
         """Return the secrets that were seen, of these or of the planted ones, each with its place."""
         asked: Sequence[str] = secrets or SECRETS
-        if not leaks("\n".join(text for _, text in self.seen), *asked):
+        if not leaks("\n".join(dict.fromkeys(text for _, text in self.seen)), *asked):
             return []
         return [f"{form} in {place}: {text}" for place, text in self.seen for form in leaks(text, *asked)]
 
