@@ -26,6 +26,7 @@ from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan.host_database import FINISHED, saved_options
 from sfwebhooks.severity import Severity
 from sfwebhooks.strict_json import pure_json
@@ -267,7 +268,7 @@ def _settings(config: str, folder: Path) -> Settings:
     return settings
 
 
-def _accepted(event: WebhookEvent, settings: Settings, outbox: Outbox) -> int:
+def _accepted(event: WebhookEvent, settings: Settings, outbox: Store) -> int:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -15,8 +15,8 @@ from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import READERS, render
 from sfwebhooks.health import Change
 from sfwebhooks.masking import Mask
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import decide, judge
 from sfwebhooks.sending import SendingState
@@ -32,7 +32,7 @@ EXCERPT_LEAST = 64
 def accept(
     events: Iterable[WebhookEvent],
     endpoints: tuple[Endpoint, ...],
-    outbox: Outbox,
+    outbox: Store,
     now: float,
     backfilled: bool = False,
     file: int = 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -38,6 +39,8 @@ FLOORS = (
     ("system",),
     ("__init__",),
 )
+#: a statement, or its begin
+SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN)\b")
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: members of a family, one in each of its files
 FAMILIES = {"add", "render", "render_batch", "read", "main"}
@@ -106,3 +109,14 @@ def test_a_public_name_is_unique() -> None:
     ]
     counts = Counter(name for name, _ in names if name not in FAMILIES)
     assert sorted(pair for pair in names if counts[pair[0]] > 1) == []
+
+
+def test_sql_is_in_the_room_of_its_database_only() -> None:
+    found = {
+        name
+        for name, code in modules().items()
+        for node in ast.walk(code)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
+    }
+    # the demo's company has a leaked dump on its site
+    assert {name for name in found if room(name) != "outbox"} == {"scan.host_database", "demo.company"}

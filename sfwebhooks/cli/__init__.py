@@ -1,4 +1,4 @@
-"""The command `sfwebhooks`: one file per family of commands, each with `add` (its arguments) and its functions."""
+"""The command `sfwebhooks`: one file per command or family of them, with `add` (its arguments) and its functions."""
 
 from __future__ import annotations
 

@@ -208,12 +208,12 @@ def _wanted(word: str) -> str:
     return word[1:] if word.startswith("!") else word
 
 
-def one_of(names: Collection[str], hint: str = "") -> Callable[[str], str]:
-    """Return a parser for one of some names; `hint` follows the accepted names."""
+def one_of(names: Collection[str]) -> Callable[[str], str]:
+    """Return a parser for one of some names."""
 
     def parse(text: str) -> str:
         if text not in names:
-            raise ValueError(f"expected one of {', '.join(names)}.{nearest(text, names)}{hint}")
+            raise ValueError(f"expected one of {', '.join(names)}.{nearest(text, names)}")
         return text
 
     return parse

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from sfwebhooks.delivery.alerts import alert_receivers, health_alert, report_of_deaths
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.sending import SendingState
 from sfwebhooks.system import Clock
 
@@ -28,7 +28,7 @@ class Alerting:
         endpoints: all endpoints of the process, as possible receivers of alerts.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], outbox: Store, clock: Clock) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._outbox = outbox
         self._clock = clock

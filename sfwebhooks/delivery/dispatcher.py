@@ -16,6 +16,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.system import Clock, uptime
 
 #: seconds of processor time left to a running scan for each one used to send
@@ -34,7 +35,7 @@ class Dispatcher:
     def __init__(
         self, endpoints: Iterable[Endpoint], path: Path, clock: Clock = time.time, storage: Storage | None = None
     ) -> None:
-        self.outbox = Outbox(path, storage=storage)
+        self.outbox: Store = Outbox(path, storage=storage)
         self._clock = clock
         everyone = tuple(endpoints)
         # deliveries to an endpoint with a mistake wait for a process with corrected settings

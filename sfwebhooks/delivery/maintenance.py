@@ -16,6 +16,7 @@ from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.pipeline import wanted_by
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.system import Clock, uptime
@@ -45,7 +46,7 @@ class Maintenance:
     def __init__(self, settings: Settings, path: Path, scan: Scan | None = None, steady: Clock = uptime) -> None:
         self._settings = settings
         self._scan = scan
-        self._outbox = Outbox(path, storage=settings.storage)
+        self._outbox: Store = Outbox(path, storage=settings.storage)
         #: name of a check -> time of its last run
         self._done_at: dict[str, float] = {}
         self._mark = 0.0
@@ -120,7 +121,7 @@ class Maintenance:
         return outbox_warning(fullness, self._settings.storage.max_bytes, mark, occasion, self._scan, now)
 
 
-def expire(outbox: Outbox, settings: Settings, dark: Collection[str], now: float, removed: bool) -> int:
+def expire(outbox: Store, settings: Settings, dark: Collection[str], now: float, removed: bool) -> int:
     """Turn deliveries that have waited too long into dead letters; log and alert their number, and return it.
 
     Nothing expires while its endpoint accepts messages, however old it is by the clock.
@@ -150,7 +151,7 @@ def expire(outbox: Outbox, settings: Settings, dark: Collection[str], now: float
     return expired
 
 
-def _report(outbox: Outbox, settings: Settings, name: str, reason: DeadReason, number: int, now: float) -> None:
+def _report(outbox: Store, settings: Settings, name: str, reason: DeadReason, number: int, now: float) -> None:
     event, wanted = report_of_deaths(name, reason.value, number, settings.endpoints, now)
     log.warning("webhooks: %s", event.data["message"])
     outbox.accept([(event, wanted)], now)

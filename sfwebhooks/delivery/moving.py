@@ -10,11 +10,11 @@ from sfwebhooks.delivery.ownership import Note
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.outbox.locks import endpoint_lock
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.outbox.store import Store
 
 
-def move(outbox: Outbox, chosen: Selection, endpoint: Endpoint, now: float) -> int:
+def move(outbox: Store, chosen: Selection, endpoint: Endpoint, now: float) -> int:
     """Move waiting deliveries that the endpoint asks for, except those of a running scan; return how many.
 
     Args:
@@ -39,7 +39,7 @@ def move(outbox: Outbox, chosen: Selection, endpoint: Endpoint, now: float) -> i
         lock.release()
 
 
-def _move_end(outbox: Outbox, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
+def _move_end(outbox: Store, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
     """Move the end of a scan, with a receipt of the endpoint's deliveries of the scan; return how many, 0 or 1."""
     event = outbox.scans.event(event_id)
     name = endpoint.name_for(event) if event else None

@@ -19,7 +19,7 @@ from sfwebhooks.delivery.pace import Pace
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
-from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.sending import SendingState
 from sfwebhooks.system import Clock
@@ -116,7 +116,7 @@ class Ownership:
     def __init__(
         self,
         states: Sequence[SendingState],
-        outbox: Outbox,
+        outbox: Store,
         clock: Clock,
         steady: Clock,
         deaths: deque[tuple[str, str]],

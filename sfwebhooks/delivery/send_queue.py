@@ -25,8 +25,8 @@ from sfwebhooks.health import Condition
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Pick
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.pipeline import deliver
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
@@ -56,9 +56,7 @@ class SendQueue:
         steady: a clock that cannot be set, in seconds.
     """
 
-    def __init__(
-        self, endpoints: Iterable[Endpoint], outbox: Outbox, clock: Clock, steady: Clock | None = None
-    ) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint], outbox: Store, clock: Clock, steady: Clock | None = None) -> None:
         #: held while the states of the endpoints change, and by workers that rest
         self._lock = threading.Condition()
         #: held by the thread that claims or settles: one at a time goes to the outbox

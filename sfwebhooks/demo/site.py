@@ -17,23 +17,14 @@ from sfwebhooks.demo.page import Page, html
 
 
 class Site:
-    """Serve the fictional web while the context is entered.
+    """Serve the fictional web while the context is entered."""
 
-    Args:
-        delay: seconds to wait before each answer, for a scan that takes longer. The scanner gives up on a request
-            after 5 s.
-        pages: generated pages in the company's archive; each adds about fifteen events to a scan.
-    """
-
-    def __init__(self, *, delay: float = 0.0, pages: int = 0) -> None:
+    def __init__(self) -> None:
         #: answered requests by host
         self.requests: Counter[str] = Counter()
         #: refused requests by host, CONNECT included
         self.refused: Counter[str] = Counter()
-        self._delay = delay
-        self._pages = pages
         self._counting = threading.Lock()
-        self._closing = threading.Event()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="demo-site", daemon=True)
 
@@ -60,7 +51,6 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -71,7 +61,6 @@ class Site:
         host = (parts.hostname or "").lower()
         page = self._find(host, parts.path, parts.query) if parts.scheme == "http" else None
         self._count(host, page is not None)
-        self._closing.wait(self._delay)
         return page or html("Bad gateway", "<h1>No such host in the fictional web</h1>", status=502 if host else 403)
 
     def refuse(self, authority: str) -> Page:
@@ -80,9 +69,7 @@ class Site:
         return html("Forbidden", "<h1>The fictional web has no tunnels</h1>", status=403)
 
     def _find(self, host: str, path: str, query: str) -> Page | None:
-        return company.answer_from_company(host, path, self._pages) or web.answer_from_outside(
-            host, path, dict(parse_qsl(query))
-        )
+        return company.answer_from_company(host, path) or web.answer_from_outside(host, path, dict(parse_qsl(query)))
 
     def _count(self, host: str, answered: bool) -> None:
         with self._counting:

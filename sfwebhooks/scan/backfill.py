@@ -21,7 +21,7 @@ from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.admission import OUTBOX_FULL
 from sfwebhooks.outbox.locks import scan_lock
-from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan import from_host
 from sfwebhooks.scan.host_database import DATABASE, FINISHED, HostDatabase, ScanRow, database_of
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
@@ -53,7 +53,7 @@ class Missing:
     again: int
 
 
-def past_scan(outbox: Outbox, scan_id: str, dead: bool) -> Past:
+def past_scan(outbox: Store, scan_id: str, dead: bool) -> Past:
     """Return a scan that is over.
 
     Args:
@@ -92,7 +92,7 @@ def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:
     return row
 
 
-def _why_unreported(outbox: Outbox, scan_id: str) -> str:
+def _why_unreported(outbox: Store, scan_id: str) -> str:
     """Return why the end of a scan that the outbox knows is not reported yet."""
     lock = scan_lock(outbox.path, scan_id)
     runs = not lock.take()
@@ -123,7 +123,7 @@ def _check_over(database: HostDatabase, scan_id: str, row: ScanRow) -> None:
 
 
 def begin_backfill(
-    outbox: Outbox, endpoint: Endpoint, past: Past, renumber: bool = False, interval: float = 0.0
+    outbox: Store, endpoint: Endpoint, past: Past, renumber: bool = False, interval: float = 0.0
 ) -> Missing:
     """Commit the scan and its start, marked as ended so that no other process reports its end; return missing events.
 
@@ -147,7 +147,7 @@ def begin_backfill(
     return Missing(len(hashes) + len(rest), chain(from_host.found(database, scan, hashes), rest), again)
 
 
-def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bool:
+def put(outbox: Store, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bool:
     """Commit some of the missing events; the scan's end carries the endpoint's receipt.
 
     Returns:
@@ -167,7 +167,7 @@ def put(outbox: Outbox, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> b
     return True
 
 
-def _end(outbox: Outbox, past: Past) -> WebhookEvent:
+def _end(outbox: Store, past: Past) -> WebhookEvent:
     """Return the event that reports the scan's end: the original one if the outbox still has it."""
     sent = outbox.scans.event(lifecycle_id(past.scan.id, "ended"))
     if sent:

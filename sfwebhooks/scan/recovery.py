@@ -20,7 +20,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.locks import scan_lock
-from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan import from_host
 from sfwebhooks.scan.host_database import database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
@@ -35,7 +35,7 @@ class NotYetError(Exception):
     """The time for a recovery is over; the next run continues it."""
 
 
-def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, deadline: float = float("inf")) -> int:
+def replay_scan(outbox: Store, endpoints: tuple[Endpoint, ...], scan: Scan, deadline: float = float("inf")) -> int:
     """Accept the findings of a scan that the host's database has and the outbox lacks; return the number of deliveries.
 
     Args:
@@ -57,9 +57,7 @@ def replay_scan(outbox: Outbox, endpoints: tuple[Endpoint, ...], scan: Scan, dea
     return new
 
 
-def _accept_all(
-    events: Iterator[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Outbox, deadline: float
-) -> int:
+def _accept_all(events: Iterator[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Store, deadline: float) -> int:
     """Accept events in chunks; return the number of new deliveries.
 
     Raises:
@@ -75,7 +73,7 @@ def _accept_all(
 
 
 def report_end(
-    outbox: Outbox,
+    outbox: Store,
     endpoints: tuple[Endpoint, ...],
     scan: Scan,
     error: str = "",
@@ -103,7 +101,7 @@ def report_end(
     return event.type if reported else None
 
 
-def report_dead_scans(outbox: Outbox, settings: Settings, stopped: Container[str] = ()) -> int:
+def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str] = ()) -> int:
     """Recover scans whose process died and report their ends; return how many.
 
     While the name or events of some endpoint may be unknown, nothing is reported: that endpoint would never get it.

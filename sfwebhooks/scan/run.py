@@ -25,6 +25,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import doubts
+from sfwebhooks.outbox.store import Store
 from sfwebhooks.outbox.tally import Tally
 from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
@@ -57,7 +58,7 @@ class ScanRun:
         self._modules = modules
         self.settings = settings
         path = folder / FILE
-        self._outbox = Outbox(path, accepting=True, storage=settings.storage)
+        self._outbox: Store = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
         self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
         self._accepted = Tally()
