@@ -638,6 +638,12 @@ def test_the_scans_side_never_spends_time_on_a_checkpoint(tmp_path: Path) -> Non
     assert (tmp_path / FILE).stat().st_size < 1000 * 4096
 
 
+def test_the_senders_side_writes_a_long_log_back(outbox: Outbox) -> None:
+    put(outbox, *(an_event(number, data={"data": "x" * 20_000}) for number in range(400)))  # > 1000 pages of 4096 bytes
+    put(outbox, an_event(1000))
+    assert outbox.path.stat().st_size > 1000 * 4096
+
+
 def test_data_is_stored_as_json(outbox: Outbox) -> None:
     put(outbox, an_event(data={"data": "a\nb"}))
     assert [json.loads(str(row[0])) for row in rows(outbox, "SELECT data FROM event")] == [{"data": "a\nb"}]
