@@ -251,6 +251,13 @@ def test_who_uses_a_file_notices_that_it_is_another_one(outbox: Outbox) -> None:
     assert (before, outbox.file.generation()) == (1, 2)
 
 
+def test_a_generation_is_never_that_of_a_file_that_was_there_a_moment_ago(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    outbox.file._looked_at = float("inf")  # as if it was looked at a moment ago
+    outbox.path.unlink()
+    assert outbox.file.generation() == 2
+
+
 def test_a_file_that_was_only_closed_is_the_same_one(outbox: Outbox) -> None:
     put(outbox, TEAM)
     outbox.close()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sfwebhooks.outbox.claim import Limits
+from sfwebhooks.outbox.endpoint_state import Orders
+from sfwebhooks.outbox.file import Storage
+from sfwebhooks.outbox.listing import Backlog
 from tests.limits import limits_of
 
 LIMITS = {
@@ -26,8 +30,8 @@ LIMITS = {
     "retention.PAUSE_SECONDS": 0.05,
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
-    "series.RANDOM_BITS": 40,
-    "series.MARK_SIZE": 64,
+    "sequence_numbers.RANDOM_BITS": 40,
+    "sequence_numbers.MARK_SIZE": 64,
     "tally.TOP_MAX": 10,
     "unencodable.EVENTS_MAX": 100000,
     "unencodable.PROBLEMS_MAX": 20,
@@ -37,3 +41,10 @@ LIMITS = {
 
 def test_times_and_limits_are_those_that_were_chosen() -> None:
     assert limits_of("outbox") == LIMITS
+
+
+def test_what_is_not_given_is_what_was_chosen() -> None:
+    assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
+    assert Limits("team") == Limits("team", size=1, wait=0.0, max_bytes=100_000)
+    assert Orders() == Orders(paused_until=0.0, resets=0)
+    assert Backlog() == Backlog(waiting=0, refused=0, oldest_at=None, due_at=None)
