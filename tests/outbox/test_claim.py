@@ -132,6 +132,13 @@ def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
     )
 
 
+def test_the_end_of_another_tools_scan_waits_for_nothing(outbox: Outbox) -> None:
+    accept([an_event(1, scan=None)], (TEAM,), outbox, NOW)
+    first = certain(claimed(outbox))
+    outbox.accept([(an_event(2, scan=None, type="scan_completed"), [("team", "scan_completed")])], NOW)
+    assert types(claimed(outbox, first)) == ["scan_completed"]
+
+
 @pytest.mark.parametrize("is_blamed", [False, True])
 def test_an_end_waits_for_a_batch_whose_process_ended(outbox: Outbox, is_blamed: bool) -> None:
     queue = Limits("team", size=2)

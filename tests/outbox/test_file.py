@@ -388,7 +388,10 @@ def test_a_full_disk_is_busy_and_keeps_what_was_accepted(small_disk: Path) -> No
     outbox.close()
 
 
-def test_a_corrupt_file_on_a_full_disk_is_set_aside_and_replaced_once_there_is_room(small_disk: Path) -> None:
+def test_a_corrupt_file_on_a_full_disk_is_set_aside_and_replaced_once_there_is_room(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", 0.0)
     outbox = Outbox(small_disk / FILE)
     outbox.path.write_bytes(RUBBISH)
     filler = fill(small_disk)
