@@ -52,6 +52,12 @@ def settle(outbox: Outbox, batch: Batch, state: State, counts: bool = True, due_
     outbox.queue.settle([Result(batch, attempt, [settlement] * len(batch.deliveries))])
 
 
+def test_a_request_has_one_delivery_unless_it_is_configured(outbox: Outbox) -> None:
+    find(outbox, ONE, 1, 2)
+    assert Limits("team") == Limits("team", size=1, wait=0.0, max_bytes=100_000)
+    assert types(outbox.queue.claim_batch(Limits("team"), (), NOW)) == ["high_risk_event"]
+
+
 @pytest.mark.parametrize("name", ["scan_completed", "scan.completed"])
 def test_an_end_waits_for_what_is_in_flight(name: str, outbox: Outbox) -> None:
     find(outbox, ONE, 1)

@@ -484,6 +484,13 @@ def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
     assert 0.4 < outbox.file.fullness() - before < 0.6
 
 
+def test_a_file_has_the_size_that_the_documents_name_unless_it_is_configured(outbox: Outbox) -> None:
+    before = outbox.file.fullness()
+    outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [("team", "high_risk_event")])], NOW)
+    assert outbox.file.fullness() - before == pytest.approx(0.001, rel=0.05)
+    assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
+
+
 def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
     outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.endpoint_state import Orders
-from sfwebhooks.outbox.file import Storage
-from sfwebhooks.outbox.listing import Backlog
 from tests.limits import limits_of
 
 LIMITS = {
@@ -41,10 +37,3 @@ LIMITS = {
 
 def test_times_and_limits_are_those_that_were_chosen() -> None:
     assert limits_of("outbox") == LIMITS
-
-
-def test_what_is_not_given_is_what_was_chosen() -> None:
-    assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
-    assert Limits("team") == Limits("team", size=1, wait=0.0, max_bytes=100_000)
-    assert Orders() == Orders(paused_until=0.0, resets=0)
-    assert Backlog() == Backlog(waiting=0, refused=0, oldest_at=None, due_at=None)

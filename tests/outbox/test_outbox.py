@@ -20,6 +20,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.claim import Limits
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
@@ -495,6 +496,10 @@ def test_health_is_kept_with_the_settlement(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), health=health)
     assert Outbox(outbox.path).endpoints.health("team") == health
+
+
+def test_an_endpoint_without_orders_is_neither_paused_nor_reset(outbox: Outbox) -> None:
+    assert outbox.endpoints.orders("team") == Orders(paused_until=0.0, resets=0)
 
 
 def test_an_endpoint_without_a_note_is_healthy(outbox: Outbox) -> None:
