@@ -1,9 +1,12 @@
-"""Commands as another user; only root can start them."""
+"""Commands and calls as another user; only root can make them."""
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Mapping
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,51 @@ def command_as(
     environment = {"PATH": os.environ["PATH"], **given}
     done = run([uid, *arguments], PROGRAM, input=text, env=environment, cwd=Path("/"))
     return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Make this process's calls those of a user and its group; the process itself stays root's."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@contextmanager
+def without_chown() -> Iterator[None]:
+    """Take from root the right to give files away, as a container does that was started without CAP_CHOWN."""
+    header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # capset(2), version 3
+    system = ctypes.CDLL(None, use_errno=True)
+    assert system.capget(header, rights) == 0
+    rights[0] &= ~1
+    assert system.capset(header, rights) == 0
+    try:
+        yield
+    finally:
+        rights[0] |= 1
+        assert system.capset(header, rights) == 0
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Let this process open no more files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def descriptors() -> set[str]:
+    """Return the open descriptors of this process."""
+    return {file.name for file in Path("/dev/fd").iterdir()}

@@ -238,7 +238,6 @@ class File:
             self._connect()
             after = "a new one was created"
         except (OutboxError, OSError, sqlite3.Error) as error:
-            self._drop()
             after = f"a new one cannot be created: {error}"
         log.error("webhooks: outbox %s is corrupt (%s); %s, and %s", self.path, text, where, after)
         return OutboxBusyError(f"outbox {self.path} was corrupt: {text}; {where}, and {after}")

@@ -52,6 +52,12 @@ def settle(outbox: Outbox, batch: Batch, state: State, counts: bool = True, due_
     outbox.queue.settle([Result(batch, attempt, [settlement] * len(batch.deliveries))])
 
 
+def test_a_request_has_one_delivery_unless_it_is_configured(outbox: Outbox) -> None:
+    find(outbox, ONE, 1, 2)
+    assert Limits("team") == Limits("team", size=1, wait=0.0, max_bytes=100_000)
+    assert types(outbox.queue.claim_batch(Limits("team"), (), NOW)) == ["high_risk_event"]
+
+
 @pytest.mark.parametrize("name", ["scan_completed", "scan.completed"])
 def test_an_end_waits_for_what_is_in_flight(name: str, outbox: Outbox) -> None:
     find(outbox, ONE, 1)
@@ -130,6 +136,13 @@ def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
     assert types(claimed(outbox, queue=queue)) == ["high_risk_event", "scan_completed"], (
         "in one request they are in order"
     )
+
+
+def test_the_end_of_another_tools_scan_waits_for_nothing(outbox: Outbox) -> None:
+    accept([an_event(1, scan=None)], (TEAM,), outbox, NOW)
+    first = certain(claimed(outbox))
+    outbox.accept([(an_event(2, scan=None, type="scan_completed"), [("team", "scan_completed")])], NOW)
+    assert types(claimed(outbox, first)) == ["scan_completed"]
 
 
 @pytest.mark.parametrize("is_blamed", [False, True])

@@ -15,6 +15,7 @@ import pytest
 
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox import file, opening
+from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import put, sql
@@ -206,3 +207,83 @@ def test_closing_leaves_the_log_alone_that_a_killed_process_has_created(outbox: 
     assert run([outbox.path], KILLED).returncode == 0
     outbox.close()
     assert (sql(outbox, "SELECT count(*) FROM delivery"), sound(outbox)) == ([(2,)], True)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait for other threads and processes."""
+    monkeypatch.setattr("sfwebhooks.outbox.file.BUSY_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_not_saved_while_another_process_does_it(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    other = Lock(outbox.path, "outbox")
+    assert other.take()
+    delete(outbox, "-wal")
+    outbox.file.look()
+    with pytest.raises(OutboxBusyError, match="another process is saving it"):
+        outbox.file.check()
+    other.release()
+    put(outbox, TEAM, start=2)
+    assert outbox.scans.tallies()["waiting"] == 2
+
+
+def test_after_it_was_saved_its_lock_is_free(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    delete(outbox, "-wal")
+    put(outbox, TEAM, start=2)
+    assert Lock(outbox.path, "outbox").is_free
+
+
+def test_it_is_not_saved_while_another_process_reads_it(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM delivery").fetchone()
+        put(outbox, TEAM, start=2)
+        with outbox.file.reading() as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+        delete(outbox, "-wal")
+        outbox.file.look()
+        with pytest.raises(OutboxBusyError, match="another process is reading it"):
+            outbox.file.check()
+    put(outbox, TEAM, start=3)
+    assert (outbox.scans.tallies()["waiting"], sound(outbox)) == (3, True)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_not_saved_while_another_thread_uses_it(outbox: Outbox, others: Callable[[], Outbox]) -> None:
+    put(outbox, TEAM)
+    other, is_using, may_end = others(), threading.Event(), threading.Event()
+
+    def use() -> None:
+        with other.file.reading():
+            is_using.set()
+            assert may_end.wait(PATIENCE)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert is_using.wait(PATIENCE)
+    delete(outbox, "-wal")
+    outbox.file.look()
+    with pytest.raises(OutboxBusyError, match="another thread is using it"):
+        outbox.file.check()
+    may_end.set()
+    thread.join(PATIENCE)
+    put(outbox, TEAM, start=2)
+    assert outbox.scans.tallies()["waiting"] == 2
+
+
+def test_nothing_is_lost_with_a_log_whose_content_was_in_the_file(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, TEAM)
+    outbox.file.checkpoint()
+    delete(outbox, "-wal")
+    log = outbox.path.with_name(f"{outbox.path.name}-wal")
+    log.write_bytes(b"of another process")
+    log.chmod(0o600)
+    outbox.file.look()
+    outbox.scans.tallies()
+    assert "another process created a new one; 0 deliveries are lost" in caplog.text

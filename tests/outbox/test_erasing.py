@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Callable
@@ -90,6 +91,35 @@ def test_what_was_pruned_while_somebody_read_is_gone_after_the_next_time(
         reader.close()
         assert records.retention.prune(NOW + 100 * DAY, 7 * DAY, 90 * DAY) == 0
     assert found(outbox) == set()
+
+
+@pytest.fixture
+def few_read(outbox: Outbox) -> sqlite3.Connection:
+    """Another process that reads an outbox with a few dead letters."""
+    fill(outbox, 10)
+    connection = sqlite3.connect(outbox.path, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM event").fetchone()
+    return connection
+
+
+def test_what_is_dropped_while_somebody_reads_is_gone_as_soon_as_that_ends(
+    outbox: Outbox, few_read: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: few_read.close())
+    with closing(Outbox(outbox.path)) as records:
+        assert records.retention.drop(Selection()) == 10
+    assert (found(outbox), caplog.messages) == (set(), [])
+
+
+def test_what_is_dropped_while_somebody_reads_for_long_is_logged(
+    outbox: Outbox, few_read: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.retention.ERASE_SECONDS", 0.0)
+    with closing(Outbox(outbox.path)) as records:
+        assert records.retention.drop(Selection()) == 10
+    assert "deleted content may still be in" in caplog.text
+    few_read.close()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Callable, TypeVar
@@ -18,11 +18,14 @@ import pytest
 
 from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import FILE, Storage
+from sfwebhooks.outbox.file import FILE, Storage, _locked, _set_aside, _waiting
+from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import identity
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
-from tests.conftest import Result, put
+from tests.conftest import Result, put, sql
 from tests.threads import waits_for
+from tests.users import descriptors
 
 T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
@@ -117,6 +120,68 @@ def test_a_file_that_becomes_corrupt_while_it_is_used_is_set_aside(outbox: Outbo
     assert (outbox.scans.tallies()["waiting"], len(aside(tmp_path))) == (1, 1)
 
 
+def test_an_open_file_that_is_found_to_be_corrupt_is_set_aside(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, TEAM)
+    with pytest.raises(OutboxBusyError, match="was set aside"), outbox.file.reading():
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    assert len(aside(tmp_path)) == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait for other threads and processes."""
+    monkeypatch.setattr("sfwebhooks.outbox.file.BUSY_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_corrupt_file_that_another_process_sets_aside_is_left_to_it(corrupt: Outbox, tmp_path: Path) -> None:
+    other = Lock(corrupt.path, "outbox")
+    assert other.take()
+    with pytest.raises(OutboxBusyError, match="another process has set it aside or is doing so"):
+        corrupt.scans.tallies()
+    assert (aside(tmp_path), corrupt.path.read_bytes()) == ([], RUBBISH)
+    other.release()
+
+
+def test_a_file_that_has_replaced_the_corrupt_one_is_not_set_aside(corrupt: Outbox) -> None:
+    assert _set_aside(corrupt.path, ((0, 0),)) is None
+    assert corrupt.path.read_bytes() == RUBBISH
+
+
+def test_a_corrupt_file_is_set_aside_with_its_log_and_index(corrupt: Outbox, tmp_path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{corrupt.path}{suffix}").touch(mode=0o600)
+    found = _set_aside(corrupt.path, (identity(corrupt.path),))
+    assert found
+    names = [found.name + suffix for suffix in ("", "-shm", "-wal")]
+    assert sorted(file.name for file in tmp_path.glob("*.db*")) == names
+
+
+def test_whoever_set_a_file_aside_has_released_its_lock(corrupt: Outbox) -> None:
+    with pytest.raises(OutboxError):
+        corrupt.scans.tallies()
+    assert Lock(corrupt.path, "outbox").is_free
+
+
+@contextmanager
+def taken(lock: Lock) -> Iterator[None]:
+    assert lock.take()
+    yield
+    lock.release()
+
+
+def test_the_lock_for_replacing_files_is_waited_for(tmp_path: Path) -> None:
+    got: list[Lock] = []
+    assert waits_for(taken(Lock(tmp_path / FILE, "outbox")), lambda: got.append(_locked(tmp_path / FILE)))
+    assert [lock.held for lock in got] == [True]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_lock_for_replacing_files_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    with taken(Lock(tmp_path / FILE, "outbox")):
+        assert not _locked(tmp_path / FILE).held
+
+
 @pytest.mark.slow
 def test_two_that_meet_a_corrupt_file_set_it_aside_once(corrupt: Outbox, tmp_path: Path) -> None:
     others = [corrupt, *(Outbox(corrupt.path) for _ in range(7))]
@@ -186,11 +251,97 @@ def test_who_uses_a_file_notices_that_it_is_another_one(outbox: Outbox) -> None:
     assert (before, outbox.file.generation()) == (1, 2)
 
 
+def test_a_generation_is_never_that_of_a_file_that_was_there_a_moment_ago(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    outbox.file._looked_at = float("inf")  # as if it was looked at a moment ago
+    outbox.path.unlink()
+    assert outbox.file.generation() == 2
+
+
 def test_a_file_that_was_only_closed_is_the_same_one(outbox: Outbox) -> None:
     put(outbox, TEAM)
     outbox.close()
     put(outbox, TEAM, start=2)
     assert outbox.file.generation() == 1
+
+
+def test_a_file_that_was_closed_is_still_the_same_one_at_the_next_look(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    outbox.close()
+    assert outbox.file.generation() == 1
+
+
+def test_a_file_that_was_away_when_it_was_closed_is_another_one(outbox: Outbox, tmp_path: Path) -> None:
+    """Its inode does not say that it is the same: a new file may have got it."""
+    put(outbox, TEAM)
+    outbox.path.rename(tmp_path / "away")
+    outbox.close()
+    (tmp_path / "away").rename(outbox.path)
+    assert outbox.file.generation() == 2
+
+
+def test_an_outbox_that_is_used_as_usual_logs_nothing(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    put(outbox, TEAM)
+    outbox.file.look()
+    outbox.scans.tallies()
+    outbox.close()
+    assert caplog.messages == []
+
+
+# --- only to look at it
+
+
+@pytest.fixture
+def lister(outbox: Outbox) -> Iterator[Outbox]:
+    with closing(Outbox(outbox.path, listing=True)) as lister:
+        yield lister
+
+
+def test_to_list_an_outbox_that_is_not_there_creates_none(lister: Outbox) -> None:
+    with pytest.raises(OutboxError):
+        lister.scans.tallies()
+    assert not lister.path.exists()
+
+
+def test_an_outbox_of_a_newer_version_is_not_listed(outbox: Outbox, lister: Outbox) -> None:
+    put(outbox, TEAM)
+    sql(outbox, "PRAGMA user_version = 99")
+    before = descriptors()
+    with pytest.raises(OutboxError, match="was created by a newer sfwebhooks") as caught:
+        lister.scans.tallies()
+    assert (descriptors(), caught.type) == (before, OutboxError), "and nothing stays open"
+
+
+def test_the_log_that_was_deleted_is_not_saved_by_who_only_lists(
+    outbox: Outbox, lister: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, TEAM)
+    outbox.close()
+    lister.scans.tallies()
+    outbox.path.with_name(f"{FILE}-wal").unlink()
+    lister.file.look()
+    lister.scans.tallies()
+    lister.close()
+    assert caplog.messages == []
+
+
+def test_a_lister_that_is_closed_does_not_save_a_deleted_log(
+    outbox: Outbox, lister: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(outbox, TEAM)
+    outbox.close()
+    lister.scans.tallies()
+    outbox.path.with_name(f"{FILE}-wal").unlink()
+    lister.close()
+    assert caplog.messages == []
+
+
+def test_what_cannot_be_written_after_another_boot_is_listed(small_disk: Path) -> None:
+    with closing(Outbox(small_disk / FILE, boot=lambda: "a boot")) as outbox:
+        put(outbox, TEAM)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with closing(Outbox(small_disk / FILE, listing=True, boot=lambda: "another boot")) as lister:
+        assert lister.scans.tallies()["waiting"] == 1
 
 
 # --- no room, no permission
@@ -234,6 +385,20 @@ def test_a_full_disk_is_busy_and_keeps_what_was_accepted(small_disk: Path) -> No
     filler.unlink()
     put(outbox, TEAM, start=5000)
     assert outbox.scans.tallies()["waiting"] == accepted + 1
+    outbox.close()
+
+
+def test_a_corrupt_file_on_a_full_disk_is_set_aside_and_replaced_once_there_is_room(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", 0.0)
+    outbox = Outbox(small_disk / FILE)
+    outbox.path.write_bytes(RUBBISH)
+    filler = fill(small_disk)
+    with pytest.raises(OutboxBusyError, match=r"and a new one cannot be created: .* full"):
+        outbox.scans.tallies()
+    filler.unlink()
+    assert (outbox.scans.tallies()["waiting"], len(aside(small_disk))) == (0, 1)
     outbox.close()
 
 
@@ -295,6 +460,20 @@ def test_of_a_log_that_cannot_be_read_it_is_said_that_it_is_missing(
     assert ("webhooks.db-wal, with the latest changes, cannot be read (the file system" in caplog.text) is said
 
 
+def test_a_log_that_becomes_writable_for_everybody_while_it_is_opened_is_refused(tmp_path: Path) -> None:
+    def boot() -> str:
+        (tmp_path / f"{FILE}-wal").chmod(0o666)  # another user puts a log of theirs there after it was checked
+        return "a boot"
+
+    with closing(Outbox(tmp_path / FILE, boot=boot)) as outbox, pytest.raises(OutboxError, match="everybody can write"):
+        put(outbox, TEAM)
+
+
+def test_of_a_file_that_cannot_be_read_nothing_is_counted(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "empty")) as connection:
+        assert _waiting(connection) == 0
+
+
 # --- full, as configured
 
 
@@ -303,6 +482,13 @@ def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
     before = outbox.file.fullness()
     outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
     assert 0.4 < outbox.file.fullness() - before < 0.6
+
+
+def test_a_file_has_the_size_that_the_documents_name_unless_it_is_configured(outbox: Outbox) -> None:
+    before = outbox.file.fullness()
+    outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [("team", "high_risk_event")])], NOW)
+    assert outbox.file.fullness() - before == pytest.approx(0.001, rel=0.05)
+    assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
 
 
 def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
@@ -350,6 +536,15 @@ def test_an_error_of_sqlite_is_one_that_passes_or_not(
 def test_one_thread_at_a_time_uses_the_file(outbox: Outbox, call: str) -> None:
     outbox.file.check()
     assert waits_for(outbox.file._guard, getattr(outbox.file, call))
+
+
+def test_a_log_is_emptied_once_nobody_writes(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    assert outbox.file.empty_log()
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not outbox.file.empty_log()
+    assert outbox.file.empty_log()
 
 
 class Reading:

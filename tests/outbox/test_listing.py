@@ -247,6 +247,20 @@ def test_a_beginning_that_several_share_is_reported_with_the_matches(outbox: Out
         records.listing.find("abcd")
 
 
+def test_a_delivery_is_found_by_its_events_id(outbox: Outbox, records: Outbox) -> None:
+    put(outbox, 1, 2)
+    assert records.listing.find(an_event(2).id[:12]).id == an_id(2)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [(None, "no delivery,"), (State.DEAD, "no dead letter,"), (State.DELIVERED, "no delivered delivery,")],
+)
+def test_what_is_not_found_is_named_by_its_state(records: Outbox, state: State | None, said: str) -> None:
+    with pytest.raises(SelectionError, match=said):
+        records.listing.find("beef", state)
+
+
 def test_a_beginning_may_be_shared_with_one_of_another_state(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, 2)
     send(outbox, State.DEAD)
@@ -338,7 +352,7 @@ def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_backlog_has_what_was_refused_its_age_and_what_is_due(outbox: Outbox, records: Outbox) -> None:
-    assert records.listing.backlog("team") == Backlog()
+    assert records.listing.backlog("team") == Backlog() == Backlog(0, 0, None, None)
     put(outbox, 1, at=NOW)
     batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
@@ -366,3 +380,25 @@ def test_the_last_scans_are_known_the_newest_first(outbox: Outbox, records: Outb
         scan = a_scan(f"SCAN{number}")
         outbox.scans.begin_scan(scan, an_event(scan=scan, id=f"begin-{number}"), (), NOW + number)
     assert records.listing.scans(2) == ["SCAN2", "SCAN1"]
+
+
+def test_endpoints_and_scans_are_known_after_their_numbers_began_again(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    with closing(Outbox(path, boot=lambda: "a boot")) as first:
+        put(first, 1, endpoint="siem", scan=a_scan("OLD"))
+        log = path.with_name(f"{FILE}-wal").read_bytes()
+    path.with_name(f"{FILE}-wal").write_bytes(log)  # as after a power failure
+    path.with_name(f"{FILE}-wal").chmod(0o600)
+    with closing(Outbox(path, boot=lambda: "another boot")) as second:
+        put(second, 2, endpoint="alpha", scan=a_scan("NEW"))
+        assert second.listing.endpoints() == ["alpha", "siem"]
+        assert [second.listing.knows(scan) for scan in ("OLD", "NEW", "NONE")] == [True, True, False]
+        assert sql(second, "SELECT endpoint FROM earlier") == [("siem",)], "one of them is known from there only"
+
+
+def test_the_oldest_waiting_delivery_of_an_endpoint_has_a_time(outbox: Outbox, records: Outbox) -> None:
+    assert records.listing.oldest("team") is None
+    for number in (3, 1, 2):
+        put(outbox, number, at=NOW + number)
+    put(outbox, 4, endpoint="siem", at=NOW)
+    assert records.listing.oldest("team") == NOW + 1

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
+from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock, scan_lock, url_lock
 from sfwebhooks.outbox.permissions import LOCKS
+from tests.builders import PATIENCE
+from tests.outbox.test_permissions import disputed
 from tests.threads import waits_for
+from tests.users import descriptors
 
 #: a process that takes a lock and has a child, which lives on when it is killed
 PARENT = """
@@ -235,14 +242,89 @@ def test_a_late_thread_does_not_write_over_the_note_of_the_next_holder(outbox_pa
     next_one.release()
 
 
+def test_a_note_replaces_the_one_before(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "one")
+    lock.take()
+    for text in ("the first one", "second"):
+        lock.note(text)
+    assert lock.noted() == "second"
+    lock.release()
+
+
+def test_to_look_for_a_note_makes_none(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "one")
+    lock.take()
+    assert lock.noted() == ""
+    assert [file.name for file in outbox_path.with_suffix(LOCKS).iterdir()] == ["one.lock"]
+    lock.release()
+
+
+def test_a_lock_that_was_released_leaves_its_file_and_no_descriptor(outbox_path: Path) -> None:
+    lock, other, before = Lock(outbox_path, "one"), Lock(outbox_path, "one"), descriptors()
+    assert lock.take()
+    assert not other.take()
+    for text in ("a note", "another"):
+        lock.note(text)
+    lock.noted()
+    lock.release()
+    lock.check()
+    assert descriptors() == before
+    assert sorted(file.name for file in outbox_path.with_suffix(LOCKS).iterdir()) == ["one.lock", "one.note"]
+
+
+def test_a_lock_that_is_taken_again_was_never_free(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "one")
+
+    @contextmanager
+    def taken_twice() -> Iterator[None]:
+        lock.take()
+        yield  # here another process begins to wait for it
+        assert lock.take()
+        lock.release()
+
+    def wait() -> None:
+        descriptor = os.open(outbox_path.with_suffix(LOCKS) / "one.lock", os.O_RDWR)
+        system.lock(descriptor, wait=True)
+        os.close(descriptor)
+
+    assert waits_for(taken_twice(), wait)
+
+
+def test_a_file_system_without_locks_is_named(outbox_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, before = Lock(outbox_path, "one"), descriptors()
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OutboxError, match=r"the lock .*one\.lock cannot be used: No locks available"):
+        lock.take()
+    assert descriptors() == before
+
+
 # --- its file is gone
+
+
+class Disputed(Lock):
+    """A lock whose file another process removes when it has just been created."""
+
+    @property
+    def _place(self) -> Path:
+        return disputed(super()._place, False, False)
+
+
+def test_a_lock_whose_file_is_removed_while_it_is_taken_is_taken_again(outbox_path: Path) -> None:
+    lock = Disputed(outbox_path, "one")
+    assert lock.take()
+    assert not Lock(outbox_path, "one").take()
+    lock.release()
 
 
 def test_a_lock_whose_file_was_removed_is_no_longer_held(outbox_path: Path) -> None:
     lock = url_lock(outbox_path, "1")
     lock.take()
     shutil.rmtree(outbox_path.with_suffix(LOCKS))
-    assert not lock.held
+    assert lock.held is False
 
 
 def test_a_lock_whose_file_was_removed_is_taken_again(outbox_path: Path, holder: Callable[[str], Holder]) -> None:
@@ -281,6 +363,36 @@ def test_a_child_does_not_hold_the_lock_of_its_dead_parent(outbox_path: Path) ->
         assert process.stdout and process.stdout.read() == "held\n"  # the end: the parent is dead, the child lives
         assert Lock(outbox_path, "url-1").take()
         process.communicate("")
+
+
+def test_a_child_does_not_hold_a_lock_that_its_parent_has_released(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "one")
+    lock.take()
+    (is_there, says_so), (may_end, ends) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ends)
+        os.write(says_so, b"!")
+        os.read(may_end, 1)
+        os._exit(0)
+    try:
+        assert os.read(is_there, 1) == b"!"
+        lock.release()
+        assert Lock(outbox_path, "one").take()
+    finally:
+        for descriptor in (is_there, says_so, may_end, ends):
+            os.close(descriptor)
+        os.waitpid(child, 0)
+
+
+def test_a_child_uses_a_lock_that_its_parent_was_just_taking(outbox_path: Path) -> None:
+    lock = Lock(outbox_path, "one")
+    with lock._guard:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(int(PATIENCE))
+            os._exit(0 if lock.take() else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 # --- two names of one outbox

@@ -18,6 +18,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.claim import Limits
+from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
@@ -496,6 +497,10 @@ def test_health_is_kept_with_the_settlement(outbox: Outbox) -> None:
     assert Outbox(outbox.path).endpoints.health("team") == health
 
 
+def test_an_endpoint_without_orders_is_neither_paused_nor_reset(outbox: Outbox) -> None:
+    assert outbox.endpoints.orders("team") == Orders(paused_until=0.0, resets=0)
+
+
 def test_an_endpoint_without_a_note_is_healthy(outbox: Outbox) -> None:
     assert outbox.endpoints.health("team") == Health()
 
@@ -632,6 +637,12 @@ def test_the_scans_side_never_spends_time_on_a_checkpoint(tmp_path: Path) -> Non
     put(outbox, *(an_event(number, data={"data": "x" * 20_000}) for number in range(400)))  # > 1000 pages of 4096 bytes
     put(outbox, an_event(1000))
     assert (tmp_path / FILE).stat().st_size < 1000 * 4096
+
+
+def test_the_senders_side_writes_a_long_log_back(outbox: Outbox) -> None:
+    put(outbox, *(an_event(number, data={"data": "x" * 20_000}) for number in range(400)))  # > 1000 pages of 4096 bytes
+    put(outbox, an_event(1000))
+    assert outbox.path.stat().st_size > 1000 * 4096
 
 
 def test_data_is_stored_as_json(outbox: Outbox) -> None:

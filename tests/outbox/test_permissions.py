@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -10,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PosixPath
 from types import SimpleNamespace
 from typing import Any, Callable, cast
 
@@ -23,12 +25,25 @@ from sfwebhooks.host.install import install
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import LOCKS, _family, _shortage, doubts, identity, write_problem
+from sfwebhooks.outbox.permissions import (
+    LOCKS,
+    TRIES,
+    _family,
+    _shortage,
+    check_files,
+    checked,
+    doubts,
+    identity,
+    make,
+    make_folder,
+    open_ours,
+    write_problem,
+)
 from sfwebhooks.scan.run import ScanRun
 from tests.builders import PATIENCE, a_host_database, a_scan, an_endpoint
 from tests.conftest import Result, Team, put
 from tests.tiers import quick_first
-from tests.users import NOBODY, command_as, needs_root
+from tests.users import NOBODY, as_user, command_as, descriptors, needs_root, no_more_descriptors, without_chown
 
 TEAM = an_endpoint("default", events=("all",))
 SETTINGS = "[webhooks]\nenabled = true\ndefault_url = {url}\nsecret = 0123456789abcdef\nevents = all\n"
@@ -124,6 +139,68 @@ def test_the_module_that_root_installs_can_be_read_by_the_user(shared: Path) -> 
     assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (NOBODY, 0o644)
 
 
+@needs_root
+def test_a_file_that_root_cannot_give_to_the_owner_of_the_folder_is_removed(shared: Path) -> None:
+    before = descriptors()
+    with without_chown(), pytest.raises(PermissionError):
+        make(shared / "new")
+    assert (owners(shared), descriptors()) == ({}, before)
+
+
+@needs_root
+def test_a_file_that_a_user_creates_in_a_sticky_folder_of_root_is_the_users_own(shared: Path) -> None:
+    os.chown(shared, 0, 0)
+    shared.chmod(0o1777)
+    with as_user(NOBODY):
+        os.close(make(shared / "new"))
+    assert owners(shared) == {"new": NOBODY}
+
+
+def test_a_new_folder_of_locks_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = descriptors()
+    make_folder(tmp_path / "new")
+    assert descriptors() == before
+
+
+# --- a file that others create and remove at the same time
+
+
+class Disputed(PosixPath):
+    """The path of a file that another process creates and removes.
+
+    At each use of the path, by a call of the system, the file is there or not as the next one of `states` says.
+    """
+
+    states: tuple[bool, ...] = ()
+
+    def __fspath__(self) -> str:
+        path = super().__fspath__()
+        if self.states:
+            is_there, *rest = self.states
+            self.states = (*rest,)
+            if is_there:
+                Path(path).touch(mode=0o600)
+            else:
+                Path(path).unlink(missing_ok=True)
+        return path
+
+
+def disputed(path: Path, *states: bool) -> Path:
+    made = Disputed(path)
+    made.states = states
+    return made
+
+
+def test_a_file_that_was_removed_before_it_could_be_opened_is_created(tmp_path: Path) -> None:
+    os.close(open_ours(disputed(tmp_path / "one", True, False)))
+    assert [file.name for file in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_file_that_is_created_and_removed_each_time_is_busy(tmp_path: Path) -> None:
+    with pytest.raises(OutboxBusyError, match="is created and removed repeatedly"):
+        open_ours(disputed(tmp_path / "one", *[True, False] * TRIES))
+
+
 # --- what is another user's
 
 
@@ -208,7 +285,153 @@ def test_a_file_that_others_can_read_is_a_doubt(tmp_path: Path) -> None:
     assert [text for text in doubts(tmp_path / FILE) if "chmod 600" in text]
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_a_file_of_sqlite_that_everybody_can_write_to_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = an_outbox(tmp_path)
+    path.with_name(FILE + suffix).touch()
+    path.with_name(FILE + suffix).chmod(0o666)
+    with pytest.raises(OutboxError, match=f"everybody can write to {path}{suffix}"):
+        checked(path)
+
+
+def test_a_lock_that_everybody_can_write_to_is_refused_and_closed(tmp_path: Path) -> None:
+    lock = url_lock(tmp_path / FILE, "1")
+    lock.check()
+    (tmp_path / "webhooks.locks" / "url-1.lock").chmod(0o666)
+    before = descriptors()
+    with pytest.raises(OutboxError, match="everybody can write to"):
+        lock.take()
+    assert descriptors() == before
+
+
+OTHER = 12345
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("folder_owner", "folder_mode", "owner", "mode", "said"),
+    [
+        (OTHER, 0o755, NOBODY, 0o000, "nobody .* may not use {file}, which has the mode 0: chmod -R u.rwX {file}"),
+        (OTHER, 0o755, OTHER, 0o600, "{file} belongs to uid 12345, and .* runs as nobody .*: run it as uid 12345"),
+        (NOBODY, 0o755, OTHER, 0o600, "{file} belongs to uid 12345, its folder to nobody .*: as root, chown -R"),
+        (OTHER, 0o755, NOBODY, 0o600, "nobody .* may not write to the folder .*, which belongs to uid 12345 .mode 755"),
+        (OTHER, 0o754, NOBODY, 0o600, "nobody .* may not write to the folder .*, which belongs to uid 12345 .mode 754"),
+        (NOBODY, 0o700, NOBODY, 0o600, "None"),
+    ],
+)
+def test_what_keeps_a_user_from_the_outbox_is_named(
+    shared: Path, folder_owner: int, folder_mode: int, owner: int, mode: int, said: str
+) -> None:
+    folder = shared / "data"
+    folder.mkdir()
+    path = an_outbox(folder)
+    for each in folder.iterdir():
+        os.chown(each, owner, owner)
+        each.chmod(mode)
+    os.chown(folder, folder_owner, folder_owner)
+    folder.chmod(folder_mode)
+    with as_user(NOBODY):
+        found = str(write_problem(path))
+    assert re.match(said.format(file=path), found), found
+
+
+@needs_root
+def test_a_folder_inside_one_that_a_user_may_not_look_into_is_named(shared: Path) -> None:
+    (shared / "data").mkdir(mode=0o700)
+    os.chown(shared, 0, 0)
+    shared.chmod(0o700)
+    with as_user(NOBODY):
+        assert f"may not access the folder {shared / 'data'}" in str(write_problem(shared / "data" / FILE))
+
+
+def test_a_lack_of_descriptors_passes_and_is_named(tmp_path: Path) -> None:
+    path = an_outbox(tmp_path)
+    with no_more_descriptors():
+        found = write_problem(path)
+    assert (type(found), str(found)) == (OutboxBusyError, os.strerror(errno.EMFILE))
+
+
+@needs_root
+def test_a_file_of_the_folders_owner_is_not_a_users_to_use(shared: Path) -> None:
+    path = shared / FILE
+    path.touch(mode=0o600)
+    for each in (path, shared):
+        os.chown(each, OTHER, OTHER)
+    with as_user(NOBODY), pytest.raises(OutboxError, match="run it as uid 12345"):
+        check_files(path)
+
+
+@needs_root
+def test_a_file_of_root_was_put_there_by_nobody_else(shared: Path) -> None:
+    path = shared / FILE
+    path.touch(mode=0o600)
+    with as_user(NOBODY):
+        assert checked(path) == path.resolve()
+
+
+@needs_root
+@pytest.mark.parametrize(("user", "is_doubtful"), [(0, True), (NOBODY, False)])
+def test_root_is_warned_of_files_that_are_not_the_folders_owners(shared: Path, user: int, is_doubtful: bool) -> None:
+    (shared / FILE).touch(mode=0o600)
+    with as_user(user):
+        found = list(doubts(shared / FILE))
+    assert [f"{FILE} belongs to root (uid 0), its folder to nobody" in text for text in found] == [True] * is_doubtful
+
+
+def test_a_file_with_all_rights_for_its_owner_alone_is_not_a_doubt(tmp_path: Path) -> None:
+    an_outbox(tmp_path).chmod(0o700)
+    assert list(doubts(tmp_path / FILE)) == []
+
+
+# --- a system without owners
+
+
+@pytest.fixture
+def without_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system whose files have neither owners nor modes, as on Windows."""
+    monkeypatch.setattr("sfwebhooks.system.OWNERS", False)
+
+
+@pytest.mark.usefixtures("without_owners")
+def test_without_owners_modes_are_not_a_doubt(tmp_path: Path) -> None:
+    an_outbox(tmp_path).chmod(0o666)
+    tmp_path.chmod(0o777)
+    assert list(doubts(tmp_path / FILE)) == []
+
+
+@needs_root
+@pytest.mark.usefixtures("without_owners")
+def test_without_owners_a_new_folder_is_not_given_away(shared: Path) -> None:
+    make_folder(shared / "new")
+    assert owners(shared) == {"new": 0}
+
+
+@needs_root
+def test_without_owners_a_refusal_names_the_access_list(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shared / FILE).touch(mode=0o600)
+    with as_user(NOBODY):
+        monkeypatch.setattr("sfwebhooks.system.OWNERS", False)
+        found = str(write_problem(shared / FILE))
+    assert found == f"this user may not read and write {shared / FILE}: allow both in its access list and its folder's"
+
+
 # --- the folder
+
+
+def test_a_folder_of_locks_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "webhooks.locks").mkdir()
+    (tmp_path / "webhooks.locks").chmod(0o777)
+    with pytest.raises(OutboxError, match=r"everybody can write to .*webhooks\.locks"):
+        url_lock(tmp_path / FILE, "1").take()
+
+
+@needs_root
+def test_the_group_that_can_write_to_a_folder_is_named(tmp_path: Path) -> None:
+    os.chown(tmp_path, 0, OTHER)
+    tmp_path.chmod(0o770)
+    assert list(doubts(tmp_path / FILE)) == [
+        f"the group {OTHER} can write to the folder {tmp_path} and replace its files: chmod go-w {tmp_path}"
+    ]
 
 
 def test_a_folder_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
@@ -236,6 +459,34 @@ def test_a_folder_that_a_group_can_write_to_is_a_doubt(tmp_path: Path, cli: Call
         pytest.skip("the group of this user's folders is its own")
     checked = cli("check")
     assert (checked.code, f"can write to the folder {tmp_path}" in checked.words) == (0, True)
+
+
+def test_a_sticky_folder_that_everybody_can_write_to_is_a_doubt(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    assert [text for text in doubts(tmp_path / FILE) if f"everybody can write to the folder {tmp_path}" in text]
+
+
+@needs_root
+def test_a_folder_that_only_its_owners_own_group_can_write_to_is_not_a_doubt(tmp_path: Path) -> None:
+    os.chown(tmp_path, 0, 0)
+    tmp_path.chmod(0o770)
+    assert list(doubts(tmp_path / FILE)) == []
+
+
+@needs_root
+@pytest.mark.parametrize(("owner", "is_doubtful"), [(OTHER, True), (NOBODY, False), (0, False)])
+def test_a_folder_of_a_third_user_is_a_doubt(shared: Path, owner: int, is_doubtful: bool) -> None:
+    os.chown(shared, owner, owner)
+    with as_user(NOBODY):
+        found = list(doubts(shared / FILE))
+    assert [f"{shared} belongs to uid {OTHER}, who can replace the outbox" in text for text in found] == (
+        [True] if is_doubtful else []
+    )
+
+
+@needs_root
+def test_for_root_a_folder_of_a_user_is_not_a_doubt(shared: Path) -> None:
+    assert list(doubts(shared / FILE)) == []
 
 
 def test_a_folder_of_our_own_is_not_a_doubt(tmp_path: Path) -> None:
@@ -275,6 +526,37 @@ def test_root_follows_no_link_of_a_user_to_what_is_not_that_users(shared: Path, 
     with pytest.raises(OutboxError, match=r"is a link to .* by nobody .* not trusted: remove the link"):
         Outbox(shared / FILE).scans.tallies()
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("precious.db", "precious")]
+
+
+@needs_root
+@pytest.mark.parametrize(("owner", "is_followed"), [(0, True), (NOBODY, True), (OTHER, True), (54321, False)])
+def test_a_user_follows_links_of_root_the_folders_owner_and_the_user(
+    shared: Path, owner: int, is_followed: bool
+) -> None:
+    (shared / "there").mkdir(mode=0o755)
+    (shared / FILE).symlink_to(shared / "there" / "box.db")
+    os.chown(shared / FILE, owner, owner, follow_symlinks=False)
+    os.chown(shared, OTHER, OTHER)
+    with as_user(NOBODY):
+        if is_followed:
+            assert checked(shared / FILE) == shared.resolve() / "there" / "box.db"
+        else:
+            with pytest.raises(OutboxError, match=r"is a link to .* by uid 54321, who is not trusted"):
+                checked(shared / FILE)
+
+
+@needs_root
+def test_root_follows_a_link_of_root_to_what_is_a_users(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / FILE).symlink_to(shared / FILE)
+    assert checked(tmp_path / FILE) == shared.resolve() / FILE
+
+
+def test_a_link_in_a_folder_that_everybody_can_write_to_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    (tmp_path / FILE).symlink_to(tmp_path / "there" / FILE)
+    tmp_path.chmod(0o777)
+    with pytest.raises(OutboxError, match=f"everybody can write to the folder {tmp_path}"):
+        checked(tmp_path / FILE)
 
 
 @pytest.mark.parametrize("name", ["url-1.lock", "url-1.note"])
@@ -423,6 +705,14 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
 def test_nothing_is_in_the_way_of_an_outbox_that_can_be_used(tmp_path: Path) -> None:
     assert (write_problem(an_outbox(tmp_path)), identity(tmp_path / "nowhere")) == (None, None)
+
+
+def test_files_are_identified_by_their_inodes(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).touch()
+    os.link(tmp_path / "one", tmp_path / "one too")
+    one, other, too = (identity(tmp_path / name) for name in ("one", "other", "one too"))
+    assert (one == too, one == other) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.outbox.claim import Limits, Pick
+from sfwebhooks.outbox.claim import SMALLEST_OF, Limits, Pick
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import real_path
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.outbox.sequence_numbers import HighWaterMark
 from sfwebhooks.retry import Settlement, State
-from tests.builders import NOW, an_endpoint, an_event
+from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import put, sql
 
 TEAM = an_endpoint(events=("all",))
@@ -54,6 +59,29 @@ def test_late_ones_are_claimed_when_they_are_due_and_no_fresh_one_waits(outbox: 
     assert [numbers(one) for one in outbox.queue.claim("team", (), NOW + 60, 9)] == [[2], [1]], "by their due times"
     put(outbox, TEAM, start=3)
     assert [numbers(one) for one in outbox.queue.claim("team", (), NOW + 60, 9)] == [[3]]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_mark_covers_all_that_is_claimed(outbox: Outbox, size: int) -> None:
+    mark = HighWaterMark(real_path(outbox.path))
+    for number in (1, 2):
+        put(outbox, TEAM, start=number)
+        assert outbox.queue.claim("team", (), NOW, 9) if size == 1 else batch_of(outbox, Limits("team", size=number))
+        position = mark.read()
+        assert position and position.rows == number
+
+
+def test_a_scans_end_is_claimed_before_others_or_later(outbox: Outbox) -> None:
+    for number, kind in ((1, "high_risk_event"), (2, "scan_completed"), (3, "high_risk_event")):
+        outbox.accept([(an_event(number, type=kind, scan=a_scan(f"SCAN{number}")), [("team", kind)])], NOW)
+
+    def claimed(*busy: Batch) -> list[str]:
+        busy_ids = {one.id for batch in busy for one in batch.deliveries}
+        return [one.deliveries[0].event.id for one in outbox.queue.claim("team", busy_ids, NOW, 9)]
+
+    assert claimed() == [an_event(1, scan=a_scan("SCAN1")).id]
+    (first,) = outbox.queue.claim("team", (), NOW, 9)
+    assert claimed(first) == [an_event(number, scan=a_scan(f"SCAN{number}")).id for number in (2, 3)]
 
 
 # --- together
@@ -116,6 +144,27 @@ def test_a_batch_that_was_in_flight_when_its_process_ended_comes_again_as_it_was
     assert lost and again and (again.id, numbers(again)) == (lost.id, numbers(lost))
 
 
+def test_what_is_settled_is_no_longer_recorded_as_in_flight(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    first = batch_of(outbox)
+    assert sql(outbox, "SELECT count(*) FROM frozen") == [(1,)]
+    settle(outbox, first, State.DELIVERED)
+    assert sql(outbox, "SELECT count(*) FROM frozen") == [(0,)]
+
+
+def test_one_that_goes_alone_is_not_recorded_as_in_flight(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    assert outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)
+    assert sql(outbox, "SELECT count(*) FROM frozen") == [(0,)]
+
+
+def test_where_nothing_was_in_flight_a_sender_starts_while_others_write(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        outbox.queue.recall("team")
+
+
 def test_late_ones_of_no_batch_go_together_but_not_with_replays(outbox: Outbox) -> None:
     put(outbox, TEAM, events=4)
     for _ in range(4):
@@ -149,7 +198,58 @@ def test_one_that_crashed_its_process_twice_goes_alone_later_and_is_dead_after_t
     assert set(sql(outbox, "SELECT state, reason, crashes FROM delivery")) == {("dead", "crashed_sender", CRASHES_MAX)}
 
 
+def test_one_that_crashed_its_process_goes_in_no_request_with_others(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    for due_at in (1, 2, 3):
+        settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING, NOW + due_at)
+    sql(outbox, "UPDATE delivery SET crashes = 2 WHERE sequence = 2")
+    claimed: list[Batch] = []
+    while batch := batch_of(outbox, THREE, *claimed, at=NOW + 9):
+        claimed.append(batch)
+    assert [numbers(batch) for batch in claimed] == [[1], [2], [3]]
+
+
 # --- picked ones
+
+
+def put_end(outbox: Outbox, number: int) -> None:
+    outbox.accept([(an_event(number, type="scan_completed"), [("team", "scan_completed")])], NOW)
+
+
+def test_a_scans_end_is_picked_only_if_nothing_else_waits(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING)
+    put_end(outbox, 2)
+    put_end(outbox, 3)
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=False)) == [1]
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)) == [2]
+    put(outbox, TEAM, start=4)
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)) == [4]
+
+
+def test_one_that_was_a_probe_is_the_newest_of_the_fresh_ones(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING, NOW + 60, counts=False)
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)) == [2]
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.NEWEST, fresh=True)) == [1]
+
+
+def test_among_late_ones_the_first_accepted_is_the_oldest(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=2)
+    for due_at in (60, 30):
+        settle(outbox, outbox.queue.claim("team", (), NOW)[0], State.WAITING, NOW + due_at)
+    assert numbers(outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=False)) == [1]
+
+
+def test_of_several_the_smallest_is_picked_from_both_ends(outbox: Outbox) -> None:
+    sizes = [9, *[50] * SMALLEST_OF, *[50] * SMALLEST_OF, 5]
+    outbox.accept(
+        [(an_event(at, data={"data": "x" * size}), [("team", "high_risk_event")]) for at, size in enumerate(sizes)], NOW
+    )
+    alone = Limits("team")
+    last = outbox.queue.pick(alone, (), Pick.SMALLEST, fresh=True)
+    assert numbers(last) == [len(sizes)]
+    assert last and numbers(outbox.queue.pick(alone, {last.id}, Pick.SMALLEST, fresh=True)) == [1]
 
 
 def test_the_oldest_newest_or_smallest_is_picked(outbox: Outbox) -> None:
@@ -191,6 +291,15 @@ def test_of_a_batch_all_are_picked(outbox: Outbox) -> None:
 
 
 # --- results
+
+
+def test_a_result_of_a_file_that_is_gone_does_not_hold_up_the_next_one(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=2)
+    gone, there = outbox.queue.claim("team", (), NOW, 2)
+    attempt, delivered = Attempt(NOW, 0.1, 200, "http_200", "ok"), [Settlement(State.DELIVERED, "http_200", 0.0, True)]
+    results = [Result(Batch(gone.deliveries, file=99), attempt, delivered), Result(there, attempt, delivered)]
+    outbox.queue.settle(results)
+    assert sql(outbox, "SELECT state FROM delivery ORDER BY number") == [("waiting",), ("delivered",)]
 
 
 def test_a_result_changes_what_it_says(outbox: Outbox) -> None:

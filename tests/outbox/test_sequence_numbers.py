@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Callable
@@ -24,14 +25,24 @@ from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.sequence_numbers import HighWaterMark, Position, boot_id
+from sfwebhooks.outbox.sequence_numbers import (
+    MARK_SIZE,
+    RANDOM_BITS,
+    HighWaterMark,
+    Position,
+    _new_name,
+    boot_id,
+    check_series,
+)
 from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.scan.recovery import report_dead_scans
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event, claim_one
 from tests.conftest import Team, sql
 from tests.filled import put, send
 from tests.processes import Process, run
+from tests.threads import waits_for
 from tests.tiers import quick_first
+from tests.users import descriptors
 
 ROOT = Path(__file__).parents[2]
 ID = a_scan().id
@@ -181,10 +192,97 @@ def test_what_was_lost_and_never_sent_has_taken_no_number(opened: Callable[..., 
 
 
 def test_this_machine_names_its_boot() -> None:
+    boot_id.cache_clear()
     assert boot_id() == boot_id() != ""
 
 
+def test_a_file_that_was_closed_with_an_empty_log_has_its_series_after_another_boot(
+    opened: Callable[..., Outbox], path: Path
+) -> None:
+    first = opened()
+    put(first, 1)
+    first.close()
+    log_of(path).touch(mode=0o600)
+    second = opened("another boot")
+    put(second, 2)
+    assert len(series(second)) == 1
+
+
+def test_a_file_whose_mark_is_lost_keeps_its_series(opened: Callable[..., Outbox], path: Path) -> None:
+    first = opened()
+    put(first, 1)
+    first.close()
+    path.with_suffix(".mark").unlink()
+    second = opened()
+    put(second, 2)
+    assert len(series(second)) == 1
+
+
+def test_an_outbox_is_opened_while_another_process_writes_to_it(opened: Callable[..., Outbox], path: Path) -> None:
+    put(opened(), 1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert opened().scans.tallies()["waiting"] == 1
+
+
 # --- when a new one is begun
+
+
+def test_a_file_with_the_mark_of_another_series_begins_a_new_one(
+    opened: Callable[..., Outbox], mark: HighWaterMark
+) -> None:
+    first = opened()
+    put(first, 1)
+    first.close()
+    mark.replace(Position("another", 0))
+    second = opened()
+    put(second, 2)
+    assert len(series(second)) == 2
+
+
+class MarkOf(HighWaterMark):
+    """A mark that is given."""
+
+    def __init__(self, *read: Position | None, connection: sqlite3.Connection | None = None) -> None:
+        self._read = [*read]
+        self._full = connection
+
+    def read(self) -> Position | None:
+        return self._read.pop(0)
+
+    def replace(self, here: Position) -> None:
+        if self._full:
+            self._full.execute("ROLLBACK")  # as a full disk ends a transaction
+        raise OSError("no space")
+
+
+def test_a_series_that_another_process_has_begun_meanwhile_is_left_as_it_is(
+    opened: Callable[..., Outbox], path: Path
+) -> None:
+    put(opened(), 1)
+    before = sql(opened(), "SELECT * FROM file")
+    with opened().file.reading() as connection:
+        check_series(connection, path, MarkOf(Position("another", 0), None), "", closed=True)
+    assert sql(opened(), "SELECT * FROM file") == before
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_a_series_whose_mark_cannot_be_written_is_not_begun(
+    opened: Callable[..., Outbox], path: Path, is_ended: bool
+) -> None:
+    put(opened(), 1)
+    with opened().file.reading() as connection:
+        mark = MarkOf(*[Position("another", 0)] * 2, connection=connection if is_ended else None)
+        with pytest.raises(OSError, match="no space"):
+            check_series(connection, path, mark, "this boot", closed=True)
+        assert not connection.in_transaction
+    assert sql(opened(), "SELECT count(*) FROM series") == [(1,)]
+
+
+def test_the_name_of_a_series_says_when_it_was_begun() -> None:
+    before = time.time_ns() // 1_000_000
+    begun = int(_new_name(), 36) >> RANDOM_BITS
+    assert before <= begun <= time.time_ns() // 1_000_000
 
 
 def test_each_file_has_a_series_of_its_own(opened: Callable[..., Outbox], path: Path) -> None:
@@ -332,6 +430,49 @@ def test_a_mark_that_says_nothing_is_written_again(path: Path, mark: HighWaterMa
     assert mark.read() == Position("one", 7)
 
 
+def test_a_mark_covers_deliveries_that_were_deleted(opened: Callable[..., Outbox], mark: HighWaterMark) -> None:
+    outbox = opened()
+    put(outbox, 1, 2)
+    for _ in range(2):
+        send(outbox)
+    sql(outbox, "DELETE FROM delivery")
+    outbox.close()
+    again = opened()
+    put(again, 3)
+    send(again)
+    assert mark.read() == Position(series(again)[0], 3)
+
+
+def test_a_mark_is_overwritten_in_its_place_and_closed(mark: HighWaterMark, path: Path) -> None:
+    before = descriptors()
+    mark.replace(Position("one", 1))
+    inode = path.with_suffix(".mark").stat().st_ino
+    mark.raise_to(Position("one", 1_000_000))
+    found = path.with_suffix(".mark").stat()
+    assert mark.read() == Position("one", 1_000_000)
+    assert (found.st_ino, found.st_size, descriptors()) == (inode, MARK_SIZE, before)
+
+
+def test_a_mark_is_raised_by_one_process_at_a_time(mark: HighWaterMark, path: Path) -> None:
+    mark.replace(Position("one", 1))
+
+    @contextmanager
+    def raised_by_another() -> Iterator[None]:
+        descriptor = os.open(path.with_suffix(".mark"), os.O_RDWR)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        os.close(descriptor)
+
+    assert waits_for(raised_by_another(), lambda: mark.raise_to(Position("one", 2)))
+    assert mark.read() == Position("one", 2)
+
+
+def test_a_link_to_another_mark_is_not_read(mark: HighWaterMark, path: Path) -> None:
+    HighWaterMark(path.with_name("another.db")).replace(Position("one", 7))
+    path.with_suffix(".mark").symlink_to(path.with_name("another.mark"))
+    assert mark.read() is None
+
+
 def a_link(path: Path) -> None:
     path.symlink_to(path.with_name("another file"))
 
@@ -357,6 +498,7 @@ def test_messages_are_sent_where_no_mark_can_be_written(
     path.with_suffix(".mark").mkdir()
     assert claim_one(outbox, Limits("team"), (), NOW)
     assert caplog.messages == [f"webhooks: the mark of outbox {path} cannot be written: Is a directory"]
+    assert list(path.parent.glob("*.mark.*")) == []
 
 
 def test_the_mark_belongs_to_its_owner_alone(opened: Callable[..., Outbox], path: Path) -> None:
