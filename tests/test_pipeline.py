@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.attempts import Reply
+from sfwebhooks.attempts import Attempt, Reply
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
@@ -15,7 +17,7 @@ from sfwebhooks.masking import Mask
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import EXCERPT, accept, deliver, excerpt, wanted_by
+from sfwebhooks.pipeline import EXCERPT, EXCERPT_LEAST, accept, deliver, excerpt, wanted_by
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
@@ -54,6 +56,11 @@ def test_accepting_again_is_harmless(outbox: Outbox) -> None:
 def test_an_event_that_nobody_wants_is_not_accepted(outbox: Outbox) -> None:
     quiet = an_event(type="info_event", severity=Severity.INFO)
     assert accept([quiet], (an_endpoint(),), outbox, NOW) == 0
+
+
+def test_an_event_that_nobody_wants_does_not_touch_the_outbox(outbox: Outbox) -> None:
+    accept([an_event(type="info_event", severity=Severity.INFO)], (an_endpoint(),), outbox, NOW)
+    assert not outbox.path.exists()
 
 
 def test_nothing_is_accepted_where_the_outbox_cannot_be_used(outbox: Outbox) -> None:
@@ -145,6 +152,80 @@ def test_an_attempt_at_a_held_endpoint_is_a_probe_even_if_it_succeeds(attempt: C
 def test_an_attempt_is_noted_at_its_begin(attempt: Callable[..., Any]) -> None:
     made, _ = attempt(200)
     assert (made.at, made.seconds) == (NOW, 0.0)
+
+
+def delivered(batch: Batch, team: Team, clock: Callable[[], float], **more: Any) -> Attempt:
+    """Return the attempt at a receiver."""
+    state = state_of(an_endpoint(url=team.url, **more.pop("endpoint", {})))
+    result, _ = deliver(batch, state, clock, **more)
+    state.sender.close()
+    return result.attempt
+
+
+@pytest.mark.parametrize(("replayed", "trigger"), [((0, 0), "schedule"), ((0, 1), "replay"), ((1, 1), "replay")])
+def test_an_attempt_with_a_replayed_delivery_is_a_replay(
+    replayed: tuple[int, ...], trigger: str, team: Team, clock: Clock
+) -> None:
+    deliveries = (a_delivery(an_event(number), replayed=bool(one)) for number, one in enumerate(replayed))
+    assert delivered(Batch(tuple(deliveries)), team, clock).trigger == trigger
+
+
+@pytest.mark.parametrize(("times", "seconds"), [((NOW, NOW + 2.5), 2.5), ((NOW, NOW - 60), 0.0)])
+def test_an_attempt_takes_no_negative_time_if_the_clock_is_set_back(
+    times: tuple[float, float], seconds: float, team: Team
+) -> None:
+    assert delivered(Batch((a_delivery(),)), team, iter(times).__next__).seconds == seconds
+
+
+def test_a_message_is_rendered_while_what_guards_the_rendering_is_entered_and_sent_after_it(
+    team: Team, clock: Clock
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def rendering() -> Iterator[None]:
+        order.append("begin")
+        yield
+        order.append("end")
+
+    def answer(received: object) -> int:
+        order.append("sent")
+        return 200
+
+    team.answer = answer
+    delivered(Batch((a_delivery(),)), team, clock, rendering=rendering())
+    assert order == ["begin", "end", "sent"]
+
+
+@pytest.mark.parametrize(
+    ("made_for", "body", "reason"),
+    [("slack", b"ok", "http_200"), ("slack", b"a login page", "http_200_but_not_ok"), ("generic", b"any", "http_200")],
+)
+def test_a_reply_is_judged_by_its_status_unless_the_format_knows_better(
+    made_for: str, body: bytes, reason: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = state_of(an_endpoint(format=made_for))
+    monkeypatch.setattr(state, "sender", SimpleNamespace(send=lambda request: Reply(status=200, body=body)))
+    result, _ = deliver(Batch((a_delivery(),)), state, clock)
+    assert (result.attempt.reason, result.attempt.excerpt) == (reason, body.decode())
+
+
+@pytest.mark.parametrize("count", [1, 4, 100])
+def test_the_reply_to_a_large_batch_is_cut_for_each_delivery_and_never_to_nothing(
+    count: int, team: Team, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = Reply(status=200, body=b"x" * 5000)
+    state = state_of(an_endpoint(url=team.url))
+    monkeypatch.setattr(state, "sender", SimpleNamespace(send=lambda request: reply))
+    batch = Batch(tuple(a_delivery(an_event(number)) for number in range(count)))
+    result, _ = deliver(batch, state, clock)
+    assert len(result.attempt.excerpt) == {1: EXCERPT, 4: EXCERPT // 4, 100: EXCERPT_LEAST}[count]
+
+
+def test_an_attempt_without_a_reply_has_the_failure_in_words(clock: Clock) -> None:
+    state = state_of(an_endpoint(url="http://127.0.0.1:9/"))
+    result, _ = deliver(Batch((a_delivery(),)), state, clock)
+    assert (result.attempt.status, "refused" in result.attempt.excerpt) == (None, True)
 
 
 # --- the excerpt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -297,7 +298,8 @@ def test_a_result_of_a_file_that_is_gone_does_not_hold_up_the_next_one(outbox: O
     put(outbox, TEAM, events=2)
     gone, there = outbox.queue.claim("team", (), NOW, 2)
     attempt, delivered = Attempt(NOW, 0.1, 200, "http_200", "ok"), [Settlement(State.DELIVERED, "http_200", 0.0, True)]
-    results = [Result(Batch(gone.deliveries, file=99), attempt, delivered), Result(there, attempt, delivered)]
+    former = Batch((replace(gone.deliveries[0], series="of the former file"),))
+    results = [Result(former, attempt, delivered), Result(there, attempt, delivered)]
     outbox.queue.settle(results)
     assert sql(outbox, "SELECT state FROM delivery ORDER BY number") == [("waiting",), ("delivered",)]
 

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Callable
@@ -19,13 +19,14 @@ from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
 from sfwebhooks.cli.backfill import GO_ON
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, finding_id, lifecycle_id
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.receive.server import Received
-from sfwebhooks.scan.backfill import RULES_SECONDS
+from sfwebhooks.scan.backfill import RULES_SECONDS, UNKNOWN, begin_backfill, past_scan, put
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.recovery import report_end
@@ -632,3 +633,77 @@ def test_one_that_is_stopped_while_a_receiver_does_not_answer_says_how_to_go_on(
     _, err = process.communicate(timeout=PATIENCE)
     gate.open()
     assert (process.returncode, err.splitlines()[-1]) == (130, f"sfwebhooks: stopped: {GO_ON}")
+
+
+# --- its parts, without the command
+
+
+def test_a_scan_that_nobody_knows_leaves_no_outbox_behind(setup: Setup) -> None:
+    with pytest.raises(SelectionError):
+        past_scan(setup.outbox, "UNKNOWN", dead=False)
+    assert not setup.outbox.path.exists()
+
+
+def test_the_three_newest_scans_are_named_where_none_is_like_the_one_that_was_asked_for(setup: Setup) -> None:
+    with closing(sqlite3.connect(setup.scan.database)) as connection, connection:
+        rows = [(f"SCAN{number}", NOW * 1000 + number) for number in range(1, 6)]
+        connection.executemany("INSERT INTO tbl_scan_instance (guid, created) VALUES (?, ?)", rows)
+    with pytest.raises(SelectionError, match=r"The last ones: SCAN5, SCAN4, SCAN3\.$"):
+        past_scan(setup.outbox, "../../etc", dead=False)
+
+
+def test_a_scan_that_was_sent_live_is_the_one_of_the_outbox_with_its_own_database(setup: Setup, tmp_path: Path) -> None:
+    """Not the one that is at the usual place, which may be of another SpiderFoot by now."""
+    elsewhere = replace(setup.scan, database=str(tmp_path / "elsewhere.db"), version="4.0.0")
+    a_finished_scan(Path(elsewhere.database), elsewhere, 1)
+    Path(setup.scan.database).unlink()
+    live = replace(setup, scan=elsewhere)
+    live.begin()
+    live.end()
+    past = past_scan(setup.outbox, ID, dead=False)
+    assert (past.scan, past.reported_as, past.row.status) == (elsewhere, "scan_completed", "FINISHED")
+
+
+def test_a_scan_that_only_the_host_knows_has_all_that_the_host_says_of_it(setup: Setup) -> None:
+    past = past_scan(setup.outbox, ID, dead=False)
+    assert (past.scan, past.reported_as) == (replace(setup.scan, version=UNKNOWN), None)
+
+
+def test_a_look_at_why_an_end_is_not_reported_leaves_the_scans_lock_free(setup: Setup) -> None:
+    setup.begin()
+    with pytest.raises(SelectionError, match="is not reported yet"):
+        past_scan(setup.outbox, ID, dead=False)
+    lock = scan_lock(setup.outbox.path, ID)
+    assert lock.take()
+    lock.release()
+
+
+def test_a_backfill_knows_how_much_it_sends_and_how_much_of_it_again(setup: Setup) -> None:
+    endpoint = setup.endpoints[0]
+    missing = begin_backfill(setup.outbox, endpoint, past_scan(setup.outbox, ID, dead=False))
+    events = list(missing.events)
+    assert (missing.number, missing.again, len(events)) == (14, 0, 14)
+    assert (events[-1].type, "detected_late" in events[-1].data) == ("scan_completed", False)
+    assert put(setup.outbox, endpoint, events) is True
+    for _ in range(15):
+        send(setup.outbox)
+    again = begin_backfill(setup.outbox, endpoint, past_scan(setup.outbox, ID, dead=False), renumber=True)
+    assert (again.number, again.again) == (1, 14), "the end comes last, with a new receipt"
+
+
+def test_a_backfill_forgets_what_was_refused_before(setup: Setup) -> None:
+    setup.begin()
+    setup.end()
+    sql(setup.outbox, f"INSERT INTO withheld VALUES ('{ID}', 'team', 'outbox_full', 1)")
+    sql(setup.outbox, f"INSERT INTO withheld VALUES ('{ID}', 'late', 'outbox_full', 1)")
+    begin_backfill(setup.outbox, setup.endpoints[0], past_scan(setup.outbox, ID, dead=False))
+    assert setup.outbox.scans.withheld(ID) == {"late": {"outbox_full": 1}}
+
+
+def test_the_end_waits_while_the_outbox_is_too_full_for_other_events_of_its_endpoint(setup: Setup) -> None:
+    endpoint = setup.endpoints[0]
+    missing = begin_backfill(setup.outbox, endpoint, past_scan(setup.outbox, ID, dead=False))
+    sql(setup.outbox, f"INSERT INTO withheld VALUES ('{ID}', 'team', 'outbox_full', 1)")
+    assert put(setup.outbox, endpoint, list(missing.events)) is False
+    names = [row[0] for row in sql(setup.outbox, "SELECT name FROM delivery")]
+    assert ("scan_completed" in names, "high_risk_event" in names) == (False, True)

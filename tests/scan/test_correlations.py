@@ -14,7 +14,7 @@ from sfwebhooks.events import Scan, correlation_id, lifecycle_id
 from sfwebhooks.formats import siem, slack
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
-from sfwebhooks.scan.correlations import EVIDENCE_MAX, event_of_correlation
+from sfwebhooks.scan.correlations import EVIDENCE_MAX, completed, event_of_correlation
 from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
 from sfwebhooks.scan.host_database import HostDatabase
@@ -205,3 +205,8 @@ def test_a_deadline_leaves_the_end_to_the_next_teller(outbox: Outbox, scan: Scan
         report_end(outbox, (an_endpoint("team", events=("all",)),), scan, deadline=0.0)
     assert [event["type"] for event in sent(outbox)] == ["correlation_found", COMPLETED]
     assert [event["type"] for event in reported(outbox, scan)] == ["correlation_found", COMPLETED, "scan_completed"]
+
+
+def test_the_counts_of_correlations_go_from_the_worst_severity_down() -> None:
+    counts = completed(a_scan(), [a_correlation()], NOW).data["correlations_by_severity"]
+    assert list(counts) == ["critical", "high", "medium", "low", "info"]

@@ -14,6 +14,7 @@ from sfwebhooks.scan.findings import (
     Source,
     can_be_wanted,
     event_of_finding,
+    is_wanted,
 )
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_finding, a_scan, an_endpoint
@@ -155,3 +156,29 @@ def test_the_data_of_a_source_is_cut() -> None:
 )
 def test_what_a_type_can_become_decides_whether_it_can_be_wanted(events: tuple[str, ...], wanted: bool) -> None:
     assert can_be_wanted("EMAILADDR", (an_endpoint(events=("scan_*",)), an_endpoint(events=events))) is wanted
+
+
+def test_an_endpoint_that_wants_nothing_of_it_does_not_make_a_type_unwanted() -> None:
+    endpoints = (an_endpoint(events=("scan_*",)), an_endpoint(events=("info_event",)), an_endpoint(events=("scan_*",)))
+    assert is_wanted("EMAILADDR", 0, endpoints)
+    assert not is_wanted("EMAILADDR", 90, endpoints)
+
+
+def test_a_finding_from_the_hosts_database_says_so_and_a_live_one_does_not() -> None:
+    assert [event_of(recovered=recovered).data.get("recovered") for recovered in (True, False)] == [True, None]
+
+
+def test_a_module_that_names_no_source_of_its_own_has_none_sent() -> None:
+    assert "data_source" not in event_of().data
+
+
+class Exhausted(tuple):  # type: ignore[type-arg]  # Python 3.8
+    """Sources for whose copy there is no memory."""
+
+    def __getitem__(self, part: Any) -> Any:
+        raise MemoryError
+
+
+def test_a_finding_for_which_there_is_no_memory_is_not_taken_for_one_that_cannot_be_written() -> None:
+    with pytest.raises(MemoryError):
+        event_of(sources=Exhausted())

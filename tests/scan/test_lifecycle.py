@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sfwebhooks.events import Scan
+from sfwebhooks.events import Scan, timestamp
 from sfwebhooks.masking import ERROR_MAX
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding
 from sfwebhooks.scan.from_host import ScanResult, result_of
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import listen, stop_listening
-from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, ended
+from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, ended, started
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_host_database, a_scan, an_endpoint
 
@@ -268,3 +269,78 @@ def test_an_error_is_cut_and_has_no_secret_of_an_endpoint(tmp_path: Path) -> Non
     error = "cannot reach a-long-secret-text " + "x" * 5000
     said = ended(scan, result(scan), error, endpoints=[endpoint]).data["error"]
     assert (said.startswith("cannot reach *** x"), len(said) <= ERROR_MAX + 3) == (True, True)
+
+
+# --- times, modules, errors
+
+
+def change(scan: Scan, **values: Any) -> None:
+    """Change the host's row of a scan."""
+    with closing(sqlite3.connect(scan.database)) as connection, connection:
+        for name, value in values.items():
+            connection.execute(f"UPDATE tbl_scan_instance SET {name} = ?", (value,))
+
+
+def enable(scan: Scan, *modules: str) -> None:
+    write(scan, "tbl_scan_config", component="GLOBAL", opt="_modulesenabled", val=",".join(modules))
+
+
+def test_a_start_has_the_time_and_the_modules_that_the_host_has_written(scan: Scan) -> None:
+    enable(scan, "sfp_dns", "sfp__stor_db")
+    event = started(scan, ["sfp_given"])
+    assert (event.at, event.data["started"], event.data["modules_used"]) == (NOW, timestamp(NOW), ["sfp_dns"])
+
+
+def test_a_start_before_the_host_has_written_it_is_from_now_and_has_the_modules_that_are_known(scan: Scan) -> None:
+    change(scan, started=0)
+    before, event, after = time.time(), started(scan, ["sfp_given", "sfp__stor_db"]), time.time()
+    assert before <= event.at <= after
+    assert (event.data["started"], event.data["modules_used"]) == (timestamp(event.at), ["sfp_given"])
+
+
+def test_an_end_has_the_times_and_the_modules_that_the_host_has_written(scan: Scan) -> None:
+    change(scan, ended=(NOW + 60) * 1000)
+    enable(scan, "sfp_dns", "sfp__stor_db")
+    event = ended(scan, result(scan))
+    keys = ("status", "started", "ended", "duration", "modules_used")
+    assert [event.data[key] for key in keys] == [
+        *("FINISHED", timestamp(NOW), timestamp(NOW + 60), 60),
+        ["sfp_dns"],
+    ]
+    assert (event.at, "detected_late" in event.data, "error" in event.data) == (NOW + 60, False, False)
+
+
+def test_an_end_that_the_host_has_not_written_is_from_now(scan: Scan) -> None:
+    before, event, after = time.time(), ended(scan, result(scan)), time.time()
+    assert before <= event.at <= after
+    assert (event.data["ended"], event.data["duration"]) == (timestamp(event.at), max(0, round(event.at - NOW)))
+
+
+def test_a_scan_that_the_host_never_started_took_no_time(scan: Scan) -> None:
+    change(scan, started=0, ended=NOW * 1000)
+    data = end_of(scan)
+    assert (data["started"], data["duration"]) == (timestamp(NOW), 0)
+
+
+def test_a_clock_that_was_set_back_during_a_scan_makes_no_negative_duration(scan: Scan) -> None:
+    change(scan, ended=(NOW - 60) * 1000)
+    assert end_of(scan)["duration"] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "logged", "late", "sent"),
+    [
+        ("ERROR-FAILED", "given", "logged", "process_died", "given"),
+        ("ERROR-FAILED", "", "logged", "process_died", "logged"),
+        ("RUNNING", "", "", "process_died", "process_died"),
+        ("ERROR-FAILED", "", "", "", None),
+        ("ABORTED", "given", "logged", "", None),
+    ],
+)
+def test_a_failed_scan_has_the_best_reason_that_is_known(
+    scan: Scan, status: str, error: str, logged: str, late: str, sent: str | None
+) -> None:
+    change(scan, status=status)
+    if logged:
+        write(scan, "tbl_scan_log", type="ERROR", message=f"Scan [{scan.id}] failed: {logged}")
+    assert ended(scan, result(scan), error, late).data.get("error") == sent

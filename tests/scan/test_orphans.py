@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -12,13 +13,14 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
+from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Scan
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
+from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
@@ -261,3 +263,102 @@ def test_a_scan_id_that_comes_again_is_the_same_scan(outbox: Outbox, scan: Scan)
 def test_nothing_of_the_lock_of_a_reported_scan_is_left(outbox: Outbox, scan: Scan) -> None:
     report_dead_scans(outbox, SETTINGS)
     assert list(outbox.path.parent.rglob("scan-*")) == []
+
+
+# --- several scans
+
+
+@pytest.fixture
+def other(outbox: Outbox, scan: Scan, tmp_path: Path) -> Scan:
+    """A second scan that died, in another database."""
+    made = a_scan("OTHER", database=str(tmp_path / "other.db"))
+    a_host_database(tmp_path / "other.db", made)
+    begin(outbox, made)
+    return made
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_scan_that_lives_holds_up_no_dead_one(outbox: Outbox, scan: Scan, other: Scan, number: int) -> None:
+    living, dead = [(scan, other), (other, scan)][number]
+    lock = scan_lock(outbox.path, living.id)
+    lock.take()
+    assert report_dead_scans(outbox, SETTINGS) == 1
+    lock.release()
+    assert sql(outbox, "SELECT id FROM scan WHERE ended IS NOT NULL") == [(dead.id,)]
+
+
+def test_each_scan_that_waits_for_the_settings_is_named_in_the_log(
+    outbox: Outbox, scan: Scan, other: Scan, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "spiderfoot.webhooks"):
+        report_dead_scans(outbox, Settings((TEAM,), is_complete=False))
+    assert sorted(record.getMessage() for record in caplog.records) == sorted(
+        f"webhooks: the end of scan {one.id} is not reported until the events of all endpoints are known"
+        for one in (scan, other)
+    )
+
+
+def test_a_database_that_cannot_be_read_is_named_in_the_log(
+    outbox: Outbox, scan: Scan, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.write_bytes(b"rubbish" * 1000)
+    with caplog.at_level(logging.WARNING, "spiderfoot.webhooks"):
+        assert report_dead_scans(outbox, SETTINGS) == 0
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line == (
+        f"webhooks: the end of scan {scan.id} is not reported yet: its database cannot be read: file is not a database"
+    )
+
+
+def test_a_scan_whose_end_cannot_be_made_is_logged_as_a_bug(
+    outbox: Outbox, scan: Scan, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(database, "UPDATE tbl_scan_instance SET started = 'rubbish', name = 7")
+    with caplog.at_level(logging.ERROR, "spiderfoot.webhooks"):
+        assert report_dead_scans(outbox, SETTINGS) == 0
+    assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [
+        (f"webhooks: the end of scan {scan.id} cannot be reported", True)
+    ]
+
+
+def test_an_outbox_that_cannot_be_written_ends_the_look_at_dead_scans(
+    outbox: Outbox, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", 0.05)
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with closing(Outbox(outbox.path)) as late, pytest.raises(OutboxBusyError):
+            report_dead_scans(late, SETTINGS)
+        writer.execute("ROLLBACK")
+    assert report_dead_scans(outbox, SETTINGS) == 1
+
+
+# --- the parts of a recovery
+
+
+def test_a_recovery_counts_its_new_deliveries(outbox: Outbox, scan: Scan) -> None:
+    assert [replay_scan(outbox, SETTINGS.endpoints, scan) for _ in range(2)] == [1, 0]
+
+
+def test_a_recovery_that_has_no_time_keeps_what_it_has_accepted_and_says_so(outbox: Outbox, scan: Scan) -> None:
+    with pytest.raises(NotYetError, match="1 deliveries were recovered, and more are left"):
+        replay_scan(outbox, SETTINGS.endpoints, scan, deadline=0.0)
+    assert types_sent(outbox) == ["scan_started", "high_risk_event"]
+
+
+def test_a_recovery_writes_the_outboxs_log_back(outbox: Outbox, scan: Scan) -> None:
+    """A commit of the scan's side does not do it."""
+    with closing(Outbox(outbox.path, accepting=True)) as accepting:
+        replay_scan(accepting, SETTINGS.endpoints, scan)
+        with closing(sqlite3.connect(f"{outbox.path.as_uri()}?immutable=1", uri=True)) as file:
+            assert file.execute("SELECT count(*) FROM event WHERE type = 'high_risk_event'").fetchone() == (1,)
+
+
+def test_an_end_names_its_event_for_the_first_who_reports_it_only(outbox: Outbox, scan: Scan) -> None:
+    assert [report_end(outbox, SETTINGS.endpoints, scan) for _ in range(2)] == ["scan_failed", None]
+
+
+def test_an_event_that_was_refused_is_not_withheld_once_it_is_recovered(outbox: Outbox, scan: Scan) -> None:
+    sql(outbox, f"INSERT INTO withheld VALUES ('{scan.id}', 'team', 'outbox_full', 1)")
+    replay_scan(outbox, SETTINGS.endpoints, scan)
+    assert outbox.scans.withheld(scan.id) == {}

@@ -51,3 +51,22 @@ def test_data_of_any_shape_have_room(data: dict[str, object]) -> None:
     pending = Pending()
     pending.add(an_event(data=data))
     assert len(pending) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ({"data": "x" * 9}, 2),  # one character less than there is room for
+        ({"data": "x" * 10}, 1),
+        ({"data": "x", "sources": [{"data": "x" * 8}]}, 2),
+        ({"data": "x", "sources": [{"data": "x" * 5}, {"data": b"x" * 4}]}, 1),
+    ],
+)
+def test_the_room_is_that_of_data_and_sources_to_the_character(
+    data: dict[str, object], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.scan.outbox_failure.SIZE_MAX", 10)
+    pending = Pending()
+    pending.add(an_event(data=data))
+    pending.add(an_event(data={"data": "y"}))
+    assert (len(pending), pending.missed) == (kept, 2 - kept)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sfwebhooks.events import Scan, id_of
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.events import Scan, id_of, timestamp
 from sfwebhooks.outbox.tally import Tally
-from sfwebhooks.scan.progress import Progress
+from sfwebhooks.scan.progress import Progress, progress_of
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_host_database, a_scan
+from tests.builders import NOW, a_host_database, a_scan, an_endpoint
 
 
 @pytest.fixture
@@ -114,3 +115,59 @@ def test_a_database_that_is_not_there_does_no_harm() -> None:
 def test_a_scan_that_the_host_does_not_know_is_not_reported(scan: Scan) -> None:
     other = a_scan("OTHER", database=scan.database)
     assert reported(Progress(other, 60.0, NOW, Tally()), 60) is None
+
+
+def change(scan: Scan, query: str) -> None:
+    with closing(sqlite3.connect(scan.database)) as connection, connection:
+        connection.execute(query)
+
+
+def test_it_has_the_scans_status_start_and_modules_as_the_host_has_them(scan: Scan) -> None:
+    change(scan, f"INSERT INTO tbl_scan_config VALUES ('{scan.id}', 'GLOBAL', '_modulesenabled', 'sfp_a,sfp__stor_db')")
+    progress = Progress(scan, 60.0, NOW, Tally())
+    for after in (60, 120):
+        data = reported(progress, after)
+        assert data and (data["status"], data["started"], data["modules_used"], data["scan_id"]) == (
+            *("RUNNING", timestamp(NOW), ["sfp_a"]),
+            scan.id,
+        )
+
+
+def test_a_scan_whose_start_the_host_has_not_written_has_taken_no_time_yet(scan: Scan) -> None:
+    change(scan, "UPDATE tbl_scan_instance SET started = 0")
+    data = reported(Progress(scan, 60.0, NOW, Tally()), 60)
+    assert data and (data["started"], data["elapsed"]) == (timestamp(NOW + 60), 0)
+
+
+def test_a_clock_that_is_set_back_to_the_last_report_gives_no_rate(scan: Scan) -> None:
+    progress = Progress(scan, 60.0, NOW, Tally())
+    find(scan, "IP_ADDRESS", 5)
+    assert reported(progress, 60)
+    database = Path(scan.database)
+    away = database.rename(database.with_suffix(".away"))
+    assert reported(progress, 120) is None, "it cannot be read now"
+    away.rename(database)
+    data = reported(progress, 60)
+    assert data and data["events_per_minute"] == 0
+
+
+def test_a_rate_is_per_minute_however_short_the_interval_is(scan: Scan) -> None:
+    find(scan, "IP_ADDRESS", 2)
+    data = reported(Progress(scan, 0.5, NOW, Tally()), 0.5)
+    assert data and data["events_per_minute"] == 240
+
+
+@pytest.mark.parametrize(
+    ("events", "interval", "asked"),
+    [
+        ((("scan_started",), ("scan_progress",)), 60.0, True),
+        ((("scan_started",), ("finding.high",)), 60.0, False),
+        ((("scan_progress",),), 0.0, False),
+    ],
+)
+def test_it_is_made_for_a_scan_if_an_endpoint_asks_for_it_and_it_is_not_switched_off(
+    scan: Scan, events: tuple[tuple[str, ...], ...], interval: float, asked: bool
+) -> None:
+    endpoints = tuple(an_endpoint(f"team-{number}", events=one) for number, one in enumerate(events))
+    settings = Settings(endpoints, progress_interval=interval)
+    assert (progress_of(scan, settings, NOW, Tally()) is not None) is asked

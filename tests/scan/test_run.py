@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
@@ -16,6 +17,7 @@ import pytest
 
 from sfwebhooks.config.options import GENERAL_OPTIONS
 from sfwebhooks.config.settings import load_mapping
+from sfwebhooks.delivery.dispatcher import REST_SHARE
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
 from sfwebhooks.outbox.file import FILE
@@ -24,13 +26,13 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.scan.findings import Source
-from sfwebhooks.scan.host_log import listen, stop_listening
+from sfwebhooks.scan.host_log import LISTENERS, listen, stop_listening
 from sfwebhooks.scan.outbox_failure import EVENTS_MAX
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
-from tests.conftest import Team, sql
+from tests.conftest import Gate, Team, sql
 from tests.threads import waits_for
 
 #: seconds that a statement waits for another process's write in these tests
@@ -149,7 +151,8 @@ class Lock:
     """The outbox, locked by somebody else."""
 
     def __init__(self, folder: Path) -> None:
-        self._sql = sqlite3.connect(folder / FILE, isolation_level=None, timeout=PATIENCE)
+        path = folder / FILE
+        self._sql = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
         self._sql.execute("BEGIN IMMEDIATE")
 
     def free(self) -> None:
@@ -654,3 +657,301 @@ def test_events_are_committed_by_one_thread_at_a_time(
     assert waits_for(scan.run._flushing, getattr(scan.run, call))
     if call != "end":
         scan.finish()
+
+
+# --- its start
+
+
+def test_a_scan_that_begins_logs_what_is_wrong_with_its_settings_and_files(tmp_path: Path, said: Said) -> None:
+    """A mistake, a warning, and a folder to which others can write."""
+    wrong = load_mapping({"bad": {"url": "https://hooks.example.test/", "events": "nonsense"}})
+    settings = replace(wrong, warnings=("a warning",))
+    tmp_path.chmod(0o777)
+    begin_and_end(ScanRun(a_scan(), settings, tmp_path))
+    tmp_path.chmod(0o700)
+    assert len(said.of("[webhooks.bad] events")) == len(said.of("webhooks: a warning")) == 1
+    assert len(said.of("and replace its files")) == 1
+
+
+def begin_and_end(run: ScanRun) -> None:
+    run.begin()
+    run.end()
+
+
+def test_a_scan_for_which_no_endpoint_can_be_used_says_how_to_send_it_later(tmp_path: Path, said: Said) -> None:
+    begin_and_end(ScanRun(a_scan(), load_mapping({}), tmp_path))
+    assert said.of("no endpoint can be used") == [
+        "webhooks: no endpoint can be used; sfwebhooks check says why, and backfill sends this scan later"
+    ]
+
+
+def test_a_scan_with_an_endpoint_does_not_say_that_it_has_none(host: Callable[..., Host], said: Said) -> None:
+    host().finish()
+    assert said.of("no endpoint can be used") == []
+
+
+def test_a_finding_has_the_hosts_description_of_its_type(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
+    scan = host()
+    with closing(sqlite3.connect(tmp_path / "spiderfoot.db")) as connection, connection:
+        connection.execute("INSERT INTO tbl_event_types VALUES ('VULNERABILITY_CVE_HIGH', 'A known hole', 0, 'D')")
+    other = ScanRun(replace(scan.run.scan, id="OTHER"), scan.run.settings, tmp_path)
+    other.begin()
+    other.accept(a_finding())
+    other.end()
+    scan.finish()
+    assert [one.message["data"]["description"] for one in team.got if "hash" in one.message["data"]] == ["A known hole"]
+
+
+def test_a_running_scan_sends_politely_and_one_that_ends_as_fast_as_it_can(
+    host: Callable[..., Host], team: Team
+) -> None:
+    scan = host()
+    (queue,) = scan.run._dispatcher.queues
+    assert queue._workers.rest_share == REST_SHARE
+    scan.finish()
+    assert queue._workers.rest_share == 0.0
+
+
+def test_the_lock_of_a_scan_is_held_from_its_begin_on(host: Callable[..., Host], tmp_path: Path) -> None:
+    scan = host()
+    assert not scan_lock(tmp_path / FILE, scan.run.scan.id).take()
+    scan.finish()
+
+
+def test_no_thread_of_a_scan_keeps_its_process_alive_or_outlives_its_end(host: Callable[..., Host], team: Team) -> None:
+    before = set(threading.enumerate())
+    scan = host()
+    team.wait_for(1)
+    ours = [one for one in set(threading.enumerate()) - before if one.name.startswith("webhooks-")]
+    assert (len(ours) > 1, {thread.daemon for thread in ours}) == (True, {True})
+    scan.finish()
+    assert [thread for thread in ours if thread.is_alive()] == []
+
+
+# --- its findings
+
+
+def test_a_finding_is_committed_when_it_is_accepted(host: Callable[..., Host], tmp_path: Path) -> None:
+    scan = host()
+    scan.find(1)
+    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name <> 'scan_started'") == [
+        ("high_risk_event",)
+    ]
+    scan.finish()
+
+
+def test_a_finding_is_committed_at_once_after_the_outbox_was_taken_away(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    take_away(tmp_path)
+    scan.find(1)
+    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number") == [
+        ("scan_started",),
+        ("high_risk_event",),
+    ]
+    scan.finish()
+
+
+def test_while_the_outbox_is_in_trouble_a_finding_waits_for_nobody(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(1)
+    assert not waits_for(scan.run._flushing, lambda: scan.find(1))
+    lock.free()
+    scan.finish()
+    assert found(team) == expected(scan)
+
+
+def test_progress_counts_what_this_process_has_accepted(host: Callable[..., Host]) -> None:
+    scan = host(progress_interval="1h")
+    scan.run.accept(a_finding())  # which the host has not stored yet
+    assert scan.run._progress
+    event = scan.run._progress.look(time.time() + 3600)
+    assert event and event.data["events_found"] == 1
+    scan.finish()
+
+
+def test_without_progress_reports_there_is_nothing_to_look_for(host: Callable[..., Host]) -> None:
+    scan = host(progress_interval="0")
+    scan.run._report_progress()
+    scan.finish()
+
+
+# --- trouble
+
+
+def test_trouble_is_logged_once_and_its_time_is_counted_from_its_begin(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    begun = time.monotonic()
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(1)
+    scan.run._flush()
+    lock.free()
+    scan.run._flush()
+    whole = time.monotonic() - begun
+    scan.finish()
+    (warning,) = (one.message["data"] for one in team.got if one.message["event_type"] == "resource_warning")
+    assert len(said.of("events are buffered in memory")) == 1
+    assert 2 * BUSY - 0.05 <= warning["value"] <= whole + 0.05
+
+
+def test_errors_of_modules_wait_while_the_outbox_is_in_trouble(
+    host: Callable[..., Host], team: Team, tmp_path: Path, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    scan.run._trouble = "database is locked"
+    fail()
+    scan.run._report_errors()
+    waiting = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'module_error'")
+    scan.run._trouble = ""
+    scan.finish()
+    assert (waiting, names(team).count("module_error")) == ([], 1)
+
+
+def test_errors_of_modules_that_are_reported_are_sent_and_forgotten(
+    host: Callable[..., Host], team: Team, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    fail()
+    scan.run._report_errors()
+    team.wait_for(2)
+    assert LISTENERS[scan.run.scan.id].heard() == []
+    scan.finish()
+    assert names(team) == ["scan_started", "module_error", "scan_completed"]
+
+
+def test_errors_of_modules_after_the_outbox_was_lost_begin_the_scan_in_the_new_one(
+    host: Callable[..., Host], team: Team, tmp_path: Path, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    team.wait_for(1)
+    take_away(tmp_path)
+    fail()
+    scan.run._report_errors()
+    assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery ORDER BY number")[:1] == [("scan_started",)]
+    scan.finish()
+
+
+# --- its end
+
+
+def test_nothing_of_the_lock_of_a_scan_that_has_ended_is_left(host: Callable[..., Host], tmp_path: Path) -> None:
+    host().finish()
+    assert list(tmp_path.rglob("scan-*")) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_no_file_of_the_outbox_is_open_after_the_end(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
+    scan = host()
+    team.wait_for(1)
+    scan.finish()
+    links = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert [link for link in links if link.startswith(str(tmp_path / FILE))] == []
+
+
+def test_an_outbox_that_can_be_used_again_just_before_the_end_gets_all(
+    host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
+) -> None:
+    (tmp_path / FILE).mkdir()
+    scan = host()
+    scan.find(1)
+    assert said.of("events are buffered in memory")
+    (tmp_path / FILE).rmdir()
+    scan.finish()
+    assert (found(team), names(team)[0], names(team)[-1]) == (expected(scan), "scan_started", "scan_completed")
+
+
+def test_an_end_waits_for_an_outbox_that_is_locked(host: Callable[..., Host], team: Team, tmp_path: Path) -> None:
+    scan = host()
+    team.wait_for(1)
+    lock = Lock(tmp_path)
+    scan.find(1)
+    threading.Timer(3 * BUSY, lock.free).start()
+    scan.finish()
+    assert (found(team), names(team)[-1]) == (expected(scan), "scan_completed")
+
+
+def test_an_end_that_cannot_be_stored_says_what_is_lost_and_which_command_sends_it(
+    host: Callable[..., Host], tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.scan.outbox_failure.EVENTS_MAX", 3)
+    (tmp_path / FILE).mkdir()
+    scan = host()
+    scan.find(5)
+    scan.finish()
+    assert (
+        "the end of this scan and 5 events could not be stored; they will be sent by sfwebhooks backfill"
+        f" {scan.run.scan.id} --endpoint NAME: outbox {tmp_path / FILE}"
+    ) in said.wait_for("the end of this scan")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ago"),
+    [
+        (OutboxBusyError("database is locked"), HOST_PATIENCE_SECONDS),  # no time is left
+        (sqlite3.OperationalError("no such table: tbl_scan_instance"), 0.0),  # it will not pass
+    ],
+)
+def test_an_end_that_has_no_time_or_no_hope_is_left_to_the_next_process(
+    trouble: Exception,
+    ago: float,
+    host: Callable[..., Host],
+    tmp_path: Path,
+    said: Said,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[int] = []
+
+    def fail(*arguments: Any) -> int:
+        tried.append(1)
+        assert len(tried) < 20, "it is tried forever"
+        raise trouble
+
+    monkeypatch.setattr("sfwebhooks.scan.run.replay_scan", fail)
+    scan = host()
+    scan.finish(ago)
+    line = said.wait_for("the end of this scan and 0 events could not be stored; they will be sent by the next process")
+    assert (len(tried), str(trouble) in line) == (1, True)
+    assert scan_lock(tmp_path / FILE, scan.run.scan.id).take(), "the next process can report it"
+
+
+def test_an_end_is_not_reported_while_a_late_event_is_committed(host: Callable[..., Host], team: Team) -> None:
+    scan = host()
+    team.wait_for(1)
+    assert waits_for(scan.run._flushing, lambda: scan.run._report_end("", time.monotonic() + PATIENCE))
+    scan.finish()
+
+
+def test_an_end_waits_for_a_mute_receiver_only_as_long_as_the_settings_say(
+    host: Callable[..., Host], team: Team, gate: Gate, said: Said
+) -> None:
+    team.answer = gate
+    scan = host(drain_timeout="0.1s")
+    team.wait_for(1)
+    scan.finish()
+    assert said.of(" delivered, ")[0].startswith("webhooks: 0 delivered, 2 waiting")
+
+
+@pytest.mark.parametrize(
+    ("ended", "left"), [(0.0, 70.0), (10.0, HOST_PATIENCE_SECONDS - 10), (HOST_PATIENCE_SECONDS + 10, 0.0)]
+)
+def test_the_host_leaves_so_many_seconds_after_the_end_that_it_has_written(
+    ended: float, left: float, host: Callable[..., Host], tmp_path: Path
+) -> None:
+    """Before it has written one, `drain_timeout` counts."""
+    scan = host(drain_timeout="70s")
+    with closing(sqlite3.connect(tmp_path / "spiderfoot.db")) as connection, connection:
+        at = (time.time() - ended) * 1000 if ended else 0
+        connection.execute("UPDATE tbl_scan_instance SET ended = ?", (at,))
+    before, deadline, after = time.monotonic(), scan.run._deadline(), time.monotonic()
+    assert deadline - after - 1 < left < deadline - before + 1
+    scan.finish()
