@@ -343,4 +343,5 @@ def test_a_failed_scan_has_the_best_reason_that_is_known(
     change(scan, status=status)
     if logged:
         write(scan, "tbl_scan_log", type="ERROR", message=f"Scan [{scan.id}] failed: {logged}")
-    assert ended(scan, result(scan), error, late).data.get("error") == sent
+    data = ended(scan, result(scan), error, late).data
+    assert (data.get("error"), data.get("detected_late")) == (sent, True if late else None)
