@@ -110,4 +110,12 @@ EQUIVALENT = {
     " time.monotonic() >= deadline": "no clock reads the very deadline",
     "sfwebhooks/scan/recovery.py _accept_all: time.monotonic() > deadline -> (compared) time.monotonic() >="
     " deadline": "no clock reads the very deadline",
+    "sfwebhooks/scan/host_log.py"
+    " stop_listening: if listener: -> (always) if True:": "removing nothing from a logger is harmless",
+    "sfwebhooks/scan/host_log.py ErrorListener._is_new: return False -> (returns None) return None": "None is as false",
+    "sfwebhooks/scan/host_log.py"
+    " _in_traceback: break -> (continue) continue": "only speed: what follows the end of a traceback is nothing",
+    "sfwebhooks/scan/host_log.py _module: record.msg if isinstance(record.msg, str) else '' -> (always)"
+    " record.msg"
+    " if True else ''": "a message that is not a text names no module either way: the failure is swallowed",
 }

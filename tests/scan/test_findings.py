@@ -182,3 +182,10 @@ class Exhausted(tuple):  # type: ignore[type-arg]  # Python 3.8
 def test_a_finding_for_which_there_is_no_memory_is_not_taken_for_one_that_cannot_be_written() -> None:
     with pytest.raises(MemoryError):
         event_of(sources=Exhausted())
+
+
+@pytest.mark.parametrize("values", [{"data": b"bytes"}, {"generated": "now"}])
+def test_a_finding_with_a_value_of_the_wrong_type_has_a_problem_and_no_data(values: dict[str, Any]) -> None:
+    event = event_of(**values)
+    assert (bool(event.problem), event.data) == (True, {})
+    assert (event.id, event.type) == (finding_id("5C4A0001", "f00d"), "high_risk_event")

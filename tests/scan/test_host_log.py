@@ -312,3 +312,14 @@ def test_an_error_of_the_hosts_pool_without_an_exception_is_of_no_module(heard: 
     host_logs(f"{POOL} x")
     assert heard.heard() == []
     assert _module(logging.makeLogRecord({"name": "spiderfoot.threadpool", "msg": f"{POOL} x"}), None) == ""
+
+
+def test_a_credential_has_four_characters_at_least() -> None:
+    options = {"_socks5pwd": "four", "_socks4user": "abc", "__modules__": {}}
+    assert ErrorListener(options).credentials == {"four"}
+
+
+def test_an_error_without_an_exception_names_none(heard: ErrorListener) -> None:
+    module_logs(" it does not work\n")
+    data = data_of(heard)
+    assert ("exception" in data, data["error"]) == (False, "it does not work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from contextlib import closing
@@ -343,4 +344,14 @@ def test_a_failed_scan_has_the_best_reason_that_is_known(
     change(scan, status=status)
     if logged:
         write(scan, "tbl_scan_log", type="ERROR", message=f"Scan [{scan.id}] failed: {logged}")
-    assert ended(scan, result(scan), error, late).data.get("error") == sent
+    data = ended(scan, result(scan), error, late).data
+    assert (data.get("error"), data.get("detected_late")) == (sent, True if late else None)
+
+
+def test_a_module_whose_error_is_not_in_the_hosts_log_yet_is_named(scan: Scan) -> None:
+    listen(scan.id, {"__modules__": {}})
+    try:
+        logging.getLogger("spiderfoot.sfp_x").error("it does not work")
+        assert end_of(scan)["modules_failed"] == ["sfp_x"]
+    finally:
+        stop_listening(scan.id)
