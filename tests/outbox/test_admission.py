@@ -65,6 +65,15 @@ def test_what_is_less_serious_is_refused_first(small: Outbox) -> None:
     assert taken[0] > 10 and all(count > 1 for count in taken[:4])
 
 
+def test_what_is_refused_does_not_hold_up_what_comes_with_it(small: Outbox) -> None:
+    fill(small, Severity.INFO)
+    events = [
+        an_event(number, type=RISK_NAMES[severity], severity=severity)
+        for number, severity in enumerate((Severity.INFO, Severity.HIGH), start=90_000)
+    ]
+    assert small.accept([(event, [("team", event.type)]) for event in events], NOW) == 1
+
+
 def test_what_was_accepted_is_never_thrown_out(small: Outbox) -> None:
     taken = fill(small, Severity.INFO)
     fill(small, Severity.HIGH)

@@ -22,6 +22,7 @@ from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
+from sfwebhooks.outbox.unencodable import PROBLEMS_MAX
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
@@ -212,6 +213,33 @@ def test_one_that_came_in_another_form_is_no_longer_counted(outbox: Outbox) -> N
     put(outbox, an_event(2))
     outbox.recount_unwritable("5C4A0001")
     assert outbox.scans.withheld("5C4A0001") == {}
+
+
+def test_what_cannot_be_written_may_belong_to_no_scan(outbox: Outbox) -> None:
+    put(outbox, an_event(scan=None, data={"no JSON": object()}))
+    assert outbox.scans.withheld("") == {"team": {"unwritable": 1}}
+
+
+def test_different_problems_are_logged_up_to_a_number(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    put(outbox, *(an_event(number, problem=f"problem {number}") for number in range(PROBLEMS_MAX + 5)))
+    put(outbox, an_event(100, problem="problem 1"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * PROBLEMS_MAX
+
+
+def test_events_that_cannot_be_written_are_remembered_up_to_a_number(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.unencodable.EVENTS_MAX", 2)
+    for _ in range(2):
+        put(outbox, *(an_event(number, problem="it has no hash") for number in (1, 2, 3)))
+    assert outbox.scans.withheld("5C4A0001") == {"team": {"unwritable": 4}}, "the third one is counted again"
+
+
+def test_what_another_process_could_not_write_stays_counted(outbox: Outbox) -> None:
+    put(outbox, an_event(problem="it has no hash"))
+    with closing(Outbox(outbox.path)) as another:
+        another.recount_unwritable("5C4A0001")
+    assert outbox.scans.withheld("5C4A0001") == {"team": {"unwritable": 1}}
 
 
 def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:

@@ -20,7 +20,7 @@ from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
-from tests.builders import NOW, a_scan, an_event, claim_one
+from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import sql
 from tests.filled import begin, end, put, put_event, send
 from tests.tiers import quick_first
@@ -215,6 +215,58 @@ def test_a_dead_letter_of_a_running_scan_is_dropped_once_its_end_is_reported(out
     assert (records.retention.drop(ALL), outbox.scans.known_events(scan.id)) == (0, {an_event(1).id})
     end(outbox, scan)
     assert records.retention.drop(ALL) == 1
+
+
+# --- move, and take away
+
+
+def test_waiting_deliveries_are_moved_to_an_endpoint_that_asks_for_them(outbox: Outbox, records: Outbox) -> None:
+    put_event(outbox, an_event(1, subject="one subject"))
+    put_event(outbox, an_event(2), name="finding.high")
+    siem = an_endpoint("siem", events=("all",))
+    assert records.retention.move(ALL, siem, NOW + 9) == 2
+    assert left(records) == {an_id(1, "siem"), an_id(2, "siem")}
+    assert sql(outbox, "SELECT subject, accepted_at, name FROM delivery ORDER BY number") == [
+        ("one subject", NOW + 9, "high_risk_event"),
+        (None, NOW + 9, "high_risk_event"),
+    ]
+    assert rows_of(outbox, "event") == 2
+
+
+def test_what_the_other_endpoint_does_not_ask_for_stays(outbox: Outbox, records: Outbox) -> None:
+    put(outbox, 1)
+    assert records.retention.move(ALL, an_endpoint("siem", events=("scan_started",)), NOW) == 0
+    assert left(records) == {an_id(1)}
+
+
+def test_what_is_not_moved_is_what_is_settled_of_a_running_scan_or_an_end(outbox: Outbox, records: Outbox) -> None:
+    begin(outbox, a_scan())
+    put(outbox, 1, scan=a_scan("OTHER"))
+    send(outbox)
+    put(outbox, 2)
+    put_event(outbox, an_event(3, scan=a_scan("OTHER"), type="scan_completed"))
+    before = left(records)
+    assert records.retention.move(ALL, an_endpoint("siem", events=("all",)), NOW) == 0
+    assert left(records) == before
+
+
+def test_the_waiting_ends_of_scans_are_found(outbox: Outbox, records: Outbox) -> None:
+    put(outbox, 1)
+    ends = [an_event(number, type="scan_failed", scan=a_scan(f"SCAN{number}")) for number in (2, 3, 4)]
+    for end_of in ends:
+        put_event(outbox, end_of)
+    for _ in range(2):
+        send(outbox)
+    expected = [(delivery_id(end_of.id, "team"), end_of.id) for end_of in ends[1:]]
+    assert records.retention.ends(ALL) == expected
+    assert records.retention.ends(Selection(endpoint="siem")) == []
+
+
+def test_waiting_deliveries_are_taken_away_with_their_events(outbox: Outbox, records: Outbox) -> None:
+    put(outbox, 1, 2)
+    send(outbox)
+    assert records.retention.take_away(ALL) == 1
+    assert (left(records), rows_of(outbox, "event")) == ({an_id(1)}, 1)
 
 
 # --- age

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +70,35 @@ def test_a_file_that_another_process_is_making_is_busy_not_broken(tmp_path: Path
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(OutboxBusyError):
         Outbox(path).scans.tallies()
+
+
+class Late(sqlite3.Connection):
+    """A connection of a process that another one overtakes just before it makes the tables."""
+
+    def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
+        if text == "BEGIN IMMEDIATE":
+            path = super().execute("PRAGMA database_list").fetchone()[2]
+            make_tables(opened(Path(path)))
+        return super().execute(text, *values)
+
+
+def test_tables_that_another_process_has_made_meanwhile_are_left_as_they_are(tmp_path: Path) -> None:
+    sql = sqlite3.connect(tmp_path / "webhooks.db", isolation_level=None, factory=Late)
+    make_tables(sql)
+    assert (version(sql), sql.in_transaction) == (VERSION, False)
+
+
+class Full(sqlite3.Connection):
+    """A connection whose disk is full at the commit, which ends the transaction."""
+
+    def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
+        if text == "COMMIT":
+            super().execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(text, *values)
+
+
+def test_a_full_disk_is_named_when_it_has_ended_the_transaction(tmp_path: Path) -> None:
+    sql = sqlite3.connect(tmp_path / "webhooks.db", isolation_level=None, factory=Full)
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        make_tables(sql)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Callable
 
 import pytest
 
 from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst_findings
 from sfwebhooks.severity import Severity
 from tests.builders import NOW
+from tests.threads import waits_for
 
 CVE, MAIL = "VULNERABILITY_CVE_HIGH", "EMAILADDR"
 
@@ -72,3 +74,9 @@ def test_the_worst_are_each_there_once_and_the_newest_first() -> None:
         "old",
         *(f"h{number}" for number in range(11, 2, -1)),
     ]
+
+
+@pytest.mark.parametrize("use", [lambda tally: tally.add("IP_ADDRESS", Severity.INFO), lambda tally: tally.total])
+def test_one_thread_at_a_time_uses_the_numbers(use: Callable[[Tally], object]) -> None:
+    tally = Tally()
+    assert waits_for(tally._lock, lambda: use(tally))
