@@ -20,9 +20,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.mutants.changes import ROOMS, ROOT, Mutant, changed
+from tests.mutants.changes import ROOT, Mutant, all_mutants, changed, equivalents
 from tests.mutants.covering import PYTEST, Covering, environment_of
-from tests.mutants.equivalents import EQUIVALENT
 
 #: seconds beyond four times what the tests take without a change
 TIMEOUT = 40.0
@@ -30,16 +29,6 @@ PREPARED = multiprocessing.get_context("forkserver")
 PREPARED.set_forkserver_preload(
     ["pytest", "_pytest.assertion.rewrite", "xdist.plugin", "cryptography.x509", "requests", "rich.table", "responses"]
 )
-
-
-def all_mutants() -> list[Mutant]:
-    """Return all changes of the engine."""
-    paths = sorted(path for room in ROOMS for path in _modules(ROOT / "sfwebhooks" / room))
-    return [one for path in paths for one in changed(ROOT, path.relative_to(ROOT).as_posix())[1]]
-
-
-def _modules(path: Path) -> list[Path]:
-    return [path] if path.is_file() else list(path.rglob("*.py"))
 
 
 def is_noticed(mutant: Mutant, covering: Covering, folder: Path) -> bool:
@@ -97,9 +86,13 @@ def main() -> int:
     parser.add_argument("--goal", type=float, default=0.95, help="least part that must be noticed")
     parser.add_argument("--only", default="", help="run only sampled changes with these words")
     given = parser.parse_args()
-    found = all_mutants()
+    found, equivalent = all_mutants(), equivalents()
+    unknown = equivalent.keys() - {str(one) for one in found}
+    if unknown:
+        print("equivalents.txt has changes that do not exist:", *sorted(unknown), sep="\n")
+        return 2
     sample = random.Random(given.seed).sample(found, min(given.sample, len(found)))
-    asked = [one for one in sample if given.only in str(one) and str(one) not in EQUIVALENT]
+    asked = [one for one in sample if given.only in str(one) and str(one) not in equivalent]
     print(f"{len(found)} changes, {len(sample)} sampled (seed {given.seed}), {len(asked)} to run", flush=True)
     folders: SimpleQueue[Path] = SimpleQueue()
     noticed, total = Counter[str](), Counter[str]()

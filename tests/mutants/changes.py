@@ -157,3 +157,19 @@ def all_mutants() -> list[Mutant]:
 
 def _modules(path: Path) -> list[Path]:
     return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
+def all_mutants() -> list[Mutant]:
+    """Return all changes of the engine."""
+    paths = sorted(path for room in ROOMS for path in _modules(ROOT / "sfwebhooks" / room))
+    return [one for path in paths for one in changed(ROOT, path.relative_to(ROOT).as_posix())[1]]
+
+
+def _modules(path: Path) -> list[Path]:
+    return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
+def equivalents() -> dict[str, str]:
+    """Return the changes that no test can notice, each with the reason."""
+    lines = (Path(__file__).parent / "equivalents.txt").read_text(encoding="utf-8").splitlines()
+    return dict(zip(lines[::2], map(str.strip, lines[1::2])))

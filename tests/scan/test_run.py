@@ -745,6 +745,7 @@ def test_a_running_scan_warns_of_an_outbox_that_is_nearly_full(
 def test_a_commit_of_a_finding_leaves_the_outboxs_log_to_others(host: Callable[..., Host]) -> None:
     """A checkpoint would hold up the scan."""
     scan = host()
+    assert isinstance(scan.run._outbox, Outbox)
     with scan.run._outbox.file.reading() as connection:
         assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
     scan.finish()
