@@ -151,15 +151,6 @@ def changed(root: Path, path: str, wanted: int = -1) -> tuple[str, list[Mutant]]
 
 
 def all_mutants() -> list[Mutant]:
-    paths = sorted(path for room in ROOMS for path in _modules(ROOT / "sfwebhooks" / room))
-    return [one for path in paths for one in changed(ROOT, path.relative_to(ROOT).as_posix())[1]]
-
-
-def _modules(path: Path) -> list[Path]:
-    return [path] if path.is_file() else list(path.rglob("*.py"))
-
-
-def all_mutants() -> list[Mutant]:
     """Return all changes of the engine."""
     paths = sorted(path for room in ROOMS for path in _modules(ROOT / "sfwebhooks" / room))
     return [one for path in paths for one in changed(ROOT, path.relative_to(ROOT).as_posix())[1]]

@@ -92,11 +92,14 @@ class Covering:
     def tests_of(self, mutant: Mutant) -> list[str]:
         """Return the tests that could notice a change, those of its own module first and quick ones before slow ones.
 
-        A line that is executed by the import alone has no test; there it is all tests that execute its module.
+        A line that is executed by the import alone has no test; there it is the room's test of its limits, and all
+        tests that execute its module.
         """
         lines = self.data.contexts_by_lineno(str(self.root / mutant.path))
         found = {test for line in mutant.lines for test in self._tests(lines.get(line, ()))}
-        found = found or {test for contexts in lines.values() for test in self._tests(contexts)}
+        if not found:
+            found = {test for contexts in lines.values() for test in self._tests(contexts)}
+            found |= {test for test in self.seconds if test.startswith(f"tests/{mutant.room}/test_limits.py")}
         chosen: list[str] = []
         left = BUDGET_SECONDS
         for test in sorted(found, key=lambda one: (_distance(one, mutant), self.seconds[one])):
@@ -122,4 +125,10 @@ def _distance(test: str, mutant: Mutant) -> int:
     path = Path(mutant.path)
     own = Path("tests", *path.parts[1:-1], f"test_{path.name}").as_posix()
     near = path.parts[1:-1] or ("delivery",)
-    return 0 if test.startswith(own) else 1 if test.startswith("/".join(("tests", *near, ""))) else 2
+    return (
+        0
+        if test.startswith(own) or "/test_limits.py" in test
+        else 1
+        if test.startswith("/".join(("tests", *near, "")))
+        else 2
+    )
