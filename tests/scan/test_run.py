@@ -108,13 +108,13 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, team: Team) -> Callable[..., Host]:
-    """Begin a scan: `host(key=value ...)`, with keys of its endpoint."""
+    """Begin a scan: `host(key=value ...)`, with keys of its endpoint, which gets one message after the other."""
 
     def begin(**keys: Any) -> Host:
         scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
         a_host_database(tmp_path / "spiderfoot.db", scan)
         general = {key: keys.pop(key) for key in list(keys) if key in GENERAL_OPTIONS}
-        settings = load_mapping({"team": {"url": team.url, "events": "all", **keys}, **general})
+        settings = load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **keys}, **general})
         assert settings.mistakes == ()
         made = Host(tmp_path, ScanRun(scan, settings, tmp_path))
         made.run.begin()
