@@ -100,15 +100,18 @@ def not_output(modules: Iterable[str]) -> list[str]:
     return [name for name in modules if name and not name.startswith("sfp__")]
 
 
-def saved_options(folder: Path) -> dict[str, str]:
+def saved_options(folder: Path, limit: float | None = None) -> dict[str, str]:
     """Return our module's options as saved on the host's settings page; empty without saved options or a database.
+
+    Args:
+        limit: as for `HostDatabase`.
 
     Raises:
         ConfigError: the database is locked, so it may have some, or something else is at its path.
     """
     path = folder / DATABASE
     try:
-        return HostDatabase(str(path)).options(MODULE)
+        return HostDatabase(str(path), limit).options(MODULE)
     except sqlite3.Error as error:
         cause = error.__cause__
         if isinstance(cause, OSError):

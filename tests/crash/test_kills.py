@@ -67,20 +67,6 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return killed(request.param, tmp_path_factory.mktemp("kills"), request.config)
 
 
-def test_one_kill_of_each_kind_loses_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """What holds whatever the kills met; the others need as many kills as meet everything."""
-    evidence = killed(1, tmp_path, request.config).evidence
-    assert evidence.accepted
-    assert (evidence.lost, evidence.received - evidence.stored, evidence.renamed(), evidence.changed()) == (
-        set(),
-        set(),
-        set(),
-        set(),
-    )
-    assert list(evidence.gaps()) == evidence.rows("SELECT id FROM delivery WHERE state = 'waiting'") == []
-    assert evidence.outbox.with_name(ERRORS).read_text() == ""
-
-
 def test_as_many_were_killed_as_was_asked_for(run: Run) -> None:
     assert sum(run.campaign.kills.values()) >= run.kills
 

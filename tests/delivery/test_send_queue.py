@@ -1280,6 +1280,7 @@ def test_alerts_about_health_arrive_in_order(outbox: Outbox, queue: SendQueue, e
 # --- an outage
 
 
+@pytest.mark.slow
 def test_an_outage_of_six_hours_kills_nothing_and_is_alerted_twice(
     outbox: Outbox, team: Team, clock: Clock, others: list[Endpoint]
 ) -> None:

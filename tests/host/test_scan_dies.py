@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, stop_group, until
-from tests.tiers import quick_first, slow
+from tests.tiers import slow
 
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 
@@ -57,7 +57,8 @@ def test_an_aborted_scan_with_a_backlog_sends_all_that_the_host_has(
     assert team.names()[0] == "scan_started"
 
 
-@pytest.mark.parametrize("events", quick_first([15, 1, 60]))
+@pytest.mark.slow
+@pytest.mark.parametrize("events", [15, 1, 60])
 def test_a_killed_scan_loses_nothing_that_was_accepted(
     events: int, scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:

@@ -66,7 +66,7 @@ def test_saved_options_that_cannot_be_read_now_may_name_the_configuration(tmp_pa
     with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ConfigError, match="which may name the configuration, is locked: try again"):
-            saved_options(tmp_path)
+            saved_options(tmp_path, limit=0.05)
         other.execute("ROLLBACK")
     assert saved_options(tmp_path) == {}
 
