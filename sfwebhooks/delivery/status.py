@@ -164,7 +164,7 @@ def why_waiting(found: Situation, now: float, idle: str = IDLE) -> str:
         idle: the text to use if no process sends.
     """
     reason, words, owner = waiting_reason(found, now), obstacle(found, now), found.owner
-    cure = reason.cure.format(name=found.name, pid=owner.pid if owner else 0)
+    cure = reason.cure.format(name=found.name, pid=owner and owner.pid)
     if reason is WaitingReason.SENDING and owner:
         return "; ".join([*_delays(found, now), f"process {owner.pid} is sending"])
     if reason is WaitingReason.NO_SENDER:

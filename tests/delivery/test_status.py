@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sfwebhooks.config.settings import load
+from sfwebhooks.config.settings import Settings, load
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, Owner
-from sfwebhooks.delivery.status import IDLE, UNPROBED, Situation, in_brief, obstacle, pace, switch_of, why_waiting
+from sfwebhooks.delivery.status import (
+    ENDED,
+    IDLE,
+    TRIED,
+    UNPROBED,
+    Situation,
+    in_brief,
+    obstacle,
+    pace,
+    situation,
+    situations,
+    summary,
+    switch_of,
+    waiting_line,
+    why_left,
+    why_waiting,
+)
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
-from tests.builders import NOW
+from sfwebhooks.outbox.locks import endpoint_lock, url_lock
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import WaitingReason
+from sfwebhooks.retry import State
+from tests.builders import NOW, a_scan
+from tests.conftest import sql
+from tests.filled import put, send
 
 HELD = Health(Condition.HELD, "http_401", open_at=NOW + 60)
 GONE = Health(Condition.DISABLED, "http_410", open_at=NOW + 60)
 ALIVE = Owner(4711, NOW - 5)
 HUNG = Owner(4711, NOW - HUNG_SECONDS - 1)
 AT = "2026-11-21 10:01:00 UTC"
+MISTAKEN = "config_mistake, rate = fast: wrong"
 
 
 def a_situation(**values: Any) -> Situation:
@@ -63,7 +88,11 @@ def a_situation(**values: Any) -> Situation:
             *({"orders": Orders(float("inf"))}, "paused until sfwebhooks resume"),
             "paused until sfwebhooks resume; sfwebhooks resume team",
         ),
-        ({"orders": Orders(NOW - 1)}, "", IDLE),
+        ({"orders": Orders(NOW)}, "", IDLE),
+        (
+            *({"mistake": "rate = fast: wrong.", "health": HELD, "orders": Orders(NOW + 60)}, MISTAKEN),
+            f"{MISTAKEN}; {WaitingReason.MISTAKE.cure}",
+        ),
         (
             *(
                 {"owner": HUNG},
@@ -78,6 +107,10 @@ def a_situation(**values: Any) -> Situation:
             " process 4711 is sending",
         ),
         (
+            *({"backlog": Backlog(5, 2, NOW, NOW), "owner": ALIVE}, ""),
+            "2 of them were refused and are set aside until the next try; process 4711 is sending",
+        ),
+        (
             *({"backlog": Backlog(600, 0, NOW, NOW), "interval": 1.0, "owner": ALIVE}, ""),
             "paced to 1/s, about 10 min for the waiting deliveries; process 4711 is sending",
         ),
@@ -85,7 +118,7 @@ def a_situation(**values: Any) -> Situation:
             *({"backlog": Backlog(600, 0, NOW, NOW), "interval": 12.0, "batch_size": 100, "owner": ALIVE}, ""),
             "paced to 5/m, about 1 min 12 s for the waiting deliveries; process 4711 is sending",
         ),
-        ({"backlog": Backlog(9, 0, NOW, NOW), "interval": 1.0, "owner": ALIVE}, "", "process 4711 is sending"),
+        ({"backlog": Backlog(10, 0, NOW, NOW), "interval": 1.0, "owner": ALIVE}, "", "process 4711 is sending"),
         *(
             (
                 {"switch": "it is off", "health": HELD, "orders": Orders(NOW + 60), "owner": HUNG},
@@ -111,8 +144,13 @@ def test_a_pace_is_written_as_the_setting_is(interval: float, words: str) -> Non
 SETTINGS = """
 [webhooks.used]
 url = https://used.example/
+[webhooks.used-too]
+url = https://used.example/too
 [webhooks.unused]
 url = https://unused.example/
+enabled = false
+[webhooks.unused-too]
+url = https://unused.example/too
 enabled = false
 [webhooks.wrong]
 url = https://wrong.example/
@@ -167,3 +205,90 @@ def test_nothing_is_said_of_settings_that_are_not_known() -> None:
 def test_only_what_can_be_sent_is_promised_to_be(waiting: dict[str, int], words: str) -> None:
     obstacles = {"a": "", "b": "", "held": "held, http_401", "gone": "it answered 410 Gone"}
     assert in_brief(waiting, obstacles) == words
+
+
+# --- read from an outbox
+
+
+@pytest.fixture
+def paced(tmp_path: Path) -> Settings:
+    text = """
+        [webhooks.other]
+        url = https://other.example/
+        [webhooks.team]
+        url = https://team.example/
+        rate = 30/m
+        batch_size = 7
+        timeout = 5 apples
+    """
+    (tmp_path / "webhooks.ini").write_text(textwrap.dedent(text))
+    return load(tmp_path / "webhooks.ini")
+
+
+def test_the_situation_of_an_endpoint_is_that_of_outbox_and_settings(outbox: Outbox, paced: Settings) -> None:
+    put(outbox, 1, 2)
+    health = Health(Condition.HELD, "http_401", NOW)
+    outbox.queue.settle((), {"team": health})
+    outbox.endpoints.pause("team", NOW + 60)
+    found = situation(outbox, "team", paced, NOW)
+    assert (found.name, found.health, found.orders.paused_until) == ("team", health, NOW + 60)
+    assert (found.backlog.waiting, found.switch, found.interval, found.batch_size) == (2, "", 2.0, 7)
+    assert found.mistake.startswith("timeout: expected a duration")
+    assert found.owner is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_of_an_endpoint_that_the_settings_do_not_have_pace_and_mistakes_are_not_known(
+    outbox: Outbox, paced: Settings, known: bool
+) -> None:
+    put(outbox, 1, endpoint="old")
+    found = situation(outbox, "old", paced if known else None, NOW)
+    assert (found.mistake, found.interval, found.batch_size, bool(found.switch)) == ("", 0.0, 1, known)
+
+
+@pytest.mark.parametrize("lock", ["endpoint", "url"])
+def test_the_process_that_sends_is_known_by_either_lock_unless_it_is_this_one(
+    outbox: Outbox, paced: Settings, lock: str
+) -> None:
+    put(outbox, 1)
+    endpoint = next(one for one in paced.endpoints if one.name == "team")
+    held = endpoint_lock(outbox.path, "team") if lock == "endpoint" else url_lock(outbox.path, endpoint.url_id)
+    assert held.take()
+    held.note(f"0.000 {os.getppid()} {NOW:.0f} ")
+    assert situation(outbox, "team", paced, NOW).owner == Owner(os.getppid(), NOW)
+    held.note(f"0.000 {os.getpid()} {NOW:.0f} ")
+    assert situation(outbox, "team", paced, NOW).owner is None
+
+
+def test_situations_are_those_of_endpoints_with_waiting_deliveries(outbox: Outbox) -> None:
+    for name in ("one", "two"):
+        put(outbox, 1, endpoint=name)
+    outbox.endpoints.pause("idle", NOW)
+    assert [one.name for one in situations(outbox.path, None)] == ["one", "two"]
+    assert [one.name for one in situations(outbox.path, None, lambda name: name == "two")] == ["two"]
+
+
+def test_a_command_that_has_tried_says_so() -> None:
+    assert why_left(a_situation(), NOW) == ENDED
+    assert why_left(a_situation(health=HELD), NOW) == f"held, http_401; {TRIED}"
+    assert waiting_line(a_situation(backlog=Backlog(7, 0, NOW, NOW)), lambda *_: "because") == (
+        "team: 7 waiting: because"
+    )
+
+
+def test_the_summary_of_a_scan_has_all_that_became_of_its_deliveries(outbox: Outbox) -> None:
+    put(outbox, 1, 2, 3, 4)
+    for state, reason in ((State.DELIVERED, "http_200"), (State.DELIVERED, "http_200"), (State.DEAD, "http_400")):
+        send(outbox, state, reason)
+    put(outbox, 5, 6, endpoint="b")
+    put(outbox, 7, endpoint="done")
+    send(outbox, endpoint="done")
+    put(outbox, 8, endpoint="elsewhere", scan=a_scan("OTHER"))
+    sql(
+        outbox,
+        "INSERT INTO withheld VALUES ('5C4A0001', 'team', 'outbox_full', 3), ('5C4A0001', 'b', 'outbox_full', 4)",
+    )
+    assert summary(outbox, "5C4A0001", NOW, {"b": "rate = fast: wrong."}) == (
+        "3 delivered, 3 waiting (sfwebhooks drain delivers 1 of them; 2 for b: config_mistake, rate = fast: wrong),"
+        " 1 dead, 7 refused because the outbox was full"
+    )
