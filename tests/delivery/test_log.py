@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from sfwebhooks.attempts import Attempt
+from sfwebhooks.delivery.log import log_attempt
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch
+from sfwebhooks.health import Change, Condition, Health
+from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Result
+from sfwebhooks.reasons import Failure
+from sfwebhooks.retry import Settlement, State
+from sfwebhooks.sending import SendingState
+from tests.builders import NOW, a_delivery, an_event
 from tests.conftest import Clock, Team, fail, hold, put
 
 KEYS = ["endpoint", "delivery", "attempt", "status", "seconds", "verdict", "next"]
@@ -103,3 +114,90 @@ def test_nothing_is_formatted_for_a_level_that_is_off(
     put(outbox, endpoint)
     assert queue.step()
     assert outcomes(caplog) == []
+
+
+# --- by the outcome alone
+
+WELL = Health()
+ILL = Health(Condition.FAILING, "http_503")
+HELD = Health(Condition.HELD, "http_401")
+
+
+def logged(
+    *settlements: Settlement, reason: str = "http_503", before: Health = WELL, after: Health | None = None
+) -> Callable[[SendingState], None]:
+    """Return what logs an attempt with a delivery for each settlement."""
+    batch = Batch(tuple(a_delivery(an_event(at), attempts=2, refusals=3) for at in range(len(settlements))))
+    attempt = Attempt(NOW, 0.12345, 503, reason, "busy")
+    return lambda state: log_attempt(state, Result(batch, attempt, settlements), Change(before, after or before))
+
+
+@pytest.fixture
+def state(endpoint: Endpoint) -> SendingState:
+    return SendingState(endpoint, Sender(endpoint))
+
+
+def waits(**values: Any) -> Settlement:
+    return Settlement(State.WAITING, "http_503", NOW + 5, True, **values)
+
+
+DELIVERED = Settlement(State.DELIVERED, "http_200", 0.0, True)
+
+
+def words(lines: pytest.LogCaptureFixture) -> str:
+    """Return the last line without the endpoint and the keys."""
+    return lines.messages[-1].partition(") ")[2].partition(" [endpoint=")[0]
+
+
+def test_attempts_and_refusals_are_numbered_and_seconds_rounded(
+    state: SendingState, lines: pytest.LogCaptureFixture
+) -> None:
+    logged(waits())(state)
+    assert (outcomes(lines)[-1]["attempt"], outcomes(lines)[-1]["seconds"]) == (6, 0.123)
+
+
+def test_a_batch_that_is_split_says_how_many_messages_it_had(
+    state: SendingState, lines: pytest.LogCaptureFixture
+) -> None:
+    logged(waits(split=True), waits(split=True))(state)
+    assert (levels(lines), outcomes(lines)[-1]["verdict"]) == (["INFO"], "split")
+    assert words(lines).startswith("did not accept a batch of 2 messages (http_503")
+    assert words(lines).endswith("; they are sent in two halves")
+
+
+def test_a_shortage_of_this_process_is_logged_once_elsewhere(
+    state: SendingState, lines: pytest.LogCaptureFixture
+) -> None:
+    logged(waits(), reason=Failure.SHORTAGE.value)(state)
+    assert (levels(lines), outcomes(lines)[-1]["verdict"], state.logged) == (["DEBUG"], "shortage", "")
+
+
+@pytest.mark.parametrize(("after", "begin"), [(WELL, "failed: "), (ILL, "is failing: "), (HELD, "is held: ")])
+def test_a_failure_says_what_the_endpoint_is_since_then(
+    state: SendingState, lines: pytest.LogCaptureFixture, after: Health, begin: str
+) -> None:
+    logged(waits(), after=after)(state)
+    assert words(lines).startswith(begin)
+    assert words(lines).endswith("; its deliveries are kept")
+
+
+def test_a_failure_with_the_same_reason_is_logged_again_when_the_endpoint_becomes_unhealthy(
+    state: SendingState, lines: pytest.LogCaptureFixture
+) -> None:
+    for after in (WELL, WELL, ILL):
+        logged(waits(), after=after)(state)
+    assert levels(lines) == ["WARNING", "DEBUG", "WARNING"]
+
+
+def test_after_a_success_the_same_failure_is_logged_again(state: SendingState, lines: pytest.LogCaptureFixture) -> None:
+    for settlement in (waits(), DELIVERED, waits()):
+        logged(settlement)(state)
+    assert levels(lines) == ["WARNING", "DEBUG", "WARNING"]
+
+
+@pytest.mark.parametrize(("before", "text"), [(WELL, "delivered"), (ILL, "works again")])
+def test_a_success_is_a_recovery_if_the_endpoint_was_not_healthy(
+    state: SendingState, lines: pytest.LogCaptureFixture, before: Health, text: str
+) -> None:
+    logged(DELIVERED, before=before)(state)
+    assert words(lines) == text

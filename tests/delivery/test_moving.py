@@ -67,6 +67,19 @@ def test_waiting_deliveries_go_to_the_other_endpoint_in_their_order(outbox: Outb
     assert records.listing.counts(Selection()) == {"new": {"waiting": 2}, "old": {"delivered": 1}}
 
 
+def test_an_end_that_the_other_endpoint_does_not_ask_for_stays_and_is_not_counted(
+    outbox: Outbox, records: Outbox
+) -> None:
+    begin(outbox, a_scan())
+    put(outbox, 1, endpoint="old")
+    an_end(outbox, a_scan(), "old")
+    assert move(outbox, OLD, a_new(events=("high_risk_event",)), NOW) == 1
+    assert [(one.endpoint, one.name) for one in waiting(records)] == [
+        ("old", "scan_completed"),
+        ("new", "high_risk_event"),
+    ]
+
+
 def test_a_moved_delivery_is_as_if_it_were_accepted_now(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1, endpoint="old")
     send(outbox, State.WAITING, "http_503", "busy", endpoint="old")

@@ -12,7 +12,7 @@ def test_without_a_rate_nothing_waits() -> None:
     assert (pace.wait(NOW), pace.open_at) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize(("later", "wait"), [(0.0, 10.0), (4.0, 6.0), (10.0, 0.0), (11.0, 0.0)])
+@pytest.mark.parametrize(("later", "wait"), [(0.0, 10.0), (4.0, 6.0), (9.5, 0.5), (10.0, 0.0), (11.0, 0.0)])
 def test_attempts_start_an_interval_apart(later: float, wait: float) -> None:
     assert Pace(10.0).after(NOW).wait(NOW + later) == wait
 

@@ -28,8 +28,10 @@ from sfwebhooks.delivery.status import (
     why_left,
     why_waiting,
 )
+from sfwebhooks.errors import OutboxError
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.endpoint_state import Orders
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
@@ -266,6 +268,12 @@ def test_situations_are_those_of_endpoints_with_waiting_deliveries(outbox: Outbo
     outbox.endpoints.pause("idle", NOW)
     assert [one.name for one in situations(outbox.path, None)] == ["one", "two"]
     assert [one.name for one in situations(outbox.path, None, lambda name: name == "two")] == ["two"]
+
+
+def test_to_look_for_situations_makes_no_outbox(tmp_path: Path) -> None:
+    with pytest.raises(OutboxError):
+        list(situations(tmp_path / FILE, None))
+    assert not (tmp_path / FILE).exists()
 
 
 def test_a_command_that_has_tried_says_so() -> None:
