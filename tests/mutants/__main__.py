@@ -14,7 +14,9 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -77,6 +79,16 @@ def _run(tests: list[str], folder: Path) -> None:
     os._exit(pytest.main([*PYTEST[1:], "-x", *tests]))
 
 
+@contextmanager
+def folder_for_a_while() -> Iterator[Path]:
+    """As tempfile.TemporaryDirectory, also while processes that were killed still write."""
+    home = Path(tempfile.mkdtemp())
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def main() -> int:
     """Print the score by room and the survivors; return 1 if the score is below the goal."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
@@ -96,7 +108,7 @@ def main() -> int:
     print(f"{len(found)} changes, {len(sample)} sampled (seed {given.seed}), {len(asked)} to run", flush=True)
     folders: SimpleQueue[Path] = SimpleQueue()
     noticed, total = Counter[str](), Counter[str]()
-    with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(given.jobs) as pool:
+    with folder_for_a_while() as home, ThreadPoolExecutor(given.jobs) as pool:
         for number in range(given.jobs):
             folder = Path(home, str(number))
             ignored = shutil.ignore_patterns(".git", ".venv*", "*cache*", "build", "*.egg-info")

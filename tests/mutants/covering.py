@@ -43,16 +43,17 @@ SECONDS_FILE = "MUTANTS_SECONDS"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Note which lines a test executes, and how long it takes."""
-    running, begun = coverage.Coverage.current(), time.monotonic()
+    """Note which lines a test executes, and how long it takes; one that fails is of no use here."""
+    running, begun, failed = coverage.Coverage.current(), time.monotonic(), item.session.testsfailed
     assert running, "to be run under coverage"
     running.switch_context(item.nodeid)
     try:
         return (yield)
     finally:
         running.switch_context("")
-        with Path(os.environ[SECONDS_FILE]).open("a", encoding="utf-8") as file:
-            file.write(f"{time.monotonic() - begun:.3f} {item.nodeid}\n")
+        if item.session.testsfailed == failed:
+            with Path(os.environ[SECONDS_FILE]).open("a", encoding="utf-8") as file:
+                file.write(f"{time.monotonic() - begun:.3f} {item.nodeid}\n")
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,14 @@ class Covering:
             root: a copy of the project.
             folder: an empty folder for what is measured.
 
-        Raises:
-            subprocess.CalledProcessError: a test fails without a change already.
         """
         settings, seconds = folder / "settings", folder / "seconds"
         settings.write_text(SETTINGS.format(folder=folder), encoding="utf-8")
         command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", *PYTEST]
         environment = {**environment_of(root), SECONDS_FILE: str(seconds)}
         command += ["-p", "tests.mutants.covering", *TESTS]
-        subprocess.run(command, cwd=root, check=True, env=environment, stdout=subprocess.DEVNULL)
+        output = subprocess.run(command, cwd=root, check=False, env=environment, stdout=subprocess.PIPE, text=True)
+        print(*(line for line in output.stdout.splitlines() if line.startswith("FAILED")), sep="\n", flush=True)
         data = coverage.CoverageData(basename=str(folder / "all"))
         for path in folder.glob("data.*"):
             part = coverage.CoverageData(basename=str(path))
