@@ -59,7 +59,7 @@ def task() -> Task:
 def new(task: Task) -> Iterator[Callable[..., Workers]]:
     made: list[Workers] = []
 
-    def create(size: int = 2, rest: float = PATIENCE) -> Workers:
+    def create(size: int = 2, rest: float = 10 * PATIENCE) -> Workers:
         made.append(Workers("team", size, task, lambda: rest, threading.Condition()))
         return made[-1]
 
