@@ -19,7 +19,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, owner_of
-from sfwebhooks.delivery.send_queue import NEVER, SendQueue
+from sfwebhooks.delivery.send_queue import NEVER, POLL_SECONDS, SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch
@@ -34,6 +34,7 @@ from sfwebhooks.health import (
     REFUSAL_PROBE_SECONDS,
     REFUSALS_MAX,
     Condition,
+    Health,
 )
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
@@ -216,6 +217,32 @@ def test_a_run_of_messages_that_fail_at_the_head_of_the_queue_does_not_block_it(
     while outbox.scans.tallies()["delivered"] < 40:
         assert queue.step()
     assert clock.now == NOW
+
+
+def put_sizes(outbox: Outbox, endpoint: Endpoint, *sizes: int) -> None:
+    """Accept a message of each size."""
+    for number, size in enumerate(sizes):
+        accept([an_event(number, data={"event_type": "X", "data": "x" * size})], (endpoint,), outbox, NOW + number)
+
+
+@pytest.mark.parametrize(("status", "sequences"), [(500, [1, 2, 5, 4, 3]), (400, [1, 2, 5])])
+def test_after_two_failures_messages_from_elsewhere_in_the_queue_are_tried(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, status: int, sequences: list[int]
+) -> None:
+    """The newest, the smallest, and then the next one again."""
+    put_sizes(outbox, endpoint, 50, 50, 40, 10, 45)
+    fail(queue, team, status, times=len(sequences))
+    assert team.sequences == sequences
+
+
+def test_after_failures_of_batches_single_messages_and_batches_take_turns(
+    outbox: Outbox, team: Team, new_queue: Callable[..., SendQueue]
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, batch_size=2, batch_wait=0.0)
+    put(outbox, endpoint, events=12)
+    queue = new_queue(endpoint)
+    fail(queue, team, 500, times=5)
+    assert [len(one.messages) for one in team.got] == [2, 2, 1, 1, 2]
 
 
 def test_probes_are_the_oldest_the_newest_and_the_smallest_message_in_turn(
@@ -779,6 +806,23 @@ def test_only_who_waits_for_every_endpoint_waits_for_the_probe_in_flight_of_a_he
         probe.join(PATIENCE)
 
 
+def test_an_attempt_in_flight_is_waited_for_if_one_of_the_urls_endpoints_is_healthy(
+    outbox: Outbox, pair: tuple[Endpoint, Endpoint], team: Team, gate: Gate, new_queue: Callable[..., SendQueue]
+) -> None:
+    queue = new_queue(*pair)
+    put(outbox, pair[0])
+    team.answer = gate
+    attempt = threading.Thread(target=queue.step)
+    attempt.start()
+    try:
+        team.wait_for(1)
+        queue.states[0].health = Health(Condition.HELD, open_at=NOW + 60)
+        assert queue.next_at(healthy_only=True) == 0.0
+    finally:
+        gate.open()
+        attempt.join(PATIENCE)
+
+
 def test_the_attempt_in_flight_of_a_healthy_endpoint_is_waited_for(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate
 ) -> None:
@@ -941,6 +985,41 @@ def test_nobody_waits_for_a_paused_endpoint(outbox: Outbox, queue: SendQueue, en
     put(outbox, endpoint)
     outbox.endpoints.pause("team", NOW + 7200)
     assert (queue.next_at(healthy_only=True), queue.next_at(healthy_only=False)) == (NEVER, NOW + 7200)
+
+
+def test_a_pause_that_ends_now_delays_nothing(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
+    put(outbox, endpoint)
+    outbox.endpoints.pause("team", NOW)
+    assert queue.next_at(healthy_only=True) == NOW
+
+
+# --- how long a worker rests
+
+
+@pytest.mark.parametrize(
+    ("open_in", "seconds"),
+    [(None, POLL_SECONDS), (0.25, 0.25), (60, POLL_SECONDS), (0, POLL_SECONDS), (-1, POLL_SECONDS)],
+)
+def test_a_worker_rests_until_the_next_probe_or_look(queue: SendQueue, open_in: float | None, seconds: float) -> None:
+    if open_in is not None:
+        queue.states[0].health = Health(Condition.FAILING, open_at=NOW + open_in)
+    assert queue._rest_seconds() == seconds
+
+
+def test_the_time_at_which_a_healthy_endpoint_opens_wakes_no_worker(queue: SendQueue) -> None:
+    queue.states[0].health = Health(open_at=NOW + 0.25)
+    assert queue._rest_seconds() == POLL_SECONDS
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [(0.25, 0.25), (60.0, POLL_SECONDS)])
+def test_a_worker_rests_as_the_pace_demands(
+    outbox: Outbox, team: Team, new_queue: Callable[..., SendQueue], interval: float, seconds: float
+) -> None:
+    endpoint = an_endpoint(url=team.url, timeout=PATIENCE, interval=interval)
+    put(outbox, endpoint, events=2)
+    queue = new_queue(endpoint)
+    assert (queue.step(), queue.step()) == (True, False)
+    assert queue._rest_seconds() == seconds
 
 
 # --- a clock that is set
