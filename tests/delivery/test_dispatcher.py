@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import pytest
 
-from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.dispatcher import REST_SHARE, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.outbox.locks import url_lock
@@ -333,9 +333,78 @@ def test_stop_lets_go_of_the_url_also_while_an_attempt_hangs(
     assert url_lock(outbox.path, endpoint.url_id).take()
 
 
+def test_stop_says_whether_all_have_ended(
+    outbox: Outbox, endpoint: Endpoint, team: Team, gate: Gate, dispatch: Callable[..., Dispatcher]
+) -> None:
+    team.answer = gate
+    put(outbox, endpoint)
+    dispatcher = dispatch(an_endpoint("idle"), endpoint)
+    dispatcher.wake()
+    team.wait_for(1)
+    assert dispatcher.stop(0.0) is False
+    gate.open()
+    assert dispatcher.stop(PATIENCE) is True
+
+
+def test_stop_closes_the_outbox(outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]) -> None:
+    put(outbox, endpoint)
+    dispatcher = dispatch(endpoint)
+    dispatcher.tick()
+    dispatcher.stop(PATIENCE)
+    assert isinstance(dispatcher.outbox, Outbox)
+    assert dispatcher.outbox.file._connection is None
+
+
 def test_stop_of_a_dispatcher_that_never_sent_is_harmless(dispatch: Callable[..., Dispatcher]) -> None:
     dispatch(an_endpoint()).stop(PATIENCE)
     assert senders() == []
+
+
+# --- what it says of its endpoints
+
+
+def test_the_more_urls_there_are_the_longer_each_rests(dispatch: Callable[..., Dispatcher]) -> None:
+    dispatcher = dispatch(an_endpoint("one"), an_endpoint("two", url="https://two.example.test/"))
+    dispatcher.be_polite()
+    assert [queue._workers.rest_share for queue in dispatcher.queues] == [2 * REST_SHARE] * 2
+
+
+def test_tried_in_vain_are_those_that_were_tried_and_are_not_healthy(
+    outbox: Outbox, receive: Callable[..., Team], clock: Clock
+) -> None:
+    names = ("healthy", "held", "untried")
+    teams = {name: receive() for name in names}
+    endpoints = [an_endpoint(name, url=team.url, timeout=PATIENCE) for name, team in teams.items()]
+    dispatcher = Dispatcher(endpoints, outbox.path, clock)
+    queues = {queue.states[0].endpoint.name: queue for queue in dispatcher.queues}
+    put(outbox, *endpoints, events=4)
+    assert dispatcher.tried_in_vain == frozenset()
+    queues["healthy"].step()
+    hold(queues["held"], teams["held"], clock)
+    hold(queues["untried"], teams["untried"], clock)
+    queues["untried"].states[0].tried = False
+    assert dispatcher.tried_in_vain == {"held"}
+    queues["held"].stop(soon())
+    assert dispatcher.tried_in_vain == frozenset(), "another process may send to it now"
+    dispatcher.stop(PATIENCE)
+
+
+def test_an_endpoint_for_which_the_outbox_cannot_be_used_does_not_keep_the_others_from_being_tried(
+    outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoints = [an_endpoint(name, url=f"https://{name}.example.test/") for name in ("first", "second")]
+    put(outbox, *endpoints)
+    sql(outbox, f"UPDATE delivery SET due_at = {NOW + 600}, attempts = 1")
+    sql(
+        outbox,
+        "CREATE TRIGGER no BEFORE UPDATE ON delivery WHEN NEW.endpoint = 'first'"
+        " BEGIN SELECT raise(ABORT, 'refused'); END",
+    )
+    dispatcher = Dispatcher(endpoints, outbox.path, clock)
+    dispatcher.open_now()
+    assert sql(outbox, f"SELECT endpoint FROM delivery WHERE due_at < {NOW + 600}") == [("second",)]
+    assert next(line for line in caplog.messages if "refused" in line).startswith("webhooks: endpoint first: outbox ")
+    dispatcher.stop(PATIENCE)
 
 
 # --- linger
