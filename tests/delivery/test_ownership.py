@@ -278,7 +278,9 @@ def test_one_message_is_built_at_a_time(own: Callable[..., Ownership]) -> None:
     thread.join(PATIENCE)
 
 
-def test_one_that_raises_is_blamed_and_one_without_memory_is_not(own: Callable[..., Ownership], outbox: Outbox) -> None:
+def test_one_that_raises_is_blamed_and_one_without_memory_is_not(
+    own: Callable[..., Ownership], outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
     put(outbox, an_endpoint())
     (found,) = sql(outbox, "SELECT id FROM delivery")
     batch = Batch((a_delivery(),))
@@ -289,7 +291,11 @@ def test_one_that_raises_is_blamed_and_one_without_memory_is_not(own: Callable[.
         with pytest.raises(type(error)), one.rendering(batch):
             raise error
         assert sql(outbox, "SELECT crashes FROM delivery") == [(crashes,)]
-        assert one._rendering == ""
+        assert (one._rendering, [*one._deaths], caplog.messages) == ("", [], [])
+    with pytest.raises(ValueError), one.rendering(batch):
+        raise ValueError
+    assert [*one._deaths] == [("team", "crashed_sender")]
+    assert caplog.messages == [f"webhooks: endpoint team: message {found[0]} could not be built and is dead"]
 
 
 def test_one_that_killed_its_process_is_blamed_once_by_the_next_owner(
