@@ -26,7 +26,7 @@ TESTS = (
 )
 PYTEST = ("pytest", "-p", "xdist.plugin", "-n0", "-q", "-p", "no:cacheprovider")
 #: seconds that the tests of one change may take, as measured without a change
-BUDGET_SECONDS = 60.0
+BUDGET_SECONDS = 30.0
 SETTINGS = """
 [run]
 source = sfwebhooks
