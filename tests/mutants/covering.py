@@ -89,8 +89,9 @@ class Covering:
         lines = [line.split(" ", 1) for line in seconds.read_text(encoding="utf-8").splitlines()]
         return cls(root, data, {test: float(took) for took, test in lines})
 
-    def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that could notice a change, those of its own module first and quick ones before slow ones.
+    def tests_of(self, mutant: Mutant) -> list[list[str]]:
+        """Return the tests that could notice a change, in the order in which to run them: those of its module, those of
+        its room, all others; of each the quick ones first.
 
         A line that is executed by the import alone has no test; there it is the room's test of its limits, and all
         tests that execute its module.
@@ -100,13 +101,13 @@ class Covering:
         if not found:
             found = {test for contexts in lines.values() for test in self._tests(contexts)}
             found |= {test for test in self.seconds if test.startswith(f"tests/{mutant.room}/test_limits.py")}
-        chosen: list[str] = []
+        stages: list[list[str]] = [[], [], []]
         left = BUDGET_SECONDS
         for test in sorted(found, key=lambda one: (_distance(one, mutant), self.seconds[one])):
             left -= self.seconds[test]
-            if left > 0 or not chosen:
-                chosen.append(test)
-        return chosen
+            if left > 0:
+                stages[_distance(test, mutant)].append(test)
+        return [stage for stage in stages if stage]
 
     def _tests(self, contexts: list[str] | tuple[()]) -> Iterator[str]:
         for context in contexts:
