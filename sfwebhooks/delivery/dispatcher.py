@@ -113,10 +113,11 @@ class Dispatcher:
         self._hurry()
         self.outbox.file.look()  # the file may be a new one that replaced a lost one
         while time.monotonic() < deadline and not is_over():
-            until = self._clock() + (deadline - time.monotonic() if everything else 0.0)
             alerts = self.tick()
             with suppress(OutboxBusyError):
                 next_at = min((queue.next_at(not everything) for queue in self.queues), default=NEVER)
+                # the clock is read last: a refusal in between opens the endpoint at its own time
+                until = self._clock() + (deadline - time.monotonic() if everything else 0.0)
                 if next_at > until and not alerts:
                     return
             time.sleep(0.02)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ import pytest
 from sfwebhooks.delivery.dispatcher import REST_SHARE, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
@@ -476,6 +478,28 @@ def test_linger_for_everything_waits_for_a_retry(
     dispatcher.wake()
     lingers(dispatcher, everything=True)
     assert outbox.scans.tallies()["delivered"] == 1
+
+
+def test_linger_goes_on_when_an_attempt_is_refused_while_it_looks(outbox: Outbox) -> None:
+    """The endpoint is open again from the moment of the refusal, which is later than the last reading of the clock."""
+    endpoint, seconds, rounds = an_endpoint(), itertools.count(int(NOW)), list[int]()
+    put(outbox, endpoint)
+
+    def clock() -> float:
+        now = float(next(seconds))
+        for queue in dispatcher.queues if rounds else ():
+            queue.states[0].health = Health(refusals=1, open_at=now + 0.5)
+        return now
+
+    def is_over() -> bool:
+        rounds.append(1)
+        return len(rounds) > 3
+
+    dispatcher = Dispatcher([endpoint], outbox.path, clock)
+    dispatcher.open_now()
+    dispatcher.linger(soon(), is_over=is_over)
+    assert len(rounds) == 4
+    dispatcher.stop(PATIENCE)
 
 
 def test_linger_ends_when_it_is_stopped(
