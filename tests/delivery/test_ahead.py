@@ -86,6 +86,17 @@ def test_an_endpoint_that_fails_is_probed_by_one_and_none_is_sent_twice(
     assert sorted(team.ids[refused:]) == sorted({*team.ids[refused:]})
 
 
+def test_a_message_from_elsewhere_in_the_queue_is_not_sent_again_when_its_turn_comes(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
+    """After two failures the newest one goes, which was claimed ahead."""
+    put(outbox, endpoint, events=5)
+    team.answer = lambda received: 500 if len(team.got) <= 2 else 200
+    while queue.step(AHEAD_MAX):
+        pass
+    assert team.sequences == [1, 2, 5, 3, 4]
+
+
 def test_a_scans_end_is_not_claimed_ahead(
     outbox: Outbox, team: Team, clock: Clock, new_queue: Callable[..., SendQueue]
 ) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable
 
 import pytest
@@ -106,7 +107,8 @@ def few_read(outbox: Outbox) -> sqlite3.Connection:
 def test_what_is_dropped_while_somebody_reads_is_gone_as_soon_as_that_ends(
     outbox: Outbox, few_read: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda seconds: few_read.close())
+    pause = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: few_read.close())
+    monkeypatch.setattr("sfwebhooks.outbox.retention.time", pause)
     with closing(Outbox(outbox.path)) as records:
         assert records.retention.drop(Selection()) == 10
     assert (found(outbox), caplog.messages) == (set(), [])

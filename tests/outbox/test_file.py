@@ -65,6 +65,12 @@ def corrupt(tmp_path: Path) -> Outbox:
     return Outbox(tmp_path / FILE)
 
 
+@pytest.mark.parametrize(("accepting", "pages"), [(True, 0), (False, 1000)])
+def test_only_the_sending_side_writes_a_long_log_back(tmp_path: Path, accepting: bool, pages: int) -> None:
+    with closing(Outbox(tmp_path / FILE, accepting=accepting)) as outbox, outbox.file.reading() as connection:
+        assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (pages,)
+
+
 def test_a_corrupt_file_is_named_with_what_became_of_it(corrupt: Outbox, tmp_path: Path) -> None:
     with pytest.raises(OutboxBusyError) as caught:
         corrupt.scans.tallies()

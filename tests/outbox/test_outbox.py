@@ -81,6 +81,11 @@ def in_another_process(code: str, path: Path) -> str:
 # --- accept
 
 
+def test_events_that_nobody_wants_are_no_new_deliveries(outbox: Outbox) -> None:
+    assert outbox.accept([(an_event(1), ()), (an_event(2), [("team", "high_risk_event")])], NOW) == 1
+    assert sql(outbox, "SELECT id FROM event") == [(an_event(2).id,)]
+
+
 def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     event = an_event(data={"text": "żółć \U0001f41b", "list": [1, None]}, special="malware_detected")
     put(outbox, event)
