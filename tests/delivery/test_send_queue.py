@@ -816,7 +816,7 @@ def test_an_attempt_in_flight_is_waited_for_if_one_of_the_urls_endpoints_is_heal
     attempt.start()
     try:
         team.wait_for(1)
-        queue.states[0].health = Health(Condition.HELD, open_at=NOW + 60)
+        next(one for one in queue.states if one.in_flight).health = Health(Condition.HELD, open_at=NOW + 60)
         assert queue.next_at(healthy_only=True) == 0.0
     finally:
         gate.open()
