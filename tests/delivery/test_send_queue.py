@@ -19,7 +19,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, owner_of
-from sfwebhooks.delivery.send_queue import NEVER, POLL_SECONDS, SendQueue
+from sfwebhooks.delivery.send_queue import NEVER, POLL_SECONDS, UNSETTLED_MAX, SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxBusyError, OutboxError
 from sfwebhooks.events import Batch
@@ -1516,3 +1516,25 @@ def test_what_was_sent_but_cannot_be_recorded_is_said_at_the_end(
 
 def broken(*_: object, **__: object) -> None:
     raise OutboxBusyError("database is locked")
+
+
+def test_nothing_is_sent_while_too_many_results_wait_to_be_written(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
+    put(outbox, endpoint)
+    queue._trouble.met("database is locked")
+    queue._wrote_at = float("inf")
+    waiting: Any = (queue.states[0], None)
+    queue._unsettled.extend([waiting] * UNSETTLED_MAX)
+    assert (queue.step(), team.got) == (False, [])
+    queue._unsettled.pop()
+    assert queue._claim(1)
+    queue._unsettled.clear()
+
+
+def test_a_queue_that_is_halted_begins_no_attempt(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
+    put(outbox, endpoint)
+    queue.halt()
+    assert (queue.step(), team.got) == (False, [])

@@ -61,7 +61,7 @@ def changes_of(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], ast.AST | l
         yield "number", lambda one: ast.Constant(one.value * 10 if one.value > 1 else one.value + 1)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLED:
         yield "called", lambda one: _with(one, func=ast.Name(CALLED[one.func.id], ast.Load()))
-    elif isinstance(node, (ast.If, ast.IfExp, ast.While)):
+    elif isinstance(node, (ast.If, ast.IfExp, ast.While)) and not isinstance(node.test, ast.Constant):
         yield "always", lambda one: _with(one, test=ast.Constant(True))
         yield "never", lambda one: _with(one, test=ast.Constant(False))
     elif isinstance(node, ast.With) and isinstance(node.items[0].context_expr, (ast.Attribute, ast.Name)):
