@@ -64,9 +64,8 @@ def _deliveries(given: argparse.Namespace, records: Outbox, out: Console) -> int
     end_at_signals()
     with suppress(KeyboardInterrupt):
         last = records.listing.last_attempt()
-        print_records(
-            records.listing.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out
-        )  # new attempts follow below
+        # the latest last: new attempts follow below
+        print_records(records.listing.deliveries(chosen, given.limit)[::-1], DELIVERIES, given, out)
         _follow(records, chosen, last, given.json, out)
     return 0
 

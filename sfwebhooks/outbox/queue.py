@@ -78,9 +78,8 @@ class Queue:
                 found = deliveries(sql, NEXT_FRESH, (*given, most))
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], busy, now):
                     break
-                passed.add(
-                    found[0][1].id
-                )  # another scan may have one: no more scans wait than have deliveries in flight
+                # another scan may have one: no more scans wait than have deliveries in flight
+                passed.add(found[0][1].id)
             if not found:
                 found = deliveries(sql, NEXT_LATE, (*given, now, most))
             else:

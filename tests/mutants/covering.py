@@ -72,7 +72,6 @@ class Covering:
         Args:
             root: a copy of the project.
             folder: an empty folder for what is measured.
-
         """
         settings, seconds = folder / "settings", folder / "seconds"
         settings.write_text(SETTINGS.format(folder=folder), encoding="utf-8")
@@ -103,10 +102,10 @@ class Covering:
             found |= {test for test in self.seconds if test.startswith(f"tests/{mutant.room}/test_limits.py")}
         stages: list[list[str]] = [[], [], []]
         left = BUDGET_SECONDS
-        for test in sorted(found, key=lambda one: (_distance(one, mutant), self.seconds[one])):
-            left -= self.seconds[test]
+        for distance, seconds, test in sorted((_distance(one, mutant), self.seconds[one], one) for one in found):
+            left -= seconds
             if left > 0:
-                stages[_distance(test, mutant)].append(test)
+                stages[distance].append(test)
         return [stage for stage in stages if stage]
 
     def _tests(self, contexts: list[str] | tuple[()]) -> Iterator[str]:
@@ -126,10 +125,6 @@ def _distance(test: str, mutant: Mutant) -> int:
     path = Path(mutant.path)
     own = Path("tests", *path.parts[1:-1], f"test_{path.name}").as_posix()
     near = path.parts[1:-1] or ("delivery",)
-    return (
-        0
-        if test.startswith(own) or "/test_limits.py" in test
-        else 1
-        if test.startswith("/".join(("tests", *near, "")))
-        else 2
-    )
+    if test.startswith(own) or "/test_limits.py" in test:
+        return 0
+    return 1 if test.startswith("/".join(("tests", *near, ""))) else 2

@@ -318,13 +318,18 @@ def test_an_outbox_of_a_newer_version_is_not_listed(outbox: Outbox, lister: Outb
     assert (descriptors(), caught.type) == (before, OutboxError), "and nothing stays open"
 
 
-def test_the_log_that_was_deleted_is_not_saved_by_who_only_lists(
-    outbox: Outbox, lister: Outbox, caplog: pytest.LogCaptureFixture
-) -> None:
+def lose_log(outbox: Outbox, lister: Outbox) -> None:
+    """Delete the log of an outbox that only a lister has open."""
     put(outbox, TEAM)
     outbox.close()
     lister.scans.tallies()
     outbox.path.with_name(f"{FILE}-wal").unlink()
+
+
+def test_the_log_that_was_deleted_is_not_saved_by_who_only_lists(
+    outbox: Outbox, lister: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    lose_log(outbox, lister)
     lister.file.look()
     lister.scans.tallies()
     lister.close()
@@ -334,10 +339,7 @@ def test_the_log_that_was_deleted_is_not_saved_by_who_only_lists(
 def test_a_lister_that_is_closed_does_not_save_a_deleted_log(
     outbox: Outbox, lister: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(outbox, TEAM)
-    outbox.close()
-    lister.scans.tallies()
-    outbox.path.with_name(f"{FILE}-wal").unlink()
+    lose_log(outbox, lister)
     lister.close()
     assert caplog.messages == []
 

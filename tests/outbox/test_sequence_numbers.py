@@ -156,7 +156,8 @@ def test_where_no_boot_is_known_none_is_another_one(opened: Callable[..., Outbox
     assert len(series(outbox)) == 1
 
 
-def test_what_was_deleted_last_is_not_lost(opened: Callable[..., Outbox]) -> None:
+def opened_after_deletion(opened: Callable[..., Outbox]) -> Outbox:
+    """Return an outbox with a third delivery, whose first two were sent and deleted."""
     outbox = opened()
     put(outbox, 1, 2)
     for _ in range(2):
@@ -165,6 +166,11 @@ def test_what_was_deleted_last_is_not_lost(opened: Callable[..., Outbox]) -> Non
     outbox.close()
     again = opened()
     put(again, 3)
+    return again
+
+
+def test_what_was_deleted_last_is_not_lost(opened: Callable[..., Outbox]) -> None:
+    again = opened_after_deletion(opened)
     assert numbers(again) == [(series(again)[0], 3)]
 
 
@@ -431,14 +437,7 @@ def test_a_mark_that_says_nothing_is_written_again(path: Path, mark: HighWaterMa
 
 
 def test_a_mark_covers_deliveries_that_were_deleted(opened: Callable[..., Outbox], mark: HighWaterMark) -> None:
-    outbox = opened()
-    put(outbox, 1, 2)
-    for _ in range(2):
-        send(outbox)
-    sql(outbox, "DELETE FROM delivery")
-    outbox.close()
-    again = opened()
-    put(again, 3)
+    again = opened_after_deletion(opened)
     send(again)
     assert mark.read() == Position(series(again)[0], 3)
 
