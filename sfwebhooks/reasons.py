@@ -1,7 +1,8 @@
 """The reasons: why an attempt failed, why a delivery waits, why it is dead.
 
 Each has a word for machines, a sentence and what to do; `show`, `deliveries`, `dead list`, alerts and the documents
-take them from here. An HTTP status is a reason too, as http_503; `delivery/cures` knows what to do about these.
+take them from here. An HTTP status is a reason too, as http_503; what to do about these is in
+`delivery/troubleshooting`.
 """
 
 from __future__ import annotations

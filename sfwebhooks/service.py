@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.chores import ROUND_SECONDS, Chores
+from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import config_mistake
 from sfwebhooks.endpoints import Endpoint
@@ -63,8 +63,8 @@ class Service:
         self._log_state("sending")
         self._dispatcher.wake()
         while not stop.wait(ROUND_SECONDS):
-            trouble = self._chores.attempt(lambda: self._reread_if_changed(stop, reload))
-            trouble = trouble or self._chores.round(self._report_dead_scans)
+            trouble = self._background.attempt(lambda: self._reread_if_changed(stop, reload))
+            trouble = trouble or self._background.round(self._report_dead_scans)
             if trouble:
                 self._trouble.met(trouble)
             else:
@@ -126,11 +126,11 @@ class Service:
     def _begin(self) -> None:
         endpoints = () if self._settings.enabled is False else self._settings.endpoints
         self._dispatcher = Dispatcher(endpoints, self._path, storage=self._settings.storage)
-        self._chores = Chores(self._dispatcher, self._settings)
+        self._background = BackgroundWork(self._dispatcher, self._settings)
 
     def _end(self) -> bool:
         longest = max((endpoint.timeout for endpoint in self._settings.endpoints), default=0.0)
-        self._chores.close()
+        self._background.close()
         return self._dispatcher.stop(longest + GRACE_SECONDS)
 
     def _log_state(self, what: str) -> None:

@@ -24,7 +24,7 @@ from sfwebhooks.network.tls import context_for, expiring
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import checked, doubts, refused, write_problem
+from sfwebhooks.outbox.permissions import checked, permission_warnings, refused, write_problem
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.scan.host_database import MODULE, saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
@@ -87,7 +87,7 @@ def _check(given: argparse.Namespace) -> int:
     if given.show_secrets:
         _print_secrets(found, out)
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    for warning in [*wrong.values(), *outdated(), *found.warnings, *ends, *doubts(path)]:
+    for warning in [*wrong.values(), *outdated(), *found.warnings, *ends, *permission_warnings(path)]:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))

@@ -10,8 +10,8 @@ from contextlib import closing
 from typing import Any
 
 from sfwebhooks.config.values import seconds
-from sfwebhooks.delivery.cures import cure
 from sfwebhooks.delivery.status import config_mistake, paused
+from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id

@@ -10,7 +10,7 @@ from typing import Any
 
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.permissions import doubts
+from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.service import Service
 from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, settings
 from sfwebhooks.terminal.stop_signal import StopSignal
@@ -30,7 +30,7 @@ def _run(given: argparse.Namespace) -> int:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reload.set())
     found = settings(given)
-    for text in (*found.mistakes, *found.warnings, *doubts(folder(given) / FILE)):
+    for text in (*found.mistakes, *found.warnings, *permission_warnings(folder(given) / FILE)):
         logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", text)
     if not found.endpoints and found.enabled is not False:
         raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.delivery.cures import cure, meaning
 from sfwebhooks.delivery.status import situations, why_waiting
+from sfwebhooks.delivery.troubleshooting import cure, meaning
 from sfwebhooks.events import WebhookEvent, clean_text, timestamp
 from sfwebhooks.formats.redaction import WITHHELD, for_chat
 from sfwebhooks.outbox.listing import Record

@@ -1,5 +1,5 @@
 """Settings: an INI file, or JSON, comes in; `settings` returns Settings with every endpoint and every mistake.
 
 `file` reads sections and keys, `options` knows all keys, `values` parses what they hold, `endpoint` builds one
-endpoint. `samples`, `sections` and `doubts` recognise placeholders, misspelt names and risky values.
+endpoint. `samples`, `sections` and `warnings` recognise placeholders, misspelt names and risky values.
 """

@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sfwebhooks import files
-from sfwebhooks.config.doubts import doubts_of
 from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
 from sfwebhooks.config.samples import TO_GO_WITHOUT, is_nothing, unfilled
 from sfwebhooks.config.sections import SECTION
 from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.config.values import path as file_name
+from sfwebhooks.config.warnings import value_warnings
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import BATCHES, CHATS
@@ -68,7 +68,7 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
             entry = replace(entry, text=", ".join(error.words))
         draft.wrong(entry, "; ".join(said), show=not option.secret)
         return {}
-    for doubt in doubts_of(option, key, text):
+    for doubt in value_warnings(option, key, text):
         draft.doubt(entry, doubt)
     return {key: draft.folder / value if isinstance(value, Path) else value}
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.doubts import doubts_about, open_to_others
 from sfwebhooks.config.endpoint import INHERITED, endpoint_of, take_strays, value
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.config.values import alike, nearest
+from sfwebhooks.config.warnings import endpoint_warnings, open_to_others
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
@@ -218,7 +218,7 @@ def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) 
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
     for endpoint in endpoints:
-        yield from () if endpoint.mistake else doubts_about(endpoint)
+        yield from () if endpoint.mistake else endpoint_warnings(endpoint)
     is_secret = dict.fromkeys((path for one in endpoints for path in one.files), False)
     is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))
     is_secret.update(dict.fromkeys(draft.files, True))

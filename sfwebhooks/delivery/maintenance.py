@@ -79,11 +79,11 @@ class Maintenance:
         """Close the outbox file."""
         self._outbox.close()
 
-    def _is_due(self, chore: str, seconds: float, now: float) -> bool:
-        done_at = self._done_at.get(chore)
+    def _is_due(self, check: str, seconds: float, now: float) -> bool:
+        done_at = self._done_at.get(check)
         if done_at is not None and abs(now - done_at) < seconds:
             return False
-        self._done_at[chore] = now
+        self._done_at[check] = now
         return True
 
     def _warn_of_certificates(self, now: float) -> None:

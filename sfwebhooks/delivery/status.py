@@ -120,6 +120,11 @@ def paused(orders: Orders) -> str:
     )
 
 
+def condition_text(health: Health) -> str:
+    """Return the text for an endpoint that is failing or held."""
+    return f"{health.condition.value} since {moment(health.since)}, {health.reason}"
+
+
 def hanging(owner: Owner) -> str:
     """Return the text for a sending process without signs of life."""
     return f"process {owner.pid} owns the lock of this URL and has been inactive since {moment(owner.at)}"
@@ -152,8 +157,8 @@ def obstacle(found: Situation, now: float) -> str:
         WaitingReason.MISTAKE: config_mistake(found.mistake),
         WaitingReason.PAUSED: paused(found.orders),
         WaitingReason.GONE: "it answered 410 Gone",
-        WaitingReason.HELD: f"{found.health.condition.value}, {found.health.reason}",
-        WaitingReason.FAILING: f"{found.health.condition.value}, {found.health.reason}",
+        WaitingReason.HELD: condition_text(found.health),
+        WaitingReason.FAILING: condition_text(found.health),
     }.get(reason, "")
 
 

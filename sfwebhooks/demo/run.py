@@ -179,6 +179,6 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 def _show(database: HostDatabase, before: set[str], teams: Teams, watch: Watch) -> tuple[ScanRow | None, int]:
     new = [scan_id for scan_id in database.scan_ids() if scan_id not in before]
     row = database.scan(new[0]) if new else None
-    findings = database.tally(new[0]).total if new else 0
+    findings = database.counts(new[0]).total if new else 0
     watch(row.status if row else "starting", findings, teams.all)
     return row, findings

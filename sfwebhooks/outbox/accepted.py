@@ -13,7 +13,7 @@ from typing import Any
 
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.admission import FINDINGS
-from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding
+from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
 from sfwebhooks.severity import Severity
 
 #: a scan's events of given types with readable data
@@ -24,7 +24,7 @@ EVENTS = "FROM event WHERE scan_id = ? AND json_valid(data) AND type IN (SELECT 
 class AcceptedScan:
     """The events accepted of a scan, without those deleted since."""
 
-    tally: Tally = field(default_factory=Tally)
+    counts: FindingCounts = field(default_factory=FindingCounts)
     #: its worst findings, the worst first
     top: tuple[TopFinding, ...] = ()
     #: modules with an accepted error
@@ -43,7 +43,7 @@ def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
         "SELECT data FROM event WHERE id = ? AND json_valid(data)", (lifecycle_id(scan_id, "started"),)
     ).fetchone()
     return AcceptedScan(
-        Tally((str(row[0]), Severity(row[1]), row[2]) for row in sql.execute(counts, found)),
+        FindingCounts((str(row[0]), Severity(row[1]), row[2]) for row in sql.execute(counts, found)),
         tuple(_top(json.loads(row[0]), *row[1:]) for row in sql.execute(top, found)),
         frozenset(module for row in errors for module in json.loads(row[0])["modules"]),
         json.loads(begun[0]) if begun else {},

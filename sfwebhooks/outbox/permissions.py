@@ -207,7 +207,7 @@ def _is_mounted(path: Path) -> bool:
     return any(line.split(" ")[4:5] == [place] for line in system.proc("self/mountinfo").split("\n"))
 
 
-def doubts(outbox: Path) -> Iterator[str]:
+def permission_warnings(outbox: Path) -> Iterator[str]:
     """Yield warnings about other users who can read or write the outbox, and about files with another owner."""
     if not system.OWNERS:
         return

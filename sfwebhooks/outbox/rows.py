@@ -11,7 +11,7 @@ from typing import Any
 from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
-from sfwebhooks.outbox.receipts import STORED, own
+from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
 
 #: no attempt was completed; a process that ended once while building the message may be chance

@@ -1,7 +1,7 @@
 """The end of a scan: decided once, whichever processes report it, and sent to each endpoint with its receipt.
 
 The scan's own process, `scan/recovery` in another one and a backfill all come here; `scan/lifecycle` decides which end
-it is, and `receipts` what a receipt says.
+it is, and `scan_receipt` what a receipt says.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.admission import FINDINGS
-from sfwebhooks.outbox.receipts import STORED, receipt
 from sfwebhooks.outbox.rows import insert
+from sfwebhooks.outbox.scan_receipt import STORED, receipt
 
 #: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
 GIVEN = """

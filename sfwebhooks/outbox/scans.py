@@ -8,10 +8,10 @@ from dataclasses import astuple, replace
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.receipts import SENT
 from sfwebhooks.outbox.retention import send_again
 from sfwebhooks.outbox.rows import deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
+from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.sequence_numbers import begin_series
 from sfwebhooks.retry import State
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sfwebhooks.catalogue import type_named
-from sfwebhooks.outbox.receipts import EARLIER, SENT
+from sfwebhooks.outbox.scan_receipt import EARLIER, SENT
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END
 from sfwebhooks.text import amount, counted
 

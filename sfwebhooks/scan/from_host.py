@@ -11,7 +11,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.accepted import AcceptedScan
-from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding, worst_findings
+from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding, worst_findings
 from sfwebhooks.scan import correlations, findings
 from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
 from sfwebhooks.scan.host_log import modules_failed
@@ -23,7 +23,7 @@ class ScanResult:
 
     #: the host's row; None: it was deleted, or the current database does not have it
     row: ScanRow | None
-    tally: Tally
+    counts: FindingCounts
     top: list[TopFinding]
     #: the host's word for a risk -> number of correlations with it
     correlations: dict[str, int]
@@ -46,14 +46,14 @@ def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Sca
     """
     return ScanResult(
         row=database.scan(scan.id),
-        tally=database.tally(scan.id).fuller(accepted.tally),
+        counts=database.counts(scan.id).fuller(accepted.counts),
         top=worst_findings([*accepted.top, *database.worst(scan.id, TOP_MAX)]),
         correlations=database.correlations_by_risk(scan.id),
         modules_used=database.modules(scan.id) or accepted.begun.get("modules_used", []),
         modules_failed=sorted(modules_failed(scan.id, database) | accepted.modules_failed),
         failure=database.last_failure(scan.id),
         begun=accepted.begun.get("started", ""),
-        has_findings=accepted.tally.total > 0,
+        has_findings=accepted.counts.total > 0,
     )
 
 

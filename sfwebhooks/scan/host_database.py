@@ -15,7 +15,7 @@ from typing import Any
 from sfwebhooks import system
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_database, is_deleted
-from sfwebhooks.outbox.tally import Tally, TopFinding
+from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.scan.escapes import as_typed
 from sfwebhooks.scan.findings import SOURCES_MAX, Finding, Source
@@ -170,14 +170,14 @@ class HostDatabase:
         """Return event type -> the host's description."""
         return dict(self._rows("SELECT event, event_descr FROM tbl_event_types"))
 
-    def tally(self, scan_id: str) -> Tally:
+    def counts(self, scan_id: str) -> FindingCounts:
         """Return the number of a scan's findings by type and severity."""
         rows = self._rows(
             f"SELECT type, {RISK}, count(*) FROM tbl_scan_results"  # noqa: S608
             " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2",
             *(scan_id, ROOT),
         )
-        return _tally(rows)
+        return _counts_of(rows)
 
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, without output modules."""
@@ -187,7 +187,7 @@ class HostDatabase:
         query = "SELECT val FROM tbl_scan_config WHERE scan_instance_id = ? AND opt = '_modulesenabled'"
         return [name for row in self._rows(query, scan_id) for name in str(row[0]).split(",")]
 
-    def standing(self, scan_id: str) -> tuple[str, float, Tally] | None:
+    def standing(self, scan_id: str) -> tuple[str, float, FindingCounts] | None:
         """Return a scan's status, start (epoch seconds) and counts, in one read; None if the host does not know it."""
         rows = self._rows(
             f"SELECT i.status, i.started / 1000.0, r.type, {RISK}, count(r.type) FROM tbl_scan_instance i"  # noqa: S608
@@ -195,7 +195,7 @@ class HostDatabase:
             " WHERE i.guid = ? GROUP BY 3, 4",
             *(ROOT, scan_id),
         )
-        return (*rows[0][:2], _tally(row[2:] for row in rows if row[2])) if rows else None
+        return (*rows[0][:2], _counts_of(row[2:] for row in rows if row[2])) if rows else None
 
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return a scan's worst findings, the newest first among equals, without informational ones."""
@@ -326,8 +326,8 @@ class DeletedDatabase(HostDatabase):
         return []
 
 
-def _tally(rows: Iterable[tuple[str, int, int]]) -> Tally:
-    return Tally((host_type, severity_of(host_type, risk), number) for host_type, risk, number in rows)
+def _counts_of(rows: Iterable[tuple[str, int, int]]) -> FindingCounts:
+    return FindingCounts((host_type, severity_of(host_type, risk), number) for host_type, risk, number in rows)
 
 
 def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:

@@ -16,7 +16,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, lifecycle_id, timestamp
 from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.masking import masked_error
-from sfwebhooks.outbox.tally import TopFinding
+from sfwebhooks.outbox.finding_counts import TopFinding
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import ABORTED, FINISHED, READ_SECONDS, HostDatabase, not_output
 from sfwebhooks.scan.host_log import credentials_of
@@ -66,7 +66,7 @@ def ended(
         data |= {"status": row.status, "started": begun, "ended": timestamp(at)}
         data |= {"duration": max(0, round(at - (row.started or at)))}
     name = _name_of_end(result, error, late)
-    data |= {**result.tally.data, "top_findings": [_top(finding) for finding in result.top]}
+    data |= {**result.counts.data, "top_findings": [_top(finding) for finding in result.top]}
     data["correlations_by_risk"] = {risk: result.correlations.get(risk, 0) for risk in RISKS}
     data |= {"modules_used": result.modules_used, "modules_failed": result.modules_failed}
     error = error or result.failure or late

@@ -9,7 +9,7 @@ import sqlite3
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
-from sfwebhooks.outbox.tally import Tally
+from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
 from sfwebhooks.severity import Severity
 
@@ -25,7 +25,7 @@ class Progress:
         accepted: counts of the findings that this process has accepted so far.
     """
 
-    def __init__(self, scan: Scan, interval: float, begun_at: float, accepted: Tally) -> None:
+    def __init__(self, scan: Scan, interval: float, begun_at: float, accepted: FindingCounts) -> None:
         self._scan = scan
         self._interval = interval
         self._accepted = accepted
@@ -48,8 +48,8 @@ class Progress:
             return None
         return self._event(*standing, now) if standing else None
 
-    def _event(self, status: str, started: float, tally: Tally, now: float) -> WebhookEvent:
-        scan, numbers = self._scan, tally.fuller(self._accepted).data
+    def _event(self, status: str, started: float, counts: FindingCounts, now: float) -> WebhookEvent:
+        scan, numbers = self._scan, counts.fuller(self._accepted).data
         found, seconds = numbers["events_found"], now - self._reported_at
         rate = (found - self._found) * 60 / seconds if seconds > 0 else 0
         self._number, self._found, self._reported_at = self._number + 1, found, now
@@ -66,7 +66,7 @@ class Progress:
         return WebhookEvent(id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
 
 
-def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: Tally) -> Progress | None:
+def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: FindingCounts) -> Progress | None:
     """Return the progress reports of a scan, or None if no endpoint subscribes to them."""
     asked = any(subscribed_name(endpoint.events, NAME, Severity.INFO, None) for endpoint in settings.endpoints)
     interval = settings.progress_interval

@@ -16,17 +16,17 @@ from pathlib import Path
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import trouble_warning
-from sfwebhooks.delivery.chores import ROUND_SECONDS, Chores
+from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import summary
 from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import doubts
+from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.outbox.store import Store
-from sfwebhooks.outbox.tally import Tally
 from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
@@ -61,10 +61,10 @@ class ScanRun:
         self._outbox: Store = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
         self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
-        self._accepted = Tally()
+        self._accepted = FindingCounts()
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
-        self._chores = Chores(self._dispatcher, settings, scan, self._log)
+        self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -81,7 +81,7 @@ class ScanRun:
 
     def begin(self) -> None:
         """Report the scan's start and start sending."""
-        for text in (*self.settings.mistakes, *self.settings.warnings, *doubts(self._outbox.path)):
+        for text in (*self.settings.mistakes, *self.settings.warnings, *permission_warnings(self._outbox.path)):
             self._log.warning("webhooks: %s", text)
         if not self.settings.endpoints:
             self._log.warning(
@@ -223,11 +223,11 @@ class ScanRun:
 
     def _keep(self) -> None:
         """Do the work that must not delay a scan's events, each second; first report scans that died."""
-        self._chores.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
+        self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
-            self._chores.round(self._flush_pending, self._hold, self._report_errors, self._report_progress)
+            self._background.round(self._flush_pending, self._hold, self._report_errors, self._report_progress)
             self._ended.wait(ROUND_SECONDS)
-        self._chores.close()
+        self._background.close()
 
     def _flush_pending(self) -> None:
         if self._pending or self._trouble:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.cures import cure
 from sfwebhooks.delivery.maintenance import AGE_SHARE
-from sfwebhooks.delivery.status import Situation, hanging, paused, situation, why_waiting
+from sfwebhooks.delivery.status import Situation, condition_text, hanging, paused, situation, why_waiting
+from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.text import duration, moment
+from sfwebhooks.text import duration
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def _of_endpoint(endpoint: Endpoint, known: Situation, outbox: Outbox, lines: li
     if not health.healthy and health.fingerprint == endpoint.fingerprint:
         helps = cure(health.reason, outbox.listing.last_words(endpoint.name, health.reason))
         lines += [f"{endpoint.name}: what to do: {helps}"] if helps else []
-        words = f"{health.condition.value} since {moment(health.since)}: {health.reason}"
-        return Look(words, "red", tuple(lines), is_trouble=True)
+        return Look(condition_text(health), "red", tuple(lines), is_trouble=True)
     if backlog.waiting and known.owner and known.owner.hangs(now):
         return Look(hanging(known.owner), "red", tuple(lines), is_trouble=True)
     if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age and not known.switch:

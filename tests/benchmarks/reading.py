@@ -18,7 +18,7 @@ from sfwebhooks.attempts import Reply
 from sfwebhooks.config import values
 from sfwebhooks.config.options import name_problem
 from sfwebhooks.config.settings import find_file, load
-from sfwebhooks.delivery.cures import cure
+from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery, clean_text, printable

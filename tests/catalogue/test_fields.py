@@ -26,8 +26,8 @@ from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.tls import Expiry
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.claim import END_SECONDS, Limits
+from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.tally import Tally
 from sfwebhooks.scan import correlations, progress
 from sfwebhooks.scan import lifecycle as scan_life
 from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, event_of_finding
@@ -149,7 +149,7 @@ def forgotten(scan: Scan, database: HostDatabase, late: str = "") -> WebhookEven
 def a_progress(scan: Scan, data: dict[str, Any]) -> WebhookEvent:
     """Return the first event of a scan's progress as an example says it."""
     began = seconds(data["started"])
-    event = Progress(scan, 1.0, began, Tally()).look(began + data["elapsed"])
+    event = Progress(scan, 1.0, began, FindingCounts()).look(began + data["elapsed"])
     assert event
     return event
 
@@ -391,8 +391,8 @@ def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_emit() -
 
 def test_the_counts_of_an_example_are_those_of_its_types() -> None:
     data = the("scan_completed").example
-    tally = Tally((name, severity_of(name), number) for name, number in data["events_by_type"].items())
-    assert tally.data.items() <= data.items()
+    counts = FindingCounts((name, severity_of(name), number) for name, number in data["events_by_type"].items())
+    assert counts.data.items() <= data.items()
 
 
 def test_scan_completed_has_all_that_the_guide_promises() -> None:

@@ -7,7 +7,7 @@ from tests.limits import limits_of
 LIMITS = {
     "alert_timing.GATHER_SECONDS": 1.0,
     "alert_timing.DEATHS_SECONDS": 5.0,
-    "chores.ROUND_SECONDS": 1.0,
+    "background.ROUND_SECONDS": 1.0,
     "dispatcher.REST_SHARE": 9.0,
     "dispatcher.SHORTAGE_OVER_SECONDS": 30.0,
     "ownership.LIFE_SECONDS": 5.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ from tests.builders import NOW, a_scan
 from tests.conftest import sql
 from tests.filled import put, send
 
-HELD = Health(Condition.HELD, "http_401", open_at=NOW + 60)
+HELD = Health(Condition.HELD, "http_401", open_at=NOW + 60, since=NOW - 60)
+IS_HELD = "held since 2026-11-21 09:59:00 UTC, http_401"
+IS_FAILING = "failing since 2026-11-21 09:59:00 UTC, http_401"
 GONE = Health(Condition.DISABLED, "http_410", open_at=NOW + 60)
 ALIVE = Owner(4711, NOW - 5)
 HUNG = Owner(4711, NOW - HUNG_SECONDS - 1)
@@ -66,13 +69,13 @@ def a_situation(**values: Any) -> Situation:
             f"its last attempts failed; the next one is at {AT}; process 4711 is sending",
         ),
         (
-            *({"health": HELD, "owner": ALIVE}, "held, http_401"),
-            f"held, http_401; next probe at {AT}, or to send at once: sfwebhooks resume team",
+            *({"health": HELD, "owner": ALIVE}, IS_HELD),
+            f"{IS_HELD}; next probe at {AT}, or to send at once: sfwebhooks resume team",
         ),
-        ({"health": HELD}, "held, http_401", f"held, http_401; {UNPROBED}"),
+        ({"health": HELD}, IS_HELD, f"{IS_HELD}; {UNPROBED}"),
         (
-            *({"health": Health(Condition.FAILING, "timeout", open_at=NOW), "owner": ALIVE}, "failing, timeout"),
-            "failing, timeout; probed at intervals, or to send at once: sfwebhooks resume team",
+            *({"health": replace(HELD, condition=Condition.FAILING, open_at=NOW), "owner": ALIVE}, IS_FAILING),
+            f"{IS_FAILING}; probed at intervals, or to send at once: sfwebhooks resume team",
         ),
         (
             *({"health": GONE, "owner": ALIVE}, "it answered 410 Gone"),
@@ -200,12 +203,12 @@ def test_nothing_is_said_of_settings_that_are_not_known() -> None:
     [
         ({}, "0 waiting"),
         ({"a": 1, "b": 2}, "3 waiting (sfwebhooks drain delivers them)"),
-        ({"a": 1, "held": 2}, "3 waiting (sfwebhooks drain delivers 1 of them; 2 for held: held, http_401)"),
-        ({"gone": 1, "held": 2}, "3 waiting (1 for gone: it answered 410 Gone; 2 for held: held, http_401)"),
+        ({"a": 1, "held": 2}, "3 waiting (sfwebhooks drain delivers 1 of them; 2 for held: held since noon, http_401)"),
+        ({"gone": 1, "held": 2}, "3 waiting (1 for gone: it answered 410 Gone; 2 for held: held since noon, http_401)"),
     ],
 )
 def test_only_what_can_be_sent_is_promised_to_be(waiting: dict[str, int], words: str) -> None:
-    obstacles = {"a": "", "b": "", "held": "held, http_401", "gone": "it answered 410 Gone"}
+    obstacles = {"a": "", "b": "", "held": "held since noon, http_401", "gone": "it answered 410 Gone"}
     assert in_brief(waiting, obstacles) == words
 
 
@@ -278,7 +281,7 @@ def test_to_look_for_situations_makes_no_outbox(tmp_path: Path) -> None:
 
 def test_a_command_that_has_tried_says_so() -> None:
     assert why_left(a_situation(), NOW) == ENDED
-    assert why_left(a_situation(health=HELD), NOW) == f"held, http_401; {TRIED}"
+    assert why_left(a_situation(health=HELD), NOW) == f"{IS_HELD}; {TRIED}"
     assert waiting_line(a_situation(backlog=Backlog(7, 0, NOW, NOW)), lambda *_: "because") == (
         "team: 7 waiting: because"
     )

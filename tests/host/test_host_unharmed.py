@@ -24,13 +24,15 @@ ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
 #: root may write anywhere; without this capability it is like everybody else
 WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
 MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")
-#: what raises when it is called: first one at each door through which the host or a thread of ours comes in, in
-#: the order of a scan
+#: modules of ours that raise when they are called: first one at each door through which the host or a thread of ours
+#: comes in, in the order of a scan
 FAULTS = [
-    *("scans", "lifecycle", "hostdb", "pipeline", "outbox", "dispatcher", "sender", "correlations", "chores"),
-    *("maintenance", "scan_end", "escapes"),
-    *("progress", "config", "hostlog", "findings", "pending", "recovery", "results", "accepted", "tally", "parentage"),
-    *("risks", "claims", "queues", "stored_scans", "states", "database", "rows", "send_queue", "sending", "workers"),
+    *("scan.run", "scan.lifecycle", "scan.host_database", "pipeline", "outbox.outbox", "delivery.dispatcher"),
+    *("network.sender", "scan.correlations", "delivery.background", "delivery.maintenance", "outbox.scan_end"),
+    *("scan.escapes", "scan.progress", "config.settings", "scan.host_log", "scan.findings"),
+    *("scan.outbox_failure", "scan.recovery", "scan.from_host", "outbox.accepted", "outbox.finding_counts"),
+    *("scan.parentage", "host.risks", "outbox.claim", "outbox.queue", "outbox.scans", "outbox.endpoint_state"),
+    *("outbox.file", "outbox.rows", "delivery.send_queue", "sending", "delivery.workers"),
 ]
 #: what is no configuration; first those that fail at different steps of reading it
 RUBBISH = [b"\xff\xfe[webhooks]\0", b"webhooks\n=\n[", os.urandom(5000), b"{" * 999, b""]
@@ -116,7 +118,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
 @pytest.mark.parametrize("fault", quick_first(FAULTS, 0, 11))
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
-    log = fine(scanner, environment=scanner.environment(fault=f"raise_in_{fault}"))
+    log = fine(scanner, environment=scanner.environment(fault=fault))
     assert "forced by a test" in log, "the fault was met"
 
 
@@ -171,7 +173,7 @@ def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_t
 def test_with_a_dead_endpoint_the_scan_ends_and_says_how_many_deliveries_wait(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner)
-    why = r"(sfwebhooks drain delivers them|\d+ for default: failing, connection_failed)"
+    why = r"(sfwebhooks drain delivers them|\d+ for default: failing since 20\S+ \S+ UTC, connection_failed)"
     assert re.search(rf"webhooks: 0 delivered, \d+ waiting \({why}\), 0 dead", log)
 
 

@@ -28,7 +28,7 @@ LIMITS = {
     "selection.CHUNK": 500,
     "sequence_numbers.RANDOM_BITS": 40,
     "sequence_numbers.MARK_SIZE": 64,
-    "tally.TOP_MAX": 10,
+    "finding_counts.TOP_MAX": 10,
     "unencodable.EVENTS_MAX": 100000,
     "unencodable.PROBLEMS_MAX": 20,
     "unencodable.PROBLEM_MAX": 200,

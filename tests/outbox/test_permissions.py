@@ -32,11 +32,11 @@ from sfwebhooks.outbox.permissions import (
     _shortage,
     check_files,
     checked,
-    doubts,
     identity,
     make,
     make_folder,
     open_ours,
+    permission_warnings,
     write_problem,
 )
 from sfwebhooks.scan.run import ScanRun
@@ -282,7 +282,7 @@ def test_a_file_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_others_can_read_is_a_doubt(tmp_path: Path) -> None:
     an_outbox(tmp_path).chmod(0o644)
-    assert [text for text in doubts(tmp_path / FILE) if "chmod 600" in text]
+    assert [text for text in permission_warnings(tmp_path / FILE) if "chmod 600" in text]
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
@@ -374,13 +374,13 @@ def test_a_file_of_root_was_put_there_by_nobody_else(shared: Path) -> None:
 def test_root_is_warned_of_files_that_are_not_the_folders_owners(shared: Path, user: int, is_doubtful: bool) -> None:
     (shared / FILE).touch(mode=0o600)
     with as_user(user):
-        found = list(doubts(shared / FILE))
+        found = list(permission_warnings(shared / FILE))
     assert [f"{FILE} belongs to root (uid 0), its folder to nobody" in text for text in found] == [True] * is_doubtful
 
 
 def test_a_file_with_all_rights_for_its_owner_alone_is_not_a_doubt(tmp_path: Path) -> None:
     an_outbox(tmp_path).chmod(0o700)
-    assert list(doubts(tmp_path / FILE)) == []
+    assert list(permission_warnings(tmp_path / FILE)) == []
 
 
 # --- a system without owners
@@ -396,7 +396,7 @@ def without_owners(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_owners_modes_are_not_a_doubt(tmp_path: Path) -> None:
     an_outbox(tmp_path).chmod(0o666)
     tmp_path.chmod(0o777)
-    assert list(doubts(tmp_path / FILE)) == []
+    assert list(permission_warnings(tmp_path / FILE)) == []
 
 
 @needs_root
@@ -429,7 +429,7 @@ def test_a_folder_of_locks_that_everybody_can_write_to_is_refused(tmp_path: Path
 def test_the_group_that_can_write_to_a_folder_is_named(tmp_path: Path) -> None:
     os.chown(tmp_path, 0, OTHER)
     tmp_path.chmod(0o770)
-    assert list(doubts(tmp_path / FILE)) == [
+    assert list(permission_warnings(tmp_path / FILE)) == [
         f"the group {OTHER} can write to the folder {tmp_path} and replace its files: chmod go-w {tmp_path}"
     ]
 
@@ -455,7 +455,7 @@ def test_a_folder_that_a_group_can_write_to_is_a_doubt(tmp_path: Path, cli: Call
     tmp_path.chmod(0o775)
     if os.geteuid() == 0:
         os.chown(tmp_path, 0, 12345)
-    elif not list(doubts(tmp_path / FILE)):
+    elif not list(permission_warnings(tmp_path / FILE)):
         pytest.skip("the group of this user's folders is its own")
     checked = cli("check")
     assert (checked.code, f"can write to the folder {tmp_path}" in checked.words) == (0, True)
@@ -463,14 +463,16 @@ def test_a_folder_that_a_group_can_write_to_is_a_doubt(tmp_path: Path, cli: Call
 
 def test_a_sticky_folder_that_everybody_can_write_to_is_a_doubt(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
-    assert [text for text in doubts(tmp_path / FILE) if f"everybody can write to the folder {tmp_path}" in text]
+    assert [
+        text for text in permission_warnings(tmp_path / FILE) if f"everybody can write to the folder {tmp_path}" in text
+    ]
 
 
 @needs_root
 def test_a_folder_that_only_its_owners_own_group_can_write_to_is_not_a_doubt(tmp_path: Path) -> None:
     os.chown(tmp_path, 0, 0)
     tmp_path.chmod(0o770)
-    assert list(doubts(tmp_path / FILE)) == []
+    assert list(permission_warnings(tmp_path / FILE)) == []
 
 
 @needs_root
@@ -478,7 +480,7 @@ def test_a_folder_that_only_its_owners_own_group_can_write_to_is_not_a_doubt(tmp
 def test_a_folder_of_a_third_user_is_a_doubt(shared: Path, owner: int, is_doubtful: bool) -> None:
     os.chown(shared, owner, owner)
     with as_user(NOBODY):
-        found = list(doubts(shared / FILE))
+        found = list(permission_warnings(shared / FILE))
     assert [f"{shared} belongs to uid {OTHER}, who can replace the outbox" in text for text in found] == (
         [True] if is_doubtful else []
     )
@@ -486,12 +488,12 @@ def test_a_folder_of_a_third_user_is_a_doubt(shared: Path, owner: int, is_doubtf
 
 @needs_root
 def test_for_root_a_folder_of_a_user_is_not_a_doubt(shared: Path) -> None:
-    assert list(doubts(shared / FILE)) == []
+    assert list(permission_warnings(shared / FILE)) == []
 
 
 def test_a_folder_of_our_own_is_not_a_doubt(tmp_path: Path) -> None:
     an_outbox(tmp_path)
-    assert list(doubts(tmp_path / FILE)) == []
+    assert list(permission_warnings(tmp_path / FILE)) == []
 
 
 # --- links

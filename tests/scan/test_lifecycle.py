@@ -14,7 +14,7 @@ import pytest
 from sfwebhooks.events import Scan, timestamp
 from sfwebhooks.masking import ERROR_MAX
 from sfwebhooks.outbox.accepted import AcceptedScan
-from sfwebhooks.outbox.tally import TOP_MAX, Tally, TopFinding
+from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
 from sfwebhooks.scan.from_host import ScanResult, result_of
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import listen, stop_listening
@@ -123,7 +123,9 @@ def test_of_each_type_the_numbers_are_those_of_the_side_with_more(scan: Scan) ->
     for number in range(3):
         find(scan, "IP_ADDRESS", at=NOW + number)
     find(scan, "VULNERABILITY_CVE_HIGH", at=NOW + 9)
-    accepted = AcceptedScan(Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 2), ("IP_ADDRESS", Severity.INFO, 1)]))
+    accepted = AcceptedScan(
+        FindingCounts([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 2), ("IP_ADDRESS", Severity.INFO, 1)])
+    )
     data = ended(scan, result_of(scan, HostDatabase(scan.database), accepted)).data
     assert data["events_by_type"] == {"IP_ADDRESS": 3, "VULNERABILITY_CVE_HIGH": 2}
     assert (data["events_found"], data["high_risk_events"], data["info_events"]) == (5, 2, 3)
@@ -147,7 +149,7 @@ def deleted(scan: Scan) -> Scan:
     return scan
 
 
-FOUND = AcceptedScan(Tally([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 230)]), begun={"modules_used": ["sfp_x"]})
+FOUND = AcceptedScan(FindingCounts([("VULNERABILITY_CVE_HIGH", Severity.HIGH, 230)]), begun={"modules_used": ["sfp_x"]})
 
 
 @pytest.mark.parametrize(

@@ -76,38 +76,6 @@ FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
     "interrupted": {"modules.sfp_pageinfo": interrupted},
     "stuck": {"modules.sfp_pageinfo": stuck},
     "slow": {"sfwebhooks.host.plugin": slow},
-    "raise_in_scans": {"sfwebhooks.scan.run": raising},
-    "raise_in_config": {"sfwebhooks.config.settings": raising},
-    "raise_in_outbox": {"sfwebhooks.outbox.outbox": raising},
-    "raise_in_database": {"sfwebhooks.outbox.file": raising},
-    "raise_in_queues": {"sfwebhooks.outbox.queue": raising},
-    "raise_in_stored_scans": {"sfwebhooks.outbox.scans": raising},
-    "raise_in_scan_end": {"sfwebhooks.outbox.scan_end": raising},
-    "raise_in_states": {"sfwebhooks.outbox.endpoint_state": raising},
-    "raise_in_recovery": {"sfwebhooks.scan.recovery": raising},
-    "raise_in_results": {"sfwebhooks.scan.from_host": raising},
-    "raise_in_correlations": {"sfwebhooks.scan.correlations": raising},
-    "raise_in_accepted": {"sfwebhooks.outbox.accepted": raising},
-    "raise_in_tally": {"sfwebhooks.outbox.tally": raising},
-    "raise_in_parentage": {"sfwebhooks.scan.parentage": raising},
-    "raise_in_escapes": {"sfwebhooks.scan.escapes": raising},
-    "raise_in_risks": {"sfwebhooks.host.risks": raising},
-    "raise_in_claims": {"sfwebhooks.outbox.claim": raising},
-    "raise_in_rows": {"sfwebhooks.outbox.rows": raising},
-    "raise_in_pending": {"sfwebhooks.scan.outbox_failure": raising},
-    "raise_in_chores": {"sfwebhooks.delivery.chores": raising},
-    "raise_in_maintenance": {"sfwebhooks.delivery.maintenance": raising},
-    "raise_in_workers": {"sfwebhooks.delivery.workers": raising},
-    "raise_in_dispatcher": {"sfwebhooks.delivery.dispatcher": raising},
-    "raise_in_send_queue": {"sfwebhooks.delivery.send_queue": raising},
-    "raise_in_sending": {"sfwebhooks.sending": raising},
-    "raise_in_lifecycle": {"sfwebhooks.scan.lifecycle": raising},
-    "raise_in_hostlog": {"sfwebhooks.scan.host_log": raising},
-    "raise_in_progress": {"sfwebhooks.scan.progress": raising},
-    "raise_in_hostdb": {"sfwebhooks.scan.host_database": raising},
-    "raise_in_findings": {"sfwebhooks.scan.findings": raising},
-    "raise_in_pipeline": {"sfwebhooks.pipeline": raising},
-    "raise_in_sender": {"sfwebhooks.network.sender": raising},
 }
 
 
@@ -135,4 +103,6 @@ class Patching(importlib.abc.MetaPathFinder):
 
 
 if os.environ.get("SFWEBHOOKS_TEST_FAULT"):
-    sys.meta_path.insert(0, Patching(dict(FAULTS[os.environ["SFWEBHOOKS_TEST_FAULT"]])))
+    fault = os.environ["SFWEBHOOKS_TEST_FAULT"]
+    # any other fault is the name of a module of ours that raises when it is called
+    sys.meta_path.insert(0, Patching(dict(FAULTS.get(fault) or {f"sfwebhooks.{fault}": raising})))

@@ -17,7 +17,7 @@ from sfwebhooks.formats import render
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.receipts import SENT, STORED, own
+from sfwebhooks.outbox.scan_receipt import SENT, STORED, own
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one

@@ -1,4 +1,4 @@
-"""The chores of a process that sends: called once a second, they alert, maintain the outbox, and checkpoint it."""
+"""The background work of a process that sends: once a second it alerts, and maintains the outbox."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger("spiderfoot.webhooks")
 ROUND_SECONDS = 1.0
 
 
-class Chores:
-    """The chores of a process, with its scan if it has one.
+class BackgroundWork:
+    """The background work of a process, with its scan if it has one.
 
     Args:
         log: gets a line for each bug.
@@ -36,16 +36,16 @@ class Chores:
         self._log = log
 
     def round(self, *own: Callable[[], object]) -> str:
-        """Do the caller's chores, then all others; return the outbox error that some could not be done for, or an empty
+        """Do the caller's tasks, then all others; return the outbox error that some could not be done for, or an empty
         text. One that fails does not prevent the others."""
         maintain, checkpoint = (lambda: self._maintenance.look(time.time())), self._dispatcher.outbox.file.checkpoint
-        found = [self.attempt(chore) for chore in (*own, self._dispatcher.tick, maintain, checkpoint)]
+        found = [self.attempt(task) for task in (*own, self._dispatcher.tick, maintain, checkpoint)]
         return next(filter(None, found), "")
 
-    def attempt(self, chore: Callable[[], object]) -> str:
-        """Do a chore; return the outbox error that it met, or an empty text."""
+    def attempt(self, task: Callable[[], object]) -> str:
+        """Do a task; return the outbox error that it met, or an empty text."""
         try:
-            chore()
+            task()
         except OutboxError as error:
             self._log.debug("webhooks: background work is postponed", exc_info=True)
             return str(error)

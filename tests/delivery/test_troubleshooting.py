@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.delivery.cures import cure, meaning
+from sfwebhooks.delivery.troubleshooting import cure, meaning
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch

@@ -21,7 +21,7 @@ from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT
 from sfwebhooks.signing_keys import is_asymmetric
 
 
-def doubts_of(option: Option, key: str, text: str) -> Iterator[str]:
+def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
     """Yield what a valid value seems to contain by mistake; it is used as part of the value."""
     comment = comment_in(text) if option.secret else ""
     if comment:
@@ -36,7 +36,7 @@ def doubts_of(option: Option, key: str, text: str) -> Iterator[str]:
         yield "this looks like a placeholder that was never filled in"
 
 
-def doubts_about(endpoint: Endpoint) -> Iterator[str]:
+def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     """Yield the risks in the settings of an endpoint."""
     name, host = endpoint.name, urlsplit(endpoint.place).hostname or ""
     if not endpoint.verify_tls:

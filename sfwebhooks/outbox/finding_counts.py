@@ -1,4 +1,4 @@
-"""Counts of a scan's findings from one source: findings come in, a Tally with their numbers and the worst go out.
+"""Counts of a scan's findings from one source: findings come in, FindingCounts and the worst findings go out.
 
 The host's database lags behind the outbox and loses its last findings in a kill; the outbox has only findings that an
 endpoint wants. So the two are compared, type by type.
@@ -24,7 +24,7 @@ EVENTS_OF_SEVERITY = {
 }
 
 
-class Tally:
+class FindingCounts:
     """Counts of findings. Several threads may use it at once.
 
     Args:
@@ -49,11 +49,11 @@ class Tally:
         """The number of all findings."""
         return sum(self._copy().values())
 
-    def fuller(self, other: Tally) -> Tally:
+    def fuller(self, other: FindingCounts) -> FindingCounts:
         """Return the larger of both counts for each type."""
         mine, its = self._by_type(), other._by_type()
         best = {name: max(mine.get(name, []), its.get(name, []), key=_sum) for name in {*mine, *its}}
-        return Tally((name, *row) for name, rows in best.items() for row in rows)
+        return FindingCounts((name, *row) for name, rows in best.items() for row in rows)
 
     @property
     def data(self) -> dict[str, Any]:
