@@ -76,6 +76,11 @@ class WebhookEvent:
     #: why its data could not be built, so that it cannot be written; empty: no problem
     problem: str = ""
 
+    @property
+    def scan_id(self) -> str:
+        """The id of its scan; empty for an event outside of scans."""
+        return self.scan.id if self.scan else ""
+
 
 @dataclass(frozen=True)
 class Delivery:

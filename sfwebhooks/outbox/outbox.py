@@ -96,8 +96,7 @@ class Outbox:
 
 
 def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], reason: str) -> None:
-    scan_id = event.scan.id if event.scan else ""
     sql.executemany(
         "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
-        [(scan_id, endpoint, reason) for endpoint, _ in wanted],
+        [(event.scan_id, endpoint, reason) for endpoint, _ in wanted],
     )

@@ -36,10 +36,9 @@ def end_once(
     Args:
         counted: result of `count`.
     """
-    scan = event.scan
-    if scan:
-        sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(scan), now))
-    given = (event.type, scan.id if scan else "")
+    if event.scan:
+        sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(event.scan), now))
+    given = (event.type, event.scan_id)
     first = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", given).rowcount > 0
     if first:
         insert(sql, *with_receipts(sql, event, wanted, counted), now)
@@ -55,8 +54,7 @@ def count(sql: sqlite3.Connection, event: WebhookEvent) -> dict[str, tuple[int, 
         f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
         " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ? GROUP BY d.endpoint"
     )
-    scan_id = event.scan.id if event.scan else ""
-    return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, scan_id))}
+    return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, event.scan_id))}
 
 
 def with_receipts(
@@ -70,12 +68,12 @@ def with_receipts(
     Args:
         counted: result of `count`.
     """
-    scan_id, found = event.scan.id if event.scan else "", event.data.get("events_found", 0)
+    found = event.data.get("events_found", 0)
     known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
     new = [(name, word) for name, word in wanted if name not in known]
     row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
     data = dict(Stored(row[0]) if row else event.data)
-    receipts = {name: _receipt(sql, scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
+    receipts = {name: _receipt(sql, event.scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
     data[STORED] = {**data.get(STORED, {}), **receipts}
     sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
     return replace(event, data=data), new

@@ -48,7 +48,7 @@ class Unwritable:
         if is_new:
             self._problems.add(problem)
         if len(self._events) < EVENTS_MAX:
-            self._events[event.id] = (event.scan.id if event.scan else "", endpoints)
+            self._events[event.id] = (event.scan_id, endpoints)
 
     def recount(self, sql: sqlite3.Connection, scan_id: str) -> None:
         """Recount the events of a scan, without those that came again in a writable form."""

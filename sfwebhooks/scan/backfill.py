@@ -161,7 +161,7 @@ def put(outbox: Store, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bo
     pipeline.accept(found, only, outbox, time.time(), backfilled=True)
     for event in events:
         if event.type in SEVERITY_OF_END:
-            if event.scan and OUTBOX_FULL in outbox.scans.withheld(event.scan.id).get(endpoint.name, {}):
+            if OUTBOX_FULL in outbox.scans.withheld(event.scan_id).get(endpoint.name, {}):
                 return False
             outbox.scans.repeat_end(event, pipeline.wanted_by(event, only), time.time())
     return True

@@ -409,7 +409,7 @@ def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
     path = configure(section("team", "https://hooks.example.test/", secret=SECRET))
     check(outbox, condition, reason, path)
     result = cli("check")
-    assert f"{condition.value} since 2026-11-21 10:00:00 UTC: {reason}" in result.out
+    assert f"{condition.value} since 2026-11-21 10:00:00 UTC, {reason}" in result.out
     assert f"team: what to do: {cure(reason)}" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
     configure(section("team", "https://hooks.example.test/", secret=SECRET, timeout="9s"))
@@ -1515,7 +1515,7 @@ def test_check_shows_what_the_receiver_said_last(
     fill(5)
     cli("drain", "--timeout", "1s")
     result = cli("check")
-    assert re.search(r"held since 20\S+ \S+ UTC: http_401", result.out)
+    assert re.search(r"held since 20\S+ \S+ UTC, http_401", result.out)
     assert "team: what to do: correct secret, api_key or header.NAME" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
 

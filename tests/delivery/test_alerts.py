@@ -149,13 +149,13 @@ def test_each_mark_is_reported_once_for_each_occasion() -> None:
 
 
 def test_a_delivery_that_waits_for_long_says_when_it_expires() -> None:
-    event = age_warning(TEAM, NOW - 3600, 600.04, a_scan(), NOW)
+    event = age_warning(TEAM, NOW - 3600.26, 600.04, a_scan(), NOW)
     assert event.data["message"] == (
         f"The oldest delivery to endpoint team ({TEAM.place}) has waited for 1 h; deliveries expire after 7 d."
     )
-    assert [event.data[key] for key in ("resource", "value", "limit", "unit")] == ["queue_age", 3600.0, 600.0, "s"]
+    assert [event.data[key] for key in ("resource", "value", "limit", "unit")] == ["queue_age", 3600.3, 600.0, "s"]
     assert (event.data["scan_id"], event.severity) == ("5C4A0001", Severity.MEDIUM)
-    wrong = age_warning(an_endpoint(mistake="rate is wrong"), NOW - 3600, 600, None, NOW)
+    wrong = age_warning(an_endpoint(mistake="rate is wrong"), NOW - 3600.26, 600, None, NOW)
     assert "nothing is sent to it: rate is wrong" in wrong.data["message"]
     assert wrong.id == event.id, "the same delivery"
 

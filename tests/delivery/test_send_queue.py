@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
@@ -668,6 +668,34 @@ def test_a_second_sender_knows_the_health_that_the_first_one_left(
     hold(queue, team, clock)
     queue.stop(soon())
     assert (second.step(), health_of(second)) == (False, Condition.HELD)
+
+
+def test_connections_in_use_stay_open_when_a_queue_is_stopped(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(outbox, endpoint)
+    team.answer, closed = gate, list[bool]()
+    monkeypatch.setattr(queue.states[0].sender, "close", lambda: closed.append(True))
+    queue.wake()
+    team.wait_for(1)
+    assert (queue.stop(time.monotonic()), closed) == (False, [])
+    gate.open()
+    assert (queue.stop(soon()), closed) == (True, [True])
+
+
+def test_deliveries_are_released_under_the_lock_of_the_states(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint
+) -> None:
+    class Watched(set[str]):
+        def difference_update(self, *others: Iterable[object]) -> None:
+            held.append(queue._lock._is_owned())  # type: ignore[attr-defined]
+            super().difference_update(*others)
+
+    held: list[bool] = []
+    queue._busy = Watched()
+    put(outbox, endpoint)
+    queue.step()
+    assert held == [True]
 
 
 def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(

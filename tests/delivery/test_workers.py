@@ -49,6 +49,9 @@ class Task:
             raise self.raises
         return went
 
+    def ended_after(self, before: int) -> bool:
+        return self.ended > before
+
 
 @pytest.fixture
 def task() -> Task:
@@ -182,6 +185,48 @@ def test_a_last_step_that_was_slow_asks_for_help(new: Callable[..., Workers], ta
     task.permits.release()
     resting(one, 1)
     assert one._took > SLOW_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("last", "current", "helped"),
+    [(0.0, None, False), (0.0, 0.0, False), (1.0, None, True), (0.0, 1.0, True), (1.0, 0.0, True)],
+)
+def test_a_step_that_is_slow_now_or_was_before_is_helped(
+    last: float, current: float | None, helped: bool, new: Callable[..., Workers]
+) -> None:
+    """Seconds that the last step took, and for which another one is running."""
+    one = new()
+    one._took = last * SLOW_SECONDS * 2
+    if current is not None:
+        one._began_at[-1] = time.monotonic() - current * SLOW_SECONDS * 2 + (PATIENCE if not current else 0.0)
+    one.more()
+    assert (threads_of(one) == 1) is helped
+
+
+def test_one_that_was_woken_does_not_poll_too_when_it_rests_again(new: Callable[..., Workers], task: Task) -> None:
+    task.work, task.held = 2, True
+    one = new(size=2)
+    polled, rest_seconds = list[int](), one._rest_seconds
+
+    def note() -> float:
+        polled.append(threading.get_ident())
+        return rest_seconds()
+
+    one._rest_seconds = note
+    one.wake()
+    soon(lambda: task.begun == 1)
+    one.more(needed=True)
+    soon(lambda: task.begun == 2)
+    task.held = False
+    task.permits.release(2)
+    resting(one, 2)
+    for _ in range(4):  # the one that has rested longest is woken: both in turn
+        before = task.ended
+        one.wake()
+        soon(partial(task.ended_after, before))
+        resting(one, 2)
+    assert len({*task.threads[-4:]}) == 2
+    assert len({*polled}) == 1
 
 
 def test_one_that_rested_before_is_not_counted_as_resting(new: Callable[..., Workers], task: Task) -> None:
@@ -329,6 +374,22 @@ def test_stop_waits_for_a_step_until_the_deadline(new: Callable[..., Workers], t
     task.permits.release(3)
     assert one.stop(time.monotonic() + PATIENCE) is True
     assert task.begun == 1, "no other step begins"
+
+
+def test_stop_does_not_wait_after_the_deadline(new: Callable[..., Workers]) -> None:
+    class Running(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            waited.append(timeout)
+
+        def is_alive(self) -> bool:
+            return True
+
+    waited: list[float | None] = []
+    one = new()
+    one._threads = [Running(), Running()]
+    assert one.stop(time.monotonic() - 1) is False
+    one._threads = []
+    assert waited == [0.0, 0.0]
 
 
 def test_halt_ends_those_that_rest(new: Callable[..., Workers], task: Task) -> None:

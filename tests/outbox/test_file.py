@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,15 @@ T = TypeVar("T")
 TEAM = an_endpoint(events=("all",))
 QUEUE = Limits("team")
 RUBBISH = os.urandom(8192)
+#: a process that keeps an outbox open until its standard input ends
+OTHER = """
+import contextlib, sqlite3, sys
+with contextlib.closing(sqlite3.connect(sys.argv[1])) as sql:
+    with contextlib.suppress(sqlite3.Error):
+        sql.execute("SELECT * FROM scan").fetchall()
+    print("open", flush=True)
+    sys.stdin.read()
+"""
 
 
 def aside(folder: Path) -> list[Path]:
@@ -334,6 +344,19 @@ def test_the_log_that_was_deleted_is_not_saved_by_who_only_lists(
     lister.scans.tallies()
     lister.close()
     assert caplog.messages == []
+
+
+def test_a_log_that_was_deleted_is_saved_by_who_closes_the_file_first(outbox: Outbox) -> None:
+    """SQLite itself does not write it back while another process has the file open."""
+    put(outbox, TEAM)
+    outbox.path.with_name(f"{FILE}-wal").unlink()
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER, outbox.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout and other.stdout.readline() == "open\n"
+        outbox.close()
+        other.communicate("")
+    assert outbox.scans.tallies()["waiting"] == 1
 
 
 def test_a_lister_that_is_closed_does_not_save_a_deleted_log(

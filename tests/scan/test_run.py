@@ -916,6 +916,19 @@ def test_an_end_that_cannot_be_stored_says_what_is_lost_and_which_command_sends_
     ) in said.wait_for("the end of this scan")
 
 
+def test_an_end_is_not_reported_while_events_before_it_cannot_be_stored(
+    host: Callable[..., Host], tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works again just when the end is reported, but not for them."""
+    scan = host()
+    scan.run._trouble = "database is locked"
+    monkeypatch.setattr(scan.run, "_flush", lambda *events: None)
+    scan.finish()
+    said.wait_for("the end of this scan and 0 events could not be stored; they will be sent by the next process")
+    with closing(Outbox(tmp_path / FILE)) as outbox:
+        assert [one.id for one in outbox.scans.open_scans()] == [scan.run.scan.id]
+
+
 @pytest.mark.parametrize(
     ("trouble", "ago"),
     [
