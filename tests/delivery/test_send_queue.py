@@ -904,6 +904,32 @@ def paced(outbox: Outbox, team: Team, clock: Clock) -> Iterator[SendQueue]:
     queue.stop(soon())
 
 
+def test_resting_workers_are_woken_unless_nothing_may_be_sent(
+    outbox: Outbox, paced: SendQueue, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing may be sent because of the pace, because the endpoint is held, or because another process owns it."""
+    woken: list[bool] = []
+    monkeypatch.setattr(paced._workers, "wake", lambda: woken.append(True))
+    put(outbox, paced.states[0].endpoint, events=2)
+    paced._workers.began = True
+
+    def wakes() -> bool:
+        woken.clear()
+        paced.wake()
+        return bool(woken)
+
+    assert not wakes(), "the lock is not ours"
+    paced.step()
+    assert not wakes(), "it was a moment ago"
+    clock.now += 10
+    assert wakes()
+    paced.states[0].health = Health(Condition.HELD, open_at=clock.now + 60)
+    assert not wakes()
+    paced.step()
+    paced._workers.began = False
+    assert wakes(), "the first call starts the first one"
+
+
 def test_a_pace_is_kept(outbox: Outbox, paced: SendQueue, clock: Clock) -> None:
     put(outbox, paced.states[0].endpoint, events=3)
     went = []
