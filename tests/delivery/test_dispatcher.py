@@ -627,6 +627,15 @@ def test_a_host_that_ends_delivers_without_threads(
     assert (outbox.scans.tallies()["delivered"], senders()) == (5, [])
 
 
+def test_a_host_that_ends_delivers_batches_that_are_not_full(
+    outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
+) -> None:
+    endpoint = replace(endpoint, batch_size=10, batch_wait=3600.0)
+    accept([an_event(1)], (endpoint,), outbox, time.time())
+    dispatch(endpoint).run_here(soon())
+    assert outbox.scans.tallies()["delivered"] == 1
+
+
 def test_a_host_that_ends_does_not_wait_for_retries(
     outbox: Outbox, endpoint: Endpoint, team: Team, dispatch: Callable[..., Dispatcher]
 ) -> None:

@@ -252,6 +252,16 @@ def test_each_watermark_is_reported_once(
     ]
 
 
+def test_the_size_is_not_looked_at_each_second(
+    maintenance: Callable[..., Maintenance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, seen = maintenance(OPS), list[float]()
+    monkeypatch.setattr(one, "_warn_of_size", seen.append)
+    for second in range(11):
+        one.look(NOW + second)
+    assert seen == [NOW, NOW + SIZE_SECONDS, NOW + 2 * SIZE_SECONDS]
+
+
 def test_two_processes_of_a_scan_report_a_watermark_once(
     outbox: Outbox, maintenance: Callable[..., Maintenance], filling: Callable[[int], None]
 ) -> None:

@@ -670,6 +670,18 @@ def test_a_second_sender_knows_the_health_that_the_first_one_left(
     assert (second.step(), health_of(second)) == (False, Condition.HELD)
 
 
+def test_who_has_just_written_results_looks_again(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deliveries may have waited for them, such as a scan's end."""
+    monkeypatch.setattr("sfwebhooks.delivery.send_queue.GROUP_SECONDS", PATIENCE)
+    put(outbox, endpoint, events=3)
+    assert [queue.step(3) for _ in range(3)] == [True, True, True]
+    assert outbox.scans.tallies()["delivered"] == 1, "the others are kept for a group"
+    assert (queue.step(3), outbox.scans.tallies()["delivered"]) == (True, 3)
+    assert queue.step(3) is False
+
+
 def test_connections_in_use_stay_open_when_a_queue_is_stopped(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -463,6 +463,7 @@ def test_a_disk_that_can_only_be_read_is_named(read_only_disk: Path) -> None:
 
 def test_what_is_on_a_disk_that_can_only_be_read_is_listed(read_only_disk: Path, cli: Callable[..., Result]) -> None:
     listed = cli("deliveries", "--folder", str(read_only_disk), "--json")
+    assert listed.err == "", "nothing is missing: it has no log"
     assert (listed.code, [one["state"] for one in listed.objects]) == (0, ["waiting"])
     assert cli("show", listed.objects[0]["delivery"][:8], "--folder", str(read_only_disk)).code == 0
 
