@@ -60,6 +60,20 @@ def test_a_batch_that_has_waited_goes_as_it_is(
     assert numbers(team.got[0]) == [1, 2, 3]
 
 
+def test_an_endpoint_that_is_held_while_it_was_sent_parts_of_a_batch_is_probed_with_one_of_them(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    """The parts that were not sent yet are no longer about to be, and nothing else waits."""
+    team.answer = 401
+    put(outbox, endpoint, events=8)
+    queue.hurry()
+    while queue.states[0].health.healthy:
+        assert queue.step()
+    before, team.answer, clock.now = len(team.got), 200, queue.states[0].health.open_at
+    assert queue.step()
+    assert len(team.got) == before + 1
+
+
 def test_a_batch_does_not_wait_for_a_clock_that_was_set_back(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:

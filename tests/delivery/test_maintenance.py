@@ -13,7 +13,15 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.maintenance import AGE_SHARE, SIZE_SECONDS, TIDY_SECONDS, Maintenance, expire
+from sfwebhooks.delivery.maintenance import (
+    AGE_SECONDS,
+    AGE_SHARE,
+    CERTIFICATE_SECONDS,
+    SIZE_SECONDS,
+    TIDY_SECONDS,
+    Maintenance,
+    expire,
+)
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
@@ -252,14 +260,22 @@ def test_each_watermark_is_reported_once(
     ]
 
 
-def test_the_size_is_not_looked_at_each_second(
-    maintenance: Callable[..., Maintenance], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("check", "seconds"),
+    [
+        ("_warn_of_size", SIZE_SECONDS),
+        ("_warn_of_age", AGE_SECONDS),
+        ("_warn_of_certificates", CERTIFICATE_SECONDS),
+    ],
+)
+def test_a_check_is_not_made_each_second(
+    check: str, seconds: float, maintenance: Callable[..., Maintenance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, seen = maintenance(OPS), list[float]()
-    monkeypatch.setattr(one, "_warn_of_size", seen.append)
-    for second in range(11):
-        one.look(NOW + second)
-    assert seen == [NOW, NOW + SIZE_SECONDS, NOW + 2 * SIZE_SECONDS]
+    monkeypatch.setattr(one, check, lambda *given: seen.append(given[-1]))
+    for share in (0.0, 0.2, 0.8, 1.0, 1.5, 2.0):
+        one.look(NOW + share * seconds)
+    assert seen == [NOW, NOW + seconds, NOW + 2 * seconds]
 
 
 def test_two_processes_of_a_scan_report_a_watermark_once(

@@ -7,10 +7,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Callable
 
 import pytest
 
+from sfwebhooks.delivery import ownership
 from sfwebhooks.delivery.ownership import GONE_SECONDS, LIFE_SECONDS, PULL_SECONDS, Note, Owner, Ownership, owner_of
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
@@ -345,3 +347,12 @@ def test_a_late_thread_that_is_still_building_keeps_its_note(own: Callable[..., 
     one.take()
     one.release()
     assert note_of(url_lock(outbox.path, endpoint.url_id)) == Note(0.0, 0, NOW, "")
+
+
+def test_where_a_signal_would_end_a_process_none_is_sent_to_see_whether_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows has no signal 0."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(ownership, "os", SimpleNamespace(name="nt", kill=lambda *given: sent.append(given)))
+    assert (ownership._is_there(os.getpid()), sent) == (False, [])

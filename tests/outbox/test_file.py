@@ -66,6 +66,11 @@ def patiently(call: Callable[[], T]) -> T:
         time.sleep(0.001)
 
 
+def test_what_is_deleted_is_overwritten(outbox: Outbox) -> None:
+    with outbox.file.reading() as connection:
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+
+
 # --- corrupt
 
 

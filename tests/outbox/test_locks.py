@@ -438,3 +438,15 @@ def test_a_lock_is_taken_and_released_by_one_thread_at_a_time(outbox_path: Path,
     arguments = ("a note",) if call == "note" else ()
     assert waits_for(one._guard, lambda: getattr(one, call)(*arguments))
     one.release()
+
+
+def test_where_open_files_cannot_be_removed_a_lock_is_closed_first(
+    outbox_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows."""
+    lock, open_when_removed = scan_lock(outbox_path, "1"), list[bool]()
+    lock.take()
+    monkeypatch.setattr(system, "REMOVES_OPEN", False)
+    monkeypatch.setattr(system, "remove", lambda path: open_when_removed.append(lock._descriptor is not None))
+    lock.release(remove=True)
+    assert open_when_removed == [False, False]

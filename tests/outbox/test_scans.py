@@ -52,6 +52,13 @@ def test_a_scan_begins_once_and_is_open_until_its_end_is_reported(outbox: Outbox
     assert outbox.scans.scan("unknown") is None
 
 
+def test_an_end_that_was_reported_gets_no_more_receivers_from_who_comes_second(outbox: Outbox) -> None:
+    begin(outbox)
+    outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW)
+    outbox.scans.end_scan(the_end(), [("team", "scan_completed"), ("siem", "scan_completed")], NOW)
+    assert outbox.scans.endpoints_of(the_end().id) == {"team"}
+
+
 def test_a_past_scan_that_is_backfilled_is_not_open(outbox: Outbox) -> None:
     begin(outbox, ended="scan_completed")
     assert outbox.scans.open_scans() == []
