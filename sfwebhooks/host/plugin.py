@@ -88,7 +88,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     def handleEvent(self, event: Any) -> None:
         """Accept an event if an endpoint wants it."""
         run = self._run
-        if run and event.eventType != ROOT and is_wanted(event.eventType, event.risk, run.settings.endpoints):
+        if run and run.wants(event.eventType, event.risk):
             run.accept(finding_of(event))
 
     @door

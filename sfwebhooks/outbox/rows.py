@@ -69,7 +69,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
     if event.problem:
         raise UnwritableError(event.problem)
     try:
-        texts = (event.id, event.scan_id, event.type, event.special or "", kept(event.data))
+        texts = (event.id, event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
         for text in texts:
             text.encode()
         if not math.isfinite(event.at):
@@ -78,7 +78,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise
     except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
-    return (event.id, event.scan_id, event.type, int(event.severity), event.special, event.at, texts[-1])
+    return (*texts[:3], int(event.severity), event.special, event.at, texts[-1])
 
 
 def insert(

@@ -765,6 +765,7 @@ def test_drain_delivers_to_the_others_with_a_dead_endpoint(
     assert cli("drain", "--timeout", "0.5s").out.startswith(said)
 
 
+@slow
 def test_drain_reports_dead_letters(
     cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None], receive: Callable[..., Team]
 ) -> None:

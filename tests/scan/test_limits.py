@@ -25,6 +25,7 @@ LIMITS = {
     "run.HOST_PATIENCE_SECONDS": 50.0,
     "run.FLUSH_MAX": 500,
     "run.TROUBLE_SECONDS": 60.0,
+    "run.WANTED_MAX": 10000,
     "findings.Finding.recovered": False,
 }
 

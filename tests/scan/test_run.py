@@ -990,3 +990,33 @@ def test_the_host_leaves_so_many_seconds_after_the_end_that_it_has_written(
     deadline, after = scan.run._deadline(), time.monotonic()
     assert before - 0.1 <= deadline - left <= after + 0.1
     scan.finish()
+
+
+# --- who wants what
+
+
+@pytest.mark.parametrize(
+    ("host_type", "risk", "wanted"),
+    [
+        ("VULNERABILITY_CVE_HIGH", 0, True),
+        ("IP_ADDRESS", 0, False),
+        ("IP_ADDRESS", 100, True),
+        ("ROOT", 100, False),
+    ],
+)
+def test_whether_an_endpoint_wants_a_finding_depends_on_its_type_and_risk(
+    host: Callable[..., Host], host_type: str, risk: int, wanted: bool
+) -> None:
+    scan = host(events="high_risk_event")
+    assert [scan.run.wants(host_type, risk) for _ in range(2)] == [wanted, wanted]
+    scan.finish()
+
+
+def test_no_more_pairs_of_type_and_risk_are_remembered_than_real_modules_have(
+    host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.scan.run.WANTED_MAX", 3)
+    scan = host(events="all")
+    assert all(scan.run.wants(f"NEW_{number}", number) for number in range(5))
+    assert len(scan.run._wanted) == 3
+    scan.finish()
