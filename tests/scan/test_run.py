@@ -38,11 +38,14 @@ from tests.threads import waits_for
 
 #: seconds that a statement waits for another process's write in these tests
 BUSY = 0.1
+#: seconds between two rounds of a scan's background work
+ROUND = 0.05
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", BUSY)
+    monkeypatch.setattr("sfwebhooks.scan.run.ROUND_SECONDS", ROUND)
 
 
 class Said(logging.Handler):
