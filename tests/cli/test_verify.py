@@ -24,6 +24,7 @@ from tests.builders import NOW, a_delivery, an_endpoint
 from tests.cli.test_cli import Listening
 from tests.leaks import leaks
 from tests.test_signing import SEED_ALONE, WHPK, WHSEC, WHSK
+from tests.tiers import quick_first
 
 TEXT = "the-secret+of the team"
 OTHER = "somebody-else's secret"
@@ -526,7 +527,9 @@ def test_an_endpoint_without_a_secret_cannot_verify(verify: Callable[..., Any], 
 ODD = ["", " ", "x", "é", "v1,", "v1a,AA==", "9" * 400, "0", f"{NOW * 1000:.0f}", "2026-11-21T10:00:00Z"]
 
 
-@pytest.mark.parametrize("signing", [[TEXT], [WHSK], [WHSK, WHSEC], []], ids=["text", "whsk", "both", "none"])
+@pytest.mark.parametrize(
+    "signing", quick_first([[WHSK, WHSEC], [TEXT], [WHSK], []], 1), ids=["both", "text", "whsk", "none"]
+)
 def test_verdict_and_findings_agree_with_the_receiver(signing: list[str]) -> None:
     known = [[TEXT], [WHPK], [WHSEC, WHPK], [new_whsk()]]
     bodies = [BODY + b"\n", b"", b"\xff", b"[" * 2000 + b"]" * 2000, b"9" * 5000, b"NaN", b'"\\ud800"']
