@@ -15,6 +15,7 @@ from sfwebhooks.config.settings import find_file, load, load_mapping
 from sfwebhooks.files import SETTINGS_MAX, content
 from sfwebhooks.text_file import decoded_text
 from tests.conftest import Result
+from tests.tiers import quick_first
 
 #: name -> what the error says; for a name on a command line pipes and devices are read
 ODD = {
@@ -92,7 +93,7 @@ def test_what_is_in_the_place_of_the_hosts_settings_is_said_and_not_waited_for(o
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "folder" not in name])
-@pytest.mark.parametrize("key", ["client_cert", "client_key", "ca_bundle"])
+@pytest.mark.parametrize("key", quick_first(["client_cert", "client_key", "ca_bundle"]))
 def test_check_says_what_is_in_the_place_of_a_certificate(
     odd: Path, cli: Callable[..., Result], name: str, key: str, client_identity: object
 ) -> None:

@@ -16,7 +16,7 @@ from tests.builders import PATIENCE, a_scan
 from tests.conftest import Team
 from tests.hosted import a_finished_scan
 from tests.systems import SYSTEMS, process
-from tests.tiers import quick_first
+from tests.tiers import quick_first, slow
 
 #: takes a lock, says so, and keeps it until it is asked to end
 KEEPER = """
@@ -92,6 +92,7 @@ def test_what_is_accepted_is_sent_and_settled(system: str, folder: Path, team: T
     assert len({received.message["metadata"]["series"] for received in team.got}) == 1
 
 
+@slow
 def test_one_process_sends(system: str, folder: Path, team: Team) -> None:
     several(system, folder, emit(folder, "one"))
     url_id = load(folder / "webhooks.ini").endpoints[0].url_id

@@ -81,6 +81,7 @@ REAL = (
     "environment:blue",
     "filed:away-in-1998",
 )
+from tests.tiers import quick_first
 
 
 def settings(key: str, value: str) -> Settings:
@@ -185,7 +186,7 @@ def test_every_secret_option_is_judged() -> None:
     assert [key for key in keys if not unfilled(key, "${SECRET}")] == []
 
 
-@pytest.mark.parametrize("piece", ["${", "{{", "%(", "<", "$(", "[", "your-", "a ", "x", "$A", "ä_9"])
+@pytest.mark.parametrize("piece", quick_first(["${", "your-", "{{", "%(", "<", "$(", "[", "a ", "x", "$A", "ä_9"], 2))
 @pytest.mark.parametrize("key", ["secret", "url"])
 def test_it_takes_no_longer_for_each_character_of_a_long_text(key: str, piece: str) -> None:
     def cost(size: int) -> float:

@@ -22,6 +22,7 @@ from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Team, put, soon, spoil, sql
+from tests.tiers import quick_first
 
 SIZE = 10
 HOUR = 3600.0
@@ -322,8 +323,8 @@ def test_only_the_messages_that_are_meant_are_dead(
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'dead'") == [(number,) for number in bad]
 
 
-@pytest.mark.parametrize("bad", [(1,), (7,), (10,), (2, 3), (1, 5, 10)])
-@pytest.mark.parametrize("answer", [500, 503])
+@pytest.mark.parametrize("bad", quick_first([(1, 5, 10), (1,), (7,), (10,), (2, 3)], 1))
+@pytest.mark.parametrize("answer", quick_first([500, 503]))
 def test_only_the_messages_that_fail_always_are_dead_when_retries_run_out(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, bad: tuple[int, ...], answer: int
 ) -> None:
