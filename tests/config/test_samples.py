@@ -13,6 +13,7 @@ from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OP
 from sfwebhooks.config.samples import unfilled
 from sfwebhooks.config.settings import Settings, load_mapping
 from sfwebhooks.signing_keys import new_whsec, new_whsk
+from tests.tiers import quick_first
 
 SECRET_KEYS = ("secret", "api_key", "client_key_password", "header.Authorization")
 TEMPLATES = (
@@ -81,7 +82,6 @@ REAL = (
     "environment:blue",
     "filed:away-in-1998",
 )
-from tests.tiers import quick_first
 
 
 def settings(key: str, value: str) -> Settings:
