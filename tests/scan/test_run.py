@@ -38,14 +38,17 @@ from tests.threads import waits_for
 
 #: seconds that a statement waits for another process's write in these tests
 BUSY = 0.1
-#: seconds between two rounds of a scan's background work
-ROUND = 0.05
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.opening.BUSY_SECONDS", BUSY)
-    monkeypatch.setattr("sfwebhooks.scan.run.ROUND_SECONDS", ROUND)
+
+
+@pytest.fixture
+def quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan's background work looks often whether the outbox can be written again."""
+    monkeypatch.setattr("sfwebhooks.scan.run.ROUND_SECONDS", 0.05)
 
 
 class Said(logging.Handler):
@@ -190,6 +193,7 @@ def test_the_last_line_says_what_drain_delivers(host: Callable[..., Host], team:
     assert said.of(" delivered, ") == ["webhooks: 0 delivered, 1 waiting (sfwebhooks drain delivers them), 0 dead"]
 
 
+@pytest.mark.usefixtures("quick_rounds")
 def test_what_is_found_while_the_outbox_is_locked_waits_in_memory(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
@@ -242,6 +246,7 @@ def test_a_scan_that_is_deleted_while_it_runs_was_aborted_and_what_was_accepted_
     assert end["receipt"]["not_wanted"] == 0
 
 
+@pytest.mark.usefixtures("quick_rounds")
 def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, fail: Callable[[], None]
 ) -> None:
@@ -256,6 +261,7 @@ def test_a_module_that_fails_while_the_outbox_is_locked_is_reported_later(
     assert names(team).count("module_error") == 1
 
 
+@pytest.mark.usefixtures("quick_rounds")
 def test_that_it_was_locked_is_reported(host: Callable[..., Host], team: Team, tmp_path: Path, said: Said) -> None:
     scan = host()
     team.wait_for(1)
@@ -269,6 +275,7 @@ def test_that_it_was_locked_is_reported(host: Callable[..., Host], team: Team, t
     assert (warning["data"]["resource"], "database is locked" in warning["data"]["message"]) == ("disk", True)
 
 
+@pytest.mark.usefixtures("quick_rounds")
 def test_that_it_was_locked_is_not_reported_each_time(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said
 ) -> None:
@@ -299,6 +306,7 @@ def test_an_end_waits_for_the_hosts_database(host: Callable[..., Host], team: Te
     assert names(team)[-1] == "scan_failed"
 
 
+@pytest.mark.usefixtures("quick_rounds")
 def test_what_has_no_room_in_memory_comes_from_the_hosts_database(
     host: Callable[..., Host], team: Team, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
