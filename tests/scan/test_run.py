@@ -146,6 +146,12 @@ def expected(host: Host) -> set[str]:
     return {finding_id(host.run.scan.id, name) for name in host.hashes}
 
 
+def trouble_that_lasts(run: ScanRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the outbox of a scan be in trouble, whatever its background work finds."""
+    monkeypatch.setattr(run, "_flush_pending", lambda: None)
+    run._trouble = "database is locked"
+
+
 @pytest.fixture
 def fail() -> Iterator[Callable[[], None]]:
     """Let a module of the host log an error."""
@@ -395,14 +401,15 @@ def test_the_lock_of_a_scan_that_has_ended_is_not_taken_again(host: Callable[...
     assert (scan.run._lock.held, said.of("created again")) == (False, [])
 
 
-@pytest.mark.parametrize("trouble", ["", "database is locked"])
+@pytest.mark.parametrize("trouble", [False, True])
 def test_no_progress_is_reported_without_any_or_while_the_outbox_is_in_trouble(
-    host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+    host: Callable[..., Host], team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: bool
 ) -> None:
     scan = host(progress_interval="1h")
     progress = an_event(type="scan_progress", scan=scan.run.scan) if trouble else None
     monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
-    scan.run._trouble = trouble
+    if trouble:
+        trouble_that_lasts(scan.run, monkeypatch)
     scan.run._report_progress()
     assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
     scan.run._trouble = ""
@@ -837,10 +844,14 @@ def test_trouble_is_logged_once_and_its_time_is_counted_from_its_begin(
 
 
 def test_errors_of_modules_wait_while_the_outbox_is_in_trouble(
-    host: Callable[..., Host], team: Team, tmp_path: Path, fail: Callable[[], None]
+    host: Callable[..., Host],
+    team: Team,
+    tmp_path: Path,
+    fail: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scan = host()
-    scan.run._trouble = "database is locked"
+    trouble_that_lasts(scan.run, monkeypatch)
     fail()
     scan.run._report_errors()
     waiting = sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'module_error'")
@@ -932,7 +943,7 @@ def test_an_end_is_not_reported_while_events_before_it_cannot_be_stored(
 ) -> None:
     """It works again just when the end is reported, but not for them."""
     scan = host()
-    scan.run._trouble = "database is locked"
+    trouble_that_lasts(scan.run, monkeypatch)
     monkeypatch.setattr(scan.run, "_flush", lambda *events: None)
     scan.finish()
     said.wait_for("the end of this scan and 0 events could not be stored; they will be sent by the next process")
