@@ -407,9 +407,9 @@ def test_no_progress_is_reported_without_any_or_while_the_outbox_is_in_trouble(
 ) -> None:
     scan = host(progress_interval="1h")
     progress = an_event(type="scan_progress", scan=scan.run.scan) if trouble else None
-    monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
     if trouble:
         trouble_that_lasts(scan.run, monkeypatch)
+    monkeypatch.setattr(scan.run, "_progress", SimpleNamespace(look=lambda now: progress))
     scan.run._report_progress()
     assert sql(Outbox(tmp_path / FILE), "SELECT name FROM delivery WHERE name = 'scan_progress'") == []
     scan.run._trouble = ""
