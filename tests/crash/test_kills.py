@@ -61,7 +61,7 @@ def killed(kills: int, folder: Path, config: pytest.Config) -> Run:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(200, marks=pytest.mark.slow), pytest.param(2000, marks=pytest.mark.campaign)],
+    params=[pytest.param(100, marks=pytest.mark.slow), pytest.param(2000, marks=pytest.mark.campaign)],
 )
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return killed(request.param, tmp_path_factory.mktemp("kills"), request.config)

@@ -115,7 +115,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
     assert len(team.got) == before
 
 
-@pytest.mark.parametrize("fault", quick_first(FAULTS, 0, 11))
+@pytest.mark.parametrize("fault", quick_first(FAULTS, 0, 8))
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner, environment=scanner.environment(fault=fault))
