@@ -143,6 +143,12 @@ def test_a_filling_outbox_says_what_is_refused(mark: float, refused: str, severi
     assert [event.data[key] for key in ("resource", "value", "limit", "unit")] == ["outbox_size", 468.0, 512.0, "MB"]
 
 
+def test_a_warning_of_a_scans_process_names_the_scan() -> None:
+    about = a_scan().about
+    assert outbox_warning(0.9, 10**6, 0.8, "now", a_scan(), NOW).data.items() >= about.items()
+    assert not outbox_warning(0.9, 10**6, 0.8, "now", None, NOW).data.keys() & about.keys()
+
+
 def test_each_mark_is_reported_once_for_each_occasion() -> None:
     found = {outbox_warning(0.9, 10**6, mark, key, None, NOW).id for mark in (0.7, 0.8) for key in ("a", "b", "a")}
     assert len(found) == 4

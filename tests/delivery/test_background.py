@@ -73,3 +73,7 @@ def test_a_bug_is_logged_and_the_rest_is_done(background: BackgroundWork, caplog
         (logging.ERROR, True)
     ]
     assert done == ["more"]
+
+
+def test_a_task_that_failed_without_the_outbox_has_no_trouble_to_report(background: BackgroundWork) -> None:
+    assert background.attempt(failing(ValueError("a bug"))) == ""

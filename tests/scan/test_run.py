@@ -860,6 +860,15 @@ def test_errors_of_modules_wait_while_the_outbox_is_in_trouble(
     assert (waiting, names(team).count("module_error")) == ([], 1)
 
 
+def test_where_no_module_failed_nothing_is_reported(
+    host: Callable[..., Host], team: Team, fail: Callable[[], None]
+) -> None:
+    scan = host()
+    scan.run._report_errors()
+    scan.finish()
+    assert names(team) == ["scan_started", "scan_completed"]
+
+
 def test_errors_of_modules_that_are_reported_are_sent_and_forgotten(
     host: Callable[..., Host], team: Team, fail: Callable[[], None]
 ) -> None:
