@@ -54,8 +54,6 @@ class DueTimes:
         """Return the replays of an endpoint that keep their pauses if all of them are due after `at`, else none."""
         paced = f"{LATE} AND {PACED} AND due_at"
         with self._file.reading() as sql:
-            if not _waiting(sql, f"{paced} > ?", (endpoint, at), limit=1):
-                return []
             is_running = _waiting(sql, f"{paced} <= ?", (endpoint, at), limit=1)
             return [] if is_running else _waiting(sql, f"{paced} > ?", (endpoint, at))
 

@@ -17,12 +17,14 @@ import pytest
 from sfwebhooks.delivery.dispatcher import REST_SHARE, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
+from sfwebhooks.system import uptime
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql
 from tests.processes import Process, run
@@ -643,3 +645,27 @@ def test_a_host_that_ends_does_not_wait_for_retries(
     put(outbox, endpoint)
     dispatch(endpoint).run_here(time.monotonic() + 3600)
     assert len(team.got) == 1
+
+
+# --- clocks
+
+
+def test_intervals_are_measured_by_a_clock_that_cannot_be_set(
+    outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher], clock: Clock
+) -> None:
+    assert dispatch(endpoint).queues[0]._ownership._steady is uptime
+    given = Dispatcher([endpoint], outbox.path, clock)
+    assert given.queues[0]._ownership._steady is clock
+    given.stop(PATIENCE)
+
+
+def test_where_alerts_cannot_be_stored_none_is_about_to_be_due(
+    endpoint: Endpoint, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> bool:
+        raise OutboxBusyError("database is locked")
+
+    dispatcher = dispatch(endpoint)
+    monkeypatch.setattr(dispatcher._alerting, "look", fail)
+    assert dispatcher.tick() is False
+    monkeypatch.undo()

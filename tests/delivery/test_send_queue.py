@@ -42,6 +42,7 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
+from sfwebhooks.sending import SendingState
 from tests.builders import NOW, PATIENCE, URL, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Team, fail, hold, put, soon, spoil, sql
 
@@ -708,6 +709,22 @@ def test_deliveries_are_released_under_the_lock_of_the_states(
     put(outbox, endpoint)
     queue.step()
     assert held == [True]
+
+
+def test_attempts_in_flight_are_counted_under_the_lock_of_the_states(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint
+) -> None:
+    class Watched(SendingState):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "in_flight":
+                held.append(queue._lock._is_owned())  # type: ignore[attr-defined]
+            super().__setattr__(name, value)
+
+    held: list[bool] = []
+    queue.states[0].__class__ = Watched
+    put(outbox, endpoint)
+    queue.step()
+    assert held == [True, True]
 
 
 def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(

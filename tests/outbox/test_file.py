@@ -19,7 +19,7 @@ import pytest
 
 from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.claim import Limits
-from sfwebhooks.outbox.file import FILE, Storage, _locked, _set_aside, _waiting
+from sfwebhooks.outbox.file import _OPENING, FILE, Storage, _locked, _set_aside, _waiting
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import identity
@@ -64,6 +64,10 @@ def patiently(call: Callable[[], T]) -> T:
         except OutboxBusyError:
             assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_a_file_is_not_opened_while_another_thread_opens_one_or_saves_a_log(outbox: Outbox) -> None:
+    assert waits_for(_OPENING, outbox.scans.tallies)
 
 
 def test_what_is_deleted_is_overwritten(outbox: Outbox) -> None:

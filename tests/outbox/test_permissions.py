@@ -37,6 +37,7 @@ from sfwebhooks.outbox.permissions import (
     make_folder,
     open_ours,
     permission_warnings,
+    refused,
     write_problem,
 )
 from sfwebhooks.scan.run import ScanRun
@@ -735,3 +736,16 @@ def test_what_is_reserved_for_root_is_not_available_to_others(
     given = {"f_files": 9, "f_favail": 9, "f_bavail": 9, "f_bfree": 9, **space}
     found = _shortage(tmp_path, cast(Any, SimpleNamespace(**given)))
     assert said in str(found) if said else found is None
+
+
+def test_where_a_system_does_not_say_how_much_space_is_left_none_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows."""
+    monkeypatch.delattr(os, "statvfs")
+    assert write_problem(tmp_path / FILE) is None
+
+
+def test_an_error_for_which_no_cause_is_found_keeps_the_systems_words(tmp_path: Path) -> None:
+    error = refused("outbox x", tmp_path / FILE, PermissionError(errno.EACCES, "Permission denied"))
+    assert str(error) == "outbox x cannot be used: Permission denied"
