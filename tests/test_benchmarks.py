@@ -7,18 +7,46 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.__main__ import figures, is_void, sample
+from tests.benchmarks.accepting import BARE
 from tests.benchmarks.growing import Growth, measured
+from tests.benchmarks.measure import Measure, Row
 from tests.tiers import quick_first
+
+NULL = "accept: null row (the same)"
 
 
 @pytest.mark.parametrize("only", quick_first(["deliver: plainest", "accept: ScanRun", "deliver: durable"]))
 def test_the_command_prints_a_table_with_ratios(only: str) -> None:
-    command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--events", "20", "--only", only]
+    few = ("--rounds", "1", "--events", "20", "--seconds", "0")
+    command = [sys.executable, "-m", "tests.benchmarks", *few, "--only", only]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert "null row" in done.stdout, "the noise is measured too"
     lines = [line for line in done.stdout.splitlines() if only.partition(": ")[2] in line]
     assert len(lines) >= 2
     assert all(re.search(r"\d\.\d\d \(\d+\.\d\d-\d+\.\d\d\)", line) for line in lines), done.stdout
+
+
+@pytest.mark.parametrize(("null", "void"), [(100.0, False), (104.0, False), (94.0, True), (106.0, True)])
+def test_where_the_same_thing_twice_differs_the_ratios_are_void(null: float, void: bool) -> None:
+    found = {BARE: [Measure(100.0)], NULL: [Measure(null)], "accept: ScanRun, one endpoint": [Measure(10.0)]}
+    assert is_void(found, "accept: ScanRun, one endpoint") is void
+    rows = figures(found)["rows"]
+    assert [row["void"] for row in rows.values()] == [void] * 3
+    assert rows["accept: ScanRun, one endpoint"]["ratio"] == 0.1
+
+
+def test_a_sample_takes_a_second_at_least() -> None:
+    asked: list[int] = []
+
+    def measure(events: int) -> Measure:
+        asked.append(events)
+        return Measure(100.0)
+
+    assert sample(Row(measure, "reference"), 20, 1.0).per_second == 100
+    assert sample(Row(measure, "reference"), 200, 1.0).per_second == 100
+    assert asked == [20, 100, 200]
 
 
 def test_an_unknown_row_is_named() -> None:

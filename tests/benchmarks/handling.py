@@ -83,6 +83,7 @@ def deliveries(folder: Path, name: str) -> int:
 ROWS = {
     "accept: handleEvent, no endpoint wants it": Row(handling(1, "scan_*"), BARE),
     "accept: handleEvent, one endpoint": Row(handling(1), BARE),
+    "accept: handleEvent, three endpoints": Row(handling(3), BARE),
     "accept: handleEvent, ten endpoints": Row(handling(10), BARE),
 }
 if importlib.util.find_spec("spiderfoot") is None:
