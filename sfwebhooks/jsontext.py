@@ -19,8 +19,6 @@ from sfwebhooks.events import clean_text
 HOLE = uuid.uuid4().hex
 #: the beginning of an object that we wrote
 OURS = re.compile(r'\{(?:\}|"\w+":\S)')
-#: a number with a point or an exponent; the same within a text does no harm
-FRACTION = re.compile(r'(?:":|[\[,])-?[0-9]+[.e]')
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -60,9 +58,25 @@ def kept(data: Mapping[str, Any]) -> str:
         text = _WRITER.encode(data)
     except ValueError:  # NaN, or an infinity
         text = ""
-    if not text or FRACTION.search(text):
+    if not text or _has_fraction(data):
         text = _WRITER.encode(_READER.decode(json.dumps(data)))
     return clean_text(text)
+
+
+def _has_fraction(data: object) -> bool:
+    """Return whether a float is in JSON data, which has no circles: it was written before."""
+    values = [data]
+    while values:
+        value = values.pop()
+        if type(value) is str:  # nearly all of them
+            continue
+        if isinstance(value, float):
+            return True
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, (list, tuple)):
+            values += value
+    return False
 
 
 @dataclass(eq=False, repr=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -28,6 +29,14 @@ from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 def test_data_are_kept_as_javascript_would_write_them(data: dict[str, Any], text: str) -> None:
     assert kept(data) == text
     assert kept(Stored(text)) == text
+
+
+@pytest.mark.parametrize("around", [lambda one: {"a": one}, lambda one: {"a": [{"b": ("c", one)}, "d"]}])
+@pytest.mark.parametrize(("value", "text"), [(1.0, "1"), (2.5, "2.5"), (1e300, "1e+300"), (float("nan"), "null")])
+def test_numbers_are_found_wherever_they_are(
+    around: Callable[[float], dict[str, Any]], value: float, text: str
+) -> None:
+    assert kept(around(value)) == kept(around(12345)).replace("12345", text)
 
 
 @pytest.mark.parametrize("data", [{"a": 1, "b": "é"}, {}, {"a b": {"c": [1.5]}}, {"x": "\ud83d\ude00"}])

@@ -98,7 +98,7 @@ class SendQueue:
         """Whether something could be sent now. Changes outside this process, such as the death of another sender, are
         found by polling."""
         now, ours = self._clock(), self._ownership
-        return ours.lock.held and not ours.pace.wait(now) and any(state.may_send(now) for state in self.states)
+        return any(state.may_send(now) for state in self.states) and not ours.pace.wait(now) and ours.lock.held
 
     def step(self, ahead: int = 1) -> bool:
         """Make one attempt if one is allowed now; return whether there may be more to do.

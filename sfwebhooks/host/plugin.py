@@ -21,8 +21,8 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
 from sfwebhooks.host import risks
 from sfwebhooks.host.risks import Watched
-from sfwebhooks.scan.findings import SOURCES_MAX, Finding, Source, can_be_wanted, is_wanted
-from sfwebhooks.scan.host_database import READ_SECONDS, ROOT, HostDatabase, unsupported
+from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source, can_be_wanted, is_wanted
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupported
 from sfwebhooks.scan.run import RUNS, ScanRun
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -88,7 +88,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     def handleEvent(self, event: Any) -> None:
         """Accept an event if an endpoint wants it."""
         run = self._run
-        if run and run.wants(event.eventType, event.risk):
+        if run and run.wants[event.eventType, event.risk]:
             run.accept(finding_of(event))
 
     @door

@@ -4,24 +4,26 @@ the WebhookEvent that is sent. Both sources give the same id."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
 from sfwebhooks.scan import escapes
 from sfwebhooks.severity import RISK_BOUNDS, severity_of, special_of
 
+#: the host's pseudo event above the target; not a finding, and the host's own exports skip it too
+ROOT = "ROOT"
 #: characters of a finding's data that are sent; longer data is cut, and its length and SHA-256 are added
 DATA_MAX = 65536
 #: characters of each source's data
 SOURCE_MAX = 1024
+#: most pairs of an event type and a risk that are remembered
+WANTED_MAX = 10_000
 #: sources that are sent, from the direct one up
 SOURCES_MAX = 32
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """An event that led to a finding."""
 
     type: str
@@ -30,8 +32,7 @@ class Source:
     hash: str
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A result of a scanner module."""
 
     #: the host's event type, such as EMAILADDR
@@ -98,6 +99,22 @@ def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> boo
     """Return whether an endpoint wants findings of a type, without building the event for `Endpoint.name_for`."""
     severity, special = severity_of(host_type, risk), special_of(host_type)
     return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
+
+
+class WantedFindings(dict[tuple[str, int], bool]):
+    """Event type and risk -> whether an endpoint wants such findings, found at the first look: a scan asks for each of
+    its events."""
+
+    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+        self._endpoints = endpoints
+
+    def __missing__(self, key: tuple[str, int]) -> bool:
+        """Find it, and remember it."""
+        host_type, risk = key
+        found = host_type != ROOT and is_wanted(host_type, risk, self._endpoints)
+        if len(self) < WANTED_MAX:
+            self[key] = found
+        return found
 
 
 def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...]) -> bool:

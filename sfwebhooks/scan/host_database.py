@@ -18,12 +18,8 @@ from sfwebhooks.files import demand_database, is_deleted
 from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.scan.escapes import as_typed
-from sfwebhooks.scan.findings import SOURCES_MAX, Finding, Source
+from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source
 from sfwebhooks.severity import Severity, severity_of
-
-#: the host's pseudo event above the target; not a finding, and the host's own exports skip it too
-ROOT = "ROOT"
-
 
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"

@@ -27,8 +27,8 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.outbox.store import Store
-from sfwebhooks.scan.findings import Finding, event_of_finding, is_wanted
-from sfwebhooks.scan.host_database import READ_SECONDS, ROOT, HostDatabase, is_locked
+from sfwebhooks.scan.findings import Finding, WantedFindings, event_of_finding
+from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.lifecycle import started
@@ -42,8 +42,6 @@ log = logging.getLogger("spiderfoot.webhooks")
 HOST_PATIENCE_SECONDS = 50.0
 #: most events that are committed together
 FLUSH_MAX = 500
-#: most pairs of an event type and a risk that are remembered
-WANTED_MAX = 10_000
 #: seconds between two warnings that the outbox could not be written if no event was missed
 TROUBLE_SECONDS = 60.0
 
@@ -67,8 +65,7 @@ class ScanRun:
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
         self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
-        #: event type and risk -> whether an endpoint wants it
-        self._wanted: dict[tuple[str, int], bool] = {}
+        self.wants = WantedFindings(settings.endpoints)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -96,16 +93,6 @@ class ScanRun:
         self._dispatcher.be_polite()
         self._flush()
         self._keeper.start()
-
-    def wants(self, host_type: str, risk: int) -> bool:
-        """Return whether an endpoint wants findings of a type and a risk (0-100)."""
-        key = (host_type, risk)
-        known = self._wanted.get(key)
-        if known is None:
-            known = host_type != ROOT and is_wanted(host_type, risk, self.settings.endpoints)
-            if len(self._wanted) < WANTED_MAX:
-                self._wanted[key] = known
-        return known
 
     def accept(self, finding: Finding) -> None:
         """Commit a finding; while the outbox cannot be written, buffer it in memory without waiting."""

@@ -187,7 +187,7 @@ def all_findings() -> tuple[WebhookEvent, ...]:
     for host_type in SEVERITY_OF_TYPE.keys() - {"ROOT"}:
         for risk in RISKS:
             plain = a_finding(type=host_type, risk=risk)
-            rich = replace(plain, data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
+            rich = plain._replace(data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
             made += [event_of_finding(finding, a_scan(), "Words") for finding in (plain, rich)]
     return tuple(made)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def test_the_event_of_the_target_says_it_as_it_was_typed_and_others_what_their_m
     page = Source("TARGET_WEB_CONTENT", "Siobhan O&#x27;Neil", "sfp_spider", "h2")
     itself = a_finding(type=target.type, data=target.data, module=target.module)
     assert event_of_finding(itself, scan, "a name").data["data"] == "Siobhan O'Neil"
-    assert event_of_finding(replace(itself, module="sfp_spider"), scan, "a name").data["data"] == target.data
+    assert event_of_finding(itself._replace(module="sfp_spider"), scan, "a name").data["data"] == target.data
     sent = event_of_finding(a_finding(sources=(page, target)), scan, "a CVE").data["sources"]
     assert [source["data"] for source in sent] == ["Siobhan O&#x27;Neil", "Siobhan O'Neil"]
     assert correlation_event(a_correlation(), [target], scan, 0.0).data["evidence"][0]["data"] == "Siobhan O'Neil"

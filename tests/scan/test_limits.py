@@ -10,6 +10,7 @@ LIMITS = {
     "findings.DATA_MAX": 65536,
     "findings.SOURCE_MAX": 1024,
     "findings.SOURCES_MAX": 32,
+    "findings.WANTED_MAX": 10000,
     "host_database.READ_SECONDS": 1.0,
     "host_database.STEPS": 10000,
     "host_log.KEPT_MAX": 16384,
@@ -25,8 +26,6 @@ LIMITS = {
     "run.HOST_PATIENCE_SECONDS": 50.0,
     "run.FLUSH_MAX": 500,
     "run.TROUBLE_SECONDS": 60.0,
-    "run.WANTED_MAX": 10000,
-    "findings.Finding.recovered": False,
 }
 
 

@@ -1039,15 +1039,15 @@ def test_whether_an_endpoint_wants_a_finding_depends_on_its_type_and_risk(
     host: Callable[..., Host], host_type: str, risk: int, wanted: bool
 ) -> None:
     scan = host(events="high_risk_event")
-    assert [scan.run.wants(host_type, risk) for _ in range(2)] == [wanted, wanted]
+    assert [scan.run.wants[host_type, risk] for _ in range(2)] == [wanted, wanted]
     scan.finish()
 
 
 def test_no_more_pairs_of_type_and_risk_are_remembered_than_real_modules_have(
     host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sfwebhooks.scan.run.WANTED_MAX", 3)
+    monkeypatch.setattr("sfwebhooks.scan.findings.WANTED_MAX", 3)
     scan = host(events="all")
-    assert all(scan.run.wants(f"NEW_{number}", number) for number in range(5))
-    assert len(scan.run._wanted) == 3
+    assert all(scan.run.wants[f"NEW_{number}", number] for number in range(5))
+    assert len(scan.run.wants) == 3
     scan.finish()
