@@ -295,6 +295,11 @@ class File:
             raise
         self._names = (str(self.path), *(f"{path}{suffix}" for suffix in SUFFIXES[1:]))
         self._files = self._look_up()
+        if not self._listing:
+            lock = Lock(path, "outbox")
+            with suppress(OutboxError):
+                self._forget_saved(lock)
+            lock.release()
         _OPEN.add(self)
         return connection
 
@@ -334,6 +339,12 @@ class File:
             finally:
                 lock.release()
 
+    def _forget_saved(self, lock: Lock) -> None:
+        """Clear the note of a deleted log that was saved if the current log has its inode, which is free again: nobody
+        has the deleted one open."""
+        if lock.noted() == str(self._files[1]) and (lock.held or lock.take()):
+            lock.note("")
+
     def _save_log(self, connection: sqlite3.Connection, lock: Lock) -> None:
         gone, log_path = str(self._files[1]), Path(self._names[1])
         is_saved, waiting = identity(log_path) == self._files[1] or lock.noted() == gone, 0
@@ -347,6 +358,7 @@ class File:
             for one in _of_this_process(self):
                 one._drop()
         now = _waiting(self._connect())
+        self._forget_saved(lock)
         if is_saved:
             text = "webhooks: %s was deleted while in use; its content was saved, and %d deliveries are waiting"
             log.warning(text, log_path, now)

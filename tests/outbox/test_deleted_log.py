@@ -17,6 +17,7 @@ from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox import file, opening
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.permissions import identity
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import put, sql
 from tests.outbox.test_file import patiently
@@ -106,6 +107,32 @@ def test_several_connections_of_a_process_go_on_after_it(
     for number, one in enumerate(all_of_them):
         put(one, TEAM, start=100 + number)
     assert ([one.scans.tallies()["waiting"] for one in all_of_them], sound(outbox)) == ([33] * 3, True)
+
+
+def test_a_log_that_is_deleted_again_and_again_is_saved_each_time(outbox: Outbox, others: Callable[[], Outbox]) -> None:
+    """A file system gives the inode of a deleted file to the next one."""
+    boxes = [outbox, others()]
+    for number in range(6):
+        for place, box in enumerate(boxes):
+            patiently(partial(put, box, TEAM, start=10 * number + place))
+        delete(outbox, "-wal")
+    outbox.file.look()
+    assert patiently(outbox.scans.tallies)["waiting"] == 12
+
+
+def test_the_note_of_a_saved_log_is_cleared_by_who_opens_one_with_its_inode(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    log = Path(f"{outbox.path}-wal")
+    with closing(sqlite3.connect(outbox.path)) as reader:
+        reader.execute("SELECT count(*) FROM delivery").fetchone()
+        outbox.close()  # the log stays, since the reader has it open
+        lock = Lock(outbox.path, "outbox")
+        assert lock.take()
+        lock.note(str(identity(log)))
+        lock.release()
+        assert outbox.scans.tallies()["waiting"] == 1
+        assert (lock.noted(), lock.take()) == ("", True)
+        lock.release()
 
 
 @pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")])
