@@ -122,7 +122,7 @@ def paused(orders: Orders) -> str:
 
 def condition_text(health: Health) -> str:
     """Return the text for an endpoint that is failing or held."""
-    return f"{health.condition.value} since {moment(health.since)}, {health.reason}"
+    return f"{health.condition.value}, {health.reason}, unhealthy since {moment(health.since)}"
 
 
 def hanging(owner: Owner) -> str:

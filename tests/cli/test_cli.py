@@ -409,7 +409,7 @@ def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
     path = configure(section("team", "https://hooks.example.test/", secret=SECRET))
     check(outbox, condition, reason, path)
     result = cli("check")
-    assert f"{condition.value} since 2026-11-21 10:00:00 UTC, {reason}" in result.out
+    assert f"{condition.value}, {reason}, unhealthy since 2026-11-21 10:00:00 UTC" in result.out
     assert f"team: what to do: {cure(reason)}" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
     configure(section("team", "https://hooks.example.test/", secret=SECRET, timeout="9s"))
@@ -424,7 +424,7 @@ def test_check_of_mistakes_with_an_unhealthy_endpoint_is_about_the_mistakes(
     check(outbox, Condition.HELD, "http_403", path)
     configure(section("team", "https://hooks.example.test/") + section("wrong", "nonsense"))
     result = cli("check")
-    assert (result.code, "held since" in result.out, result.out.endswith("1 mistake.")) == (1, True, True)
+    assert (result.code, "unhealthy since" in result.out, result.out.endswith("1 mistake.")) == (1, True, True)
 
 
 @pytest.mark.parametrize(("hours", "code"), [(16, 0), (18, 3)])
@@ -751,7 +751,9 @@ def test_a_drain_that_ends_with_a_held_endpoint_says_what_follows_rather_than_dr
     fill(1)
     result = cli("drain", "--timeout", "5s")
     assert result.code == 1
-    assert re.search(r"team: 1 waiting: held since 20\S+ \S+ UTC, tls_unverified; " + TRIED + "$", result.out)
+    assert re.search(
+        r"team: 1 waiting: held, tls_unverified, unhealthy since 20\S+ \S+ UTC; " + TRIED + "$", result.out
+    )
 
 
 def test_drain_delivers_to_the_others_with_a_dead_endpoint(
@@ -1516,7 +1518,7 @@ def test_check_shows_what_the_receiver_said_last(
     fill(5)
     cli("drain", "--timeout", "1s")
     result = cli("check")
-    assert re.search(r"held since 20\S+ \S+ UTC, http_401", result.out)
+    assert re.search(r"held, http_401, unhealthy since 20\S+ \S+ UTC", result.out)
     assert "team: what to do: correct secret, api_key or header.NAME" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
 

@@ -244,9 +244,9 @@ def test_when_a_held_endpoint_is_probed_next_is_said(
 ) -> None:
     put(outbox, 1)
     outbox.queue.settle([], {"team": held(time.time() + 600)})
-    assert f"UTC, http_401; {UNPROBED}" in cli("deliveries").words
+    assert f"UTC; {UNPROBED}" in cli("deliveries").words
     owner(0.0)
-    said = r"team: 1 waiting: held since \S+ \S+ UTC, http_401; next probe at 20\S+ \S+ UTC, or to"
+    said = r"team: 1 waiting: held, http_401, unhealthy since \S+ \S+ UTC; next probe at 20\S+ \S+ UTC, or to"
     assert re.search(said, cli("deliveries").words)
 
 
@@ -468,7 +468,7 @@ def test_why_a_delivery_waits_is_shown(
     assert f" waits {IDLE} accepted" in cli("show", an_id(1)).words
     owner(0.0)
     outbox.queue.settle([], {"team": held(time.time() + 600)})
-    said = r"waits held since \S+ \S+ UTC, http_401; next probe at 20\S+ \S+ UTC, or to"
+    said = r"waits held, http_401, unhealthy since \S+ \S+ UTC; next probe at 20\S+ \S+ UTC, or to"
     assert re.search(said, cli("show", an_id(1)).words)
     outbox.queue.settle([], {"team": Health(failures=1, open_at=time.time() + 600)})
     assert "waits its last attempts failed; the next one is at 20" in cli("show", an_id(1)).words

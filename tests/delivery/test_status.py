@@ -43,8 +43,8 @@ from tests.conftest import sql
 from tests.filled import put, send
 
 HELD = Health(Condition.HELD, "http_401", open_at=NOW + 60, since=NOW - 60)
-IS_HELD = "held since 2026-11-21 09:59:00 UTC, http_401"
-IS_FAILING = "failing since 2026-11-21 09:59:00 UTC, http_401"
+IS_HELD = "held, http_401, unhealthy since 2026-11-21 09:59:00 UTC"
+IS_FAILING = "failing, http_401, unhealthy since 2026-11-21 09:59:00 UTC"
 GONE = Health(Condition.DISABLED, "http_410", open_at=NOW + 60)
 ALIVE = Owner(4711, NOW - 5)
 HUNG = Owner(4711, NOW - HUNG_SECONDS - 1)

@@ -49,8 +49,8 @@ def test_untrusted_endpoints_are_held_and_the_good_one_works(
     assert found["unknown_ca"] == ("held", "tls_unverified")
     assert found["stranger"] == ("held", "client_certificate_refused")
     assert waiting(scanner) == {"unknown_ca": 2, "stranger": 2}, "they are kept"
-    since = r"held since 20\S+ \S+ UTC"
-    held = f"2 for stranger: {since}, client_certificate_refused; 2 for unknown_ca: {since}, tls_unverified"
+    since = r"unhealthy since 20\S+ \S+ UTC"
+    held = f"2 for stranger: held, client_certificate_refused, {since}; 2 for unknown_ca: held, tls_unverified, {since}"
     assert re.search(rf"webhooks: 2 delivered, 4 waiting \({held}\), 0 dead", log)
 
 

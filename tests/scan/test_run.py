@@ -188,7 +188,9 @@ def test_the_last_line_promises_nothing_to_an_endpoint_that_is_held(
     scan.find(1)
     scan.finish()
     [line] = said.of(" delivered, ")
-    assert re.search(r" 0 delivered, 3 waiting \(3 for team: held since 20\S+ \S+ UTC, http_401\), 0 dead$", line)
+    assert re.search(
+        r" 0 delivered, 3 waiting \(3 for team: held, http_401, unhealthy since 20\S+ \S+ UTC\), 0 dead$", line
+    )
 
 
 def test_the_last_line_says_what_drain_delivers(host: Callable[..., Host], team: Team, said: Said) -> None:
