@@ -257,7 +257,7 @@ class Campaign:
         """Let workers send what waits, and end."""
         for worker in workers:
             worker.end(how)
-        assert [worker.ended(DRAIN_SECONDS) for worker in workers] == [0] * len(workers)
+        assert [worker.ended(DRAIN_SECONDS + PATIENCE) for worker in workers] == [0] * len(workers)
 
     def _finish(self) -> None:
         """End all scans, and drain the outbox until nothing waits.

@@ -16,7 +16,7 @@ import pytest
 
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from tests.builders import a_scan, an_endpoint
+from tests.builders import PATIENCE, a_scan, an_endpoint
 from tests.crash.catcher import Catcher, Caught
 from tests.crash.evidence import OK, Evidence
 from tests.crash.worker import DRAIN_SECONDS, ERRORS, End, Task, Worker, work
@@ -95,7 +95,7 @@ class Eight:
         left = [worker for worker in self.workers if not worker.killed]
         for worker in left:
             worker.end(End.DRAIN)
-        assert [worker.ended(DRAIN_SECONDS) for worker in left] == [0] * len(left)
+        assert [worker.ended(DRAIN_SECONDS + PATIENCE) for worker in left] == [0] * len(left)
 
     def _answer(self, caught: Caught) -> int:
         with self._guard:
