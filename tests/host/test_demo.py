@@ -15,8 +15,7 @@ import pytest
 from tests.conftest import host_shim
 from tests.host.conftest import stop_group, until
 from tests.leaks import leaks
-
-pytestmark = pytest.mark.slow
+from tests.tiers import quick_first, slow
 
 COMMAND = [sys.executable, "-m", "sfwebhooks", "demo"]
 
@@ -41,6 +40,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@slow
 def test_the_demo_verifies_all_that_was_accepted_and_cleans_up(tmp_path: Path, uninstalled: None) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run([*COMMAND, "--compare"], env=environment, capture_output=True, text=True, timeout=300)
@@ -56,7 +56,7 @@ def test_the_demo_verifies_all_that_was_accepted_and_cleans_up(tmp_path: Path, u
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", quick_first([signal.SIGTERM, signal.SIGINT], 0, 1))
 def test_a_demo_that_is_interrupted_leaves_nothing_behind(
     number: signal.Signals, tmp_path: Path, uninstalled: None
 ) -> None:

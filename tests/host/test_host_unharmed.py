@@ -58,7 +58,7 @@ def test_with_no_configuration(scanner: Scanner) -> None:
     fine(scanner)
 
 
-@pytest.mark.parametrize("content", quick_first(RUBBISH, 0, 2), ids=range(len(RUBBISH)))
+@pytest.mark.parametrize("content", quick_first(RUBBISH, 0, 1), ids=range(len(RUBBISH)))
 def test_with_a_configuration_that_is_none(content: bytes, scanner: Scanner) -> None:
     (scanner.home.data / "webhooks.ini").write_bytes(content)
     (scanner.home.data / "spiderfoot.conf").write_bytes(content)
@@ -115,7 +115,7 @@ def test_with_a_locked_outbox(scanner: Scanner, new_team: Callable[..., Team]) -
     assert len(team.got) == before
 
 
-@pytest.mark.parametrize("fault", quick_first(FAULTS, 0, 8))
+@pytest.mark.parametrize("fault", quick_first(FAULTS, 0, 4))
 def test_with_every_method_of_a_module_of_ours_raising(fault: str, scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner, environment=scanner.environment(fault=fault))

@@ -13,8 +13,7 @@ import pytest
 from tests.conftest import host_shim
 from tests.host.conftest import QUICK, SECRET, Scanner, Team
 from tests.host.modules.sfp_test_floods import LINES
-
-pytestmark = pytest.mark.slow
+from tests.tiers import quick_first, slow
 
 SOURCES = sorted(Path(__file__).with_name("modules").glob("sfp_*.py"))
 FAULTY = tuple(source.stem for source in SOURCES)
@@ -54,6 +53,7 @@ def errors(log: str) -> Counter[str]:
     return Counter({kind: log.count(kind) for kind in kinds})
 
 
+@slow
 def test_modules_that_fail_are_reported_once_and_the_scan_is_as_without_us(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
@@ -86,7 +86,7 @@ def test_modules_that_fail_are_reported_once_and_the_scan_is_as_without_us(
 KEYLESS = ("sfp_hunter", "sfp_securitytrails", "sfp_fullhunt")
 
 
-@pytest.mark.parametrize("quiet", [(), ("-q",)])
+@pytest.mark.parametrize("quiet", quick_first([("-q",), ()], 0, 1))
 def test_modules_without_an_api_key_are_one_message_and_the_end_names_them_too(
     quiet: tuple[str, ...], scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
@@ -100,6 +100,7 @@ def test_modules_without_an_api_key_are_one_message_and_the_end_names_them_too(
     assert team.names()[-1] == "scan_completed"
 
 
+@slow
 def test_a_scan_whose_output_is_quiet_reports_errors_all_the_same(
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:

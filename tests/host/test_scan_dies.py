@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, stop_group, until
-from tests.tiers import slow
+from tests.tiers import quick_first, slow
 
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 
@@ -147,8 +147,7 @@ def test_ctrl_c_on_the_command_line_is_reported_as_an_abort(scanner: Scanner, ne
     assert set(scanner.hashes()) <= set(team.hashes())
 
 
-@slow
-@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("deadly", quick_first([signal.SIGKILL, signal.SIGTERM], 0, 1))
 def test_a_scan_whose_parent_was_killed_reports_its_own_end(
     deadly: signal.Signals, scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
