@@ -68,8 +68,8 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
             entry = replace(entry, text=", ".join(error.words))
         draft.wrong(entry, "; ".join(said), show=not option.secret)
         return {}
-    for doubt in value_warnings(option, key, text):
-        draft.doubt(entry, doubt)
+    for warning in value_warnings(option, key, text):
+        draft.doubt(entry, warning)
     return {key: draft.folder / value if isinstance(value, Path) else value}
 
 

@@ -76,6 +76,18 @@ def resting(one: Workers, number: int) -> None:
     soon(lambda: one._resting == number)
 
 
+def bring_two_to_rest(one: Workers, task: Task) -> None:
+    """Let two threads make a step each, at the same time, and rest."""
+    task.work, task.held = 2, True
+    one.wake()
+    soon(lambda: task.begun == 1)
+    one.more(needed=True)
+    soon(lambda: task.begun == 2)
+    task.held = False
+    task.permits.release(2)
+    resting(one, 2)
+
+
 def threads_of(one: Workers) -> int:
     return len(one._threads)
 
@@ -131,15 +143,8 @@ def test_a_call_while_it_looks_for_work_is_not_lost(new: Callable[..., Workers],
 
 
 def test_one_of_those_that_rest_looks_by_itself(new: Callable[..., Workers], task: Task) -> None:
-    task.work, task.held = 2, True
     one = new(size=2, rest=0.01)
-    one.wake()
-    soon(lambda: task.begun == 1)
-    one.more(needed=True)
-    soon(lambda: task.begun == 2)
-    task.held = False
-    task.permits.release(2)
-    resting(one, 2)
+    bring_two_to_rest(one, task)
     before = len(task.threads)
     soon(lambda: len(task.threads) >= before + 5)
     assert len({*task.threads[before + 1 :]}) == 1, "the other one waits to be woken"
@@ -204,7 +209,6 @@ def test_a_step_that_is_slow_now_or_was_before_is_helped(
 
 
 def test_one_that_was_woken_does_not_poll_too_when_it_rests_again(new: Callable[..., Workers], task: Task) -> None:
-    task.work, task.held = 2, True
     one = new(size=2)
     polled, rest_seconds = list[int](), one._rest_seconds
 
@@ -213,13 +217,7 @@ def test_one_that_was_woken_does_not_poll_too_when_it_rests_again(new: Callable[
         return rest_seconds()
 
     one._rest_seconds = note
-    one.wake()
-    soon(lambda: task.begun == 1)
-    one.more(needed=True)
-    soon(lambda: task.begun == 2)
-    task.held = False
-    task.permits.release(2)
-    resting(one, 2)
+    bring_two_to_rest(one, task)
     for _ in range(4):  # the one that has rested longest is woken: both in turn
         before = task.ended
         one.wake()
