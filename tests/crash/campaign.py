@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,7 +24,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from tests.builders import PATIENCE, a_scan, an_endpoint
 from tests.crash.catcher import LATE, Catcher, Caught
-from tests.crash.evidence import OK, REFUSED, Evidence
+from tests.crash.evidence import OK, REFUSED, SHORTAGES, Evidence
 from tests.crash.worker import DRAIN_SECONDS, End, Task, Worker, open_outbox, work
 
 
@@ -89,6 +90,10 @@ SPREAD_SECONDS = 0.002
 MAKING_SECONDS = 0.01
 ENDING_SECONDS = 0.05
 SHORT_SECONDS = 0.5
+#: seconds in which a process notes an attempt that failed for what it lacks, if it can
+SHORT_SECONDS_MAX = 5.0
+#: seconds between two looks at whether it did
+LOOK_SECONDS = 0.02
 
 
 @dataclass
@@ -210,9 +215,14 @@ class Campaign:
         self._spare()
 
     def _short(self, **limits: int) -> None:
-        """Kill a process that lacks something, whatever it is at: it may not even be able to say so."""
+        """Kill a process that lacks something, some time after an attempt failed for that: it may not even be able to
+        note one."""
+        before = self._count(SHORTAGES)
         worker = self._new_worker(**limits)
         worker.accept(self._events(MANY))
+        latest = time.monotonic() + SHORT_SECONDS_MAX
+        while self._count(SHORTAGES) == before and time.monotonic() < latest:
+            threading.Event().wait(LOOK_SECONDS)
         threading.Event().wait(self._random.uniform(0.0, SHORT_SECONDS))
         worker.kill()
         worker.ended()
@@ -281,9 +291,12 @@ class Campaign:
             self._end([self._new_worker()], End.DRAIN)
 
     def _waits(self, which: str = "TRUE") -> bool:
+        return self._count(f"delivery WHERE state = 'waiting' AND {which}") > 0
+
+    def _count(self, rows: str) -> int:
         # read-only, since a connection that may write would leave no log for the next process to recover
         with closing(sqlite3.connect(f"file:{self._outbox}?mode=ro", uri=True)) as sql:
-            return bool(sql.execute(f"SELECT 1 FROM delivery WHERE state = 'waiting' AND {which}").fetchone())
+            return int(sql.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
 
     @contextmanager
     def _trapping(self, moment: Moment, path: str) -> Iterator[Trap]:

@@ -24,6 +24,8 @@ from tests.crash.worker import WARNINGS
 
 OK = 200
 REFUSED = 403
+#: the rows of attempts that failed for want of a descriptor, or of memory
+SHORTAGES = f"delivery_attempt WHERE reason = '{Failure.SHORTAGE.value}'"
 #: who takes over says it again if the one before it was killed at that moment
 MADE = re.compile(r"(process \d+) crashed while building message (\S+);")
 
@@ -118,8 +120,7 @@ class Evidence:
     @cached_property
     def shortages(self) -> int:
         """How many attempts failed for want of a descriptor, or of memory."""
-        query = f"SELECT count(*) FROM delivery_attempt WHERE reason = '{Failure.SHORTAGE.value}'"
-        return int(self.rows(query)[0][0])
+        return int(self.rows(f"SELECT count(*) FROM {SHORTAGES}")[0][0])
 
     def changed(self) -> set[str]:
         """Return the ids under which two different messages came."""
