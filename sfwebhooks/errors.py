@@ -7,8 +7,8 @@ import ssl
 
 #: errors for resources that this process lacks, not its peer: descriptors, memory, buffers
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-#: OpenSSL's message when it gets no memory; its errors have no errno of the system
-OPENSSL_SHORTAGE = "malloc failure"
+#: what OpenSSL says when it gets no memory, in TLS and in hashlib; its errors have no errno of the system
+OPENSSL_SHORTAGES = ("malloc failure", "no reason supplied")
 
 
 class WebhooksError(Exception):
@@ -80,7 +80,7 @@ def is_shortage(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORTAGES):
             return True
-        if isinstance(error, ssl.SSLError) and OPENSSL_SHORTAGE in str(error):
+        if isinstance(error, (ssl.SSLError, ValueError)) and any(words in str(error) for words in OPENSSL_SHORTAGES):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Callable
 
-from sfwebhooks.errors import OutboxError, ShortageError
+from sfwebhooks.errors import OutboxError, ShortageError, is_shortage
 from sfwebhooks.log_once import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -119,10 +119,11 @@ class Workers:
             log.debug("webhooks: %s waits", self._name, exc_info=True)
         except OutboxError as error:
             self._trouble.met(str(error))
-        except MemoryError:
-            self._trouble.met("this process has no memory left; deliveries wait")
-        except Exception:  # if the thread ended, nothing would be sent to its endpoint until the process ends
-            log.exception("webhooks: bug in the sending thread of %s", self._name)
+        except Exception as error:  # if the thread ended, nothing would be sent to its endpoint until the process ends
+            if is_shortage(error):
+                self._trouble.met("this process has no memory left; deliveries wait")
+            else:
+                log.exception("webhooks: bug in the sending thread of %s", self._name)
         finally:
             del self._began_at[threading.get_ident()]
         if not went:

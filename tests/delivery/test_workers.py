@@ -266,6 +266,7 @@ def test_that_no_thread_can_be_started_does_no_harm(
     [
         (OutboxBusyError("database is locked"), "database is locked", True),
         (MemoryError(), "this process has no memory left; deliveries wait", True),
+        (ValueError("no reason supplied"), "this process has no memory left; deliveries wait", True),  # hashlib
         (ShortageError("no descriptors"), "", False),
         (ValueError("a bug"), "bug in the sending thread of team", False),
     ],
