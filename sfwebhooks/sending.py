@@ -77,6 +77,11 @@ class SendingState:
         return Mask.of(self.endpoint)
 
     @property
+    def is_news(self) -> bool:
+        """Whether its health is not written to the outbox yet."""
+        return self.health != self.written
+
+    @property
     def longest_wait(self) -> float:
         """Upper bound for the wait until a delivery's next attempt, in seconds."""
         return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max)) * 2

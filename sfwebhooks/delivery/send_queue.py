@@ -220,10 +220,11 @@ class SendQueue:
     def next_at(self, healthy_only: bool) -> float:
         """Return the epoch seconds at which something could be sent: 0 for now, NEVER if nothing waits.
 
-        Deliveries that only the pace delays count as sendable now.
+        Deliveries that only the pace delays count as sendable now, and so does one whose failure changed its endpoint's
+        health until that is written: who reads the outbox next has to find it there.
         """
         with self._turn:
-            if self._in_flight and (not healthy_only or any(state.health.healthy for state in self.states)):
+            if self._in_flight and (not healthy_only or any(one.health.healthy or one.is_news for one in self.states)):
                 return 0.0
             return min(self._next_at(state, healthy_only) for state in self.states)
 

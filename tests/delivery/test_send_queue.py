@@ -880,6 +880,19 @@ def test_an_attempt_in_flight_is_waited_for_if_one_of_the_urls_endpoints_is_heal
         attempt.join(PATIENCE)
 
 
+def test_who_waits_for_healthy_endpoints_waits_until_it_is_written_that_one_is_not(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.delivery.send_queue.GROUP_SECONDS", PATIENCE)
+    put(outbox, endpoint)
+    team.answer = 410
+    queue._wrote_at = time.monotonic()
+    queue.step(20)
+    assert (outbox.endpoints.health(endpoint.name).healthy, queue.next_at(healthy_only=True)) == (True, 0.0)
+    queue.tick()
+    assert (outbox.endpoints.health(endpoint.name).healthy, queue.next_at(healthy_only=True)) == (False, NEVER)
+
+
 def test_the_attempt_in_flight_of_a_healthy_endpoint_is_waited_for(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate
 ) -> None:

@@ -15,9 +15,13 @@ import pytest
 from sfwebhooks.scan.parentage import children, has_crashed, own_mark, process_mark, stopped
 from tests.builders import PATIENCE
 
+DEADLY = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
 
 def live(pipe: Connection) -> None:
     """Say which mark this process has, and end with the exit code that it is given."""
+    for deadly in DEADLY:  # a job in the background has inherited that some are ignored
+        signal.signal(deadly, signal.SIG_DFL)
     pipe.send(own_mark())
     os._exit(pipe.recv())
 
@@ -54,13 +58,14 @@ def test_a_child_that_lives_stops_with_its_host() -> None:
         assert not has_crashed(process)
 
 
-@pytest.mark.parametrize("deadly", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("deadly", DEADLY)
 def test_a_child_that_the_signal_for_all_of_them_ended_stopped_with_its_host(deadly: signal.Signals) -> None:
     with child() as (process, pipe):
         received(pipe)
         assert process.pid
         os.kill(process.pid, deadly)
         process.join(PATIENCE)
+        assert process.exitcode == -deadly
         assert (stopped([process]), has_crashed(process)) == (frozenset({process_mark(process)}), False)
 
 
