@@ -32,6 +32,8 @@ UNPRINTABLE = {"Zs": " "}
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]")
 #: a surrogate without the other half
 LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
+#: characters of an event's id with which the ids of its deliveries begin: all before the UUID's version
+SHARED = 14
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
 _NAMESPACE_BYTES = NAMESPACE.bytes
 #: hexadecimal digit -> the same with the two bits of the variant set (RFC 9562 section 4.1)
@@ -176,8 +178,9 @@ def lifecycle_id(scan_id: str, step: str) -> str:
 
 
 def delivery_id(event_id: str, endpoint: str) -> str:
-    """Return the id of the delivery of an event to the endpoint of that name."""
-    return id_of(f"delivery/{event_id}/{endpoint}")
+    """Return the id of the delivery of an event to the endpoint of that name: a UUIDv8 (RFC 9562 section 5.8) that
+    begins like the event's id, by which the outbox finds it, and ends in a hash."""
+    return f"{event_id[:SHARED]}8{id_of(f'delivery/{event_id}/{endpoint}')[SHARED + 1 :]}"
 
 
 def timestamp(at: float) -> str:

@@ -19,6 +19,8 @@ from sfwebhooks.events import clean_text
 HOLE = uuid.uuid4().hex
 #: the beginning of an object that we wrote
 OURS = re.compile(r'\{(?:\}|"\w+":\S)')
+#: types of values that have no fraction, nor others in them
+WHOLE = frozenset({str, int, bool, type(None)})
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -65,18 +67,11 @@ def kept(data: Mapping[str, Any]) -> str:
 
 def _has_fraction(data: object) -> bool:
     """Return whether a float is in JSON data, which has no circles: it was written before."""
-    values = [data]
-    while values:
-        value = values.pop()
-        if type(value) is str:  # nearly all of them
-            continue
-        if isinstance(value, float):
-            return True
-        if isinstance(value, dict):
-            values += value.values()
-        elif isinstance(value, (list, tuple)):
-            values += value
-    return False
+    if not isinstance(data, (dict, list, tuple)):
+        return isinstance(data, float)
+    values = data.values() if isinstance(data, dict) else data
+    others = {*map(type, values)} - WHOLE
+    return bool(others) and any(_has_fraction(value) for value in values if type(value) in others)
 
 
 @dataclass(eq=False, repr=False)

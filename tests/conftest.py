@@ -141,8 +141,8 @@ IS_TO_STAY = pytest.StashKey[bool]()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Use one worker more than there are processors: a third of the time of many tests is waiting."""
-    return (os.cpu_count() or 1) + 1
+    """Use two workers more than there are processors: a third of the time of many tests is waiting."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:

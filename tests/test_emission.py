@@ -63,7 +63,7 @@ def kept(settings: object, outbox: Outbox) -> Callable[[], list[tuple[Any, ...]]
     """Return what is kept: endpoint, name, number, type, severity, special and data of each delivery."""
     query = (
         "SELECT d.endpoint, d.name, d.sequence, e.type, e.severity, e.special, e.data"
-        " FROM delivery d JOIN event e ON e.id = d.event_id ORDER BY d.number"
+        " FROM delivery d JOIN event e ON e.number = d.event ORDER BY d.number"
     )
     return lambda: [(*row[:6], json.loads(row[6])) for row in sql(outbox, query)]
 

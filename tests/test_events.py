@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import pytest
 
 from sfwebhooks.events import (
+    SHARED,
     clean_text,
     correlation_id,
     delivery_id,
@@ -26,7 +28,15 @@ def test_the_id_of_a_scans_step_never_changes() -> None:
 
 
 def test_the_id_of_a_delivery_never_changes() -> None:
-    assert delivery_id("e1b6f1a2", "team") == "646ab5d1-4d9e-5e92-9a87-59b6816063c1"
+    event_id = "c771e9c3-a032-59e1-8059-820451deb6b2"
+    assert delivery_id(event_id, "team") == "c771e9c3-a032-8730-9c6e-234aa561000d"
+    assert uuid.UUID(delivery_id(event_id, "team")).version == 8
+
+
+def test_the_ids_of_an_events_deliveries_begin_like_its_own() -> None:
+    event_id = finding_id("5C4A0001", "f00d")
+    ids = {delivery_id(event_id, name) for name in ("team", "siem")}
+    assert (len(ids), {found[:SHARED] for found in ids}) == (2, {event_id[:SHARED]})
 
 
 def test_the_id_of_a_correlation_never_changes() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
+from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries, numbers_by_ids
 
 #: an endpoint's deliveries that are not in flight; only the first of several about the same subject
 FREE = """
@@ -39,12 +39,12 @@ END_SECONDS = 5.0
 #: an untried delivery of an endpoint and a scan before a given number
 BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
 #: among those used as a probe or in a request that ended with its process; among those in flight
-OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.id = d.event_id
+OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
-FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.id = value CROSS JOIN event e ON e.id = d.event_id
-    WHERE {BEFORE}"""
+FLYING = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
+    WHERE d.number IN ({numbers_by_ids("?1")}) AND {BEFORE}"""
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
-NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3"
+NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: rows of a batch that are read at once: only then is it known how many fit
 ROWS_AT_ONCE = 50
@@ -105,12 +105,12 @@ def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: 
         fresh: only a message that was never in a request.
     """
     given = (endpoint, json.dumps([*busy]))
-    kinds = [FRESH] if fresh else [FRESH, "d.state = 'waiting' AND d.refusals = 0", "d.state = 'waiting'"]
     rows: list[tuple[int, str | None, int, str]] = []
-    for kind in kinds:
+    for kind in [FRESH] if fresh else [FRESH, f"{LATE} AND refusals = 0", LATE]:
         found = _from_the_ends(sql, given, pick, kind)
-        rows = [row for row in found if row[3] not in ENDS] or found
-        if rows and rows[0][3] not in ENDS:
+        others = [row for row in found if row[3] not in ENDS]
+        rows = others or rows or found
+        if others:
             break
     if not rows:
         return []
@@ -125,7 +125,7 @@ def _from_the_ends(
     order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
     query = (
         "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
-        f" JOIN event e ON e.id = d.event_id WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
+        f" JOIN event e ON e.number = d.event WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
     )
     directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
     return [row for direction in directions for row in sql.execute(query.format(direction), given)]
@@ -137,7 +137,7 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: floa
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
     its process.
     """
-    its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.id = d.event_id"
+    its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.number = d.event"
     endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
     given = (endpoint, number, scan_id)
     if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NewType
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.events import Delivery, printable
+from sfwebhooks.events import SHARED, Delivery, printable
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE, deliveries
+from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, numbers_by_ids
 from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
@@ -28,15 +29,22 @@ ALIKE = 10
 RECENT = 10_000
 #: to be followed by a WHERE on `delivery`
 SELECT_RECORD = """
-    SELECT d.id, d.event_id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
+    SELECT d.id, e.id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
            (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
            d.due_at, d.settled_at, d.replays,
            coalesce(d.batch, ''), (SELECT count(*) FROM delivery_attempt WHERE number = d.number),
            a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
-    FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
+    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
 """
-OLDEST = "SELECT min(accepted_at) FROM delivery WHERE endpoint = ? AND state = 'waiting'"
+#: acceptance of the oldest waiting delivery; a fresh one is due from then on, unless it was a probe
+OLDEST = f"""
+    SELECT min(at) FROM (
+        SELECT min(due_at) at FROM delivery WHERE endpoint = ?1 AND {FRESH}
+        UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at > accepted_at
+        UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {LATE}
+    )
+"""
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ class Listing:
         which = {None: "delivery", State.DEAD: "dead letter"}.get(state, f"{state and state.value} delivery")
         if len(text) < PREFIX_LEAST:
             raise SelectionError(f'"{printable(text)}" is too short for an id: give {PREFIX_LEAST} characters or more')
-        for column, words in (("d.id", "has an id"), ("d.event_id", "belongs to an event with an id")):
+        for column, words in (("d.id", "has an id"), ("e.id", "belongs to an event with an id")):
             rows = self._beginning(column, text.lower(), state)
             if len(rows) == 1:
                 return _record(rows[0])
@@ -149,7 +157,8 @@ class Listing:
 
     def _beginning(self, column: str, text: str, state: State | None) -> list[Sequence[Any]]:
         """Return rows of SELECT_RECORD in which the column starts with a text."""
-        query = f"{SELECT_RECORD} WHERE {column} >= ?1 AND {column} < ?1 || '~' AND (?2 IS NULL OR d.state = ?2)"
+        shared = f"e.id BETWEEN substr(?1, 1, {SHARED}) AND substr(?1, 1, {SHARED}) || '~'"
+        query = f"{SELECT_RECORD} WHERE {shared} AND {column} BETWEEN ?1 AND ?1 || '~' AND (?2 IS NULL OR d.state = ?2)"
         with self._file.reading() as sql:
             found = sql.execute(f"{query} ORDER BY d.id LIMIT {ALIKE + 1}", (text, state and state.value))
             return found.fetchall()
@@ -157,16 +166,17 @@ class Listing:
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""
         with self._file.reading() as sql:
-            return next((delivery for _, delivery in deliveries(sql, "WHERE d.id = ?", (id,))), None)
+            found = deliveries(sql, f"WHERE d.number IN ({numbers_by_ids('?1')})", (json.dumps([id]),))
+        return found[0][1] if found else None
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """Return the attempts at a delivery in order."""
         query = (
             "SELECT at, seconds, status, reason, excerpt, cause FROM delivery_attempt"
-            " WHERE number = (SELECT number FROM delivery WHERE id = ?) ORDER BY rowid"
+            f" WHERE number IN ({numbers_by_ids('?1')}) ORDER BY rowid"
         )
         with self._file.reading() as sql:
-            return [Attempt(*row) for row in sql.execute(query, (delivery_id,))]
+            return [Attempt(*row) for row in sql.execute(query, (json.dumps([delivery_id]),))]
 
     def last_attempt(self) -> Cursor:
         """Return the place after the last attempt."""
@@ -212,16 +222,12 @@ class Listing:
         """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
         with self._file.reading() as sql:
-            given = sql.execute(
-                f"SELECT count(*), min(accepted_at) {its} AND state = 'waiting'", (endpoint,)
-            ).fetchone()
-            late = its.replace("delivery", "delivery INDEXED BY delivery_late")  # the others were never tried
-            refused = sql.execute(f"SELECT count(*) {late} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
-            due = [
-                sql.execute(f"SELECT min(due_at) {its} AND {which}", (endpoint,)).fetchone()[0]
-                for which in (FRESH, LATE)
-            ]
-        return Backlog(given[0], refused[0], given[1], min((at for at in due if at is not None), default=None))
+            fresh = sql.execute(f"SELECT count(*), min(due_at) {its} AND {FRESH}", (endpoint,)).fetchone()
+            late = sql.execute(f"SELECT count(*), min(due_at) {its} AND {LATE}", (endpoint,)).fetchone()
+            refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
+            oldest = sql.execute(OLDEST, (endpoint,)).fetchone()
+        due = min((at for at in (fresh[1], late[1]) if at is not None), default=None)
+        return Backlog(fresh[0] + late[0], refused[0], oldest[0], due)
 
     def counts(self, selection: Selection) -> dict[str, dict[str, int]]:
         """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path."""

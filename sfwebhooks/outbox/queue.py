@@ -20,7 +20,7 @@ from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert
+from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert, numbers_by_ids
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 
@@ -37,11 +37,15 @@ SETTLE = """
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
-    WHERE id = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
+    WHERE event = (SELECT number FROM event WHERE id = ?9) AND endpoint = ?10
+          AND sequence = ?11 AND series = (SELECT number FROM series WHERE name = ?12)
           AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
 """
 #: in the delivery log, if the delivery still exists
-LOG = "INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery WHERE id = ?1"
+LOG = """
+    INSERT INTO delivery_attempt SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM delivery
+    WHERE event = (SELECT number FROM event WHERE id = ?1) AND endpoint = ?2
+"""
 #: an event and its receivers: (endpoint, event name)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
 
@@ -144,19 +148,21 @@ class Queue:
         Returns:
             The endpoints whose deliveries are dead now.
         """
-        dead = "id = ?1 AND state = 'waiting' AND crashes >= ?2"
+        itself = f"state = 'waiting' AND number IN ({numbers_by_ids('?1')})"
+        alone = json.dumps([batch])
         with self._file.writing() as sql:
             _bind(sql, batch)
-            sql.execute(
-                "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
-                " due_at = CASE crashes WHEN 0 THEN due_at ELSE ?2 END"
-                " WHERE (id = ?1 OR batch = ?1) AND state = 'waiting'",
-                (batch, now + CRASH_SECONDS),
-            )
-            found = sql.execute(f"SELECT endpoint FROM delivery WHERE {dead}", (batch, CRASHES_MAX)).fetchall()
+            for which, value in ((itself, alone), ("state = 'waiting' AND batch = ?1", batch)):
+                sql.execute(
+                    "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
+                    f" due_at = CASE crashes WHEN 0 THEN due_at ELSE ?2 END WHERE {which}",
+                    (value, now + CRASH_SECONDS),
+                )
+            dead = f"{itself} AND crashes >= ?2"
+            found = sql.execute(f"SELECT endpoint FROM delivery WHERE {dead}", (alone, CRASHES_MAX)).fetchall()
             sql.execute(
                 f"UPDATE delivery SET state = 'dead', reason = ?3, settled_at = ?4 WHERE {dead}",
-                (batch, CRASHES_MAX, DeadReason.CRASHED.value, now),
+                (alone, CRASHES_MAX, DeadReason.CRASHED.value, now),
             )
             return [row[0] for row in found]
 
@@ -175,8 +181,9 @@ class Queue:
                     ended_at = None if new.state is State.WAITING else attempt.at + attempt.seconds
                     changes = (new.state.value, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
                     refusal = (int(new.refused), new.refused_in)
-                    settled.append((*changes, *refusal, delivery.id, delivery.sequence, delivery.series))
-                    logged.append((delivery.id, *entry))
+                    its = (delivery.event.id, delivery.endpoint)
+                    settled.append((*changes, *refusal, *its, delivery.sequence, delivery.series))
+                    logged.append((*its, *entry))
                 sql.execute("DELETE FROM frozen WHERE id = ?", (result.batch.id,))
             sql.executemany(LOG, logged)
             sql.executemany(SETTLE, settled)
@@ -199,8 +206,8 @@ class Queue:
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
     """Write the id of a batch in flight into the rows of its members."""
     sql.execute(
-        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND id IN"
-        " (SELECT value FROM frozen, json_each(members) WHERE frozen.id = ?1)",
+        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND number IN"
+        f" ({numbers_by_ids('(SELECT members FROM frozen WHERE id = ?1)')})",
         (batch,),
     )
     sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))

@@ -18,13 +18,13 @@ from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox.bulk import change_in_chunks
 from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import deliveries, insert
+from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
 
 WAITING = "d.state = 'waiting'"
-IS_END = f"(SELECT type FROM event WHERE id = d.event_id) IN ({', '.join(repr(name) for name in ENDS)})"
+IS_END = f"(SELECT type FROM event WHERE number = d.event) IN ({', '.join(repr(name) for name in ENDS)})"
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a deletion waits for readers and writers, and between two tries
 ERASE_SECONDS = 5.0
@@ -33,17 +33,31 @@ SETTLED = "d.state <> 'waiting'"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
 OVER = """
-    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.id = d.event_id AND s.ended IS NULL)
+    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.number = d.event AND s.ended IS NULL)
 """
-#: the names in the waiting rows, each found by a jump in the index and not by reading all of it
-WAITING_ENDPOINTS = """
-    WITH RECURSIVE found (last) AS (
-        SELECT min(endpoint) FROM delivery WHERE state = 'waiting'
+#: the names in the waiting rows, each found by a jump in an index and not by reading all of it
+WAITING_ENDPOINTS = f"""
+    WITH RECURSIVE fresh (last) AS (
+        SELECT min(endpoint) FROM delivery WHERE {FRESH}
         UNION ALL
-        SELECT (SELECT min(endpoint) FROM delivery WHERE state = 'waiting' AND endpoint > found.last)
-        FROM found WHERE last IS NOT NULL
+        SELECT (SELECT min(endpoint) FROM delivery WHERE {FRESH} AND endpoint > fresh.last)
+        FROM fresh WHERE last IS NOT NULL
+    ), late (last) AS (
+        SELECT min(endpoint) FROM delivery WHERE {LATE}
+        UNION ALL
+        SELECT (SELECT min(endpoint) FROM delivery WHERE {LATE} AND endpoint > late.last)
+        FROM late WHERE last IS NOT NULL
     )
-    SELECT last FROM found WHERE last IS NOT NULL
+    SELECT last FROM (SELECT last FROM fresh UNION SELECT last FROM late) WHERE last IS NOT NULL ORDER BY 1
+"""
+#: an endpoint's (?1) deliveries that were accepted before a time (?2); a fresh one is due when it is accepted, or later
+WAITING_SINCE = f"""
+    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at < ?2
+    UNION ALL
+    SELECT number, batch, accepted_at FROM delivery
+    WHERE endpoint = ?1 AND {FRESH} AND due_at > accepted_at AND due_at >= ?2 AND accepted_at < ?2
+    UNION ALL
+    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """
 
 
@@ -90,7 +104,8 @@ class Retention:
 
     def ends(self, selection: Selection) -> list[tuple[str, str]]:
         """Return the ids of the waiting deliveries that report a scan's end, each with the id of its event."""
-        query = f"SELECT d.id, d.event_id FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
+        its = "d.id, (SELECT id FROM event WHERE number = d.event)"
+        query = f"SELECT {its} FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
         with self._file.reading() as sql:
             return sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
 
@@ -177,9 +192,8 @@ def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> lis
     The members of a batch are as old as the youngest, so that it is repeated unchanged, or not at all.
     """
     query = (
-        "SELECT number FROM delivery d WHERE endpoint = ?1 AND state = 'waiting'"
-        " AND accepted_at < ?2 AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch AND state = 'waiting'"
-        " AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
+        f"SELECT number FROM ({WAITING_SINCE}) d WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch"
+        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
     )
     return [row[0] for row in sql.execute(query, (endpoint, before))]
 
@@ -215,12 +229,12 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
 
 def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str) -> int:
     """Delete the rows that meet the condition `still`, their attempts, and events without other deliveries."""
-    query = f"SELECT d.number, d.event_id FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}"
+    query = f"SELECT d.number, d.event FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}"
     rows = sql.execute(query, chunk).fetchall()
     sql.executemany("DELETE FROM delivery_attempt WHERE number = ?", [(row[0],) for row in rows])
     sql.executemany("DELETE FROM delivery WHERE number = ?", [(row[0],) for row in rows])
     sql.executemany(
-        "DELETE FROM event WHERE id = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id)",
+        "DELETE FROM event WHERE number = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE event = event.number)",
         [(row[1],) for row in rows],
     )
     return len(rows)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.events import SHARED, Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
@@ -24,22 +24,36 @@ LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR cr
 COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
 #: with the number just given
 INSERT = """
-    INSERT INTO delivery (id, event_id, endpoint, name, series, sequence, state, due_at, accepted_at, subject,
-                          backfilled)
+    INSERT INTO delivery (id, event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
     SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
 """
+#: the endpoints that have a delivery of the event with an id
+RECEIVERS = "SELECT endpoint FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?)"
 #: to be followed by a WHERE on `delivery`
 SELECT_DELIVERY = """
     SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
            s.id, s.name, s.target, s.target_type, s.version, s.database, d.number
-    FROM delivery d JOIN event e ON e.id = d.event_id LEFT JOIN scan s ON s.id = e.scan_id
+    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
 """
 #: a delivery with the number of its row, which does not leave this room
 Row = tuple[int, Delivery]
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
+
+
+def numbers_by_ids(array: str) -> str:
+    """Return the query for the numbers of the deliveries with some ids.
+
+    Args:
+        array: SQL of the JSON array of ids, such as a parameter.
+    """
+    return f"""
+        SELECT d.number FROM json_each({array}) j
+        CROSS JOIN event e ON e.id BETWEEN substr(j.value, 1, {SHARED}) AND substr(j.value, 1, {SHARED}) || '~'
+        CROSS JOIN delivery d ON d.event = e.number AND d.id = j.value
+    """  # noqa: S608
 
 
 def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Row]:
@@ -99,20 +113,16 @@ def insert(
     scan_id = row[1]
     added = sql.execute(
         "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)", row
-    ).rowcount
-    new = [(delivery_id(event.id, endpoint), endpoint, name) for endpoint, name in wanted]
-    if not added:  # else none of its deliveries can be there
-        known = "SELECT 1 FROM delivery WHERE id = ?"
-        new = [one for one in new if not sql.execute(known, one[:1]).fetchone()]
-    sql.executemany(
-        COUNT,
-        [(scan_id, endpoint) for _, endpoint, _ in new],
     )
+    number, new = added.lastrowid, wanted
+    if not added.rowcount:  # else none of its deliveries can be there
+        (number,) = sql.execute("SELECT number FROM event WHERE id = ?", row[:1]).fetchone()
+        known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
+        new = [one for one in wanted if one[0] not in known]
+    sql.executemany(COUNT, [(scan_id, endpoint) for endpoint, _ in new])
+    about = (now, now, event.subject, backfilled, scan_id)
     sql.executemany(
         INSERT,
-        [
-            (identity, event.id, endpoint, name, now, now, event.subject, backfilled, scan_id, endpoint)
-            for identity, endpoint, name in new
-        ],
+        [(delivery_id(event.id, endpoint), number, endpoint, name, *about, endpoint) for endpoint, name in new],
     )
     return len(new)

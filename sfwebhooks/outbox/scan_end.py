@@ -14,7 +14,7 @@ from typing import Any
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.admission import FINDINGS
-from sfwebhooks.outbox.rows import insert
+from sfwebhooks.outbox.rows import RECEIVERS, insert
 from sfwebhooks.outbox.scan_receipt import STORED, receipt
 
 #: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
@@ -52,7 +52,7 @@ def count(sql: sqlite3.Connection, event: WebhookEvent) -> dict[str, tuple[int, 
     """
     query = (
         f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
-        " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ? GROUP BY d.endpoint"
+        " FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan_id = ? GROUP BY d.endpoint"
     )
     return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, event.scan_id))}
 
@@ -69,7 +69,7 @@ def with_receipts(
         counted: result of `count`.
     """
     found = event.data.get("events_found", 0)
-    known = {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event.id,))}
+    known = {row[0] for row in sql.execute(RECEIVERS, (event.id,))}
     new = [(name, word) for name, word in wanted if name not in known]
     row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
     data = dict(Stored(row[0]) if row else event.data)

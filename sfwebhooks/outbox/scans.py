@@ -9,7 +9,7 @@ from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
-from sfwebhooks.outbox.rows import deliveries, insert
+from sfwebhooks.outbox.rows import RECEIVERS, deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.sequence_numbers import begin_series
@@ -57,14 +57,14 @@ class Scans:
         """Return the ids of all events of a scan, or of those that go to an endpoint."""
         query = "SELECT id FROM event WHERE scan_id = ?1"
         if endpoint is not None:
-            query += " AND EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND endpoint = ?2)"
+            query += " AND EXISTS (SELECT 1 FROM delivery WHERE event = event.number AND endpoint = ?2)"
         with self._file.reading() as sql:
             return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
 
     def event(self, event_id: str) -> WebhookEvent | None:
         """Return an event as it was sent, without a receipt; None if it is not there."""
         with self._file.reading() as sql:
-            found = deliveries(sql, "WHERE d.event_id = ? LIMIT 1", (event_id,))
+            found = deliveries(sql, "WHERE e.id = ? LIMIT 1", (event_id,))
         if not found:
             return None
         event = found[0][1].event
@@ -86,7 +86,7 @@ class Scans:
         or by an operator."""
         query = (
             f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"  # noqa: S608
-            " FROM event e JOIN delivery d ON d.event_id = e.id WHERE e.scan_id = ?1 AND d.endpoint = ?2"
+            " FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan_id = ?1 AND d.endpoint = ?2"
         )
         with self._file.reading() as sql:
             return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
@@ -99,11 +99,11 @@ class Scans:
             end: id of the event that reports the end; its delivery is deleted, to be created last with a new receipt.
         """
         query = (
-            "SELECT d.number FROM event e JOIN delivery d ON d.event_id = e.id"
+            "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number"
             " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
         )
         with self._file.writing() as sql:
-            its = "SELECT number FROM delivery WHERE event_id = ? AND endpoint = ?"
+            its = "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number WHERE e.id = ? AND d.endpoint = ?"
             sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))  # noqa: S608
             sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))  # noqa: S608
             left = sql.execute(query, (scan_id, endpoint)).fetchall()
@@ -119,7 +119,7 @@ class Scans:
     def endpoints_of(self, event_id: str) -> set[str]:
         """Return the names of the endpoints that have a delivery of an event, in any state."""
         with self._file.reading() as sql:
-            return {row[0] for row in sql.execute("SELECT endpoint FROM delivery WHERE event_id = ?", (event_id,))}
+            return {row[0] for row in sql.execute(RECEIVERS, (event_id,))}
 
     def open_scans(self) -> list[Scan]:
         """Return the scans whose end is not reported."""
@@ -129,7 +129,7 @@ class Scans:
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
-        query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.id = d.event_id"
+        query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.number = d.event"
         where = " WHERE e.scan_id = ?" if scan_id else ""
         with self._file.reading() as sql:
             rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()

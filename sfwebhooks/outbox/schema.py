@@ -35,6 +35,7 @@ TABLES = """
         ended       TEXT                    -- name of the event that reports its end
     ) WITHOUT ROWID;
     CREATE TABLE event (
+        number   INTEGER PRIMARY KEY,
         id       TEXT NOT NULL UNIQUE,
         scan_id  TEXT,
         type     TEXT NOT NULL,
@@ -46,8 +47,8 @@ TABLES = """
     CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
         number      INTEGER PRIMARY KEY,    -- order of acceptance
-        id          TEXT NOT NULL UNIQUE,
-        event_id    TEXT NOT NULL,
+        id          TEXT NOT NULL,          -- found by the beginning that it shares with its event's (`rows`)
+        event       INTEGER NOT NULL,       -- number of its event
         endpoint    TEXT NOT NULL,
         name        TEXT NOT NULL,          -- the event name that the endpoint subscribed to
         series      INTEGER NOT NULL,
@@ -64,8 +65,11 @@ TABLES = """
         refusals    INTEGER NOT NULL DEFAULT 0, -- number of refusals by the endpoint so far
         refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
         subject     TEXT,                       -- deliveries about the same subject go one after the other
-        backfilled  INTEGER NOT NULL DEFAULT 0  -- whether a backfill accepted it, after its scan
+        backfilled  INTEGER NOT NULL DEFAULT 0, -- whether a backfill accepted it, after its scan
+        UNIQUE (event, endpoint)
     );
+    -- each page that a commit changes costs microseconds: an accepted delivery is in this index, in the one of UNIQUE,
+    -- where it is the last, and in no other but that of subjects
     CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2 AND batch IS NULL;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at)
@@ -77,8 +81,9 @@ TABLES = """
     CREATE INDEX delivery_overtaken ON delivery (endpoint, number)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
             AND (due_at > accepted_at OR batch IS NOT NULL);
-    CREATE INDEX delivery_event ON delivery (event_id);
-    CREATE INDEX delivery_age ON delivery (endpoint, accepted_at) WHERE state = 'waiting';
+    CREATE INDEX delivery_late_age ON delivery (endpoint, accepted_at)
+        WHERE state = 'waiting'
+            AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
     CREATE INDEX delivery_batch ON delivery (batch) WHERE state = 'waiting' AND batch IS NOT NULL;
     CREATE TRIGGER delivery_last AFTER DELETE ON delivery

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfwebhooks.endpoints import RISK_NAMES
+from sfwebhooks.outbox.rows import numbers_by_ids
 from sfwebhooks.retry import State
 
 #: most rows that one statement names and one transaction changes
@@ -17,12 +18,12 @@ CHUNK = 500
 OWN_NAMES = ", ".join(f"'{name}'" for name in sorted(set(RISK_NAMES.values())))
 #: field of Selection -> condition on a row of `delivery` (d) and, with a scan, of `event` (e)
 CONDITIONS = {
-    "ids": "d.id IN (SELECT value FROM json_each(:ids))",
+    "ids": f"d.number IN ({numbers_by_ids(':ids')})",
     "endpoint": "d.endpoint = :endpoint",
     "scan": "e.scan_id = :scan",
     # the event is looked up only where its type may differ: a million look-ups would take seconds
     "type": f"(d.name GLOB :type OR (d.name NOT IN ({OWN_NAMES})"
-    " AND (SELECT type FROM event WHERE id = d.event_id) GLOB :type))",
+    " AND (SELECT type FROM event WHERE number = d.event) GLOB :type))",
     "since": "d.accepted_at >= :since",
     "until": "d.accepted_at < :until",
 }
@@ -64,7 +65,7 @@ class Selection:
     @property
     def source(self) -> str:
         """The FROM of a query."""
-        return "event e JOIN delivery d ON d.event_id = e.id" if self.scan else "delivery d"
+        return "event e JOIN delivery d ON d.event = e.number" if self.scan else "delivery d"
 
     @property
     def where(self) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sfwebhooks.events import WebhookEvent, printable
 from sfwebhooks.outbox.admission import UNWRITABLE
+from sfwebhooks.outbox.rows import RECEIVERS
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: most events that are remembered
@@ -55,10 +56,9 @@ class Unwritable:
         mine = [(event_id, names) for event_id, (scan, names) in self._events.items() if scan == scan_id]
         if not mine:
             return
-        query = "SELECT 1 FROM delivery WHERE event_id = ? AND endpoint = ?"
-        left = Counter(
-            name for event_id, names in mine for name in names if not sql.execute(query, (event_id, name)).fetchone()
-        )
+        left: Counter[str] = Counter()
+        for event_id, names in mine:
+            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (event_id,))})
         sql.execute("DELETE FROM withheld WHERE scan_id = ? AND reason = ?", (scan_id, UNWRITABLE))
         rows = [(scan_id, name, UNWRITABLE, number) for name, number in left.items()]
         sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)

@@ -590,7 +590,8 @@ def test_an_id_without_a_delivery_is_reported(
 ) -> None:
     put(outbox, 1, 2)
     with closing(sqlite3.connect(outbox.path)) as sql:
-        sql.execute("UPDATE delivery SET id = 'abcd' || number")
+        for table in ("event", "delivery"):
+            sql.execute(f"UPDATE {table} SET id = 'abcd' || number")
         sql.commit()
     result = cli("show", text)
     assert (result.code, result.out, words in result.err) == (1, "", True)

@@ -76,7 +76,7 @@ class Evidence:
     @cached_property
     def doomed(self) -> set[str]:
         """Ids of the deliveries that have to be dead: those that their endpoint refuses, while it takes others."""
-        query = "SELECT d.id, d.endpoint FROM delivery d JOIN event e ON e.id = d.event_id WHERE data LIKE"
+        query = "SELECT d.id, d.endpoint FROM delivery d JOIN event e ON e.number = d.event WHERE data LIKE"
         return {found for found, endpoint in self.rows(f"{query} '%{UNWANTED}%'") if endpoint in self.picky}
 
     @cached_property
@@ -98,7 +98,7 @@ class Evidence:
     def ends(self) -> dict[tuple[str, str], int]:
         """(scan, endpoint) -> how many messages were accepted that report the scan's end."""
         found = {(scan, one.name): 0 for (scan,) in self.rows("SELECT id FROM scan") for one in self.endpoints}
-        query = "SELECT scan_id, endpoint, name FROM delivery JOIN event e ON e.id = event_id"
+        query = "SELECT scan_id, endpoint, name FROM delivery JOIN event e ON e.number = event"
         return found | Counter((scan, endpoint) for scan, endpoint, name in self.rows(query) if name in ENDS)
 
     @cached_property
@@ -174,7 +174,7 @@ class Evidence:
         """Yield (scan, endpoint, series) whose deliveries are not numbered 1, 2, 3 ... up to the last number given, or
         that a kill began: only a loss does."""
         numbers: dict[tuple[str, str, int], list[int]] = defaultdict(list)
-        query = "SELECT e.scan_id, d.endpoint, d.series, d.sequence FROM delivery d JOIN event e ON e.id = d.event_id"
+        query = "SELECT e.scan_id, d.endpoint, d.series, d.sequence FROM delivery d JOIN event e ON e.number = d.event"
         for scan, endpoint, series, number in self.rows(f"{query} ORDER BY d.sequence"):
             numbers[scan, endpoint, series].append(number)
         for scan, endpoint, series, last in self.rows("SELECT * FROM sequence UNION SELECT * FROM earlier"):

@@ -64,8 +64,8 @@ def states(outbox: Outbox) -> list[tuple[str, str]]:
 def alerts(outbox: Outbox) -> list[tuple[str, str]]:
     """Return (endpoint, message) of all alerts and warnings."""
     query = (
-        "SELECT endpoint, json_extract(data, '$.message') FROM delivery JOIN event ON event.id = event_id"
-        " WHERE type IN ('system_alert', 'resource_warning') ORDER BY number"
+        "SELECT endpoint, json_extract(data, '$.message') FROM delivery JOIN event ON event.number = delivery.event"
+        " WHERE type IN ('system_alert', 'resource_warning') ORDER BY delivery.number"
     )
     return [(endpoint, message) for endpoint, message in sql(outbox, query)]
 
@@ -393,7 +393,7 @@ def test_it_is_reported_again_when_it_begins_again(
     change(outbox, f"UPDATE delivery SET state = 'delivered', settled_at = {NOW} WHERE endpoint = 'stuck'")
     look(one, NOW + 2 * LIMIT, clock)
     put(outbox, endpoint, start=2)
-    change(outbox, f"UPDATE delivery SET accepted_at = {NOW + 2 * LIMIT} WHERE endpoint = 'stuck'")
+    change(outbox, f"UPDATE delivery SET (accepted_at, due_at) = ({NOW + 2 * LIMIT}, {NOW + 2 * LIMIT})")
     look(one, NOW + 3 * LIMIT, clock)
     assert len(alerts(outbox)) == 2
 
@@ -411,8 +411,10 @@ def test_deliveries_that_wait_since_an_operator_paused_it_are_not_reported(
 
 def test_the_oldest_delivery_is_found_in_an_index(outbox: Outbox) -> None:
     put(outbox, an_endpoint())
-    plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?", "'team'"))
-    assert [row[3] for row in plan] == ["SEARCH delivery USING INDEX delivery_age (endpoint=?)"]
+    plan = sql(outbox, "EXPLAIN QUERY PLAN " + OLDEST.replace("?1", "'team'"))
+    indexes = ("delivery_fresh", "delivery_overtaken", "delivery_late_age")
+    found = [row[3].replace("COVERING ", "") for row in plan if " delivery " in row[3]]
+    assert found == [f"SEARCH delivery USING INDEX {index} (endpoint=?)" for index in indexes]
 
 
 # --- certificates

@@ -1187,8 +1187,8 @@ def alerts(outbox: Outbox) -> list[tuple[str, str, str]]:
     """Return (endpoint, which alert, about whom) of all alerts, in the order of their acceptance."""
     rows = sql(
         outbox,
-        "SELECT endpoint, data FROM delivery JOIN event ON event.id = event_id WHERE type = 'system_alert'"
-        " ORDER BY number",
+        "SELECT endpoint, data FROM delivery JOIN event ON event.number = delivery.event WHERE type = 'system_alert'"
+        " ORDER BY delivery.number",
     )
     return [(name, json.loads(data)["alert"], json.loads(data)["endpoint"]) for name, data in rows]
 

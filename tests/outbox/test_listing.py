@@ -4,6 +4,7 @@ import itertools
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sfwebhooks.outbox.listing import Backlog, Cursor, Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import CHUNK, Selection
+from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
@@ -26,6 +28,8 @@ from tests.filled import begin, put, put_event, send
 from tests.tiers import quick_first
 
 ALL = Selection()
+DAY = 86400.0
+EXPIRED = DeadReason.EXPIRED
 
 
 @pytest.fixture
@@ -51,6 +55,14 @@ def plan(records: Outbox, selection: Selection) -> str:
 
 
 # --- listing
+
+
+def test_a_delivery_is_found_by_its_id_without_reading_others(outbox: Outbox, records: Outbox) -> None:
+    put(outbox, 1)
+    steps = plan(records, Selection(ids=(an_id(1),)))
+    assert "SEARCH e USING COVERING INDEX sqlite_autoindex_event_1 (id>? AND id<?)" in steps
+    assert "SEARCH d USING INDEX sqlite_autoindex_delivery_1 (event=?)" in steps
+    assert "SCAN d" not in steps
 
 
 def test_an_outbox_without_deliveries_lists_none(records: Outbox) -> None:
@@ -230,9 +242,12 @@ def test_the_beginning_of_an_id_is_enough(outbox: Outbox, records: Outbox, form:
 
 
 def rename(outbox: Outbox, *names: str) -> None:
-    """Give deliveries ids that no event would lead to."""
+    """Give deliveries and their events ids that no event would lead to."""
     with closing(sqlite3.connect(outbox.path)) as sql:
         for number, name in enumerate(names, 1):
+            sql.execute(
+                "UPDATE event SET id = ? WHERE number = (SELECT event FROM delivery WHERE number = ?)", (name, number)
+            )
             sql.execute("UPDATE delivery SET id = ? WHERE number = ?", (name, number))
         sql.commit()
 
@@ -243,7 +258,7 @@ def test_a_beginning_that_several_share_is_reported_with_the_matches(outbox: Out
     shown = ", ".join(f"abcd{number:02} to team" for number in range(10))
     with pytest.raises(SelectionError, match=rf'more than one delivery .* "abcd": {shown}, \.\.\.'):
         records.listing.find("abcd")
-    sql(outbox, "UPDATE delivery SET id = 'c' WHERE id = 'abcd10'")
+    rename(outbox, *(f"abcd{number:02}" for number in range(10)), "c")
     with pytest.raises(SelectionError, match=rf'more than one delivery .* "abcd": {shown}$'):
         records.listing.find("abcd")
 
@@ -403,3 +418,16 @@ def test_the_oldest_waiting_delivery_of_an_endpoint_has_a_time(outbox: Outbox, r
         put(outbox, number, at=NOW + number)
     put(outbox, 4, endpoint="siem", at=NOW)
     assert records.listing.oldest("team") == NOW + 1
+
+
+@pytest.mark.parametrize(
+    "tried", ["attempts = 1", "due_at = due_at + 60", "crashes = 2, due_at = due_at + 60", "batch = 'a'"]
+)
+def test_a_delivery_is_as_old_once_it_was_tried(outbox: Outbox, records: Outbox, tried: str) -> None:
+    for number in (1, 2):
+        put(outbox, number, at=NOW + number)
+    sql(outbox, f"UPDATE delivery SET {tried} WHERE id = '{an_id(1)}'")
+    assert records.listing.oldest("team") == NOW + 1
+    assert records.listing.backlog("team") == replace(records.listing.backlog("team"), waiting=2, oldest_at=NOW + 1)
+    assert records.retention.expire("team", EXPIRED, DAY, NOW + DAY + 1.5) == 1
+    assert (records.listing.oldest("team"), records.listing.backlog("team").waiting) == (NOW + 2, 1)

@@ -261,7 +261,7 @@ def test_a_lack_of_memory_is_not_the_events_fault(outbox: Outbox) -> None:
 
 
 def numbers(outbox: Outbox, endpoint: str, scan_id: str) -> list[object]:
-    query = f"""SELECT d.sequence FROM delivery d JOIN event e ON e.id = d.event_id
+    query = f"""SELECT d.sequence FROM delivery d JOIN event e ON e.number = d.event
                 WHERE d.endpoint = '{endpoint}' AND e.scan_id = '{scan_id}' ORDER BY d.number"""
     return [row[0] for row in rows(outbox, query)]
 

@@ -305,6 +305,7 @@ def test_names_of_any_order_and_kind_are_found_among_the_waiting(outbox: Outbox,
     names = ["", "\U0001f41b", "Z", "a", "a\0b", "zz"]
     for name in names:
         put(outbox, 1, 2, endpoint=name)
+    sql(outbox, "UPDATE delivery SET attempts = 1 WHERE endpoint IN ('', 'a', 'zz')")
     assert records.retention.waiting_endpoints() == sorted(names)
 
 

@@ -98,13 +98,13 @@ def test_what_is_left_is_numbered_again_in_a_series_of_its_own_and_due_again(out
     sql(outbox, "UPDATE delivery SET state = 'delivered', settled_at = 1 WHERE sequence IN (1, 3)")
     sql(outbox, "DELETE FROM delivery WHERE sequence = 2")
     assert outbox.scans.renumber(ONE.id, "team", the_end().id, NOW, 10.0) == 2
-    query = "SELECT d.sequence, d.state, d.due_at, d.name FROM delivery d JOIN event e ON e.id = d.event_id"
+    query = "SELECT d.sequence, d.state, d.due_at, d.name FROM delivery d JOIN event e ON e.number = d.event"
     rows = sql(outbox, f"{query} WHERE e.scan_id = 'ONE' ORDER BY d.number")
     assert rows == [
         (1, "waiting", NOW, "scan_started"),
         (2, "waiting", NOW + 10, "high_risk_event"),
         (3, "waiting", NOW, "high_risk_event"),
     ], "the end is made once more, after all others"
-    series = "SELECT DISTINCT d.series FROM delivery d JOIN event e ON e.id = d.event_id WHERE e.scan_id"
+    series = "SELECT DISTINCT d.series FROM delivery d JOIN event e ON e.number = d.event WHERE e.scan_id"
     assert sql(outbox, f"{series} = 'ONE'") != old == sql(outbox, f"{series} = 'OTHER'")
     assert outbox.scans.deleted(ONE.id, "team") == 0

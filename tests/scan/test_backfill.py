@@ -317,7 +317,7 @@ def test_where_nobody_knows_any_more_what_was_delivered_only_again_sends(
     backfill("team")
     with closing(sqlite3.connect(setup.outbox.path)) as connection, connection:
         connection.execute("DELETE FROM delivery WHERE sequence < 4")
-        connection.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM delivery)")
+        connection.execute("DELETE FROM event WHERE number NOT IN (SELECT event FROM delivery)")
     refused = backfill("team")
     assert (refused.code, len(setup.team.got)) == (1, 15)
     assert f"3 deliveries of scan {ID} to team are no longer in the outbox" in refused.err

@@ -56,7 +56,7 @@ def change(database: Path, query: str) -> None:
 
 def types_sent(outbox: Outbox) -> list[str]:
     """The types of what was sent, in order."""
-    query = "SELECT type FROM delivery JOIN event ON event.id = event_id ORDER BY number"
+    query = "SELECT type FROM delivery JOIN event ON event.number = delivery.event ORDER BY delivery.number"
     return [row[0] for row in sql(outbox, query)]
 
 
