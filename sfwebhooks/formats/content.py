@@ -47,16 +47,15 @@ def _size(value: object) -> int:
     return len(written(value).encode())
 
 
-def sized(message: dict[str, Any], endpoint: Endpoint) -> Content:
-    """Return a message as JSON. The event's data go out as the outbox has them, unless the message, or a batch of it
-    alone, would exceed the endpoint's `max_body`."""
+def sized(message: dict[str, Any], endpoint: Endpoint, key: str = "data") -> Content:
+    """Return a message as JSON. The event's data, its value at `key`, go out as the outbox has them, unless the message
+    alone, or a batch of it, would exceed the endpoint's `max_body`."""
     limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
-    data = message["data"]
-    text = data.text if isinstance(data, Stored) else kept(data)
-    body = written_around({**message, "data": HOLE}, [text])
+    text = kept(message[key])
+    body = written_around({**message, key: HOLE}, [text])
     if len(body) <= limit:
         return Content(body)
-    return Content(written(fitted({**message, "data": dict(Stored(text))}, "data", limit)).encode())
+    return Content(written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode())
 
 
 def array(items: Iterable[bytes]) -> bytes:

@@ -10,9 +10,7 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import Content, event_data
-from sfwebhooks.formats.size_limit import fitted
-from sfwebhooks.jsontext import written
+from sfwebhooks.formats.content import Content, event_data, sized
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
@@ -33,8 +31,7 @@ WORD_OF_SEVERITY = {
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the SIEM event of a delivery."""
-    limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
-    return Content(written(fitted(siem_event(delivery, endpoint), "raw_data", limit)).encode())
+    return sized(siem_event(delivery, endpoint), endpoint, "raw_data")
 
 
 def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "source": "SpiderFoot",
         "event_type": delivery.name,
         "severity": severity_word(delivery),
-        "raw_data": dict(event_data(event, endpoint)),
+        "raw_data": event_data(event, endpoint),
         "tags": list(TAGS),
         "schema": SCHEMA,
         "event_id": event.id,
