@@ -11,11 +11,11 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, takewhile
+from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.events import Batch, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.endpoint_state import save_health
@@ -37,19 +37,14 @@ SETTLE = """
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
-    WHERE number IN (
-              SELECT d.number FROM json_each(?11) j CROSS JOIN event e ON e.id = json_extract(j.value, '$[0]')
-              CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = ?10
-              WHERE d.sequence = json_extract(j.value, '$[1]')
-          )
-          AND series = (SELECT number FROM series WHERE name = ?9)
+    WHERE event = (SELECT number FROM event WHERE id = ?9) AND endpoint = ?10
+          AND sequence = ?11 AND series = (SELECT number FROM series WHERE name = ?12)
           AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
 """
 #: in the delivery log, if the delivery still exists
 LOG = """
-    INSERT INTO delivery_attempt SELECT d.number, ?3, ?4, ?5, ?6, ?7, ?8 FROM json_each(?2) j
-    CROSS JOIN event e ON e.id = json_extract(j.value, '$[0]')
-    CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = ?1
+    INSERT INTO delivery_attempt SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM delivery
+    WHERE event = (SELECT number FROM event WHERE id = ?1) AND endpoint = ?2
 """
 #: an event and its receivers: (endpoint, event name)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
@@ -177,18 +172,21 @@ class Queue:
         """Commit results of attempts, the endpoints' health where it changed, and the alerts that report it."""
         settled: list[tuple[Any, ...]] = []
         logged: list[tuple[Any, ...]] = []
+        gone: list[tuple[str]] = []
         with self._file.writing() as sql:
             for result in results:
                 attempt = result.attempt
                 # `astuple` takes a hundred times as long
                 entry = (attempt.at, attempt.seconds, attempt.status, attempt.reason, attempt.excerpt, attempt.trigger)
-                for (new, series, endpoint), group in groupby(zip(result.settlements, result.batch.deliveries), _alike):
+                for delivery, new in zip(result.batch.deliveries, result.settlements):
                     ended_at = None if new.state is State.WAITING else attempt.at + attempt.seconds
                     changes = (new.state.value, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
-                    them = json.dumps([(delivery.event.id, delivery.sequence) for _, delivery in group])
-                    settled.append((*changes, int(new.refused), new.refused_in, series, endpoint, them))
-                    logged.append((endpoint, them, *entry))
-                sql.execute("DELETE FROM frozen WHERE id = ?", (result.batch.id,))
+                    refusal = (int(new.refused), new.refused_in)
+                    its = (delivery.event.id, delivery.endpoint)
+                    settled.append((*changes, *refusal, *its, delivery.sequence, delivery.series))
+                    logged.append((*its, *entry))
+                gone.append((result.batch.id,))
+            sql.executemany("DELETE FROM frozen WHERE id = ?", gone)
             sql.executemany(LOG, logged)
             sql.executemany(SETTLE, settled)
             for endpoint, health in (healths or {}).items():
@@ -205,12 +203,6 @@ class Queue:
                 (endpoint,),
             ).fetchone()
         return row[0]
-
-
-def _alike(one: tuple[Settlement, Delivery]) -> tuple[Settlement, str, str]:
-    """Return what deliveries have in common that are settled by one statement."""
-    settlement, delivery = one
-    return settlement, delivery.series, delivery.endpoint
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
