@@ -55,7 +55,7 @@ WAITING_SINCE = f"""
     SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at < ?2
     UNION ALL
     SELECT number, batch, accepted_at FROM delivery
-    WHERE endpoint = ?1 AND {FRESH} AND due_at > accepted_at AND due_at >= ?2 AND accepted_at < ?2
+    WHERE endpoint = ?1 AND {FRESH} AND due_at > accepted_at AND +due_at >= ?2 AND accepted_at < ?2
     UNION ALL
     SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """

@@ -9,11 +9,21 @@ from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
-from sfwebhooks.outbox.rows import RECEIVERS, deliveries, insert
+from sfwebhooks.outbox.rows import FRESH, LATE, RECEIVERS, deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.sequence_numbers import begin_series
 from sfwebhooks.retry import State
+
+#: state -> number of deliveries of a scan, and of all; the latter reads indexes only
+OF_SCAN = """
+    SELECT d.state, count(*) FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan_id = ? GROUP BY d.state
+"""
+OF_ALL = f"""
+    SELECT 'waiting', count(*) FROM delivery WHERE {FRESH}
+    UNION ALL SELECT 'waiting', count(*) FROM delivery WHERE {LATE}
+    UNION ALL SELECT state, count(*) FROM delivery WHERE state <> 'waiting' GROUP BY state
+"""  # noqa: S608
 
 
 class Scans:
@@ -129,11 +139,11 @@ class Scans:
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
-        query = "SELECT d.state, count(*) FROM delivery d JOIN event e ON e.number = d.event"
-        where = " WHERE e.scan_id = ?" if scan_id else ""
+        found = {state.value: 0 for state in State}
         with self._file.reading() as sql:
-            rows = sql.execute(query + where + " GROUP BY d.state", (scan_id,) if scan_id else ()).fetchall()
-        return {state.value: 0 for state in State} | dict(rows)
+            for state, number in sql.execute(*((OF_SCAN, (scan_id,)) if scan_id else (OF_ALL,))):
+                found[state] += number
+        return found
 
     def withheld(self, scan_id: str) -> dict[str, dict[str, int]]:
         """Return endpoint -> reason -> number of a scan's events that it was not sent."""

@@ -17,6 +17,7 @@ from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.opening import BUSY_SECONDS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.retention import WAITING_SINCE
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
@@ -279,6 +280,16 @@ def test_a_delivery_that_waits_too_long_is_a_dead_letter(outbox: Outbox, records
     old, young = one(records, 1), one(records, 2)
     assert (old.state, old.reason, old.settled_at) == (State.DEAD, "expired", NOW + DAY + 1)
     assert young.state is State.WAITING
+
+
+def test_old_deliveries_are_sought_in_indexes_only(outbox: Outbox) -> None:
+    put(outbox, 1)
+    plan = sql(outbox, "EXPLAIN QUERY PLAN " + WAITING_SINCE.replace("?1", "'team'").replace("?2", "1"))
+    assert [row[3].replace("(endpoint=? AND ", "(") for row in plan if " delivery " in row[3]] == [
+        "SEARCH delivery USING INDEX delivery_fresh (due_at<?)",
+        "SEARCH delivery USING INDEX delivery_overtaken (endpoint=?)",
+        "SEARCH delivery USING INDEX delivery_late_age (accepted_at<?)",
+    ]
 
 
 def test_deliveries_to_another_endpoint_do_not_expire(outbox: Outbox, records: Outbox) -> None:
