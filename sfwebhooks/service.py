@@ -28,6 +28,8 @@ from sfwebhooks.text_file import FileState, state_of
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks for scans whose process died
 ORPHAN_SECONDS = 30.0
+#: seconds between two looks for what other processes have accepted
+FOLLOW_SECONDS = 0.02
 #: seconds to wait at the end beyond the longest attempt
 GRACE_SECONDS = 3.0
 
@@ -62,7 +64,12 @@ class Service:
         self._open(stop)
         self._log_state("sending")
         self._dispatcher.wake()
-        while not stop.wait(ROUND_SECONDS):
+        round_at = time.monotonic() + ROUND_SECONDS
+        while not stop.wait(FOLLOW_SECONDS):
+            self._background.attempt(self._dispatcher.follow)
+            if time.monotonic() < round_at:
+                continue
+            round_at = time.monotonic() + ROUND_SECONDS
             trouble = self._background.attempt(lambda: self._reread_if_changed(stop, reload))
             trouble = trouble or self._background.round(self._report_dead_scans)
             if trouble:

@@ -14,8 +14,10 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.service import Service
 from tests import processes
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
@@ -52,6 +54,25 @@ class Run:
             with self._news:
                 self.said.append(line)
                 self._news.notify_all()
+
+
+def test_what_another_process_accepts_is_not_found_by_polling(
+    outbox: Outbox, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.delivery.send_queue.POLL_SECONDS", 100 * PATIENCE)
+    monkeypatch.setattr("sfwebhooks.service.ROUND_SECONDS", 100 * PATIENCE)
+    endpoint, stop = an_endpoint(url=team.url, events=("all",)), threading.Event()
+    put(outbox, endpoint)
+    service = Service(lambda: Settings((endpoint,)), outbox.path)
+    running = threading.Thread(target=service.run, args=(stop, threading.Event()))
+    running.start()
+    try:
+        for number in (1, 2, 3):
+            assert team.wait_for(number)
+            put(outbox, endpoint, start=number + 1)
+    finally:
+        stop.set()
+        running.join(PATIENCE)
 
 
 @pytest.fixture

@@ -97,6 +97,16 @@ class Dispatcher:
         for queue in self.queues:
             queue.wake()
 
+    def follow(self) -> None:
+        """Let all queues look for work if another process has changed the outbox; call often.
+
+        Raises:
+            OutboxError: the outbox cannot be used.
+        """
+        if self.outbox.file.is_changed():
+            for queue in self.queues:
+                queue.look()
+
     def linger(
         self,
         deadline: float,

@@ -93,10 +93,14 @@ class SendQueue:
         if self._could_send or not self._workers.began:
             self._workers.wake()
 
+    def look(self) -> None:
+        """Look for work now, whatever this process knows: another one may have brought some."""
+        self._workers.wake()
+
     @property
     def _could_send(self) -> bool:
         """Whether something could be sent now. Changes outside this process, such as the death of another sender, are
-        found by polling."""
+        found by `look` and by polling."""
         now, ours = self._clock(), self._ownership
         return any(state.may_send(now) for state in self.states) and not ours.pace.wait(now) and ours.lock.held
 

@@ -93,6 +93,8 @@ class File:
         self._names: tuple[str, ...] = ()
         #: number of files so far
         self.number = 0
+        #: SQLite's version of the content at the last call of `is_changed`, and of which file
+        self._version = (0, 0)
         #: whether the next file opened is a different one
         self._is_lost = True
         self._page_size = 0
@@ -109,6 +111,12 @@ class File:
     def look(self) -> None:
         """Make the next call check that the file is still the same, however recent the last check."""
         self._looked_at = 0.0
+
+    def is_changed(self) -> bool:
+        """Return whether another connection, mostly another process's, has changed the file since the last call."""
+        with self.reading() as sql:
+            before, self._version = self._version, (self.number, sql.execute("PRAGMA data_version").fetchone()[0])
+        return before != self._version
 
     def check(self) -> None:
         """Check that the file can be written.

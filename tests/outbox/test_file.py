@@ -70,6 +70,24 @@ def test_a_file_is_not_opened_while_another_thread_opens_one_or_saves_a_log(outb
     assert waits_for(_OPENING, outbox.scans.tallies)
 
 
+def test_a_file_is_changed_by_others_only_and_once(outbox: Outbox) -> None:
+    outbox.file.is_changed()
+    put(outbox, TEAM)
+    assert outbox.file.is_changed() is False
+    with closing(Outbox(outbox.path)) as other:
+        put(other, TEAM, start=2)
+    assert (outbox.file.is_changed(), outbox.file.is_changed()) == (True, False)
+
+
+def test_another_file_is_a_change(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    outbox.file.is_changed()
+    for suffix in ("", "-wal", "-shm"):
+        outbox.path.with_name(outbox.path.name + suffix).unlink()
+    outbox.file.look()
+    assert (outbox.file.is_changed(), outbox.file.is_changed()) == (True, False)
+
+
 def test_what_is_deleted_is_overwritten(outbox: Outbox) -> None:
     with outbox.file.reading() as connection:
         assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
