@@ -1,7 +1,7 @@
 """The nouns that travel: Scan, WebhookEvent, Delivery. Pure data, and the ids that make repeats recognisable.
 
 An id is a UUIDv5 over the identity of an object, so the same object seen twice (restart, recovery, two processes) has
-the same id, and the outbox keeps one of them.
+the same id, and the outbox keeps one of them. A delivery's id is made from its event's, and leads back to it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ UNPRINTABLE = {"Zs": " "}
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]")
 #: a surrogate without the other half
 LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
-#: characters of an event's id with which the ids of its deliveries begin: all before the UUID's version
-SHARED = 14
+#: the UUID without any bits
+NO_ID = "00000000-0000-0000-0000-000000000000"
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
 _NAMESPACE_BYTES = NAMESPACE.bytes
 #: hexadecimal digit -> the same with the two bits of the variant set (RFC 9562 section 4.1)
@@ -178,9 +178,27 @@ def lifecycle_id(scan_id: str, step: str) -> str:
 
 
 def delivery_id(event_id: str, endpoint: str) -> str:
-    """Return the id of the delivery of an event to the endpoint of that name: a UUIDv8 (RFC 9562 section 5.8) that
-    begins like the event's id, by which the outbox finds it, and ends in a hash."""
-    return f"{event_id[:SHARED]}8{id_of(f'delivery/{event_id}/{endpoint}')[SHARED + 1 :]}"
+    """Return the id of the delivery of an event to the endpoint of that name: a UUIDv8 (RFC 9562 section 5.8), the
+    event's id with the bits inverted that the endpoint's name gives."""
+    digits = f"{int(event_id.replace('-', ''), 16) ^ _mask(endpoint):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def event_id_of(delivery: str, endpoint: str) -> str | None:
+    """Return the id of the event with that delivery id, or its beginning from the beginning of one; None for a text
+    that is neither."""
+    try:
+        return delivery_id(f"{delivery}{NO_ID[len(delivery) :]}", endpoint)[: len(delivery)]
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _mask(endpoint: str) -> int:
+    """Return the bits by which the ids of an endpoint's deliveries differ from those of their events: of the version
+    those that make it 8, of the variant none."""
+    found = int(id_of(f"endpoint/{endpoint}").replace("-", ""), 16)
+    return found & ~(0xF << 76 | 0b11 << 62) | (5 ^ 8) << 76
 
 
 def timestamp(at: float) -> str:

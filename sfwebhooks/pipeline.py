@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sfwebhooks.attempts import Attempt, Reply
 from sfwebhooks.endpoints import Endpoint, subscribed_name
+from sfwebhooks.errors import is_shortage
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import READERS, render
 from sfwebhooks.health import Change
@@ -72,7 +73,9 @@ def deliver(
         with rendering or nullcontext():
             request = sign(render(batch, endpoint), batch, endpoint, begin)
         reply = state.sender.send(request)
-    except MemoryError:
+    except Exception as error:
+        if not is_shortage(error):
+            raise
         reply = Reply(failure=Failure.SHORTAGE, detail="this process has no memory left")
     end = clock()
     reader = READERS.get(endpoint.format)

@@ -33,8 +33,9 @@ class SendingState:
     endpoint: Endpoint
     sender: Sender
     health: Health = field(default_factory=Health)
-    #: the health as written to the outbox
+    #: the health as written to the outbox, and whether an attempt has changed it since
     written: Health = field(default_factory=Health)
+    is_news: bool = False
     orders: Orders = field(default_factory=Orders)
     #: whether this process holds the endpoint's lock, and may send
     is_owned: bool = False
@@ -77,11 +78,6 @@ class SendingState:
         return Mask.of(self.endpoint)
 
     @property
-    def is_news(self) -> bool:
-        """Whether its health is not written to the outbox yet."""
-        return self.health != self.written
-
-    @property
     def longest_wait(self) -> float:
         """Upper bound for the wait until a delivery's next attempt, in seconds."""
         return max((*self.endpoint.retry_schedule, self.endpoint.retry_after_max)) * 2
@@ -101,6 +97,7 @@ class SendingState:
                 or is_at_fault(batch, verdict, before.era)
             )
             self.health, self.tried = before.after(verdict, now, self.steady(), silent), True
+            self.is_news |= self.health != before
             return Change(before, self.health)
 
     def look_at_outage(self) -> None:

@@ -6,10 +6,10 @@ import uuid
 import pytest
 
 from sfwebhooks.events import (
-    SHARED,
     clean_text,
     correlation_id,
     delivery_id,
+    event_id_of,
     finding_id,
     lifecycle_id,
     printable,
@@ -29,14 +29,26 @@ def test_the_id_of_a_scans_step_never_changes() -> None:
 
 def test_the_id_of_a_delivery_never_changes() -> None:
     event_id = "c771e9c3-a032-59e1-8059-820451deb6b2"
-    assert delivery_id(event_id, "team") == "c771e9c3-a032-8730-9c6e-234aa561000d"
+    assert delivery_id(event_id, "team") == "ee2a07ee-e8b2-8b2b-8ecf-2b210f10394d"
     assert uuid.UUID(delivery_id(event_id, "team")).version == 8
 
 
-def test_the_ids_of_an_events_deliveries_begin_like_its_own() -> None:
+@pytest.mark.parametrize("endpoint", ["team", "siem", "", "\N{BUG}", "a\0b"])
+@pytest.mark.parametrize("length", [36, 24, 20, 19, 15, 14, 13, 9, 8, 4, 0])
+def test_the_beginning_of_a_deliverys_id_leads_to_the_one_of_its_events(endpoint: str, length: int) -> None:
+    for number in range(20):
+        event_id = finding_id("5C4A0001", str(number))
+        assert event_id_of(delivery_id(event_id, endpoint)[:length], endpoint) == event_id[:length]
+
+
+def test_the_ids_of_an_events_deliveries_differ_from_the_beginning() -> None:
     event_id = finding_id("5C4A0001", "f00d")
-    ids = {delivery_id(event_id, name) for name in ("team", "siem")}
-    assert (len(ids), {found[:SHARED] for found in ids}) == (2, {event_id[:SHARED]})
+    ids = {event_id, *(delivery_id(event_id, f"team{number}") for number in range(50))}
+    assert len({found[:8] for found in ids}) == 51
+
+
+def test_an_id_of_another_form_leads_nowhere() -> None:
+    assert [event_id_of(text, "team") for text in ("zz", "\udcff", "1 2")] == [None, None, None]
 
 
 def test_the_id_of_a_correlation_never_changes() -> None:
@@ -56,9 +68,7 @@ def test_different_things_have_different_ids() -> None:
         lifecycle_id("scan", "started"),
         lifecycle_id("scan", "ended"),
         lifecycle_id("other", "ended"),
-        delivery_id("scan", "a"),
-        delivery_id("scan", "b"),
-        delivery_id("other", "a"),
+        *(delivery_id(finding_id(scan, "a"), endpoint) for scan in ("scan", "other") for endpoint in ("a", "b")),
     ]
     assert len(set(ids)) == len(ids)
 

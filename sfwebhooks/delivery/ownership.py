@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfwebhooks.delivery.pace import Pace
+from sfwebhooks.errors import is_shortage
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
@@ -218,10 +219,9 @@ class Ownership:
             self._note(self.lock, batch.id)
             try:
                 yield
-            except MemoryError:  # this process is short of memory: not the message's fault
-                raise
-            except Exception:
-                self._blame(batch.id)
+            except Exception as error:
+                if not is_shortage(error):  # of this process, and not the message's fault
+                    self._blame(batch.id)
                 raise
             finally:
                 self._rendering = ""

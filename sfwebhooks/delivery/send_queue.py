@@ -199,6 +199,9 @@ class SendQueue:
                     self._outbox.queue.settle((result for _, result in group), healths)
                     for state, health in changed:
                         state.written = health
+                    with self._lock:
+                        for state, _ in group:
+                            state.is_news = state.health != state.written
                     for state, result in group:
                         self._unsettled.popleft()
                         dead = [one.reason for one in result.settlements if one.state is State.DEAD]

@@ -15,8 +15,8 @@ from itertools import takewhile
 from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries, numbers_by_ids
+from sfwebhooks.events import Delivery, event_id_of
+from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
 
 #: an endpoint's deliveries that are not in flight; only the first of several about the same subject
 FREE = """
@@ -40,9 +40,9 @@ END_SECONDS = 5.0
 BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
 #: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
-    WHERE (due_at > accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
-FLYING = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
-    WHERE d.number IN ({numbers_by_ids("?1")}) AND {BEFORE}"""
+    WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
+FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN event e ON e.id = value CROSS JOIN delivery d ON d.event = e.number
+    WHERE {BEFORE}"""
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
 NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
@@ -143,7 +143,8 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: floa
     if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
         return bool(scan_id)
     is_new = now - END_SECONDS < accepted_at <= now
-    return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
+    flying = json.dumps([event_id_of(delivery, endpoint) for delivery in busy])
+    return is_new and sql.execute(FLYING, (flying, *given)).fetchone() is not None
 
 
 def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Row]:

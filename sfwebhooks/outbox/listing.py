@@ -12,9 +12,9 @@ from typing import Any, NewType
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.events import SHARED, Delivery, printable
+from sfwebhooks.events import Delivery, printable
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, numbers_by_ids
+from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, deliveries, numbers_by_ids
 from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
@@ -37,11 +37,20 @@ SELECT_RECORD = """
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
 """
+#: the numbers of the deliveries whose id, or whose event's id, begins with a text (?1)
+BEGINNING = f"""
+    SELECT d.number FROM ({ENDPOINTS}) n
+    CROSS JOIN event e ON e.id BETWEEN event_id_of(?1, n.endpoint) AND event_id_of(?1, n.endpoint) || '~'
+    CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
+"""
+EVENTS_BEGINNING = """
+    SELECT d.number FROM event e JOIN delivery d ON d.event = e.number WHERE e.id BETWEEN ?1 AND ?1 || '~'
+"""
 #: acceptance of the oldest waiting delivery; a fresh one is due from then on, unless it was a probe
 OLDEST = f"""
     SELECT min(at) FROM (
-        SELECT min(due_at) at FROM delivery WHERE endpoint = ?1 AND {FRESH}
-        UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at > accepted_at
+        SELECT min(due_at) at FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at = accepted_at
+        UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at <> accepted_at
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {LATE}
     )
 """
@@ -115,10 +124,7 @@ class Listing:
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
         with self._file.reading() as sql:
-            return [
-                row[0]
-                for row in sql.execute("SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier ORDER BY 1")
-            ]
+            return [row[0] for row in sql.execute(f"{ENDPOINTS} ORDER BY 1")]
 
     def knows(self, scan_id: str) -> bool:
         """Return whether the outbox has or had anything of a scan."""
@@ -143,8 +149,8 @@ class Listing:
         which = {None: "delivery", State.DEAD: "dead letter"}.get(state, f"{state and state.value} delivery")
         if len(text) < PREFIX_LEAST:
             raise SelectionError(f'"{printable(text)}" is too short for an id: give {PREFIX_LEAST} characters or more')
-        for column, words in (("d.id", "has an id"), ("e.id", "belongs to an event with an id")):
-            rows = self._beginning(column, text.lower(), state)
+        for numbers, words in ((BEGINNING, "has an id"), (EVENTS_BEGINNING, "belongs to an event with an id")):
+            rows = self._beginning(numbers, text.lower(), state)
             if len(rows) == 1:
                 return _record(rows[0])
             if rows:
@@ -155,10 +161,13 @@ class Listing:
                 )
         raise SelectionError(f'no {which}, nor the event of one, has an id that starts with "{printable(text)}"')
 
-    def _beginning(self, column: str, text: str, state: State | None) -> list[Sequence[Any]]:
-        """Return rows of SELECT_RECORD in which the column starts with a text."""
-        shared = f"e.id BETWEEN substr(?1, 1, {SHARED}) AND substr(?1, 1, {SHARED}) || '~'"
-        query = f"{SELECT_RECORD} WHERE {shared} AND {column} BETWEEN ?1 AND ?1 || '~' AND (?2 IS NULL OR d.state = ?2)"
+    def _beginning(self, numbers: str, text: str, state: State | None) -> list[Sequence[Any]]:
+        """Return rows of SELECT_RECORD with an id that starts with a text.
+
+        Args:
+            numbers: the query for their numbers.
+        """
+        query = f"{SELECT_RECORD} WHERE d.number IN ({numbers}) AND (?2 IS NULL OR d.state = ?2)"
         with self._file.reading() as sql:
             found = sql.execute(f"{query} ORDER BY d.id LIMIT {ALIKE + 1}", (text, state and state.value))
             return found.fetchall()

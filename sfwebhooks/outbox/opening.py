@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sfwebhooks import system
+from sfwebhooks.events import event_id_of
 from sfwebhooks.files import open_regular
 from sfwebhooks.outbox.permissions import identity, write_problem
 
@@ -25,9 +26,11 @@ def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
     Args:
         query: parameters of the URI (https://sqlite.org/uri.html).
     """
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.as_uri()}?{query}", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
     )
+    connection.create_function("event_id_of", 2, event_id_of)
+    return connection
 
 
 def opened_to_read(path: Path) -> sqlite3.Connection:

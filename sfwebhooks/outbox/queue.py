@@ -124,7 +124,7 @@ class Queue:
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
-        members = json.dumps([delivery.id for delivery in batch.deliveries])
+        members = json.dumps([delivery.event.id for delivery in batch.deliveries])
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
 
@@ -208,8 +208,9 @@ class Queue:
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
     """Write the id of a batch in flight into the rows of its members."""
     sql.execute(
-        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND number IN"
-        f" ({numbers_by_ids('(SELECT members FROM frozen WHERE id = ?1)')})",
+        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND number IN ("
+        "SELECT d.number FROM frozen f, json_each(members) CROSS JOIN event e ON e.id = value"
+        " CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1)",
         (batch,),
     )
     sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))

@@ -50,12 +50,13 @@ WAITING_ENDPOINTS = f"""
     )
     SELECT last FROM (SELECT last FROM fresh UNION SELECT last FROM late) WHERE last IS NOT NULL ORDER BY 1
 """
-#: an endpoint's (?1) deliveries that were accepted before a time (?2); a fresh one is due when it is accepted, or later
+#: an endpoint's (?1) deliveries that were accepted before a time (?2): fresh, as a probe, late
 WAITING_SINCE = f"""
-    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at < ?2
+    SELECT number, batch, accepted_at FROM delivery
+    WHERE endpoint = ?1 AND {FRESH} AND due_at < ?2 AND due_at = accepted_at
     UNION ALL
     SELECT number, batch, accepted_at FROM delivery
-    WHERE endpoint = ?1 AND {FRESH} AND due_at > accepted_at AND +due_at >= ?2 AND accepted_at < ?2
+    WHERE endpoint = ?1 AND {FRESH} AND due_at <> accepted_at AND accepted_at < ?2
     UNION ALL
     SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """

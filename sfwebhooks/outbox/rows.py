@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import SHARED, Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
@@ -27,6 +27,8 @@ INSERT = """
     INSERT INTO delivery (id, event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
     SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
 """
+#: the names of all endpoints for which anything was ever accepted
+ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
 #: the endpoints that have a delivery of the event with an id
 RECEIVERS = "SELECT endpoint FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?)"
 #: to be followed by a WHERE on `delivery`
@@ -44,15 +46,16 @@ SEVERITIES = {int(severity): severity for severity in Severity}
 
 
 def numbers_by_ids(array: str) -> str:
-    """Return the query for the numbers of the deliveries with some ids.
+    """Return the query for the numbers of the deliveries with some ids. No index has the ids: each could be the one of
+    an event to one of the endpoints.
 
     Args:
         array: SQL of the JSON array of ids, such as a parameter.
     """
     return f"""
-        SELECT d.number FROM json_each({array}) j
-        CROSS JOIN event e ON e.id BETWEEN substr(j.value, 1, {SHARED}) AND substr(j.value, 1, {SHARED}) || '~'
-        CROSS JOIN delivery d ON d.event = e.number AND d.id = j.value
+        SELECT d.number FROM json_each({array}) j CROSS JOIN ({ENDPOINTS}) n
+        CROSS JOIN event e ON e.id = event_id_of(j.value, n.endpoint)
+        CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
     """  # noqa: S608
 
 

@@ -47,7 +47,7 @@ TABLES = """
     CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
         number      INTEGER PRIMARY KEY,    -- order of acceptance
-        id          TEXT NOT NULL,          -- found by the beginning that it shares with its event's (`rows`)
+        id          TEXT NOT NULL,          -- leads to its event's, if the endpoint is known
         event       INTEGER NOT NULL,       -- number of its event
         endpoint    TEXT NOT NULL,
         name        TEXT NOT NULL,          -- the event name that the endpoint subscribed to
@@ -80,7 +80,7 @@ TABLES = """
     -- those used as a probe, or in a request that ended with its process: a scan's end has to find few among many
     CREATE INDEX delivery_overtaken ON delivery (endpoint, number)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
-            AND (due_at > accepted_at OR batch IS NOT NULL);
+            AND (due_at <> accepted_at OR batch IS NOT NULL);
     CREATE INDEX delivery_late_age ON delivery (endpoint, accepted_at)
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
@@ -145,7 +145,7 @@ TABLES = """
     CREATE TABLE frozen (                   -- batches in flight: if they are never settled, these are their members
         id       TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
-        members  TEXT NOT NULL              -- JSON, ids of deliveries
+        members  TEXT NOT NULL              -- JSON, ids of events
     ) WITHOUT ROWID;
 """
 

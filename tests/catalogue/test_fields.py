@@ -158,7 +158,7 @@ def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> W
     """Return the end as it comes to an endpoint to which happened what its receipt says."""
     assert event.scan
     before = [an_event(number, scan=event.scan) for number in range(receipt["accepted"] - 2)]
-    begin = an_event(id="begin", type="scan_started", severity=Severity.INFO, scan=event.scan)
+    begin = an_event(100, type="scan_started", severity=Severity.INFO, scan=event.scan)
     outbox.scans.begin_scan(event.scan, begin, [("team", begin.type)], NOW)
     outbox.accept([(one, [("team", one.type)]) for one in before], NOW)
     with closing(sqlite3.connect(outbox.path)) as sql, sql:

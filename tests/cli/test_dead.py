@@ -137,7 +137,7 @@ def test_a_dry_run_of_nothing_says_so(cli: Callable[..., Result], filled: Outbox
         (["replay", "--scan", "5C4A0001", "--endpoint", "siem"], [an_id(1, "siem")]),
         (["replay", "--type", "high*", "--since", "2026-11-21T10:00:30"], [an_id(1, "siem")]),
         (["replay", "--until", "2026-11-21T10:00:30", "--state", "dead"], [an_id(2), an_id(3)]),
-        (["replay", an_id(1)[:20]], [an_id(1)]),
+        (["replay", an_id(1)[:8]], [an_id(1)]),
         (["dead", "replay", "--all"], [an_id(2), an_id(3), an_id(1, "siem")]),
         (["dead", "replay", an_id(2), an_id(3)[:12]], [an_id(2), an_id(3)]),
     ],

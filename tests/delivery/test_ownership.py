@@ -289,7 +289,12 @@ def test_one_that_raises_is_blamed_and_one_without_memory_is_not(
     batch.__dict__["id"] = found[0]
     one = own()
     one.take()
-    for error, crashes in ((MemoryError(), 0), (ValueError(), 1), (ValueError(), 2)):
+    for error, crashes in (
+        (MemoryError(), 0),
+        (ValueError("no reason supplied"), 0),
+        (ValueError(), 1),
+        (ValueError(), 2),
+    ):
         with pytest.raises(type(error)), one.rendering(batch):
             raise error
         assert sql(outbox, "SELECT crashes FROM delivery") == [(crashes,)]

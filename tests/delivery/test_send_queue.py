@@ -880,6 +880,24 @@ def test_an_attempt_in_flight_is_waited_for_if_one_of_the_urls_endpoints_is_heal
         attempt.join(PATIENCE)
 
 
+def test_new_settings_of_a_failing_endpoint_are_no_news_to_wait_for(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock, gate: Gate
+) -> None:
+    put(outbox, endpoint, events=5)
+    hold(queue, team, clock)
+    state, team.answer, before = queue.states[0], gate, len(team.got)
+    clock.now = state.health.open_at
+    state.written = replace(state.written, fingerprint="of other settings")
+    probe = threading.Thread(target=queue.step)
+    probe.start()
+    try:
+        team.wait_for(before + 1)
+        assert queue.next_at(healthy_only=True) == NEVER
+    finally:
+        gate.open()
+        probe.join(PATIENCE)
+
+
 def test_who_waits_for_healthy_endpoints_waits_until_it_is_written_that_one_is_not(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,25 @@ def test_openssl_without_memory_fails_no_endpoint(
     assert len(team.got) == 1
 
 
+@pytest.mark.parametrize("why", ["no reason supplied", "[digital envelope routines] malloc failure"])
+def test_a_signature_for_which_there_is_no_memory_blames_no_message(
+    outbox: Outbox, team: Team, queue: SendQueue, clock: Clock, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def none(*args: Any) -> None:
+        raise ValueError(why)
+
+    put(outbox, queue.states[0].endpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr("sfwebhooks.pipeline.sign", none)
+        for _ in range(4):
+            assert queue.step()
+            clock.now += SHORTAGE_SECONDS
+    assert sql(outbox, "SELECT state, attempts, crashes FROM delivery") == [("waiting", 0, 0)]
+    assert (queue.states[0].health.healthy, queue.is_short) == (True, True)
+    assert queue.step()
+    assert len(team.got) == 1
+
+
 def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
     rests: list[None] = []
     goes_on = threading.Event()

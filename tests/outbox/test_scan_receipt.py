@@ -81,7 +81,7 @@ def test_what_was_withheld_is_counted_by_reason_and_not_as_unwanted(outbox: Outb
 
 def test_only_findings_count_as_findings(outbox: Outbox) -> None:
     put(outbox, 1, 2)
-    warning = an_event(id="w", type="resource_warning", severity=Severity.MEDIUM)
+    warning = an_event(100, type="resource_warning", severity=Severity.MEDIUM)
     outbox.accept([(warning, [("team", warning.type)])], NOW)
     end(outbox, found=10)
     assert receipt(outbox)["not_wanted"] == 8
