@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -47,6 +48,24 @@ def test_a_sample_takes_a_second_at_least() -> None:
     assert sample(Row(measure, "reference"), 20, 1.0).per_second == 100
     assert sample(Row(measure, "reference"), 200, 1.0).per_second == 100
     assert asked == [20, 100, 200]
+
+
+@pytest.mark.campaign
+def test_a_real_scan_is_measured(tmp_path: Path) -> None:
+    few = ("--rounds", "1", "--storm", "50", "--seconds", "0", "--json", str(tmp_path / "found.json"))
+    command = [sys.executable, "-m", "tests.benchmarks", *few, "--only", "host: storm, "]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    kinds = (
+        "endpoint healthy",
+        "ten endpoints healthy",
+        "endpoint dead",
+        "endpoint hangs",
+        "a module that does nothing",
+    )
+    assert {f"host: storm, {kind}" for kind in kinds} < {*rows}
+    assert all(row["ratio"] > 0 for row in rows.values())
 
 
 def test_an_unknown_row_is_named() -> None:

@@ -2,7 +2,8 @@
 
 A scanner is made of links to the installed one, so that "without us" is without our module in its folder. Each scan
 has a home of its own. Two kinds: the fictional site, scanned with all modules that find something there, and a storm,
-whose only module (`sfp_storm`) emits its events as fast as it can.
+whose only module (`sfp_storm`) emits its events as fast as it can. The storm has one more row: with an output module
+that does nothing, which no output module can be cheaper than.
 """
 
 from __future__ import annotations
@@ -33,8 +34,13 @@ from tests.benchmarks.receiving import receiver
 
 SCAN_SECONDS = 600
 STORM_MODULE = "sfp_storm"
+IDLE_MODULE = "sfp__stor_nothing"
 #: lends the URL of a receiver; None: without us
 Receivers = Callable[[], AbstractContextManager[str]]
+
+
+#: our modules for the scanner, which are chosen by name
+OWN = tuple(Path(__file__).with_name(f"{name}.py") for name in (STORM_MODULE, IDLE_MODULE))
 
 
 def dead() -> AbstractContextManager[str]:
@@ -73,9 +79,9 @@ def a_scanner(folder: Path, with_us: bool) -> Path:
     original = modules_folder()
     modules = folder / "modules"
     modules.mkdir(parents=True)
-    for file in (original.parent / "sf.py", original.parent / "correlations"):
-        (folder / file.name).symlink_to(file)
-    for file in (*original.glob("*.py"), original / "__pycache__", Path(__file__).with_name(f"{STORM_MODULE}.py")):
+    for name in ("sf.py", "sfscan.py", "correlations"):
+        (folder / name).symlink_to(original.parent / name)
+    for file in (*original.glob("*.py"), original / "__pycache__", *OWN):
         if file.name != SHIM:
             (modules / file.name).symlink_to(file)
     if with_us:
@@ -144,5 +150,7 @@ def rows(kind: str, size: str, modules: Sequence[str]) -> dict[str, Row]:
 
 
 ROWS = {**rows("scan", "events", host.MODULES), **rows("storm", "storm", (STORM_MODULE,))}
+STORM = "host: storm without us"
+ROWS["host: storm, a module that does nothing"] = Row(scanning(None, (STORM_MODULE, IDLE_MODULE)), STORM, "storm")
 if importlib.util.find_spec("sfscan") is None:
     ROWS = {}
