@@ -129,8 +129,8 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
     gone = outbox.scans.deleted(scan.id, work.endpoint.name)
     if gone and not given.again:
         raise SelectionError(
-            f"{counted_deliveries(gone)} of scan {scan.id} to {work.endpoint.name} are no longer in the outbox, so it"
-            " is unknown which events the endpoint has: --again sends all of them, under the same ids"
+            f"the outbox no longer has {counted_deliveries(gone)} of scan {scan.id} to {work.endpoint.name}, so it is"
+            " unknown which events the endpoint has: --again sends all of them, under the same ids"
         )
     missing = backfill.begin_backfill(outbox, work.endpoint, work.past, bool(gone), given.rate)
     again = missing.again

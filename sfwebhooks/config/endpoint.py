@@ -149,6 +149,8 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
         draft.wrong(_place(name), problem)
     reasons = [*draft.broken[name].values(), *_inherited_reasons(name, own, draft)]
     if not is_named or not _are_events_known(name, own, draft):
+        if is_named and _doubtful_events(name, draft):
+            draft.doubt(Entry(f"{SECTION}.{name}", "events", ""), f"not known, so it accepts nothing: {BACKFILL}")
         draft.incomplete |= values.get("enabled", True)
         return None
     return _made(name, values, reasons[0] if reasons else "")
@@ -205,8 +207,12 @@ def _inherited_reasons(name: str, own: Mapping[str, Entry], draft: Draft) -> Ite
 
 def _are_events_known(name: str, own: Mapping[str, Entry], draft: Draft) -> bool:
     """Return whether no mistake concerns the events of an endpoint."""
-    unsure = (key == "events" or (not option_for(key) and nearest(key, ["events"])) for key in draft.broken[name])
-    return not any(unsure) and ("events" in own or "events" not in draft.broken[""])
+    return not _doubtful_events(name, draft) and ("events" in own or "events" not in draft.broken[""])
+
+
+def _doubtful_events(name: str, draft: Draft) -> bool:
+    """Return whether one of an endpoint's own keys with a mistake is `events`, or may be meant to be."""
+    return any(key == "events" or (not option_for(key) and nearest(key, ["events"])) for key in draft.broken[name])
 
 
 def _hint(key: str, draft: Draft) -> str:

@@ -26,6 +26,10 @@ from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupporte
 from sfwebhooks.scan.run import RUNS, ScanRun
 
 log = logging.getLogger("spiderfoot.webhooks")
+#: what the host queues, beside events, once nothing is found any more
+FINISHED = "FINISHED"
+#: most events that are committed together
+GROUP_MAX = 50
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -86,10 +90,14 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
 
     @door
     def handleEvent(self, event: Any) -> None:
-        """Accept an event if an endpoint wants it."""
-        run = self._run
-        if run and run.wants[event.eventType, event.risk]:
-            run.accept(finding_of(event))
+        """Accept an event if an endpoint wants it, and in the same commit those that are queued for this module behind
+        it, as in a storm."""
+        run, events, queue = self._run, [event], self.incomingEventQueue
+        while queue and queue.queue and queue.queue[0] != FINISHED and len(events) < GROUP_MAX:
+            events.append(queue.get_nowait())  # nobody else takes from this queue
+        findings = [finding_of(one) for one in events if run and run.wants[one.eventType, one.risk]]
+        if run and findings:
+            run.accept(*findings)
 
     @door
     def _begin(self, target: Any) -> None:

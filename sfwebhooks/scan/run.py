@@ -94,14 +94,18 @@ class ScanRun:
         self._flush()
         self._keeper.start()
 
-    def accept(self, finding: Finding) -> None:
-        """Commit a finding; while the outbox cannot be written, buffer it in memory without waiting."""
-        event = event_of_finding(finding, self.scan, self.descriptions.get(finding.type, finding.type))
-        self._accepted.add(finding.type, event.severity)
+    def accept(self, *findings: Finding) -> None:
+        """Commit findings; while the outbox cannot be written, buffer them in memory without waiting."""
+        events = []
+        for finding in findings:
+            event = event_of_finding(finding, self.scan, self.descriptions.get(finding.type, finding.type))
+            self._accepted.add(finding.type, event.severity)
+            events.append(event)
         if self._trouble:
-            self._pending.add(event)
+            for event in events:
+                self._pending.add(event)
         else:
-            self._flush(event)
+            self._flush(*events)
 
     def end(self, error: str = "") -> None:
         """Recover missing findings from the host, report the end, send what can be sent at once, and stop."""

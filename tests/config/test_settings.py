@@ -712,6 +712,16 @@ def test_a_typo_is_answered_with_the_nearest_word(tmp_path: Path, typo: str, mea
     assert any(f'Did you mean "{meant}"?' in one.problem for one in settings(tmp_path, typo).mistakes)
 
 
+@pytest.mark.parametrize("line", ["evnts = scan_*", "event = scan_*", "events = scan_*, high_risk_evnt"])
+def test_where_its_events_are_not_known_a_warning_says_how_to_catch_up(tmp_path: Path, line: str) -> None:
+    warnings = settings(tmp_path, f"{TEAM}{line}\n").warnings
+    assert [text for text in warnings if "backfill" in text] == [
+        "[webhooks.team] events: not known, so it accepts nothing: once this is corrected, sfwebhooks backfill sends it"
+        " the findings that it missed"
+    ]
+    assert [text for text in settings(tmp_path, f"{TEAM}timeot = 1s\n").warnings if "backfill" in text] == []
+
+
 def test_all_words_that_are_not_events_are_named_at_once(tmp_path: Path) -> None:
     found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, nothing\n")
     assert mistake(found).problem == (
