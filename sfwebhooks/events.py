@@ -32,6 +32,7 @@ UNPRINTABLE = {"Zs": " "}
 UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]")
 #: a surrogate without the other half
 LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
+ID_FORM = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 #: the UUID without any bits
 NO_ID = "00000000-0000-0000-0000-000000000000"
 NAMESPACE = uuid.UUID("9b0f4a52-5a2e-5d2c-8c58-3d1a4f6f2f10")
@@ -187,10 +188,8 @@ def delivery_id(event_id: str, endpoint: str) -> str:
 def event_id_of(delivery: str, endpoint: str) -> str | None:
     """Return the id of the event with that delivery id, or its beginning from the beginning of one; None for a text
     that is neither."""
-    try:
-        return delivery_id(f"{delivery}{NO_ID[len(delivery) :]}", endpoint)[: len(delivery)]
-    except ValueError:
-        return None
+    whole = f"{delivery}{NO_ID[len(delivery) :]}"
+    return delivery_id(whole, endpoint)[: len(delivery)] if ID_FORM.fullmatch(whole) else None
 
 
 @lru_cache(maxsize=1024)

@@ -48,7 +48,8 @@ def test_the_ids_of_an_events_deliveries_differ_from_the_beginning() -> None:
 
 
 def test_an_id_of_another_form_leads_nowhere() -> None:
-    assert [event_id_of(text, "team") for text in ("zz", "\udcff", "1 2")] == [None, None, None]
+    texts = ("zz", "\udcff", "1 2", " 12", "1_2", "\u0661", "0" * 37, "-" * 36, "0123-", "0123456789")
+    assert [event_id_of(text, "team") for text in texts] == [None] * len(texts)
 
 
 def test_the_id_of_a_correlation_never_changes() -> None:
