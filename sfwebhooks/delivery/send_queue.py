@@ -90,7 +90,7 @@ class SendQueue:
 
     def wake(self) -> None:
         """Look for work now if there may be some; the first call starts the first thread."""
-        if self._could_send or not self._workers.began:
+        if not self._workers.will_look and (self._could_send or not self._workers.began):
             self._workers.wake()
 
     def look(self) -> None:

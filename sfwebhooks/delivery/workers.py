@@ -53,8 +53,10 @@ class Workers:
         #: number of resting threads, and whether one of them polls
         self._resting = 0
         self._polled = False
-        #: set by a call that came while no thread rested
+        #: whether work came that no thread has looked for yet
         self._called = False
+        #: whether a resting thread was woken and is not up yet
+        self._rung = False
         #: working thread -> monotonic seconds at which its step began; and the duration of the last step
         self._began_at: dict[int, float] = {}
         self._took = NEVER
@@ -62,9 +64,16 @@ class Workers:
         self._trouble = Trouble()
 
     def wake(self) -> None:
-        """Look for work now; the first call starts the first thread. Cheap while all threads are working."""
-        self._called = True
-        self.more(needed=self._resting == len(self._threads))
+        """Look for work now; the first call starts the first thread."""
+        if not self.will_look:
+            with self._bell:  # a thread that has found no call rests before it is released
+                self._called = True
+                self.more(needed=self._resting == len(self._threads))
+
+    @property
+    def will_look(self) -> bool:
+        """Whether a thread is about to look anyway: one was woken, or one will find a call after a pause."""
+        return self._rung or (self._called and not self._began_at and self._resting < len(self._threads))
 
     def more(self, needed: bool = False) -> None:
         """Let one more thread look for work if that is needed, or steps take long enough for it to help."""
@@ -73,6 +82,7 @@ class Workers:
             if self._took <= SLOW_SECONDS and time.monotonic() - oldest <= SLOW_SECONDS:
                 return
         with self._bell:
+            self._rung = self._resting > 0
             self._bell.notify()
             if not self._resting and len(self._threads) < self._size:
                 self._grow()
@@ -109,6 +119,7 @@ class Workers:
 
     def _look(self) -> None:
         """Run one step, and rest if there was no work."""
+        self._called = False  # what comes from here on may be too late for this look
         went, begin, used = False, time.monotonic(), time.thread_time()
         self._began_at[threading.get_ident()] = begin
         try:
@@ -135,13 +146,13 @@ class Workers:
         """Wait to be woken; one of the resting threads also polls."""
         with self._bell:
             if self._called or self.stopping:  # while this thread was still looking
-                self._called = False
                 return
             polls, self._polled = not self._polled, True
             self._resting += 1
             try:
                 self._bell.wait(self._rest_seconds() if polls else None)
             finally:
+                self._rung = False
                 self._resting -= 1
                 if polls:
                     self._polled = False

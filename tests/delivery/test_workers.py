@@ -258,6 +258,45 @@ def test_that_no_thread_can_be_started_does_no_harm(
     assert threads_of(one) == 1
 
 
+def test_no_call_is_lost(new: Callable[..., Workers], task: Task) -> None:
+    one = new()
+    for number in range(3000):
+        with task._lock:
+            task.work += 1
+        one.wake()
+        if number % 7 == 0:
+            time.sleep(0)  # they come to rest now and then
+    soon(lambda: task.work == 0)
+
+
+def test_who_is_woken_is_not_woken_again_before_it_is_up(new: Callable[..., Workers], task: Task) -> None:
+    one = new(size=1)
+    one.wake()
+    resting(one, 1)
+    looks = task.begun
+    with one._bell:  # it cannot get up
+        one.wake()
+        assert (one.will_look, one._rung) == (True, True)
+        for _ in range(5):
+            one.wake()
+    resting(one, 1)
+    soon(lambda: task.begun > looks)
+    resting(one, 1)
+    assert (task.begun - looks, one.will_look) == (1, False)
+
+
+def test_a_call_during_a_look_leads_to_another_one(new: Callable[..., Workers], task: Task) -> None:
+    one = new(size=1)
+    task.work, task.held = 1, True
+    one.wake()
+    soon(lambda: task.begun == 1)
+    assert one.will_look is False
+    one.wake()
+    task.permits.release(2)
+    resting(one, 1)
+    assert task.begun >= 2
+
+
 # --- trouble
 
 
