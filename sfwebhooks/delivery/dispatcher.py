@@ -128,8 +128,10 @@ class Dispatcher:
                 next_at = min((queue.next_at(not everything) for queue in self.queues), default=NEVER)
                 # the clock is read last: a refusal in between opens the endpoint at its own time
                 until = self._clock() + (deadline - time.monotonic() if everything else 0.0)
-                if next_at > until and not alerts:
-                    return
+                if next_at > until:
+                    if not alerts:
+                        return
+                    self.tick(last=True)  # nothing more can happen that these alerts could be gathered with
             time.sleep(0.02)
 
     def open_now(self) -> None:

@@ -458,6 +458,24 @@ def test_linger_does_not_wait_for_a_held_endpoint(
     assert outbox.scans.tallies()["waiting"] == 10
 
 
+def test_linger_does_not_wait_for_others_that_an_alert_could_be_gathered_with(
+    outbox: Outbox,
+    endpoint: Endpoint,
+    receive: Callable[..., Team],
+    dispatch: Callable[..., Dispatcher],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfwebhooks.delivery.alert_timing.GATHER_SECONDS", 100 * PATIENCE)
+    closed = receive()
+    closed.answer = 401
+    held = an_endpoint("held", url=closed.url)
+    put(outbox, held, events=10)
+    dispatcher = dispatch(replace(endpoint, events=("system_alert",)), held)
+    dispatcher.wake()
+    lingers(dispatcher)
+    assert [row[0] for row in sql(outbox, "SELECT state FROM delivery WHERE name = 'system_alert'")] == ["delivered"]
+
+
 def test_linger_waits_for_a_healthy_endpoint_with_a_held_one(
     outbox: Outbox, endpoint: Endpoint, receive: Callable[..., Team], dispatch: Callable[..., Dispatcher]
 ) -> None:
