@@ -84,9 +84,11 @@ class Sender:
                     self._retire()
                 adapter = self._adapter = self._adapter or Adapter(self._endpoint, now, self._monotonic)
                 adapter.users += 1
-        except (CertificateError, ssl.SSLError) as error:
+        except CertificateError as error:
             failure = Failure.SHORTAGE if is_shortage(error) else Failure.CERTIFICATE
             return Reply(failure=failure, detail=str(error))
+        except ssl.SSLError as error:  # of a context before any file is loaded: OpenSSL itself lacks something
+            return Reply(failure=Failure.SHORTAGE, detail=str(error))
         prepared.pool, ends_at = adapter.pool, min(time.monotonic() + self._endpoint.timeout, self.until)
         try:
             while True:

@@ -467,10 +467,10 @@ def test_linger_does_not_wait_for_others_that_an_alert_could_be_gathered_with(
 ) -> None:
     monkeypatch.setattr("sfwebhooks.delivery.alert_timing.GATHER_SECONDS", 100 * PATIENCE)
     closed = receive()
-    closed.answer = 401
-    held = an_endpoint("held", url=closed.url)
-    put(outbox, held, events=10)
-    dispatcher = dispatch(replace(endpoint, events=("system_alert",)), held)
+    closed.answer = 500
+    failing = an_endpoint("failing", url=closed.url)
+    put(outbox, failing, events=10)
+    dispatcher = dispatch(replace(endpoint, events=("system_alert",)), failing)
     dispatcher.wake()
     lingers(dispatcher)
     assert [row[0] for row in sql(outbox, "SELECT state FROM delivery WHERE name = 'system_alert'")] == ["delivered"]

@@ -69,11 +69,14 @@ def test_a_moment_without_memory_kills_no_delivery_and_fails_no_endpoint(
     assert (outbox.scans.tallies()["delivered"], queue.is_short) == (20, False)
 
 
+@pytest.mark.parametrize(
+    "why", ["[CRYPTO] malloc failure", "[SSL: LIBRARY_HAS_NO_CIPHERS] library has no ciphers", "unknown error"]
+)
 def test_openssl_without_memory_fails_no_endpoint(
-    outbox: Outbox, team: Team, queue: SendQueue, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, team: Team, queue: SendQueue, clock: Clock, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     def none(*args: Any) -> None:
-        raise ssl.SSLError(1, "[CRYPTO] malloc failure (_ssl.c:3098)")
+        raise ssl.SSLError(1, f"{why} (_ssl.c:3098)")
 
     put(outbox, queue.states[0].endpoint)
     with monkeypatch.context() as patch:
