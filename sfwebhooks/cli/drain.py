@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import expire
-from sfwebhooks.delivery.status import situations, waiting_line, why_left
+from sfwebhooks.delivery.status import obstacle, situations, waiting_line, why_left
+from sfwebhooks.errors import OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
@@ -25,6 +26,9 @@ from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, sa
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.terminal.stop_signal import StopSignal
 from sfwebhooks.text import amount
+
+#: seconds after which a terminal is shown what the command waits for
+HINT_SECONDS = 5.0
 
 
 def add(commands: Any) -> None:
@@ -60,7 +64,20 @@ def _drain(given: argparse.Namespace) -> int:
 def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Console) -> int:
     endpoints = () if found.enabled is False else found.endpoints
     dispatcher = Dispatcher(endpoints, path, storage=found.storage)
-    stop = StopSignal()
+    stop, hint_at = StopSignal(), time.monotonic() + HINT_SECONDS
+
+    def watch() -> bool:
+        """Return whether the command was stopped; on a terminal, say once what it waits for."""
+        nonlocal hint_at
+        if time.monotonic() > hint_at and out.is_terminal and not given.quiet:
+            hint_at = float("inf")
+            with suppress(OutboxError):
+                for one in situations(path, found):
+                    why = obstacle(one, time.time())
+                    words = f"{one.name}: {one.backlog.waiting} waiting{f': {why}' if why else ''}"
+                    out.print(plain(f"Still trying (Ctrl-C stops): {words}"))
+        return stop.is_set()
+
     try:
         reported = report_dead_scans(dispatcher.outbox, found)
         if reported and not given.quiet:
@@ -68,7 +85,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
-        dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=stop.is_set)
+        dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=watch)
         dark = dispatcher.tried_in_vain
     finally:
         dispatcher.stop(seconds=1.0)  # closes its files before others are opened

@@ -42,7 +42,7 @@ from sfwebhooks.severity import Severity
 from sfwebhooks.signing import Request, guide_signature, sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
 from tests.builders import NOW, PATIENCE, a_batch, a_delivery, a_host_database, a_scan, an_endpoint, an_event
-from tests.conftest import Team
+from tests.conftest import Gate, Team
 from tests.filled import send
 from tests.hostile import Hostile, answering, reply
 from tests.processes import Process, Start
@@ -635,6 +635,27 @@ def test_drain_delivers_waiting_deliveries(
     result = cli("drain")
     assert (result.code, result.out) == (0, "3 delivered, 0 waiting, 0 dead.")
     assert [received.problems for received in team.got] == [()] * 3
+
+
+def test_a_drain_that_takes_long_shows_a_person_once_what_it_waits_for(
+    cli: Callable[..., Result],
+    terminal: Callable[..., Result],
+    configure: Callable[..., Path],
+    fill: Callable[..., None],
+    receive: Callable[..., Team],
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfwebhooks.cli.drain.HINT_SECONDS", 0.1)
+    team = receive([SECRET])
+    team.answer = gate
+    configure(section("team", team.url, secret=SECRET))
+    fill(3)
+    assert "Still trying" not in cli("drain", "--timeout", "0.5s").out
+    assert "Still trying" not in terminal("drain", "--timeout", "0.5s", "--quiet").out
+    said = terminal("drain", "--timeout", "0.5s").out
+    gate.open()
+    assert said.count("Still trying (Ctrl-C stops): team: 3 waiting") == 1
 
 
 def test_drain_with_nothing_to_do_is_silent_without_a_terminal(
