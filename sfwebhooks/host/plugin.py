@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 from typing import Any, Callable, TypeVar
 
 from spiderfoot import SpiderFootPlugin, __version__
@@ -92,9 +93,11 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
     def handleEvent(self, event: Any) -> None:
         """Accept an event if an endpoint wants it, and in the same commit those that are queued for this module behind
         it, as in a storm."""
-        run, events, queue = self._run, [event], self.incomingEventQueue
-        while queue and queue.queue and queue.queue[0] != FINISHED and len(events) < GROUP_MAX:
-            events.append(queue.get_nowait())  # nobody else takes from this queue
+        run, events = self._run, [event]
+        with suppress(IndexError, Empty, AttributeError):  # nothing is queued, or the host has another kind of queue
+            queue = self.incomingEventQueue
+            while len(events) < GROUP_MAX and queue.queue[0] != FINISHED:
+                events.append(queue.get_nowait())
         findings = [finding_of(one) for one in events if run and run.wants[one.eventType, one.risk]]
         if run and findings:
             run.accept(*findings)

@@ -75,8 +75,9 @@ def test_what_nobody_wants_is_not_committed_with_it(module: Any) -> None:
     assert len(module.commits) == 1
 
 
-def test_without_a_queue_an_event_goes_alone(module: Any) -> None:
-    module.incomingEventQueue = None
+@pytest.mark.parametrize("hosts", [None, [], "a queue of another kind", queue.Queue()])
+def test_without_a_queue_an_event_goes_alone(module: Any, hosts: Any) -> None:
+    module.incomingEventQueue = hosts
     (event,) = scanner_events(1)
     module.handleEvent(event)
     assert module.commits == [[event.data]]
