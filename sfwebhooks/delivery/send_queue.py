@@ -213,9 +213,9 @@ class SendQueue:
                                 self._busy.difference_update(delivery.id for delivery in result.batch.deliveries)
                 if self._trouble.text:
                     self._trouble.ended()
-            except OutboxError as error:
+            except (OutboxError, MemoryError) as error:
                 consequence = "; results of sent deliveries are kept in memory until the outbox can be written"
-                self._trouble.met(str(error), consequence)
+                self._trouble.met(str(error) or "this process has no memory left", consequence)
 
     def _flush(self) -> bool:
         """Write the kept results, not too often after trouble; return whether all were written."""

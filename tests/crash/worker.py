@@ -187,7 +187,8 @@ def limit(task: Task) -> None:
 def heard(talk: Connection, dispatcher: Dispatcher) -> Any:
     """Return the next order; meanwhile do what a scan's process does from time to time."""
     while not talk.poll(TICK_SECONDS):
-        dispatcher.tick()
+        with suppress(MemoryError):  # `BackgroundWork` goes on
+            dispatcher.tick()
     return talk.recv()
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.background import BackgroundWork
 from sfwebhooks.delivery.dispatcher import SHORTAGE_OVER_SECONDS, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
@@ -105,6 +107,36 @@ def test_a_signature_for_which_there_is_no_memory_blames_no_message(
     assert (queue.states[0].health.healthy, queue.is_short) == (True, True)
     assert queue.step()
     assert len(team.got) == 1
+
+
+def test_results_that_there_is_no_memory_to_write_are_kept_until_there_is(
+    outbox: Outbox, team: Team, queue: SendQueue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none(*args: Any) -> None:
+        raise MemoryError
+
+    put(outbox, queue.states[0].endpoint)
+    with monkeypatch.context() as patch:
+        patch.setattr("sfwebhooks.outbox.queue.Queue.settle", none)
+        assert queue.step()
+        queue.tick()
+    assert "this process has no memory left; results of sent deliveries are kept in memory" in caplog.text
+    assert outbox.scans.tallies()["waiting"] == 1
+    queue._wrote_at = 0.0
+    queue.tick()
+    assert (outbox.scans.tallies()["delivered"], len(team.got)) == (1, 1)
+
+
+def test_background_work_without_memory_is_no_bug(
+    dispatch: Callable[..., Dispatcher], caplog: pytest.LogCaptureFixture
+) -> None:
+    def none() -> None:
+        raise MemoryError
+
+    work = BackgroundWork(dispatch(an_endpoint()), Settings((an_endpoint(),)))
+    assert work.attempt(none) == "this process has no memory left"
+    assert caplog.messages == []
+    work.close()
 
 
 def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
