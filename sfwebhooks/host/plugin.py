@@ -27,7 +27,7 @@ from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupporte
 from sfwebhooks.scan.run import RUNS, ScanRun
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: queued by the host, beside events, once nothing is found any more
+#: queued by the host behind the last event
 FINISHED = "FINISHED"
 #: most events that are committed together
 GROUP_MAX = 50
