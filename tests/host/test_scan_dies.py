@@ -53,7 +53,9 @@ def test_an_aborted_scan_with_a_backlog_sends_all_that_the_host_has(
     assert scanner.status() == "ABORTED"
     assert team.ends() == ["scan_aborted"]
     assert accepted < len(scanner.hashes()), "there was a backlog"
-    assert team.hashes() == scanner.hashes()
+    # ours may have taken events from its queue that the host's own module had not stored when it dropped its queue
+    assert {*scanner.hashes()} <= {*team.hashes()}
+    assert len(team.hashes()) == len({*team.hashes()})
     assert team.names()[0] == "scan_started"
 
 
@@ -71,7 +73,7 @@ def test_a_killed_scan_loses_nothing_that_was_accepted(
         os.kill(scan_process(process.pid), signal.SIGKILL)
     finally:
         stop_group(process)
-    handled = {line.split()[1] for line in journal.read_text().splitlines() if not line.startswith("ROOT")}
+    handled = {*journal.read_text().splitlines()}
     kept = {json.loads(row[0])["hash"] for row in scanner.outbox("SELECT data FROM event WHERE type LIKE '%_event'")}
     assert handled and handled <= kept, "accepted means committed"
 

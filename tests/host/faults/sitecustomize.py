@@ -15,16 +15,16 @@ from types import ModuleType
 from typing import Any, Callable
 
 
-def journal(plugin: Any) -> None:
-    """Write down the hash of each event for which handleEvent has returned."""
+def journal(run: Any) -> None:
+    """Write down the hash of each finding that was accepted."""
     file = os.open(os.environ["SFWEBHOOKS_TEST_JOURNAL"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    handle = plugin.sfp__stor_webhooks.handleEvent
+    accept = run.ScanRun.accept
 
-    def handle_and_note(self: Any, event: Any) -> None:
-        handle(self, event)
-        os.write(file, f"{event.eventType} {event.hash}\n".encode())
+    def accept_and_note(self: Any, *findings: Any) -> None:
+        accept(self, *findings)
+        os.write(file, "".join(f"{finding.hash}\n" for finding in findings).encode())
 
-    plugin.sfp__stor_webhooks.handleEvent = handle_and_note
+    run.ScanRun.accept = accept_and_note
 
 
 def slow(plugin: Any) -> None:
@@ -71,7 +71,7 @@ def raising(module: Any) -> None:
 
 
 FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
-    "journal": {"sfwebhooks.host.plugin": journal},
+    "journal": {"sfwebhooks.scan.run": journal},
     "strange_target": {"spiderfoot.helpers": strange_target},
     "interrupted": {"modules.sfp_pageinfo": interrupted},
     "stuck": {"modules.sfp_pageinfo": stuck},
