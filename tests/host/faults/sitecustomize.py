@@ -28,7 +28,8 @@ def journal(run: Any) -> None:
 
 
 def slow(plugin: Any) -> None:
-    """Take a while for each event, so that a backlog builds up."""
+    """Take a while for each event, one at a time, so that a backlog builds up."""
+    plugin.GROUP_MAX = 1
     handle = plugin.sfp__stor_webhooks.handleEvent
 
     def handle_slowly(self: Any, event: Any) -> None:
