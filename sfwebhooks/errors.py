@@ -9,6 +9,8 @@ import ssl
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 #: what OpenSSL says when it gets no memory, in TLS and in hashlib; its errors have no errno of the system
 OPENSSL_SHORTAGES = ("malloc failure", "no reason supplied")
+#: the trouble of a process for which `is_shortage` is true and no more is known
+NO_MEMORY = "this process has no memory left"
 
 
 class WebhooksError(Exception):

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sfwebhooks.attempts import Attempt, Reply
 from sfwebhooks.endpoints import Endpoint, subscribed_name
-from sfwebhooks.errors import is_shortage
+from sfwebhooks.errors import NO_MEMORY, is_shortage
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import READERS, render
 from sfwebhooks.health import Change
@@ -76,7 +76,7 @@ def deliver(
     except Exception as error:
         if not is_shortage(error):
             raise
-        reply = Reply(failure=Failure.SHORTAGE, detail="this process has no memory left")
+        reply = Reply(failure=Failure.SHORTAGE, detail=NO_MEMORY)
     end = clock()
     reader = READERS.get(endpoint.format)
     verdict = (reader and reader.read(reply)) or judge(reply, end, endpoint.retry_after_max)

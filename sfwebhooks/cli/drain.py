@@ -73,9 +73,7 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
             hint_at = float("inf")
             with suppress(OutboxError):
                 for one in situations(path, found):
-                    why = obstacle(one, time.time())
-                    words = f"{one.name}: {one.backlog.waiting} waiting{f': {why}' if why else ''}"
-                    out.print(plain(f"Still trying (Ctrl-C stops): {words}"))
+                    out.print(plain(f"Still trying (Ctrl-C stops): {waiting_line(one, obstacle)}"))
         return stop.is_set()
 
     try:

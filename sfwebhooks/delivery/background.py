@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import Maintenance
-from sfwebhooks.errors import OutboxError, is_shortage
+from sfwebhooks.errors import NO_MEMORY, OutboxError, is_shortage
 from sfwebhooks.events import Scan
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -49,11 +49,10 @@ class BackgroundWork:
         except OutboxError as error:
             self._log.debug("webhooks: background work is postponed", exc_info=True)
             return str(error)
-        except (
-            Exception
-        ) as error:  # the thread would end, and with it the deliveries, or the writing of events in memory
+        except Exception as error:
             if is_shortage(error):
-                return "this process has no memory left"
+                return NO_MEMORY
+            # the thread would end, and with it the deliveries, or the writing of events in memory
             self._log.exception("webhooks: bug in background work, which continues")
         return ""
 

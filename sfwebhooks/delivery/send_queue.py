@@ -19,7 +19,7 @@ from sfwebhooks.delivery.log import log_attempt
 from sfwebhooks.delivery.ownership import Ownership
 from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxError, ShortageError
+from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition
 from sfwebhooks.log_once import Trouble
@@ -199,14 +199,12 @@ class SendQueue:
                     self._outbox.queue.settle((result for _, result in group), healths)
                     for state, health in changed:
                         state.written = health
-                    with self._lock:
-                        for state, _ in group:
-                            state.is_news = state.health != state.written
                     for state, result in group:
                         self._unsettled.popleft()
                         dead = [one.reason for one in result.settlements if one.state is State.DEAD]
                         self.deaths.extend((state.endpoint.name, reason) for reason in dead)
                         with self._lock:
+                            state.is_news = state.health != state.written
                             if result.settlements[0].split and result.settlements[0].due_at <= self._clock():
                                 state.pieces += result.batch.halves  # sent at once, so they stay in flight
                             else:
@@ -215,7 +213,7 @@ class SendQueue:
                     self._trouble.ended()
             except (OutboxError, MemoryError) as error:
                 consequence = "; results of sent deliveries are kept in memory until the outbox can be written"
-                self._trouble.met(str(error) or "this process has no memory left", consequence)
+                self._trouble.met(str(error) or NO_MEMORY, consequence)
 
     def _flush(self) -> bool:
         """Write the kept results, not too often after trouble; return whether all were written."""

@@ -269,5 +269,6 @@ def why_left(found: Situation, now: float) -> str:
 
 
 def waiting_line(found: Situation, why: Callable[[Situation, float], str] = why_waiting) -> str:
-    """Return a line with the number of deliveries waiting for an endpoint, and the reason."""
-    return f"{found.name}: {found.backlog.waiting} waiting: {why(found, time.time())}"
+    """Return a line with the number of deliveries waiting for an endpoint, and the reason, if there is one."""
+    reason = why(found, time.time())
+    return f"{found.name}: {found.backlog.waiting} waiting{f': {reason}' if reason else ''}"

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Callable
 
-from sfwebhooks.errors import OutboxError, ShortageError, is_shortage
+from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError, is_shortage
 from sfwebhooks.log_once import Trouble
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -132,7 +132,7 @@ class Workers:
             self._trouble.met(str(error))
         except Exception as error:  # if the thread ended, nothing would be sent to its endpoint until the process ends
             if is_shortage(error):
-                self._trouble.met("this process has no memory left; deliveries wait")
+                self._trouble.met(f"{NO_MEMORY}; deliveries wait")
             else:
                 log.exception("webhooks: bug in the sending thread of %s", self._name)
         finally:
