@@ -18,6 +18,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.background import BackgroundWork
+from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.dispatcher import SHORTAGE_OVER_SECONDS, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
@@ -152,7 +153,7 @@ def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
         rests.append(None)
         raise MemoryError
 
-    workers = Workers("workers", 1, step, rest_seconds, threading.Condition())
+    workers = Workers("workers", 1, step, rest_seconds, threading.Condition(), Baton())
     workers.wake()
     assert goes_on.wait(PATIENCE)
     assert workers.stop(soon())
