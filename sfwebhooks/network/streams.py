@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from contextlib import suppress
-from selectors import EVENT_READ, EVENT_WRITE
 from typing import Protocol, Union
 
 from sfwebhooks import system
@@ -59,13 +58,12 @@ class Stream:
         sock.setblocking(False)
         self.budget = budget
         self._sock = sock
-        self._selector = system.Selector()
-        self._selector.register(sock, EVENT_READ)
+        self._poller = system.Poller(sock)
 
     @property
     def is_readable(self) -> bool:
         """Whether bytes or the end have arrived."""
-        return bool(self._selector.select(0))
+        return self._poller.wait(0)
 
     def send(self, data: Data) -> int:
         """Send the beginning of some bytes; return how many were accepted."""
@@ -77,14 +75,8 @@ class Stream:
     def recv(self, until: float, writable: bool = False) -> bytes | None:
         """Wait for bytes and return them, b"" at the end; None if there are none, and maybe more can be sent."""
         left = until - time.monotonic()
-        if writable:
-            self._selector.modify(self._sock, EVENT_READ | EVENT_WRITE)
-        try:
-            if left <= 0 or not self._selector.select(left):
-                raise socket.timeout("the time is over")
-        finally:
-            if writable:
-                self._selector.modify(self._sock, EVENT_READ)
+        if left <= 0 or not self._poller.wait(left, writable):
+            raise socket.timeout("the time is over")
         try:
             data = self._sock.recv(PART)
         except BlockingIOError:
