@@ -24,6 +24,8 @@ class Runner:
     def __init__(self) -> None:
         #: whether its last step was slow
         self.is_slow = False
+        #: whether it may begin the step for which it has waited; another one may have the baton already
+        self.may_begin = False
         #: released to wake it
         self.gate = threading.Lock()
 
@@ -77,19 +79,20 @@ class Baton:
         """Return the seconds after which a waiting thread has to look again: 0 if it has the baton, -1 for never. The
         first one takes it away from a runner whose step has become slow."""
         with self._guard:
-            if self._runner is runner:
-                return 0.0
-            if self._waiting[0] is not runner:
-                return -1.0
-            left = self._began_at + STEP_SECONDS - time.monotonic()
-            if left > 0:
-                return left
-            self._pass_on()
+            if not runner.may_begin:
+                if self._waiting[0] is not runner:
+                    return -1.0
+                left = self._began_at + STEP_SECONDS - time.monotonic()
+                if left > 0:
+                    return left
+                self._pass_on()
+            runner.may_begin = False
             return 0.0
 
     def _pass_on(self) -> None:
         """Give the baton to the first one that waits; the next one has to look after it."""
         self._runner = self._waiting.popleft()
+        self._runner.may_begin = True
         self._got_at = self._began_at = time.monotonic()
         for one in (self._runner, *islice(self._waiting, 1)):
             if one.gate.locked():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -115,6 +117,21 @@ def test_it_is_taken_away_in_a_step_that_takes_long(one: Baton, begin: Begin) ->
     assert one._runner is third
 
 
+def test_who_loses_it_before_it_has_woken_up_begins_all_the_same(one: Baton, begin: Begin, clock: Clock) -> None:
+    first, second, third = Runner(), Runner(), Runner()
+    one.take(first)
+    with one._guard:
+        one._waiting.extend([second, third])  # their threads have no processor yet
+    one.leave(first, QUICK, goes_on=False)
+    clock.now += STEP_SECONDS
+    assert one._patience(third) == 0.0
+    assert one._runner is third
+    assert one._patience(second) == 0.0
+    one.leave(second, QUICK, goes_on=False)
+    one.leave(third, QUICK, goes_on=False)
+    assert one._runner is None
+
+
 def test_each_step_has_its_own_time(one: Baton, begin: Begin, clock: Clock) -> None:
     first, second = Runner(), Runner()
     one.take(first)
@@ -172,3 +189,27 @@ def test_quick_steps_of_many_threads_never_overlap(one: Baton, monkeypatch: pyte
     for thread in threads:
         thread.join(PATIENCE)
     assert (steps, most, one._runner) == ([300] * 8, [1], None)
+
+
+def test_nobody_waits_for_ever(one: Baton, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baton is taken away all the time, and many leave while others try to take it away."""
+    monkeypatch.setattr(baton, "STEP_SECONDS", 0.0002)
+    monkeypatch.setattr(baton, "TURN_SECONDS", 0.0001)
+    left = [100] * 12
+
+    def work(number: int) -> None:
+        runner, dice = Runner(), random.Random(number)
+        while left[number]:
+            one.take(runner)
+            left[number] -= 1
+            time.sleep(dice.choice((0.0, 0.0, 0.0001, 0.0005)))
+            one.leave(runner, dice.choice((QUICK, QUICK, SLOW_WAIT_SECONDS)), goes_on=left[number] > 0)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(left))]
+    for thread in threads:
+        thread.start()
+    until(lambda: not any(left))
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert one._runner is None
+    assert not one._waiting
