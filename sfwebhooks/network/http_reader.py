@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
@@ -65,8 +65,9 @@ class Head:
     """The head of a reply."""
 
     status: int
-    reason: str
-    headers: Headers
+    #: the receiver's words, which can repeat parts of the request, as can its headers
+    reason: str = field(repr=False)
+    headers: Headers = field(repr=False)
     #: whether the receiver keeps the connection open after it
     keep_alive: bool
 

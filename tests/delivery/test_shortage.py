@@ -24,6 +24,7 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.errors import ShortageError
 from sfwebhooks.formats import FORMATS, generic
+from sfwebhooks.formats.format import Format
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import PATIENCE, an_endpoint
@@ -48,7 +49,7 @@ class Greedy:
 @pytest.fixture
 def greedy(monkeypatch: pytest.MonkeyPatch) -> Greedy:
     made = Greedy()
-    monkeypatch.setitem(FORMATS, "greedy", made)
+    monkeypatch.setitem(FORMATS, "greedy", Format(made.render))
     return made
 
 
