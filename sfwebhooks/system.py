@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import math
 import os
 import select
 import selectors
@@ -44,7 +43,6 @@ BINARY, DIRECTORY, NOCTTY, NOFOLLOW, NONBLOCK = (
 )
 #: selector for connections; `select`, the only one on Windows, does not support descriptors above 1023 elsewhere
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
-_poll: Any = getattr(select, "poll", None)
 #: result codes of a connect in progress
 CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 #: byte that is locked on Windows, where others cannot read a locked one: beyond the end of all our files
@@ -134,40 +132,41 @@ def share(descriptor: int, start: int, length: int) -> None:
             _fcntl.fcntl(descriptor, command, struct.pack("hhqqi", _fcntl.F_RDLCK, os.SEEK_SET, start, length, 0))
 
 
-class Poller:
-    """Waits for a socket; a selector for only one takes three times as long."""
+class SelectPoll:
+    """The part of `select.poll` that waits for one socket, where the system has only `select`."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._poll = _poll() if _poll else None
-        if self._poll:
-            self._poll.register(sock, select.POLLIN)
+    def __init__(self) -> None:
+        self._waited_for: dict[Any, int] = {}
 
-    def wait(self, seconds: float, writable: bool = False) -> bool:
-        """Wait until the socket has bytes or its end, or accepts bytes; return whether it does.
+    def register(self, sock: socket.socket, events: int) -> None:
+        """Wait for a socket from now on.
 
         Args:
-            seconds: at most.
-            writable: wait for either, not only for bytes.
+            events: POLL_IN, or POLL_IN | POLL_OUT.
         """
-        if not self._poll:
-            return any(select.select([self._sock], [self._sock] if writable else [], [], seconds))
-        if writable:
-            self._poll.modify(self._sock, select.POLLIN | select.POLLOUT)
-        try:
-            return bool(self._poll.poll(math.ceil(seconds * 1000)))
-        finally:
-            if writable:
-                self._poll.modify(self._sock, select.POLLIN)
+        self._waited_for[sock] = events
+
+    modify = register
+
+    def poll(self, milliseconds: int) -> list[Any]:
+        """Wait at most so long; return what is ready."""
+        writable = [sock for sock, events in self._waited_for.items() if events & POLL_OUT]
+        found = select.select([*self._waited_for], writable, [], milliseconds / 1000)
+        return [*found[0], *found[1]]
 
 
-def write_at_start(descriptor: int, data: bytes) -> None:
-    """Write bytes at the beginning of a file."""
-    if hasattr(os, "pwrite"):
-        os.pwrite(descriptor, data, 0)
-    else:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, data)
+#: waits for a socket; a selector for only one takes three times as long
+Poll: Any = getattr(select, "poll", SelectPoll)
+POLL_IN, POLL_OUT = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
+
+
+def _write_at(descriptor: int, data: bytes, place: int) -> int:
+    os.lseek(descriptor, place, os.SEEK_SET)
+    return os.write(descriptor, data)
+
+
+#: writes bytes at a place in a file
+write_at: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _write_at)
 
 
 def remove(path: Path) -> None:
