@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from sfwebhooks.decoding import View, forms, from_base64, views
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.searching import PART, beginnings, ends, merged
 from sfwebhooks.signing_keys import WHSEC, WHSK, hmac_key, is_asymmetric
@@ -144,6 +145,8 @@ def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
     for value in Proxy.of(endpoint.proxy).headers.values() if endpoint.proxy else ():
         yield from map(Sought, _of_header(value))
     yield from (Sought(secret.reveal()) for secret in (endpoint.api_key, endpoint.client_key_password) if secret)
+    own = (endpoint.key(key.name) for key in FORMATS[endpoint.format].keys if key.secret)
+    yield from map(Sought, filter(None, own))
     url = endpoint.url.reveal()
     path, _, query = re.sub(r"^[^/?]*", "", url.partition("://")[2]).partition("?")
     yield from _of_url(TOKEN, url, path, *path.split("/"))

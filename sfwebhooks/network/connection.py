@@ -159,7 +159,7 @@ class Pool:
         self.route = route
         #: the beginning of most requests
         self.head = route.head()
-        self._contexts = contexts
+        self.contexts = contexts
         self._size = size
         self._clock = clock
         #: the last used one comes last
@@ -210,14 +210,14 @@ class Pool:
         connection = Connection(Stream(sock, budget), self._clock())
         try:
             if proxy and proxy.scheme == "https":
-                connection.begin_tls(self._contexts.proxy, proxy.host, budget)
+                connection.begin_tls(self.contexts.proxy, proxy.host, budget)
             if proxy and proxy.scheme == "socks5h":
                 connection.ask_socks(proxy, route.host, route.port, budget)
             elif proxy and not route.forwarded:
                 connection.ask_tunnel(route, proxy, budget)
             if route.secure:
                 budget.phase = Phase.TLS
-                connection.begin_tls(self._contexts.receiver, route.host.rstrip("."), budget)
+                connection.begin_tls(self.contexts.receiver, route.host.rstrip("."), budget)
         except BaseException:
             connection.close()
             raise

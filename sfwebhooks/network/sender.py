@@ -125,6 +125,34 @@ class Sender:
             adapter.close()
 
 
+def as_sent(request: Request, endpoint: Endpoint) -> bytes:
+    """Return the bytes that `Sender.send` would send.
+
+    Raises:
+        CertificateError: a certificate file of the endpoint cannot be used.
+    """
+    sender = Sender(endpoint)
+    adapter = sender._adapter = Adapter(endpoint, time.time(), time.monotonic)
+    recorder = adapter.pool = Recorder(adapter.pool.route, adapter.pool.contexts, 1, time.monotonic)
+    sender.send(request)
+    return recorder.sent
+
+
+class Recorder(Pool):
+    """Connects to nothing, and keeps what would be sent."""
+
+    sent = b""
+
+    def take(self, budget: Budget) -> Any:
+        """Return itself in place of a connection."""
+        return self
+
+    def exchange(self, request: bytes, budget: Budget, reader: ReplyReader) -> bool:
+        """Keep a request."""
+        self.sent = request
+        return False
+
+
 class Prepared(requests.PreparedRequest):
     """One attempt: the request for the adapter, which also uses it as a connection pool of urllib3."""
 

@@ -1,0 +1,131 @@
+"""`sfwebhooks preview NAME`: the request that an endpoint would be sent, byte for byte, without sending it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sfwebhooks.catalogue import type_named
+from sfwebhooks.cli.events import example
+from sfwebhooks.config.values import nearest
+from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
+from sfwebhooks.errors import SelectionError
+from sfwebhooks.events import Batch, Delivery, clean_text, delivery_id, printable
+from sfwebhooks.files import is_deleted
+from sfwebhooks.formats import render
+from sfwebhooks.masking import MASK, Mask
+from sfwebhooks.network.sender import as_sent
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.listing import Listing
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.signing import sign
+from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, without_mistake
+
+#: the event that is shown unless another one is asked for
+EXAMPLE = "high_risk_event"
+#: most messages of a scan
+MESSAGES_MAX = 100
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "preview",
+        help="show the request that an endpoint would be sent, without sending it",
+        description="Show the request that an endpoint would be sent, without sending it: with the example of an event"
+        " type, or with what the outbox has. Only time and signature differ from what is sent. Secrets are replaced by"
+        f" {MASK}.",
+    )
+    command.add_argument("name", metavar="NAME", help="name of the endpoint")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--event", default=EXAMPLE, metavar="TYPE", help=f"the example of this event type ({EXAMPLE})")
+    which.add_argument(
+        "--delivery", type=clean_text, metavar="ID", help="id of a delivery or of its event, or the start of one"
+    )
+    which.add_argument(
+        "--scan", type=clean_text, metavar="ID", help=f"the last {MESSAGES_MAX} messages of this scan to the endpoint"
+    )
+    command.add_argument("--show-secrets", action="store_true", help=f"show secrets instead of {MASK}")
+    add_config(command)
+    command.set_defaults(run=_preview)
+
+
+def _preview(given: argparse.Namespace) -> int:
+    endpoint = without_mistake(endpoint_named(given, given.name))
+    mask = None if given.show_secrets else Mask.of(endpoint)
+    for delivery in _deliveries(given, endpoint):
+        _show(shown_request(delivery, endpoint, mask))
+    return 0
+
+
+def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> bytes:
+    """Return the request for a delivery.
+
+    Args:
+        mask: masks the secrets in it; None: nothing is masked.
+    """
+    batch = Batch((delivery,))
+    sent = as_sent(sign(render(batch, endpoint), batch, endpoint, time.time()), endpoint)
+    if mask is None:
+        return sent
+    head, end, body = sent.partition(b"\r\n\r\n")
+    first, *headers = head.decode("latin-1").split("\r\n")
+    method, _, version = first.split(" ")
+    lines = (f"{method} /{MASK} {version}", *headers)  # the path and the query of a URL may be a credential
+    text = "\r\n".join(mask.over(line, len(line)) for line in lines)
+    return text.encode("latin-1") + end + mask.over(body.decode(), len(body)).encode()
+
+
+def _show(request: bytes) -> None:
+    """Print a request: its bytes into a pipe or a file, only visible characters on a terminal."""
+    if sys.stdout.isatty():
+        head, _, body = request.partition(b"\r\n\r\n")
+        lines = [*head.decode("latin-1").split("\r\n"), "", *body.decode("utf-8", "replace").split("\n"), ""]
+        print("\n".join(map(printable, lines)))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(request + b"\n")
+
+
+def _deliveries(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[Delivery]:
+    """Yield what the command line asks for."""
+    if given.delivery or given.scan:
+        with _listing(given) as listing:
+            yield from _stored(given, endpoint, listing)
+        return
+    entry = type_named(given.event)
+    if not entry:
+        raise SelectionError(f"no event type is called {given.event!r}.{nearest(given.event.lower(), EVENT_NAMES)}")
+    made = example(entry, given.event)
+    name = endpoint.name_for(made.event) or made.name
+    yield replace(made, id=delivery_id(made.event.id, endpoint.name), endpoint=endpoint.name, name=name)
+
+
+@contextmanager
+def _listing(given: argparse.Namespace) -> Iterator[Listing]:
+    path = folder(given) / FILE
+    if is_deleted(path):
+        raise SelectionError(f"there is no outbox {path}: no scan has had webhooks yet")
+    with closing(Outbox(path, listing=True)) as outbox:
+        yield outbox.listing
+
+
+def _stored(given: argparse.Namespace, endpoint: Endpoint, listing: Listing) -> Iterator[Delivery]:
+    """Yield the deliveries of the outbox that the command line asks for, in their order; one to another endpoint is
+    shown as this endpoint would get it."""
+    if given.delivery:
+        ids = [listing.find(given.delivery).id]
+    else:
+        chosen = Selection(endpoint=endpoint.name, scan=given.scan)
+        ids = [record.id for record in reversed(listing.deliveries(chosen, MESSAGES_MAX))]
+        if not ids:
+            raise SelectionError(f'the outbox has no deliveries to "{endpoint.name}" of a scan "{given.scan}"')
+    for delivery in filter(None, map(listing.delivery, ids)):
+        its_id = delivery_id(delivery.event.id, endpoint.name)
+        yield replace(delivery, id=its_id, endpoint=endpoint.name)

@@ -1,0 +1,169 @@
+"""`sfwebhooks preview`: what would be sent, byte for byte, and nothing is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.cli import main
+from sfwebhooks.config.settings import load
+from sfwebhooks.delivery.send_queue import SendQueue
+from sfwebhooks.events import delivery_id
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.pipeline import accept
+from tests.builders import NOW, an_event
+from tests.conftest import Team
+from tests.processes import Process
+
+#: headers that differ from attempt to attempt
+OF_AN_ATTEMPT = {"x-spiderfoot-timestamp", "webhook-timestamp", "x-spiderfoot-signature", "webhook-signature"}
+SECRETS = {
+    "secret": "a-signing-secret-of-the-team",
+    "api_key": "a-bearer-token-of-the-team",
+    "header.X-Own": "a-header-of-the-team",
+}
+
+Preview = Callable[..., bytes]
+
+
+@pytest.fixture
+def preview(tmp_path: Path, team: Team, capfdbinary: pytest.CaptureFixture[bytes]) -> Preview:
+    (tmp_path / "webhooks.ini").touch(0o600)
+    keys = "".join(f"{key} = {value}\n" for key, value in SECRETS.items())
+    own = f"[webhooks.team]\nurl = {team.url}/a-secret-path?key=a-secret-key\nevents = all\n{keys}"
+    (tmp_path / "webhooks.ini").write_text(f"[webhooks]\n{own}[webhooks.chat]\nurl = {team.url}\nformat = slack\n")
+
+    def run(*arguments: str, code: int = 0) -> bytes:
+        assert main(["preview", *arguments, "--folder", str(tmp_path)]) == code
+        out = capfdbinary.readouterr()
+        return out.err if code else out.out
+
+    return run
+
+
+def parsed(request: bytes) -> tuple[str, dict[str, str], bytes]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return first, {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body[:-1]
+
+
+def of_the_message(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items() if name.lower() not in OF_AN_ATTEMPT}
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / FILE)
+
+
+def put(outbox: Outbox, tmp_path: Path, events: int = 1) -> None:
+    found = [an_event(number) for number in range(1, events + 1)]
+    accept(found, load(tmp_path / "webhooks.ini").endpoints, outbox, NOW)
+
+
+@pytest.mark.parametrize("name", ["team", "chat"])
+def test_it_is_byte_for_byte_what_the_receiver_gets(
+    name: str, preview: Preview, outbox: Outbox, team: Team, tmp_path: Path
+) -> None:
+    put(outbox, tmp_path)
+    endpoint = next(one for one in load(tmp_path / "webhooks.ini").endpoints if one.name == name)
+    queue = SendQueue([endpoint], outbox, lambda: NOW)
+    assert queue.step()
+    queue.stop(0.0)
+    (got,) = team.got
+    first, headers, body = parsed(preview(name, "--delivery", got.headers["webhook-id"], "--show-secrets"))
+    assert first == f"POST {got.path} HTTP/1.1"
+    assert of_the_message(headers) == of_the_message(got.headers)
+    assert headers.keys() == {header.lower() for header in got.headers}
+    assert body == got.body
+    outbox.close()
+
+
+@pytest.mark.parametrize("name", ["team", "chat"])
+@pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
+def test_each_event_type_has_an_example(name: str, entry: object, preview: Preview, team: Team) -> None:
+    word = entry.name  # type: ignore[attr-defined]
+    first, headers, body = parsed(preview(name, "--event", word))
+    assert (first, headers["content-type"]) == ("POST /*** HTTP/1.1", "application/json")
+    assert headers["content-length"] == str(len(body))
+    json.loads(body)
+    assert team.got == [], "nothing is sent"
+
+
+def test_it_shows_no_secret(preview: Preview) -> None:
+    shown = preview("team").decode()
+    assert not [secret for secret in (*SECRETS.values(), "a-secret-path", "a-secret-key") if secret in shown]
+    assert "Authorization: Bearer ***" in shown.splitlines()
+
+
+def test_it_shows_them_if_it_is_asked_to(preview: Preview) -> None:
+    shown = preview("team", "--show-secrets").decode()
+    expected = [SECRETS["api_key"], SECRETS["header.X-Own"], "a-secret-path", "a-secret-key"]
+    assert [secret for secret in expected if secret not in shown] == []
+    assert SECRETS["secret"] not in shown, "it is never sent"
+
+
+def test_a_scan_is_shown_in_order(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, tmp_path, events=3)
+    outbox.close()
+    requests = [part for part in preview("team", "--scan", "5C4A0001").split(b"POST ") if part]
+    numbers = [json.loads(parsed(request)[2])["metadata"]["sequence"] for request in requests]
+    assert numbers == [1, 2, 3]
+
+
+def test_a_delivery_is_shown_as_another_endpoint_would_get_it(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, tmp_path)
+    outbox.close()
+    _, headers, body = parsed(preview("chat", "--delivery", delivery_id(an_event(1).id, "team")))
+    assert "blocks" in json.loads(body)
+    _, others, _ = parsed(preview("team", "--delivery", delivery_id(an_event(1).id, "team")))
+    assert headers["webhook-id"] != others["webhook-id"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nobody",), 'there is no endpoint "nobody"; there are: team, chat'),
+        (("team", "--event", "scan_complete"), 'Did you mean "scan_completed"?'),
+        (("team", "--scan", "NOSUCH"), "there is no outbox"),
+        (("team", "--delivery", "12345678"), "there is no outbox"),
+    ],
+)
+def test_what_is_not_there_is_named(preview: Preview, arguments: tuple[str, ...], said: str) -> None:
+    assert said in preview(*arguments, code=1).decode()
+
+
+def test_a_scan_that_the_endpoint_has_nothing_of_is_named(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, tmp_path)
+    outbox.close()
+    assert 'no deliveries to "team" of a scan "NOSUCH"' in preview("team", "--scan", "NOSUCH", code=1).decode()
+
+
+def test_a_terminal_shows_visible_characters_only(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
+    with closing(outbox):
+        event = an_event(1, data={"data": "a\x1b[2J\x9b31m\u202eb"})
+        accept([event], load(tmp_path / "webhooks.ini").endpoints, outbox, NOW)
+    ours, theirs = pty.openpty()
+    arguments = ["preview", "team", "--delivery", delivery_id(event.id, "team"), "--folder", str(tmp_path)]
+    process = Process(arguments, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # its end
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "webhook-id" in text
+    assert not [sign for sign in "\x1b\x9b\u202e" if sign in text]
