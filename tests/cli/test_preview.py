@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import subprocess
+import sys
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Callable
 
@@ -20,9 +22,8 @@ from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from tests.builders import NOW, an_event
+from tests.builders import NOW, PATIENCE, an_event
 from tests.conftest import Team
-from tests.processes import Process
 
 #: headers that differ from attempt to attempt
 OF_AN_ATTEMPT = {"x-spiderfoot-timestamp", "webhook-timestamp", "x-spiderfoot-signature", "webhook-signature"}
@@ -149,21 +150,19 @@ def test_a_scan_that_the_endpoint_has_nothing_of_is_named(preview: Preview, outb
 
 
 def test_a_terminal_shows_visible_characters_only(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
-    with closing(outbox):
+    with contextlib.closing(outbox):
         event = an_event(1, data={"data": "a\x1b[2J\x9b31m\u202eb"})
         accept([event], load(tmp_path / "webhooks.ini").endpoints, outbox, NOW)
     ours, theirs = pty.openpty()
     arguments = ["preview", "team", "--delivery", delivery_id(event.id, "team"), "--folder", str(tmp_path)]
-    process = Process(arguments, stdout=theirs)
+    process = subprocess.Popen([sys.executable, "-m", "sfwebhooks", *arguments], stdout=theirs)
     os.close(theirs)
     shown = b""
-    try:
+    with contextlib.suppress(OSError):  # its end
         while part := os.read(ours, 65536):
             shown += part
-    except OSError:  # its end
-        pass
     os.close(ours)
-    assert process.wait() == 0
+    assert process.wait(PATIENCE) == 0
     text = shown.decode()
     assert "webhook-id" in text
     assert not [sign for sign in "\x1b\x9b\u202e" if sign in text]
