@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.__main__ import figures, is_void, sample
+from tests.benchmarks.__main__ import sample
 from tests.benchmarks.accepting import BARE
+from tests.benchmarks.figures import figures, is_void
 from tests.benchmarks.growing import Growth, measured
 from tests.benchmarks.measure import Measure, Row
 from tests.tiers import quick_first
 
-NULL = "accept: null row (the same)"
+NULL = "accept: null row (bare sqlite3 commit)"
 
 
 @pytest.mark.parametrize("only", quick_first(["deliver: plainest", "accept: ScanRun", "deliver: durable"]))
