@@ -4,14 +4,14 @@
                                [--seconds 1] [--only TEXT] [--json FILE] [--page FILE]
 
 A row's ratio is its speed through that of its reference: 0.80 is a fifth slower. It is the median over the rounds,
-with the smallest and the greatest beside it. Each round runs all rows in a new order, so that a noisy moment hits none
-of them alone. A null row is its reference once more, so its range is noise, and a ratio within it says nothing: where
-the null row is outside of 0.95 to 1.05, the rows of its reference are void. A sample takes a second at least, if more
-events can make it longer.
+with the smallest and the greatest in parentheses. Each round runs all rows in a new order, so that a noisy moment hits
+none of them alone. A null row is its reference once more, so its range is noise, and a ratio within it says nothing:
+where the null row is outside of 0.95 to 1.05, the rows of its reference are void. A sample takes a second at least, if
+more events can make it longer.
 
-`showing.GROUPS` has the groups of rows. One more has a table of its own, only with --only growing, or a part of a row's
-name: the CPU time of each function that reads foreign text, for texts of 1 kB, 64 kB and 4 MB; exit code 1 if one is
-not linear, or slow.
+The groups of rows are those of `showing.GROUPS`. One more has a table of its own, and runs only with --only growing, or
+a part of a name that no other row has: the CPU time of each function that reads foreign text, for texts of 1 kB, 64 kB
+and 4 MB; exit code 1 if one is not linear, or slow.
 
 `accept: handleEvent`, `start: import` and `host:` need the scanner. A run may be made in parts: with --merge the rows
 that it does not measure are kept as the JSON file has them.

@@ -85,8 +85,8 @@ def accepting(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
 
 
 ROWS = {
-    **with_null_row(BARE, bare()),
-    "accept: ScanRun, no endpoint wants it": Row(accepting(1, "scan_*"), BARE),
-    "accept: ScanRun, one endpoint": Row(accepting(1), BARE),
-    "accept: ScanRun, ten endpoints": Row(accepting(10), BARE),
+    **with_null_row(BARE, bare(), compares="p50"),
+    "accept: ScanRun, no endpoint wants it": Row(accepting(1, "scan_*"), BARE, compares="p50"),
+    "accept: ScanRun, one endpoint": Row(accepting(1), BARE, compares="p50"),
+    "accept: ScanRun, ten endpoints": Row(accepting(10), BARE, compares="p50"),
 }

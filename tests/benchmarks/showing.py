@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from itertools import groupby
+from textwrap import fill
 from typing import Any
 
 from rich.console import Console
@@ -42,6 +43,8 @@ COLUMNS = {
     "time": "seconds",
     "size": "size",
 }
+#: characters in a line of the page, tables apart
+WIDTH = 120
 HEAD = """# Speed
 
 What sfwebhooks costs a scan, and how fast it delivers. `python -m tests.benchmarks` measures it and writes this page
@@ -96,7 +99,8 @@ def figure(row: Mapping[str, Any], field: str) -> str:
         return rounded(value)
     if field == "size":
         return f"{rounded(value / 1e6)} MB"
-    factor, unit = next((factor, unit) for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")) if value * factor >= 1)
+    units = ((1, "s"), (1e3, "ms"), (1e6, "us"))
+    factor, unit = next((pair for pair in units if value * pair[0] >= 1), units[-1])
     return f"{rounded(value * factor)} {unit}"
 
 
@@ -120,7 +124,7 @@ def page(found: Mapping[str, Any]) -> str:
     for group, table in tables(found):
         head, *rows = (f"| {' | '.join(row)} |" for row in table)
         rule = "|---" * len(table[0]) + "|"
-        sections.append("\n".join([f"## {group}\n", f"{GROUPS[group]}\n", head, rule, *rows, ""]))
+        sections.append("\n".join([f"## {group}\n", f"{fill(GROUPS[group], WIDTH)}\n", head, rule, *rows, ""]))
     return "\n".join(sections)
 
 
@@ -131,5 +135,5 @@ def place(found: Mapping[str, Any]) -> str:
     return (
         f"Measured on {found['cores']} cores with Python {found['python']}, {found['system']}; "
         f"the receiver is {found['receiver']}.\n"
-        f"{'; '.join(options)}."
+        f"Run: {'; '.join(options)}."
     )
