@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 import requests
 import urllib3
 
-from tests.benchmarks.__main__ import sample
+from tests.benchmarks.__main__ import sample, shuffled
 from tests.benchmarks.figures import ROWS, figures, is_void, null_row
 from tests.benchmarks.growing import Growth, measured
 from tests.benchmarks.looping import BARE
@@ -59,7 +60,7 @@ def test_the_command_prints_a_table_with_ratios(only: str) -> None:
 @pytest.mark.parametrize(("null", "void"), [(100.0, False), (104.0, False), (94.0, True), (106.0, True)])
 def test_where_the_same_thing_twice_differs_the_ratios_are_void(null: float, void: bool) -> None:
     found = {BARE: [Measure(100.0)], NULL: [Measure(null)], "deliver: bare http.client": [Measure(1000.0)]}
-    assert is_void(found, "deliver: bare http.client") is void
+    assert is_void(found, "deliver: bare http.client", "per_second") is void
     rows = figures(found)["rows"]
     assert [row["void"] for row in rows.values()] == [void] * 3
     assert rows["deliver: bare http.client"]["ratio"] == 10
@@ -99,6 +100,14 @@ def test_a_receiver_with_tls_demands_a_client_certificate(
         except requests.ConnectionError:
             refused = 400
         assert refused == 400
+
+
+def test_a_reference_is_measured_together_with_its_rows() -> None:
+    names = shuffled([*ROWS])
+    assert sorted(names) == sorted(ROWS)
+    assert len([*groupby(names, key=lambda name: ROWS[name].reference)]) == len(
+        {row.reference for row in ROWS.values()}
+    )
 
 
 def test_each_reference_has_a_null_row_and_each_group_its_words() -> None:

@@ -4,10 +4,10 @@
                                [--seconds 1] [--only TEXT] [--json FILE] [--page FILE]
 
 A row's ratio is its speed through that of its reference: 0.80 is a fifth slower. It is the median over the rounds,
-with the smallest and the greatest in parentheses. Each round runs all rows in a new order, so that a noisy moment hits
-none of them alone. A null row is its reference once more, so its range is noise, and a ratio within it says nothing:
-where the null row is outside of 0.95 to 1.05, the rows of its reference are void. A sample takes a second at least, if
-more events can make it longer.
+with the smallest and the greatest in parentheses. Each round runs all rows in a new order, a reference together with
+its rows, so that a noisy moment hits none of them alone. A null row is its reference once more, so its range is noise,
+and a ratio within it says nothing: where the null row is outside of 0.95 to 1.05, the rows of its reference are void.
+A sample takes a second at least, if more events can make it longer.
 
 The groups of rows are those of `showing.GROUPS`. One more has a table of its own, and runs only with --only growing, or
 a part of a name that no other row has: the CPU time of each function that reads foreign text, for texts of 1 kB, 64 kB
@@ -25,8 +25,9 @@ import logging
 import math
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks import growing
 from tests.benchmarks.figures import ROWS, Found, figures, null_row
@@ -62,16 +63,23 @@ def main() -> int:
         parser.error(f'no row has "{given.only}" in its name: {", ".join(ROWS)}')
     logging.getLogger("spiderfoot").setLevel(logging.ERROR)  # dead endpoints are meant to be dead
     options = {name: getattr(given, name) for name in (*NUMBERS, "seconds")}
-    found = figures(measured(with_references(wanted), options), **options)
+    earlier = json.loads(given.json.read_text(encoding="utf-8"))["rows"] if given.merge and given.json.exists() else {}
+    found: dict[str, Any] = {}
+    for samples in rounds(with_references(wanted), options):
+        found = figures(samples, **options)
+        write(found, earlier, given)  # after each round, in case a later one fails
     show(found)
-    if given.merge and given.json.exists():
-        kept = {**json.loads(given.json.read_text(encoding="utf-8"))["rows"], **found["rows"]}
-        found["rows"] = {name: kept[name] for name in ROWS if name in kept}
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=2), encoding="utf-8")
-    if given.page:
-        given.page.write_text(page(found), encoding="utf-8")
     return 0
+
+
+def write(found: Mapping[str, Any], earlier: Mapping[str, Any], given: argparse.Namespace) -> None:
+    """Write the figures, and the rows of an earlier run that this one does not have, into the files that are wanted."""
+    rows = {**earlier, **found["rows"]}
+    whole = {**found, "rows": {name: rows[name] for name in ROWS if name in rows}}
+    if given.json:
+        given.json.write_text(json.dumps(whole, indent=2), encoding="utf-8")
+    if given.page:
+        given.page.write_text(page(whole), encoding="utf-8")
 
 
 def with_references(wanted: Iterable[str]) -> list[str]:
@@ -80,14 +88,20 @@ def with_references(wanted: Iterable[str]) -> list[str]:
     return [name for name in ROWS if name in {*wanted, *references, *map(null_row, references)}]
 
 
-def measured(names: list[str], options: dict[str, float]) -> Found:
-    """Measure rows, in each round in another order."""
+def rounds(names: list[str], options: dict[str, float]) -> Iterator[Found]:
+    """Measure rows, in each round in another order; yield all samples so far after each round."""
     found: dict[str, list[Measure]] = {name: [] for name in names}
     for number in range(int(options["rounds"])):
-        for name in random.sample(names, len(names)):
+        for name in shuffled(names):
             print(f"round {number + 1}: {name}".ljust(90), end="\r", file=sys.stderr, flush=True)
             found[name].append(sample(ROWS[name], int(options[ROWS[name].events]), options["seconds"]))
-    return found
+        yield found
+
+
+def shuffled(names: list[str]) -> list[str]:
+    """Return the names in a new order, in which a reference and its rows stay together: the machine's speed drifts."""
+    block = {ROWS[name].reference: random.random() for name in names}
+    return sorted(random.sample(names, len(names)), key=lambda name: block[ROWS[name].reference])
 
 
 def sample(row: Row, events: int, least: float) -> Measure:

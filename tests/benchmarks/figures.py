@@ -51,9 +51,9 @@ def null_row(reference: str) -> str:
     return next(name for name, row in ROWS.items() if row.reference == reference and "null row" in name)
 
 
-def is_void(found: Found, name: str) -> bool:
-    """Return whether the noise is too great for a row's ratio: its reference's null row is too far from 1."""
-    null = statistics.median(ratios(found, null_row(ROWS[name].reference), ROWS[name].compares))
+def is_void(found: Found, name: str, field: str) -> bool:
+    """Return whether the noise is too great for a row's ratio of a field: the null row is too far from 1."""
+    null = statistics.median(ratios(found, null_row(ROWS[name].reference), field))
     return not NULL_LEAST <= null <= NULL_MOST
 
 
@@ -95,7 +95,8 @@ def row_figures(found: Found, name: str) -> dict[str, Any]:
         "most": max(each),
         # of the CPU used for each, where less is better
         "cpu_ratio": 1 / statistics.median(ratios(found, name, "cpu_seconds")) if has_cpu else None,
-        "void": is_void(found, name),
+        "void": is_void(found, name, row.compares),
+        "cpu_void": has_cpu and is_void(found, name, "cpu_seconds"),
     }
 
 

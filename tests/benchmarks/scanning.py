@@ -124,9 +124,8 @@ def measured(home: host.Home, with_us: bool, all_wanted: bool, cpu_seconds: floa
     database = HostDatabase(str(home.database))
     scan_id = database.scan_ids()[0]
     row, found = database.scan(scan_id), database.index(scan_id)
-    assert row and row.status == "FINISHED" and found, (home.folder / "scan.log").read_text()
-    outbox = home.data / FILE
-    assert outbox.exists() == with_us
+    outbox, log = home.data / FILE, (home.folder / "scan.log").read_text()
+    assert row and row.status == "FINISHED" and found and outbox.exists() == with_us, log
     if with_us and all_wanted:
         with contextlib.closing(sqlite3.connect(outbox)) as connection:
             accepted = dict(connection.execute("SELECT id, coalesce(json_extract(data, '$.recovered'), 0) FROM event"))

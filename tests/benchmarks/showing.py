@@ -56,12 +56,14 @@ What sfwebhooks costs a scan, and how fast it delivers. `python -m tests.benchma
 
 - A **ratio** compares a row with its reference within the same run, since figures of different machines or moments say
   little about each other. More is better: 0.80 is a fifth slower (or larger) than the reference, 2.00 twice as fast.
-  It is the median over the rounds, with the lowest and the highest in parentheses; each round runs all rows, shuffled.
+  It is the median over the rounds, with the lowest and the highest in parentheses. Each round runs all rows in a new
+  order, a reference together with its rows.
 - A **null row** is its reference, measured once more. Without noise its ratio would be 1.00. The ratio of another row
   that lies within the null row's range says nothing.
 - **void**: the reference's null row is outside of {least} to {most}. The machine was too noisy for the ratios of these
   rows, and nothing follows from them, good or bad.
-- **CPU** is that of our process alone, without the receiver; in its ratio to the reference, less is better.
+- **CPU** is that of our process alone, without the receiver. In its ratio less is better, and it has a `void` of its
+  own: on a busy machine it says more than the time does.
 """
 
 
@@ -86,7 +88,7 @@ def cells(name: str, row: Mapping[str, Any], head: list[str]) -> Iterator[str]:
     yield reference
     yield f"{'void ' if row['void'] else ''}{row['ratio']:.2f} ({row['least']:.2f}-{row['most']:.2f})"
     if head[-1] == "CPU ratio":
-        yield f"{row['cpu_ratio']:.2f}" if row["cpu_ratio"] else ""
+        yield f"{'void ' if row['cpu_void'] else ''}{row['cpu_ratio']:.2f}" if row["cpu_ratio"] else ""
 
 
 def figure(row: Mapping[str, Any], field: str) -> str:
