@@ -23,6 +23,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ from tests.benchmarks.figures import ROWS, Found, figures, null_row
 from tests.benchmarks.measure import Measure, Row
 from tests.benchmarks.showing import page, show
 
+ROOT = Path(__file__).parents[2]
 #: options that are numbers: default, and what they mean
 NUMBERS = {
     "rounds": (5, "how often each row is measured"),
@@ -61,6 +63,8 @@ def main() -> int:
         return 1 if growing.show(list(growing.growths(given.only))) else 0
     if not wanted:
         parser.error(f'no row has "{given.only}" in its name: {", ".join(ROWS)}')
+    # the processes that rows start measure this checkout too, whatever folder they run in
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     logging.getLogger("spiderfoot").setLevel(logging.ERROR)  # dead endpoints are meant to be dead
     options = {name: getattr(given, name) for name in (*NUMBERS, "seconds")}
     earlier = json.loads(given.json.read_text(encoding="utf-8"))["rows"] if given.merge and given.json.exists() else {}
