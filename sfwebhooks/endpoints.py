@@ -107,6 +107,8 @@ class Endpoint:
     ui_url: str = ""
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
+    #: the keys that only its format has, such as chat_id
+    own: Mapping[str, Secret] = field(default_factory=dict)
     #: why nothing may be sent to it (`config_mistake`), without a secret: its events are accepted and wait
     mistake: str = ""
 
@@ -139,6 +141,10 @@ class Endpoint:
     def link(self, scan: Scan | None) -> str:
         """Return a scan's address in the scanner's web interface, or nothing if that is not known."""
         return f"{self.ui_url}/scaninfo?id={quote(scan.id, safe='')}" if self.ui_url and scan else ""
+
+    def key(self, name: str) -> str:
+        """Return the value of a key that only its format has, or nothing."""
+        return self.own[name].reveal() if name in self.own else ""
 
     def name_for(self, event: WebhookEvent) -> str | None:
         """Return the name under which this endpoint wants the event, or None if it does not want it."""

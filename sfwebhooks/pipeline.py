@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from sfwebhooks.attempts import Attempt, Reply
+from sfwebhooks.attempts import Attempt, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.errors import NO_MEMORY, is_shortage
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
-from sfwebhooks.formats import READERS, render
+from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.health import Change
 from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Failure
-from sfwebhooks.retry import decide, judge
+from sfwebhooks.retry import decide, judge, overall
 from sfwebhooks.sending import SendingState
 from sfwebhooks.signing import sign
 from sfwebhooks.system import Clock
@@ -78,10 +78,11 @@ def deliver(
             raise
         reply = Reply(failure=Failure.SHORTAGE, detail=NO_MEMORY)
     end = clock()
-    reader = READERS.get(endpoint.format)
-    verdict = (reader and reader.read(reply)) or judge(reply, end, endpoint.retry_after_max)
+    read = FORMATS[endpoint.format].read
+    reading = (read and read(reply, batch)) or judge(reply, end, endpoint.retry_after_max)
+    verdict, verdicts = (reading, [reading]) if isinstance(reading, Verdict) else (overall(reading), reading)
     change = state.learn(verdict, end, batch)
-    settlements = decide(batch, verdict, endpoint, change, end)
+    settlements = decide(batch, verdicts, endpoint, change, end)
     words = excerpt(reply, state.mask) if reply.body or reply.detail else ""
     words = words[: max(EXCERPT // len(batch.deliveries), EXCERPT_LEAST)]
     attempt = Attempt(begin, max(end - begin, 0.0), reply.status, verdict.reason, words, trigger)

@@ -169,14 +169,27 @@ def _moment(text: str) -> float | None:
     return None
 
 
-def decide(batch: Batch, verdict: Verdict, endpoint: Endpoint, change: Change, now: float) -> list[Settlement]:
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return what the verdicts on the deliveries of a request say of their endpoint: that it works if it took any."""
+    order = (Outcome.DELIVERED, Outcome.HOLD, Outcome.DISABLE, Outcome.RETRY)
+    ranks = {outcome: rank for rank, outcome in enumerate(order)}
+    return min(verdicts, key=lambda verdict: ranks.get(verdict.outcome, len(order)))
+
+
+def decide(
+    batch: Batch, verdicts: Sequence[Verdict], endpoint: Endpoint, change: Change, now: float
+) -> list[Settlement]:
     """Return the settlement of each delivery of a request.
 
     Args:
+        verdicts: one on all deliveries, or one on each of them.
         change: of the endpoint's health by this attempt.
         now: epoch seconds.
     """
-    schedule, size = endpoint.retry_schedule, len(batch.deliveries)
+    schedule, size, verdict = endpoint.retry_schedule, len(batch.deliveries), verdicts[0]
+    if any(other != verdict for other in verdicts):
+        took_some = any(one.outcome is Outcome.DELIVERED for one in verdicts)
+        return [_item(*one, took_some, schedule, change, now) for one in zip(batch.deliveries, verdicts)]
     if verdict.outcome is Outcome.DELIVERED:
         return [Settlement(State.DELIVERED, verdict.reason, now, counts=True)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
@@ -185,6 +198,22 @@ def decide(batch: Batch, verdict: Verdict, endpoint: Endpoint, change: Change, n
     if endpoint.batch_size > 1 and one.state is State.WAITING:
         one = replace(one, batch=batch.id)  # it is repeated with the same members
     return [one] * size
+
+
+def _item(
+    delivery: Delivery, verdict: Verdict, took_some: bool, schedule: Sequence[float], change: Change, now: float
+) -> Settlement:
+    """Return the settlement of a delivery whose receiver judged each one of a request by itself: only those to be
+    retried are sent again.
+
+    Args:
+        took_some: whether it accepted others, so that one that it refused is itself at fault.
+    """
+    if verdict.outcome is Outcome.DELIVERED:
+        return Settlement(State.DELIVERED, verdict.reason, now, counts=True)
+    if verdict.outcome is Outcome.REFUSED and took_some:
+        return Settlement(State.DEAD, f"{DeadReason.REFUSED.value}: {verdict.reason}", now, counts=True, refused=True)
+    return _settlement(delivery, delivery.attempts, verdict, schedule, change, now)
 
 
 def is_split(batch: Batch, verdict: Verdict, schedule: Sequence[float], healthy: bool) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from sfwebhooks import __version__
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT, event_name, naming_of
 from sfwebhooks.signing_keys import WHPK, WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
@@ -34,6 +35,9 @@ class Request:
     url: Secret
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
+    #: added to the query of the URL
+    query: str = field(default="", repr=False)
 
 
 def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Request:
@@ -61,7 +65,8 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     if secrets:
         signatures = [standard_signature(secret, batch.id, stamp, content.body) for secret in secrets]
         headers["webhook-signature"] = " ".join(signatures)
-    return Request(endpoint.url, headers, content.body)
+    query = FORMATS[endpoint.format].query
+    return Request(endpoint.url, headers, content.body, content.method, query(endpoint, now) if query else "")
 
 
 def guide_signature(secret: str, body: bytes) -> str:

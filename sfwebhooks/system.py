@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import select
 import selectors
+import socket
 import struct
 import time
 from contextlib import suppress
@@ -128,6 +130,43 @@ def share(descriptor: int, start: int, length: int) -> None:
     if command is not None:
         with suppress(OSError):
             _fcntl.fcntl(descriptor, command, struct.pack("hhqqi", _fcntl.F_RDLCK, os.SEEK_SET, start, length, 0))
+
+
+class SelectPoll:
+    """The part of `select.poll` that waits for one socket, where the system has only `select`."""
+
+    def __init__(self) -> None:
+        self._waited_for: dict[Any, int] = {}
+
+    def register(self, sock: socket.socket, events: int) -> None:
+        """Wait for a socket from now on.
+
+        Args:
+            events: POLL_IN, or POLL_IN | POLL_OUT.
+        """
+        self._waited_for[sock] = events
+
+    modify = register
+
+    def poll(self, milliseconds: int) -> list[Any]:
+        """Wait at most so long; return what is ready."""
+        writable = [sock for sock, events in self._waited_for.items() if events & POLL_OUT]
+        found = select.select([*self._waited_for], writable, [], milliseconds / 1000)
+        return [*found[0], *found[1]]
+
+
+#: waits for a socket; a selector for only one takes three times as long
+Poll: Any = getattr(select, "poll", SelectPoll)
+POLL_IN, POLL_OUT = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
+
+
+def _write_at(descriptor: int, data: bytes, place: int) -> int:
+    os.lseek(descriptor, place, os.SEEK_SET)
+    return os.write(descriptor, data)
+
+
+#: writes bytes at a place in a file
+write_at: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _write_at)
 
 
 def remove(path: Path) -> None:

@@ -272,7 +272,7 @@ def decided(
     """Return what becomes of a request of some members that were attempted before, at an endpoint of that health."""
     deliveries = tuple(a_delivery(an_event(number), attempts=attempts) for number in range(members))
     endpoint = an_endpoint(retry_schedule=schedule, batch_size=batch_size)
-    return decide(Batch(deliveries), one, endpoint, Change(health, health), NOW)
+    return decide(Batch(deliveries), [one], endpoint, Change(health, health), NOW)
 
 
 def settled(one: Verdict, **values: Any) -> Settlement:
@@ -288,7 +288,7 @@ def refused(
     health = Health(Condition.HEALTHY if healthy else Condition.HELD, era=era)
     one = Verdict(Outcome.REFUSED, "http_403", wait)
     endpoint = an_endpoint(retry_schedule=SCHEDULE)
-    return decide(Batch((delivery,)), one, endpoint, Change(health, health), NOW)[0]
+    return decide(Batch((delivery,)), [one], endpoint, Change(health, health), NOW)[0]
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 99])

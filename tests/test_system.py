@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import socket
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
 from sfwebhooks.config.settings import load
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.system import POLL_IN, POLL_OUT, Poll, SelectPoll, _write_at, write_at
 from tests.builders import PATIENCE, a_scan
 from tests.conftest import Team
 from tests.hosted import a_finished_scan
@@ -151,3 +154,31 @@ def test_other_commands_do_what_they_do_elsewhere(system: str, folder: Path) -> 
         ("uninstall", "--spiderfoot", f"{folder}"),
     ]
     several(system, folder, *commands)
+
+
+@pytest.mark.parametrize("kind", [SelectPoll, Poll])
+def test_a_socket_is_waited_for_alike_with_poll_and_with_select(kind: Any) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        poll = kind()
+        poll.register(one, POLL_IN)
+        assert not poll.poll(0)
+        other.send(b"x")
+        assert poll.poll(PATIENCE * 1000)
+        one.recv(1)
+        assert not poll.poll(1)
+        poll.modify(one, POLL_IN | POLL_OUT)
+        assert poll.poll(PATIENCE * 1000), "it accepts bytes"
+        poll.modify(one, POLL_IN)
+        other.close()
+        assert poll.poll(PATIENCE * 1000), "its end"
+
+
+@pytest.mark.parametrize("write", [_write_at, write_at])
+def test_bytes_are_written_at_a_place(write: Callable[[int, bytes, int], int], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdef")
+    with path.open("r+b") as file:
+        write(file.fileno(), b"XY", 0)
+        write(file.fileno(), b"Z", 3)
+    assert path.read_bytes() == b"XYcZef"

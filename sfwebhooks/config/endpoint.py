@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 
 from sfwebhooks import files
 from sfwebhooks.config.file import Draft, Entry
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, Option, name_problem, option_for
+from sfwebhooks.config.options import (
+    BATCHES,
+    ENDPOINT_OPTIONS,
+    FORMAT_KEYS,
+    OPEN_OPTIONS,
+    Option,
+    name_problem,
+    option_for,
+)
 from sfwebhooks.config.samples import TO_GO_WITHOUT, is_nothing, unfilled
 from sfwebhooks.config.sections import SECTION
 from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
@@ -20,7 +28,7 @@ from sfwebhooks.config.values import path as file_name
 from sfwebhooks.config.warnings import value_warnings
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import clean_text
-from sfwebhooks.formats import BATCHES, CHATS
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.text_file import decoded_text, settled, state_of
@@ -39,8 +47,6 @@ ONLY_WITH = {
 }
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
-#: seconds between two messages in a chat; Slack, for example, accepts no faster pace
-CHAT_SECONDS = 1.0
 STEMS = {name.rstrip(".") for name in INHERITED}
 
 
@@ -236,6 +242,7 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     for key in ("max_body", "batch_max_bytes"):
         if key in values and values.get("format", "generic") not in BATCHES:
             yield f"{key} requires one of the formats {', '.join(BATCHES)}; the others have their own limits"
+    yield from _own_keys(values)
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
@@ -250,6 +257,18 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield refused
 
 
+def _own_keys(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong about the keys that only a format has."""
+    chosen = values.get("format", "generic")
+    for key in values:
+        formats = [name for name, keys in FORMAT_KEYS.items() if key in keys]
+        if formats and chosen not in formats:
+            yield f"{key} requires format = {' or '.join(formats)}"
+    for needed in FORMATS[chosen].keys:
+        if needed.needed and needed.name not in values:
+            yield f"format = {chosen} requires {needed.name}: {needed.meaning}"
+
+
 def _refused(values: Mapping[str, Any]) -> str:
     """Return why the address policy forbids the URL's address, or nothing (`network/route` checks names)."""
     address = literal(urlsplit(values["url"].reveal()).hostname or "") if "url" in values else ""
@@ -258,14 +277,23 @@ def _refused(values: Mapping[str, Any]) -> str:
 
 def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
     """Return the endpoint with valid values: key -> value, including header.NAME and metadata.NAME."""
-    fields: dict[str, Any] = {"name": name, "url": Secret(""), "headers": {}, "metadata": {}, "mistake": mistake}
-    if values.get("format") in CHATS:
-        fields |= {"concurrency": 1, "interval": CHAT_SECONDS}
+    fields: dict[str, Any] = {
+        "name": name,
+        "url": Secret(""),
+        "headers": {},
+        "metadata": {},
+        "own": {},
+        "mistake": mistake,
+    }
+    chosen = FORMATS[values.get("format", "generic")]
+    fields |= {"interval": chosen.interval, **({"concurrency": 1} if chosen.is_chat else {})}
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
     for key, value in values.items():
         option = option_for(key)
         if option and option.name in OPEN_OPTIONS:
             fields[option.field][key.partition(".")[2]] = value
+        elif option and option.field == "own":
+            fields["own"][key] = value
         elif option:
             fields[option.field or option.name] = value
     return Endpoint(**fields)

@@ -29,9 +29,13 @@ from sfwebhooks.config.values import (
     url,
     whole_number,
 )
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats.format import Key
 from sfwebhooks.network.proxy import proxy_url
 
+#: the formats of which several messages can go in one request
+BATCHES = tuple(name for name, one in FORMATS.items() if one.join)
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
     r"(?i)x-spiderfoot-.*|x-security-.*|webhook-.*|content-length|content-type|content-encoding|host"
@@ -59,6 +63,17 @@ class Option:
     field: str = ""
     #: may be set in [webhooks] for all endpoints
     inherited: bool = True
+
+
+def _parser(key: Key) -> Callable[[str], Secret]:
+    """Return the parser of a key that only a format has."""
+
+    def parse(text: str) -> Secret:
+        if not re.fullmatch(key.pattern, text):
+            raise ValueError(f"expected {key.expected}")
+        return Secret(text)
+
+    return parse
 
 
 ENDPOINT_OPTIONS = {
@@ -102,6 +117,13 @@ ENDPOINT_OPTIONS = {
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
+}
+#: format -> the keys that only it has
+FORMAT_KEYS = {name: {key.name: key for key in one.keys} for name, one in FORMATS.items()}
+ENDPOINT_OPTIONS |= {
+    key.name: Option(key.name, _parser(key), f"{key.meaning} (only {name})", key.secret, "own", inherited=False)
+    for name, keys in FORMAT_KEYS.items()
+    for key in keys.values()
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user
 OPEN_OPTIONS = {

@@ -16,7 +16,7 @@ from sfwebhooks.config.options import Option
 from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.formats import CHATS
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT
 from sfwebhooks.signing_keys import is_asymmetric
 
@@ -41,7 +41,7 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     name, host = endpoint.name, urlsplit(endpoint.place).hostname or ""
     if not endpoint.verify_tls:
         yield f"{name} has verify_tls = false: anyone on the network path can read and change its messages"
-    if not endpoint.secrets and not endpoint.api_key and endpoint.format not in CHATS:
+    if not endpoint.secrets and not endpoint.api_key and not FORMATS[endpoint.format].is_chat:
         yield f"{name} has no secret: its receiver cannot verify who sent a message"
     naming = NAMINGS.get(endpoint.format, SPIDERFOOT)
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
@@ -49,8 +49,9 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
         what = " and its token" if endpoint.api_key else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
-    if host == "hooks.slack.com" and endpoint.format != "slack":
-        yield f"{name} sends to Slack, which accepts only format = slack"
+    fitting = [key for key, one in FORMATS.items() if host in one.hosts]
+    if fitting and endpoint.format not in fitting:
+        yield f"{name} sends to {host}, which accepts only format = {' or '.join(fitting)}"
 
 
 def open_to_others(path: Path, is_secret: bool) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 from sfwebhooks.delivery.alert_timing import Alerting
+from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.send_queue import NEVER, SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, ShortageError
@@ -41,8 +42,9 @@ class Dispatcher:
         # deliveries to an endpoint with a mistake wait for a process with corrected settings
         sent_to = (endpoint for endpoint in everyone if not endpoint.mistake)
         by_url = sorted(sent_to, key=lambda endpoint: endpoint.url_id)
+        steady, baton = uptime if clock is time.time else None, Baton()
         self.queues = [
-            SendQueue(group, self.outbox, clock, uptime if clock is time.time else None)
+            SendQueue(group, self.outbox, clock, steady, baton)
             for _, group in groupby(by_url, key=lambda endpoint: endpoint.url_id)
         ]
         #: monotonic seconds at which this process was last short of a resource

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
+from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.log import log_attempt
 from sfwebhooks.delivery.ownership import Ownership
 from sfwebhooks.delivery.workers import Workers
@@ -54,9 +55,17 @@ class SendQueue:
 
     Args:
         steady: a clock that cannot be set, in seconds.
+        baton: of the process's queues.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint], outbox: Store, clock: Clock, steady: Clock | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        outbox: Store,
+        clock: Clock,
+        steady: Clock | None = None,
+        baton: Baton | None = None,
+    ) -> None:
         #: held while the states of the endpoints change, and by workers that rest
         self._lock = threading.Condition()
         #: held by the thread that claims or settles: one at a time goes to the outbox
@@ -86,7 +95,7 @@ class SendQueue:
         self._busy: set[str] = set()
         name, size = self.states[0].endpoint.name, max(state.endpoint.concurrency for state in self.states)
         step = partial(self.step, AHEAD_MAX)
-        self._workers = Workers(f"webhooks-{name}", size, step, self._rest_seconds, self._lock)
+        self._workers = Workers(f"webhooks-{name}", size, step, self._rest_seconds, self._lock, baton or Baton())
 
     def wake(self) -> None:
         """Look for work now if there may be some; the first call starts the first thread."""

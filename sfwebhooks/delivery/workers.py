@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Callable
 
+from sfwebhooks.delivery.baton import Baton, Runner
 from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError, is_shortage
 from sfwebhooks.log_once import Trouble
 
@@ -30,6 +31,7 @@ class Workers:
         step: runs one step; returns whether there was work.
         rest_seconds: returns the seconds to rest before the next look unless woken.
         bell: rings for resting threads; its lock is held only for moments.
+        baton: a thread has it during a step.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Workers:
         step: Callable[[], bool],
         rest_seconds: Callable[[], float],
         bell: threading.Condition,
+        baton: Baton,
     ) -> None:
         self.stopping = False
         #: whether there are threads
@@ -50,6 +53,7 @@ class Workers:
         self._step = step
         self._rest_seconds = rest_seconds
         self._bell = bell
+        self._baton = baton
         #: number of resting threads, and whether one of them polls
         self._resting = 0
         self._polled = False
@@ -103,24 +107,25 @@ class Workers:
     def _grow(self) -> None:
         name, before = f"{self._name}-{len(self._threads) + 1}", [*self._threads]
         try:
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread = threading.Thread(target=self._work, args=(Runner(),), name=name, daemon=True)
             self._threads.append(thread)  # before it starts: it may call for more itself
             thread.start()
             self.began = True
         except (RuntimeError, MemoryError):  # no more threads are available: the existing ones must do
             self._threads = before
 
-    def _work(self) -> None:
+    def _work(self, runner: Runner) -> None:
         while not self.stopping:
             try:
-                self._look()
+                self._look(runner)
             except (RuntimeError, MemoryError):  # resting and logging take locks, and there is no memory for one
                 time.sleep(UNREST_SECONDS)
 
-    def _look(self) -> None:
+    def _look(self, runner: Runner) -> None:
         """Run one step, and rest if there was no work."""
+        self._baton.take(runner)
         self._called = False  # what comes from here on may be too late for this look
-        went, begin, used = False, time.monotonic(), time.thread_time()
+        went, begin, cpu = False, time.monotonic(), time.thread_time()
         self._began_at[threading.get_ident()] = begin
         try:
             went = self._step()
@@ -137,10 +142,13 @@ class Workers:
                 log.exception("webhooks: bug in the sending thread of %s", self._name)
         finally:
             del self._began_at[threading.get_ident()]
+            used = time.thread_time() - cpu
+            waited = time.monotonic() - begin - used
+            self._baton.leave(runner, waited, goes_on=went and not self.rest_share)
         if not went:
             self._rest()
         elif self.rest_share:
-            time.sleep((time.thread_time() - used) * self.rest_share)
+            time.sleep(used * self.rest_share)
 
     def _rest(self) -> None:
         """Wait to be woken; one of the resting threads also polls."""

@@ -23,6 +23,7 @@ class Content:
     body: bytes
     #: header name -> value, Content-Type among them
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    method: str = "POST"
 
 
 def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:

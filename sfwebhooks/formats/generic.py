@@ -7,7 +7,8 @@ from typing import Any
 from sfwebhooks.catalogue import SCHEMA
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, timestamp
-from sfwebhooks.formats.content import Content, event_data, sized
+from sfwebhooks.formats.content import Content, array, event_data, sized
+from sfwebhooks.formats.format import Format
 
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
@@ -42,3 +43,6 @@ def message(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "data": event_data(event, endpoint) if endpoint.ui_url else event.data,
         "metadata": metadata,
     }
+
+
+FORMAT = Format(render, join=array)

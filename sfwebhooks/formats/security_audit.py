@@ -15,7 +15,8 @@ from sfwebhooks.catalogue.emitted import NO_REMEDIATION
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats.chat import WHY
-from sfwebhooks.formats.content import Content, sized
+from sfwebhooks.formats.content import Content, array, sized
+from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.generic import message
 from sfwebhooks.formats.naming import SECURITY_AUDIT, event_name
 from sfwebhooks.text import numbers, readable, text_of
@@ -117,3 +118,6 @@ def _failure(given: Mapping[str, Any]) -> Data:
         "retry_attempt": 0,
         "will_retry": False,
     }
+
+
+FORMAT = Format(render, join=array)

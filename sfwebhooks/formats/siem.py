@@ -10,7 +10,8 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import Content, event_data, sized
+from sfwebhooks.formats.content import Content, array, event_data, sized
+from sfwebhooks.formats.format import Format
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
@@ -69,3 +70,6 @@ def severity_word(delivery: Delivery) -> str:
 
 def _scan(scan: Scan) -> dict[str, str]:
     return {"id": scan.id, "name": scan.name, "target": scan.target, "target_type": scan.target_type}
+
+
+FORMAT = Format(render, join=array)

@@ -18,9 +18,10 @@ from typing import Any, Callable
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery
+from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.chat import Notice, notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.format import Format
 from sfwebhooks.jsontext import written
 
 TEXT_MAX = 4000
@@ -51,7 +52,7 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     return Content(written(slack_body(notice(delivery, endpoint))).encode())
 
 
-def read(reply: Reply) -> Verdict | None:
+def read(reply: Reply, batch: Batch) -> Verdict | None:
     """Return the verdict of Slack's reply, a plain text, or None: the status is enough.
 
     A 200 without the text of Slack or of a compatible receiver is from something else: a proxy, a login page, another
@@ -173,3 +174,6 @@ def text_length(blocks: list[Json]) -> int:
     texts = [block["text"] for block in blocks if "text" in block]
     texts += [text for block in blocks for text in (*block.get("fields", ()), *block.get("elements", ()))]
     return sum(utf16_length(text["text"]) for text in texts)
+
+
+FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("hooks.slack.com",))

@@ -157,8 +157,8 @@ class Pool:
 
     def __init__(self, route: Route, contexts: Contexts, size: int, clock: Callable[[], float]) -> None:
         self.route = route
-        #: the beginning of each request
-        self.head = route.head
+        #: the beginning of most requests
+        self.head = route.head()
         self._contexts = contexts
         self._size = size
         self._clock = clock

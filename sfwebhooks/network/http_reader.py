@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 
 #: most bytes of a reply's body that are read, both raw and decoded
@@ -18,6 +20,8 @@ REPLY_BYTES = 64 * 1024
 INTERIM_MAX = 16
 #: most headers that are read of a reply; further ones are dropped
 HEADERS_MAX = 1000
+#: most characters of a head that is remembered
+AGAIN_MAX = 4096
 #: the length of a body that ends with its connection
 ENDLESS = 1 << 60
 BEGIN = b"HTTP/1."
@@ -54,6 +58,37 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self.fields)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a reply."""
+
+    status: int
+    #: the receiver's words, which can repeat parts of the request, as can its headers
+    reason: str = field(repr=False)
+    headers: Headers = field(repr=False)
+    #: whether the receiver keeps the connection open after it
+    keep_alive: bool
+
+    @classmethod
+    def read(cls, text: str) -> Head:
+        """Return the head with this text.
+
+        Raises:
+            NotHTTPError: it has no status line.
+        """
+        line = STATUS_LINE.match(text)
+        if not line:
+            raise NotHTTPError("the answer has no status line of HTTP/1.x")
+        headers = Headers(text[line.end() :])
+        connection = headers.fields.get("connection", "").lower()
+        keep_alive = "close" not in connection and (line[1] != "0" or "keep-alive" in connection)
+        return cls(int(line[2]), (line[3] or "").strip(BLANKS), headers, keep_alive)
+
+
+#: receivers repeat themselves
+_read_again = lru_cache(maxsize=64)(Head.read)
 
 
 class ReplyReader:
@@ -128,23 +163,17 @@ class ReplyReader:
             self._body.clear()
         self.done, self.reusable = True, False
 
-    def _read_head(self, head: str) -> None:
+    def _read_head(self, text: str) -> None:
         """Read the head of the reply, or of an interim one, and determine how the body ends (RFC 9112 section 6.3)."""
-        line = STATUS_LINE.match(head)
-        if not line:
-            raise NotHTTPError("the answer has no status line of HTTP/1.x")
-        status = int(line[2])
-        if 100 <= status < 200 and status != 101:
+        head = (_read_again if len(text) <= AGAIN_MAX else Head.read)(text)
+        if 100 <= head.status < 200 and head.status != 101:
             self._interim += 1
             if self._interim > INTERIM_MAX:
                 raise NotHTTPError(f"more than {INTERIM_MAX} interim replies")
             return
-        headers = Headers(head[line.end() :])
-        fields = headers.fields
-        self.status, self.reason, self.headers = status, (line[3] or "").strip(BLANKS), headers
+        status, fields = head.status, head.headers.fields
+        self.status, self.reason, self.headers, self._keep_alive = status, head.reason, head.headers, head.keep_alive
         self._encoding = fields.get("content-encoding", "")
-        connection = fields.get("connection", "").lower()
-        self._keep_alive = "close" not in connection and (line[1] != "0" or "keep-alive" in connection)
         coding = fields.get("transfer-encoding")
         if status == 101:  # not HTTP from here on
             self.done = True

@@ -83,11 +83,15 @@ class Route:
         authority = named if port == own_port else f"{named}:{port}"
         return cls(host, port, authority, target, secure, forwarded, endpoint.allow_private, proxy)
 
-    @property
-    def head(self) -> bytes:
-        """The beginning of each request: its first line and the headers that never change (RFC 9112 section 3)."""
+    def head(self, method: str = "POST", query: str = "") -> bytes:
+        """Return the beginning of a request: its first line and the headers that never change (RFC 9112 section 3).
+
+        Args:
+            query: added to the query of the URL.
+        """
         headers = {"Host": self.authority, **(self.proxy.headers if self.forwarded and self.proxy else {})}
-        lines = [f"POST {self.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
+        target = with_query(self.target, query) if query else self.target
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
         return "\r\n".join(lines).encode("latin-1")
 
     def open(self, budget: Budget, first: Place | None = None) -> tuple[socket.socket, Place]:
@@ -109,6 +113,11 @@ class Route:
             raise AddressError(why)
         budget.phase = Phase.PROXY
         return dial(self.proxy.host, self.proxy.port, budget, first)
+
+
+def with_query(target: str, query: str) -> str:
+    """Return a URL, or a part of one that ends with the query, with something added to the query."""
+    return f"{target}{'&' if '?' in target else '?'}{query}"
 
 
 def dial(

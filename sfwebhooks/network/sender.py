@@ -29,7 +29,7 @@ from sfwebhooks.network.budget import Budget, Phase, ReplyTooLongError
 from sfwebhooks.network.connection import Contexts, Pool
 from sfwebhooks.network.http_reader import REPLY_BYTES, NotHTTPError, ReplyReader, decoded
 from sfwebhooks.network.proxy import is_proxys, proxys_refusal
-from sfwebhooks.network.route import Route
+from sfwebhooks.network.route import Route, with_query
 from sfwebhooks.network.tls import context_for, credentials_for
 from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
@@ -73,7 +73,10 @@ class Sender:
         if not FIELD_VALUE.fullmatch("".join(headers.values())):
             wrong = next(name for name, value in headers.items() if not FIELD_VALUE.fullmatch(value))
             raise ValueError(f"the value of header {wrong} has more than one line, or is not Latin-1")
-        prepared.method, prepared.url, prepared.body = "POST", request.url.reveal(), request.body
+        prepared.method, prepared.body = request.method, request.body
+        prepared.url, prepared.query = request.url.reveal(), request.query
+        if request.query:
+            prepared.url = with_query(prepared.url, request.query)
         # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
         names = {name.lower(): name for name in headers}.values()
         prepared.headers = cast(Any, {name: headers[name] for name in names})
@@ -127,8 +130,10 @@ class Prepared(requests.PreparedRequest):
 
     pool: Pool
     budget: Budget
+    #: added to the endpoint's query
+    query: str
 
-    def urlopen(self, *, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
+    def urlopen(self, *, method: str, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
         """Send the request and return the reply, or why there is none.
 
         Raises:
@@ -136,7 +141,8 @@ class Prepared(requests.PreparedRequest):
         """
         pool, budget, reader = self.pool, self.budget, ReplyReader()
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        written = b"".join((pool.head, fields.encode("latin-1"), b"\r\n", body))
+        head = pool.head if method == "POST" and not self.query else pool.route.head(method, self.query)
+        written = b"".join((head, fields.encode("latin-1"), b"\r\n", body))
         try:
             connection, kept = pool.take(budget), False
             budget.phase = Phase.REQUEST

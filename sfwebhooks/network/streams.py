@@ -7,15 +7,16 @@ requested after the handshake, RFC 8446 section 4.6.2).
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import time
 from contextlib import suppress
-from selectors import EVENT_READ, EVENT_WRITE
 from typing import Protocol, Union
 
 from sfwebhooks import system
 from sfwebhooks.network.budget import RECEIVED_MAX, Budget, ReplyTooLongError
+from sfwebhooks.system import POLL_IN, POLL_OUT
 
 #: bytes that are received at once
 PART = 64 * 1024
@@ -59,13 +60,13 @@ class Stream:
         sock.setblocking(False)
         self.budget = budget
         self._sock = sock
-        self._selector = system.Selector()
-        self._selector.register(sock, EVENT_READ)
+        self._poll = system.Poll()
+        self._poll.register(sock, POLL_IN)
 
     @property
     def is_readable(self) -> bool:
         """Whether bytes or the end have arrived."""
-        return bool(self._selector.select(0))
+        return bool(self._poll.poll(0))
 
     def send(self, data: Data) -> int:
         """Send the beginning of some bytes; return how many were accepted."""
@@ -78,13 +79,13 @@ class Stream:
         """Wait for bytes and return them, b"" at the end; None if there are none, and maybe more can be sent."""
         left = until - time.monotonic()
         if writable:
-            self._selector.modify(self._sock, EVENT_READ | EVENT_WRITE)
+            self._poll.modify(self._sock, POLL_IN | POLL_OUT)
         try:
-            if left <= 0 or not self._selector.select(left):
+            if left <= 0 or not self._poll.poll(math.ceil(left * 1000)):
                 raise socket.timeout("the time is over")
         finally:
             if writable:
-                self._selector.modify(self._sock, EVENT_READ)
+                self._poll.modify(self._sock, POLL_IN)
         try:
             data = self._sock.recv(PART)
         except BlockingIOError:

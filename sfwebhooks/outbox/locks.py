@@ -108,8 +108,7 @@ class Lock:
                 return
             if self._note is None:
                 self._note = open_ours(_note_of(self._path))
-            os.lseek(self._note, 0, os.SEEK_SET)
-            os.write(self._note, text.ljust(NOTE_MAX).encode())
+            system.write_at(self._note, text.ljust(NOTE_MAX).encode(), 0)
 
     def noted(self) -> str:
         """Return the note of the last holder of the lock, or nothing."""

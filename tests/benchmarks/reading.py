@@ -22,7 +22,7 @@ from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery, clean_text, printable
-from sfwebhooks.formats import FORMATS, READERS, redaction
+from sfwebhooks.formats import FORMATS, redaction, slack
 from sfwebhooks.formats.naming import naming_of
 from sfwebhooks.network.addresses import literal
 from sfwebhooks.network.http_reader import ReplyReader
@@ -41,7 +41,7 @@ from sfwebhooks.scan.host_log import ModuleError, _failed
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.severity import severity_of, special_of
 from sfwebhooks.signing import problems
-from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 SECRET = "my-long-signing-secret-2024"
 GUARDED = an_endpoint(
@@ -147,7 +147,7 @@ OF_TEXT: dict[str, Callable[[str], object]] = {
     "about_for_chat": evidence,
     "slack, a finding": finding("slack", GUARDED),
     "slack, an alert": alert,
-    "slack, a reply": lambda text: READERS["slack"].read(Reply(400, body=data(text))),
+    "slack, a reply": lambda text: slack.read(Reply(400, body=data(text)), a_batch()),
     "generic": finding("generic", an_endpoint()),
     "siem": finding("siem", an_endpoint()),
     "security-audit": finding("security-audit", AUDIT),

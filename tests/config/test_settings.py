@@ -1219,7 +1219,7 @@ def test_a_shown_value_is_short_and_harmless_to_a_terminal(tmp_path: Path) -> No
 def test_every_field_of_an_endpoint_can_be_set() -> None:
     options = [*ENDPOINT_OPTIONS.values(), *OPEN_OPTIONS.values()]
     settable = {option.field or option.name for option in options} | {"name", "retry_schedule"}
-    assert set(Endpoint.__dataclass_fields__) - {"mistake"} <= settable
+    assert set(Endpoint.__dataclass_fields__) - {"mistake", "own"} <= settable
 
 
 def test_every_option_has_a_meaning() -> None:

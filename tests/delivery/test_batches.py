@@ -8,10 +8,11 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.config.options import BATCHES
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import BATCHES, render
+from sfwebhooks.formats import render
 from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS

@@ -136,10 +136,11 @@ def test_a_delivery_whose_making_killed_three_processes_is_dead_and_the_others_g
 ) -> None:
     put(outbox, endpoint, events=2)
     dies = """
-import os
-from sfwebhooks.formats import generic
-render = generic.render
-generic.render = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 1 else render(delivery, endpoint)
+import dataclasses, os
+from sfwebhooks.formats import FORMATS
+real = FORMATS["generic"].render
+dies = lambda delivery, endpoint: os._exit(9) if delivery.sequence == 1 else real(delivery, endpoint)
+FORMATS["generic"] = dataclasses.replace(FORMATS["generic"], render=dies)
 """
     for dead in (True, True, False, True):  # after the second time it waits, and the other one is sent
         process = run([outbox.path, endpoint.url.reveal()], dies + DISPATCH, input="go\n")

@@ -18,11 +18,13 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.background import BackgroundWork
+from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.dispatcher import SHORTAGE_OVER_SECONDS, Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.workers import Workers
 from sfwebhooks.errors import ShortageError
 from sfwebhooks.formats import FORMATS, generic
+from sfwebhooks.formats.format import Format
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import PATIENCE, an_endpoint
@@ -47,7 +49,7 @@ class Greedy:
 @pytest.fixture
 def greedy(monkeypatch: pytest.MonkeyPatch) -> Greedy:
     made = Greedy()
-    monkeypatch.setitem(FORMATS, "greedy", made)
+    monkeypatch.setitem(FORMATS, "greedy", Format(made.render))
     return made
 
 
@@ -152,7 +154,7 @@ def test_a_thread_without_memory_for_a_rest_goes_on() -> None:
         rests.append(None)
         raise MemoryError
 
-    workers = Workers("workers", 1, step, rest_seconds, threading.Condition())
+    workers = Workers("workers", 1, step, rest_seconds, threading.Condition(), Baton())
     workers.wake()
     assert goes_on.wait(PATIENCE)
     assert workers.stop(soon())

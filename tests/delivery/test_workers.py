@@ -12,6 +12,7 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.delivery import workers
+from sfwebhooks.delivery.baton import Baton
 from sfwebhooks.delivery.workers import SLOW_SECONDS, UNREST_SECONDS, Workers
 from sfwebhooks.errors import OutboxBusyError, ShortageError
 from tests.builders import PATIENCE
@@ -63,7 +64,7 @@ def new(task: Task) -> Iterator[Callable[..., Workers]]:
     made: list[Workers] = []
 
     def create(size: int = 2, rest: float = 10 * PATIENCE) -> Workers:
-        made.append(Workers("team", size, task, lambda: rest, threading.Condition()))
+        made.append(Workers("team", size, task, lambda: rest, threading.Condition(), Baton()))
         return made[-1]
 
     yield create

@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
 from sfwebhooks.attempts import Reply
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.events import Delivery, WebhookEvent
-from sfwebhooks.formats import FORMATS, READERS, Format
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats.format import Format, Reading
 from sfwebhooks.jsontext import written as to_json
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.builders import NOW, URL, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.tiers import quick_first
 
 HOSTILE = {
@@ -39,6 +40,9 @@ FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
 #: every way of writing a message -> the settings of its endpoint
 WAYS = {name: {"format": name} for name in FORMATS}
 FORMAT = pytest.mark.parametrize("name", WAYS)
+Read = Callable[[Reply, Batch], Reading]
+READERS = {name: one.read for name, one in FORMATS.items() if one.read}
+READER = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 TEXT = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 
 
@@ -154,19 +158,19 @@ def test_content_type_is_json(name: str) -> None:
     assert content.headers["Content-Type"].partition(";")[0] == "application/json"
 
 
-@pytest.mark.parametrize("name", READERS)
+@READER
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 429, 500, 503])
 @pytest.mark.parametrize(
     "body", [b"", b"ok", b"\xff\xfe\x00", b"{", b"[]", b"null", b'{"ok":', b"<html>", b"\0" * 65536]
 )
-def test_any_reply_can_be_read(name: str, status: int, body: bytes) -> None:
+def test_any_reply_can_be_read(read: Read, status: int, body: bytes) -> None:
     reply = Reply(status=status, body=body)
-    assert READERS[name].read(reply) or judge(reply, NOW)
+    assert read(reply, a_batch()) or judge(reply, NOW)
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_a_failure_is_left_to_the_table(name: str) -> None:
-    assert [READERS[name].read(Reply(failure=failure)) for failure in Failure] == [None] * len(Failure)
+@READER
+def test_a_failure_is_left_to_the_table(read: Read) -> None:
+    assert [read(Reply(failure=failure), a_batch()) for failure in Failure] == [None] * len(Failure)
 
 
 # --- generic: the envelope of the guide

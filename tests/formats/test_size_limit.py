@@ -11,9 +11,10 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config import settings
+from sfwebhooks.config.options import BATCHES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
-from sfwebhooks.formats import BATCHES, render
+from sfwebhooks.formats import render
 from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.size_limit import DATA_LEAST, SAVED
 from sfwebhooks.jsontext import Stored, kept, written

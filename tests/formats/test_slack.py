@@ -18,7 +18,7 @@ from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.builders import NOW, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 UI = "https://sf.acme.example"
 TYPE_OF_SEVERITY = {
@@ -482,7 +482,7 @@ def test_an_emoji_counts_as_two_in_case_slack_counts_so() -> None:
     ],
 )
 def test_ok_is_left_to_the_table_which_calls_it_delivered(body: bytes) -> None:
-    assert slack.read(Reply(200, body=body)) is None
+    assert slack.read(Reply(200, body=body), a_batch()) is None
     assert judge(Reply(200, body=body), NOW).outcome is Outcome.DELIVERED
 
 
@@ -491,13 +491,13 @@ HELD = [b"", b"<html>Sign in</html>", b"not ok", b"\xff", b"ok" * 99, b"[" * 655
 
 
 def test_an_empty_204_is_left_to_the_table_which_calls_it_delivered() -> None:
-    assert slack.read(Reply(204)) is None
+    assert slack.read(Reply(204), a_batch()) is None
     assert judge(Reply(204), NOW).outcome is Outcome.DELIVERED
 
 
 @pytest.mark.parametrize("body", HELD)
 def test_a_200_without_ok_holds_the_endpoint_and_loses_nothing(body: bytes) -> None:
-    verdict = slack.read(Reply(200, body=body))
+    verdict = slack.read(Reply(200, body=body), a_batch())
     assert verdict is not None
     assert verdict.outcome is Outcome.HOLD
 
@@ -523,8 +523,8 @@ def test_a_200_without_ok_holds_the_endpoint_and_loses_nothing(body: bytes) -> N
 )
 def test_slacks_answers_mean_what_its_documentation_says(status: int, body: bytes, outcome: Outcome) -> None:
     reply = Reply(status, body=body)
-    assert (slack.read(reply) or judge(reply, NOW)).outcome is outcome
+    assert (slack.read(reply, a_batch()) or judge(reply, NOW)).outcome is outcome
 
 
 def test_a_failure_without_an_answer_is_left_to_the_table() -> None:
-    assert slack.read(Reply(failure=Failure.TIMEOUT)) is None
+    assert slack.read(Reply(failure=Failure.TIMEOUT), a_batch()) is None

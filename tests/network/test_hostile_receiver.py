@@ -20,7 +20,7 @@ from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.formats import READERS
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.network.connection import IDLE_SECONDS, LIFE_SECONDS
 from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
@@ -29,7 +29,7 @@ from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.server import server_context
 from sfwebhooks.retry import CAUTIOUS_WAIT, RETRY_AFTER_MAX, judge
 from sfwebhooks.signing import Request
-from tests.builders import NOW, PATIENCE, an_endpoint
+from tests.builders import NOW, PATIENCE, a_batch, an_endpoint
 from tests.conftest import Clock, Team, put, soon, sql
 from tests.hostile import (
     METADATA,
@@ -259,8 +259,10 @@ def request_for(endpoint: Endpoint, body: bytes = BODY) -> Request:
 
 
 def verdict(endpoint: Endpoint, got: Reply) -> Verdict:
-    reader = READERS.get(endpoint.format)
-    return (reader and reader.read(got)) or judge(got, NOW)
+    read = FORMATS[endpoint.format].read
+    found = (read and read(got, a_batch())) or judge(got, NOW)
+    assert isinstance(found, Verdict)
+    return found
 
 
 # --- each by itself

@@ -24,7 +24,8 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.teams import Teams
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import render
+from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.network.http_reader import Head
 from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.network.route import Route
 from sfwebhooks.network.sender import Adapter, Sender
@@ -92,6 +93,8 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "ScanRun": lambda found, folder: ScanRun(a_scan(), found, folder),
     "Reply": lambda found, folder: [Reply(400, headers={"X-Echo": ALL}, body=ALL.encode()),
                                     Reply(failure=Failure.PROXY, detail=ALL)],
+    "Head": lambda found, folder: Head.read(f"HTTP/1.1 400 {ALL}\r\nX-Echo: {ALL}\r\n"),
+    "Format": lambda found, folder: FORMATS,
     "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),
     "Received": lambda found, folder: Received(NOW, PATH, request(found).headers, ALL.encode(), (), ""),
     "Captured": lambda found, folder: from_file(f"POST {PATH} HTTP/1.1\nX-Token: {ALL}\n\n{ALL}".encode()),

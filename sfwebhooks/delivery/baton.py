@@ -1,0 +1,99 @@
+"""The Baton of a process: a thread comes in before a step, and leaves after it.
+
+Python runs one thread at a time, and changing threads in the middle of a step costs more than the moment that a quick
+receiver takes to answer. So steps with quick receivers run one after the other, over all sending queues; nobody waits
+for a step with a slow one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from itertools import islice
+
+#: seconds of waiting that make a step slow: the next one of its thread needs no baton
+SLOW_WAIT_SECONDS = 0.001
+#: seconds after which a thread loses the baton during a step, or after several passes it on
+STEP_SECONDS = TURN_SECONDS = 0.005
+
+
+class Runner:
+    """A thread with steps to run."""
+
+    def __init__(self) -> None:
+        #: whether its last step was slow
+        self.is_slow = False
+        #: whether it may begin the step for which it has waited; another one may have the baton already
+        self.may_begin = False
+        #: released to wake it
+        self.gate = threading.Lock()
+
+
+class Baton:
+    """The right to run a step, which one thread has at a time."""
+
+    def __init__(self) -> None:
+        #: held while the rest changes
+        self._guard = threading.Lock()
+        self._runner: Runner | None = None
+        #: monotonic seconds at which the runner got it, and at which its step began
+        self._got_at = self._began_at = 0.0
+        #: those that wait for it, in order
+        self._waiting: deque[Runner] = deque()
+
+    def take(self, runner: Runner) -> None:
+        """Wait until a step may begin."""
+        if runner.is_slow:
+            return
+        with self._guard:
+            if self._runner is runner:
+                self._began_at = time.monotonic()
+                return
+            self._waiting.append(runner)
+            if self._runner is None:
+                self._pass_on()
+        while True:
+            patience = self._patience(runner)
+            if not patience:
+                return
+            runner.gate.acquire(timeout=patience)
+
+    def leave(self, runner: Runner, waited: float, goes_on: bool) -> None:
+        """End a step. The baton is kept for the next one if there is one, unless others have waited long enough.
+
+        Args:
+            waited: seconds of the step in which the thread did not run.
+        """
+        runner.is_slow = waited >= SLOW_WAIT_SECONDS
+        keeps = goes_on and not runner.is_slow
+        with self._guard:
+            if self._runner is not runner:
+                return
+            if self._waiting and not (keeps and time.monotonic() - self._got_at < TURN_SECONDS):
+                self._pass_on()
+            elif not keeps:
+                self._runner = None
+
+    def _patience(self, runner: Runner) -> float:
+        """Return the seconds after which a waiting thread has to look again: 0 if it has the baton, -1 for never. The
+        first one takes it away from a runner whose step has become slow."""
+        with self._guard:
+            if not runner.may_begin:
+                if self._waiting[0] is not runner:
+                    return -1.0
+                left = self._began_at + STEP_SECONDS - time.monotonic()
+                if left > 0:
+                    return left
+                self._pass_on()
+            runner.may_begin = False
+            return 0.0
+
+    def _pass_on(self) -> None:
+        """Give the baton to the first one that waits; the next one has to look after it."""
+        self._runner = self._waiting.popleft()
+        self._runner.may_begin = True
+        self._got_at = self._began_at = time.monotonic()
+        for one in (self._runner, *islice(self._waiting, 1)):
+            if one.gate.locked():
+                one.gate.release()

@@ -1,0 +1,55 @@
+"""What a Format is: all that is known of a kind of receiver, each in a file of its own.
+
+Values and functions of their own only: `pipeline` calls them, `config` checks the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Callable, Union
+
+from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.content import Content
+
+#: what only a format knows of a reply: a verdict on the request, one on each of its deliveries, or nothing
+Reading = Union[Verdict, Sequence[Verdict], None]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the settings that only endpoints of this format have."""
+
+    name: str
+    #: what it means, for people
+    meaning: str
+    #: regular expression of all its values, and the same in words after "expected"
+    pattern: str = r"[^\n]+"
+    expected: str = "a text in one line"
+    #: whether an endpoint needs it
+    needed: bool = False
+    #: whether it must not be shown
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way of writing messages, and of reading the replies to them."""
+
+    #: returns the message for a delivery; the same bytes each time
+    render: Callable[[Delivery, Endpoint], Content]
+    #: makes one body of several; None: each delivery goes alone
+    join: Callable[[Iterable[bytes]], bytes] | None = None
+    #: returns what only this format knows of a reply; None: only the table of `retry.judge` knows replies
+    read: Callable[[Reply, Batch], Reading] | None = None
+    #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
+    query: Callable[[Endpoint, float], str] | None = None
+    keys: tuple[Key, ...] = ()
+    #: whether people read it as a conversation: one attempt at a time, so that it keeps its order
+    is_chat: bool = False
+    #: seconds between two messages unless `rate` is set
+    interval: float = 0.0
+    #: hosts that accept no other format
+    hosts: tuple[str, ...] = ()
