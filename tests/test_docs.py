@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sfwebhooks.retry import RETRY_STATUS
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
+from tests.benchmarks.figures import ROWS
 from tests.builders import a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.test_signing import WHPK, WHSK
 
@@ -236,6 +238,13 @@ def test_each_link_leads_somewhere(path: Path) -> None:
         page = path.parent / name if name else path
         assert page.is_file(), target
         assert not anchor or anchor in anchors(page.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.skipif(not find_spec("sfscan"), reason="some rows need the scanner")
+def test_the_page_of_speed_has_the_rows_of_the_benchmarks_and_no_other() -> None:
+    _, *groups = re.split(r"^## ", PAGES["speed.md"], flags=re.M)
+    rows = ((group.partition("\n")[0], row) for group in groups for row in re.findall(r"^\| (.*?) \|", group, re.M))
+    assert [f"{group}: {row}" for group, row in rows if row != "row"] == [*ROWS]
 
 
 def test_the_readme_is_a_front_door() -> None:

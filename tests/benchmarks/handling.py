@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from typing import Any
 
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.scan.run import RUNS
-from tests.benchmarks.accepting import BARE, DEAD
-from tests.benchmarks.measure import Measure, Row, each
+from tests.benchmarks.accepting import BARE, DEAD, SIZE, bare, texts
+from tests.benchmarks.measure import Measure, Row, each, with_null_row
 from tests.builders import a_host_database, a_scan
 
 SCAN = a_scan()
@@ -24,11 +25,11 @@ SCAN = a_scan()
 CHAIN = ("INTERNET_NAME", "LINKED_URL_INTERNAL", "TARGET_WEB_CONTENT")
 
 
-def handling(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
+def handling(endpoints: int, wanted: str = "all", size: int = SIZE) -> Callable[[int], Measure]:
     """Return a row: events handled for so many endpoints, whose receivers are dead."""
 
     def row(events: int) -> Measure:
-        made = scanner_events(events)
+        made = scanner_events(events, size)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             a_host_database(folder / "spiderfoot.db", SCAN)
@@ -42,14 +43,14 @@ def handling(endpoints: int, wanted: str = "all") -> Callable[[int], Measure]:
     return row
 
 
-def scanner_events(number: int) -> list[Any]:
-    """Return SpiderFootEvents of high severity, with the chain of those that led to them."""
+def scanner_events(number: int, size: int = SIZE) -> list[Any]:
+    """Return SpiderFootEvents of high severity, with data of a size and the chain of those that led to them."""
     from spiderfoot import SpiderFootEvent
 
     parent = SpiderFootEvent("ROOT", "acme.example", "", None)
     for event_type in CHAIN:
         parent = SpiderFootEvent(event_type, f"{event_type} of acme.example", "sfp_example", parent)
-    return [SpiderFootEvent("VULNERABILITY_CVE_HIGH", f"{n:0200d}", "sfp_example", parent) for n in range(number)]
+    return [SpiderFootEvent("VULNERABILITY_CVE_HIGH", text, "sfp_example", parent) for text in texts(number, size)]
 
 
 def a_module(database: Path) -> Any:
@@ -65,13 +66,14 @@ def a_module(database: Path) -> Any:
     return module
 
 
-def write_settings(folder: Path, urls: list[str], events: str = "all") -> None:
+def write_settings(folder: Path, urls: list[str], events: str = "all", more: str = "drain_timeout = 1s") -> None:
     """Write the settings of endpoints with these URLs into a scanner's data folder; they are in every scan."""
-    text = f"[webhooks]\nenabled = true\nevents = {events}\ndrain_timeout = 1s\nsecret = {'s' * 32}\n"
+    text = f"[webhooks]\nenabled = true\nevents = {events}\nsecret = {'s' * 32}\n{more}\n"
     text += "".join(f"[webhooks.team{number}]\nurl = {url}\n" for number, url in enumerate(urls))
     path = folder / "webhooks.ini"
     path.touch(0o600)
     path.write_text(text, encoding="utf-8")
+    os.utime(path, (0, 0))  # a file that was just written is read twice, with a pause
 
 
 def deliveries(folder: Path, name: str) -> int:
@@ -81,10 +83,17 @@ def deliveries(folder: Path, name: str) -> int:
 
 
 ROWS = {
-    "accept: handleEvent, no endpoint wants it": Row(handling(1, "scan_*"), BARE),
-    "accept: handleEvent, one endpoint": Row(handling(1), BARE),
-    "accept: handleEvent, three endpoints": Row(handling(3), BARE),
-    "accept: handleEvent, ten endpoints": Row(handling(10), BARE),
+    "accept: handleEvent, no endpoint wants it": Row(handling(1, "scan_*"), BARE, compares="p50"),
+    "accept: handleEvent, one endpoint": Row(handling(1), BARE, compares="p50"),
+    "accept: handleEvent, three endpoints": Row(handling(3), BARE, compares="p50"),
+    "accept: handleEvent, ten endpoints": Row(handling(10), BARE, compares="p50"),
 }
+#: bytes of larger findings -> their name, and the part of the events that such a row takes
+LARGER = {20_000: ("20 KB", 0.2), 2_000_000: ("2 MB", 0.01)}
+for size, (name, share) in LARGER.items():
+    larger = f"{BARE}, {name}"
+    ROWS |= with_null_row(larger, bare(size), share=share, compares="p50")
+    ours = Row(handling(1, size=size), larger, share=share, compares="p50")
+    ROWS[f"accept: handleEvent, one endpoint, {name}"] = ours
 if importlib.util.find_spec("spiderfoot") is None:
     ROWS = {}

@@ -2,8 +2,8 @@
 
 A scanner is made of links to the installed one, so that "without us" is without our module in its folder. Each scan
 has a home of its own. Two kinds: the fictional site, scanned with all modules that find something there, and a storm,
-whose only module (`sfp_storm`) emits its events as fast as it can. The storm has one more row: with an output module
-that does nothing, which no output module can be cheaper than.
+whose only module (`sfp_storm`) emits its events as fast as it can. A storm is compared with one that has an output
+module that does nothing, which no output module can be cheaper than.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.scan.host_database import HostDatabase
 from tests.benchmarks.accepting import DEAD
 from tests.benchmarks.handling import write_settings
-from tests.benchmarks.measure import Measure, Row
-from tests.benchmarks.receiving import receiver
+from tests.benchmarks.measure import Measure, Row, with_null_row
+from tests.benchmarks.receiving import receiver, slow
 
 SCAN_SECONDS = 600
 STORM_MODULE = "sfp_storm"
@@ -55,7 +55,7 @@ def hanging() -> Iterator[str]:
 
 
 def scanning(
-    receivers: Receivers | None, modules: Sequence[str] = host.MODULES, endpoints: int = 1
+    receivers: Receivers | None, modules: Sequence[str] = host.MODULES, endpoints: int = 1, wanted: str = "all"
 ) -> Callable[[int], Measure]:
     """Return a row: a scan from its start to its end."""
 
@@ -65,11 +65,11 @@ def scanning(
             home = host.prepare(folder / "home", site.port)
             if receivers:
                 url = stack.enter_context(receivers())
-                write_settings(home.data, [f"{url}?{number}" for number in range(endpoints)])
+                write_settings(home.data, [f"{url}?{number}" for number in range(endpoints)], wanted)
             scanner = a_scanner(folder / "scanner", with_us=receivers is not None)
             cpu = cpu_of_children()
             scan(scanner, home, modules, events)
-            return measured(home, receivers is not None, cpu_of_children() - cpu)
+            return measured(home, receivers is not None, wanted == "all", cpu_of_children() - cpu)
 
     return row
 
@@ -114,19 +114,19 @@ def cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measured(home: host.Home, with_us: bool, cpu_seconds: float) -> Measure:
+def measured(home: host.Home, with_us: bool, all_wanted: bool, cpu_seconds: float) -> Measure:
     """Return what the scanner measured, if it is comparable: all that it found was accepted while it was found.
 
     Args:
+        all_wanted: whether endpoints want what it found.
         cpu_seconds: of the whole scanner, its start and what it does after the scan's end among it.
     """
     database = HostDatabase(str(home.database))
     scan_id = database.scan_ids()[0]
     row, found = database.scan(scan_id), database.index(scan_id)
-    assert row and row.status == "FINISHED" and found, (home.folder / "scan.log").read_text()
-    outbox = home.data / FILE
-    assert outbox.exists() == with_us
-    if with_us:
+    outbox, log = home.data / FILE, (home.folder / "scan.log").read_text()
+    assert row and row.status == "FINISHED" and found and outbox.exists() == with_us, log
+    if with_us and all_wanted:
         with contextlib.closing(sqlite3.connect(outbox)) as connection:
             accepted = dict(connection.execute("SELECT id, coalesce(json_extract(data, '$.recovered'), 0) FROM event"))
         late = [event_hash for event_hash, _, _ in found if accepted.get(finding_id(scan_id, event_hash), 1)]
@@ -135,22 +135,26 @@ def measured(home: host.Home, with_us: bool, cpu_seconds: float) -> Measure:
     return Measure(len(found) / seconds, cpu_seconds=cpu_seconds / len(found), seconds=seconds)
 
 
-def rows(kind: str, size: str, modules: Sequence[str]) -> dict[str, Row]:
-    """Return the rows of a kind of scan."""
-    without = f"host: {kind} without us"
-    ways = {
-        without: scanning(None, modules),
-        f"host: null row ({kind} without us)": scanning(None, modules),
+def rows(kind: str, modules: Sequence[str]) -> dict[str, Callable[[int], Measure]]:
+    """Return the rows of a kind of scan with us."""
+    return {
+        f"host: {kind}, no endpoint wants it": scanning(dead, modules, wanted="scan_*"),
         f"host: {kind}, endpoint healthy": scanning(receiver, modules),
         f"host: {kind}, ten endpoints healthy": scanning(receiver, modules, endpoints=10),
         f"host: {kind}, endpoint dead": scanning(dead, modules),
+        f"host: {kind}, endpoint slow": scanning(slow, modules),
         f"host: {kind}, endpoint hangs": scanning(hanging, modules),
     }
-    return {name: Row(measure, without, size) for name, measure in ways.items()}
 
 
-ROWS = {**rows("scan", "events", host.MODULES), **rows("storm", "storm", (STORM_MODULE,))}
-STORM = "host: storm without us"
-ROWS["host: storm, a module that does nothing"] = Row(scanning(None, (STORM_MODULE, IDLE_MODULE)), STORM, "storm")
+STORM, IDLE = (STORM_MODULE,), (STORM_MODULE, IDLE_MODULE)
+WITHOUT, NOTHING = "host: scan without us", "host: storm, a module that does nothing"
+ROWS = {
+    **with_null_row(WITHOUT, scanning(None)),
+    **{name: Row(measure, WITHOUT) for name, measure in rows("scan", host.MODULES).items()},
+    **with_null_row(NOTHING, scanning(None, IDLE), events="storm"),
+    "host: storm without us": Row(scanning(None, STORM), NOTHING, "storm"),
+    **{name: Row(measure, NOTHING, "storm") for name, measure in rows("storm", STORM).items()},
+}
 if importlib.util.find_spec("sfscan") is None:
     ROWS = {}

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +21,10 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Received
 from tests.builders import PATIENCE, an_endpoint, an_event
-from tests.conftest import Clock, Team, soon, sql
-from tests.hostile import held_port
+from tests.conftest import Clock, Team, sql
+from tests.servers import free_port, installed, listens, running
 
-NGINX, HAPROXY = (shutil.which(name, path="/usr/sbin:/usr/bin") or "" for name in ("nginx", "haproxy"))
+NGINX, HAPROXY = installed("nginx"), installed("haproxy")
 INITDB, POSTGRES, PSQL = (shutil.which(name) or "" for name in ("initdb", "postgres", "psql"))
 #: PostgreSQL does not run as root
 SERVICE = "nobody"
@@ -75,35 +72,6 @@ needs_haproxy = pytest.mark.skipif(not HAPROXY, reason="HAProxy is not installed
 needs_postgres = pytest.mark.skipif(
     not (INITDB and POSTGRES and PSQL and os.getuid() == 0), reason="PostgreSQL is not installed, or we are not root"
 )
-
-
-@contextmanager
-def running(command: list[str], is_ready: Callable[[], bool], **values: Any) -> Iterator[None]:
-    """Run a server while the block runs."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **values)
-    try:
-        until = soon()
-        while not is_ready():
-            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
-            assert time.monotonic() < until, f"{command[0]} does not start"
-            time.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def free_port() -> int:
-    with held_port() as holder:
-        return int(holder.getsockname()[1])
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""What a message costs in each format, from the stored event to the body, against `json.dumps` of the same data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+from sfwebhooks.formats import FORMATS
+from sfwebhooks.jsontext import Stored, kept
+from tests.benchmarks.accepting import event_of
+from tests.benchmarks.measure import Measure, Row, whole, with_null_row
+from tests.builders import a_delivery, an_endpoint, an_event
+
+T = TypeVar("T")
+BARE = "render: json.dumps of the data"
+
+
+def dumping(events: int) -> Measure:
+    """Write the data of events as JSON."""
+    return of_all([dict(event_of(number).data) for number in range(events)], json.dumps)
+
+
+def rendering(name: str) -> Callable[[int], Measure]:
+    """Return a row: the bodies of events as they come from the outbox, which has their data as text."""
+
+    def row(events: int) -> Measure:
+        data = [Stored(kept(event_of(number).data)) for number in range(events)]
+        deliveries = [a_delivery(an_event(number, data=one)) for number, one in enumerate(data)]
+        endpoint = an_endpoint(format=name, secrets=["s" * 32])
+        return of_all(deliveries, lambda delivery: FORMATS[name].render(delivery, endpoint))
+
+    return row
+
+
+def of_all(items: list[T], call: Callable[[T], object]) -> Measure:
+    """Measure the calls together: one is too short for the clock."""
+
+    def run() -> None:
+        for item in items:
+            call(item)
+
+    return whole(len(items), run)
+
+
+ROWS = {
+    **with_null_row(BARE, dumping),
+    **{f"render: {name}": Row(rendering(name), BARE) for name in FORMATS},
+}
