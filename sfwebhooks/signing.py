@@ -47,12 +47,12 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
         batch: the content's deliveries.
         now: epoch seconds, sent in whole seconds.
     """
-    stamp, naming = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT)
+    stamp, naming, form = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT), FORMATS[endpoint.format]
     secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
     if endpoint.api_key:
-        headers["Authorization"] = f"Bearer {endpoint.api_key.reveal()}"
+        headers["Authorization"] = f"{form.scheme} {endpoint.api_key.reveal()}"
     headers.update(content.headers)
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
@@ -65,8 +65,8 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     if secrets:
         signatures = [standard_signature(secret, batch.id, stamp, content.body) for secret in secrets]
         headers["webhook-signature"] = " ".join(signatures)
-    query = FORMATS[endpoint.format].query
-    return Request(endpoint.url, headers, content.body, content.method, query(endpoint, now) if query else "")
+    query = form.query(endpoint, now) if form.query else ""
+    return Request(endpoint.url, headers, content.body, content.method, query)
 
 
 def guide_signature(secret: str, body: bytes) -> str:

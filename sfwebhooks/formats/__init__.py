@@ -25,4 +25,4 @@ def render(batch: Batch, endpoint: Endpoint) -> Content:
     one = FORMATS[endpoint.format]
     if endpoint.batch_size == 1 or one.join is None:
         return one.render(batch.deliveries[0], endpoint)
-    return Content(one.join(one.render(delivery, endpoint).body for delivery in batch.deliveries))
+    return one.join([one.render(delivery, endpoint) for delivery in batch.deliveries])

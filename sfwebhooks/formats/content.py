@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Callable
@@ -59,9 +59,9 @@ def sized(message: dict[str, Any], endpoint: Endpoint, key: str = "data") -> Con
     return Content(written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode())
 
 
-def array(items: Iterable[bytes]) -> bytes:
-    """Return JSON texts as one JSON array."""
-    return b"[" + b",".join(items) + b"]"
+def array(messages: Sequence[Content]) -> Content:
+    """Return messages as one JSON array."""
+    return Content(b"[" + b",".join([message.body for message in messages]) + b"]")
 
 
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ Values and functions of their own only: `pipeline` calls them, `config` checks t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Union
 
@@ -40,13 +40,15 @@ class Format:
 
     #: returns the message for a delivery; the same bytes each time
     render: Callable[[Delivery, Endpoint], Content]
-    #: makes one body of several; None: each delivery goes alone
-    join: Callable[[Iterable[bytes]], bytes] | None = None
+    #: makes one message of several; None: each delivery goes alone
+    join: Callable[[Sequence[Content]], Content] | None = None
     #: returns what only this format knows of a reply; None: only the table of `retry.judge` knows replies
     read: Callable[[Reply, Batch], Reading] | None = None
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
     keys: tuple[Key, ...] = ()
+    #: scheme of the Authorization header that has the endpoint's `api_key`
+    scheme: str = "Bearer"
     #: whether people read it as a conversation: one attempt at a time, so that it keeps its order
     is_chat: bool = False
     #: seconds between two messages unless `rate` is set
