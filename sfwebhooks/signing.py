@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sfwebhooks import __version__
+from sfwebhooks.authentication import credentials
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
@@ -51,8 +52,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
-    if endpoint.api_key:
-        headers["Authorization"] = f"{form.scheme} {endpoint.api_key.reveal()}"
+    headers.update(credentials(endpoint, form.scheme))
     headers.update(content.headers)
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
