@@ -104,6 +104,8 @@ class Endpoint:
     interval: float = 0.0
     #: most bytes of a message; a longer one is cut. Express refuses more than 102,400 by default
     max_body: int = 100_000
+    #: how the body is compressed: gzip; empty: not
+    compress: str = ""
     #: most deliveries in one request; 1: each one goes alone
     batch_size: int = 1
     #: most bytes of a request of several

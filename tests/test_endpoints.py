@@ -210,6 +210,7 @@ CHANGES: dict[str, Any] = {
     "max_age": 60.0,
     "fallback": "another",
     "enabled": False,
+    "compress": "gzip",
     "max_body": 50_000,
     "batch_max_bytes": 50_000,
     "own": {"chat_id": Secret("-100")},

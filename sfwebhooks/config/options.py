@@ -140,6 +140,7 @@ ENDPOINT_OPTIONS = {
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
         Option("max_age", seconds, "a delivery that waits longer for an endpoint that accepts nothing expires (7d)"),
         Option("max_body", byte_size("8kB", "100MB"), "maximum size of a message; a longer one is cut (100kB)"),
+        Option("compress", one_of(("gzip",)), "gzip: bodies are compressed, for receivers that accept it"),
         Option("batch_size", whole_number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
         Option(
             "batch_max_bytes",
