@@ -24,6 +24,8 @@ class Content:
     #: header name -> value, Content-Type among them
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     method: str = "POST"
+    #: another place of the receiver, relative to the URL, such as change/enqueue; the URL's query is not for it
+    path: str = ""
 
 
 def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:
