@@ -50,24 +50,28 @@ class Need:
     Args:
         path: the outbox.
         module: our file in the modules folder of the host that started it.
+        now: monotonic seconds.
     """
 
-    def __init__(self, path: Path, module: Path | None = None) -> None:
+    def __init__(self, path: Path, module: Path | None, now: float) -> None:
         self._path = path
         self._module = module
         self._package = state_of(PACKAGE)
         #: when a scan was last seen running, and when the process was last needed; monotonic seconds
-        self._scan_at = self._needed_at = time.monotonic()
+        self._scan_at = self._needed_at = now
         #: digests of all settings that the process has had
         self._digests: set[str] = set()
 
-    def lasts(self, dispatcher: Dispatcher, settings: Settings) -> bool:
-        """Return whether the process is still needed; call about once a second."""
+    def lasts(self, dispatcher: Dispatcher, settings: Settings, now: float) -> bool:
+        """Return whether the process is still needed; call about once a second.
+
+        Args:
+            now: monotonic seconds.
+        """
         if is_deleted(self._path) or state_of(PACKAGE) != self._package:
             return False
         if self._module and is_deleted(self._module):
             return False
-        now = time.monotonic()
         self._digests.add(settings.digest)
         with suppress(OutboxError):
             scans = running_scans(dispatcher.outbox)
@@ -119,6 +123,7 @@ class Service:
             system.give_way()
         else:
             self._open(stop)
+            self._background.attempt(self._announce)
         self._log_state("sending")
         self._dispatcher.wake()
         round_at = time.monotonic() + ROUND_SECONDS
@@ -127,7 +132,7 @@ class Service:
             if time.monotonic() < round_at:
                 continue
             round_at = time.monotonic() + ROUND_SECONDS
-            if need and not need.lasts(self._dispatcher, self._settings):
+            if need and not need.lasts(self._dispatcher, self._settings, time.monotonic()):
                 break
             self._background.attempt(self._announce)
             trouble = self._background.attempt(lambda: self._reread_if_changed(stop, reload))

@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,5 +45,5 @@ def _run(given: argparse.Namespace) -> int:
     if not found.endpoints and found.enabled is not False:
         raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")
     path = folder(given) / FILE
-    need = Need(path, given.module) if given.while_needed else None
+    need = Need(path, given.module, time.monotonic()) if given.while_needed else None
     return 0 if Service(lambda: settings(given), path).run(stop, reload, need) else 1
