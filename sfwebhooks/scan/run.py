@@ -202,7 +202,8 @@ class ScanRun:
             finally:
                 for event in unstored:
                     self._pending.add(event)
-        self._wake()
+        if not self._leaves:
+            self._dispatcher.wake()
 
     def _report_trouble(self) -> None:
         """Log and send a warning that the outbox could not be written for a while, now that it can be; no event each
@@ -228,8 +229,8 @@ class ScanRun:
                 events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
                 pipeline.accept(events, endpoints, self._outbox, time.time())
                 listener.drop(len(errors))
-        if errors:
-            self._wake()
+        if errors and not self._leaves:
+            self._dispatcher.wake()
 
     def _begin_once(self) -> None:
         """Commit the scan's start; again if the file was set aside since."""
@@ -242,16 +243,12 @@ class ScanRun:
         self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())
         self._begun_in = self._outbox.file.generation()
 
-    def _wake(self) -> None:
-        """Send, unless the delivery process does."""
-        if not self._leaves:
-            self._dispatcher.wake()
-
     def _look_at_delivery(self) -> None:
         """Leave sending to the delivery process while there is one; not at URLs where this process has begun."""
         if self._delivery:
             self._leaves = self._delivery.pid != 0 and not any(queue.owned for queue in self._dispatcher.queues)
-            self._wake()
+            if not self._leaves:
+                self._dispatcher.wake()
 
     def _keep(self) -> None:
         """Do the work that must not delay a scan's events, each second; first start the delivery process, and report
@@ -285,7 +282,8 @@ class ScanRun:
             if not self._ended.is_set():  # else the end may be reported already
                 self._begin_once()
                 pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
-        self._wake()
+        if not self._leaves:
+            self._dispatcher.wake()
 
     def _deadline(self) -> float:
         """Return the time at which this process has to stop working for us, in monotonic seconds."""
