@@ -27,6 +27,7 @@ from sfwebhooks.outbox.file import Storage
 from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason
 from sfwebhooks.retry import RETRY_STATUS
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
+from sfwebhooks.service import IDLE_SECONDS
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
 from tests.benchmarks.figures import ROWS
@@ -197,6 +198,8 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert config.Settings.keep_dead == seconds("90d")
     assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in DOCS) == ((5, 60, 300, 900, 3600, 21600), True)
     assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
+    assert (config.Settings.detach_timeout, "the last scan (15m)" in DOCS) == (seconds("15m"), True)
+    assert f"when for {IDLE_SECONDS:.0f} s no scan" in OPERATIONS
     assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in DOCS
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
     assert "five failures" in DOCS and "30 s" in DOCS and "15 minutes" in DOCS
