@@ -45,7 +45,15 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_426", "", "the receiver requires https: write https:// in url"),
     ("http_429", "", "set rate to what the receiver allows"),
     ("http_431", "", "shorten header.NAME: the receiver does not accept headers of that length"),
-    ("http_200_but_not_ok", "", "the answer is not from Slack: correct url, or use format = generic"),
+    ("http_200_but_not_ok", "", "the answer is not from the service that format names: correct url, or use"
+     " format = generic"),
+    ("http_204_no_such_key", "", "the Apprise server has no configuration under the key in url: add it there, or"
+     " correct url"),
+    ("http_424", "", "a service in the configuration of the Apprise server failed: check the server's log"),
+    ("topic_in_url", "", "remove the topic from url: ntfy takes JSON at https://HOST/ only"),
+    ("topic_invalid|topic_disallowed", "", "set another topic: the ntfy server does not accept this one"),
+    (r"(err)?code_-?\d+", "", "look the code up in the receiver's documentation: url, or the settings of the robot"
+     " there, may be wrong"),
     ("|".join(sorted(WEBHOOK_IS_WRONG)), "", "Slack no longer knows this webhook: create a new one and set its url"),
     (r"http_3\d\d", "", "the receiver has moved, and redirects are never followed: set its new address in url"),
     (r"http_4\d\d", "", "the receiver refuses it: check its log"),

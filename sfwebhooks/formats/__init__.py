@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import generic, security_audit, siem, slack
+from sfwebhooks.formats import apprise, dingtalk, generic, lark, ntfy, pagerduty, security_audit, siem, slack, wecom
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
+    "apprise": apprise.FORMAT,
+    "dingtalk": dingtalk.FORMAT,
     "generic": generic.FORMAT,
+    "lark": lark.FORMAT,
+    "ntfy": ntfy.FORMAT,
+    "pagerduty": pagerduty.FORMAT,
     "security-audit": security_audit.FORMAT,
     "siem": siem.FORMAT,
     "slack": slack.FORMAT,
+    "wecom": wecom.FORMAT,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from sfwebhooks.attempts import Reply
 from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Format, Reading
@@ -37,8 +38,13 @@ HOSTILE = {
     "blank": " \n\t ",
 }
 FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
+#: values of the keys that a format's endpoints need
+OWN = {"topic": Secret("acme-alerts-x7"), "routing_key": Secret("R0123456789abcdefghijklmnopqrst9")}
 #: every way of writing a message -> the settings of its endpoint
-WAYS = {name: {"format": name} for name in FORMATS}
+WAYS: dict[str, dict[str, Any]] = {
+    name: {"format": name, "own": {key.name: OWN[key.name] for key in one.keys if key.needed}}
+    for name, one in FORMATS.items()
+}
 FORMAT = pytest.mark.parametrize("name", WAYS)
 Read = Callable[[Reply, Batch], Reading]
 READERS = {name: one.read for name, one in FORMATS.items() if one.read}
@@ -154,7 +160,7 @@ def test_a_message_holds_no_secret_of_its_endpoint(name: str) -> None:
 
 @FORMAT
 def test_content_type_is_json(name: str) -> None:
-    content = format_of(name).render(a_delivery(), an_endpoint())
+    content = format_of(name).render(a_delivery(), an_endpoint(**WAYS[name]))
     assert content.headers["Content-Type"].partition(";")[0] == "application/json"
 
 
