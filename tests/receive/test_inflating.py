@@ -74,7 +74,7 @@ def test_what_is_not_compressed_is_as_it_is(body: bytes, encoding: str) -> None:
         ("br", b"x", "Content-Encoding is br; expected gzip"),
         ("gzip", b"plain", "the body is not gzip"),
         ("gzip", b"", "the body ends in the middle"),
-        ("gzip", gzip.compress(b"x" * 999)[:-4], "the body ends in the middle"),
+        ("gzip", gzip.compress(b"x" * 999, mtime=0)[:-4], "the body ends in the middle"),
         ("gzip", zlib.compress(b"x"), "the body is not gzip"),
     ],
 )
@@ -91,7 +91,7 @@ def test_a_bomb_is_not_inflated() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
-    [("gzip", b"plain", b"400"), ("gzip", gzip.compress(b"\0" * (BODY_MAX + 1)), b"413")],
+    [("gzip", b"plain", b"400"), ("gzip", gzip.compress(b"\0" * (BODY_MAX + 1), mtime=0), b"413")],
 )
 def test_the_receiver_answers_and_goes_on(receive: Callable[..., Team], body: bytes, status: int) -> None:
     team = receive()
