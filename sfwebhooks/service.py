@@ -75,9 +75,7 @@ class Need:
         self._digests.add(settings.digest)
         with suppress(OutboxError):
             scans = running_scans(dispatcher.outbox)
-            if not self._digests.issuperset(
-                filter(None, scans)
-            ):  # other settings, or secrets in the environment: it sends itself
+            if {*filter(None, scans)} - self._digests:  # other settings, or secrets in the environment
                 return False
             self._scan_at = now if scans else self._scan_at
             dispatcher.hurry(not scans)

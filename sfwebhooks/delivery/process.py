@@ -21,8 +21,10 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import Lock
 
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds that a new one may take to begin, until the scan's process sends itself
-START_SECONDS = 3.0
+#: seconds that a new one may take to begin, also on a busy machine: where the scan's process sends once, it goes on
+START_SECONDS = 10.0
+#: Windows would show its console, and end it with that of the scan
+FLAGS: int = getattr(subprocess, "DETACHED_PROCESS", 0)
 
 
 def service_lock(outbox: Path) -> Lock:
@@ -74,6 +76,7 @@ class DeliveryProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                creationflags=FLAGS,
             )
         except OSError as error:
             log.warning("webhooks: no delivery process: %s: %s; the scan's process sends", sys.executable, error)

@@ -135,9 +135,10 @@ class ScanRun:
             self._lock.release(remove=True)
             self._dispatcher.wake()
             self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
+            sender = 0
             if self._delivery and self._dispatcher.next_at() <= time.time() + self.settings.detach_timeout:
                 self._background.attempt(self._delivery.ensure)  # the one that there was may have been killed
-            sender = self._delivery.pid if self._delivery else 0
+                sender = self._delivery.pid
             words = summary(self._outbox, self.scan.id, time.time(), self.settings.held, sender)
             self._log.info("webhooks: %s", words)
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:

@@ -11,6 +11,7 @@ import pytest
 
 from sfwebhooks.delivery.process import service_lock
 from sfwebhooks.outbox.file import FILE
+from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, scan_process, stop_group, until
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,7 @@ def test_it_inherits_nothing_and_shows_no_secret(scanner: Scanner, new_team: Cal
         assert [file for file in files.values() if file.name.startswith(("pipe:", "spiderfoot"))] == []
         assert (os.getsid(pid), str(Path(f"/proc/{pid}/cwd").readlink())) == (pid, "/")
         assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, scan)
+        assert str(host_shim()).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
         assert SECRET.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
     finally:
         stop_group(process)
