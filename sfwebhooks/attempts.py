@@ -25,6 +25,8 @@ class Outcome(str, Enum):
     RETRY = "retry"
     #: the receiver refuses the request: later attempts show whether this message or the endpoint is at fault
     REFUSED = "refused"
+    #: the receiver did not process it, because it refused another one of the same request: it goes again at once
+    SKIPPED = "skipped"
     #: the endpoint is configured wrongly: keep its deliveries, try rarely
     HOLD = "hold"
     #: the endpoint is gone (410): keep its deliveries, do not try

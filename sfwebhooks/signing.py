@@ -52,7 +52,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
     if endpoint.api_key:
-        headers["Authorization"] = f"{form.scheme} {endpoint.api_key.reveal()}"
+        headers[form.key_header] = f"{form.scheme} {endpoint.api_key.reveal()}".lstrip()
     headers.update(content.headers)
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id

@@ -190,7 +190,7 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
     assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in DOCS
     assert "`generic`, `siem`, `slack`, or `security-audit` for" in DOCS
-    assert set(FORMATS) == {"generic", "siem", "slack", "security-audit"}
+    assert set(FORMATS) == {"generic", "siem", "slack", "security-audit", "ecs", "elastic"}
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
     assert "five failures" in DOCS and "30 s" in DOCS and "15 minutes" in DOCS
 

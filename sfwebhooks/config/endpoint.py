@@ -15,7 +15,7 @@ from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import (
     BATCHES,
     ENDPOINT_OPTIONS,
-    FORMAT_KEYS,
+    FORMATS_OF_KEY,
     OPEN_OPTIONS,
     Option,
     name_problem,
@@ -261,7 +261,7 @@ def _own_keys(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong about the keys that only a format has."""
     chosen = values.get("format", "generic")
     for key in values:
-        formats = [name for name, keys in FORMAT_KEYS.items() if key in keys]
+        formats = FORMATS_OF_KEY.get(key)
         if formats and chosen not in formats:
             yield f"{key} requires format = {' or '.join(formats)}"
     for needed in FORMATS[chosen].keys:

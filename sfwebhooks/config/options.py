@@ -85,7 +85,7 @@ ENDPOINT_OPTIONS = {
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
         Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
-        Option("api_key", secret, "sent as Authorization: Bearer", secret=True),
+        Option("api_key", secret, "sent as Authorization: Bearer, or as the format has it", secret=True),
         Option("verify_tls", boolean, "false: accept any server certificate (never do this in production)"),
         Option("ca_bundle", path, "PEM file with the CAs to trust instead of the public ones"),
         Option("client_cert", path, "PEM file with our certificate for mTLS, then its chain"),
@@ -107,7 +107,7 @@ ENDPOINT_OPTIONS = {
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
         Option("max_age", seconds, "a delivery that waits longer for an endpoint that accepts nothing expires (7d)"),
         Option("max_body", byte_size("8kB", "100MB"), "maximum size of a message; a longer one is cut (100kB)"),
-        Option("batch_size", whole_number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
+        Option("batch_size", whole_number(1, 1000), "deliveries in one request; 1: each alone (1)"),
         Option(
             "batch_max_bytes",
             byte_size("8kB", "100MB"),
@@ -120,9 +120,20 @@ ENDPOINT_OPTIONS = {
 }
 #: format -> the keys that only it has
 FORMAT_KEYS = {name: {key.name: key for key in one.keys} for name, one in FORMATS.items()}
+#: name of such a key -> the formats that have it
+FORMATS_OF_KEY = {
+    key: [name for name, keys in FORMAT_KEYS.items() if key in keys] for keys in FORMAT_KEYS.values() for key in keys
+}
 ENDPOINT_OPTIONS |= {
-    key.name: Option(key.name, _parser(key), f"{key.meaning} (only {name})", key.secret, "own", inherited=False)
-    for name, keys in FORMAT_KEYS.items()
+    key.name: Option(
+        key.name,
+        _parser(key),
+        f"{key.meaning} (only {', '.join(FORMATS_OF_KEY[key.name])})",
+        key.secret,
+        "own",
+        inherited=False,
+    )
+    for keys in FORMAT_KEYS.values()
     for key in keys.values()
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user

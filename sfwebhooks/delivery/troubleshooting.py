@@ -46,6 +46,11 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_429", "", "set rate to what the receiver allows"),
     ("http_431", "", "shorten header.NAME: the receiver does not accept headers of that length"),
     ("http_200_but_not_ok", "", "the answer is not from Slack: correct url, or use format = generic"),
+    ("http_200_but_not_bulk", "", "the answer is not from Elasticsearch's bulk API: url must end with /INDEX/_bulk"),
+    ("(mapper|document)_parsing_exception", "", "a field of the index has another type: send to a data stream named"
+     " logs-NAME-NAMESPACE, or correct the mapping of the index"),
+    ("es_rejected_execution_exception", "", "Elasticsearch is overloaded: lower batch_size, or set rate"),
+    ("security_exception", "", "the API key must have the privileges create_doc and auto_configure for the index"),
     ("|".join(sorted(WEBHOOK_IS_WRONG)), "", "Slack no longer knows this webhook: create a new one and set its url"),
     (r"http_3\d\d", "", "the receiver has moved, and redirects are never followed: set its new address in url"),
     (r"http_4\d\d", "", "the receiver refuses it: check its log"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import generic, security_audit, siem, slack
+from sfwebhooks.formats import ecs, elastic, generic, security_audit, siem, slack
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
+    "ecs": ecs.FORMAT,
+    "elastic": elastic.FORMAT,
     "generic": generic.FORMAT,
     "security-audit": security_audit.FORMAT,
     "siem": siem.FORMAT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Callable
 
@@ -26,15 +26,19 @@ class Content:
     method: str = "POST"
 
 
-def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:
-    """Return a function that gives an upper bound of a delivery's bytes in a request, without building the message."""
+def measure(endpoint: Endpoint, surplus: Callable[[int], int]) -> Callable[[Delivery], int]:
+    """Return a function that gives an upper bound of a delivery's bytes in a request, without building the message.
+
+    Args:
+        surplus: of the endpoint's format (`Format.surplus`).
+    """
     own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
-    twice = 2 if endpoint.format == "security-audit" else 1  # its envelope repeats a finding, and its place
 
     def largest(delivery: Delivery) -> int:
         data = delivery.event.data
         size = data.size if isinstance(data, Stored) else _size(dict(data))
-        return min(endpoint.max_body, twice * (own + size + _size_of_scan(delivery.event.scan)))
+        common = own + size + _size_of_scan(delivery.event.scan)
+        return min(endpoint.max_body, common + surplus(common))
 
     return largest
 
@@ -48,20 +52,31 @@ def _size(value: object) -> int:
     return len(written(value).encode())
 
 
-def sized(message: dict[str, Any], endpoint: Endpoint, key: str = "data") -> Content:
+def sized(
+    message: dict[str, Any], endpoint: Endpoint, key: str = "data", before: bytes = b"", after: bytes = b""
+) -> Content:
     """Return a message as JSON. The event's data, its value at `key`, go out as the outbox has them, unless the message
-    alone, or a batch of it, would exceed the endpoint's `max_body`."""
-    limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
+    alone, or a batch of it, would exceed the endpoint's `max_body`.
+
+    Args:
+        before: bytes in front of the message, and `after` behind it; both count, and neither is cut.
+    """
+    limit = endpoint.max_body - len(before) - len(after) - (len("[]") if endpoint.batch_size > 1 else 0)
     text = kept(message[key])
     body = written_around({**message, key: HOLE}, [text])
-    if len(body) <= limit:
-        return Content(body)
-    return Content(written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode())
+    if len(body) > limit:
+        body = written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode()
+    return Content(before + body + after if before or after else body)
 
 
 def array(messages: Sequence[Content]) -> Content:
     """Return messages as one JSON array."""
     return Content(b"[" + b",".join([message.body for message in messages]) + b"]")
+
+
+def lines(messages: Sequence[Content]) -> Content:
+    """Return messages, each of which ends with a line break, one after the other."""
+    return replace(messages[0], body=b"".join([message.body for message in messages]))
 
 
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
