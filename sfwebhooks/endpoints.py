@@ -70,8 +70,19 @@ class Endpoint:
     secrets: tuple[Secret, ...] = ()
     #: header name -> value
     headers: Mapping[str, Secret] = field(default_factory=dict)
-    #: sent as Authorization: Bearer
+    #: how requests are authenticated, besides their signature: a value of `authentication.Auth`
+    auth: str = "bearer"
+    #: sent in the Authorization header, or in `auth_header`
     api_key: Secret | None = None
+    auth_header: str = ""
+    username: str = ""
+    password: Secret | None = None
+    #: where tokens of OAuth 2.0 are fetched; None: none are
+    token_url: Secret | None = None
+    client_id: str = ""
+    client_secret: Secret | None = None
+    #: scopes of the tokens, separated by spaces
+    scope: str = ""
     verify_tls: bool = True
     ca_bundle: Path | None = None
     client_cert: Path | None = None
@@ -93,6 +104,8 @@ class Endpoint:
     interval: float = 0.0
     #: most bytes of a message; a longer one is cut. Express refuses more than 102,400 by default
     max_body: int = 100_000
+    #: how the body is compressed: gzip; empty: not
+    compress: str = ""
     #: most deliveries in one request; 1: each one goes alone
     batch_size: int = 1
     #: most bytes of a request of several

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from sfwebhooks.authentication import basic, basic_of_client
 from sfwebhooks.decoding import View, forms, from_base64, views
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS
@@ -144,7 +145,12 @@ def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
         yield from map(Sought, _of_header(header.reveal()))
     for value in Proxy.of(endpoint.proxy).headers.values() if endpoint.proxy else ():
         yield from map(Sought, _of_header(value))
-    yield from (Sought(secret.reveal()) for secret in (endpoint.api_key, endpoint.client_key_password) if secret)
+    passwords = (endpoint.api_key, endpoint.client_key_password, endpoint.password, endpoint.client_secret)
+    yield from (Sought(secret.reveal()) for secret in passwords if secret)
+    if endpoint.password:
+        yield from map(Sought, _of_header(basic(endpoint.username, endpoint.password.reveal())))
+    if endpoint.client_secret:
+        yield from map(Sought, _of_header(basic_of_client(endpoint.client_id, endpoint.client_secret.reveal())))
     own = (endpoint.key(key.name) for key in FORMATS[endpoint.format].keys if key.secret)
     yield from map(Sought, filter(None, own))
     url = endpoint.url.reveal()

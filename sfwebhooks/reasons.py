@@ -84,6 +84,16 @@ class Failure(Reason):
         "the endpoint's proxy requires a user name and password, or different ones",
         "set the proxy's user name and password: proxy = SCHEME://USER:PASSWORD@HOST:PORT",
     )
+    TOKEN_UNAVAILABLE = (
+        "token_unavailable",
+        "the token endpoint is busy or broken; nothing was sent",
+        "check whether token_url works: messages wait until it does",
+    )
+    TOKEN_REFUSED = (
+        "token_refused",
+        "the token endpoint gave no token; nothing was sent",
+        "correct token_url, client_id, client_secret and scope: the words of the token endpoint say what is wrong",
+    )
     SHORTAGE = (
         "out_of_resources",
         "this process has no memory, descriptors or threads left; nothing was sent",

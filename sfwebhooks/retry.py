@@ -55,6 +55,8 @@ OUTCOME_OF_FAILURE = {
     Failure.CERTIFICATE: Outcome.HOLD,
     Failure.ADDRESS: Outcome.HOLD,
     Failure.PROXY_REFUSED: Outcome.HOLD,
+    Failure.TOKEN_UNAVAILABLE: Outcome.RETRY,
+    Failure.TOKEN_REFUSED: Outcome.HOLD,
     Failure.SHORTAGE: Outcome.SHORTAGE,
 }
 

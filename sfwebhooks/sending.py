@@ -21,6 +21,7 @@ from sfwebhooks.formats.content import measure
 from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import Mask
 from sfwebhooks.network.sender import Sender
+from sfwebhooks.network.tokens import TokenSender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.retry import is_at_fault, is_split
@@ -32,7 +33,7 @@ class SendingState:
     """An endpoint on the sending side."""
 
     endpoint: Endpoint
-    sender: Sender
+    sender: Sender | TokenSender
     health: Health = field(default_factory=Health)
     #: the health as written to the outbox, and whether an attempt has changed it since
     written: Health = field(default_factory=Health)

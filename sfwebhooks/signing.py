@@ -8,11 +8,13 @@ has the other guide's name for it), and `webhook-signature` of Standard Webhooks
 from __future__ import annotations
 
 import base64
+import gzip
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sfwebhooks import __version__
+from sfwebhooks.authentication import credentials
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
@@ -24,6 +26,8 @@ from sfwebhooks.signing_keys import WHPK, WHSK, ed25519_fits, ed25519_signature,
 TOLERANCE_SECONDS = 300
 #: most signatures of a message that are checked: each costs a hash of the body, and anybody may send many
 SIGNATURES_MAX = 32
+#: level of gzip: higher ones take much longer for little
+COMPRESSION = 5
 #: headers of a Standard Webhooks signature
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
@@ -51,8 +55,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
-    if endpoint.api_key:
-        headers[form.key_header] = f"{form.scheme} {endpoint.api_key.reveal()}".lstrip()
+    headers.update(credentials(endpoint, form.key_header, form.scheme))
     headers.update(content.headers)
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
@@ -65,8 +68,10 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     if secrets:
         signatures = [standard_signature(secret, batch.id, stamp, content.body) for secret in secrets]
         headers["webhook-signature"] = " ".join(signatures)
-    query = form.query(endpoint, now) if form.query else ""
-    return Request(endpoint.url, headers, content.body, content.method, query)
+    query, body = form.query(endpoint, now) if form.query else "", content.body
+    if endpoint.compress:  # after signing: a receiver's code gets the body as its server has decompressed it
+        body, headers["Content-Encoding"] = gzip.compress(body, COMPRESSION, mtime=0), endpoint.compress
+    return Request(endpoint.url, headers, body, content.method, query)
 
 
 def guide_signature(secret: str, body: bytes) -> str:

@@ -79,6 +79,9 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "security_team",
         "siem_system",
         "audit_desk",
+        "case_system",
+        "archive",
+        "automation",
         "slack_alerts",
     }
 

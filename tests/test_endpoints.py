@@ -210,8 +210,18 @@ CHANGES: dict[str, Any] = {
     "max_age": 60.0,
     "fallback": "another",
     "enabled": False,
+    "compress": "gzip",
     "max_body": 50_000,
     "batch_max_bytes": 50_000,
+    "own": {"chat_id": Secret("-100")},
+    "auth": "basic",
+    "auth_header": "X-Key",
+    "username": "other",
+    "password": Secret("other"),
+    "token_url": Secret("https://login.example/token"),
+    "client_id": "other",
+    "client_secret": Secret("other"),
+    "scope": "other",
     "mistake": "secret: it is a sample",
 }
 

@@ -43,6 +43,8 @@ EXPECTED = {
     Failure.CERTIFICATE: Outcome.HOLD,
     Failure.ADDRESS: Outcome.HOLD,
     Failure.PROXY_REFUSED: Outcome.HOLD,
+    Failure.TOKEN_UNAVAILABLE: Outcome.RETRY,
+    Failure.TOKEN_REFUSED: Outcome.HOLD,
     Failure.SHORTAGE: Outcome.SHORTAGE,
 }
 

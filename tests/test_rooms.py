@@ -27,7 +27,7 @@ FLOORS = (
     ("masking",),
     ("decoding", "network"),
     ("signing",),
-    ("formats", "outbox"),
+    ("authentication", "formats", "outbox"),
     ("retry",),
     ("endpoints", "strict_json"),
     ("catalogue", "health", "jsontext", "text"),

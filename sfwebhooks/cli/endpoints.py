@@ -17,7 +17,7 @@ from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
 from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Health
-from sfwebhooks.network.sender import Sender
+from sfwebhooks.network.tokens import sender_of
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
@@ -58,7 +58,7 @@ def _test(given: argparse.Namespace) -> int:
         orders, _ = _known(given, endpoint)
         if orders.paused_until > time.time():
             out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent anyway.", "yellow"))
-        result, _ = deliver(_message(endpoint), SendingState(endpoint, Sender(endpoint)), time.time)
+        result, _ = deliver(_message(endpoint), SendingState(endpoint, sender_of(endpoint)), time.time)
         attempt, well = result.attempt, result.settlements[0].state is State.DELIVERED
         failed += not well
         taken = "delivered" if well else "not delivered"

@@ -71,7 +71,10 @@ def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> 
         mask: masks the secrets in it; None: nothing is masked.
     """
     batch = Batch((delivery,))
-    sent = as_sent(sign(render(batch, endpoint), batch, endpoint, time.time()), endpoint)
+    request = sign(render(batch, endpoint), batch, endpoint, time.time())
+    if endpoint.token_url:  # a token is fetched only to send something
+        request = replace(request, headers={**request.headers, "Authorization": f"Bearer {MASK}"})
+    sent = as_sent(request, endpoint)
     if mask is None:
         return sent
     head, end, body = sent.partition(b"\r\n\r\n")

@@ -14,7 +14,7 @@ from rich.console import Console
 from sfwebhooks.errors import CaptureError, ConfigError
 from sfwebhooks.receive.capture import Captured, from_file, from_parts
 from sfwebhooks.receive.diagnosis import Diagnosis, diagnose
-from sfwebhooks.receive.server import BODY_MAX
+from sfwebhooks.receive.inflating import BODY_MAX
 from sfwebhooks.terminal.arguments import (
     add_config,
     endpoint_named,

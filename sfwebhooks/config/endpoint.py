@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from sfwebhooks import files
+from sfwebhooks.authentication import NEEDED, POSSIBLE, Auth
 from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import (
     BATCHES,
@@ -47,6 +49,8 @@ ONLY_WITH = {
 }
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
+#: the keys that only some values of `auth` need
+AUTH_KEYS = {key for auth in Auth for key in (*NEEDED[auth], *POSSIBLE[auth])}
 STEMS = {name.rstrip(".") for name in INHERITED}
 
 
@@ -193,6 +197,8 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
     for key, formats in ONLY_WITH.items():
         if key not in own and values.get("format", "generic") not in formats:
             values.pop(key, None)  # it is meant for other endpoints
+    if "api_key" not in own and not _uses_api_key(values):
+        values.pop("api_key", None)  # likewise
     return values
 
 
@@ -243,6 +249,7 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         if key in values and values.get("format", "generic") not in BATCHES:
             yield f"{key} requires one of the formats {', '.join(BATCHES)}; the others have their own limits"
     yield from _own_keys(values)
+    yield from _authentication(values)
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
@@ -267,6 +274,25 @@ def _own_keys(values: Mapping[str, Any]) -> Iterator[str]:
     for needed in FORMATS[chosen].keys:
         if needed.needed and needed.name not in values:
             yield f"format = {chosen} requires {needed.name}: {needed.meaning}"
+
+
+def _uses_api_key(values: Mapping[str, Any]) -> bool:
+    auth = Auth(values.get("auth", Endpoint.auth))
+    return "api_key" in (*NEEDED[auth], *POSSIBLE[auth])
+
+
+def _authentication(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong about the keys of `auth`."""
+    auth = Auth(values.get("auth", Endpoint.auth))
+    missing = [key for key in NEEDED[auth] if key not in values]
+    if missing:
+        yield f"auth = {auth.value} requires {' and '.join(missing)}"
+    for key in AUTH_KEYS & values.keys():
+        if key not in (*NEEDED[auth], *POSSIBLE[auth]):
+            fitting = [one.value for one in Auth if key in (*NEEDED[one], *POSSIBLE[one])]
+            yield f"{key} requires auth = {' or '.join(fitting)}"
+    if auth is Auth.OAUTH2 and find_spec("oauthlib") is None:
+        yield "auth = oauth2 requires another package: pip install 'sfwebhooks[oauth2]'"
 
 
 def _refused(values: Mapping[str, Any]) -> str:

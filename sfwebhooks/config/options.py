@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from sfwebhooks.authentication import Auth
 from sfwebhooks.config.values import (
     any_text,
     at_most,
@@ -36,6 +37,7 @@ from sfwebhooks.network.proxy import proxy_url
 
 #: the formats of which several messages can go in one request
 BATCHES = tuple(name for name, one in FORMATS.items() if one.join)
+AUTHS = [one.value for one in Auth]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
     r"(?i)x-spiderfoot-.*|x-security-.*|webhook-.*|content-length|content-type|content-encoding|host"
@@ -65,6 +67,21 @@ class Option:
     inherited: bool = True
 
 
+def header_name(text: str) -> str:
+    """Read the name of a header that sfwebhooks does not set itself."""
+    if _header_problem(text):
+        raise ValueError(_header_problem(text))
+    return text
+
+
+def _header_problem(name: str) -> str:
+    if not TOKEN.fullmatch(name):
+        return "a header's name may contain only A-Z, a-z, 0-9 and -_.!#$%&'*+^`|~"
+    if RESERVED_HEADERS.fullmatch(name):
+        return "this header is set by sfwebhooks itself and cannot be replaced"
+    return ""
+
+
 def _parser(key: Key) -> Callable[[str], Secret]:
     """Return the parser of a key that only a format has."""
 
@@ -85,7 +102,25 @@ ENDPOINT_OPTIONS = {
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
         Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
-        Option("api_key", secret, "sent as Authorization: Bearer, or as the format has it", secret=True),
+        Option("auth", one_of(AUTHS), f"how requests are authenticated: {', '.join(AUTHS)} (bearer)", inherited=False),
+        Option(
+            "api_key", secret, "sent as Authorization: Bearer, as the format has it, or in auth_header", secret=True
+        ),
+        Option(
+            "auth_header", header_name, "with auth = header: the name of the header that has api_key", inherited=False
+        ),
+        Option("username", any_text, "with auth = basic: the user name", inherited=False),
+        Option("password", password, "with auth = basic: the password", secret=True, inherited=False),
+        Option(
+            "token_url",
+            url,
+            "with auth = oauth2: where tokens are fetched (client credentials)",
+            secret=True,
+            inherited=False,
+        ),
+        Option("client_id", any_text, "with auth = oauth2: the client's id", inherited=False),
+        Option("client_secret", password, "with auth = oauth2: the client's secret", secret=True, inherited=False),
+        Option("scope", any_text, "with auth = oauth2: scopes of the tokens, separated by spaces", inherited=False),
         Option("verify_tls", boolean, "false: accept any server certificate (never do this in production)"),
         Option("ca_bundle", path, "PEM file with the CAs to trust instead of the public ones"),
         Option("client_cert", path, "PEM file with our certificate for mTLS, then its chain"),
@@ -107,6 +142,7 @@ ENDPOINT_OPTIONS = {
         Option("retry_after_max", at_most("2h"), "the longest wait that a receiver can ask for (1h)"),
         Option("max_age", seconds, "a delivery that waits longer for an endpoint that accepts nothing expires (7d)"),
         Option("max_body", byte_size("8kB", "100MB"), "maximum size of a message; a longer one is cut (100kB)"),
+        Option("compress", one_of(("gzip",)), "gzip: bodies are compressed, for receivers that accept it"),
         Option("batch_size", whole_number(1, 1000), "deliveries in one request; 1: each alone (1)"),
         Option(
             "batch_max_bytes",
@@ -184,12 +220,4 @@ def _metadata_problem(name: str) -> str:
             "JSON.stringify would reorder a name that is a number, and the signature would not match: put a letter"
             " in front of it"
         )
-    return ""
-
-
-def _header_problem(name: str) -> str:
-    if not TOKEN.fullmatch(name):
-        return "a header's name may contain only A-Z, a-z, 0-9 and -_.!#$%&'*+^`|~"
-    if RESERVED_HEADERS.fullmatch(name):
-        return "this header is set by sfwebhooks itself and cannot be replaced"
     return ""

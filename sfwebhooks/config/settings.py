@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.endpoint import INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
@@ -201,6 +201,8 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
         return
     draft.note(entry, problem)
     near = ["default_url"] if key == "url" else [key] if option_for(key) else alike(key, known)
+    if key == "auth" or key in AUTH_KEYS:  # it stands in the wrong place, and was meant to protect all of them
+        near = [""]
     words = printable(f"{entry.shown_key}: {problem}")
     for name in near or [""]:
         if name not in GENERAL_OPTIONS or name == "enabled":

@@ -41,7 +41,10 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     name, host = endpoint.name, urlsplit(endpoint.place).hostname or ""
     if not endpoint.verify_tls:
         yield f"{name} has verify_tls = false: anyone on the network path can read and change its messages"
-    if not endpoint.secrets and not endpoint.api_key and not FORMATS[endpoint.format].is_chat:
+    if endpoint.token_url and endpoint.token_url.reveal()[:5].lower() == "http:":
+        yield f"{name} has an http:// token_url: anyone on the network path can read its client_secret and tokens"
+    credentials = (endpoint.secrets, endpoint.api_key, endpoint.password, endpoint.token_url)
+    if not any(credentials) and not FORMATS[endpoint.format].is_chat:
         yield f"{name} has no secret: its receiver cannot verify who sent a message"
     naming = NAMINGS.get(endpoint.format, SPIDERFOOT)
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):

@@ -24,7 +24,7 @@ from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition
 from sfwebhooks.log_once import Trouble
-from sfwebhooks.network.sender import Sender
+from sfwebhooks.network.tokens import sender_of
 from sfwebhooks.outbox.claim import Pick
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.store import Store
@@ -71,7 +71,8 @@ class SendQueue:
         #: held by the thread that claims or settles: one at a time goes to the outbox
         self._turn = threading.RLock()
         self.states = [
-            SendingState(endpoint, Sender(endpoint), steady=steady or clock, lock=self._lock) for endpoint in endpoints
+            SendingState(endpoint, sender_of(endpoint), steady=steady or clock, lock=self._lock)
+            for endpoint in endpoints
         ]
         self._hurried = False
         #: whether the pace prevented the last attempt

@@ -23,7 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from sfwebhooks.attempts import NoReplyError, Reply
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import AddressError, CertificateError, is_shortage
 from sfwebhooks.network.budget import Budget, Phase, ReplyTooLongError
 from sfwebhooks.network.connection import Contexts, Pool
@@ -63,8 +63,16 @@ class Sender:
         #: held while the adapter or the number of its users changes
         self._guard = threading.Lock()
 
-    def send(self, request: Request) -> Reply:
+    @property
+    def url(self) -> Secret:
+        """The endpoint's URL."""
+        return self._endpoint.url
+
+    def send(self, request: Request, ends_at: float = float("inf")) -> Reply:
         """Make one attempt and return the reply, or why there is none; it never exceeds the endpoint's `timeout`.
+
+        Args:
+            ends_at: monotonic seconds at which it ends even before.
 
         Raises:
             ValueError: a header's value would start another header; `config` rejects those, so this is a bug.
@@ -92,7 +100,7 @@ class Sender:
             return Reply(failure=failure, detail=str(error))
         except ssl.SSLError as error:  # of a context before any file is loaded: OpenSSL itself lacks something
             return Reply(failure=Failure.SHORTAGE, detail=str(error))
-        prepared.pool, ends_at = adapter.pool, min(time.monotonic() + self._endpoint.timeout, self.until)
+        prepared.pool, ends_at = adapter.pool, min(time.monotonic() + self._endpoint.timeout, self.until, ends_at)
         try:
             while True:
                 prepared.budget = budget = Budget(ends_at)

@@ -16,6 +16,7 @@ from typing import Any
 from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks.errors import CaptureError
+from sfwebhooks.receive.inflating import BODY_MAX, inflated
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r?\n")
@@ -53,7 +54,15 @@ def from_parts(lines: Iterable[str], body: bytes) -> Captured:
     Raises:
         CaptureError: a header is not of that form.
     """
-    return Captured("the request", _headers(lines), body)
+    return _captured(_headers(lines), body)
+
+
+def _captured(headers: CaseInsensitiveDict[str], body: bytes) -> Captured:
+    """Return a request with its body decompressed."""
+    try:
+        return Captured("the request", headers, inflated(headers, body, BODY_MAX))
+    except ValueError as error:
+        raise CaptureError(str(error)) from error
 
 
 def _saved(content: bytes) -> list[Captured]:
@@ -86,7 +95,7 @@ def _from_wire(content: bytes) -> Captured:
     headers = _headers(lines[1:] if re.fullmatch(r"[A-Z]+ \S+ HTTP/\S+", lines[0]) else lines)
     if headers.get("Transfer-Encoding", "").lower() == "chunked":
         body = _dechunked(body)
-    return Captured("the request", headers, body)
+    return _captured(headers, body)
 
 
 def _headers(lines: Iterable[str]) -> CaseInsensitiveDict[str]:

@@ -22,8 +22,8 @@ from typing import Any, Callable
 from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks import signing
+from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
 
-BODY_MAX = 64 * 1024 * 1024
 SOCKET_SECONDS = 30.0
 
 
@@ -209,6 +209,11 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         headers = CaseInsensitiveDict(self.headers.items())
+        try:
+            body = inflated(headers, body, BODY_MAX)
+        except ValueError as error:
+            self._answer(413 if isinstance(error, InflatedTooLongError) else 400, str(error).encode())
+            return
         problems = self.server.checks.problems(headers, body)
         received = Received(time.time(), self.path, headers, body, problems, self._client())
         status = 401 if problems else self.server.status(received)

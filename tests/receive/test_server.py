@@ -16,7 +16,8 @@ from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
 from sfwebhooks.network.tls import context_for
-from sfwebhooks.receive.server import BODY_MAX, Checks, Received, Receiver, server_context
+from sfwebhooks.receive.inflating import BODY_MAX
+from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from sfwebhooks.signing import Request, sign
 from tests.builders import PATIENCE, a_batch, a_delivery, an_endpoint
 from tests.conftest import Team

@@ -39,7 +39,7 @@ WATCHER = "[webhooks.watcher]\nurl = http://127.0.0.1:1/\nevents = all\nsecret =
 def section(name: str, place: str, **keys: object) -> str:
     """Return the settings of an endpoint at a place (scheme, host and port); a key's dot is written as two underscores.
 
-    All that is secret in them is planted.
+    All that is secret in them is planted. A key whose value is None is left out.
     """
     lines = {
         "url": place + PATH,
@@ -54,7 +54,9 @@ def section(name: str, place: str, **keys: object) -> str:
         "events": "all",
         **keys,
     }
-    return f"[webhooks.{name}]\n" + "".join(f"{key.replace('__', '.')} = {lines[key]}\n" for key in lines)
+    return f"[webhooks.{name}]\n" + "".join(
+        f"{key.replace('__', '.')} = {lines[key]}\n" for key in lines if lines[key] is not None
+    )
 
 
 def written(folder: Path, *sections: str) -> Path:

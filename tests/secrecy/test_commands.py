@@ -45,6 +45,7 @@ ARGUMENTS = {
     "keygen": ["--file {folder}/token", "--file {folder}/none/x"],
     "move": ["--endpoint team --to watcher", "--endpoint team --to nobody", "--all --to team"],
     "pause": ["team --for 1s", "nobody"],
+    "preview": ["team", "watcher --event scan_completed", "team --delivery {id}", "team --scan x", "nobody"],
     "receive": ["--endpoint nobody", "--secret whsec_bad", "--secret env:NOTHING", "--api-key file:{folder}/none",
                 "--cert {folder}/token", "--save {folder}/none/x", "--endpoint team --status x", "--key {folder}/token",
                 "--endpoint team --host 192.0.2.1"],

@@ -29,6 +29,7 @@ from sfwebhooks.network.http_reader import Head
 from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.network.route import Route
 from sfwebhooks.network.sender import Adapter, Sender
+from sfwebhooks.network.tokens import Token
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Failure
@@ -93,6 +94,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "ScanRun": lambda found, folder: ScanRun(a_scan(), found, folder),
     "Reply": lambda found, folder: [Reply(400, headers={"X-Echo": ALL}, body=ALL.encode()),
                                     Reply(failure=Failure.PROXY, detail=ALL)],
+    "Token": lambda found, folder: Token(Secret(ALL), NOW),
     "Head": lambda found, folder: Head.read(f"HTTP/1.1 400 {ALL}\r\nX-Echo: {ALL}\r\n"),
     "Format": lambda found, folder: FORMATS,
     "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),

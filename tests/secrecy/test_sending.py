@@ -25,7 +25,20 @@ from tests.conftest import Clock, Team, put, soon, sql
 from tests.hostile import Hostile, refusing
 from tests.middlemen import Middleman, SocksMiddleman
 from tests.network.test_hostile_receiver import EVILS, reason_of, reasons
-from tests.secrecy.planted import KEY_PASSWORD, SECRETS, WATCHER, WRITINGS, echoing, proxy_at, section, written
+from tests.secrecy.planted import (
+    API_KEY,
+    BASIC_PASSWORD,
+    BASIC_USER,
+    KEY_PASSWORD,
+    PATH_TOKEN,
+    SECRETS,
+    WATCHER,
+    WRITINGS,
+    echoing,
+    proxy_at,
+    section,
+    written,
+)
 from tests.secrecy.witness import Witness
 from tests.tiers import quick_first
 
@@ -108,11 +121,20 @@ class Stage:
         return self.folder / name
 
 
+def with_tokens(stage: Stage, status: int) -> dict[str, Any]:
+    """Return an endpoint whose token endpoint answers with a status and all that it was sent."""
+    place = stage.hostile(echoing(status)).place
+    keys = {"token_url": f"{place}/{PATH_TOKEN}", "client_id": BASIC_USER, "client_secret": BASIC_PASSWORD}
+    return {"place": place, "auth": "oauth2", "api_key": None, "header__X-Key": API_KEY, **keys}
+
+
 #: name -> what must come, and how the endpoint is made for which it does
 SITUATIONS: dict[str, tuple[Failure, Callable[[Stage], dict[str, Any]]]] = {
     "no such host": (Failure.DNS, lambda stage: {"place": "http://no-such-host.invalid"}),
     "cloud metadata": (Failure.ADDRESS, lambda stage: {"place": f"http://{METADATA}"}),
     "a private address": (Failure.ADDRESS, lambda stage: {"place": "http://localhost:1", "allow_private": "false"}),
+    "a client that is refused a token": (Failure.TOKEN_REFUSED, lambda stage: with_tokens(stage, 401)),
+    "a busy token endpoint": (Failure.TOKEN_UNAVAILABLE, lambda stage: with_tokens(stage, 503)),
     "no certificate": (
         Failure.TLS_REFUSED,
         lambda stage: {"place": stage.files(Path(), Path())["place"], "ca_bundle": stage.authority.cert},

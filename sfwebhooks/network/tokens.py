@@ -1,0 +1,145 @@
+"""Tokens of OAuth 2.0 (RFC 6749 section 4.4, client credentials): a Request comes in and goes out with a token.
+
+A token is fetched when one is needed and kept until it ends. The token endpoint is under the same network policy, TLS
+settings, proxy and time limit as the receiver. Tokens are in memory only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
+from sfwebhooks.attempts import Reply
+from sfwebhooks.authentication import basic_of_client
+from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.events import clean_text, printable
+from sfwebhooks.network.sender import Sender
+from sfwebhooks.reasons import Failure
+from sfwebhooks.signing import Request
+
+#: seconds for which a token is used if its reply does not say how long it is valid
+VALID_SECONDS = 300.0
+#: seconds before its end at which a token is not used any more, or half of its time if that is shorter
+MARGIN_SECONDS = 30.0
+#: statuses of a token endpoint that is not to blame the client: it is busy or broken
+BUSY = (408, 425, 429)
+WORDS_MAX = 300
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token."""
+
+    value: Secret
+    #: monotonic seconds until which it is used
+    ends_at: float
+
+
+class TokenSender:
+    """A Sender to an endpoint with `auth = oauth2`. Thread-safe."""
+
+    def __init__(self, endpoint: Endpoint, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._endpoint = endpoint
+        self._monotonic = monotonic
+        self._sender = Sender(endpoint)
+        self._tokens = Sender(replace(endpoint, url=endpoint.token_url or endpoint.url))
+        self._token: Token | None = None
+        #: held while a token is fetched, so that only one is
+        self._guard = threading.Lock()
+
+    @property
+    def until(self) -> float:
+        """Monotonic seconds at which every attempt ends, whatever the endpoint's `timeout`."""
+        return self._sender.until
+
+    @until.setter
+    def until(self, value: float) -> None:
+        self._sender.until = value
+
+    def send(self, request: Request) -> Reply:
+        """Make one attempt with a token; with a new one if the receiver does not accept a kept one (401)."""
+        ends_at = min(time.monotonic() + self._endpoint.timeout, self.until)
+        reply, was_kept = self._with_token(request, ends_at)
+        if reply.status == 401 and was_kept:
+            reply, _ = self._with_token(request, ends_at)
+        return reply
+
+    def close(self) -> None:
+        """Close the kept connections; attempts in flight finish first."""
+        self._sender.close()
+        self._tokens.close()
+
+    def _with_token(self, request: Request, ends_at: float) -> tuple[Reply, bool]:
+        """Return the reply, or why there is no token, and whether the token was a kept one."""
+        with self._guard:
+            token = self._token
+            was_kept = token is not None and self._monotonic() < token.ends_at
+            if token is None or not was_kept:
+                fetched = self._fetched(ends_at)
+                if isinstance(fetched, Reply):
+                    return fetched, False
+                token = self._token = fetched
+        headers = {**request.headers, "Authorization": f"Bearer {token.value.reveal()}"}
+        reply = self._sender.send(replace(request, headers=headers), ends_at)
+        if reply.status == 401:
+            with self._guard:
+                self._token = None if self._token is token else self._token
+        return _without(token.value.reveal(), reply), was_kept
+
+    def _fetched(self, ends_at: float) -> Token | Reply:
+        """Return a new token, or why there is none."""
+        endpoint, client = self._endpoint, _client(self._endpoint)
+        secret = endpoint.client_secret.reveal() if endpoint.client_secret else ""
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Authorization": basic_of_client(endpoint.client_id, secret),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        scope = endpoint.scope.split()
+        body = client.prepare_request_body(**({"scope": scope} if scope else {}))
+        asked_at = self._monotonic()
+        reply = self._tokens.send(Request(self._tokens.url, headers, body.encode()), ends_at)
+        if reply.failure:
+            return replace(reply, detail=f"token endpoint: {reply.detail}")
+        status = reply.status or 0
+        if status >= 500 or status in BUSY:
+            return _failed(Failure.TOKEN_UNAVAILABLE, reply, f"http_{status}")
+        try:
+            found = client.parse_request_body_response(reply.body.decode()) if status == 200 else {}
+            value, kind = found["access_token"], str(found.get("token_type", "bearer"))
+            if kind.lower() != "bearer" or not isinstance(value, str) or not value.isascii() or not value.isprintable():
+                raise ValueError("the token is not a bearer token (RFC 6750)")
+            lasts = float(found.get("expires_in") or VALID_SECONDS)
+        except MemoryError:
+            raise
+        except Exception:  # of any kind, since the reply may have any form
+            return _failed(Failure.TOKEN_REFUSED, reply, f"http_{status}" if status != 200 else "no token in the reply")
+        return Token(Secret(value), asked_at + max(lasts - MARGIN_SECONDS, lasts / 2))
+
+
+def sender_of(endpoint: Endpoint) -> Sender | TokenSender:
+    """Return what sends to an endpoint."""
+    return TokenSender(endpoint) if endpoint.token_url else Sender(endpoint)
+
+
+def _client(endpoint: Endpoint) -> Any:
+    """Return what writes a token request and reads its reply; `config` has checked that the library is there."""
+    return importlib.import_module("oauthlib.oauth2").BackendApplicationClient(endpoint.client_id)
+
+
+def _failed(failure: Failure, reply: Reply, what: str) -> Reply:
+    """Return why there is no token, with the words of the token endpoint."""
+    said = printable(clean_text(" ".join(reply.words.split())))[:WORDS_MAX]
+    words = f"token endpoint: {what}{f', it said {said}' if said else ''}"
+    return Reply(failure=failure, detail=words, headers=reply.headers)
+
+
+def _without(token: str, reply: Reply) -> Reply:
+    """Return a reply in which a receiver does not repeat the token: its words are stored and shown."""
+    if token.encode() not in reply.body and token not in reply.detail:
+        return reply
+    return replace(reply, detail=reply.detail.replace(token, "***"), body=reply.body.replace(token.encode(), b"***"))
