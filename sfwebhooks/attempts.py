@@ -25,7 +25,7 @@ class Outcome(str, Enum):
     RETRY = "retry"
     #: the receiver refuses the request: later attempts show whether this message or the endpoint is at fault
     REFUSED = "refused"
-    #: the receiver did not process it, because it refused another one of the same request: it goes again at once
+    #: the receiver did not process it, since it refused another one of the same request: it goes again, uncounted
     SKIPPED = "skipped"
     #: the endpoint is configured wrongly: keep its deliveries, try rarely
     HOLD = "hold"

@@ -83,6 +83,8 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "archive",
         "automation",
         "slack_alerts",
+        "splunk",
+        "datadog",
     }
 
 
@@ -193,7 +195,17 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
     assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in DOCS
     assert "`generic`, `siem`, `slack`, or `security-audit` for" in DOCS
-    assert set(FORMATS) == {"generic", "siem", "slack", "security-audit", "ecs", "elastic"}
+    assert set(FORMATS) == {
+        "generic",
+        "siem",
+        "slack",
+        "security-audit",
+        "ecs",
+        "elastic",
+        "splunk_hec",
+        "datadog",
+        "gelf",
+    }
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
     assert "five failures" in DOCS and "30 s" in DOCS and "15 minutes" in DOCS
 

@@ -46,6 +46,13 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_429", "", "set rate to what the receiver allows"),
     ("http_431", "", "shorten header.NAME: the receiver does not accept headers of that length"),
     ("http_200_but_not_ok", "", "the answer is not from Slack: correct url, or use format = generic"),
+    ("http_200_but_not_hec", "", "the answer is not from Splunk: url must end with /services/collector/event"),
+    ("hec_(token_disabled|token_missing|authorization_invalid|token_invalid)", "", "set api_key to a token of the HTTP"
+     " Event Collector that is enabled"),
+    ("hec_index_incorrect", "", "set splunk_index to an index that the token allows"),
+    ("hec_channel_(missing|invalid)", "", "the token requires acknowledgement: set header.X-Splunk-Request-Channel to a"
+     " GUID, or disable it for the token"),
+    ("hec_ack_disabled", "", "remove header.X-Splunk-Request-Channel: the token has no acknowledgement"),
     ("http_200_but_not_bulk", "", "the answer is not from Elasticsearch's bulk API: url must end with /INDEX/_bulk"),
     ("(mapper|document)_parsing_exception", "", "a field of the index has another type: send to a data stream named"
      " logs-NAME-NAMESPACE, or correct the mapping of the index"),

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import ecs, elastic, generic, security_audit, siem, slack
+from sfwebhooks.formats import datadog, ecs, elastic, gelf, generic, security_audit, siem, slack, splunk_hec
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
+    "datadog": datadog.FORMAT,
     "ecs": ecs.FORMAT,
     "elastic": elastic.FORMAT,
+    "gelf": gelf.FORMAT,
     "generic": generic.FORMAT,
     "security-audit": security_audit.FORMAT,
     "siem": siem.FORMAT,
     "slack": slack.FORMAT,
+    "splunk_hec": splunk_hec.FORMAT,
 }
 
 

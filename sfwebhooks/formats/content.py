@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery, Scan, WebhookEvent
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
 from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 
@@ -77,6 +77,12 @@ def array(messages: Sequence[Content]) -> Content:
 def lines(messages: Sequence[Content]) -> Content:
     """Return messages, each of which ends with a line break, one after the other."""
     return replace(messages[0], body=b"".join([message.body for message in messages]))
+
+
+def epoch_seconds(at: float) -> int | float:
+    """Return epoch seconds with milliseconds, as a number that JSON writes without an exponent."""
+    seconds = round(min(max(at, FIRST_SECOND), LAST_SECOND), 3)
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:

@@ -87,7 +87,7 @@ def ecs_document(delivery: Delivery, endpoint: Endpoint) -> Json:
     return {
         "@timestamp": timestamp(event.at),
         "ecs": {"version": VERSION},
-        "message": _message(event),
+        "message": one_line(event),
         "event": {
             **what,
             "module": "spiderfoot",
@@ -121,13 +121,14 @@ def _labels(delivery: Delivery, endpoint: Endpoint) -> dict[str, str]:
     return {**{key.replace(".", "_"): value for key, value in endpoint.metadata.items()}, **ours}
 
 
-def _message(event: WebhookEvent) -> str:
-    """Return an event in one line."""
+def one_line(event: WebhookEvent) -> str:
+    """Return an event in one line of at most MESSAGE_MAX characters."""
     data = event.data
     words = next((text for text in (text_of(data, key) for key in ("title", "message", "error")) if text), "")
     if "data" in data:
         words = text_of(data, "data")[: 4 * MESSAGE_MAX]
-    what = text_of(data, "description") if "event_type" in data else people(event.type)
+    host_type = text_of(data, "event_type")
+    what = (host_type and text_of(data, "description")) or host_type or people(event.type)
     text = readable(f"{what[:MESSAGE_MAX]}: {words[: 4 * MESSAGE_MAX]}" if words else what)
     return in_line(text, MESSAGE_MAX) or event.type
 

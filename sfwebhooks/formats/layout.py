@@ -22,7 +22,7 @@ LAYOUT = Key(
 
 def laid_out(message: dict[str, Any], endpoint: Endpoint, key: str = "data") -> Content:
     """Return a message in the endpoint's layout; the event's data are its value at `key`."""
-    if endpoint.key(LAYOUT.name) == "ndjson":
+    if endpoint.own and endpoint.key(LAYOUT.name) == "ndjson":
         return replace(sized(message, endpoint, key, after=b"\n"), headers=NDJSON)
     return sized(message, endpoint, key)
 
