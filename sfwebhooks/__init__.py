@@ -12,7 +12,7 @@ The rooms, from top to bottom; each imports only from those below it (`tests/tes
 
     cli                 the command `sfwebhooks`: one file per command
     terminal, demo      what commands share: arguments, tables, progress; a real scan without internet
-    emission, service   `emit`, for other tools; `sfwebhooks run`
+    emission, service   `emit`, for other tools; `sfwebhooks run` and the delivery process
     host, receive       inside SpiderFoot; the receiving side
     scan                a scan's events, its start and its end
     delivery            queues, threads and locks of the sending side, alerts, maintenance

@@ -78,6 +78,8 @@ class Verdict:
     reason: str
     #: seconds that the receiver asked to wait (Retry-After)
     wait: float | None = None
+    #: most retries of a message after this reply, if a retry has a price; None: as the schedule allows
+    retries: int | None = None
 
 
 @dataclass(frozen=True)

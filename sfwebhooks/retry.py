@@ -269,8 +269,10 @@ def _settlement(
         return Settlement(State.WAITING, reason, now + SHORTAGE_SECONDS, counts=False)
     if outcome is Outcome.REFUSED:
         return _refused(first, verdict, schedule, change, now)
+    if verdict.retries is not None and attempts >= verdict.retries:
+        return Settlement(State.DEAD, f"{DeadReason.RETRIES.value}: {reason}", now, counts=True)
     if outcome is not Outcome.RETRY or not health.healthy:
-        return Settlement(State.WAITING, reason, now, counts=False)
+        return Settlement(State.WAITING, reason, now, counts=verdict.retries is not None)
     # if nothing else was delivered since the first attempt at this one, the endpoint is at fault, and a short schedule
     # must not end the retries
     alone = attempts >= len(schedule) and health.failures <= attempts

@@ -1,6 +1,7 @@
 """The service behind `sfwebhooks run`: it delivers what any process stores in the outbox, until it is stopped.
 
-It also reports the ends of scans whose process died, maintains the outbox, and reloads a changed configuration.
+It also reports the ends of scans whose process died, maintains the outbox, and reloads a changed configuration. The
+delivery process, which a scan starts (`delivery/process`), is the same with an end of its own (`Need`).
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Callable
 
+import sfwebhooks
+from sfwebhooks import system
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.process import note_service, service_lock
 from sfwebhooks.delivery.status import config_mistake
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
+from sfwebhooks.files import is_deleted
 from sfwebhooks.log_once import Trouble
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.scan.recovery import report_dead_scans
+from sfwebhooks.scan.recovery import report_dead_scans, running_scans
 from sfwebhooks.text_file import FileState, state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -32,6 +37,54 @@ ORPHAN_SECONDS = 30.0
 FOLLOW_SECONDS = 0.02
 #: seconds to wait at the end beyond the longest attempt
 GRACE_SECONDS = 3.0
+#: seconds without a need until a delivery process ends: the next scan may need it
+IDLE_SECONDS = 30.0
+#: seconds for which a delivery process tries to become the only one: a scan that looks takes its lock for a moment
+LOCK_SECONDS = 0.3
+PACKAGE = Path(sfwebhooks.__file__)
+
+
+class Need:
+    """The need for a delivery process: scans, and deliveries that they leave behind.
+
+    Args:
+        path: the outbox.
+        module: our file in the modules folder of the host that started it.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, path: Path, module: Path | None, now: float) -> None:
+        self._path = path
+        self._module = module
+        self._package = state_of(PACKAGE)
+        #: when a scan was last seen running, and when the process was last needed; monotonic seconds
+        self._scan_at = self._needed_at = now
+        #: digests of all settings that the process has had
+        self._digests: set[str] = set()
+
+    def lasts(self, dispatcher: Dispatcher, settings: Settings, now: float) -> bool:
+        """Return whether the process is still needed; call about once a second.
+
+        Args:
+            now: monotonic seconds.
+        """
+        if is_deleted(self._path) or state_of(PACKAGE) != self._package:
+            return False
+        if self._module and is_deleted(self._module):
+            return False
+        self._digests.add(settings.digest)
+        with suppress(OutboxError):
+            scans = running_scans(dispatcher.outbox)
+            if not self._digests.issuperset(
+                filter(None, scans)
+            ):  # other settings, or secrets in the environment: it sends itself
+                return False
+            self._scan_at = now if scans else self._scan_at
+            dispatcher.hurry(not scans)
+            until = time.time() + self._scan_at + settings.detach_timeout - now
+            if dispatcher.outbox.scans.open_scans() or dispatcher.next_at() <= until:
+                self._needed_at = now
+        return now < self._scan_at + settings.detach_timeout and now < self._needed_at + IDLE_SECONDS
 
 
 class Service:
@@ -50,18 +103,27 @@ class Service:
         self._seen = self._looked = self._settings.files
         self._orphans_at = float("-inf")
         self._trouble = Trouble(over="the outbox can be used again")
+        #: by it, scans find the process that sends
+        self._lock = service_lock(path)
         self._begin()
 
-    def run(self, stop: threading.Event, reload: threading.Event) -> bool:
+    def run(self, stop: threading.Event, reload: threading.Event, need: Need | None = None) -> bool:
         """Run until `stop` is set; return whether all attempts in flight at that time were settled.
 
         Args:
             reload: when set, the configuration is read again even if no file seems to have changed.
+            need: the process ends with it; and at once if there is another one.
 
         Raises:
             OutboxError: the outbox cannot be used at the start.
         """
-        self._open(stop)
+        if need:
+            if not self._is_only_one():
+                return self._end()
+            system.give_way()
+        else:
+            self._open(stop)
+            self._background.attempt(self._announce)
         self._log_state("sending")
         self._dispatcher.wake()
         round_at = time.monotonic() + ROUND_SECONDS
@@ -70,15 +132,39 @@ class Service:
             if time.monotonic() < round_at:
                 continue
             round_at = time.monotonic() + ROUND_SECONDS
+            if need and not need.lasts(self._dispatcher, self._settings, time.monotonic()):
+                break
+            self._background.attempt(self._announce)
             trouble = self._background.attempt(lambda: self._reread_if_changed(stop, reload))
             trouble = trouble or self._background.round(self._report_dead_scans)
             if trouble:
                 self._trouble.met(trouble)
             else:
                 self._trouble.ended()
+        self._lock.note("")  # first: from now on it claims nothing
+        self._lock.release()
         settled = self._end()
         self._log_state("stopped" if settled else "stopped with attempts in flight, which will be repeated")
         return settled
+
+    def _is_only_one(self) -> bool:
+        """Take the lock of services; return whether that was possible.
+
+        Raises:
+            OutboxError: its file cannot be used.
+        """
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._announce():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(FOLLOW_SECONDS)
+        return True
+
+    def _announce(self) -> bool:
+        """Let scans know that this process sends, and with which settings, unless another one does."""
+        if self._lock.take():
+            note_service(self._lock, self._settings)
+        return self._lock.held
 
     def _open(self, stop: threading.Event) -> None:
         """Check that the outbox can be used; while another process has locked it, wait.

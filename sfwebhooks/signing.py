@@ -42,6 +42,8 @@ class Request:
     method: str = "POST"
     #: added to the query of the URL
     query: str = field(default="", repr=False)
+    #: another place of the receiver, relative to the URL
+    path: str = ""
 
 
 def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Request:
@@ -71,7 +73,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     query, body = form.query(endpoint, now) if form.query else "", content.body
     if endpoint.compress:  # after signing: a receiver's code gets the body as its server has decompressed it
         body, headers["Content-Encoding"] = gzip.compress(body, COMPRESSION, mtime=0), endpoint.compress
-    return Request(endpoint.url, headers, body, content.method, query)
+    return Request(endpoint.url, headers, body, content.method, query, content.path)
 
 
 def guide_signature(secret: str, body: bytes) -> str:

@@ -49,8 +49,16 @@ CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPR
 LOCKED_AT = 0x40000000
 #: errors of `msvcrt.locking` for a byte that another process has locked
 TAKEN = (errno.EACCES, errno.EDEADLK)
+#: of a process that is to give way
+NICENESS = 10
 #: seconds between two tries on Windows, which cannot wait for a lock
 TRY_SECONDS = 0.01
+
+
+def give_way() -> None:
+    """Let other processes have the processor first; Windows has no such call in Python."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
 
 
 def user() -> int:

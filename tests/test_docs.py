@@ -27,6 +27,7 @@ from sfwebhooks.outbox.file import Storage
 from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason
 from sfwebhooks.retry import RETRY_STATUS
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
+from sfwebhooks.service import IDLE_SECONDS
 from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
 from tests.benchmarks.figures import ROWS
@@ -37,6 +38,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 SETTINGS, SIGNATURES, OPERATIONS = (PAGES[name] for name in ("configuration.md", "signatures.md", "operations.md"))
+#: a secret that is right for any key
+KEY_OF_32 = "a5ecretTextOf32LettersAndDigits0"
 #: everything that is written for users
 DOCS = "\n".join([README, *PAGES.values()])
 EXAMPLE = ROOT / "webhooks.ini.example"
@@ -71,7 +74,7 @@ def test_the_readme_has_no_key_that_is_unknown() -> None:
 
 def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in re.findall(r"env:(\w+)", EXAMPLE.read_text(encoding="utf-8")):
-        monkeypatch.setenv(name, "https://hooks.slack.com/services/T/B/x" if "URL" in name else "a secret text")
+        monkeypatch.setenv(name, "https://hooks.slack.com/services/T/B/x" if "URL" in name else KEY_OF_32)
     found = config.load(EXAMPLE)
     assert found.mistakes == ()
     assert {one.name for one in found.endpoints} == {
@@ -85,6 +88,10 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "slack_alerts",
         "splunk",
         "datadog",
+        "phone",
+        "apprise",
+        "dingtalk",
+        "on_call",
     }
 
 
@@ -193,21 +200,30 @@ def test_the_documented_defaults_are_those_of_the_code() -> None:
     assert config.Settings.keep_dead == seconds("90d")
     assert (Endpoint.retry_schedule, "5s, 1m, 5m, 15m, 1h, 6h" in DOCS) == ((5, 60, 300, 900, 3600, 21600), True)
     assert f"({config.Settings.drain_timeout:.0f}s)" in DOCS
+    assert (config.Settings.detach_timeout, "the last scan (15m)" in DOCS) == (seconds("15m"), True)
+    assert f"when for {IDLE_SECONDS:.0f} s no scan" in OPERATIONS
     assert f"of a running scan ({config.Settings.progress_interval:.0f}s)" in DOCS
-    assert "`generic`, `siem`, `slack`, or `security-audit` for" in DOCS
-    assert set(FORMATS) == {
-        "generic",
-        "siem",
-        "slack",
-        "security-audit",
-        "ecs",
-        "elastic",
-        "splunk_hec",
-        "datadog",
-        "gelf",
-    }
     assert (FAILURES_MAX, PROBE_SECONDS[0], PROBE_SECONDS[-1]) == (5, 30, 900)
     assert "five failures" in DOCS and "30 s" in DOCS and "15 minutes" in DOCS
+
+
+def test_the_documents_have_each_format() -> None:
+    (row,) = re.findall(r"^\| `format` \|.*$", SETTINGS, re.M)
+    assert set(re.findall(r"`([\w-]+)`", row)) == {"format", *FORMATS}
+
+
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if one.is_chat and name != "slack"])
+def test_each_format_of_a_service_has_a_section_with_settings_that_are_right(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (section,) = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGES["formats.md"], re.S | re.M)
+    (settings,) = re.findall(r"```ini\n(.*?)```", section, re.S)
+    for variable in re.findall(r"env:(\w+)", settings):
+        monkeypatch.setenv(variable, "https://r.example.test/x" if "URL" in variable else KEY_OF_32)
+    (tmp_path / "webhooks.ini").write_text(settings, encoding="utf-8")
+    found = config.load(tmp_path / "webhooks.ini")
+    assert (found.mistakes, [one.format for one in found.endpoints]) == ((), [name])
+    assert {key.name for key in FORMATS[name].keys} <= set(re.findall(r"^(\w+) =", settings, re.M))
 
 
 def test_the_documented_replies_are_those_of_the_code() -> None:

@@ -73,6 +73,15 @@ def test_the_name_and_the_password_of_a_proxy_are_masked() -> None:
     assert mask(f"user-of-the-team p@ss p%40ss {words}", endpoint) == " ".join([MASK] * 4)
 
 
+def test_a_secret_that_only_a_format_has_is_masked_and_its_other_keys_are_not() -> None:
+    key = "R0123456789abcdefghijklmnopqrst9"
+    pagerduty = an_endpoint(format="pagerduty", own={"routing_key": Secret(key)})
+    assert mask(f"invalid key {key}", pagerduty) == f"invalid key {MASK}"
+    assert mask(f"it begins with {key[:20]}", pagerduty) == f"it begins with {MASK}"
+    apprise = an_endpoint(format="apprise", own={"apprise_tag": Secret("security")})
+    assert mask("no service has the tag security", apprise) == "no service has the tag security"
+
+
 def test_a_text_without_secrets_stays_as_it_is() -> None:
     text = 'HTTP 404: <b>no such path</b> "/v1/events"; aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ= 0123456789abcdef'
     assert mask(text, an_endpoint(url="https://receiver.test/v1/events")) == text

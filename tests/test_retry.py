@@ -283,6 +283,14 @@ def settled(one: Verdict, **values: Any) -> Settlement:
     return only
 
 
+@pytest.mark.parametrize("health", [HEALTHY, FAILING])
+def test_a_reply_that_allows_one_retry_makes_the_second_attempt_the_last(health: Health) -> None:
+    partial = Verdict(Outcome.RETRY, "http_424", retries=1)
+    first, second = (settled(partial, attempts=attempts, health=health) for attempts in (0, 1))
+    assert (first.state, first.counts) == (State.WAITING, True)
+    assert (second.state, second.reason) == (State.DEAD, "retries_exhausted: http_424")
+
+
 def refused(
     refusals: int, refused_in: int | None, era: int, healthy: bool = True, wait: float | None = None
 ) -> Settlement:

@@ -29,7 +29,7 @@ FLOORS = (
     ("signing",),
     ("authentication", "formats", "outbox"),
     ("retry",),
-    ("endpoints", "strict_json"),
+    ("endpoints", "fingerprints", "strict_json"),
     ("catalogue", "health", "jsontext", "text"),
     ("events",),
     ("attempts", "severity"),

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, TimeoutExpired
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
 from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.process import service_lock
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import Lock, scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.service import Service
+from sfwebhooks.service import IDLE_SECONDS, Need, Service
 from tests import processes
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team, put, sql
 from tests.processes import Process, Start
+from tests.threads import until
 from tests.tiers import slow
 
 SECRET = "a secret of the team"
@@ -30,10 +38,10 @@ SECRET = "a secret of the team"
 class Run:
     """A running service, what it said, and its end."""
 
-    def __init__(self, folder: Path, start: Start = Process) -> None:
+    def __init__(self, folder: Path, start: Start = Process, more: Sequence[object] = ()) -> None:
         self.said: list[str] = []
         self._news = threading.Condition()
-        self.process = start(["run", "--folder", folder], stderr=PIPE, stdout=PIPE)
+        self.process = start(["run", "--folder", folder, *more], stderr=PIPE, stdout=PIPE)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def wait_for(self, words: str) -> None:
@@ -76,12 +84,12 @@ def test_what_another_process_accepts_is_not_found_by_polling(
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[], Run]]:
-    """Start services on the test's folder."""
+def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Start services on the test's folder, with more arguments."""
     started: list[Run] = []
 
-    def start() -> Run:
-        started.append(Run(tmp_path))
+    def start(*more: object) -> Run:
+        started.append(Run(tmp_path, more=more))
         started[-1].wait_for("webhooks: sending")
         return started[-1]
 
@@ -93,13 +101,13 @@ def run(tmp_path: Path) -> Iterator[Callable[[], Run]]:
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., None]:
-    """Write the configuration: `configure(name=team, ..., more="")`."""
+    """Write the configuration: `configure(name=team, ..., more="", general="")`."""
 
-    def write(more: str = "", **teams: Team) -> None:
+    def write(more: str = "", general: str = "", **teams: Team) -> None:
         sections = (f"[webhooks.{name}]\nurl = {team.url}\nevents = all\n{more}" for name, team in teams.items())
         draft = tmp_path / "draft"
         draft.touch(0o600)
-        draft.write_text(f"[webhooks]\nsecret = {SECRET}\n" + "".join(sections))
+        draft.write_text(f"[webhooks]\nsecret = {SECRET}\n{general}" + "".join(sections))
         draft.replace(tmp_path / "webhooks.ini")
 
     return write
@@ -478,3 +486,154 @@ def ran(folder: Path, **environment: str) -> tuple[int, bool]:
     """Return the exit code of a service, and whether it said why."""
     result = processes.run(["run", "--folder", folder], env={**os.environ, **environment}, timeout=PATIENCE)
     return result.returncode, "sfwebhooks: " in result.stderr
+
+
+# --- while it is needed
+
+
+@pytest.fixture
+def need(outbox: Outbox, tmp_path: Path) -> Need:
+    (tmp_path / "module.py").touch()
+    return Need(outbox.path, tmp_path / "module.py", now=0.0)
+
+
+def lasts(need: Need, outbox: Outbox, now: float, detach: float = 900.0, **keys: Any) -> bool:
+    """Return whether the need lasts, with settings of one endpoint."""
+    settings = Settings((replace(EVERYONE, **keys),), detach_timeout=detach)
+    dispatcher = Dispatcher(settings.endpoints, outbox.path)
+    try:
+        return need.lasts(dispatcher, settings, now)
+    finally:
+        dispatcher.stop(0.0)
+
+
+def begun(outbox: Outbox, settings: Settings) -> Lock:
+    """Begin a scan as a process does that has these settings; return its lock."""
+    lock = scan_lock(outbox.path, a_scan().id)
+    assert lock.take()
+    lock.note(f"mark {settings.digest}")
+    outbox.scans.begin_scan(a_scan(), an_event(type="scan_started"), [], NOW)
+    return lock
+
+
+def test_without_scans_and_deliveries_the_need_is_over_after_a_while(need: Need, outbox: Outbox) -> None:
+    outbox.file.check()
+    assert [lasts(need, outbox, now) for now in (IDLE_SECONDS - 1, IDLE_SECONDS)] == [True, False]
+
+
+def test_what_can_be_sent_is_needed_until_the_time_after_the_last_scan_is_over(need: Need, outbox: Outbox) -> None:
+    put(outbox, EVERYONE)
+    assert [lasts(need, outbox, now) for now in (899.0, 900.0)] == [True, False]
+
+
+@pytest.mark.parametrize(("seconds", "needed"), [(600, True), (1200, False)])
+def test_what_is_due_later_than_that_is_not_waited_for(
+    need: Need, outbox: Outbox, seconds: float, needed: bool
+) -> None:
+    put(outbox, EVERYONE)
+    sql(outbox, f"UPDATE delivery SET attempts = 1, due_at = {time.time() + seconds}")
+    assert lasts(need, outbox, IDLE_SECONDS) is needed
+
+
+def test_a_running_scan_needs_it_however_long_it_takes(need: Need, outbox: Outbox) -> None:
+    lock = begun(outbox, Settings((EVERYONE,)))
+    try:
+        assert lasts(need, outbox, 10_000.0)
+    finally:
+        lock.release()
+    assert [lasts(need, outbox, now) for now in (10_899.0, 10_900.0)] == [True, False], "its end is to be reported"
+
+
+def test_a_scan_with_other_settings_sends_itself(need: Need, outbox: Outbox) -> None:
+    other = Settings((replace(EVERYONE, secrets=(Secret("another secret in the environment"),)),))
+    lock = begun(outbox, other)
+    try:
+        assert not lasts(need, outbox, 1.0)
+    finally:
+        lock.release()
+
+
+def test_a_scan_with_settings_from_before_a_change_needs_it_too(need: Need, outbox: Outbox) -> None:
+    lock = begun(outbox, Settings((EVERYONE,)))
+    try:
+        assert lasts(need, outbox, 1.0)
+        assert lasts(need, outbox, 2.0, timeout=1.0)
+    finally:
+        lock.release()
+
+
+@pytest.mark.parametrize("gone", ["module.py", FILE])
+def test_without_the_module_or_the_outbox_it_is_not_needed(
+    need: Need, outbox: Outbox, tmp_path: Path, gone: str
+) -> None:
+    put(outbox, EVERYONE)
+    assert lasts(need, outbox, 1.0)
+    (tmp_path / gone).unlink()
+    assert not lasts(need, outbox, 2.0)
+
+
+def test_it_is_not_needed_where_none_is_to_be_started(need: Need, outbox: Outbox) -> None:
+    put(outbox, EVERYONE)
+    assert not lasts(need, outbox, 0.0, detach=0.0)
+
+
+def test_it_delivers_and_ends_by_itself(
+    run: Callable[..., Run], configure: Callable[..., None], signed: Team, outbox: Outbox
+) -> None:
+    configure(team=signed, general="detach_timeout = 2s\n")
+    put(outbox, EVERYONE, events=3)
+    service = run("--while-needed")
+    assert service.end() == 0
+    assert len(signed.got) == 3
+    assert service_lock(outbox.path).is_free
+
+
+def test_without_scans_it_waits_for_no_batch_to_fill(
+    run: Callable[..., Run], configure: Callable[..., None], signed: Team, outbox: Outbox
+) -> None:
+    configure(team=signed, general="batch_size = 10\nbatch_wait = 1h\n")
+    put(outbox, EVERYONE)
+    service = run("--while-needed")
+    signed.wait_for(1)
+    assert service.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("first", [[], ["--while-needed"]])
+def test_a_second_one_ends_at_once(
+    run: Callable[..., Run], configure: Callable[..., None], signed: Team, outbox: Outbox, first: list[str]
+) -> None:
+    configure(team=signed)
+    outbox.file.check()
+    run(*first)
+    found = processes.run(["run", "--while-needed", "--folder", outbox.path.parent], timeout=PATIENCE)
+    assert (found.returncode, "sending" in found.stderr) == (0, False)
+
+
+@slow
+def test_it_takes_the_place_of_one_that_was_killed(
+    run: Callable[..., Run], configure: Callable[..., None], signed: Team, outbox: Outbox
+) -> None:
+    configure(team=signed)
+    outbox.file.check()
+    killed = run("--while-needed")
+    killed.process.kill()
+    killed.process.wait(PATIENCE)
+    run("--while-needed")
+    put(outbox, EVERYONE)
+    signed.wait_for(1)
+
+
+def test_it_ends_when_its_folder_is_gone_and_creates_none(
+    configure: Callable[..., None], signed: Team, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    configure(team=signed)
+    own = Outbox(folder / FILE)
+    put(own, EVERYONE)
+    (tmp_path / "webhooks.ini").rename(folder / "webhooks.ini")
+    service = Run(folder, more=["--while-needed"])
+    until(lambda: sql(own, "SELECT state FROM delivery") == [("delivered",)])
+    shutil.rmtree(folder)
+    assert service.end() == 0
+    assert not folder.exists()

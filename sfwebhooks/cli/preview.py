@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from sfwebhooks.catalogue import type_named
+from sfwebhooks.catalogue import EVENT_TYPES, type_named
+from sfwebhooks.cli.drawing import draw, page
 from sfwebhooks.cli.events import example
 from sfwebhooks.config.values import nearest
-from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
+from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Batch, Delivery, clean_text, delivery_id, printable
 from sfwebhooks.files import is_deleted
@@ -26,6 +28,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.signing import sign
 from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, without_mistake
+from sfwebhooks.text import amount
 
 #: the event that is shown unless another one is asked for
 EXAMPLE = "high_risk_event"
@@ -44,12 +47,19 @@ def add(commands: Any) -> None:
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--event", default=EXAMPLE, metavar="TYPE", help=f"the example of this event type ({EXAMPLE})")
+    which.add_argument("--event", metavar="TYPE", help=f"the example of this event type ({EXAMPLE})")
     which.add_argument(
         "--delivery", type=clean_text, metavar="ID", help="id of a delivery or of its event, or the start of one"
     )
     which.add_argument(
         "--scan", type=clean_text, metavar="ID", help=f"the last {MESSAGES_MAX} messages of this scan to the endpoint"
+    )
+    command.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="instead, write a page that shows the messages about as the chat draws them; without --event, --delivery"
+        " and --scan with the examples of all that the endpoint subscribes to",
     )
     command.add_argument("--show-secrets", action="store_true", help=f"show secrets instead of {MASK}")
     add_config(command)
@@ -59,9 +69,42 @@ def add(commands: Any) -> None:
 def _preview(given: argparse.Namespace) -> int:
     endpoint = without_mistake(endpoint_named(given, given.name))
     mask = None if given.show_secrets else Mask.of(endpoint)
+    if given.html:
+        return _write_page(given, endpoint)
     for delivery in _deliveries(given, endpoint):
         _show(shown_request(delivery, endpoint, mask))
     return 0
+
+
+def _write_page(given: argparse.Namespace, endpoint: Endpoint) -> int:
+    """Write the page of --html."""
+    chosen = given.event or given.delivery or given.scan
+    deliveries = _deliveries(given, endpoint) if chosen else _examples(endpoint)
+    drawn = [(one.name, draw(endpoint.format, render(Batch((one,)), endpoint).body)) for one in deliveries]
+    try:
+        given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", drawn), encoding="utf-8")
+    except OSError as error:
+        raise SelectionError(f"--html {given.html}: {error.strerror}") from error
+    print(f"{given.html}: {amount(len(drawn), 'message')}")
+    return 0
+
+
+def _examples(endpoint: Endpoint) -> Iterator[Delivery]:
+    """Yield the examples of all event types that an endpoint subscribes to, of findings one for each severity."""
+    for entry in EVENT_TYPES:
+        made = example(entry, entry.name)
+        severities = [one for one, name in RISK_NAMES.items() if name == entry.name] or [made.event.severity]
+        for severity in severities:
+            event = replace(made.event, severity=severity)
+            name = endpoint.name_for(event)
+            if name:
+                yield replace(_to(endpoint, made), event=event, name=name)
+
+
+def _to(endpoint: Endpoint, delivery: Delivery) -> Delivery:
+    """Return a delivery as it would be to another endpoint."""
+    its_id = delivery_id(delivery.event.id, endpoint.name)
+    return replace(delivery, id=its_id, endpoint=endpoint.name)
 
 
 def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> bytes:
@@ -102,12 +145,12 @@ def _deliveries(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[Deliv
         with _listing(given) as listing:
             yield from _stored(given, endpoint, listing)
         return
-    entry = type_named(given.event)
+    word = given.event or EXAMPLE
+    entry = type_named(word)
     if not entry:
-        raise SelectionError(f"no event type is called {given.event!r}.{nearest(given.event.lower(), EVENT_NAMES)}")
-    made = example(entry, given.event)
-    name = endpoint.name_for(made.event) or made.name
-    yield replace(made, id=delivery_id(made.event.id, endpoint.name), endpoint=endpoint.name, name=name)
+        raise SelectionError(f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)}")
+    made = example(entry, word)
+    yield replace(_to(endpoint, made), name=endpoint.name_for(made.event) or made.name)
 
 
 @contextmanager
@@ -130,5 +173,4 @@ def _stored(given: argparse.Namespace, endpoint: Endpoint, listing: Listing) -> 
         if not ids:
             raise SelectionError(f'the outbox has no deliveries to "{endpoint.name}" of a scan "{given.scan}"')
     for delivery in filter(None, map(listing.delivery, ids)):
-        its_id = delivery_id(delivery.event.id, endpoint.name)
-        yield replace(delivery, id=its_id, endpoint=endpoint.name)
+        yield _to(endpoint, delivery)

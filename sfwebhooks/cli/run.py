@@ -6,12 +6,14 @@ import argparse
 import logging
 import signal
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.permissions import permission_warnings
-from sfwebhooks.service import Service
+from sfwebhooks.service import Need, Service
 from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, settings
 from sfwebhooks.terminal.stop_signal import StopSignal
 
@@ -20,6 +22,14 @@ def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser("run", help="keep delivering from the outbox until it is stopped")
     add_config(command)
+    command.add_argument(
+        "--while-needed",
+        action="store_true",
+        help="end when no scan is running and nothing can be sent soon, at the latest detach_timeout after the last"
+        " scan, and at once if another process does this; a scan starts such a process",
+    )
+    # our file in SpiderFoot: end when it is removed
+    command.add_argument("--module", type=Path, help=argparse.SUPPRESS)
     command.set_defaults(run=_run)
 
 
@@ -34,4 +44,6 @@ def _run(given: argparse.Namespace) -> int:
         logging.getLogger("spiderfoot.webhooks").warning("webhooks: %s", text)
     if not found.endpoints and found.enabled is not False:
         raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")
-    return 0 if Service(lambda: settings(given), folder(given) / FILE).run(stop, reload) else 1
+    path = folder(given) / FILE
+    need = Need(path, given.module, time.monotonic()) if given.while_needed else None
+    return 0 if Service(lambda: settings(given), path).run(stop, reload, need) else 1

@@ -248,7 +248,7 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
     for key in ("max_body", "batch_max_bytes"):
         if key in values and values.get("format", "generic") not in BATCHES:
             yield f"{key} requires one of the formats {', '.join(BATCHES)}; the others have their own limits"
-    yield from _own_keys(values)
+    yield from _own_keys(values, draft.broken[name])
     yield from _authentication(values)
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
@@ -264,15 +264,15 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield refused
 
 
-def _own_keys(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong about the keys that only a format has."""
+def _own_keys(values: Mapping[str, Any], broken: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong about the keys that only a format has, apart from those whose values are wrong."""
     chosen = values.get("format", "generic")
     for key in values:
         formats = FORMATS_OF_KEY.get(key)
         if formats and chosen not in formats:
             yield f"{key} requires format = {' or '.join(formats)}"
     for needed in FORMATS[chosen].keys:
-        if needed.needed and needed.name not in values:
+        if needed.needed and needed.name not in values and needed.name not in broken:
             yield f"format = {chosen} requires {needed.name}: {needed.meaning}"
 
 

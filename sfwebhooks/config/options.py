@@ -187,6 +187,11 @@ GENERAL_OPTIONS = {
         Option("enabled", boolean, "true: in every scan; false: in none; absent: in scans that select the module"),
         Option("default_url", url, 'the URL of an endpoint named "default"', secret=True),
         Option("drain_timeout", seconds, "how long a scan's process keeps sending after the scan (10s)"),
+        Option(
+            "detach_timeout",
+            seconds_or_never,
+            "how long a process that a scan starts keeps sending after the last scan; 0: none is started (15m)",
+        ),
         Option("progress_interval", seconds_or_never, "time between two scan_progress events; 0: never (60s)"),
         Option("outbox_max_mb", whole_number(1, 1_000_000), "maximum size of the outbox in megabytes (512)"),
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),

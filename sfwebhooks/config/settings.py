@@ -7,6 +7,7 @@ inherit it: to send without an intended secret or client certificate is worse th
 
 from __future__ import annotations
 
+import hashlib
 import html
 import os
 import re
@@ -40,6 +41,8 @@ class Settings:
     enabled: bool | None = None
     #: seconds that a scan's process keeps sending after the scan
     drain_timeout: float = 10.0
+    #: longest time in seconds that a delivery process goes on after the last scan; 0: a scan starts none
+    detach_timeout: float = 900.0
     #: seconds between two scan_progress of a scan; 0: never
     progress_interval: float = 60.0
     #: how the outbox is kept
@@ -57,6 +60,12 @@ class Settings:
     is_complete: bool = True
     #: about valid settings that are worth a look
     warnings: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Hash over the settings of all endpoints, with their secrets: processes with equal ones send the same."""
+        texts = (f"{endpoint.name} {endpoint.fingerprint}" for endpoint in self.endpoints)
+        return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
 
     @property
     def held(self) -> dict[str, str]:
@@ -156,7 +165,7 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
     take_strays(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
-    own = ("enabled", "drain_timeout", "progress_interval", "keep_delivered", "keep_dead")
+    own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead")
     values = {key: general[key] for key in own if key in general}
     megabytes = general.get("outbox_max_mb")
     storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))

@@ -109,6 +109,17 @@ class Dispatcher:
             for queue in self.queues:
                 queue.look()
 
+    def next_at(self, healthy_only: bool = False) -> float:
+        """Return the epoch seconds at which something could be sent, by any process: 0 for now, NEVER if nothing waits.
+
+        Args:
+            healthy_only: disregard endpoints that are failing, held or paused.
+
+        Raises:
+            OutboxError: the outbox cannot be read.
+        """
+        return min((queue.next_at(healthy_only) for queue in self.queues), default=NEVER)
+
     def linger(
         self,
         deadline: float,
@@ -122,12 +133,12 @@ class Dispatcher:
                 deadline.
             is_over: ends the wait; called often.
         """
-        self._hurry()
+        self.hurry()
         self.outbox.file.look()  # the file may be a new one that replaced a lost one
         while time.monotonic() < deadline and not is_over():
             alerts = self.tick()
             with suppress(OutboxBusyError):
-                next_at = min((queue.next_at(not everything) for queue in self.queues), default=NEVER)
+                next_at = self.next_at(not everything)
                 # the clock is read last: a refusal in between opens the endpoint at its own time
                 until = self._clock() + (deadline - time.monotonic() if everything else 0.0)
                 if next_at > until:
@@ -157,16 +168,16 @@ class Dispatcher:
         """Deliver what is due in the calling thread, until `deadline` (monotonic seconds): when the interpreter exits
         and no thread can be started."""
         queues = list(self.queues)
-        self._hurry()
+        self.hurry()
         for state in (state for queue in queues for state in queue.states):
             state.sender.until = deadline
         while queues and time.monotonic() < deadline:
             queues = [queue for queue in queues if time.monotonic() < deadline and self._try(queue, queue.step)]
 
-    def _hurry(self) -> None:
-        """Send batches that are not full too: it is unknown when another process would send them."""
+    def hurry(self, hurried: bool = True) -> None:
+        """Send batches that are not full too, since no scan fills them, or no longer do that."""
         for queue in self.queues:
-            queue.hurry()
+            queue.hurry(hurried)
 
     def stop(self, seconds: float) -> bool:
         """End all threads, wait at most `seconds` for those that are sending, and close the outbox; return whether all

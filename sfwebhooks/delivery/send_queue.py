@@ -274,9 +274,9 @@ class SendQueue:
         """Rest after each attempt, `rest_share` times as long as it used the processor."""
         self._workers.rest_share = rest_share
 
-    def hurry(self) -> None:
-        """Send as fast as possible, including batches that are not full yet."""
-        self._hurried, self._workers.rest_share = True, 0.0
+    def hurry(self, hurried: bool = True) -> None:
+        """Send as fast as possible, including batches that are not full yet, unless that is over."""
+        self._hurried, self._workers.rest_share = hurried, 0.0
 
     def tick(self) -> None:
         """Write results and start another thread if all are blocked; call about once a second."""

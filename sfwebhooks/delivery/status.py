@@ -204,11 +204,12 @@ def pace(interval: float) -> str:
     return f"{size / interval:.3g}/{unit}"
 
 
-def summary(outbox: Store, scan_id: str, now: float, held: Mapping[str, str]) -> str:
+def summary(outbox: Store, scan_id: str, now: float, held: Mapping[str, str], sender: int = 0) -> str:
     """Return a summary of a scan's deliveries in one line.
 
     Args:
         held: endpoint -> the mistake in its settings, for those that have one.
+        sender: id of another process, which continues to send; 0: there is none.
 
     Raises:
         OutboxError: the outbox cannot be read.
@@ -225,21 +226,24 @@ def summary(outbox: Store, scan_id: str, now: float, held: Mapping[str, str]) ->
     withheld: Counter[str] = Counter()
     for reasons in outbox.scans.withheld(scan_id).values():
         withheld.update(reasons)
-    words = [f"{numbers[State.DELIVERED]} delivered", in_brief(waiting, obstacles), f"{numbers[State.DEAD]} dead"]
+    left = in_brief(waiting, obstacles, sender)
+    words = [f"{numbers[State.DELIVERED]} delivered", left, f"{numbers[State.DEAD]} dead"]
     words += [f"{number} {WITHHELD_WORDS[reason]}" for reason, number in withheld.items()]
     return ", ".join(words)
 
 
-def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str]) -> str:
+def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str], sender: int = 0) -> str:
     """Return the number of waiting deliveries, and their obstacles, as a part of a line.
 
     Args:
         waiting: endpoint -> number of deliveries.
         obstacles: endpoint -> result of `obstacle`.
+        sender: id of the process that sends; 0: there is none.
     """
     total = sum(waiting.values())
     free = sum(number for name, number in waiting.items() if not obstacles[name])
-    words = [f"sfwebhooks drain delivers {'them' if free == total else f'{free} of them'}"] if free else []
+    who = f"process {sender} is sending" if sender else "sfwebhooks drain delivers"
+    words = [f"{who} {'them' if free == total else f'{free} of them'}"] if free else []
     words += [f"{number} for {name}: {obstacles[name]}" for name, number in waiting.items() if obstacles[name]]
     reasons = f" ({'; '.join(words)})" if words else ""
     return f"{total} waiting{reasons}"

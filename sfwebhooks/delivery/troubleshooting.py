@@ -45,7 +45,15 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_426", "", "the receiver requires https: write https:// in url"),
     ("http_429", "", "set rate to what the receiver allows"),
     ("http_431", "", "shorten header.NAME: the receiver does not accept headers of that length"),
-    ("http_200_but_not_ok", "", "the answer is not from Slack: correct url, or use format = generic"),
+    ("http_200_but_not_ok", "", "the answer is not from the service that format names: correct url, or use"
+     " format = generic"),
+    ("http_204_no_such_key", "", "the Apprise server has no configuration under the key in url: add it there, or"
+     " correct url"),
+    ("http_424", "", "a service in the configuration of the Apprise server failed: check the server's log"),
+    ("topic_in_url", "", "remove the topic from url: ntfy takes JSON at https://HOST/ only"),
+    ("topic_invalid|topic_disallowed", "", "set another topic: the ntfy server does not accept this one"),
+    (r"(err)?code_-?\d+", "", "look the code up in the receiver's documentation: url, or the settings of the robot"
+     " there, may be wrong"),
     ("http_200_but_not_hec", "", "the answer is not from Splunk: url must end with /services/collector/event"),
     ("hec_(token_disabled|token_missing|authorization_invalid|token_invalid)", "", "set api_key to a token of the HTTP"
      " Event Collector that is enabled"),

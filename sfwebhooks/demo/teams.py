@@ -77,7 +77,8 @@ class Teams:
 
     def settings(self) -> str:
         """Return the [webhooks] sections with the teams' endpoints."""
-        lines = ["[webhooks]", "enabled = true", "drain_timeout = 30s", f"ca_bundle = {self.authority.cert}"]
+        lines = ["[webhooks]", "enabled = true", "drain_timeout = 30s", "detach_timeout = 0"]
+        lines += [f"ca_bundle = {self.authority.cert}"]
         for team in self.all:
             lines += ["", f"[webhooks.{team.name}]", *(f"{key} = {value}" for key, value in team.settings.items())]
         return "\n".join(lines) + "\n"

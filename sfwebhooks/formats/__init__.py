@@ -8,20 +8,42 @@ from __future__ import annotations
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import datadog, ecs, elastic, gelf, generic, security_audit, siem, slack, splunk_hec
+from sfwebhooks.formats import (
+    apprise,
+    datadog,
+    dingtalk,
+    ecs,
+    elastic,
+    gelf,
+    generic,
+    lark,
+    ntfy,
+    pagerduty,
+    security_audit,
+    siem,
+    slack,
+    splunk_hec,
+    wecom,
+)
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
+    "apprise": apprise.FORMAT,
     "datadog": datadog.FORMAT,
+    "dingtalk": dingtalk.FORMAT,
     "ecs": ecs.FORMAT,
     "elastic": elastic.FORMAT,
     "gelf": gelf.FORMAT,
     "generic": generic.FORMAT,
+    "lark": lark.FORMAT,
+    "ntfy": ntfy.FORMAT,
+    "pagerduty": pagerduty.FORMAT,
     "security-audit": security_audit.FORMAT,
     "siem": siem.FORMAT,
     "slack": slack.FORMAT,
     "splunk_hec": splunk_hec.FORMAT,
+    "wecom": wecom.FORMAT,
 }
 
 

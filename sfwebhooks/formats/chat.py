@@ -203,11 +203,12 @@ def item(source: Mapping[str, Any]) -> str:
 
 
 def footer(message: ChatMessage) -> tuple[str, ...]:
-    """Return the scan's name, the time, and the sequence number, which reveals missing messages."""
+    """Return the scan's name, the time, the sequence number, which reveals missing messages, and why it comes late."""
     event = message.delivery.event
     name = readable(event.scan.name).strip() if event.scan else ""
-    late = ["backfilled"] if message.delivery.backfilled else []
-    return (*([name] if name else []), moment(event.at), f"#{message.delivery.sequence}", *late)
+    delivery = message.delivery
+    late = [*(["backfilled"] if delivery.backfilled else []), *(["replayed"] if delivery.replayed else [])]
+    return (*([name] if name else []), moment(event.at), f"#{delivery.sequence}", *late)
 
 
 def totals(data: Mapping[str, Any]) -> str:

@@ -12,6 +12,10 @@ from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, Webhook
 from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 
+#: headers of lines of JSON
+NDJSON = {"Content-Type": "application/x-ndjson"}
+#: name of the key by which an endpoint chooses them (`layout`)
+LAYOUT_KEY = "layout"
 #: bytes of a message without what the event, the scan and the endpoint have of their own
 ENVELOPE = 640
 
@@ -24,6 +28,8 @@ class Content:
     #: header name -> value, Content-Type among them
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     method: str = "POST"
+    #: another place of the receiver, relative to the URL, such as change/enqueue; the URL's query is not for it
+    path: str = ""
 
 
 def measure(endpoint: Endpoint, surplus: Callable[[int], int]) -> Callable[[Delivery], int]:
@@ -55,18 +61,23 @@ def _size(value: object) -> int:
 def sized(
     message: dict[str, Any], endpoint: Endpoint, key: str = "data", before: bytes = b"", after: bytes = b""
 ) -> Content:
-    """Return a message as JSON. The event's data, its value at `key`, go out as the outbox has them, unless the message
-    alone, or a batch of it, would exceed the endpoint's `max_body`.
+    """Return a message as JSON, in the endpoint's layout. The event's data, its value at `key`, go out as the outbox
+    has them, unless the message alone, or a batch of it, would exceed the endpoint's `max_body`.
 
     Args:
         before: bytes in front of the message, and `after` behind it; both count, and neither is cut.
     """
+    is_line = bool(endpoint.own) and endpoint.key(LAYOUT_KEY) == "ndjson"
+    if is_line:
+        after += b"\n"
     limit = endpoint.max_body - len(before) - len(after) - (len("[]") if endpoint.batch_size > 1 else 0)
     text = kept(message[key])
     body = written_around({**message, key: HOLE}, [text])
     if len(body) > limit:
         body = written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode()
-    return Content(before + body + after if before or after else body)
+    if before or after:
+        body = before + body + after
+    return Content(body, NDJSON) if is_line else Content(body)
 
 
 def array(messages: Sequence[Content]) -> Content:

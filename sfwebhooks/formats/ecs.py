@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, WebhookEvent, timestamp
-from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.content import Content, sized
 from sfwebhooks.formats.format import Format
-from sfwebhooks.formats.layout import LAYOUT, joined, laid_out
+from sfwebhooks.formats.layout import LAYOUT, joined
 from sfwebhooks.text import in_line, people, readable, text_of
 
 Json = dict[str, Any]
@@ -74,7 +74,7 @@ class Entity(NamedTuple):
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the ECS document of a delivery."""
-    return laid_out(ecs_document(delivery, endpoint), endpoint, "spiderfoot")
+    return sized(ecs_document(delivery, endpoint), endpoint, "spiderfoot")
 
 
 def ecs_document(delivery: Delivery, endpoint: Endpoint) -> Json:

@@ -16,10 +16,9 @@ from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import ecs
-from sfwebhooks.formats.content import Content, lines, sized
+from sfwebhooks.formats.content import NDJSON, Content, lines, sized
 from sfwebhooks.formats.ecs import ecs_document
 from sfwebhooks.formats.format import Format, Reading
-from sfwebhooks.formats.layout import NDJSON
 from sfwebhooks.jsontext import written
 
 #: the parts of a reply that are read; whole ones have some 250 bytes per document, and a Reply ends after 64 KiB

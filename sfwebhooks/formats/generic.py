@@ -7,14 +7,14 @@ from typing import Any
 from sfwebhooks.catalogue import SCHEMA
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, timestamp
-from sfwebhooks.formats.content import Content, event_data
+from sfwebhooks.formats.content import Content, event_data, sized
 from sfwebhooks.formats.format import Format
-from sfwebhooks.formats.layout import LAYOUT, joined, laid_out
+from sfwebhooks.formats.layout import LAYOUT, joined
 
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the message of a delivery."""
-    return laid_out(message(delivery, endpoint), endpoint)
+    return sized(message(delivery, endpoint), endpoint)
 
 
 def message(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import Content, event_data
+from sfwebhooks.formats.content import Content, event_data, sized
 from sfwebhooks.formats.format import Format
-from sfwebhooks.formats.layout import LAYOUT, joined, laid_out
+from sfwebhooks.formats.layout import LAYOUT, joined
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
@@ -33,7 +33,7 @@ WORD_OF_SEVERITY = {
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the SIEM event of a delivery."""
-    return laid_out(siem_event(delivery, endpoint), endpoint, "raw_data")
+    return sized(siem_event(delivery, endpoint), endpoint, "raw_data")
 
 
 def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:

@@ -133,7 +133,8 @@ def begin_scan(logging_queue: Any, args: tuple[Any, ...]) -> None:
         if chosen:
             listen(scan_id, options)
             name, target = as_typed(name, modules), as_typed(target, modules)
-            begin_run(scan_id, name, target, target_type, _options(options), modules)
+            shim = getattr(sys.modules.get(SHIM), "__file__", None) or ""
+            begin_run(scan_id, name, target, target_type, _options(options), modules, shim)
         else:
             say_why_off(scan_id, _options(options))
     except Exception:  # the scan must start

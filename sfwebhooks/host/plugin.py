@@ -18,6 +18,7 @@ from typing import Any, Callable, TypeVar
 from spiderfoot import SpiderFootPlugin, __version__
 
 from sfwebhooks.config import settings as config
+from sfwebhooks.delivery.process import DeliveryProcess
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
 from sfwebhooks.host import risks
@@ -123,19 +124,28 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
 
 
 def begin_run(
-    scan_id: str, name: str, target: str, target_type: str, opts: dict[str, Any], modules: Iterable[str] = ()
+    scan_id: str,
+    name: str,
+    target: str,
+    target_type: str,
+    opts: dict[str, Any],
+    modules: Iterable[str] = (),
+    shim: str = "",
 ) -> ScanRun | None:
     """Begin the run of a scan of this process and return it; None if webhooks are disabled.
 
     Args:
         opts: the module's options and the host's.
         modules: modules of the scan, if the host's database does not have them yet.
+        shim: our file in the host's modules folder, for whose scans a delivery process is started; empty: none is.
     """
     settings = settings_of(opts)
     if settings is None:
         return None
     scan = Scan(scan_id, name, target, target_type, __version__, str(Path(opts["__database"]).absolute()))
-    RUNS[scan_id] = run = ScanRun(scan, settings, folder_of(opts), modules)
+    folder = folder_of(opts)
+    delivery = DeliveryProcess(settings, folder, shim) if shim else None
+    RUNS[scan_id] = run = ScanRun(scan, settings, folder, modules, delivery)
     run.begin()
     return run
 

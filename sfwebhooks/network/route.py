@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from selectors import EVENT_WRITE
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from sfwebhooks import system
 from sfwebhooks.endpoints import Endpoint
@@ -83,14 +83,15 @@ class Route:
         authority = named if port == own_port else f"{named}:{port}"
         return cls(host, port, authority, target, secure, forwarded, endpoint.allow_private, proxy)
 
-    def head(self, method: str = "POST", query: str = "") -> bytes:
+    def head(self, method: str = "POST", query: str = "", path: str = "") -> bytes:
         """Return the beginning of a request: its first line and the headers that never change (RFC 9112 section 3).
 
         Args:
             query: added to the query of the URL.
+            path: relative to the URL.
         """
         headers = {"Host": self.authority, **(self.proxy.headers if self.forwarded and self.proxy else {})}
-        target = with_query(self.target, query) if query else self.target
+        target = elsewhere(self.target, path, query)
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
         return "\r\n".join(lines).encode("latin-1")
 
@@ -115,9 +116,11 @@ class Route:
         return dial(self.proxy.host, self.proxy.port, budget, first)
 
 
-def with_query(target: str, query: str) -> str:
-    """Return a URL, or a part of one that ends with the query, with something added to the query."""
-    return f"{target}{'&' if '?' in target else '?'}{query}"
+def elsewhere(target: str, path: str, query: str) -> str:
+    """Return a URL, or a part of one that ends with the query, with another path relative to it (if that is given), and
+    with something added to the query."""
+    target = urljoin(target, path)
+    return f"{target}{'&' if '?' in target else '?'}{query}" if query else target
 
 
 def dial(

@@ -29,7 +29,7 @@ from sfwebhooks.network.budget import Budget, Phase, ReplyTooLongError
 from sfwebhooks.network.connection import Contexts, Pool
 from sfwebhooks.network.http_reader import REPLY_BYTES, NotHTTPError, ReplyReader, decoded
 from sfwebhooks.network.proxy import is_proxys, proxys_refusal
-from sfwebhooks.network.route import Route, with_query
+from sfwebhooks.network.route import Route, elsewhere
 from sfwebhooks.network.tls import context_for, credentials_for
 from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
@@ -82,9 +82,8 @@ class Sender:
             wrong = next(name for name, value in headers.items() if not FIELD_VALUE.fullmatch(value))
             raise ValueError(f"the value of header {wrong} has more than one line, or is not Latin-1")
         prepared.method, prepared.body = request.method, request.body
-        prepared.url, prepared.query = request.url.reveal(), request.query
-        if request.query:
-            prepared.url = with_query(prepared.url, request.query)
+        prepared.query, prepared.path = request.query, request.path
+        prepared.url = elsewhere(request.url.reveal(), request.path, request.query)
         # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
         names = {name.lower(): name for name in headers}.values()
         prepared.headers = cast(Any, {name: headers[name] for name in names})
@@ -168,6 +167,8 @@ class Prepared(requests.PreparedRequest):
     budget: Budget
     #: added to the endpoint's query
     query: str
+    #: relative to the endpoint's URL
+    path: str
 
     def urlopen(self, *, method: str, headers: Mapping[str, str], body: bytes, **_: object) -> Reply:
         """Send the request and return the reply, or why there is none.
@@ -177,7 +178,8 @@ class Prepared(requests.PreparedRequest):
         """
         pool, budget, reader = self.pool, self.budget, ReplyReader()
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = pool.head if method == "POST" and not self.query else pool.route.head(method, self.query)
+        own = method != "POST" or self.query or self.path
+        head = pool.route.head(method, self.query, self.path) if own else pool.head
         written = b"".join((head, fields.encode("latin-1"), b"\r\n", body))
         try:
             connection, kept = pool.take(budget), False

@@ -101,6 +101,16 @@ def report_end(
     return event.type if reported else None
 
 
+def running_scans(outbox: Store) -> list[str]:
+    """Return the digest of the settings of each scan whose process lives: it holds its lock.
+
+    Raises:
+        OutboxError: the outbox or a lock cannot be read.
+    """
+    locks = [scan_lock(outbox.path, scan.id) for scan in outbox.scans.open_scans()]
+    return [lock.noted().partition(" ")[2] for lock in locks if not lock.is_free]
+
+
 def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str] = ()) -> int:
     """Recover scans whose process died and report their ends; return how many.
 
@@ -121,7 +131,7 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
                 )
                 continue
             replay_scan(outbox, settings.endpoints, scan)
-            late = "host_stopped" if lock.noted() in stopped else "process_died"
+            late = "host_stopped" if lock.noted().partition(" ")[0] in stopped else "process_died"
             reported += report_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:

@@ -18,6 +18,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import trouble_warning
 from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.process import DeliveryProcess
 from sfwebhooks.delivery.status import summary
 from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
@@ -51,9 +52,17 @@ class ScanRun:
 
     Args:
         modules: modules of the scan, if the host's database does not have them yet.
+        delivery: the delivery process, started if needed; None: this process sends.
     """
 
-    def __init__(self, scan: Scan, settings: Settings, folder: Path, modules: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        scan: Scan,
+        settings: Settings,
+        folder: Path,
+        modules: Iterable[str] = (),
+        delivery: DeliveryProcess | None = None,
+    ) -> None:
         self.scan = scan
         self._modules = modules
         self.settings = settings
@@ -61,6 +70,9 @@ class ScanRun:
         self._outbox: Store = Outbox(path, accepting=True, storage=settings.storage)
         self._lock = scan_lock(path, scan.id)
         self._dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+        self._delivery = delivery
+        #: whether sending is left to the delivery process
+        self._leaves = delivery is not None
         self._accepted = FindingCounts()
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
@@ -123,7 +135,11 @@ class ScanRun:
             self._lock.release(remove=True)
             self._dispatcher.wake()
             self._dispatcher.linger(min(deadline, time.monotonic() + self.settings.drain_timeout))
-            self._log.info("webhooks: %s", summary(self._outbox, self.scan.id, time.time(), self.settings.held))
+            if self._delivery and self._dispatcher.next_at() <= time.time() + self.settings.detach_timeout:
+                self._background.attempt(self._delivery.ensure)  # the one that there was may have been killed
+            sender = self._delivery.pid if self._delivery else 0
+            words = summary(self._outbox, self.scan.id, time.time(), self.settings.held, sender)
+            self._log.info("webhooks: %s", words)
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
             waiting = len(self._pending) + self._pending.missed
             how = "the next process" if self._begun_in else f"sfwebhooks backfill {self.scan.id} --endpoint NAME"
@@ -186,7 +202,8 @@ class ScanRun:
             finally:
                 for event in unstored:
                     self._pending.add(event)
-        self._dispatcher.wake()
+        if not self._leaves:
+            self._dispatcher.wake()
 
     def _report_trouble(self) -> None:
         """Log and send a warning that the outbox could not be written for a while, now that it can be; no event each
@@ -212,7 +229,7 @@ class ScanRun:
                 events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
                 pipeline.accept(events, endpoints, self._outbox, time.time())
                 listener.drop(len(errors))
-        if errors:
+        if errors and not self._leaves:
             self._dispatcher.wake()
 
     def _begin_once(self) -> None:
@@ -220,17 +237,29 @@ class ScanRun:
         if self._begun_in and self._begun_in == self._outbox.file.generation():
             return
         self._lock.take()
-        self._lock.note(own_mark())
+        self._lock.note(f"{own_mark()} {self.settings.digest}")
         event = started(self.scan, self._modules)
         wanted = pipeline.wanted_by(event, self.settings.endpoints)
         self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())
         self._begun_in = self._outbox.file.generation()
 
+    def _look_at_delivery(self) -> None:
+        """Leave sending to the delivery process while there is one; not at URLs where this process has begun."""
+        if self._delivery:
+            self._leaves = self._delivery.pid != 0 and not any(queue.owned for queue in self._dispatcher.queues)
+            if not self._leaves:
+                self._dispatcher.wake()
+
     def _keep(self) -> None:
-        """Do the work that must not delay a scan's events, each second; first report scans that died."""
+        """Do the work that must not delay a scan's events, each second; first start the delivery process, and report
+        scans that died."""
+        if self._delivery:
+            self._background.attempt(self._delivery.ensure)
+            self._background.attempt(self._look_at_delivery)
         self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
-            self._background.round(self._flush_pending, self._hold, self._report_errors, self._report_progress)
+            own = (self._look_at_delivery, self._flush_pending, self._hold, self._report_errors, self._report_progress)
+            self._background.round(*own)
             self._ended.wait(ROUND_SECONDS)
         self._background.close()
 
@@ -253,7 +282,8 @@ class ScanRun:
             if not self._ended.is_set():  # else the end may be reported already
                 self._begin_once()
                 pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
-        self._dispatcher.wake()
+        if not self._leaves:
+            self._dispatcher.wake()
 
     def _deadline(self) -> float:
         """Return the time at which this process has to stop working for us, in monotonic seconds."""

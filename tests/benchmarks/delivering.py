@@ -18,7 +18,6 @@ from tests.benchmarks.accepting import event_of
 from tests.benchmarks.looping import BARE, BATCH, SECURED, URLLIB3
 from tests.benchmarks.measure import Measure, Row, whole
 from tests.benchmarks.receiving import certificates, receiver, secured_receiver
-from tests.benchmarks.rendering import MEASURED
 from tests.builders import NOW
 
 #: seconds after which a sample is given up
@@ -81,7 +80,7 @@ ROWS = {
         f"deliver: durable, signed, batches of {BATCH}, {name}, default settings": Row(
             engine(batch_size=BATCH, format=name), BARE
         )
-        for name in MEASURED
-        if FORMATS[name].join
+        for name, one in FORMATS.items()
+        if one.join and not one.read  # the others want answers that our receivers do not give
     },
 }

@@ -13,8 +13,6 @@ from tests.benchmarks.measure import Measure, Row, whole, with_null_row
 from tests.builders import a_delivery, an_endpoint, an_event
 
 T = TypeVar("T")
-#: the formats whose figures are in docs/speed.md; the others are made of the same parts
-MEASURED = ("generic", "security-audit", "siem", "slack")
 BARE = "render: json.dumps of the data"
 
 
@@ -47,5 +45,5 @@ def of_all(items: list[T], call: Callable[[T], object]) -> Measure:
 
 ROWS = {
     **with_null_row(BARE, dumping),
-    **{f"render: {name}": Row(rendering(name), BARE) for name in MEASURED},
+    **{f"render: {name}": Row(rendering(name), BARE) for name in FORMATS},
 }

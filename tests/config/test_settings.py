@@ -882,6 +882,22 @@ def test_a_wrong_drain_timeout_leaves_nobody_out(tmp_path: Path) -> None:
     assert (names(found), found.drain_timeout, len(found.mistakes)) == (["team"], 10.0, 1)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("90s", 90), ("1h", 3600)])
+def test_the_delivery_process_has_so_much_time(tmp_path: Path, text: str, seconds: float) -> None:
+    found = settings(tmp_path, f"[webhooks]\ndetach_timeout = {text}\n" + TEAM)
+    assert (found.detach_timeout, found.mistakes) == (seconds, ())
+
+
+def test_equal_settings_have_equal_digests_and_a_secret_makes_a_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    for secret in ("one", "one", "other"):
+        monkeypatch.setenv("TEAM_SECRET", secret)
+        digests.append(settings(tmp_path, TEAM + "secret = env:TEAM_SECRET\n").digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
 # --- lines that are lost would be lost secrets
 
 

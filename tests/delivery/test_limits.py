@@ -21,6 +21,7 @@ LIMITS = {
     "send_queue.GROUP_MAX": 20,
     "send_queue.GROUP_SECONDS": 0.05,
     "send_queue.AGAIN_SECONDS": 1.0,
+    "process.START_SECONDS": 3.0,
     "status.PACED_SECONDS": 10.0,
     "maintenance.SIZE_SECONDS": 5.0,
     "maintenance.TIDY_SECONDS": 60.0,

@@ -212,6 +212,14 @@ def test_only_what_can_be_sent_is_promised_to_be(waiting: dict[str, int], words:
     assert in_brief(waiting, obstacles) == words
 
 
+def test_a_process_that_continues_to_send_is_named() -> None:
+    assert in_brief({"a": 2}, {"a": ""}, sender=4711) == "2 waiting (process 4711 is sending them)"
+    obstacles = {"a": "", "held": "held since noon, http_401"}
+    assert in_brief({"a": 1, "held": 2}, obstacles, sender=4711) == (
+        "3 waiting (process 4711 is sending 1 of them; 2 for held: held since noon, http_401)"
+    )
+
+
 # --- read from an outbox
 
 

@@ -79,7 +79,13 @@ def test_another_reason_has_no_meaning_of_ours() -> None:
         ("http_400", "The plain HTTP request was sent to HTTPS port", "write https://"),
         ("http_400", "Client sent an HTTP request to an HTTPS server.", "write https://"),
         ("no_service", "no_service", "create a new one"),
-        ("http_200_but_not_ok", "<html>", "not from Slack"),
+        ("http_200_but_not_ok", "<html>", "not from the service that format names"),
+        ("http_204_no_such_key", "", "has no configuration under the key in url"),
+        ("http_424", "", "check the server's log"),
+        ("topic_in_url", "", "remove the topic from url"),
+        ("topic_disallowed", "", "set another topic"),
+        ("errcode_310000", "", "look the code up"),
+        ("refused: code_-1", "", "look the code up"),
     ],
 )
 def test_the_words_of_an_attempt_decide_what_helps(reason: str, words: str, helps: str) -> None:

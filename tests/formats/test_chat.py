@@ -120,6 +120,7 @@ def test_the_link_opens_the_scan() -> None:
     assert notice(a_delivery(an_event(scan=None)), endpoint).link == ""
 
 
-def test_what_is_backfilled_says_so_in_the_small_print() -> None:
+def test_what_is_not_live_says_so_in_the_small_print() -> None:
     assert notice(a_delivery(backfilled=True), an_endpoint()).footer[-1] == "backfilled"
-    assert "backfilled" not in notice(a_delivery(), an_endpoint()).footer
+    assert notice(a_delivery(replayed=True), an_endpoint()).footer[-1] == "replayed"
+    assert notice(a_delivery(), an_endpoint()).footer[-1] == "#1"

@@ -42,9 +42,14 @@ HOSTILE = {
     "blank": " \n\t ",
 }
 FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
+#: values of the keys that a format's endpoints need
+OWN = {"topic": Secret("acme-alerts-x7"), "routing_key": Secret("R0123456789abcdefghijklmnopqrst9")}
 #: every way of writing a message -> the settings of its endpoint
 WAYS: dict[str, dict[str, Any]] = {
-    **{name: {"format": name} for name in FORMATS},
+    **{
+        name: {"format": name, "own": {key.name: OWN[key.name] for key in one.keys if key.needed}}
+        for name, one in FORMATS.items()
+    },
     **{
         f"{name}, ndjson": {"format": name, "own": {"layout": Secret("ndjson")}}
         for name, one in FORMATS.items()

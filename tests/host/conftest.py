@@ -82,13 +82,18 @@ class Scanner:
     folder: Path
 
     def configure(self, text: str, name: str = "webhooks.ini") -> Path:
+        """Write the settings; scans start no delivery process unless `text` says how long it may live."""
+        none = "[webhooks]\ndetach_timeout = 0\n"
+        if "detach_timeout" not in text:
+            text = text.replace("[webhooks]\n", none, 1) if "[webhooks]\n" in text else none + text
         path = self.home.data / name
         path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
         return path
 
     def environment(self, fault: str = "", **more: str) -> dict[str, str]:
-        faulty = {"SFWEBHOOKS_TEST_FAULT": fault, "PYTHONPATH": str(FAULTS)} if fault else {}
+        paths = os.pathsep.join(filter(None, [str(FAULTS), os.environ.get("PYTHONPATH")]))
+        faulty = {"SFWEBHOOKS_TEST_FAULT": fault, "PYTHONPATH": paths} if fault else {}
         return {**self.home.environment, **faulty, **more}
 
     def start(
@@ -153,6 +158,15 @@ def stop_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
+
+
+def scan_process(parent: int) -> int:
+    """The process that runs the scan: of the two children that spawn makes, the one that is no resource tracker."""
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):  # the web UI starts scans in its threads
+        for child in children.read_text().split():
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    raise AssertionError(f"{parent} has no scan")
 
 
 #: waits for something of the scanner

@@ -21,7 +21,9 @@ def test_its_scans_its_end_and_all_commands_use_that_folder(
     team, data = new_team(tls=False), let_it_have_its_own(checkout, scanner.home.database)
     settings = data / "webhooks.ini"
     team_keys = {"url": team.receiver.url, "secret": SECRET, "events": "all"}
-    settings.write_text("[webhooks]\nenabled = true\n" + "".join(f"team.{k} = {v}\n" for k, v in team_keys.items()))
+    settings.write_text(
+        "[webhooks]\nenabled = true\ndetach_timeout = 0\n" + "".join(f"team.{k} = {v}\n" for k, v in team_keys.items())
+    )
     settings.chmod(0o600)
     assert f"or {settings}." in scanner.command("install", "--spiderfoot", str(checkout)).stdout
     assert f"{settings}: webhooks are on in every scan" in scanner.command("check").stdout

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sfwebhooks.receive.completeness import CompletenessCheck
-from tests.host.conftest import Scanner, Team, stop_group, until
-from tests.host.test_scan_dies import configure, scan_process
+from tests.host.conftest import Scanner, Team, scan_process, stop_group, until
+from tests.host.test_scan_dies import configure
 
 pytestmark = pytest.mark.slow
 

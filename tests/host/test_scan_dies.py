@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, stop_group, until
+from tests.host.conftest import SCAN_SECONDS, SECRET, Scanner, Team, WebUi, free_port, scan_process, stop_group, until
 from tests.tiers import quick_first, slow
 
 ENDS = ("scan_completed", "scan_failed", "scan_aborted")
@@ -19,15 +19,6 @@ ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 
 def configure(scanner: Scanner, url: str) -> None:
     scanner.configure(f"[webhooks]\nenabled = true\nteam.url = {url}\nteam.secret = {SECRET}\nteam.events = all\n")
-
-
-def scan_process(parent: int) -> int:
-    """The process that runs the scan: of the two children that spawn makes, the one that is no resource tracker."""
-    for children in Path(f"/proc/{parent}/task").glob("*/children"):  # the web UI starts scans in its threads
-        for child in children.read_text().split():
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-    raise AssertionError(f"{parent} has no scan")
 
 
 def end_of(team: Team) -> dict[str, Any]:

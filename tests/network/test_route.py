@@ -54,6 +54,28 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return answers
 
 
+# --- where a request goes
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "path", "query", "target"),
+    [
+        ("http://r.test/v2/enqueue?a=b", "", "", "", "/v2/enqueue?a=b"),
+        ("http://r.test/v2/enqueue?a=b", "", "", "at=1", "/v2/enqueue?a=b&at=1"),
+        ("http://r.test/v2/enqueue", "", "", "at=1", "/v2/enqueue?at=1"),
+        ("http://r.test/v2/enqueue?a=b", "", "change/enqueue", "", "/v2/change/enqueue"),
+        ("http://r.test/v2/enqueue", "", "change/enqueue", "at=1", "/v2/change/enqueue?at=1"),
+        ("http://r.test", "", "change/enqueue", "", "/change/enqueue"),
+        ("http://r.test/v2/enqueue", "http://p.test", "change/enqueue", "", "http://r.test/v2/change/enqueue"),
+    ],
+)
+def test_a_request_can_go_to_another_place_of_the_receiver(
+    url: str, proxy: str, path: str, query: str, target: str
+) -> None:
+    route = Route.to(an_endpoint(url=url, proxy=Secret(proxy) if proxy else None))
+    assert route.head("POST", query, path).startswith(f"POST {target} HTTP/1.1\r\n".encode())
+
+
 # --- the network policy
 
 

@@ -93,8 +93,8 @@ def test_the_host_knows_better_how_a_scan_ended(
     status: str, name: str, outbox: Outbox, scan: Scan, database: Path
 ) -> None:
     change(database, f"UPDATE tbl_scan_instance SET status = '{status}'")
-    leave_mark(outbox, scan, "its process")
-    report_dead_scans(outbox, SETTINGS, stopped={"its process"})
+    leave_mark(outbox, scan, "its-process")
+    report_dead_scans(outbox, SETTINGS, stopped={"its-process"})
     assert (types_sent(outbox)[-1], end(outbox, "reason")) == (name, "reported_late")
 
 
@@ -107,12 +107,12 @@ def leave_mark(outbox: Outbox, scan: Scan, mark: str) -> None:
 
 
 def test_a_scan_that_was_stopped_with_its_host_was_aborted(outbox: Outbox, scan: Scan) -> None:
-    leave_mark(outbox, scan, "its process")
-    report_dead_scans(outbox, SETTINGS, stopped={"its process", "another one"})
+    leave_mark(outbox, scan, "its-process")
+    report_dead_scans(outbox, SETTINGS, stopped={"its-process", "another one"})
     assert (types_sent(outbox)[-1], end(outbox, "reason")) == ("scan_aborted", "host_stopped")
 
 
-@pytest.mark.parametrize("mark", ["its process", ""])
+@pytest.mark.parametrize("mark", ["its-process", ""])
 def test_a_scan_of_another_host_was_not_stopped_with_this_one(mark: str, outbox: Outbox, scan: Scan) -> None:
     leave_mark(outbox, scan, mark)
     report_dead_scans(outbox, SETTINGS, stopped={"another one"})

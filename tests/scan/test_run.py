@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sqlite3
 import threading
@@ -19,9 +20,11 @@ import pytest
 from sfwebhooks.config.options import GENERAL_OPTIONS
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.dispatcher import REST_SHARE
+from sfwebhooks.delivery.process import DeliveryProcess, note_service, service_lock
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import finding_id
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.locks import Lock as KernelLock
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
@@ -33,7 +36,7 @@ from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
-from tests.conftest import Gate, Team, sql
+from tests.conftest import Gate, Team, senders, sql
 from tests.threads import waits_for
 
 #: seconds that a statement waits for another process's write in these tests
@@ -115,15 +118,20 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, team: Team) -> Callable[..., Host]:
-    """Begin a scan: `host(key=value ...)`, with keys of its endpoint, which gets one message after the other."""
+    """Begin a scan: `host(key=value ...)`, with keys of its endpoint, which gets one message after the other.
 
-    def begin(**keys: Any) -> Host:
+    Args:
+        leaves: whether it leaves sending to a delivery process, if there is one.
+    """
+
+    def begin(leaves: bool = False, **keys: Any) -> Host:
         scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
         a_host_database(tmp_path / "spiderfoot.db", scan)
         general = {key: keys.pop(key) for key in list(keys) if key in GENERAL_OPTIONS}
         settings = load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **keys}, **general})
         assert settings.mistakes == ()
-        made = Host(tmp_path, ScanRun(scan, settings, tmp_path))
+        delivery = DeliveryProcess(settings, tmp_path, "") if leaves else None
+        made = Host(tmp_path, ScanRun(scan, settings, tmp_path, delivery=delivery))
         made.run.begin()
         return made
 
@@ -392,7 +400,8 @@ def test_the_log_is_written_back_meanwhile(host: Callable[..., Host], monkeypatc
 
 def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
-    assert scan_lock(tmp_path / FILE, scan.run.scan.id).noted() == own_mark()
+    noted = scan_lock(tmp_path / FILE, scan.run.scan.id).noted()
+    assert noted == f"{own_mark()} {scan.run.settings.digest}"
     scan.finish()
 
 
@@ -1052,4 +1061,56 @@ def test_no_more_pairs_of_type_and_risk_are_remembered_than_real_modules_have(
     scan = host(events="all")
     assert all(scan.run.wants[f"NEW_{number}", number] for number in range(5))
     assert len(scan.run.wants) == 3
+    scan.finish()
+
+
+# --- with a delivery process
+
+
+@pytest.fixture
+def delivered_by(
+    host: Callable[..., Host], team: Team, tmp_path: Path
+) -> Iterator[Callable[..., tuple[Host, KernelLock]]]:
+    """Begin a scan while a delivery process seems to send; return its lock too: `delivered_by(key=value ...)`."""
+    lock = service_lock(tmp_path / FILE)
+    assert lock.take()
+
+    def begin(**keys: Any) -> tuple[Host, KernelLock]:
+        own = {key: value for key, value in keys.items() if key not in GENERAL_OPTIONS}
+        note_service(lock, load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **own}}))
+        return host(leaves=True, **keys), lock
+
+    yield begin
+    lock.release()
+
+
+def test_while_a_delivery_process_sends_a_scan_has_no_sending_threads(
+    delivered_by: Callable[..., tuple[Host, KernelLock]],
+    team: Team,
+    quick_rounds: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (scan, lock), looked = delivered_by(), threading.Event()
+    monkeypatch.setattr(scan.run._dispatcher.outbox.file, "checkpoint", looked.set)
+    scan.find(3)
+    assert looked.wait(PATIENCE)
+    assert ([name for name in senders() if name.startswith("webhooks-team")], team.got) == ([], [])
+    lock.release()  # it was killed
+    team.wait_for(4)
+    scan.finish()
+    assert names(team)[-1] == "scan_completed"
+
+
+def test_the_last_line_names_the_delivery_process(
+    delivered_by: Callable[..., tuple[Host, KernelLock]], said: Said
+) -> None:
+    scan, _ = delivered_by(rate="1/m", drain_timeout="0.5s")
+    scan.find(3)
+    scan.finish()
+    said.wait_for(f"1 delivered, 4 waiting (process {os.getpid()} is sending them), 0 dead")
+
+
+def test_without_a_delivery_process_a_scan_sends_at_once(host: Callable[..., Host], team: Team) -> None:
+    scan = host(leaves=True)
+    team.wait_for(1)
     scan.finish()

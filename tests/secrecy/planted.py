@@ -24,6 +24,12 @@ BASIC_USER, BASIC_PASSWORD = "basicUser-41dd07", "basicPass:w0rd/+x"
 KEY_PASSWORD = "keyPassword 3kk&%41"
 FROM_FILE = "fileSecret-0b9e77ff"
 FROM_ENVIRONMENT = "envSecret-61aa0c47d"
+#: a value of each secret key that only a format has
+FORMAT_KEYS = {
+    "ntfy": {"topic": "topicKey-9d3e01c7b5"},
+    "dingtalk": {"sign_secret": "SECsignKey-5e77b1a0"},
+    "pagerduty": {"routing_key": "routingKey7f2a94c1d06be358a9c2f4"},
+}
 PROXY_USER, PROXY_PASSWORD = "proxyUser-88aa10", "proxyPass@77/%:xy"
 OWN = (PATH_TOKEN, QUERY_TOKEN, SIGNING, WHSEC, WHSK, API_KEY, HEADER, BASIC_USER, BASIC_PASSWORD, KEY_PASSWORD,
        FROM_FILE, FROM_ENVIRONMENT)  # fmt: skip

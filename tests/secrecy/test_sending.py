@@ -29,7 +29,9 @@ from tests.secrecy.planted import (
     API_KEY,
     BASIC_PASSWORD,
     BASIC_USER,
+    FORMAT_KEYS,
     KEY_PASSWORD,
+    OWN,
     PATH_TOKEN,
     SECRETS,
     WATCHER,
@@ -68,6 +70,19 @@ def test_slack_repeats_it(
     plant: Callable[..., Settings], hostile: Callable[..., Hostile], send: Callable[..., None]
 ) -> None:
     send(plant(hostile(echoing(200)).place, format="slack"))
+
+
+@pytest.mark.parametrize("format", FORMAT_KEYS)
+@pytest.mark.parametrize("status", [400, 200])
+def test_a_service_repeats_the_keys_of_its_format(
+    plant: Callable[..., Settings],
+    hostile: Callable[..., Hostile],
+    send: Callable[..., None],
+    format: str,
+    status: int,
+) -> None:
+    keys = FORMAT_KEYS[format]
+    send(plant(hostile(echoing(status, secrets=(*OWN, *keys.values()))).place, format=format, **keys))
 
 
 @pytest.mark.parametrize("status", quick_first([400, 413]))

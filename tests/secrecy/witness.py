@@ -17,7 +17,7 @@ from typing import Any
 from sfwebhooks.cli import main
 from sfwebhooks.outbox.file import FILE
 from tests.leaks import leaks
-from tests.secrecy.planted import SECRETS
+from tests.secrecy.planted import FORMAT_KEYS, SECRETS
 
 #: characters around what was found
 AROUND = 40
@@ -65,7 +65,7 @@ class Witness:
 
     def secrets(self, *secrets: str) -> list[str]:
         """Return the secrets that were seen, of these or of the planted ones, each with its place."""
-        asked: Sequence[str] = secrets or SECRETS
+        asked: Sequence[str] = secrets or (*SECRETS, *(text for keys in FORMAT_KEYS.values() for text in keys.values()))
         if not leaks("\n".join(dict.fromkeys(text for _, text in self.seen)), *asked):
             return []
         return [f"{form} in {place}: {text}" for place, text in self.seen for form in leaks(text, *asked)]

@@ -71,11 +71,18 @@ def raising(module: Any) -> None:
                     setattr(owner, name, explode)
 
 
+def no_python(process: Any) -> None:
+    """Let the delivery process not start."""
+    process.sys = ModuleType("sys")
+    process.sys.executable = "/nonexistent/python"
+
+
 FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
     "journal": {"sfwebhooks.scan.run": journal},
     "strange_target": {"spiderfoot.helpers": strange_target},
     "interrupted": {"modules.sfp_pageinfo": interrupted},
     "stuck": {"modules.sfp_pageinfo": stuck},
+    "no_python": {"sfwebhooks.delivery.process": no_python},
     "slow": {"sfwebhooks.host.plugin": slow},
 }
 

@@ -1,0 +1,68 @@
+"""The lark format: a card for a custom bot of Lark or Feishu (`POST .../open-apis/bot/v2/hook/TOKEN`).
+
+All text is in plain_text elements, in which nothing is markup. (In a text message, <at user_id="all"> is a mention.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.chat import COLOURS, GOOD, Notice, notice
+from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.error_code import coded
+from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.plain import in_lines, smallest, within
+from sfwebhooks.severity import Severity
+
+#: bytes of a message
+MESSAGE_MAX = 20_000
+#: bytes of the text, tried in turn; JSON at most doubles them
+CAPS = (16_000, 8_000)
+HEADLINE_MAX = 500
+#: colour of a notice -> colour of the card's header
+HEADERS = {
+    COLOURS[Severity.CRITICAL]: "carmine",
+    COLOURS[Severity.HIGH]: "red",
+    COLOURS[Severity.MEDIUM]: "orange",
+    COLOURS[Severity.LOW]: "blue",
+    COLOURS[Severity.INFO]: "grey",
+    GOOD: "green",
+}
+#: "too many requests", and what the bot's settings refuse: an unknown token, address, keyword or signature
+BUSY = frozenset({11232})
+BOT_IS_WRONG = frozenset({19001, 19021, 19022, 19024})
+
+Json = dict[str, Any]
+
+
+def render(delivery: Delivery, endpoint: Endpoint) -> Content:
+    """Return the card of a delivery."""
+    shown = notice(delivery, endpoint)
+    return Content(smallest(lambda cap: lark_body(shown, cap), CAPS, MESSAGE_MAX))
+
+
+def lark_body(notice: Notice, cap: int) -> Json:
+    """Return the card, with a text of at most `cap` bytes."""
+    header = {"title": _text(within(notice.headline, HEADLINE_MAX)), "template": HEADERS[notice.colour]}
+    text = in_lines(replace(notice, link=""), cap, headline=False)
+    elements: list[Json] = [{"tag": "div", "text": _text(text)}]
+    if notice.link:
+        button = {"tag": "button", "text": _text("Open scan"), "type": "default", "url": notice.link}
+        elements.append({"tag": "action", "actions": [button]})
+    return {"msg_type": "interactive", "card": {"header": header, "elements": elements}}
+
+
+def _text(content: str) -> Json:
+    return {"tag": "plain_text", "content": content}
+
+
+def read(reply: Reply, batch: Batch) -> Verdict | None:
+    """Return the verdict of the code in a 200, or None: the status is enough."""
+    return coded(reply, ("code", "StatusCode"), BUSY, BOT_IS_WRONG)
+
+
+FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("open.larksuite.com", "open.feishu.cn"))

@@ -1,0 +1,156 @@
+"""The pagerduty format: an alert or a change event of the Events API v2
+(https://developer.pagerduty.com/docs/events-API-v2-overview).
+
+An alert can wake somebody up. So only a live finding, correlation, alert or failed scan makes one, of at least low
+severity; everything else is a change event, which is listed at the service and never notifies. The same finding in
+another scan has the same `dedup_key`, so it joins the open alert.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
+from sfwebhooks.fingerprints import dedup_key, fingerprint
+from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.format import Format, Key
+from sfwebhooks.formats.plain import within
+from sfwebhooks.formats.replies import NOT_OK, json_of
+from sfwebhooks.jsontext import written
+from sfwebhooks.severity import Severity
+from sfwebhooks.text import text_of
+
+#: PagerDuty counts characters; in bytes it is right however it counts them
+SUMMARY_MAX = 1024
+#: bytes of other texts; with all of them a message has less than half of the 512 KB that PagerDuty accepts
+NAME_MAX = 255
+BODY_MAX = 20_000
+VALUE_MAX = 2_000
+DETAILS_MAX = 40
+#: relative to /v2/enqueue
+CHANGE_PATH = "change/enqueue"
+LEVELS = {
+    Severity.CRITICAL: "critical",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "info",
+    Severity.INFO: "info",
+}
+#: events that can be an alert -> the keys of their data that say what it is about; a host's finding has its own
+INCIDENTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("finding.critical", "finding.high", "high_risk_event", "medium_risk_event", "low_risk_event",
+         "vulnerability_found", "malware_detected"),
+        ("finding_id", "title"),
+    ),
+    "correlation_found": ("rule_id", "title"),
+    "system_alert": ("alert", "endpoint", "endpoints"),
+    "resource_warning": ("resource", "endpoint"),
+    "scan_failed": (),
+}  # fmt: skip
+#: alerts of one endpoint's health, which the last one ends
+HEALTH = ("endpoint_failing", "endpoint_held", "endpoint_disabled", "endpoint_healthy")
+ROUTING_KEY = Key(
+    "routing_key",
+    "the integration key of a service",
+    r"[A-Za-z0-9]{32}",
+    "the 32 letters and digits of an Events API v2 integration",
+    needed=True,
+    secret=True,
+)
+
+Json = dict[str, Any]
+
+
+def render(delivery: Delivery, endpoint: Endpoint) -> Content:
+    """Return the event of a delivery."""
+    shown, event = notice(delivery, endpoint), delivery.event
+    key = endpoint.key(ROUTING_KEY.name)
+    past = "Backfilled: " if delivery.backfilled else "Replayed: " if delivery.replayed else ""
+    action = "" if past else action_for(event)
+    body = alert_event(shown, event, key, action) if action else change_event(shown, event, key, past)
+    return Content(written(body).encode(), path="" if action else CHANGE_PATH)
+
+
+def action_for(event: WebhookEvent) -> str:
+    """Return what a live event does to an alert; nothing if it makes a change event."""
+    if event.type == "system_alert" and event.data.get("alert") == HEALTH[-1]:
+        return "resolve"
+    return "trigger" if event.type in INCIDENTS and event.severity >= Severity.LOW else ""
+
+
+def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> Json:
+    """Return an alert event."""
+    group = event.scan.name if event.scan else ""
+    names = {"component": text_of(event.data, "module"), "group": group, "class": event.type}
+    about = change_event(notice, event, key)
+    return {
+        "routing_key": key,
+        "event_action": action,
+        "dedup_key": dedup_key(notice.target, subject(event), key),
+        "client": "SpiderFoot",
+        **({"client_url": notice.link} if notice.link else {}),
+        **about,
+        "payload": {
+            **about["payload"],
+            "severity": LEVELS[event.severity],
+            **{name: within(value, NAME_MAX) for name, value in names.items() if value.strip()},
+        },
+    }
+
+
+def change_event(notice: Notice, event: WebhookEvent, key: str, past: str = "") -> Json:
+    """Return a change event; `past` is put in front of its summary."""
+    return {
+        "routing_key": key,
+        "payload": {
+            "summary": within(past + notice.summary, SUMMARY_MAX),
+            "source": within(notice.target, NAME_MAX).strip() or "sfwebhooks",
+            "timestamp": timestamp(event.at),
+            "custom_details": custom_details(notice),
+        },
+        **({"links": [{"href": notice.link, "text": "Open scan"}]} if notice.link else {}),
+    }
+
+
+def custom_details(notice: Notice) -> dict[str, str]:
+    """Return body, facts, sources and small print of a notice."""
+    found = {"Details": within(notice.body, BODY_MAX)} if notice.body else {}
+    for label, value in notice.facts[:DETAILS_MAX]:
+        found.setdefault(within(label, NAME_MAX), within(value, VALUE_MAX))
+    if notice.trail:
+        found["Found via"] = within(" ← ".join(notice.trail), VALUE_MAX)
+    return {**found, "Scan": within(" · ".join(notice.footer), VALUE_MAX)}
+
+
+def subject(event: WebhookEvent) -> str:
+    """Return the fingerprint of what an alert is about."""
+    data = event.data
+    if "event_type" in data and "data" in data and "finding_id" not in data:
+        return fingerprint(text_of(data, "event_type"), data["data"])
+    about = {key: data[key] for key in INCIDENTS[event.type] if key in data}
+    if about.get("alert") in HEALTH:
+        about["alert"] = "health"
+    return fingerprint(event.type, about)
+
+
+def read(reply: Reply, batch: Batch) -> Verdict | None:
+    """Return the verdict of PagerDuty's reply, or None: the status is enough. Any 2xx but 202 is from something else,
+    unless it says success."""
+    success = reply.status is not None and 200 <= reply.status < 300 and reply.status != 202
+    if success and json_of(reply).get("status") != "success":
+        return NOT_OK
+    return None
+
+
+FORMAT = Format(
+    render,
+    read=read,
+    keys=(ROUTING_KEY,),
+    is_chat=True,
+    interval=0.5,
+    hosts=("events.pagerduty.com", "events.eu.pagerduty.com"),
+)

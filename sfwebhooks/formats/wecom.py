@@ -1,0 +1,36 @@
+"""The wecom format: a text for a robot of a WeCom group (`POST .../cgi-bin/webhook/send?key=KEY`).
+
+Nobody is mentioned without `mentioned_list`, which is not sent; <@userid> is made harmless as well.
+"""
+
+from __future__ import annotations
+
+from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.chat import notice
+from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.error_code import coded
+from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.plain import defused, in_lines
+from sfwebhooks.jsontext import written
+
+#: bytes
+CONTENT_MAX = 2048
+#: "system busy" and "too many requests"; and what blames the robot: an unknown key, or one that was removed
+BUSY = frozenset({-1, 45009})
+ROBOT_IS_WRONG = frozenset({93000})
+
+
+def render(delivery: Delivery, endpoint: Endpoint) -> Content:
+    """Return the message of a delivery."""
+    content = in_lines(notice(delivery, endpoint), CONTENT_MAX, safe=defused)
+    return Content(written({"msgtype": "text", "text": {"content": content}}).encode())
+
+
+def read(reply: Reply, batch: Batch) -> Verdict | None:
+    """Return the verdict of the code in a 200, or None: the status is enough."""
+    return coded(reply, ("errcode",), BUSY, ROBOT_IS_WRONG)
+
+
+FORMAT = Format(render, read=read, is_chat=True, interval=3.0, hosts=("qyapi.weixin.qq.com",))

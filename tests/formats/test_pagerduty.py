@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sfwebhooks.attempts import Outcome, Reply
+from sfwebhooks.endpoints import Secret
+from sfwebhooks.events import Delivery, WebhookEvent
+from sfwebhooks.formats import pagerduty
+from sfwebhooks.formats.chat import Notice
+from sfwebhooks.retry import judge
+from sfwebhooks.severity import Severity
+from tests.builders import NOW, a_batch, a_delivery, a_scan, an_endpoint, an_event
+from tests.formats.cases import (
+    LINK,
+    UI,
+    each_event,
+    each_past,
+    each_text,
+    hostile_deliveries,
+    mistakes_of,
+    of_entry,
+    past,
+    rendered,
+    settings_of,
+)
+from tests.formats.conftest import Sending
+from tests.receivers.vendors import Answer, Asked, Vendor
+
+KEY = "R0123456789abcdefghijklmnopqrst9"
+OWN = {"routing_key": Secret(KEY)}
+DONE = {"status": "success", "message": "Event processed", "dedup_key": "x"}
+INCIDENTS = {"finding.critical", "finding.high", "high_risk_event", "medium_risk_event", "low_risk_event",
+             "vulnerability_found", "malware_detected", "correlation_found", "system_alert", "resource_warning",
+             "scan_failed"}  # fmt: skip
+
+
+def place(delivery: Delivery) -> str:
+    return pagerduty.render(delivery, an_endpoint(own=OWN)).path
+
+
+def sent(delivery: Delivery) -> dict[str, Any]:
+    message = rendered("pagerduty", delivery, own=OWN)
+    problems = invalid_change(message) if place(delivery) else invalid_alert(message)
+    assert problems == []
+    assert KEY not in json.dumps({**message, "routing_key": ""})
+    return message
+
+
+def an_alert(event: WebhookEvent) -> dict[str, Any]:
+    """Return the message of a live event, which is an alert."""
+    assert place(a_delivery(event)) == ""
+    return sent(a_delivery(event))
+
+
+def invalid_alert(message: Any) -> list[str]:
+    """Return what PagerDuty would refuse of an alert event, by its documentation."""
+    payload = message["payload"]
+    found = [
+        ("event_action", message.get("event_action") in ("trigger", "acknowledge", "resolve")),
+        ("severity", payload.get("severity") in ("critical", "error", "warning", "info")),
+        ("source", isinstance(payload.get("source"), str) and payload["source"].strip()),
+        ("dedup_key", 1 <= len(message.get("dedup_key", "")) <= 255),
+        ("keys", set(message) <= {"routing_key", "event_action", "dedup_key", "client", "client_url", "payload",
+                                  "links"}),
+        ("names", all(isinstance(payload.get(name, ""), str) for name in ("component", "group", "class"))),
+    ]  # fmt: skip
+    return [*invalid_change({**message, "payload": payload}), *(what for what, right in found if not right)]
+
+
+def invalid_change(message: Any) -> list[str]:
+    """Return what PagerDuty would refuse of a change event, by its documentation."""
+    payload = message["payload"]
+    found = [
+        ("routing_key", len(message.get("routing_key", "")) == 32),
+        ("summary", 1 <= len(payload.get("summary", "")) <= 1024),
+        ("timestamp", payload["timestamp"].endswith("Z")),
+        ("custom_details", all(isinstance(value, str) for value in payload["custom_details"].values())),
+        ("links", all(link["href"] for link in message.get("links", ()))),
+        ("size", len(json.dumps(message, ensure_ascii=False).encode()) <= 512_000),
+    ]
+    return [what for what, right in found if not right]
+
+
+@each_event
+def test_what_somebody_has_to_act_on_is_an_alert_and_the_rest_a_change(entry: Any) -> None:
+    delivery = of_entry(entry)
+    message = sent(delivery)
+    assert (place(delivery) == "") == (entry.name in INCIDENTS) == ("event_action" in message)
+
+
+@each_text
+def test_hostile_text_is_valid(text: str) -> None:
+    for delivery in hostile_deliveries(text):
+        sent(delivery)
+
+
+def test_a_finding_is_a_triggered_alert() -> None:
+    message = an_alert(an_event(data={"event_type": "X", "data": "x", "module": "sfp_x", "description": "Open door"}))
+    assert message["event_action"] == "trigger" and message["routing_key"] == KEY
+    assert (message["client"], message["client_url"]) == ("SpiderFoot", LINK)
+    assert message["links"] == [{"href": LINK, "text": "Open scan"}]
+    assert message["payload"] == {
+        "summary": "High: Open door on acme.example: x",
+        "source": "acme.example",
+        "timestamp": "2026-11-21T10:00:00.000Z",
+        "severity": "error",
+        "component": "sfp_x",
+        "group": "Weekly Security Scan",
+        "class": "high_risk_event",
+        "custom_details": {
+            "Details": "x",
+            "Target": "acme.example",
+            "Type": "X",
+            "Module": "sfp_x",
+            "Scan": "Weekly Security Scan · 2026-11-21 10:00:00 UTC · #1",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("severity", "level"), [*zip(reversed(Severity), ("critical", "error", "warning", "info", None))]
+)
+def test_the_severity_is_one_of_pagerdutys_and_an_informational_finding_is_a_change(
+    severity: Severity, level: str | None
+) -> None:
+    assert sent(a_delivery(an_event(severity=severity)))["payload"].get("severity") == level
+
+
+@each_past
+@pytest.mark.parametrize("data", [{"event_type": "X", "data": "x"}, {"alert": "endpoint_healthy", "endpoint": "siem"}])
+def test_what_is_not_live_never_rings_and_never_ends_an_alert(how: str, data: dict[str, Any]) -> None:
+    delivery = past(how, an_event(type="system_alert", severity=Severity.CRITICAL, data=data))
+    message = sent(delivery)
+    assert place(delivery) == "change/enqueue" and "event_action" not in message
+    assert message["payload"]["summary"].startswith(f"{how.capitalize()}: ")
+    assert message["payload"]["custom_details"]["Scan"].endswith(f" · {how}")
+
+
+def key_of(event: WebhookEvent) -> str:
+    return str(an_alert(event)["dedup_key"])
+
+
+def test_the_same_finding_in_another_scan_joins_the_open_alert() -> None:
+    first = an_event(data={"event_type": "VULNERABILITY_CVE_HIGH", "data": "CVE-1\nScore: 7.0"})
+    again = an_event(
+        2, scan=a_scan("5C4A0002"), data={"event_type": "VULNERABILITY_CVE_HIGH", "data": "CVE-1\nScore: 8"}
+    )
+    assert key_of(first) == key_of(again)
+    assert key_of(replace(first, scan=a_scan(target="b.example"))) != key_of(first)
+    assert key_of(an_event(data={"event_type": "VULNERABILITY_CVE_HIGH", "data": "CVE-2"})) != key_of(first)
+
+
+def test_the_key_of_an_alert_confirms_no_guess_of_a_password() -> None:
+    event = an_event(data={"event_type": "PASSWORD_COMPROMISED", "data": "jane@acme.example:hunter22! [x]"})
+    message = an_alert(event)
+    assert "hunter22!" not in json.dumps(message)
+    other = rendered("pagerduty", a_delivery(event), own={"routing_key": Secret("X" * 32)})
+    assert other["dedup_key"] != message["dedup_key"], "who does not know the routing key cannot try passwords"
+
+
+def test_other_events_are_joined_by_what_they_are_about() -> None:
+    def of(name: str, **data: Any) -> str:
+        return key_of(an_event(type=name, severity=Severity.MEDIUM, data=data))
+
+    rule = {"rule_id": "open_bucket", "title": "Bucket acme", "event_count": 1}
+    assert of("correlation_found", **rule) == of("correlation_found", **{**rule, "event_count": 2})
+    assert of("correlation_found", **rule) != of("correlation_found", **{**rule, "title": "Bucket b"})
+    assert of("scan_failed", error="x") == of("scan_failed", error="y"), "one alert for a target that fails each night"
+    assert of("high_risk_event", finding_id="1", title="a") != of("high_risk_event", finding_id="2", title="a")
+    assert of("resource_warning", resource="disk", value=1) == of("resource_warning", resource="disk", value=2)
+
+
+def test_an_endpoint_that_works_again_resolves_the_alert_of_its_failure() -> None:
+    def of(alert: str, endpoint: str = "siem", severity: Severity = Severity.HIGH) -> dict[str, Any]:
+        event = an_event(type="system_alert", severity=severity, scan=None, data={"alert": alert, "endpoint": endpoint})
+        return an_alert(event)
+
+    failing, held, healthy = of("endpoint_failing"), of("endpoint_held"), of("endpoint_healthy", severity=Severity.INFO)
+    assert [one["event_action"] for one in (failing, held, healthy)] == ["trigger", "trigger", "resolve"]
+    assert failing["dedup_key"] == held["dedup_key"] == healthy["dedup_key"]
+    others = (of("endpoint_healthy", "team"), of("deliveries_dead"), of("certificate_expiring"))
+    assert len({failing["dedup_key"], *(one["dedup_key"] for one in others)}) == 4
+    assert failing["payload"]["source"] == "sfwebhooks"
+
+
+def test_a_test_message_is_a_change() -> None:
+    event = an_event(type="system_alert", severity=Severity.INFO, scan=None, data={"alert": "test", "message": "x"})
+    assert place(a_delivery(event)) == "change/enqueue"
+
+
+def test_a_summary_of_1024_bytes_is_left_as_it_is() -> None:
+    for length, expected in ((1024, "h" * 1024), (1025, "h" * 1021 + "…")):
+        notice = Notice(headline="h" * length, body="", facts=(), colour="")
+        assert pagerduty.change_event(notice, an_event(), KEY)["payload"]["summary"] == expected
+
+
+def test_names_values_and_the_body_are_cut() -> None:
+    def found(extra: int) -> dict[str, str]:
+        facts = (("l" * (255 + extra), "v" * (2000 + extra)),)
+        return pagerduty.custom_details(Notice(headline="h", body="b" * (20_000 + extra), facts=facts, colour=""))
+
+    assert found(0) == {"Details": "b" * 20_000, "l" * 255: "v" * 2000, "Scan": ""}
+    assert found(1) == {"Details": "b" * 19_997 + "…", "l" * 252 + "…": "v" * 1997 + "…", "Scan": ""}
+
+
+@pytest.mark.parametrize("text", ["🎉" * 30_000, '"\\' * 30_000, "\n" * 60_000 + "x"])
+def test_the_fullest_message_has_less_than_512_kb(text: str) -> None:
+    facts = tuple((f"{number}{text}", text) for number in range(60))
+    notice = Notice(text, text, facts, "#E01E5A", text, (text,), (text,), f"{UI}/scaninfo?id=1")
+    event = an_event(type="correlation_found", data={"module": text}, scan=a_scan(name=text))
+    assert invalid_alert(pagerduty.alert_event(notice, event, KEY, "trigger")) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "outcome"),
+    [
+        (202, DONE, Outcome.DELIVERED),
+        (202, {}, Outcome.DELIVERED),
+        (200, DONE, Outcome.DELIVERED),
+        (200, {}, Outcome.HOLD),
+        (204, {}, Outcome.HOLD),
+        (400, {"status": "invalid event", "message": "Event object is invalid", "errors": ["x"]}, Outcome.REFUSED),
+        (403, {}, Outcome.REFUSED),
+        (404, {}, Outcome.REFUSED),
+        (429, {}, Outcome.RETRY),
+        (500, {}, Outcome.RETRY),
+    ],
+)
+def test_a_reply_means_what_the_documentation_says(status: int, said: Any, outcome: Outcome) -> None:
+    reply = Reply(status, body=json.dumps(said).encode())
+    assert (pagerduty.read(reply, a_batch()) or judge(reply, NOW)).outcome is outcome
+
+
+def service(asked: Asked) -> Answer:
+    """Answer as PagerDuty does: alerts and changes at two places, 400 for what is invalid, an unknown key included."""
+    invalid = {"/v2/enqueue": invalid_alert, "/v2/change/enqueue": invalid_change}.get(asked.path)
+    if not invalid:
+        return Answer(404, {"status": "not found"})
+    errors = invalid(asked.body) or (asked.body["routing_key"] != KEY and ["Invalid routing key"])
+    if errors:
+        return Answer(400, {"status": "invalid event", "message": "Event object is invalid", "errors": errors})
+    return Answer(202, DONE)
+
+
+def test_an_alert_is_delivered_once_the_rate_limit_allows_it(
+    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
+) -> None:
+    ours = vendor(lambda asked: Answer(429, {"status": "throttle exceeded"}))
+    one = sending(f"{ours.url}/v2/enqueue", "pagerduty", routing_key=KEY)
+    one.accept()
+    assert one.step() and one.states == [("waiting", "http_429")]
+    ours.answer = service
+    assert one.step(10) and one.states == [("delivered", "http_202")]
+    assert ours.got[0].body == ours.got[1].body and ours.got[1].path == "/v2/enqueue"
+
+
+def test_a_backfilled_message_goes_where_nothing_rings(
+    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
+) -> None:
+    ours = vendor(service)
+    one = sending(f"{ours.url}/v2/enqueue", "pagerduty", routing_key=KEY)
+    one.accept(backfilled=True)
+    one.accept()
+    while one.step(1):
+        pass
+    assert one.states == [("delivered", "http_202")] * 2
+    assert sorted(asked.path for asked in ours.got) == ["/v2/change/enqueue", "/v2/enqueue"]
+
+
+def test_a_wrong_key_holds_the_endpoint_and_loses_nothing(
+    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
+) -> None:
+    ours = vendor(service)
+    one = sending(f"{ours.url}/v2/enqueue", "pagerduty", routing_key="X" * 32)
+    one.accept(5)
+    for _ in range(5):
+        one.step(1)
+    assert one.condition == "held" and {state for state, _ in one.states} == {"waiting"}
+
+
+def test_the_key_is_needed_and_checked_and_never_shown() -> None:
+    (missing,) = mistakes_of("pagerduty")
+    assert "[webhooks.team]" in missing and "requires routing_key" in missing
+    for wrong in ("R" * 31, "R" * 33, "R" * 31 + "-"):
+        (found,) = mistakes_of("pagerduty", routing_key=wrong)
+        assert "routing_key" in found and "32 letters and digits" in found and wrong not in found
+    assert KEY not in repr(settings_of("pagerduty", routing_key=KEY))
+
+
+def test_a_key_of_another_format_is_a_mistake() -> None:
+    (found,) = mistakes_of("pagerduty", routing_key=KEY, apprise_tag="x")
+    assert "apprise_tag requires format = apprise" in found
