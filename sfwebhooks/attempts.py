@@ -25,6 +25,8 @@ class Outcome(str, Enum):
     RETRY = "retry"
     #: the receiver refuses the request: later attempts show whether this message or the endpoint is at fault
     REFUSED = "refused"
+    #: the receiver did not process it, since it refused another one of the same request: it goes again, uncounted
+    SKIPPED = "skipped"
     #: the endpoint is configured wrongly: keep its deliveries, try rarely
     HOLD = "hold"
     #: the endpoint is gone (410): keep its deliveries, do not try

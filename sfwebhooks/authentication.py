@@ -32,18 +32,19 @@ NEEDED = {
 POSSIBLE = {Auth.BEARER: ("api_key",), Auth.BASIC: (), Auth.HEADER: (), Auth.OAUTH2: ("scope",)}
 
 
-def credentials(endpoint: Endpoint, scheme: str) -> dict[str, str]:
+def credentials(endpoint: Endpoint, header: str, scheme: str) -> dict[str, str]:
     """Return the headers that authenticate a request without a token.
 
     Args:
-        scheme: of the Authorization header with an `api_key` (RFC 9110 section 11.4).
+        header: its name if it has an `api_key`.
+        scheme: what is in front of the key (RFC 9110 section 11.4); may be empty.
     """
     if endpoint.auth == Auth.BASIC.value and endpoint.password:
         return {"Authorization": basic(endpoint.username, endpoint.password.reveal())}
     if not endpoint.api_key:
         return {}
     key = endpoint.api_key.reveal()
-    return {endpoint.auth_header: key} if endpoint.auth == Auth.HEADER.value else {"Authorization": f"{scheme} {key}"}
+    return {endpoint.auth_header: key} if endpoint.auth == Auth.HEADER.value else {header: f"{scheme} {key}".lstrip()}
 
 
 def basic(user: str, password: str) -> str:

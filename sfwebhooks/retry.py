@@ -173,7 +173,7 @@ def _moment(text: str) -> float | None:
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
     """Return what the verdicts on the deliveries of a request say of their endpoint: that it works if it took any."""
-    order = (Outcome.DELIVERED, Outcome.HOLD, Outcome.DISABLE, Outcome.RETRY)
+    order = (Outcome.DELIVERED, Outcome.HOLD, Outcome.DISABLE, Outcome.RETRY, Outcome.REFUSED)
     ranks = {outcome: rank for rank, outcome in enumerate(order)}
     return min(verdicts, key=lambda verdict: ranks.get(verdict.outcome, len(order)))
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from sfwebhooks.attempts import Outcome, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import measure
 from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import Mask
@@ -59,13 +60,13 @@ class SendingState:
     @cached_property
     def limits(self) -> Limits:
         """How its deliveries are claimed."""
-        endpoint = self.endpoint
+        endpoint, form = self.endpoint, FORMATS[self.endpoint.format]
         return Limits(
             endpoint.name,
             size=endpoint.batch_size,
             wait=endpoint.batch_wait,
-            max_bytes=endpoint.batch_max_bytes,
-            measure=measure(endpoint),
+            max_bytes=min(endpoint.batch_max_bytes, form.request_max),
+            measure=measure(endpoint, form.surplus),
         )
 
     @cached_property

@@ -57,7 +57,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
-    headers.update(credentials(endpoint, form.scheme))
+    headers.update(credentials(endpoint, form.key_header, form.scheme))
     headers.update(content.headers)
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id

@@ -86,6 +86,8 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "archive",
         "automation",
         "slack_alerts",
+        "splunk",
+        "datadog",
         "phone",
         "apprise",
         "dingtalk",

@@ -19,6 +19,7 @@ from sfwebhooks.retry import (
     State,
     decide,
     judge,
+    overall,
     retry_after,
 )
 from tests.builders import NOW, a_delivery, an_endpoint, an_event
@@ -395,6 +396,16 @@ def test_a_failure_of_a_healthy_endpoint_uses_up_a_retry() -> None:
 def test_a_shortage_of_this_process_uses_up_nothing_and_waits_a_moment() -> None:
     one = settled(verdict(Outcome.SHORTAGE), attempts=99)
     assert (one.state, one.counts, one.refused, one.due_at) == (State.WAITING, False, False, NOW + SHORTAGE_SECONDS)
+
+
+def test_one_that_was_skipped_because_of_another_uses_up_nothing_and_goes_again_at_once() -> None:
+    one = settled(verdict(Outcome.SKIPPED), attempts=99)
+    assert (one.state, one.counts, one.refused, one.due_at) == (State.WAITING, False, False, NOW)
+
+
+def test_a_request_of_which_one_was_refused_and_the_others_skipped_is_refused() -> None:
+    found = [verdict(Outcome.SKIPPED), verdict(Outcome.REFUSED), verdict(Outcome.SKIPPED)]
+    assert overall(found) == verdict(Outcome.REFUSED)
 
 
 # --- requests of several

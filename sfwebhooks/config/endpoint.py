@@ -17,7 +17,7 @@ from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import (
     BATCHES,
     ENDPOINT_OPTIONS,
-    FORMAT_KEYS,
+    FORMATS_OF_KEY,
     OPEN_OPTIONS,
     Option,
     name_problem,
@@ -268,7 +268,7 @@ def _own_keys(values: Mapping[str, Any], broken: Mapping[str, str]) -> Iterator[
     """Yield what is wrong about the keys that only a format has, apart from those whose values are wrong."""
     chosen = values.get("format", "generic")
     for key in values:
-        formats = [name for name, keys in FORMAT_KEYS.items() if key in keys]
+        formats = FORMATS_OF_KEY.get(key)
         if formats and chosen not in formats:
             yield f"{key} requires format = {' or '.join(formats)}"
     for needed in FORMATS[chosen].keys:

@@ -103,7 +103,9 @@ ENDPOINT_OPTIONS = {
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
         Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
         Option("auth", one_of(AUTHS), f"how requests are authenticated: {', '.join(AUTHS)} (bearer)", inherited=False),
-        Option("api_key", secret, "sent as Authorization: Bearer, or in auth_header", secret=True),
+        Option(
+            "api_key", secret, "sent as Authorization: Bearer, as the format has it, or in auth_header", secret=True
+        ),
         Option(
             "auth_header", header_name, "with auth = header: the name of the header that has api_key", inherited=False
         ),
@@ -141,7 +143,7 @@ ENDPOINT_OPTIONS = {
         Option("max_age", seconds, "a delivery that waits longer for an endpoint that accepts nothing expires (7d)"),
         Option("max_body", byte_size("8kB", "100MB"), "maximum size of a message; a longer one is cut (100kB)"),
         Option("compress", one_of(("gzip",)), "gzip: bodies are compressed, for receivers that accept it"),
-        Option("batch_size", whole_number(1, 1000), "deliveries in one request, as a JSON array; 1: each alone (1)"),
+        Option("batch_size", whole_number(1, 1000), "deliveries in one request; 1: each alone (1)"),
         Option(
             "batch_max_bytes",
             byte_size("8kB", "100MB"),
@@ -154,9 +156,20 @@ ENDPOINT_OPTIONS = {
 }
 #: format -> the keys that only it has
 FORMAT_KEYS = {name: {key.name: key for key in one.keys} for name, one in FORMATS.items()}
+#: name of such a key -> the formats that have it
+FORMATS_OF_KEY = {
+    key: [name for name, keys in FORMAT_KEYS.items() if key in keys] for keys in FORMAT_KEYS.values() for key in keys
+}
 ENDPOINT_OPTIONS |= {
-    key.name: Option(key.name, _parser(key), f"{key.meaning} (only {name})", key.secret, "own", inherited=False)
-    for name, keys in FORMAT_KEYS.items()
+    key.name: Option(
+        key.name,
+        _parser(key),
+        f"{key.meaning} (only {', '.join(FORMATS_OF_KEY[key.name])})",
+        key.secret,
+        "own",
+        inherited=False,
+    )
+    for keys in FORMAT_KEYS.values()
     for key in keys.values()
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user

@@ -54,6 +54,18 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("topic_invalid|topic_disallowed", "", "set another topic: the ntfy server does not accept this one"),
     (r"(err)?code_-?\d+", "", "look the code up in the receiver's documentation: url, or the settings of the robot"
      " there, may be wrong"),
+    ("http_200_but_not_hec", "", "the answer is not from Splunk: url must end with /services/collector/event"),
+    ("hec_(token_disabled|token_missing|authorization_invalid|token_invalid)", "", "set api_key to a token of the HTTP"
+     " Event Collector that is enabled"),
+    ("hec_index_incorrect", "", "set splunk_index to an index that the token allows"),
+    ("hec_channel_(missing|invalid)", "", "the token requires acknowledgement: set header.X-Splunk-Request-Channel to a"
+     " GUID, or disable it for the token"),
+    ("hec_ack_disabled", "", "remove header.X-Splunk-Request-Channel: the token has no acknowledgement"),
+    ("http_200_but_not_bulk", "", "the answer is not from Elasticsearch's bulk API: url must end with /INDEX/_bulk"),
+    ("(mapper|document)_parsing_exception", "", "a field of the index has another type: send to a data stream named"
+     " logs-NAME-NAMESPACE, or correct the mapping of the index"),
+    ("es_rejected_execution_exception", "", "Elasticsearch is overloaded: lower batch_size, or set rate"),
+    ("security_exception", "", "the API key must have the privileges create_doc and auto_configure for the index"),
     ("|".join(sorted(WEBHOOK_IS_WRONG)), "", "Slack no longer knows this webhook: create a new one and set its url"),
     (r"http_3\d\d", "", "the receiver has moved, and redirects are never followed: set its new address in url"),
     (r"http_4\d\d", "", "the receiver refuses it: check its log"),

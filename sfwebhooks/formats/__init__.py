@@ -8,13 +8,33 @@ from __future__ import annotations
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import apprise, dingtalk, generic, lark, ntfy, pagerduty, security_audit, siem, slack, wecom
+from sfwebhooks.formats import (
+    apprise,
+    datadog,
+    dingtalk,
+    ecs,
+    elastic,
+    gelf,
+    generic,
+    lark,
+    ntfy,
+    pagerduty,
+    security_audit,
+    siem,
+    slack,
+    splunk_hec,
+    wecom,
+)
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
     "apprise": apprise.FORMAT,
+    "datadog": datadog.FORMAT,
     "dingtalk": dingtalk.FORMAT,
+    "ecs": ecs.FORMAT,
+    "elastic": elastic.FORMAT,
+    "gelf": gelf.FORMAT,
     "generic": generic.FORMAT,
     "lark": lark.FORMAT,
     "ntfy": ntfy.FORMAT,
@@ -22,6 +42,7 @@ FORMATS: dict[str, Format] = {
     "security-audit": security_audit.FORMAT,
     "siem": siem.FORMAT,
     "slack": slack.FORMAT,
+    "splunk_hec": splunk_hec.FORMAT,
     "wecom": wecom.FORMAT,
 }
 

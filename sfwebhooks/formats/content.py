@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery, Scan, WebhookEvent
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
 from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
 
+#: headers of lines of JSON
+NDJSON = {"Content-Type": "application/x-ndjson"}
+#: name of the key by which an endpoint chooses them (`layout`)
+LAYOUT_KEY = "layout"
 #: bytes of a message without what the event, the scan and the endpoint have of their own
 ENVELOPE = 640
 
@@ -28,15 +32,19 @@ class Content:
     path: str = ""
 
 
-def measure(endpoint: Endpoint) -> Callable[[Delivery], int]:
-    """Return a function that gives an upper bound of a delivery's bytes in a request, without building the message."""
+def measure(endpoint: Endpoint, surplus: Callable[[int], int]) -> Callable[[Delivery], int]:
+    """Return a function that gives an upper bound of a delivery's bytes in a request, without building the message.
+
+    Args:
+        surplus: of the endpoint's format (`Format.surplus`).
+    """
     own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
-    twice = 2 if endpoint.format == "security-audit" else 1  # its envelope repeats a finding, and its place
 
     def largest(delivery: Delivery) -> int:
         data = delivery.event.data
         size = data.size if isinstance(data, Stored) else _size(dict(data))
-        return min(endpoint.max_body, twice * (own + size + _size_of_scan(delivery.event.scan)))
+        common = own + size + _size_of_scan(delivery.event.scan)
+        return min(endpoint.max_body, common + surplus(common))
 
     return largest
 
@@ -50,20 +58,42 @@ def _size(value: object) -> int:
     return len(written(value).encode())
 
 
-def sized(message: dict[str, Any], endpoint: Endpoint, key: str = "data") -> Content:
-    """Return a message as JSON. The event's data, its value at `key`, go out as the outbox has them, unless the message
-    alone, or a batch of it, would exceed the endpoint's `max_body`."""
-    limit = endpoint.max_body - (len("[]") if endpoint.batch_size > 1 else 0)
+def sized(
+    message: dict[str, Any], endpoint: Endpoint, key: str = "data", before: bytes = b"", after: bytes = b""
+) -> Content:
+    """Return a message as JSON, in the endpoint's layout. The event's data, its value at `key`, go out as the outbox
+    has them, unless the message alone, or a batch of it, would exceed the endpoint's `max_body`.
+
+    Args:
+        before: bytes in front of the message, and `after` behind it; both count, and neither is cut.
+    """
+    is_line = bool(endpoint.own) and endpoint.key(LAYOUT_KEY) == "ndjson"
+    if is_line:
+        after += b"\n"
+    limit = endpoint.max_body - len(before) - len(after) - (len("[]") if endpoint.batch_size > 1 else 0)
     text = kept(message[key])
     body = written_around({**message, key: HOLE}, [text])
-    if len(body) <= limit:
-        return Content(body)
-    return Content(written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode())
+    if len(body) > limit:
+        body = written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode()
+    if before or after:
+        body = before + body + after
+    return Content(body, NDJSON) if is_line else Content(body)
 
 
 def array(messages: Sequence[Content]) -> Content:
     """Return messages as one JSON array."""
     return Content(b"[" + b",".join([message.body for message in messages]) + b"]")
+
+
+def lines(messages: Sequence[Content]) -> Content:
+    """Return messages, each of which ends with a line break, one after the other."""
+    return replace(messages[0], body=b"".join([message.body for message in messages]))
+
+
+def epoch_seconds(at: float) -> int | float:
+    """Return epoch seconds with milliseconds, as a number that JSON writes without an exponent."""
+    seconds = round(min(max(at, FIRST_SECOND), LAST_SECOND), 3)
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:

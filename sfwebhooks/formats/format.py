@@ -34,6 +34,10 @@ class Key:
     secret: bool = False
 
 
+def _none(common: int) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Format:
     """A way of writing messages, and of reading the replies to them."""
@@ -47,8 +51,13 @@ class Format:
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
     keys: tuple[Key, ...] = ()
-    #: scheme of the Authorization header that has the endpoint's `api_key`
+    #: header that has the endpoint's `api_key`, and what is in front of the key there
+    key_header: str = "Authorization"
     scheme: str = "Bearer"
+    #: most bytes of a request of several messages that its receivers accept
+    request_max: int = 100_000_000
+    #: returns an upper bound of the bytes that a message has in addition to those that `content.measure` knows of
+    surplus: Callable[[int], int] = _none
     #: whether people read it as a conversation: one attempt at a time, so that it keeps its order
     is_chat: bool = False
     #: seconds between two messages unless `rate` is set

@@ -7,8 +7,9 @@ from typing import Any
 from sfwebhooks.catalogue import SCHEMA
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, timestamp
-from sfwebhooks.formats.content import Content, array, event_data, sized
+from sfwebhooks.formats.content import Content, event_data, sized
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.layout import LAYOUT, joined
 
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
@@ -45,4 +46,4 @@ def message(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-FORMAT = Format(render, join=array)
+FORMAT = Format(render, join=joined, keys=(LAYOUT,))

@@ -120,4 +120,5 @@ def _failure(given: Mapping[str, Any]) -> Data:
     }
 
 
-FORMAT = Format(render, join=array)
+# its envelope repeats a finding, and its place
+FORMAT = Format(render, join=array, surplus=lambda common: common)

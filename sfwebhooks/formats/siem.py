@@ -10,8 +10,9 @@ from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
-from sfwebhooks.formats.content import Content, array, event_data, sized
+from sfwebhooks.formats.content import Content, event_data, sized
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.layout import LAYOUT, joined
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
@@ -72,4 +73,4 @@ def _scan(scan: Scan) -> dict[str, str]:
     return {"id": scan.id, "name": scan.name, "target": scan.target, "target_type": scan.target_type}
 
 
-FORMAT = Format(render, join=array)
+FORMAT = Format(render, join=joined, keys=(LAYOUT,))

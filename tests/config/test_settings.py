@@ -9,7 +9,7 @@ import pytest
 
 from sfwebhooks.cli import main
 from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read_settings
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
+from sfwebhooks.config.options import BATCHES, ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
 from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats.generic import message
@@ -115,7 +115,7 @@ def test_an_endpoints_own_way_to_say_when_it_is_tried_again_overrules_the_inheri
 
 def test_a_format_without_batches_takes_none(tmp_path: Path) -> None:
     found = settings(tmp_path, f"{TEAM}format = slack\nbatch_size = 10\n")
-    assert "batch_size requires one of the formats generic, security-audit, siem" in mistake(found).problem
+    assert f"batch_size requires one of the formats {', '.join(BATCHES)}" in mistake(found).problem
 
 
 def test_a_batch_size_for_all_is_not_meant_for_chats(tmp_path: Path) -> None:

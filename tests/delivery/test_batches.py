@@ -23,6 +23,7 @@ from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Team, put, soon, spoil, sql
+from tests.formats.bodies import messages
 from tests.tiers import quick_first
 
 SIZE = 10
@@ -154,8 +155,8 @@ def test_a_batch_has_what_the_single_messages_have(name: str) -> None:
     single = an_endpoint(format=name)
     together = replace(single, batch_size=2)
     deliveries = tuple(a_delivery(an_event(number)) for number in (1, 2))
-    bodies = [render(Batch((delivery,)), single).body for delivery in deliveries]
-    assert render(Batch(deliveries), together).body == b"[" + b",".join(bodies) + b"]"
+    alone = [message for delivery in deliveries for message in messages(render(Batch((delivery,)), single))]
+    assert messages(render(Batch(deliveries), together)) == alone
 
 
 def test_what_is_backfilled_does_not_go_in_one_request_with_what_is_live(

@@ -14,13 +14,17 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats import render as render_batch
+from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format, Reading
+from sfwebhooks.formats.layout import LAYOUT
 from sfwebhooks.jsontext import written as to_json
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.formats.bodies import messages
 from tests.tiers import quick_first
 
 HOSTILE = {
@@ -42,8 +46,15 @@ FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
 OWN = {"topic": Secret("acme-alerts-x7"), "routing_key": Secret("R0123456789abcdefghijklmnopqrst9")}
 #: every way of writing a message -> the settings of its endpoint
 WAYS: dict[str, dict[str, Any]] = {
-    name: {"format": name, "own": {key.name: OWN[key.name] for key in one.keys if key.needed}}
-    for name, one in FORMATS.items()
+    **{
+        name: {"format": name, "own": {key.name: OWN[key.name] for key in one.keys if key.needed}}
+        for name, one in FORMATS.items()
+    },
+    **{
+        f"{name}, ndjson": {"format": name, "own": {"layout": Secret("ndjson")}}
+        for name, one in FORMATS.items()
+        if LAYOUT in one.keys
+    },
 }
 FORMAT = pytest.mark.parametrize("name", WAYS)
 Read = Callable[[Reply, Batch], Reading]
@@ -52,8 +63,17 @@ READER = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 TEXT = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 
 
+def content(name: str, delivery: Delivery, **endpoint: Any) -> Content:
+    return format_of(name).render(delivery, an_endpoint(**WAYS[name], **endpoint))
+
+
 def render(name: str, delivery: Delivery, **endpoint: Any) -> bytes:
-    return format_of(name).render(delivery, an_endpoint(**WAYS[name], **endpoint)).body
+    return content(name, delivery, **endpoint).body
+
+
+def check(name: str, delivery: Delivery, **endpoint: Any) -> None:
+    """Let a body be what its content type says, with one message in it."""
+    assert len(messages(content(name, delivery, **endpoint))) == 1
 
 
 def format_of(name: str) -> Format:
@@ -78,22 +98,22 @@ def raw_with(text: str) -> Delivery:
 
 @FORMAT
 @pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
-def test_every_event_of_the_catalogue_is_valid_json(name: str, entry: Any) -> None:
+def test_every_event_of_the_catalogue_is_what_its_content_type_says(name: str, entry: Any) -> None:
     severity = entry.severities[0] if entry.severities else Severity.INFO
     event = an_event(type=entry.name, severity=severity, data=entry.example)
-    json.loads(render(name, a_delivery(event)))
+    check(name, a_delivery(event))
 
 
 @FORMAT
 @TEXT
-def test_hostile_data_of_a_finding_is_valid_json_in_utf_8(name: str, text: str) -> None:
-    json.loads(render(name, finding_with(text)).decode())
+def test_hostile_data_of_a_finding_is_what_its_content_type_says(name: str, text: str) -> None:
+    check(name, finding_with(text))
 
 
 @FORMAT
 @TEXT
-def test_hostile_text_in_every_place_is_valid_json_in_utf_8(name: str, text: str) -> None:
-    json.loads(render(name, raw_with(text)).decode())
+def test_hostile_text_in_every_place_is_what_its_content_type_says(name: str, text: str) -> None:
+    check(name, raw_with(text))
 
 
 @pytest.mark.parametrize(
@@ -107,26 +127,26 @@ def test_hostile_text_in_every_place_is_valid_json_in_utf_8(name: str, text: str
         for name in WAYS
     ),
 )
-def test_five_megabytes_are_valid_json_in_utf_8(name: str, event: WebhookEvent) -> None:
-    json.loads(render(name, a_delivery(event)).decode())
+def test_five_megabytes_are_what_their_content_type_says(name: str, event: WebhookEvent) -> None:
+    check(name, a_delivery(event))
 
 
 @FORMAT
 @TEXT
-def test_hostile_metadata_is_valid_json_in_utf_8(name: str, text: str) -> None:
-    json.loads(render(name, a_delivery(), metadata={"user": text}).decode())
+def test_hostile_metadata_is_what_its_content_type_says(name: str, text: str) -> None:
+    check(name, a_delivery(), metadata={"user": text})
 
 
 @FORMAT
 @pytest.mark.parametrize("data", [{}, {"data": 5}, {"data": None}, {"data": ["x"]}, {"sources": []}, {"sources": None}])
-def test_data_of_another_shape_is_valid_json(name: str, data: dict[str, Any]) -> None:
-    json.loads(render(name, a_delivery(an_event(data=data))))
+def test_data_of_another_shape_is_what_its_content_type_says(name: str, data: dict[str, Any]) -> None:
+    check(name, a_delivery(an_event(data=data)))
 
 
 @FORMAT
-def test_an_event_without_a_scan_is_valid_json(name: str) -> None:
+def test_an_event_without_a_scan_is_what_its_content_type_says(name: str) -> None:
     event = an_event(type="system_alert", scan=None, data={"message": "endpoint team is failing"})
-    json.loads(render(name, a_delivery(event)))
+    check(name, a_delivery(event))
 
 
 @FORMAT
@@ -159,9 +179,14 @@ def test_a_message_holds_no_secret_of_its_endpoint(name: str) -> None:
 
 
 @FORMAT
-def test_content_type_is_json(name: str) -> None:
-    content = format_of(name).render(a_delivery(), an_endpoint(**WAYS[name]))
-    assert content.headers["Content-Type"].partition(";")[0] == "application/json"
+def test_several_messages_are_what_their_content_type_says(name: str) -> None:
+    deliveries = tuple(
+        a_delivery(an_event(number, data={"data": text})) for number, text in enumerate(HOSTILE.values())
+    )
+    alone = [messages(content(name, delivery, batch_size=99))[0] for delivery in deliveries]
+    if format_of(name).join:
+        together = render_batch(Batch(deliveries), an_endpoint(**WAYS[name], batch_size=99))
+        assert messages(together) == alone
 
 
 @READER

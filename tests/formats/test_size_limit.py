@@ -12,14 +12,16 @@ import pytest
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config import settings
 from sfwebhooks.config.options import BATCHES
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
-from sfwebhooks.formats import render
+from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.content import measure
+from sfwebhooks.formats.layout import LAYOUT
 from sfwebhooks.formats.size_limit import DATA_LEAST, SAVED
 from sfwebhooks.jsontext import Stored, kept, written
 from sfwebhooks.scan.findings import DATA_MAX, SOURCE_MAX, Source, event_of_finding
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.formats.bodies import data_in, messages, values
 from tests.tiers import quick_first
 
 LIMIT = 20_000
@@ -27,8 +29,14 @@ LIMIT = 20_000
 EXPRESS = 102_400
 WAYS: dict[str, dict[str, Any]] = {
     **{name: {"format": name} for name in BATCHES},
-    "security-audit": {"format": "security-audit"},
+    **{
+        f"{name}, ndjson": {"format": name, "own": {"layout": Secret("ndjson")}}
+        for name in BATCHES
+        if LAYOUT in FORMATS[name].keys
+    },
 }
+#: ways that have the data in one readable line too
+WITH_LINES = ("security-audit", "ecs", "ecs, ndjson", "elastic", "datadog")
 each_way = pytest.mark.parametrize("way", WAYS)
 PAIR = "\N{PILE OF POO}"
 #: data of every shape that can be too large
@@ -63,8 +71,12 @@ def body_of(delivery: Delivery, endpoint: Endpoint) -> bytes:
 
 
 def data_of(delivery: Delivery, endpoint: Endpoint) -> Any:
-    message = json.loads(body_of(delivery, endpoint))
-    return message.get("raw_data", message.get("data"))
+    (message,) = messages(render(Batch((delivery,)), endpoint))
+    return data_in(message)
+
+
+def measured(endpoint: Endpoint, delivery: Delivery) -> int:
+    return measure(endpoint, FORMATS[endpoint.format].surplus)(delivery)
 
 
 def sha256(text: str) -> str:
@@ -74,10 +86,12 @@ def sha256(text: str) -> str:
 @each_way
 @pytest.mark.parametrize("data", LARGE.values(), ids=LARGE)
 def test_whatever_is_too_large_is_cut_to_valid_json_that_fits(way: str, data: dict[str, Any]) -> None:
-    body = body_of(a_large(data), endpoint_of(way))
+    content = render(Batch((a_large(data),)), endpoint_of(way))
+    body = content.body
     assert len(body) <= LIMIT
-    assert ("\N{REPLACEMENT CHARACTER}" in body.decode()) == (way == "security-audit" and "\0" in data.get("data", ""))
-    assert written(json.loads(body)).encode() == body, "as JSON.stringify would write it again"
+    assert ("\N{REPLACEMENT CHARACTER}" in body.decode()) == (way in WITH_LINES and "\0" in data.get("data", ""))
+    again = "\n".join(map(written, values(content))).encode()
+    assert again == body.removesuffix(b"\n"), "as JSON.stringify would write it again"
 
 
 @each_way
@@ -178,9 +192,9 @@ def test_each_message_of_a_batch_is_cut_for_itself(way: str) -> None:
     endpoint = endpoint_of(way, batch_size=3)
     deliveries = tuple(a_delivery(an_event(number, data=Stored(kept({"data": "x" * size})))) for number, size in
                        ((1, 10), (2, 50_000), (3, 10)))  # fmt: skip
-    messages = json.loads(render(Batch(deliveries), endpoint).body)
     single = replace(endpoint, batch_size=1, max_body=LIMIT - 2)
-    assert messages == [json.loads(body_of(delivery, single)) for delivery in deliveries]
+    alone = [message for delivery in deliveries for message in messages(render(Batch((delivery,)), single))]
+    assert messages(render(Batch(deliveries), endpoint)) == alone
 
 
 @each_way
@@ -208,14 +222,14 @@ def test_what_a_message_takes_in_a_batch_is_never_more_than_what_is_reckoned_wit
         delivery = replace(a_large(data, type=entry.name, scan=scan), sequence=10**9)
         for limit in (LIMIT, 10**7):
             given = replace(endpoint, max_body=limit)
-            assert len(body_of(delivery, given)) <= measure(given)(delivery)
+            assert len(body_of(delivery, given)) <= measured(given, delivery)
 
 
 @each_way
 def test_what_is_reckoned_with_for_a_finding_is_not_twice_what_it_takes(way: str) -> None:
     event = event_of_finding(a_finding(data="x" * 2000), a_scan(), "Words")
     delivery, endpoint = a_delivery(replace(event, data=Stored(kept(event.data)))), endpoint_of(way)
-    assert measure(endpoint)(delivery) < 2 * len(body_of(delivery, endpoint))
+    assert measured(endpoint, delivery) < 2 * len(body_of(delivery, endpoint))
 
 
 def test_chats_have_limits_of_their_own() -> None:
@@ -262,5 +276,5 @@ def test_a_malformed_size_is_a_mistake_that_says_what_is_accepted(text: str) -> 
 def test_a_size_for_a_chat_is_a_mistake_and_one_for_all_is_not_meant_for_it(key: str) -> None:
     chat = {"url": "https://x.example/", "format": "slack"}
     (mistake,) = settings.load_mapping({"chat": {**chat, key: "1MB"}}).mistakes
-    assert f"{key} requires one of the formats generic, security-audit, siem" in str(mistake)
+    assert f"{key} requires one of the formats {', '.join(BATCHES)}" in str(mistake)
     assert settings.load_mapping({key: "1MB", "chat": chat}).mistakes == ()
