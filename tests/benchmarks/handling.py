@@ -21,6 +21,8 @@ from tests.benchmarks.measure import Measure, Row, each, with_null_row
 from tests.builders import a_host_database, a_scan
 
 SCAN = a_scan()
+#: a scan's process does not wait long for its deliveries
+BRIEF = "drain_timeout = 1s"
 #: types of the events that led to one, from the target on
 CHAIN = ("INTERNET_NAME", "LINKED_URL_INTERNAL", "TARGET_WEB_CONTENT")
 
@@ -66,7 +68,7 @@ def a_module(database: Path) -> Any:
     return module
 
 
-def write_settings(folder: Path, urls: list[str], events: str = "all", more: str = "drain_timeout = 1s") -> None:
+def write_settings(folder: Path, urls: list[str], events: str = "all", more: str = BRIEF) -> None:
     """Write the settings of endpoints with these URLs into a scanner's data folder; they are in every scan."""
     text = f"[webhooks]\nenabled = true\nevents = {events}\nsecret = {'s' * 32}\n{more}\n"
     text += "".join(f"[webhooks.team{number}]\nurl = {url}\n" for number, url in enumerate(urls))

@@ -28,13 +28,15 @@ from sfwebhooks.host.install import SHIM, install, modules_folder
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.scan.host_database import HostDatabase
 from tests.benchmarks.accepting import DEAD
-from tests.benchmarks.handling import write_settings
+from tests.benchmarks.handling import BRIEF, write_settings
 from tests.benchmarks.measure import Measure, Row, with_null_row
 from tests.benchmarks.receiving import receiver, slow
 
 SCAN_SECONDS = 600
 STORM_MODULE = "sfp_storm"
 IDLE_MODULE = "sfp__stor_nothing"
+#: without a delivery process
+ALONE = f"{BRIEF}\ndetach_timeout = 0"
 #: lends the URL of a receiver; None: without us
 Receivers = Callable[[], AbstractContextManager[str]]
 
@@ -55,9 +57,17 @@ def hanging() -> Iterator[str]:
 
 
 def scanning(
-    receivers: Receivers | None, modules: Sequence[str] = host.MODULES, endpoints: int = 1, wanted: str = "all"
+    receivers: Receivers | None,
+    modules: Sequence[str] = host.MODULES,
+    endpoints: int = 1,
+    wanted: str = "all",
+    more: str = BRIEF,
 ) -> Callable[[int], Measure]:
-    """Return a row: a scan from its start to its end."""
+    """Return a row: a scan from its start to its end.
+
+    Args:
+        more: lines of [webhooks].
+    """
 
     def row(events: int) -> Measure:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, contextlib.ExitStack() as stack:
@@ -65,7 +75,7 @@ def scanning(
             home = host.prepare(folder / "home", site.port)
             if receivers:
                 url = stack.enter_context(receivers())
-                write_settings(home.data, [f"{url}?{number}" for number in range(endpoints)], wanted)
+                write_settings(home.data, [f"{url}?{number}" for number in range(endpoints)], wanted, more)
             scanner = a_scanner(folder / "scanner", with_us=receivers is not None)
             cpu = cpu_of_children()
             scan(scanner, home, modules, events)
@@ -141,6 +151,7 @@ def rows(kind: str, modules: Sequence[str]) -> dict[str, Callable[[int], Measure
         f"host: {kind}, no endpoint wants it": scanning(dead, modules, wanted="scan_*"),
         f"host: {kind}, endpoint healthy": scanning(receiver, modules),
         f"host: {kind}, ten endpoints healthy": scanning(receiver, modules, endpoints=10),
+        f"host: {kind}, endpoint healthy, the scan's own threads send": scanning(receiver, modules, more=ALONE),
         f"host: {kind}, endpoint dead": scanning(dead, modules),
         f"host: {kind}, endpoint slow": scanning(slow, modules),
         f"host: {kind}, endpoint hangs": scanning(hanging, modules),
