@@ -121,12 +121,14 @@ def _asked_wait(reply: Reply, now: float, longest: float) -> float | None:
 
 
 def _retry_after_in(body: bytes, longest: float) -> float | None:
-    """Return the wait in seconds in Discord's form: {"retry_after": 0.65, ...}."""
+    """Return the wait in seconds in the form of Discord, {"retry_after": 0.65, ...}, or of Telegram,
+    {"parameters": {"retry_after": 5}, ...}."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    wait = said.get("retry_after") if isinstance(said, dict) else None
+    places = (said, said.get("parameters")) if isinstance(said, dict) else ()
+    wait = next((place["retry_after"] for place in places if isinstance(place, dict) and "retry_after" in place), None)
     if isinstance(wait, str):
         wait = _seconds(wait)
     if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not wait >= 0:  # excludes NaN too

@@ -40,6 +40,8 @@ PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / 
 SETTINGS, SIGNATURES, OPERATIONS = (PAGES[name] for name in ("configuration.md", "signatures.md", "operations.md"))
 #: a secret that is right for any key
 KEY_OF_32 = "a5ecretTextOf32LettersAndDigits0"
+#: a URL that is right for any format; a bot's ends in its method
+URL_FOR_ALL = "https://r.example.test/sendMessage"
 #: everything that is written for users
 DOCS = "\n".join([README, *PAGES.values()])
 EXAMPLE = ROOT / "webhooks.ini.example"
@@ -74,7 +76,7 @@ def test_the_readme_has_no_key_that_is_unknown() -> None:
 
 def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in re.findall(r"env:(\w+)", EXAMPLE.read_text(encoding="utf-8")):
-        monkeypatch.setenv(name, "https://hooks.slack.com/services/T/B/x" if "URL" in name else KEY_OF_32)
+        monkeypatch.setenv(name, URL_FOR_ALL if "URL" in name else KEY_OF_32)
     found = config.load(EXAMPLE)
     assert found.mistakes == ()
     assert {one.name for one in found.endpoints} == {
@@ -88,6 +90,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "slack_alerts",
         "splunk",
         "datadog",
+        "telegram_group",
         "phone",
         "apprise",
         "dingtalk",
@@ -219,7 +222,7 @@ def test_each_format_of_a_service_has_a_section_with_settings_that_are_right(
     (section,) = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGES["formats.md"], re.S | re.M)
     (settings,) = re.findall(r"```ini\n(.*?)```", section, re.S)
     for variable in re.findall(r"env:(\w+)", settings):
-        monkeypatch.setenv(variable, "https://r.example.test/x" if "URL" in variable else KEY_OF_32)
+        monkeypatch.setenv(variable, URL_FOR_ALL if "URL" in variable else KEY_OF_32)
     (tmp_path / "webhooks.ini").write_text(settings, encoding="utf-8")
     found = config.load(tmp_path / "webhooks.ini")
     assert (found.mistakes, [one.format for one in found.endpoints]) == ((), [name])

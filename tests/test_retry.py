@@ -200,6 +200,8 @@ def limited(body: bytes, status: int = 429, header: str = "") -> Reply:
     [
         (b'{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}', 64.57),
         (b'{"retry_after": 0.65}', 0.65),
+        (b'{"ok": false, "parameters": {"retry_after": 35}}', 35.0),
+        (b'{"parameters": [35]}', None),
         (b'{"retry_after": 30}', 30.0),
         (b'{"retry_after": 0}', 0.0),
         (b' \n{"retry_after": 5e1} ', 50.0),

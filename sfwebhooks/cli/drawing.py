@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any, Callable
 
 COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
@@ -119,7 +119,8 @@ def _discord(message: Json) -> str:
 def _mattermost(message: Json) -> str:
     (one,) = message["attachments"]
     fields = [(field["title"], field["value"], field.get("short")) for field in one.get("fields", [])]
-    texts = (one.get("title", ""), one.get("text", ""), fields, one.get("footer", ""))
+    fields = [(unescape(name), unescape(value), short) for name, value, short in fields]
+    texts = (unescape(one.get("title", "")), unescape(one.get("text", "")), fields, unescape(one.get("footer", "")))
     return _div("message", _markdown_card(*texts), _bar(one.get("color")))
 
 

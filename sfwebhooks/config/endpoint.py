@@ -274,6 +274,10 @@ def _own_keys(values: Mapping[str, Any], broken: Mapping[str, str]) -> Iterator[
     for needed in FORMATS[chosen].keys:
         if needed.needed and needed.name not in values and needed.name not in broken:
             yield f"format = {chosen} requires {needed.name}: {needed.meaning}"
+    wrong_path = FORMATS[chosen].wrong_path
+    wrong = wrong_path(urlsplit(values["url"].reveal()).path) if wrong_path and "url" in values else ""
+    if wrong:
+        yield f"format = {chosen}: url {wrong}"
 
 
 def _uses_api_key(values: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,9 +53,20 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
         what = " and its token" if endpoint.api_key else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
-    fitting = [key for key, one in FORMATS.items() if host in one.hosts]
+    fitting = _fitting_formats(host, urlsplit(endpoint.url.reveal()).path)
     if fitting and endpoint.format not in fitting:
         yield f"{name} sends to {host}, which accepts only format = {' or '.join(fitting)}"
+
+
+def _fitting_formats(host: str, path: str) -> list[str]:
+    """Return the formats whose pattern matches an address; if several do, those with the longest one."""
+    found = [
+        (len(pattern), name)
+        for name, one in FORMATS.items()
+        for pattern in one.hosts
+        if fnmatchcase(host + path if "/" in pattern else host, pattern)
+    ]
+    return sorted({name for length, name in found if length == max(found)[0]})
 
 
 def open_to_others(path: Path, is_secret: bool) -> str:

@@ -28,6 +28,15 @@ CURES: tuple[tuple[str, str, str], ...] = (
      " of its names in url"),
     (Failure.TLS.value, "wrong_version|http_request|record_layer|packet_length|unknown_protocol", "this port speaks"
      " http, not https: write http:// in url, or the port on which the receiver speaks https"),
+    ("http_40[134]", "unknown webhook|invalid webhook token", "Discord does not know this webhook: create a new one and"
+     " set its url"),
+    ("http_400", "22000[1-4]", "add ?thread_id=ID to url if the channel is a forum, else remove it"),
+    ("http_400", "upgraded to a supergroup", "set chat_id to the number in the answer: the group has a new one"),
+    ("http_400", "chat not found", "correct chat_id, and add the bot to that chat"),
+    ("http_40[14]", r'"ok": ?false', "correct the token in url: Telegram knows no such bot"),
+    ("http_403", r"bot was (blocked|kicked)|bot is not a member", "add the bot to the chat again"),
+    (r"http_(40[0134]|501)", r"web\.incoming_webhook", "Mattermost does not accept this webhook: create a new one and"
+     " set its url"),
     ("http_400", "plain http|ssl-enabled|http request to an https", "this port speaks https: write https:// in url"),
     ("http_400", "", "the receiver does not understand the message: check format, headers and its log"),
     ("http_401", "", "correct secret, api_key or header.NAME: the receiver does not accept them"),

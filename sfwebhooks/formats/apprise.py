@@ -11,8 +11,9 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.chat import notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import within
 from sfwebhooks.formats.format import Format, Key
-from sfwebhooks.formats.plain import defused, in_lines, within
+from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
 

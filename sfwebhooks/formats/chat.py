@@ -5,6 +5,7 @@ delivery -> notice (wording, order, selection; secrets masked) -> a chat format 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -40,6 +41,20 @@ LIST_MAX = 5
 TOP_MAX = 3
 #: data with more characters than this is shown with its length
 LONG = 1000
+#: the label of the trail
+FOUND_VIA = "Found via"
+#: the text of the link to the scan
+OPEN_SCAN = "Open scan"
+#: characters of the longest link that is shown
+LINK_MAX = 900
+#: characters of a value that leaves room for another one next to it
+SHORT = 40
+#: facts that a message shows
+FACTS_MAX = 10
+#: characters of the value of a fact, where the chat does not allow fewer
+VALUE_MAX = 2000
+#: an at sign that can begin a mention; behind a letter, as in an address, or alone it does not
+MENTION = re.compile(r"(?<![A-Za-z0-9])@(?=\S|$)")
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,25 @@ class Notice:
     footer: tuple[str, ...] = ()
     #: URL of the scan in SpiderFoot
     link: str = ""
+    #: whether it is backfilled or replayed, so that it need not ring
+    is_late: bool = False
+
+    @property
+    def few_facts(self) -> list[tuple[str, str]]:
+        """The first facts; the last of too many says how many are missing."""
+        if len(self.facts) <= FACTS_MAX:
+            return list(self.facts)
+        return [*self.facts[: FACTS_MAX - 1], ("And", f"{len(self.facts) - FACTS_MAX + 1} more")]
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The labels and values below the body: facts, and how it was found."""
+        return [*self.few_facts, *([(FOUND_VIA, " ← ".join(self.trail))] if self.trail else [])]
+
+    @property
+    def small_print(self) -> str:
+        """The footer in one line."""
+        return " · ".join(self.footer)
 
     @property
     def summary(self) -> str:
@@ -88,16 +122,31 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
     found = "event_type" in data and "data" in data and "finding_id" not in data  # the last is another tool's
     known = LIFECYCLE.get(event.type, other) if event.scan else other
     headline, body, facts, colour = (finding if found else known)(message)
+    link = endpoint.link(event.scan)
     return Notice(
         headline=headline,
         body=body.strip(),
-        facts=tuple((label, value) for label, value in facts if value.strip()),
+        facts=tuple((label.strip() or "?", value) for label, value in facts if value.strip()),
         colour=colour,
         target=message.target,
         trail=trail(message) if found else (),
         footer=footer(message),
-        link=endpoint.link(event.scan),
+        link=link if len(link) <= LINK_MAX else "",
+        is_late=delivery.backfilled or delivery.replayed,
     )
+
+
+def is_short(value: str) -> bool:
+    """Return whether a value leaves room for another one next to it."""
+    return len(value) <= SHORT and "\n" not in value
+
+
+def without_mentions(text: str) -> str:
+    """Return a text in which nobody is mentioned: an at sign at the start of a word becomes a wide one.
+
+    For chats that look for mentions even in escaped text.
+    """
+    return MENTION.sub("\N{FULLWIDTH COMMERCIAL AT}", text)
 
 
 #: headline, body, facts, colour

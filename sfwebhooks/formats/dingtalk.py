@@ -18,9 +18,10 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.chat import Notice, notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import smallest, within
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.format import Format, Key
-from sfwebhooks.formats.plain import in_lines, smallest, within
+from sfwebhooks.formats.plain import in_lines
 
 #: bytes of a message
 MESSAGE_MAX = 20_000

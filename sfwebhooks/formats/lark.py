@@ -11,11 +11,12 @@ from typing import Any
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import COLOURS, GOOD, Notice, notice
+from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, Notice, notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import smallest, within
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.format import Format
-from sfwebhooks.formats.plain import in_lines, smallest, within
+from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.severity import Severity
 
 #: bytes of a message
@@ -51,7 +52,7 @@ def lark_body(notice: Notice, cap: int) -> Json:
     text = in_lines(replace(notice, link=""), cap, headline=False)
     elements: list[Json] = [{"tag": "div", "text": _text(text)}]
     if notice.link:
-        button = {"tag": "button", "text": _text("Open scan"), "type": "default", "url": notice.link}
+        button = {"tag": "button", "text": _text(OPEN_SCAN), "type": "default", "url": notice.link}
         elements.append({"tag": "action", "actions": [button]})
     return {"msg_type": "interactive", "card": {"header": header, "elements": elements}}
 

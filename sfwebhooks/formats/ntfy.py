@@ -13,8 +13,9 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.chat import Notice, notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import within
 from sfwebhooks.formats.format import Format, Key
-from sfwebhooks.formats.plain import in_lines, within
+from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity

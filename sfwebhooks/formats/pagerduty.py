@@ -14,10 +14,10 @@ from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.fingerprints import dedup_key, fingerprint
-from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import within
 from sfwebhooks.formats.format import Format, Key
-from sfwebhooks.formats.plain import within
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
@@ -122,8 +122,8 @@ def custom_details(notice: Notice) -> dict[str, str]:
     for label, value in notice.facts[:DETAILS_MAX]:
         found.setdefault(within(label, NAME_MAX), within(value, VALUE_MAX))
     if notice.trail:
-        found["Found via"] = within(" ← ".join(notice.trail), VALUE_MAX)
-    return {**found, "Scan": within(" · ".join(notice.footer), VALUE_MAX)}
+        found[FOUND_VIA] = within(" ← ".join(notice.trail), VALUE_MAX)
+    return {**found, "Scan": within(notice.small_print, VALUE_MAX)}
 
 
 def subject(event: WebhookEvent) -> str:

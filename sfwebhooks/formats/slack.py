@@ -12,24 +12,23 @@ the value could imitate another label.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, Callable
+from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.formats.chat import FOUND_VIA, OPEN_SCAN, VALUE_MAX, Notice, notice
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import first_within, fit, utf16_length
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.replies import NOT_OK, says_ok
 from sfwebhooks.jsontext import written
 
 TEXT_MAX = 4000
 HEADER_MAX = 150
 SECTION_MAX = 3000
-FIELD_MAX = 2000
 FIELDS_MAX = 10
-FACTS_MAX = 10
 ELEMENTS_MAX = 10
 #: markup that cannot be escaped, and line breaks, since a label is one line
 MARKUP = re.compile(r"[\s*_~`]+")
@@ -43,6 +42,8 @@ WEBHOOK_IS_WRONG = frozenset(
     ("action_prohibited", "channel_is_archived", "channel_not_found", "invalid_token", "no_active_hooks", "no_service",
      "no_team", "team_disabled")
 )  # fmt: skip
+# Discord takes Slack's messages at an address of their own
+HOSTS = ("hooks.slack.com", "discord.com/*/slack", "*.discord.com/*/slack", "discordapp.com/*/slack")
 
 Json = dict[str, Any]
 
@@ -53,37 +54,19 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
 
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
-    """Return the verdict of Slack's reply, a plain text, or None: the status is enough.
-
-    A 200 without the text of Slack or of a compatible receiver is from something else: a proxy, a login page, another
-    service. So the endpoint is at fault and is held: its messages are kept, only a rare probe repeats one, and the
-    operator is alerted. As failed deliveries they would be lost or, if that service did post them, posted several
-    times.
-    """
+    """Return the verdict of Slack's reply, a plain text, or None: the status is enough."""
     said = reply.body[:100].strip().decode("utf-8", "replace")
-    if reply.status == 200 and said.lower() != "ok" and not _says_success(reply.body):
-        return Verdict(Outcome.HOLD, "http_200_but_not_ok")
+    if reply.status == 200 and not says_ok(reply):
+        return NOT_OK
     if reply.status in WEBHOOK_STATUS and said in WEBHOOK_IS_WRONG:
         return Verdict(Outcome.HOLD, said)
     return None
 
 
-def _says_success(body: bytes) -> bool:
-    """Return whether it is the success of a compatible receiver: {"ok": true}, {"success": true} (Rocket.Chat),
-    {"result": "success"} (Zulip)."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(said, dict):
-        return False
-    return said.get("ok") is True or said.get("success") is True or said.get("result") == "success"
-
-
 def slack_body(notice: Notice) -> Json:
     """Return the message, with texts as long as its limit allows."""
-    ways = ((header(notice), details(notice, cap)) for cap in CAPS)
-    top, blocks = next(way for way in ways if text_length([*way[0], *way[1]]) <= MESSAGE_MAX)
+    top = header(notice)
+    blocks = first_within(MESSAGE_MAX - text_length(top), text_length, (details(notice, cap) for cap in CAPS))
     return {
         "text": fit(notice.summary, TEXT_MAX, escape),
         "blocks": top,
@@ -104,21 +87,18 @@ def details(notice: Notice, cap: int) -> list[Json]:
     blocks: list[Json] = []
     if notice.body:
         blocks.append({"type": "section", "text": plain_text(notice.body, min(SECTION_MAX, cap))})
-    facts = fields(notice, min(FIELD_MAX, cap))
+    facts = fields(notice, min(VALUE_MAX, cap))
     blocks += [{"type": "section", "fields": facts[at : at + FIELDS_MAX]} for at in range(0, len(facts), FIELDS_MAX)]
     if notice.trail:
-        blocks.append(context([plain_text("Found via " + " ← ".join(notice.trail), min(SECTION_MAX, cap))]))
-    open_scan = [mrkdwn(f"<{escape(notice.link)}|Open scan>")] if notice.link else []
+        blocks.append(context([plain_text(f"{FOUND_VIA} {' ← '.join(notice.trail)}", min(SECTION_MAX, cap))]))
+    open_scan = [mrkdwn(f"<{escape(notice.link)}|{OPEN_SCAN}>")] if notice.link else []
     footer = [plain_text(text, min(SECTION_MAX, cap)) for text in notice.footer]
     return [*blocks, context([*footer[: ELEMENTS_MAX - len(open_scan)], *open_scan])]
 
 
 def fields(notice: Notice, limit: int) -> list[Json]:
     """Return the facts as fields, a label and a value in turn; the last of too many says how many are missing."""
-    facts = list(notice.facts)
-    if len(facts) > FACTS_MAX:
-        facts[FACTS_MAX - 1 :] = [("And", f"{len(facts) - FACTS_MAX + 1} more")]
-    return [field for name, value in facts for field in (label(name, limit // 4), plain_text(value, limit))]
+    return [field for name, value in notice.few_facts for field in (label(name, limit // 4), plain_text(value, limit))]
 
 
 def label(name: str, limit: int) -> Json:
@@ -147,28 +127,6 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def fit(text: str, limit: int, written: Callable[[str], str] = str) -> str:
-    """Return a text as it is sent, within a limit; what was cut ends in an ellipsis, never within an entity.
-
-    Args:
-        limit: for what is sent, so after escaping.
-        written: escapes a character.
-    """
-    room, end = limit, 0
-    for at, character in enumerate(text[: limit + 1]):
-        room -= utf16_length(written(character))
-        if room < 0:
-            return written(text[:end]) + "…"
-        if room >= 1:
-            end = at + 1
-    return written(text)
-
-
-def utf16_length(text: str) -> int:
-    """Return a text's length in UTF-16 units: an emoji counts as two, so we are right whichever way Slack counts."""
-    return len(text) + sum(character > "\uffff" for character in text)
-
-
 def text_length(blocks: list[Json]) -> int:
     """Return the number of characters in all texts of some blocks."""
     texts = [block["text"] for block in blocks if "text" in block]
@@ -176,4 +134,4 @@ def text_length(blocks: list[Json]) -> int:
     return sum(utf16_length(text["text"]) for text in texts)
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("hooks.slack.com",))
+FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=HOSTS)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.formats.chat import Notice, notice, without_mentions
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -124,3 +124,32 @@ def test_what_is_not_live_says_so_in_the_small_print() -> None:
     assert notice(a_delivery(backfilled=True), an_endpoint()).footer[-1] == "backfilled"
     assert notice(a_delivery(replayed=True), an_endpoint()).footer[-1] == "replayed"
     assert notice(a_delivery(), an_endpoint()).footer[-1] == "#1"
+
+
+def test_what_is_replayed_says_so_and_either_is_late() -> None:
+    assert notice(a_delivery(replayed=True), an_endpoint()).footer[-1] == "replayed"
+    late = [a_delivery(replayed=True), a_delivery(backfilled=True), a_delivery()]
+    assert [notice(one, an_endpoint()).is_late for one in late] == [True, True, False]
+
+
+def test_a_link_that_no_chat_would_accept_is_not_shown() -> None:
+    length = 900 - len("/scaninfo?id=5C4A0001")
+    for over, shown in ((0, True), (1, False)):
+        url = f"https://{'a' * (length + over - len('https://'))}"
+        assert bool(notice(a_delivery(), an_endpoint(ui_url=url)).link) is shown
+
+
+def test_a_label_without_a_letter_is_a_question_mark() -> None:
+    assert ("?", "x") in notice_of("else", **{"": "x"}).facts
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("@all (@here) x.@jane -@jane _@jane", "＠all (＠here) x.＠jane -＠jane _＠jane"),
+        ("@", "＠"),
+        ("jane@acme.example 3 @ 4 a@", "jane@acme.example 3 @ 4 a@"),
+    ],
+)
+def test_an_at_sign_that_could_mention_somebody_is_a_wide_one(text: str, harmless: str) -> None:
+    assert without_mentions(text) == harmless

@@ -43,7 +43,11 @@ HOSTILE = {
 }
 FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
 #: values of the keys that a format's endpoints need
-OWN = {"topic": Secret("acme-alerts-x7"), "routing_key": Secret("R0123456789abcdefghijklmnopqrst9")}
+OWN = {
+    "chat_id": Secret("-1001234567890"),
+    "topic": Secret("acme-alerts-x7"),
+    "routing_key": Secret("R0123456789abcdefghijklmnopqrst9"),
+}
 #: every way of writing a message -> the settings of its endpoint
 WAYS: dict[str, dict[str, Any]] = {
     **{

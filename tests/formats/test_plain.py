@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sfwebhooks.formats.chat import Notice
-from sfwebhooks.formats.plain import defused, in_lines, smallest, within
+from sfwebhooks.formats.plain import defused, in_lines
 
 LINK = "https://sf.acme.example/scaninfo?id=1"
 
@@ -58,15 +58,6 @@ def test_of_many_long_facts_the_end_is_cut() -> None:
     assert text.count("b") == 497 and text.endswith("f…")
 
 
-@pytest.mark.parametrize("limit", range(3, 14))
-@pytest.mark.parametrize("text", ["abc", "äöü", "漢字", "🎉🎉🎉", "a\ud800b", "", "a" * 14])
-def test_a_text_is_cut_between_characters(text: str, limit: int) -> None:
-    cut = within(text, limit)
-    assert len(cut.encode()) <= limit
-    whole = text.encode("utf-8", "replace").decode().replace("?", "\ufffd")
-    assert cut == whole or (cut.endswith("…") and whole.startswith(cut[:-1]))
-
-
 @pytest.mark.parametrize(
     ("text", "harmless"),
     [
@@ -83,9 +74,3 @@ def test_a_text_is_cut_between_characters(text: str, limit: int) -> None:
 )
 def test_mentions_and_links_are_made_harmless(text: str, harmless: str) -> None:
     assert defused(text) == harmless
-
-
-def test_the_longest_text_that_fits_is_taken() -> None:
-    assert smallest(lambda cap: "x" * cap, (10, 5, 2), 12) == b'"xxxxxxxxxx"'
-    assert smallest(lambda cap: "x" * cap, (10, 5, 2), 11) == b'"xxxxx"'
-    assert smallest(lambda cap: "x" * cap, (10, 5, 2), 1) == b'"xx"', "the last one whatever it is"

@@ -450,23 +450,6 @@ def test_the_fullest_message_is_short_enough() -> None:
     accepted(slack.slack_body(replace(notice, link=f"{UI}/scaninfo?id=1")))
 
 
-@pytest.mark.parametrize("limit", range(1, 24))
-@pytest.mark.parametrize("text", ["a&b<c>d", "&&&&&", "&amp;", "🎉&🎉", "abc", ""])
-def test_what_is_cut_fits_after_escaping_and_ends_in_no_half_entity(text: str, limit: int) -> None:
-    cut = slack.fit(text, limit, slack.escape)
-    assert slack.utf16_length(cut) <= limit
-    if slack.utf16_length(slack.escape(text)) <= limit:
-        assert cut == slack.escape(text)
-    else:
-        assert cut.endswith("…")
-        assert not re.search("&(?!amp;|lt;|gt;)", cut)
-
-
-def test_an_emoji_counts_as_two_in_case_slack_counts_so() -> None:
-    assert slack.fit("🎉" * 5, 10) == "🎉" * 5
-    assert slack.fit("🎉" * 6, 11) == "🎉" * 5 + "…"
-
-
 @pytest.mark.parametrize(
     "body",
     [

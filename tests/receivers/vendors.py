@@ -23,10 +23,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply; its body is JSON."""
+    """A reply; its body is JSON unless it is a text."""
 
     status: int
-    body: Any = None
+    body: Any = ""
     headers: Mapping[str, str] | None = None
 
 
@@ -48,13 +48,13 @@ class Vendor:
                 asked = Asked(parts.path, parse_qs(parts.query), dict(self.headers), body)
                 vendor.got.append(asked)
                 answer = vendor.answer(asked)
-                data = b"" if answer.body is None else json.dumps(answer.body).encode()
+                data = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
                 self.send_response(answer.status)
                 for name, value in (answer.headers or {}).items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Content-Length", str(len(data.encode())))
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(data.encode())
 
             def log_message(self, *_: object) -> None:
                 """Print nothing."""

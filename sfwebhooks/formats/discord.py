@@ -1,0 +1,116 @@
+"""The discord format: an embed for a channel's webhook (https://discord.com/developers/docs/resources/webhook).
+
+With `wait=true` Discord answers once the message is saved; without, a message that it drops is reported as sent. An
+embed notifies nobody, and `allowed_mentions` forbids it too. In text from outside, each sign that could begin markup,
+a mention, an emoji or a link has a backslash; it is read as it was found.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sfwebhooks.attempts import Outcome, Reply, Verdict
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.chat import Notice, is_short, notice
+from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import first_within, fit, utf16_length
+from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
+from sfwebhooks.formats.replies import NOT_OK, held, json_of
+from sfwebhooks.jsontext import written
+
+TITLE_MAX = 256
+DESCRIPTION_MAX = 4096
+VALUE_MAX = 1024
+FOOTER_MAX = 2048
+#: characters in all texts of a message
+MESSAGE_MAX = 6000
+#: maximum lengths of a text, tried in turn until the message is short enough; with the last one it always is
+CAPS = (DESCRIPTION_MAX, VALUE_MAX, 500, 250)
+#: message flag SUPPRESS_NOTIFICATIONS
+SILENT = 1 << 12
+#: `<` begins a mention, a link or an emoji of the server
+MARKUP = re.compile(rf"{SIGNS}|<|(?<![A-Za-z0-9])@|:(?=//|\w+:)")
+#: codes of a 400 that blames the webhook: its channel is a forum, and the URL has no thread_id, or the reverse
+CHANNEL_IS_WRONG = range(220001, 220005)
+
+Json = dict[str, Any]
+
+
+def render(delivery: Delivery, endpoint: Endpoint) -> Content:
+    """Return the Discord message of a delivery."""
+    return Content(written(discord_body(notice(delivery, endpoint))).encode())
+
+
+def query(endpoint: Endpoint, now: float) -> str:
+    """Return the request to wait until the message is saved, unless the URL says whether to wait."""
+    given = parse_qs(urlsplit(endpoint.url.reveal()).query, keep_blank_values=True)
+    return "" if "wait" in given else "wait=true"
+
+
+def read(reply: Reply, batch: Batch) -> Verdict | None:
+    """Return the verdict on a webhook that is gone or for another kind of channel, and on a 200 without a message.
+
+    Discord bans an address for a while that gets too many 401, 403 and 404, so these hold the endpoint at once.
+    """
+    answer = json_of(reply)
+    if reply.status == 200 and "id" not in answer:
+        return NOT_OK
+    if reply.status == 400 and answer.get("code") in CHANNEL_IS_WRONG:
+        return Verdict(Outcome.HOLD, "http_400")
+    return held(reply)
+
+
+def wrong_path(path: str) -> str:
+    """Return what is wrong with the path of a webhook's URL."""
+    if path.rstrip("/").endswith("/slack"):
+        return "ends in /slack, where Discord takes Slack's messages: remove /slack, or use format = slack"
+    return ""
+
+
+def discord_body(notice: Notice) -> Json:
+    """Return the message, with texts as long as its limit allows."""
+    body: Json = {
+        "embeds": [first_within(MESSAGE_MAX, embed_length, (embed(notice, cap) for cap in CAPS))],
+        "allowed_mentions": {"parse": []},
+    }
+    return {**body, "flags": SILENT} if notice.is_late else body
+
+
+def embed(notice: Notice, cap: int) -> Json:
+    """Return the embed, with no text longer than `cap`; without a body it has no description."""
+    shown = marked_rows(notice, min(VALUE_MAX, cap), escape)
+    body = {"description": fit(notice.body, min(DESCRIPTION_MAX, cap), escape)} if notice.body else {}
+    return {
+        "title": fit(notice.headline, TITLE_MAX, escape),
+        **body,
+        "color": int(notice.colour[1:], 16),
+        "fields": [{"name": label, "value": value, "inline": is_short(value)} for label, value in shown],
+        "footer": {"text": fit(notice.small_print, min(FOOTER_MAX, cap))},
+    }
+
+
+def escape(text: str) -> str:
+    """Return a text in which nothing is markup."""
+    return escaped(text, MARKUP)
+
+
+def embed_length(embed: Json) -> int:
+    """Return the number of characters that Discord counts, in UTF-16 units."""
+    fields = [text for field in embed["fields"] for text in (field["name"], field["value"])]
+    texts = (embed["title"], embed.get("description", ""), embed["footer"]["text"], *fields)
+    return sum(map(utf16_length, texts))
+
+
+FORMAT = Format(
+    render,
+    read=read,
+    query=query,
+    is_chat=True,
+    interval=1.0,
+    hosts=("discord.com", "*.discord.com", "discordapp.com"),
+    wrong_path=wrong_path,
+)
