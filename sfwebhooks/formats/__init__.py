@@ -10,6 +10,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import (
     apprise,
+    cloudevents,
     datadog,
     dingtalk,
     discord,
@@ -35,6 +36,7 @@ from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
     "apprise": apprise.FORMAT,
+    "cloudevents": cloudevents.FORMAT,
     "datadog": datadog.FORMAT,
     "dingtalk": dingtalk.FORMAT,
     "discord": discord.FORMAT,

@@ -18,7 +18,7 @@ def values(content: Content) -> list[Any]:
     if kind == "application/x-ndjson":
         assert content.body.endswith(b"\n") and not content.body.startswith(b"\n")
         return [json.loads(line) for line in content.body.decode()[:-1].split("\n")]
-    assert kind == "application/json"
+    assert kind in ("application/json", "application/cloudevents+json", "application/cloudevents-batch+json")
     return [*_one_after_the_other(content.body.decode())]
 
 
@@ -39,6 +39,8 @@ def messages(content: Content) -> list[Any]:
 
 def data_in(message: Any) -> Any:
     """Return the event's data in a message."""
+    if "specversion" in message:  # a CloudEvent, whose data are the message of the format generic
+        return message["data"]["data"]
     for key in ("event", "spiderfoot"):  # the envelopes of HEC and of Datadog, whose content is that of siem
         inner = message.get(key)
         if isinstance(inner, dict) and "raw_data" in inner:
