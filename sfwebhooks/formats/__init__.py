@@ -10,6 +10,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import (
     apprise,
+    cef,
     cloudevents,
     datadog,
     dingtalk,
@@ -20,6 +21,7 @@ from sfwebhooks.formats import (
     generic,
     google_chat,
     lark,
+    leef,
     mattermost,
     ntfy,
     pagerduty,
@@ -36,6 +38,7 @@ from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
     "apprise": apprise.FORMAT,
+    "cef": cef.FORMAT,
     "cloudevents": cloudevents.FORMAT,
     "datadog": datadog.FORMAT,
     "dingtalk": dingtalk.FORMAT,
@@ -46,6 +49,7 @@ FORMATS: dict[str, Format] = {
     "generic": generic.FORMAT,
     "google_chat": google_chat.FORMAT,
     "lark": lark.FORMAT,
+    "leef": leef.FORMAT,
     "mattermost": mattermost.FORMAT,
     "ntfy": ntfy.FORMAT,
     "pagerduty": pagerduty.FORMAT,

@@ -13,8 +13,13 @@ DATA = ("raw_data", "spiderfoot", "data")
 
 
 def values(content: Content) -> list[Any]:
-    """Return the JSON values in a body: one, or the lines of NDJSON."""
+    """Return the JSON values in a body: one, or the lines of NDJSON; of plain text, its lines."""
     kind = content.headers["Content-Type"].partition(";")[0]
+    if kind == "text/plain":
+        assert content.headers["Content-Type"] == "text/plain; charset=utf-8"
+        lines = content.body.decode().split("\n")
+        assert lines.pop() == "" and lines == "\n".join(lines).splitlines() and all(lines)
+        return list(lines)
     if kind == "application/x-ndjson":
         assert content.body.endswith(b"\n") and not content.body.startswith(b"\n")
         return [json.loads(line) for line in content.body.decode()[:-1].split("\n")]
