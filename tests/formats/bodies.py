@@ -44,8 +44,8 @@ def messages(content: Content) -> list[Any]:
 
 def data_in(message: Any) -> Any:
     """Return the event's data in a message."""
-    if "specversion" in message:  # a CloudEvent, whose data are the message of the format generic
-        return message["data"]["data"]
+    if "specversion" in message or "class_uid" in message:  # CloudEvents and OCSF have the message of generic in them
+        return message["data" if "specversion" in message else "unmapped"]["data"]
     for key in ("event", "spiderfoot"):  # the envelopes of HEC and of Datadog, whose content is that of siem
         inner = message.get(key)
         if isinstance(inner, dict) and "raw_data" in inner:

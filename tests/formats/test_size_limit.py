@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
     },
 }
 #: ways that have the data in one readable line too
-WITH_LINES = ("security-audit", "ecs", "ecs, ndjson", "elastic", "datadog")
+WITH_LINES = ("security-audit", "ecs", "ecs, ndjson", "elastic", "datadog", "ocsf", "ocsf, ndjson")
 each_way = pytest.mark.parametrize("way", WAYS)
 PAIR = "\N{PILE OF POO}"
 #: data of every shape that can be too large
