@@ -13,22 +13,23 @@ from collections.abc import Iterator
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, WebhookEvent
 from sfwebhooks.formats.content import Content, lines
-from sfwebhooks.formats.cutting import fit
 from sfwebhooks.formats.ecs import entity_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.log_line import (
     LEVEL,
     VALUE_MAX,
     class_name,
+    cut_value,
     cve_of,
     event_class,
     line_content,
     line_metadata,
     line_surplus,
     target_of,
+    value_of,
     words_of,
 )
-from sfwebhooks.text import in_line, readable, text_of
+from sfwebhooks.text import in_line, text_of
 
 #: characters of the header's version and name
 VERSION_MAX = 31
@@ -47,18 +48,22 @@ def cef_line(delivery: Delivery, endpoint: Endpoint, limit: int = VALUE_MAX) -> 
         limit: most characters of a value.
     """
     event = delivery.event
-    version = in_line(readable(event.scan.version if event.scan else ""), VERSION_MAX)
+    version = in_line(value_of(event.scan.version if event.scan else ""), VERSION_MAX)
     head = (
         "CEF:0",
         "SpiderFoot",
         "SpiderFoot",
-        fit(version or "unknown", VERSION_MAX, escaped_header),
+        cut_value(version or "unknown", VERSION_MAX, escaped_header),
         event_class(event),
-        fit(class_name(event), min(limit, NAME_MAX), escaped_header),
+        cut_value(class_name(event), min(limit, NAME_MAX), escaped_header),
         str(LEVEL[event.severity]),
     )
-    pairs = ((key, fit(_plain(text), limit, escaped_value)) for key, text in _pairs(delivery, endpoint))
-    return "|".join((*head, " ".join(f"{key}={value}" for key, value in pairs if value)))
+    extension = []
+    for key, label, text in _extension(delivery, endpoint):
+        value = cut_value(value_of(text).replace("\t", " "), limit, escaped_value)
+        if value:
+            extension += [f"{key}Label={label}", f"{key}={value}"] if label else [f"{key}={value}"]
+    return "|".join((*head, " ".join(extension)))
 
 
 def escaped_header(text: str) -> str:
@@ -71,58 +76,38 @@ def escaped_value(text: str) -> str:
     return text.replace("\\", "\\\\").replace("=", "\\=").replace("\n", "\\n")
 
 
-def _plain(text: str) -> str:
-    """Return a text without invisible characters and without spaces at its ends, which would be lost."""
-    return str(readable(text[: 4 * VALUE_MAX])).replace("\t", " ").strip()
-
-
-def _pairs(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
-    """Yield the keys and values of the extension."""
+def _extension(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str, str]]:
+    """Yield the keys of the extension, the labels of custom ones, and their values, which may be empty."""
     event, scan = delivery.event, delivery.event.scan
-    yield "rt", str(int(min(max(event.at, FIRST_SECOND), LAST_SECOND) * 1000))
-    yield "externalId", event.id
-    yield "cat", delivery.name
-    yield "msg", words_of(event)
+    yield "rt", "", str(int(min(max(event.at, FIRST_SECOND), LAST_SECOND) * 1000))
+    yield "externalId", "", event.id
+    yield "cat", "", delivery.name
+    yield "msg", "", words_of(event)
     yield from _subject(event)
-    for number, (label, text) in enumerate(
-        (
-            ("Target", target_of(delivery)),
-            ("Scan ID", scan.id if scan else ""),
-            ("Scan name", scan.name if scan else ""),
-            ("Module", text_of(event.data, "module")),
-            ("CVE", cve_of(event)),
-            ("Rule", text_of(event.data, "rule_id")),
-        ),
-        1,
-    ):
-        yield from _labelled(f"cs{number}", label, text)
-    yield from _labelled("cn1", "Sequence", str(delivery.sequence))
-    yield from _labelled("cn2", "Backfilled", "1" if delivery.backfilled else "")
-    yield from _labelled("flexString1", "Delivery ID", delivery.id)
-    yield from _labelled("flexString2", "Link", endpoint.link(scan))
-    yield from line_metadata(endpoint).items()
+    yield "cs1", "Target", target_of(delivery)
+    yield "cs2", "Scan ID", scan.id if scan else ""
+    yield "cs3", "Scan name", scan.name if scan else ""
+    yield "cs4", "Module", text_of(event.data, "module")
+    yield "cs5", "CVE", cve_of(event)
+    yield "cs6", "Rule", text_of(event.data, "rule_id")
+    yield "cn1", "Sequence", str(delivery.sequence)
+    yield "cn2", "Backfilled", "1" if delivery.backfilled else ""
+    yield "flexString1", "Delivery ID", delivery.id
+    yield "flexString2", "Link", endpoint.link(scan)
+    yield from ((key, "", value) for key, value in line_metadata(endpoint).items())
 
 
-def _labelled(key: str, label: str, text: str) -> Iterator[tuple[str, str]]:
-    if _plain(text):
-        yield f"{key}Label", label
-        yield key, text
-
-
-def _subject(event: WebhookEvent) -> Iterator[tuple[str, str]]:
+def _subject(event: WebhookEvent) -> Iterator[tuple[str, str, str]]:
     """Yield what a finding is about; `dst` is for IPv4 addresses only."""
     entity = entity_of(event.data)
     if not entity:
         return
     if entity.kind in ("ip", "port"):
         address, _, port = entity.value.partition(" ")
-        if ":" in address:
-            yield from _labelled("c6a3", "Destination IPv6 Address", address)
-        else:
-            yield "dst", address
-        yield "dpt", port
+        yield ("c6a3", "Destination IPv6 Address", address) if ":" in address else ("dst", "", address)
+        yield "dpt", "", port
         return
-    yield {"host": "dhost", "email": "duser", "url": "request"}[entity.kind], entity.value
+    yield {"host": "dhost", "email": "duser", "url": "request"}[entity.kind], "", entity.value
 
 
 FORMAT = Format(render, join=lines, surplus=line_surplus)

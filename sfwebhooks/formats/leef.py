@@ -13,22 +13,23 @@ from datetime import datetime, timezone
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, WebhookEvent
 from sfwebhooks.formats.content import Content, lines
-from sfwebhooks.formats.cutting import fit
 from sfwebhooks.formats.ecs import entity_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.log_line import (
     LEVEL,
     VALUE_MAX,
     class_name,
+    cut_value,
     cve_of,
     event_class,
     line_content,
     line_metadata,
     line_surplus,
     target_of,
+    value_of,
     words_of,
 )
-from sfwebhooks.text import in_line, readable, text_of
+from sfwebhooks.text import in_line, text_of
 
 #: characters of the header's version
 VERSION_MAX = 31
@@ -54,13 +55,13 @@ def leef_line(delivery: Delivery, endpoint: Endpoint, limit: int = VALUE_MAX) ->
     event = delivery.event
     version = _plain(event.scan.version if event.scan else "").replace("|", "/")
     head = ("LEEF:2.0", "SpiderFoot", "SpiderFoot", in_line(version, VERSION_MAX) or "unknown", event_class(event))
-    pairs = ((key, fit(_plain(text), limit)) for key, text in _pairs(delivery, endpoint))
+    pairs = ((key, cut_value(_plain(text), limit)) for key, text in _pairs(delivery, endpoint))
     return "|".join((*head, "x09", "\t".join(f"{key}={value}" for key, value in pairs if value)))
 
 
 def _plain(text: str) -> str:
     """Return a text in one line, without tabs and invisible characters."""
-    return " ".join(str(readable(text[: 4 * VALUE_MAX])).split())
+    return " ".join(value_of(text).split())
 
 
 def _pairs(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Callable
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.cutting import fit
 from sfwebhooks.formats.ecs import CVE, one_line
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line, people, readable, text_of
@@ -43,6 +44,18 @@ def line_content(line: Callable[[int], str]) -> Content:
         limit //= 2
 
 
+def value_of(text: str) -> str:
+    """Return a text without invisible characters and without blanks at its ends, which readers of lines drop."""
+    if text.isascii() and text.isprintable() and "<" not in text:  # as most values are
+        return text.strip()
+    return str(readable(text[: 4 * VALUE_MAX])).strip()
+
+
+def cut_value(text: str, limit: int, escaped: Callable[[str], str] = str) -> str:
+    """Return a value as it is sent, within a limit of characters for what is sent; escaping at most doubles it."""
+    return escaped(text) if 2 * len(text) <= limit else fit(text, limit, escaped)
+
+
 def line_surplus(common: int) -> int:
     """Return what a line can have in addition to the bytes of an event; escaping at most doubles those."""
     return min(common + 1500, LINE_MAX - common)
@@ -61,13 +74,13 @@ def class_name(event: WebhookEvent) -> str:
     """Return the name of the class for people, which is the same for all events of the class."""
     host_type = text_of(event.data, "event_type")
     name = text_of(event.data, "description") or host_type if host_type else people(event.type)
-    return in_line(readable(name[: 4 * VALUE_MAX]), VALUE_MAX) or event_class(event)
+    return in_line(value_of(name), VALUE_MAX) or event_class(event)
 
 
 def words_of(event: WebhookEvent) -> str:
     """Return what was found, or what happened."""
     keys = ("data", "title", "message", "error")
-    texts = (readable(text_of(event.data, key)[: 4 * VALUE_MAX]).strip() for key in keys)
+    texts = (value_of(text_of(event.data, key)) for key in keys)
     return next(filter(None, texts), "") or one_line(event)
 
 

@@ -141,7 +141,7 @@ def test_the_subject_of_a_finding_is_in_the_key_of_its_kind(host_type: str, text
     assert {key: value for key, value in found.items() if key in of_kind} == keys
 
 
-@pytest.mark.parametrize(("severity", "level"), zip(Severity, ("1", "3", "5", "8", "10")))
+@pytest.mark.parametrize(("severity", "level"), [*zip(Severity, ("1", "3", "5", "8", "10"))])
 def test_the_severity_is_on_the_scale_of_the_guide(severity: Severity, level: str) -> None:
     assert parsed(line_of(a_delivery(an_event(severity=severity))))[0][6] == level
 

@@ -217,7 +217,7 @@ def test_a_scan_is_an_activity_and_the_rest_are_base_events(name: str, type_name
         assert found["activity_name"] == name
 
 
-@pytest.mark.parametrize(("severity", "number"), zip(Severity, (1, 2, 3, 4, 5)))
+@pytest.mark.parametrize(("severity", "number"), [*zip(Severity, (1, 2, 3, 4, 5))])
 def test_the_severity_is_on_the_scale_of_the_schema(severity: Severity, number: int) -> None:
     assert sent(a_delivery(an_event(severity=severity)))["severity_id"] == number
 
