@@ -11,10 +11,11 @@ from typing import Any, Callable
 from urllib.parse import unquote
 
 import pytest
+from hypothesis import given, settings
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import generic, render
 from sfwebhooks.formats.cloudevents import ATTRIBUTE_MAX, read
 from sfwebhooks.formats.content import Content
@@ -24,6 +25,7 @@ from tests.builders import NOW, PATIENCE, URL, a_batch, a_delivery, a_scan, an_e
 from tests.conftest import put, sql
 from tests.formats.cases import HOSTILE as TEXTS
 from tests.formats.cases import UI, each_event, hostile_deliveries, mistakes_of, of_entry
+from tests.formats.test_any_data import ANY, EVENTS
 from tests.formats.vendor import Posted, vendor
 
 STRUCTURED, BATCHED = "application/cloudevents+json", "application/cloudevents-batch+json"
@@ -96,6 +98,13 @@ def test_hostile_texts_are_read_by_the_sdk(mode: str, text: str) -> None:
     for delivery in hostile_deliveries(text):
         assert_cloudevent(delivery, endpoint_of(mode, metadata={"user": text}))
     event = replace(an_event(), scan=a_scan(id=text, name=text, target=text, version=text), data={"data": text})
+    assert_cloudevent(a_delivery(event), endpoint_of(mode))
+
+
+@each_mode
+@settings(ANY, max_examples=50)
+@given(event=EVENTS)
+def test_any_data_are_read_by_the_sdk(mode: str, event: WebhookEvent) -> None:
     assert_cloudevent(a_delivery(event), endpoint_of(mode))
 
 

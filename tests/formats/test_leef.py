@@ -10,10 +10,12 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.delivery.send_queue import SendQueue
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.leef import dev_time
@@ -25,6 +27,7 @@ from tests.builders import NOW, PATIENCE, a_delivery, a_scan, an_endpoint, an_ev
 from tests.conftest import put, sql
 from tests.formats.bodies import messages
 from tests.formats.cases import LINK, UI, each_event, each_text, hostile_deliveries, of_entry
+from tests.formats.test_any_data import ANY, EVENTS, TEXT
 from tests.formats.vendor import Posted, vendor
 
 DEV_TIME = re.compile(r"[A-Z][a-z]{2} \d{2} \d{4} \d{2}:\d{2}:\d{2}\.\d{3} UTC")
@@ -66,6 +69,12 @@ def test_hostile_texts_follow_the_guide(text: str) -> None:
         assert_leef(line_of(delivery, metadata={"a": text, "b c": text}))
     event = replace(an_event(), scan=a_scan(name=text, target=text, version=text), data={"data": text})
     assert_leef(line_of(a_delivery(event)))
+
+
+@settings(ANY, max_examples=50)
+@given(event=EVENTS, metadata=some.dictionaries(TEXT, TEXT, max_size=3))
+def test_any_data_follow_the_guide(event: WebhookEvent, metadata: dict[str, str]) -> None:
+    assert_leef(line_of(a_delivery(event), metadata=metadata))
 
 
 def test_many_long_values_are_cut_until_the_line_fits() -> None:

@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Secret
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, generic, render
 from sfwebhooks.formats.ecs import one_line
 from sfwebhooks.formats.ocsf import VERSION, milliseconds
@@ -26,6 +27,7 @@ from tests.builders import NOW, PATIENCE, a_delivery, a_scan, an_endpoint, an_ev
 from tests.conftest import put, sql
 from tests.formats.bodies import messages
 from tests.formats.cases import LINK, UI, each_event, each_text, hostile_deliveries, of_entry
+from tests.formats.test_any_data import ANY, EVENTS
 from tests.formats.vendor import Posted, vendor
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -105,6 +107,12 @@ def test_values_of_any_type_are_valid(name: str, value: Any) -> None:
     sent(a_delivery(an_event(type=name, data=dict.fromkeys(keys, value))))
     sent(a_delivery(an_event(type=name, data={**dict.fromkeys(keys, value), "event_type": "MALICIOUS_IPADDR"})))
     sent(a_delivery(an_event(type=name, scan=None, data={})))
+
+
+@settings(ANY, max_examples=50)
+@given(event=EVENTS)
+def test_any_data_are_valid(event: WebhookEvent) -> None:
+    sent(a_delivery(event))
 
 
 def test_what_is_too_large_is_cut_in_unmapped_only() -> None:
