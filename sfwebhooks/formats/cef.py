@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, WebhookEvent
-from sfwebhooks.formats.content import Content, lines
+from sfwebhooks.events import Delivery, WebhookEvent
+from sfwebhooks.formats.content import Content, epoch_milliseconds, lines
 from sfwebhooks.formats.ecs import entity_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.log_line import (
@@ -79,7 +79,7 @@ def escaped_value(text: str) -> str:
 def _extension(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of the extension, the labels of custom ones, and their values, which may be empty."""
     event, scan = delivery.event, delivery.event.scan
-    yield "rt", "", str(int(min(max(event.at, FIRST_SECOND), LAST_SECOND) * 1000))
+    yield "rt", "", str(epoch_milliseconds(event.at))
     yield "externalId", "", event.id
     yield "cat", "", delivery.name
     yield "msg", "", words_of(event)

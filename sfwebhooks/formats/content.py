@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -94,6 +95,13 @@ def epoch_seconds(at: float) -> int | float:
     """Return epoch seconds with milliseconds, as a number that JSON writes without an exponent."""
     seconds = round(min(max(at, FIRST_SECOND), LAST_SECOND), 3)
     return int(seconds) if seconds.is_integer() else seconds
+
+
+def epoch_milliseconds(at: float) -> int:
+    """Return epoch seconds in whole milliseconds, which are those of `events.timestamp`."""
+    at = min(max(at, FIRST_SECOND), LAST_SECOND)
+    second = math.floor(at)
+    return second * 1000 + round((at - second) * 1_000_000) // 1000
 
 
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:

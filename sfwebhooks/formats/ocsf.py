@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
+from sfwebhooks.events import Delivery, Scan, WebhookEvent
 from sfwebhooks.formats import generic
-from sfwebhooks.formats.content import Content, sized
+from sfwebhooks.formats.content import Content, epoch_milliseconds, sized
 from sfwebhooks.formats.ecs import KINDS, entity_of, one_line
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.layout import LAYOUT, joined
@@ -102,16 +102,11 @@ def ocsf_event(delivery: Delivery, endpoint: Endpoint) -> Json:
         "type_name": f"{made.name}: {made.activity}",
         "severity_id": severity,
         "severity": SEVERITY_NAME[severity],
-        "time": milliseconds(event.at),
+        "time": epoch_milliseconds(event.at),
         "message": one_line(event),
         "metadata": _metadata(delivery),
         **own,
     }
-
-
-def milliseconds(at: float) -> int:
-    """Return epoch seconds as milliseconds, which the schema wants as an integer."""
-    return int(min(max(at, FIRST_SECOND), LAST_SECOND) * 1000)
 
 
 def _metadata(delivery: Delivery) -> Json:
@@ -157,7 +152,7 @@ def _finding(event: WebhookEvent, endpoint: Endpoint, analytic: Json | None = No
     about: Json = {
         "uid": event.id,
         "title": one_line(event),
-        "created_time": milliseconds(event.at),
+        "created_time": epoch_milliseconds(event.at),
         **({"types": [kind]} if kind else {}),
         **({"src_url": link} if link else {}),
         **({"analytic": analytic} if analytic else {}),

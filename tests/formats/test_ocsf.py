@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
@@ -16,10 +17,10 @@ from hypothesis import given, settings
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Secret
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, WebhookEvent
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.formats import FORMATS, generic, render
 from sfwebhooks.formats.ecs import one_line
-from sfwebhooks.formats.ocsf import VERSION, milliseconds
+from sfwebhooks.formats.ocsf import VERSION
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
@@ -230,9 +231,12 @@ def test_the_severity_is_on_the_scale_of_the_schema(severity: Severity, number: 
     assert sent(a_delivery(an_event(severity=severity)))["severity_id"] == number
 
 
-@pytest.mark.parametrize("at", [FIRST_SECOND, LAST_SECOND, -1e300, 1e300, 0.9999, NOW + 0.0005])
-def test_the_time_is_in_whole_milliseconds(at: float) -> None:
-    assert type(milliseconds(at)) is int and abs(milliseconds(at)) < 2**53
+@pytest.mark.parametrize("at", [FIRST_SECOND, LAST_SECOND, -1e300, 1e300, 0.9999, *(NOW + n / 1000 for n in range(50))])
+def test_the_time_is_in_whole_milliseconds_and_the_same_as_in_other_formats(at: float) -> None:
+    found = sent(a_delivery(an_event(at=at)))["time"]
+    first = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    read = datetime.fromisoformat(timestamp(at).replace("Z", "+00:00"))
+    assert type(found) is int and found == (read - first) // timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize(("layout", "kind"), [("array", "application/json"), ("ndjson", "application/x-ndjson")])
