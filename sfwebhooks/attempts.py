@@ -46,6 +46,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: at most 64 KiB, decoded
     body: bytes = field(default=b"", repr=False)
+    #: what the request had that no setting has, such as a token, to be masked in the receiver's words
+    secret: str = field(default="", repr=False)
 
     @property
     def words(self) -> str:

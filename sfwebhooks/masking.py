@@ -71,6 +71,11 @@ class Mask:
         """Return the mask of an endpoint's secrets."""
         return cls(_secrets(endpoint))
 
+    @classmethod
+    def of_keys(cls, endpoint: Endpoint) -> Mask:
+        """Return the mask of the secrets that an endpoint's format puts into its messages."""
+        return cls(_secret_keys(endpoint))
+
     def over(self, text: str, limit: int) -> str:
         """Return the beginning of a text without secrets.
 
@@ -151,12 +156,17 @@ def _secrets(endpoint: Endpoint) -> Iterator[Sought]:
         yield from map(Sought, _of_header(basic(endpoint.username, endpoint.password.reveal())))
     if endpoint.client_secret:
         yield from map(Sought, _of_header(basic_of_client(endpoint.client_id, endpoint.client_secret.reveal())))
+    yield from _secret_keys(endpoint)
+    for url in (one.reveal() for one in (endpoint.url, endpoint.token_url) if one):
+        path, _, query = re.sub(r"^[^/?]*", "", url.partition("://")[2]).partition("?")
+        yield from _of_url(TOKEN, url, path, *path.split("/"))
+        yield from _of_url(CREDENTIAL, f"{path}?{query}", query, *re.split(r"[/&=]", query))
+
+
+def _secret_keys(endpoint: Endpoint) -> Iterator[Sought]:
+    """Yield the secrets among the keys that only an endpoint's format has."""
     own = (endpoint.key(key.name) for key in FORMATS[endpoint.format].keys if key.secret)
     yield from map(Sought, filter(None, own))
-    url = endpoint.url.reveal()
-    path, _, query = re.sub(r"^[^/?]*", "", url.partition("://")[2]).partition("?")
-    yield from _of_url(TOKEN, url, path, *path.split("/"))
-    yield from _of_url(CREDENTIAL, f"{path}?{query}", query, *re.split(r"[/&=]", query))
 
 
 def _of_url(least: int, *parts: str) -> Iterator[Sought]:

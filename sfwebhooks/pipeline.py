@@ -15,7 +15,7 @@ from sfwebhooks.errors import NO_MEMORY, is_shortage
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.health import Change
-from sfwebhooks.masking import Mask
+from sfwebhooks.masking import Mask, Sought
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.reasons import Failure
@@ -91,5 +91,7 @@ def deliver(
 
 def excerpt(reply: Reply, mask: Mask) -> str:
     """Return the beginning of the reply, or the failure in words, in one line, with the endpoint's secrets masked."""
-    text = clean_text(reply.detail or reply.words)
-    return printable(mask.over(" ".join(text.split()), EXCERPT))
+    text = " ".join(clean_text(reply.detail or reply.words).split())
+    if reply.secret:
+        text = Mask([Sought(reply.secret)]).over(text, 2 * EXCERPT)
+    return printable(mask.over(text, EXCERPT))

@@ -133,6 +133,8 @@ class Service:
             if need and not need.lasts(self._dispatcher, self._settings, time.monotonic()):
                 break
             self._background.attempt(self._announce)
+            if need and not self._lock.held:  # its file was removed, and another process is the one
+                break
             trouble = self._background.attempt(lambda: self._reread_if_changed(stop, reload))
             trouble = trouble or self._background.round(self._report_dead_scans)
             if trouble:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.authentication import credentials
 from sfwebhooks.catalogue import EVENT_TYPES, type_named
 from sfwebhooks.cli.drawing import draw, page
 from sfwebhooks.cli.events import example
@@ -20,7 +21,7 @@ from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Batch, Delivery, clean_text, delivery_id, printable
 from sfwebhooks.files import is_deleted
-from sfwebhooks.formats import render
+from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.masking import MASK, Mask
 from sfwebhooks.network.sender import as_sent
 from sfwebhooks.outbox.file import FILE
@@ -69,7 +70,7 @@ def add(commands: Any) -> None:
 
 def _preview(given: argparse.Namespace) -> int:
     endpoint = without_mistake(endpoint_named(given, given.name))
-    mask = None if given.show_secrets else Mask.of(endpoint)
+    mask = None if given.show_secrets else Mask.of_keys(endpoint)
     if given.html:
         return _write_page(given, endpoint, mask)
     for delivery in _deliveries(given, endpoint):
@@ -81,10 +82,10 @@ def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None
     """Write the page of --html."""
     chosen = given.event or given.delivery or given.scan
     deliveries = _deliveries(given, endpoint) if chosen else _examples(endpoint)
-    bodies = ((one.name, render(Batch((one,)), endpoint).body.decode()) for one in deliveries)
-    shown = ((name, mask.over(body, len(body)) if mask else body) for name, body in bodies)
-    drawn = [(name, draw(endpoint.format, body)) for name, body in shown]
+    bodies = ((one.name, render(Batch((one,)), endpoint).body) for one in deliveries)
+    drawn = [(name, draw(endpoint.format, masked_body(body, mask).decode())) for name, body in bodies]
     try:
+        given.html.touch(0o600)
         given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", drawn), encoding="utf-8")
     except OSError as error:
         raise SelectionError(f"--html {given.html}: {error.strerror}") from error
@@ -124,11 +125,21 @@ def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> 
     body = gzip.decompress(body) if endpoint.compress else body
     if mask is None:
         return head + end + body
-    first, *headers = head.decode("latin-1").split("\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
     method, _, version = first.split(" ")
-    lines = (f"{method} /{MASK} {version}", *headers)  # the path and the query of a URL may be a credential
-    text = "\r\n".join(mask.over(line, len(line)) for line in lines)
-    return text.encode("latin-1") + end + mask.over(body.decode(), len(body)).encode()
+    headers = [line.partition(": ") for line in lines]
+    form = FORMATS[endpoint.format]
+    secret = {name.lower() for name in (*endpoint.headers, *credentials(endpoint, form.key_header, form.scheme))}
+    secret |= {"authorization"}
+    shown = [f"{name}: {MASK if name.lower() in secret else value}" for name, _, value in headers]
+    # the path and the query of a URL may be a credential
+    return "\r\n".join((f"{method} /{MASK} {version}", *shown)).encode("latin-1") + end + masked_body(body, mask)
+
+
+def masked_body(body: bytes, mask: Mask | None) -> bytes:
+    """Return a body without the secrets that its format puts into it."""
+    text = body.decode()
+    return mask.over(text, (1 + len(MASK)) * len(text)).encode() if mask else body
 
 
 def _show(request: bytes) -> None:

@@ -280,6 +280,10 @@ def _own_keys(values: Mapping[str, Any], broken: Mapping[str, str]) -> Iterator[
         yield f"format = {chosen}: url {wrong}"
 
 
+def _revealed(value: object) -> str:
+    return value.reveal() if isinstance(value, Secret) else str(value or "")
+
+
 def _uses_api_key(values: Mapping[str, Any]) -> bool:
     auth = Auth(values.get("auth", Endpoint.auth))
     return "api_key" in (*NEEDED[auth], *POSSIBLE[auth])
@@ -288,13 +292,20 @@ def _uses_api_key(values: Mapping[str, Any]) -> bool:
 def _authentication(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong about the keys of `auth`."""
     auth = Auth(values.get("auth", Endpoint.auth))
-    missing = [key for key in NEEDED[auth] if key not in values]
+    missing = [key for key in NEEDED[auth] if not _revealed(values.get(key)).strip()]
     if missing:
         yield f"auth = {auth.value} requires {' and '.join(missing)}"
     for key in AUTH_KEYS & values.keys():
         if key not in (*NEEDED[auth], *POSSIBLE[auth]):
             fitting = [one.value for one in Auth if key in (*NEEDED[one], *POSSIBLE[one])]
             yield f"{key} requires auth = {' or '.join(fitting)}"
+    if ":" in values.get("username", ""):
+        yield "username has a colon, which ends the user name in HTTP Basic (RFC 7617)"
+    names = [key.lower() for key in values if key.startswith("header.")]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{name} is given twice, in different cases"
+    if auth in (Auth.BASIC, Auth.OAUTH2) and "header.authorization" in names:
+        yield f"auth = {auth.value} sets the header Authorization: remove header.Authorization"
     if auth is Auth.OAUTH2 and find_spec("oauthlib") is None:
         yield "auth = oauth2 requires another package: pip install 'sfwebhooks[oauth2]'"
 

@@ -144,6 +144,7 @@ def load(path: Path | None) -> Settings:
     """Return the settings of a file; without one, settings without endpoints."""
     if path is None:
         return Settings()
+    path = path.absolute()  # another process may have another folder
     draft = Draft(str(path), path.parent)
     try:
         read_settings(path, draft)

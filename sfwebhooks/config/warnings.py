@@ -51,7 +51,7 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
         yield f"{name} has whsk_ secrets only: its messages have no {naming.signature}"
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
-        what = " and its token" if endpoint.api_key else ""
+        what = " and its credentials" if any(credentials[1:]) else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
     fitting = _fitting_formats(host, urlsplit(endpoint.url.reveal()).path)
     if fitting and endpoint.format not in fitting:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 
 #: seconds of waiting that make a step slow: the next one of its thread needs no baton
 SLOW_WAIT_SECONDS = 0.001
 #: seconds after which a thread loses the baton during a step, or after several passes it on
 STEP_SECONDS = TURN_SECONDS = 0.005
+#: seconds after which any thread that waits takes it away: who should have done so could not
+LOST_SECONDS = 1.0
 
 
 class Runner:
@@ -53,11 +56,16 @@ class Baton:
             self._waiting.append(runner)
             if self._runner is None:
                 self._pass_on()
-        while True:
-            patience = self._patience(runner)
-            if not patience:
-                return
-            runner.gate.acquire(timeout=patience)
+        try:
+            while True:
+                patience = self._patience(runner)
+                if not patience:
+                    return
+                runner.gate.acquire(timeout=patience)
+        except BaseException:  # no memory
+            with self._guard, suppress(ValueError):
+                self._waiting.remove(runner)
+            raise
 
     def leave(self, runner: Runner, waited: float, goes_on: bool) -> None:
         """End a step. The baton is kept for the next one if there is one, unless others have waited long enough.
@@ -76,16 +84,17 @@ class Baton:
                 self._runner = None
 
     def _patience(self, runner: Runner) -> float:
-        """Return the seconds after which a waiting thread has to look again: 0 if it has the baton, -1 for never. The
-        first one takes it away from a runner whose step has become slow."""
+        """Return the seconds after which a waiting thread has to look again, 0 if it has the baton. The first one takes
+        it away from a runner whose step has become slow; another one if the first one had no memory to do that."""
         with self._guard:
             if not runner.may_begin:
-                if self._waiting[0] is not runner:
-                    return -1.0
-                left = self._began_at + STEP_SECONDS - time.monotonic()
+                wait = STEP_SECONDS if self._waiting[0] is runner else LOST_SECONDS
+                left = self._began_at + wait - time.monotonic()
                 if left > 0:
                     return left
                 self._pass_on()
+            if not runner.may_begin:
+                return wait
             runner.may_begin = False
             return 0.0
 

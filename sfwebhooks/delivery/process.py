@@ -50,7 +50,7 @@ class DeliveryProcess:
         self._settings = settings
         self._digest = settings.digest
         self._folder = folder.absolute()
-        self._module = module
+        self._module = str(Path(module).absolute())
         self._lock = service_lock(folder / FILE)
         #: the one that this process has started, and when (monotonic seconds)
         self._child: subprocess.Popen[bytes] | None = None

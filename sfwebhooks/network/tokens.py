@@ -7,6 +7,8 @@ settings, proxy and time limit as the receiver. Tokens are in memory only.
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -15,7 +17,6 @@ from typing import Any, Callable
 from sfwebhooks.attempts import Reply
 from sfwebhooks.authentication import basic_of_client
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import clean_text, printable
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
@@ -26,7 +27,8 @@ VALID_SECONDS = 300.0
 MARGIN_SECONDS = 30.0
 #: statuses of a token endpoint that is not to blame the client: it is busy or broken
 BUSY = (408, 425, 429)
-WORDS_MAX = 300
+#: a token (RFC 6750 section 2.1 allows fewer signs)
+VISIBLE = re.compile("[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class TokenSender:
         if reply.status == 401:
             with self._guard:
                 self._token = None if self._token is token else self._token
-        return _without(token.value.reveal(), reply), was_kept
+        return replace(reply, secret=token.value.reveal()), was_kept
 
     def _fetched(self, ends_at: float) -> Token | Reply:
         """Return a new token, or why there is none."""
@@ -109,11 +111,12 @@ class TokenSender:
         if status >= 500 or status in BUSY:
             return _failed(Failure.TOKEN_UNAVAILABLE, reply, f"http_{status}")
         try:
-            found = client.parse_request_body_response(reply.body.decode()) if status == 200 else {}
-            value, kind = found["access_token"], str(found.get("token_type", "bearer"))
-            if kind.lower() != "bearer" or not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            found = json.loads(reply.body) if status == 200 else {}
+            lasts = _seconds(found.pop("expires_in", None))
+            read = client.parse_request_body_response(json.dumps(found))
+            value, kind = read["access_token"], str(read.get("token_type", "bearer"))
+            if kind.lower() != "bearer" or not isinstance(value, str) or not VISIBLE.fullmatch(value):
                 raise ValueError("the token is not a bearer token (RFC 6750)")
-            lasts = float(found.get("expires_in") or VALID_SECONDS)
         except MemoryError:
             raise
         except Exception:  # of any kind, since the reply may have any form
@@ -131,15 +134,30 @@ def _client(endpoint: Endpoint) -> Any:
     return importlib.import_module("oauthlib.oauth2").BackendApplicationClient(endpoint.client_id)
 
 
+def _seconds(given: object) -> float:
+    """Return for how long a token is valid, by the reply that had it."""
+    try:
+        lasts = float(str(given))
+    except ValueError:
+        return VALID_SECONDS
+    return lasts if 0 < lasts < float("inf") else VALID_SECONDS
+
+
 def _failed(failure: Failure, reply: Reply, what: str) -> Reply:
-    """Return why there is no token, with the words of the token endpoint."""
-    said = printable(clean_text(" ".join(reply.words.split())))[:WORDS_MAX]
-    words = f"token endpoint: {what}{f', it said {said}' if said else ''}"
-    return Reply(failure=failure, detail=words, headers=reply.headers)
+    """Return why there is no token, with what the token endpoint says of it."""
+    said = _said(reply)
+    return Reply(
+        failure=failure, detail=f"token endpoint: {what}{f', it said {said}' if said else ''}", headers=reply.headers
+    )
 
 
-def _without(token: str, reply: Reply) -> Reply:
-    """Return a reply in which a receiver does not repeat the token: its words are stored and shown."""
-    if token.encode() not in reply.body and token not in reply.detail:
-        return reply
-    return replace(reply, detail=reply.detail.replace(token, "***"), body=reply.body.replace(token.encode(), b"***"))
+def _said(reply: Reply) -> str:
+    """Return the error of a token endpoint's reply (RFC 6749 section 5.2), or a text; never what may be a token."""
+    if reply.status is None or reply.status < 300:
+        return ""
+    try:
+        found = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return "" if "token" in reply.words.lower() else " ".join(reply.words.split())
+    texts = [found.get(key) for key in ("error", "error_description")] if isinstance(found, dict) else []
+    return ": ".join(text for text in texts if isinstance(text, str))

@@ -38,5 +38,7 @@ def inflated(headers: MutableMapping[str, str], body: bytes, limit: int) -> byte
         raise InflatedTooLongError(f"the body has more than {limit:,} bytes once decompressed")
     if not stream.eof:
         raise ValueError("the body ends in the middle of its gzip data")
+    if stream.unused_data:
+        raise ValueError("the body has more after its gzip data")
     del headers[ENCODING]
     return whole

@@ -124,6 +124,8 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
         lock = scan_lock(outbox.path, scan.id)
         if not lock.take():
             continue
+        mark = lock.noted().partition(" ")[0]
+        lock.note(mark)  # without the dead scan's settings: nobody takes it for one that runs with them
         try:
             if not settings.is_complete:
                 log.warning(
@@ -131,7 +133,7 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
                 )
                 continue
             replay_scan(outbox, settings.endpoints, scan)
-            late = "host_stopped" if lock.noted().partition(" ")[0] in stopped else "process_died"
+            late = "host_stopped" if mark in stopped else "process_died"
             reported += report_end(outbox, settings.endpoints, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:

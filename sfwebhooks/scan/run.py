@@ -252,12 +252,13 @@ class ScanRun:
                 self._dispatcher.wake()
 
     def _keep(self) -> None:
-        """Do the work that must not delay a scan's events, each second; first start the delivery process, and report
-        scans that died."""
+        """Do the work that must not delay a scan's events, each second; first start the delivery process, or report
+        scans that died, as that process does."""
         if self._delivery:
             self._background.attempt(self._delivery.ensure)
             self._background.attempt(self._look_at_delivery)
-        self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
+        if not self._leaves:
+            self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
             own = (self._look_at_delivery, self._flush_pending, self._hold, self._report_errors, self._report_progress)
             self._background.round(*own)

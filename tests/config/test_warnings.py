@@ -104,7 +104,7 @@ def test_plain_http_is_warned_of_but_to_this_machine(url: str, warned: bool) -> 
 
 
 def test_a_token_over_plain_http_is_named() -> None:
-    assert "can read its messages and its token" in warnings(url="http://hooks.example/", api_key=SECRET)
+    assert "can read its messages and its credentials" in warnings(url="http://hooks.example/", api_key=SECRET)
 
 
 def test_an_endpoint_that_is_held_is_not_warned_of_besides() -> None:

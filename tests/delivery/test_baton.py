@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sfwebhooks.delivery import baton
-from sfwebhooks.delivery.baton import SLOW_WAIT_SECONDS, STEP_SECONDS, TURN_SECONDS, Baton, Runner
+from sfwebhooks.delivery.baton import LOST_SECONDS, SLOW_WAIT_SECONDS, STEP_SECONDS, TURN_SECONDS, Baton, Runner
 from tests.builders import PATIENCE
 from tests.threads import until
 
@@ -213,3 +213,36 @@ def test_nobody_waits_for_ever(one: Baton, monkeypatch: pytest.MonkeyPatch) -> N
         thread.join(PATIENCE)
     assert one._runner is None
     assert not one._waiting
+
+
+def test_one_that_cannot_look_after_the_baton_holds_nobody_up(
+    one: Baton, begin: Begin, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, lost, third = Runner(), Runner(), Runner()
+    one.take(first)
+    with one._guard:
+        one._waiting.extend([lost, third])  # the thread of the second one ended for want of memory
+    assert one._patience(third) == LOST_SECONDS
+    clock.now += LOST_SECONDS
+    assert one._patience(third) == LOST_SECONDS, "the lost one has it"
+    clock.now += LOST_SECONDS
+    assert one._patience(third) == 0.0
+
+
+def test_one_that_has_no_memory_to_wait_leaves_the_queue(one: Baton, clock: Clock) -> None:
+    class Scarce(Runner):
+        @property
+        def may_begin(self) -> bool:
+            raise MemoryError
+
+        @may_begin.setter
+        def may_begin(self, value: bool) -> None:
+            pass
+
+    first = Runner()
+    one.take(first)
+    with pytest.raises(MemoryError):
+        one.take(Scarce())
+    assert not one._waiting
+    one.leave(first, QUICK, goes_on=False)
+    one.take(Runner())

@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, Callable
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import pytest
 
-from sfwebhooks.attempts import Outcome
+from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.config.settings import Settings, load, load_mapping
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
@@ -25,6 +25,7 @@ from sfwebhooks.masking import Mask
 from sfwebhooks.network.tokens import MARGIN_SECONDS, VALID_SECONDS, TokenSender
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import Request, sign
@@ -153,7 +154,11 @@ def test_a_token_is_kept_until_shortly_before_it_ends(provider: Provider, new: C
 
 
 @pytest.mark.parametrize(
-    ("lasts", "used"), [(None, VALID_SECONDS - MARGIN_SECONDS), (20, 10), ("3600", 3570), (0, 270)]
+    ("lasts", "used"),
+    [
+        *((None, VALID_SECONDS - MARGIN_SECONDS), (20, 10), ("3600", 3570), (0, 270)),
+        *(("3600.0", 3570), ("never", 270), (-5, 270), (1e400, 270), ([], 270)),
+    ],
 )
 def test_how_long_it_is_used_follows_from_the_reply(
     provider: Provider, new: Callable[..., TokenSender], lasts: Any, used: float
@@ -184,7 +189,25 @@ def test_a_fresh_token_that_is_not_accepted_is_the_answer(provider: Provider, ne
     provider.accepted = "none"
     reply = new().send(request_to(provider))
     assert (reply.status, len(provider.got)) == (401, 1)
-    assert reply.body == b"what is Bearer ***?"
+    assert excerpt(reply, Mask([])) == "what is Bearer ***?"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        str,
+        lambda token: quote(token, safe=""),
+        lambda token: base64.b64encode(token.encode()).decode(),
+        lambda token: json.dumps(token).replace("/", "\\/"),
+        str.upper,
+        lambda token: token[:-3],
+    ],
+)
+def test_a_receiver_that_repeats_a_token_in_any_form_is_not_quoted_with_it(written: Callable[[str], str]) -> None:
+    token = "eyJhbGciOi/JIUzI1+NiIsInR5cCI6IkpXVCJ9.abcdefgh_ijkl"
+    said = excerpt(Reply(401, body=f"what is {written(token)} for?".encode(), secret=token), Mask([]))
+    assert "***" in said
+    assert written(token)[:12] not in said and written(token)[-12:] not in said
 
 
 @pytest.mark.parametrize(
@@ -202,7 +225,8 @@ def test_a_fresh_token_that_is_not_accepted_is_the_answer(provider: Provider, ne
         (200, b'{"access_token":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"access_token":"a\\r\\nX-Evil: 1"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"access_token":"x","token_type":"mac"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b'{"access_token":"x","expires_in":"soon"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (200, b'{"access_token":""}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (201, b'{"access_token":"token-0"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (429, b"slowly", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
         (503, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
@@ -282,6 +306,30 @@ def test_an_api_key_goes_into_the_header_that_is_named() -> None:
     assert "Authorization" not in headers
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"access_token":"token-0","token_type":"mac"}'),
+        (200, b'{"access_token":"token-0","error":"none","refresh_token":"token-0"}'),
+        (201, b'{"access_token":"token-0"}'),
+        (500, b'{"access_token":"token-0","error":"oops"}'),
+        (500, b"<p>access_token=token-0</p>"),
+        (400, b'{"error":{"token":"token-0"},"error_description":["token-0"]}'),
+    ],
+)
+def test_nothing_that_may_be_a_token_is_quoted(
+    provider: Provider, new: Callable[..., TokenSender], status: int, body: bytes
+) -> None:
+    provider.instead = (status, body)
+    assert "token-0" not in new().send(request_to(provider)).detail
+
+
+def test_the_error_of_a_token_endpoint_is_quoted(provider: Provider, new: Callable[..., TokenSender]) -> None:
+    provider.instead = (400, b'{"error":"invalid_scope","error_description":"no such scope","hint":"token-0"}')
+    detail = new().send(request_to(provider)).detail
+    assert detail == "token endpoint: http_400, it said invalid_scope: no such scope"
+
+
 # --- settings
 
 
@@ -301,6 +349,14 @@ def mistakes(**given: str) -> list[str]:
          "api_key requires auth = bearer or header"),
         ({"auth": "header", "auth_header": "X Y", "api_key": "k" * 20}, "a header's name may contain only"),
         ({"auth": "header", "auth_header": "Host", "api_key": "k" * 20}, "is set by sfwebhooks itself"),
+        ({"auth": "basic", "username": "me", "password": ""}, "auth = basic requires password"),
+        ({"auth": "basic", "username": " ", "password": SECRET}, "auth = basic requires username"),
+        ({"auth": "oauth2", "client_id": "me", "token_url": "https://b.example", "client_secret": ""},
+         "auth = oauth2 requires client_secret"),
+        ({"auth": "basic", "username": "a:b", "password": SECRET}, "username has a colon"),
+        ({"header.X-A": "one", "header.x-a": "other"}, "header.x-a is given twice"),
+        ({"auth": "basic", "username": "me", "password": SECRET, "header.authorization": "Basic eDp5"},
+         "remove header.Authorization"),
         ({"auth": "digest"}, "expected one of bearer, basic, header, oauth2"),
     ],
 )  # fmt: skip

@@ -18,9 +18,10 @@ from sfwebhooks.events import Scan
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept, wanted_by
+from sfwebhooks.scan import recovery
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end
+from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end, running_scans
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
@@ -362,3 +363,19 @@ def test_an_event_that_was_refused_is_not_withheld_once_it_is_recovered(outbox: 
     sql(outbox, f"INSERT INTO withheld VALUES ('{scan.id}', 'team', 'outbox_full', 1)")
     replay_scan(outbox, SETTINGS.endpoints, scan)
     assert outbox.scans.withheld(scan.id) == {}
+
+
+def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_settings(
+    outbox: Outbox, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery process ends when a scan with other settings runs."""
+    lock = scan_lock(outbox.path, scan.id)
+    assert lock.take()
+    lock.note("its-mark digest-of-old-settings")
+    assert running_scans(outbox) == ["digest-of-old-settings"]
+    lock.release()
+    seen: list[list[str]] = []
+    monkeypatch.setattr(recovery, "replay_scan", lambda *_: seen.append(running_scans(outbox)))
+    assert report_dead_scans(outbox, SETTINGS, stopped={"its-mark"}) == 1
+    assert seen == [[""]]
+    assert end(outbox, "reason") == "host_stopped", "the mark is kept"
