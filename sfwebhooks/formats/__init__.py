@@ -28,6 +28,7 @@ from sfwebhooks.formats import (
     splunk_hec,
     teams,
     telegram,
+    template,
     wecom,
 )
 from sfwebhooks.formats.content import Content
@@ -53,6 +54,7 @@ FORMATS: dict[str, Format] = {
     "splunk_hec": splunk_hec.FORMAT,
     "teams": teams.FORMAT,
     "telegram": telegram.FORMAT,
+    "template": template.FORMAT,
     "wecom": wecom.FORMAT,
 }
 
