@@ -7,6 +7,7 @@ of each event type when the settings are read, so that a mistake holds the endpo
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,9 @@ VARIABLES: Mapping[str, Any] = {
 SHARES = (2, 1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
 #: what a text may have that breaks JSON if the template writes it without |tojson
 AWKWARD = '"\\\n'
+#: seconds after which no more examples are tried out; usually they take less than a tenth of one in all
+TRIAL_SECONDS = 10.0
+SLOW = f"the examples take more than {TRIAL_SECONDS:.0f} s: its messages will delay others to the same URL"
 ADVICE = "write values as {{ NAME | tojson }}, without quotes around them"
 
 
@@ -108,13 +112,14 @@ def trial(endpoint: Endpoint) -> Trial | None:
         from sfwebhooks.formats.sandbox import compiled
     except ImportError:
         return Trial("format", "template requires another package: pip install 'sfwebhooks[template]'")
-    examples = [*examples_for(endpoint)]
-    place = ""
+    examples, place, began = [*examples_for(endpoint)], "", time.monotonic()
     try:
         compiled(endpoint.key("template"), frozenset(VARIABLES))
         for delivery in examples:
             place = f" (with the example of {delivery.name})"
             render(delivery, endpoint)
+            if time.monotonic() - began > TRIAL_SECONDS:
+                return Trial("template", SLOW, holds=False)
     except TemplateFailedError as error:
         return Trial("template", f"{error}{place}")
     except MemoryError:
