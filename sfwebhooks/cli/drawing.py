@@ -53,9 +53,12 @@ def page(title: str, drawn: Iterable[tuple[str, str]]) -> str:
     return PAGE.format(title=escape(title)) + "\n".join(f"<h2>{escape(over)}</h2>\n{html}" for over, html in drawn)
 
 
-def draw(format_name: str, body: bytes) -> str:
-    """Return a message of a format as HTML; as indented JSON if nobody reads that format as a conversation."""
-    message = json.loads(body)
+def draw(format_name: str, body: str) -> str:
+    """Return a message of a format as HTML: as indented JSON, or as it is, where there is no drawing for the format."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return f"<pre>{escape(body)}</pre>"
     drawing = DRAWINGS.get(format_name)
     return drawing(message) if drawing else f"<pre>{escape(json.dumps(message, indent=2, ensure_ascii=False))}</pre>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import sys
 import time
 from collections.abc import Iterator
@@ -42,8 +43,8 @@ def add(commands: Any) -> None:
         "preview",
         help="show the request that an endpoint would be sent, without sending it",
         description="Show the request that an endpoint would be sent, without sending it: with the example of an event"
-        " type, or with what the outbox has. Only time and signature differ from what is sent. Secrets are replaced by"
-        f" {MASK}.",
+        " type, or with what the outbox has. Only time and signature differ from what is sent, and a body with"
+        f" compress = gzip is shown before its compression. Secrets are replaced by {MASK}.",
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()
@@ -70,17 +71,19 @@ def _preview(given: argparse.Namespace) -> int:
     endpoint = without_mistake(endpoint_named(given, given.name))
     mask = None if given.show_secrets else Mask.of(endpoint)
     if given.html:
-        return _write_page(given, endpoint)
+        return _write_page(given, endpoint, mask)
     for delivery in _deliveries(given, endpoint):
         _show(shown_request(delivery, endpoint, mask))
     return 0
 
 
-def _write_page(given: argparse.Namespace, endpoint: Endpoint) -> int:
+def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None) -> int:
     """Write the page of --html."""
     chosen = given.event or given.delivery or given.scan
     deliveries = _deliveries(given, endpoint) if chosen else examples_for(endpoint)
-    drawn = [(one.name, draw(endpoint.format, render(Batch((one,)), endpoint).body)) for one in deliveries]
+    bodies = ((one.name, render(Batch((one,)), endpoint).body.decode()) for one in deliveries)
+    shown = ((name, mask.over(body, len(body)) if mask else body) for name, body in bodies)
+    drawn = [(name, draw(endpoint.format, body)) for name, body in shown]
     try:
         given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", drawn), encoding="utf-8")
     except OSError as error:
@@ -99,10 +102,10 @@ def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> 
     request = sign(render(batch, endpoint), batch, endpoint, time.time())
     if endpoint.token_url:  # a token is fetched only to send something
         request = replace(request, headers={**request.headers, "Authorization": f"Bearer {MASK}"})
-    sent = as_sent(request, endpoint)
+    head, end, body = as_sent(request, endpoint).partition(b"\r\n\r\n")
+    body = gzip.decompress(body) if endpoint.compress else body
     if mask is None:
-        return sent
-    head, end, body = sent.partition(b"\r\n\r\n")
+        return head + end + body
     first, *headers = head.decode("latin-1").split("\r\n")
     method, _, version = first.split(" ")
     lines = (f"{method} /{MASK} {version}", *headers)  # the path and the query of a URL may be a credential

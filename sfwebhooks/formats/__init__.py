@@ -10,6 +10,8 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import (
     apprise,
+    cef,
+    cloudevents,
     datadog,
     dingtalk,
     discord,
@@ -19,8 +21,10 @@ from sfwebhooks.formats import (
     generic,
     google_chat,
     lark,
+    leef,
     mattermost,
     ntfy,
+    ocsf,
     pagerduty,
     security_audit,
     siem,
@@ -36,6 +40,8 @@ from sfwebhooks.formats.format import Format
 
 FORMATS: dict[str, Format] = {
     "apprise": apprise.FORMAT,
+    "cef": cef.FORMAT,
+    "cloudevents": cloudevents.FORMAT,
     "datadog": datadog.FORMAT,
     "dingtalk": dingtalk.FORMAT,
     "discord": discord.FORMAT,
@@ -45,8 +51,10 @@ FORMATS: dict[str, Format] = {
     "generic": generic.FORMAT,
     "google_chat": google_chat.FORMAT,
     "lark": lark.FORMAT,
+    "leef": leef.FORMAT,
     "mattermost": mattermost.FORMAT,
     "ntfy": ntfy.FORMAT,
+    "ocsf": ocsf.FORMAT,
     "pagerduty": pagerduty.FORMAT,
     "security-audit": security_audit.FORMAT,
     "siem": siem.FORMAT,

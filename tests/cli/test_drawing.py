@@ -23,7 +23,7 @@ HOSTILE = (
 )
 TAGS = {"a", "b", "br", "code", "div", "i", "pre", "span"}
 OURS = {"h1", "h2", "meta", "style", "title"}
-NAMES = pytest.mark.parametrize("name", [name for name in DRAWINGS if name in FORMATS])
+NAMES = pytest.mark.parametrize("name", DRAWINGS)
 
 
 class Seen(HTMLParser):
@@ -51,14 +51,14 @@ def endpoint_of(name: str) -> Endpoint:
 
 def drawn(name: str, **values: Any) -> Seen:
     delivery = a_delivery(an_event(**values))
-    return Seen(draw(name, FORMATS[name].render(delivery, endpoint_of(name)).body))
+    return Seen(draw(name, FORMATS[name].render(delivery, endpoint_of(name)).body.decode()))
 
 
 @NAMES
 @pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
 def test_each_event_is_drawn_with_its_words(name: str, entry: Any) -> None:
     delivery = example(entry, entry.name)
-    seen = Seen(draw(name, FORMATS[name].render(delivery, endpoint_of(name)).body))
+    seen = Seen(draw(name, FORMATS[name].render(delivery, endpoint_of(name)).body.decode()))
     assert set(seen.tags) <= TAGS
     assert notice(delivery, endpoint_of(name)).headline in seen.text
     links = [value for key, value in seen.attributes if key == "href"]
@@ -78,9 +78,8 @@ def test_nothing_from_outside_is_html(name: str) -> None:
 
 
 def test_a_format_that_is_no_conversation_is_indented_json() -> None:
-    seen = Seen(
-        draw("generic", FORMATS["generic"].render(a_delivery(an_event(data={"a": HOSTILE})), an_endpoint()).body)
-    )
+    body = FORMATS["generic"].render(a_delivery(an_event(data={"a": HOSTILE})), an_endpoint()).body
+    seen = Seen(draw("generic", body.decode()))
     assert seen.tags == ["pre"]
     assert '\n  "event_type": "high_risk_event"' in seen.text
 
@@ -109,3 +108,20 @@ def test_the_command_writes_a_page_of_all_that_the_endpoint_wants(
     arguments = ["preview", "team", "--event", "scan_failed", "--html", str(tmp_path / "none" / "x")]
     assert main([*arguments, "--folder", str(tmp_path)]) == 1
     assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_a_page_shows_no_secret_that_a_message_has(tmp_path: Path) -> None:
+    (tmp_path / "webhooks.ini").touch(0o600)
+    key = "R0123456789abcdefghijklmnopqrst9"
+    (tmp_path / "webhooks.ini").write_text(
+        f"[webhooks.on_call]\nurl = https://events.pagerduty.com/v2/enqueue\nformat = pagerduty\nrouting_key = {key}\n"
+    )
+    place = tmp_path / "page.html"
+    arguments = ["preview", "on_call", "--html", str(place), "--folder", str(tmp_path)]
+    for more, shown in (([], False), (["--show-secrets"], True)):
+        assert main([*arguments, *more]) == 0
+        assert (key in place.read_text(encoding="utf-8")) is shown
+
+
+def test_what_is_no_json_is_shown_as_it_is() -> None:
+    assert draw("elastic", "{}\n<b>\n") == "<pre>{}\n&lt;b&gt;\n</pre>"

@@ -166,3 +166,12 @@ def test_a_terminal_shows_visible_characters_only(preview: Preview, outbox: Outb
     text = shown.decode()
     assert "webhook-id" in text
     assert not [sign for sign in "\x1b\x9b\u202e" if sign in text]
+
+
+def test_a_compressed_body_is_shown_before_its_compression(preview: Preview, tmp_path: Path) -> None:
+    with (tmp_path / "webhooks.ini").open("a") as file:
+        file.write("[webhooks.small]\nurl = https://a.example\ncompress = gzip\n")
+    for more in ((), ("--show-secrets",)):
+        _, headers, body = parsed(preview("small", *more))
+        assert headers["content-encoding"] == "gzip"
+        assert json.loads(body)["event_type"] == "high_risk_event"

@@ -13,12 +13,17 @@ DATA = ("raw_data", "spiderfoot", "data")
 
 
 def values(content: Content) -> list[Any]:
-    """Return the JSON values in a body: one, or the lines of NDJSON."""
+    """Return the JSON values in a body: one, or the lines of NDJSON; of plain text, its lines."""
     kind = content.headers["Content-Type"].partition(";")[0]
+    if kind == "text/plain":
+        assert content.headers["Content-Type"] == "text/plain; charset=utf-8"
+        lines = content.body.decode().split("\n")
+        assert lines.pop() == "" and lines == "\n".join(lines).splitlines() and all(lines)
+        return list(lines)
     if kind == "application/x-ndjson":
         assert content.body.endswith(b"\n") and not content.body.startswith(b"\n")
         return [json.loads(line) for line in content.body.decode()[:-1].split("\n")]
-    assert kind == "application/json"
+    assert kind in ("application/json", "application/cloudevents+json", "application/cloudevents-batch+json")
     return [*_one_after_the_other(content.body.decode())]
 
 
@@ -39,6 +44,8 @@ def messages(content: Content) -> list[Any]:
 
 def data_in(message: Any) -> Any:
     """Return the event's data in a message."""
+    if "specversion" in message or "class_uid" in message:  # CloudEvents and OCSF have the message of generic in them
+        return message["data" if "specversion" in message else "unmapped"]["data"]
     for key in ("event", "spiderfoot"):  # the envelopes of HEC and of Datadog, whose content is that of siem
         inner = message.get(key)
         if isinstance(inner, dict) and "raw_data" in inner:

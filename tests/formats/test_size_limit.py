@@ -27,8 +27,10 @@ from tests.tiers import quick_first
 LIMIT = 20_000
 #: what Express' body parser takes by default
 EXPRESS = 102_400
+#: formats whose messages are lines of text, with a limit of their own
+LINES = ("cef", "leef")
 WAYS: dict[str, dict[str, Any]] = {
-    **{name: {"format": name} for name in BATCHES},
+    **{name: {"format": name} for name in BATCHES if name not in LINES},
     **{
         f"{name}, ndjson": {"format": name, "own": {"layout": Secret("ndjson")}}
         for name in BATCHES
@@ -36,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
     },
 }
 #: ways that have the data in one readable line too
-WITH_LINES = ("security-audit", "ecs", "ecs, ndjson", "elastic", "datadog")
+WITH_LINES = ("security-audit", "ecs", "ecs, ndjson", "elastic", "datadog", "ocsf", "ocsf, ndjson")
 each_way = pytest.mark.parametrize("way", WAYS)
 PAIR = "\N{PILE OF POO}"
 #: data of every shape that can be too large

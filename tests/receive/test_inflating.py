@@ -90,8 +90,9 @@ def test_a_bomb_is_not_inflated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body", "status"),
-    [("gzip", b"plain", b"400"), ("gzip", gzip.compress(b"\0" * (BODY_MAX + 1), mtime=0), b"413")],
+    ("body", "status"),
+    [(b"plain", 400), (gzip.compress(b"\0" * (BODY_MAX + 1), mtime=0), 413)],
+    ids=["plain", "a bomb"],
 )
 def test_the_receiver_answers_and_goes_on(receive: Callable[..., Team], body: bytes, status: int) -> None:
     team = receive()
