@@ -31,6 +31,8 @@ class Outcome(str, Enum):
     HOLD = "hold"
     #: the endpoint is gone (410): keep its deliveries, do not try
     DISABLE = "disable"
+    #: nothing was sent, and nothing can be: the message cannot be written, and is dead
+    UNSENDABLE = "unsendable"
     #: this process lacks a resource: neither the message nor the endpoint is at fault
     SHORTAGE = "shortage"
 

@@ -65,6 +65,10 @@ class InstallError(WebhooksError):
     """The shim cannot be installed into the scanner, or removed from it."""
 
 
+class TemplateFailedError(WebhooksError):
+    """The operator's template failed with an event, or is wrong; the text names its line and says why."""
+
+
 class CaptureError(WebhooksError):
     """A captured request cannot be read: not a line of `receive --save`, not an HTTP request."""
 

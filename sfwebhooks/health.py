@@ -122,7 +122,7 @@ class Health:
             silent: whether a failure says nothing about the endpoint, unless it was a probe: the request continues in
                 two halves, or its message is known to be at fault.
         """
-        if self.condition is Condition.DISABLED:
+        if self.condition is Condition.DISABLED or verdict.outcome is Outcome.UNSENDABLE:
             return self
         if verdict.outcome is Outcome.DELIVERED:
             clean = self.healthy and not (self.failures or self.refusals or self.era % 2)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sfwebhooks.attempts import Attempt, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, subscribed_name
-from sfwebhooks.errors import NO_MEMORY, is_shortage
+from sfwebhooks.errors import NO_MEMORY, TemplateFailedError, is_shortage
 from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.health import Change
@@ -73,6 +73,8 @@ def deliver(
         with rendering or nullcontext():
             request = sign(render(batch, endpoint), batch, endpoint, begin)
         reply = state.sender.send(request)
+    except TemplateFailedError as error:
+        reply = Reply(failure=Failure.TEMPLATE, detail=str(error))
     except Exception as error:
         if not is_shortage(error):
             raise

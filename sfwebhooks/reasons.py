@@ -94,6 +94,11 @@ class Failure(Reason):
         "the token endpoint gave no token; nothing was sent",
         "correct token_url, client_id, client_secret and scope: the words of the token endpoint say what is wrong",
     )
+    TEMPLATE = (
+        "template_failed",
+        "the endpoint's template failed with this event; nothing was sent",
+        "correct the line of the template that is named, then sfwebhooks dead replay",
+    )
     SHORTAGE = (
         "out_of_resources",
         "this process has no memory, descriptors or threads left; nothing was sent",
@@ -123,6 +128,11 @@ class DeadReason(Reason):
         "crashed_sender",
         "three times a process crashed, or raised an exception, while it built this message",
         "please report it; sfwebhooks dead replay tries it again",
+    )
+    TEMPLATE = (
+        "template_failed",
+        "its endpoint's template failed with this event",
+        "correct the line of the template that sfwebhooks dead show names, then sfwebhooks dead replay",
     )
     REMOVED = (
         "endpoint_removed",

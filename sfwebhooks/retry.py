@@ -57,6 +57,7 @@ OUTCOME_OF_FAILURE = {
     Failure.PROXY_REFUSED: Outcome.HOLD,
     Failure.TOKEN_UNAVAILABLE: Outcome.RETRY,
     Failure.TOKEN_REFUSED: Outcome.HOLD,
+    Failure.TEMPLATE: Outcome.UNSENDABLE,
     Failure.SHORTAGE: Outcome.SHORTAGE,
 }
 
@@ -269,6 +270,8 @@ def _settlement(
     outcome, reason, health = verdict.outcome, verdict.reason, change.after
     if outcome is Outcome.SHORTAGE:
         return Settlement(State.WAITING, reason, now + SHORTAGE_SECONDS, counts=False)
+    if outcome is Outcome.UNSENDABLE:
+        return Settlement(State.DEAD, DeadReason.TEMPLATE.value, now, counts=True)
     if outcome is Outcome.REFUSED:
         return _refused(first, verdict, schedule, change, now)
     if verdict.retries is not None and attempts >= verdict.retries:

@@ -96,6 +96,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "apprise",
         "dingtalk",
         "on_call",
+        "tickets",
     }
 
 

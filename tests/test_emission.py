@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -18,9 +19,10 @@ from jsonschema import Draft202012Validator
 from sfwebhooks import emission, emit
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.json_schema import document
-from sfwebhooks.cli.events import ENDPOINT
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
 from sfwebhooks.events import WebhookEvent
+from sfwebhooks.examples import ENDPOINT
 from sfwebhooks.formats import FORMATS, generic
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
@@ -97,7 +99,8 @@ def test_an_emitted_event_is_valid_by_the_schema_in_its_message(entry: EventType
 def test_each_format_can_render_each_emitted_event(format_name: str, entry: EventType) -> None:
     data = example_of(entry.by_others)
     delivery = a_delivery(event_of(entry.name, data), name=entry.name)
-    body = FORMATS[format_name].render(delivery, ENDPOINT).body.decode()
+    endpoint = replace(ENDPOINT, own={"template": Secret("{{ data | tojson }}")})
+    body = FORMATS[format_name].render(delivery, endpoint).body.decode()
     words = next((data[key] for key in ("title", "error_message", "reason", "name") if key in data), "")
     assert words in body
 

@@ -46,6 +46,7 @@ EXPECTED = {
     Failure.PROXY_REFUSED: Outcome.HOLD,
     Failure.TOKEN_UNAVAILABLE: Outcome.RETRY,
     Failure.TOKEN_REFUSED: Outcome.HOLD,
+    Failure.TEMPLATE: Outcome.UNSENDABLE,
     Failure.SHORTAGE: Outcome.SHORTAGE,
 }
 

@@ -28,7 +28,7 @@ FLOORS = (
     ("decoding", "network"),
     ("signing",),
     ("authentication", "formats", "outbox"),
-    ("retry",),
+    ("examples", "retry"),
     ("endpoints", "fingerprints", "strict_json"),
     ("catalogue", "health", "jsontext", "text"),
     ("events",),

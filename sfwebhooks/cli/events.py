@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import datetime, timezone
 from typing import Any
 
 from rich.console import Console
@@ -13,20 +12,15 @@ from rich.text import Text
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.catalogue.json_schema import document
-from sfwebhooks.catalogue.scan import SERIES
 from sfwebhooks.config.values import nearest
-from sfwebhooks.endpoints import EVENT_NAMES, Endpoint, Secret
+from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import WebhooksError
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id, id_of
+from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
-from sfwebhooks.severity import Severity
 from sfwebhooks.terminal.output import console, plain, stacked, table
 
 #: terminal width from which the alias has its own column
 WIDE = 130
-ENDPOINT = Endpoint("security_team", Secret("https://hooks.acme.test/webhook"))
-#: time of the examples whose data has no time, in epoch seconds (2026-11-20T09:40:00Z)
-MOMENT = datetime(2026, 11, 20, 9, 40, tzinfo=timezone.utc).timestamp()
 
 
 def add(commands: Any) -> None:
@@ -121,34 +115,3 @@ def pretty(entry: EventType, name: str) -> str:
     """Return the example's message as indented JSON, with the values as they are sent."""
     body = generic.render(example(entry, name), ENDPOINT).body
     return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-
-
-def example(entry: EventType, name: str) -> Delivery:
-    """Return the delivery of a type's example to an endpoint that subscribes to it under `name`."""
-    data = entry.example
-    scan = None
-    if "target_type" in data:
-        scan = Scan(data["scan_id"], "Weekly scan of acme.test", data["target"], data["target_type"], "4.0.0")
-    event = WebhookEvent(
-        id=id_of(f"example/{entry.name}"),
-        type=entry.name,
-        severity=_severity(entry, data),
-        at=_moment(data),
-        data=data,
-        scan=scan,
-    )
-    return Delivery(delivery_id(event.id, ENDPOINT.name), event, ENDPOINT.name, name, series=SERIES, sequence=1)
-
-
-def _severity(entry: EventType, data: dict[str, Any]) -> Severity:
-    if "severity" in data:
-        return Severity.parse(data["severity"])
-    return entry.severities[0] if entry.severities else Severity.INFO
-
-
-def _moment(data: dict[str, Any]) -> float:
-    """Return the example's time in epoch seconds."""
-    if "elapsed" in data or not data.keys() & {"generated", "ended", "started"}:
-        return MOMENT
-    text = data.get("generated") or data.get("ended") or data["started"]
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()

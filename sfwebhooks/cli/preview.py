@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.authentication import credentials
-from sfwebhooks.catalogue import EVENT_TYPES, type_named
+from sfwebhooks.catalogue import type_named
 from sfwebhooks.cli.drawing import draw, page
-from sfwebhooks.cli.events import example
 from sfwebhooks.config.values import nearest
-from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
+from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
 from sfwebhooks.errors import SelectionError
-from sfwebhooks.events import Batch, Delivery, clean_text, delivery_id, printable
+from sfwebhooks.events import Batch, Delivery, clean_text, printable
+from sfwebhooks.examples import example, examples_for, readdressed
 from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.masking import MASK, Mask
@@ -81,7 +81,7 @@ def _preview(given: argparse.Namespace) -> int:
 def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None) -> int:
     """Write the page of --html."""
     chosen = given.event or given.delivery or given.scan
-    deliveries = _deliveries(given, endpoint) if chosen else _examples(endpoint)
+    deliveries = _deliveries(given, endpoint) if chosen else examples_for(endpoint)
     bodies = ((one.name, render(Batch((one,)), endpoint).body) for one in deliveries)
     drawn = [(name, draw(endpoint.format, masked_body(body, mask).decode())) for name, body in bodies]
     try:
@@ -91,24 +91,6 @@ def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None
         raise SelectionError(f"--html {given.html}: {error.strerror}") from error
     print(f"{given.html}: {amount(len(drawn), 'message')}")
     return 0
-
-
-def _examples(endpoint: Endpoint) -> Iterator[Delivery]:
-    """Yield the examples of all event types that an endpoint subscribes to, of findings one for each severity."""
-    for entry in EVENT_TYPES:
-        made = example(entry, entry.name)
-        severities = [one for one, name in RISK_NAMES.items() if name == entry.name] or [made.event.severity]
-        for severity in severities:
-            event = replace(made.event, severity=severity)
-            name = endpoint.name_for(event)
-            if name:
-                yield replace(_to(endpoint, made), event=event, name=name)
-
-
-def _to(endpoint: Endpoint, delivery: Delivery) -> Delivery:
-    """Return a delivery as it would be to another endpoint."""
-    its_id = delivery_id(delivery.event.id, endpoint.name)
-    return replace(delivery, id=its_id, endpoint=endpoint.name)
 
 
 def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> bytes:
@@ -164,7 +146,7 @@ def _deliveries(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[Deliv
     if not entry:
         raise SelectionError(f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)}")
     made = example(entry, word)
-    yield replace(_to(endpoint, made), name=endpoint.name_for(made.event) or made.name)
+    yield replace(readdressed(made, endpoint), name=endpoint.name_for(made.event) or made.name)
 
 
 @contextmanager
@@ -187,4 +169,4 @@ def _stored(given: argparse.Namespace, endpoint: Endpoint, listing: Listing) -> 
         if not ids:
             raise SelectionError(f'the outbox has no deliveries to "{endpoint.name}" of a scan "{given.scan}"')
     for delivery in filter(None, map(listing.delivery, ids)):
-        yield _to(endpoint, delivery)
+        yield readdressed(delivery, endpoint)

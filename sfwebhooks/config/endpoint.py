@@ -19,6 +19,7 @@ from sfwebhooks.config.options import (
     ENDPOINT_OPTIONS,
     FORMATS_OF_KEY,
     OPEN_OPTIONS,
+    SIZED,
     Option,
     name_problem,
     option_for,
@@ -45,7 +46,8 @@ BACKFILL = "once this is corrected, sfwebhooks backfill sends it the findings th
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
 #: key -> the formats in which it has an effect
 ONLY_WITH = {
-    **dict.fromkeys(("batch_size", "batch_max_bytes", "max_body"), BATCHES),
+    **dict.fromkeys(("batch_size", "batch_max_bytes"), BATCHES),
+    "max_body": SIZED,
 }
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
@@ -58,9 +60,13 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
     """Return {key: value}, or nothing and a mistake."""
     problem, text = name_problem(key), entry.text
     try:
-        if option.secret:
+        if option.secret or option.sourced:
             # their states from before they are read
             draft.files.update({path: state_of(path) for path in source_files(entry.text, draft.folder)})
+        if option.sourced:
+            draft.plain.update(source_files(entry.text, draft.folder))
+            text = sourced(entry.text, draft.folder)
+        elif option.secret:
             text = secret_text(entry.text, draft.folder)
             problem = problem or unfilled(key, text)
         elif option.parse is file_name and is_nothing(text):
@@ -76,7 +82,7 @@ def value(option: Option, key: str, entry: Entry, draft: Draft) -> dict[str, Any
         said = filter(None, (quotes, str(error), comment_in(text), without))
         if isinstance(error, WrongWordsError):
             entry = replace(entry, text=", ".join(error.words))
-        draft.wrong(entry, "; ".join(said), show=not option.secret)
+        draft.wrong(entry, "; ".join(said), show=not (option.secret or option.sourced))
         return {}
     for warning in value_warnings(option, key, text):
         draft.doubt(entry, warning)
@@ -163,7 +169,22 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
             draft.doubt(Entry(f"{SECTION}.{name}", "events", ""), f"not known, so it accepts nothing: {BACKFILL}")
         draft.incomplete |= values.get("enabled", True)
         return None
-    return _made(name, values, reasons[0] if reasons else "")
+    made = _made(name, values, reasons[0] if reasons else "")
+    return made if reasons else _tried(made, own, draft)
+
+
+def _tried(endpoint: Endpoint, own: Mapping[str, Entry], draft: Draft) -> Endpoint:
+    """Return an endpoint without a mistake so far, with the one that only trying out its settings shows."""
+    trial = FORMATS[endpoint.format].trial
+    found = trial(endpoint) if trial else None
+    if not found:
+        return endpoint
+    entry = replace(own.get(found.key, _place(endpoint.name)), text="")
+    if not found.holds:
+        draft.doubt(entry, found.problem)
+        return endpoint
+    draft.wrong(entry, found.problem)
+    return replace(endpoint, mistake=draft.broken[endpoint.name][entry.place[1]])
 
 
 def _place(name: str) -> Entry:
@@ -245,9 +266,9 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield "retry_schedule already sets the retries: remove max_retries and retry_delay"
     if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
         yield f"batch_size requires one of the formats {', '.join(BATCHES)}"
-    for key in ("max_body", "batch_max_bytes"):
-        if key in values and values.get("format", "generic") not in BATCHES:
-            yield f"{key} requires one of the formats {', '.join(BATCHES)}; the others have their own limits"
+    for key, formats in (("max_body", SIZED), ("batch_max_bytes", BATCHES)):
+        if key in values and values.get("format", "generic") not in formats:
+            yield f"{key} requires one of the formats {', '.join(formats)}; the others have their own limits"
     yield from _own_keys(values, draft.broken[name])
     yield from _authentication(values)
     fallback = values.get("fallback")

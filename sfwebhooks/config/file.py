@@ -145,6 +145,8 @@ class Draft:
     doubts: list[str] = field(default_factory=list)
     #: states of the files that were read, also for values (file:PATH), from before reading; also of missing ones
     files: dict[Path, FileState] = field(default_factory=dict)
+    #: those of them that hold no secret
+    plain: set[Path] = field(default_factory=set)
 
     @property
     def is_full(self) -> bool:

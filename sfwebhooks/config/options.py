@@ -37,6 +37,8 @@ from sfwebhooks.network.proxy import proxy_url
 
 #: the formats of which several messages can go in one request
 BATCHES = tuple(name for name, one in FORMATS.items() if one.join)
+#: those whose messages `max_body` limits
+SIZED = tuple(name for name, one in FORMATS.items() if one.join or one.is_sized)
 AUTHS = [one.value for one in Auth]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
@@ -65,6 +67,8 @@ class Option:
     field: str = ""
     #: may be set in [webhooks] for all endpoints
     inherited: bool = True
+    #: may be written env:NAME or file:PATH although it is not a secret
+    sourced: bool = False
 
 
 def header_name(text: str) -> str:
@@ -168,6 +172,7 @@ ENDPOINT_OPTIONS |= {
         key.secret,
         "own",
         inherited=False,
+        sourced=key.sourced,
     )
     for keys in FORMAT_KEYS.values()
     for key in keys.values()

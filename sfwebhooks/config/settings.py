@@ -233,7 +233,7 @@ def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) 
         yield from () if endpoint.mistake else endpoint_warnings(endpoint)
     is_secret = dict.fromkeys((path for one in endpoints for path in one.files), False)
     is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))
-    is_secret.update(dict.fromkeys(draft.files, True))
+    is_secret.update({path: path not in draft.plain for path in draft.files})
     if file:
         is_secret[file] = any(map(_is_written_secret, entries))
     yield from filter(None, (open_to_others(path, secret) for path, secret in is_secret.items()))

@@ -24,6 +24,8 @@ from sfwebhooks.signing_keys import is_asymmetric
 
 def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
     """Yield what a valid value seems to contain by mistake; it is used as part of the value."""
+    if option.sourced:
+        return  # a text with a syntax of its own
     comment = comment_in(text) if option.secret else ""
     if comment:
         yield f"{comment}; it is now part of the value"

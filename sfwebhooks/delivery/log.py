@@ -51,6 +51,8 @@ def _failure(state: SendingState, result: Result, change: Change) -> tuple[int, 
     """Return the level of a failure's line, the verdict and the words."""
     batch, attempt, settlement, now = result.batch, result.attempt, result.settlements[0], change.after
     why = f"{settlement.reason}{attempt.answer}"
+    if settlement.state is State.DEAD and attempt.reason == Failure.TEMPLATE.value:
+        return logging.WARNING, "dead", f"has a template that fails with {batch.name}, which is dead: {why}"
     if settlement.state is State.DEAD:
         return logging.WARNING, "dead", f"did not accept {batch.name}, which is dead: {why}"
     if settlement.split:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfwebhooks.delivery.pace import Pace
-from sfwebhooks.errors import is_shortage
+from sfwebhooks.errors import TemplateFailedError, is_shortage
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
@@ -219,6 +219,8 @@ class Ownership:
             self._note(self.lock, batch.id)
             try:
                 yield
+            except TemplateFailedError:
+                raise  # the operator's mistake: the message becomes a dead letter with its own reason
             except Exception as error:
                 if not is_shortage(error):  # of this process, and not the message's fault
                     self._blame(batch.id)

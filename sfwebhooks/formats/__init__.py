@@ -32,6 +32,7 @@ from sfwebhooks.formats import (
     splunk_hec,
     teams,
     telegram,
+    template,
     wecom,
 )
 from sfwebhooks.formats.content import Content
@@ -61,6 +62,7 @@ FORMATS: dict[str, Format] = {
     "splunk_hec": splunk_hec.FORMAT,
     "teams": teams.FORMAT,
     "telegram": telegram.FORMAT,
+    "template": template.FORMAT,
     "wecom": wecom.FORMAT,
 }
 

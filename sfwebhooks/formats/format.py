@@ -32,6 +32,19 @@ class Key:
     needed: bool = False
     #: whether it must not be shown
     secret: bool = False
+    #: whether it may be env:NAME or file:PATH although it is not a secret; it may have several lines then
+    sourced: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is wrong with an endpoint's settings, as trying them out has shown."""
+
+    #: the key that is wrong
+    key: str
+    problem: str
+    #: whether nothing may be sent; else it is a warning
+    holds: bool = True
 
 
 def _none(common: int) -> int:
@@ -54,6 +67,10 @@ class Format:
     #: header that has the endpoint's `api_key`, and what is in front of the key there
     key_header: str = "Authorization"
     scheme: str = "Bearer"
+    #: tries an endpoint's settings out, and returns what is wrong with them; None: there is nothing to try out
+    trial: Callable[[Endpoint], Trial | None] | None = None
+    #: whether `max_body` limits a message although each one goes alone
+    is_sized: bool = False
     #: most bytes of a request of several messages that its receivers accept
     request_max: int = 100_000_000
     #: returns an upper bound of the bytes that a message has in addition to those that `content.measure` knows of

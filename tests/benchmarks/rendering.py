@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.jsontext import Stored, kept
 from tests.benchmarks.accepting import event_of
@@ -14,6 +15,8 @@ from tests.builders import a_delivery, an_endpoint, an_event
 
 T = TypeVar("T")
 BARE = "render: json.dumps of the data"
+#: what a format needs in the settings of its endpoint
+OWN = {"template": {"template": Secret('{"event": {{ event_type | tojson }}, "data": {{ data | tojson }}}')}}
 
 
 def dumping(events: int) -> Measure:
@@ -27,7 +30,7 @@ def rendering(name: str) -> Callable[[int], Measure]:
     def row(events: int) -> Measure:
         data = [Stored(kept(event_of(number).data)) for number in range(events)]
         deliveries = [a_delivery(an_event(number, data=one)) for number, one in enumerate(data)]
-        endpoint = an_endpoint(format=name, secrets=["s" * 32])
+        endpoint = an_endpoint(format=name, secrets=["s" * 32], own=OWN.get(name, {}))
         return of_all(deliveries, lambda delivery: FORMATS[name].render(delivery, endpoint))
 
     return row

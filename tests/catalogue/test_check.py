@@ -14,7 +14,7 @@ from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.catalogue.json_schema import document
-from sfwebhooks.cli.events import ENDPOINT, example
+from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
 from tests.tiers import quick_first
 

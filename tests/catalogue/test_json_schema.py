@@ -16,10 +16,10 @@ from jsonschema import Draft202012Validator
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
-from sfwebhooks.cli.events import ENDPOINT, example
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import EVENT_NAMES, names_of
 from sfwebhooks.events import Delivery, WebhookEvent
+from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic, security_audit
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, an_endpoint

@@ -11,8 +11,8 @@ import pytest
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.cli import main
 from sfwebhooks.cli.drawing import DRAWINGS, draw, page
-from sfwebhooks.cli.events import example
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.examples import example
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.chat import notice
 from tests.builders import a_delivery, an_endpoint, an_event

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.cli import main
-from sfwebhooks.cli.events import ENDPOINT, example, pretty, print_type, print_types
+from sfwebhooks.cli.events import pretty, print_type, print_types
+from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
 from tests.processes import Process
 

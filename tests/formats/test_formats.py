@@ -47,6 +47,10 @@ OWN = {
     "chat_id": Secret("-1001234567890"),
     "topic": Secret("acme-alerts-x7"),
     "routing_key": Secret("R0123456789abcdefghijklmnopqrst9"),
+    "template": Secret(
+        '{"event": {{ event_type | tojson }}, "severity": "{{ severity }}", "target": {{ target | tojson }},'
+        ' "data": {{ data | tojson }}, "scan": {{ scan | tojson }}, "metadata": {{ metadata | tojson }}}'
+    ),
 }
 #: every way of writing a message -> the settings of its endpoint
 WAYS: dict[str, dict[str, Any]] = {

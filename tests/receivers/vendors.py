@@ -18,7 +18,9 @@ class Asked:
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    #: JSON is parsed
     body: Any
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,11 @@ class Vendor:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                body: Any = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                if "json" in self.headers["Content-Type"]:
+                    body = json.loads(body)
                 parts = urlsplit(self.path)
-                asked = Asked(parts.path, parse_qs(parts.query), dict(self.headers), body)
+                asked = Asked(parts.path, parse_qs(parts.query), dict(self.headers), body, self.command)
                 vendor.got.append(asked)
                 answer = vendor.answer(asked)
                 data = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
@@ -55,6 +59,8 @@ class Vendor:
                 self.send_header("Content-Length", str(len(data.encode())))
                 self.end_headers()
                 self.wfile.write(data.encode())
+
+            do_PUT = do_PATCH = do_POST
 
             def log_message(self, *_: object) -> None:
                 """Print nothing."""

@@ -248,9 +248,9 @@ def test_nothing_comes_back(
 
 
 def test_each_failure_has_a_situation() -> None:
-    assert {failure for failure, _ in SITUATIONS.values()} | {evil.came for evil in EVILS.values()} >= set(Failure) - {
-        Failure.SHORTAGE
-    }, "no receiver brings it about"
+    ours = {Failure.SHORTAGE, Failure.TEMPLATE}  # no receiver brings these about
+    brought_about = {failure for failure, _ in SITUATIONS.values()} | {evil.came for evil in EVILS.values()}
+    assert brought_about >= set(Failure) - ours
 
 
 @pytest.mark.slow
