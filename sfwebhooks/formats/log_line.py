@@ -16,6 +16,8 @@ from sfwebhooks.formats.ecs import CVE, one_line
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line, people, readable, text_of
 
+#: keys that say what happened, in order of preference
+WORDS = ("data", "message", "error", "reason", "name")
 PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 #: bytes of a line with its line break; receivers of syslog often cut longer ones
 LINE_MAX = 8000
@@ -79,9 +81,9 @@ def class_name(event: WebhookEvent) -> str:
 
 def words_of(event: WebhookEvent) -> str:
     """Return what was found, or what happened."""
-    keys = ("data", "title", "message", "error")
-    texts = (value_of(text_of(event.data, key)) for key in keys)
-    return next(filter(None, texts), "") or one_line(event)
+    title, *texts = (value_of(text_of(event.data, key)) for key in ("title", *WORDS))
+    words = next(filter(None, texts), "")
+    return ": ".join(filter(None, (title, words))) or one_line(event)
 
 
 def line_metadata(endpoint: Endpoint) -> dict[str, str]:

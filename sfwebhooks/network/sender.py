@@ -83,7 +83,9 @@ class Sender:
             raise ValueError(f"the value of header {wrong} has more than one line, or is not Latin-1")
         prepared.method, prepared.body = request.method, request.body
         prepared.query, prepared.path = request.query, request.path
-        prepared.url = elsewhere(request.url.reveal(), request.path, request.query)
+        prepared.url = request.url.reveal()
+        if request.query or request.path:
+            prepared.url = elsewhere(prepared.url, request.path, request.query)
         # names ignore case, and the last one wins; requests' own dict does the same at ten times the cost
         names = {name.lower(): name for name in headers}.values()
         prepared.headers = cast(Any, {name: headers[name] for name in names})
