@@ -177,7 +177,8 @@ until = partial(threads.until, seconds=60.0)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The module in the scanner of this environment, put there by the command of a user; `tests.conftest` takes it
     out again."""
-    shim_command("install", tmp_path_factory.mktemp("home"))
+    with _using_the_scanner(fcntl.LOCK_SH):  # a test of another worker may want it without our module just now
+        shim_command("install", tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
@@ -188,11 +189,17 @@ def alone() -> None:
 @pytest.fixture(autouse=True)
 def _in_use(request: pytest.FixtureRequest) -> Iterator[None]:
     """All workers have the same scanner; it stays as it is while a test runs."""
+    with _using_the_scanner(fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _using_the_scanner(how: int) -> Iterator[None]:
     place = Path(sys.prefix)
     with (place / "scanner-in-use.lock").open("w") as file:
         with (place / "scanner-next.lock").open("w") as turn:  # or one that wants it alone would wait for all others
             fcntl.flock(turn, fcntl.LOCK_EX)
-            fcntl.flock(file, fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH)
+            fcntl.flock(file, how)
         yield
 
 
