@@ -28,8 +28,8 @@ NEEDED = {
     Auth.HEADER: ("auth_header", "api_key"),
     Auth.OAUTH2: ("token_url", "client_id", "client_secret"),
 }
-#: those that it can have besides
-POSSIBLE = {Auth.BEARER: ("api_key",), Auth.BASIC: (), Auth.HEADER: (), Auth.OAUTH2: ("scope",)}
+#: all keys that each of them uses
+USED = {**NEEDED, Auth.BEARER: ("api_key",), Auth.OAUTH2: (*NEEDED[Auth.OAUTH2], "scope")}
 
 
 def credentials(endpoint: Endpoint, header: str, scheme: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sfwebhooks import files
-from sfwebhooks.authentication import NEEDED, POSSIBLE, Auth
+from sfwebhooks.authentication import NEEDED, USED, Auth
 from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import (
     BATCHES,
@@ -52,7 +52,7 @@ ONLY_WITH = {
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
 #: the keys that only some values of `auth` need
-AUTH_KEYS = {key for auth in Auth for key in (*NEEDED[auth], *POSSIBLE[auth])}
+AUTH_KEYS = {key for keys in USED.values() for key in keys}
 STEMS = {name.rstrip(".") for name in INHERITED}
 
 
@@ -218,7 +218,7 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
     for key, formats in ONLY_WITH.items():
         if key not in own and values.get("format", "generic") not in formats:
             values.pop(key, None)  # it is meant for other endpoints
-    if "api_key" not in own and not _uses_api_key(values):
+    if "api_key" not in own and "api_key" not in USED[_auth(values)]:
         values.pop("api_key", None)  # likewise
     return values
 
@@ -266,9 +266,9 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield "retry_schedule already sets the retries: remove max_retries and retry_delay"
     if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
         yield f"batch_size requires one of the formats {', '.join(BATCHES)}"
-    for key, formats in (("max_body", SIZED), ("batch_max_bytes", BATCHES)):
-        if key in values and values.get("format", "generic") not in formats:
-            yield f"{key} requires one of the formats {', '.join(formats)}; the others have their own limits"
+    for key in ("max_body", "batch_max_bytes"):
+        if key in values and values.get("format", "generic") not in ONLY_WITH[key]:
+            yield f"{key} requires one of the formats {', '.join(ONLY_WITH[key])}; the others have their own limits"
     yield from _own_keys(values, draft.broken[name])
     yield from _authentication(values)
     fallback = values.get("fallback")
@@ -305,20 +305,19 @@ def _revealed(value: object) -> str:
     return value.reveal() if isinstance(value, Secret) else str(value or "")
 
 
-def _uses_api_key(values: Mapping[str, Any]) -> bool:
-    auth = Auth(values.get("auth", Endpoint.auth))
-    return "api_key" in (*NEEDED[auth], *POSSIBLE[auth])
+def _auth(values: Mapping[str, Any]) -> Auth:
+    return Auth(values.get("auth", Endpoint.auth))
 
 
 def _authentication(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong about the keys of `auth`."""
-    auth = Auth(values.get("auth", Endpoint.auth))
+    auth = _auth(values)
     missing = [key for key in NEEDED[auth] if not _revealed(values.get(key)).strip()]
     if missing:
         yield f"auth = {auth.value} requires {' and '.join(missing)}"
     for key in AUTH_KEYS & values.keys():
-        if key not in (*NEEDED[auth], *POSSIBLE[auth]):
-            fitting = [one.value for one in Auth if key in (*NEEDED[one], *POSSIBLE[one])]
+        if key not in USED[auth]:
+            fitting = [one.value for one in Auth if key in USED[one]]
             yield f"{key} requires auth = {' or '.join(fitting)}"
     if ":" in values.get("username", ""):
         yield "username has a colon, which ends the user name in HTTP Basic (RFC 7617)"

@@ -67,7 +67,7 @@ class DeliveryProcess:
         if not usable or not sys.executable or getattr(sys, "frozen", False) or self.pid or not self._lock.is_free:
             return
         command = [sys.executable, "-m", "sfwebhooks", "run", "--while-needed", "--module", self._module]
-        command += ["--config", str(found.file and found.file.absolute()), "--folder", str(self._folder)]
+        command += ["--config", str(found.file), "--folder", str(self._folder)]
         try:
             self._child = subprocess.Popen(  # noqa: S603 - our own command
                 command,
