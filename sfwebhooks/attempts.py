@@ -21,6 +21,8 @@ class Outcome(str, Enum):
 
     #: the receiver has it
     DELIVERED = "delivered"
+    #: the receiver did what was asked, and another request has to follow before it has the message for good
+    PENDING = "pending"
     #: try again, later
     RETRY = "retry"
     #: the receiver refuses the request: later attempts show whether this message or the endpoint is at fault
@@ -84,6 +86,14 @@ class Verdict:
     wait: float | None = None
     #: most retries of a message after this reply, if a retry has a price; None: as the schedule allows
     retries: int | None = None
+    #: what the receiver calls the message, or what it is about, from now on (`events.Handle`); empty: it has forgotten
+    #: it; None: nothing new
+    handle: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the receiver did what was asked."""
+        return self.outcome in (Outcome.DELIVERED, Outcome.PENDING)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,15 @@ class WebhookEvent:
 
 
 @dataclass(frozen=True)
+class Handle:
+    """What a receiver called a thing of ours, such as the id of a message, so that a later request can be about it."""
+
+    #: `Endpoint.address_id` of the endpoint as it was then: another receiver does not know it
+    address: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """One event on its way to one endpoint."""
 
@@ -112,6 +121,8 @@ class Delivery:
     refusals: int = 0
     #: the endpoint's era (`Health.era`) in which it was first refused; None: never
     refused_in: int | None = None
+    #: what the receiver called its batch while that is pending, else its event's subject; None: nothing
+    handle: Handle | None = None
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Health:
         """
         if self.condition is Condition.DISABLED or verdict.outcome is Outcome.UNSENDABLE:
             return self
-        if verdict.outcome is Outcome.DELIVERED:
+        if verdict.is_success:
             clean = self.healthy and not (self.failures or self.refusals or self.era % 2)
             return self if clean else self._delivered(now)
         if verdict.outcome is Outcome.SHORTAGE:

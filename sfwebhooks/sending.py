@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from sfwebhooks.attempts import Outcome, Verdict
+from sfwebhooks.attempts import Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
@@ -93,7 +93,7 @@ class SendingState:
         """Update the health by a verdict on a request; return the change."""
         with self.lock:
             before = self.health
-            failed = verdict.outcome is not Outcome.DELIVERED
+            failed = not verdict.is_success
             silent = failed and (
                 is_split(batch, verdict, self.endpoint.retry_schedule, before.healthy)
                 or is_at_fault(batch, verdict, before.era)

@@ -69,7 +69,9 @@ FORMATS: dict[str, Format] = {
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
-    one = FORMATS[endpoint.format]
+    one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
+    if handle and one.follow and handle.address == endpoint.address_id:
+        return one.follow(batch, endpoint, handle.value)
     if endpoint.batch_size == 1 or one.join is None:
         return one.render(batch.deliveries[0], endpoint)
     return one.join([one.render(delivery, endpoint) for delivery in batch.deliveries])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery
+from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
@@ -134,6 +134,13 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
         link=link if len(link) <= LINK_MAX else "",
         is_late=delivery.backfilled or delivery.replayed,
     )
+
+
+def is_edited(batch: Batch) -> bool:
+    """Return whether a message takes the place of the last one about its subject, in chats where one can be edited: the
+    progress of a running scan."""
+    first = batch.deliveries[0]
+    return first.event.type == "scan_progress" and not (first.replayed or first.backfilled)
 
 
 def is_short(value: str) -> bool:

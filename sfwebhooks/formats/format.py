@@ -61,6 +61,9 @@ class Format:
     join: Callable[[Sequence[Content]], Content] | None = None
     #: returns what only this format knows of a reply; None: only the table of `retry.judge` knows replies
     read: Callable[[Reply, Batch], Reading] | None = None
+    #: returns the request about what the receiver has called a thing of ours (`Verdict.handle`): that of a message that
+    #: is pending, or about the same subject as an earlier one; None: a format that knows no such requests
+    follow: Callable[[Batch, Endpoint, str], Content] | None = None
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
     keys: tuple[Key, ...] = ()

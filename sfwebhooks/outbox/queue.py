@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, WebhookEvent
+from sfwebhooks.events import Batch, Handle, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.endpoint_state import save_health
@@ -58,6 +58,8 @@ class Result:
     attempt: Attempt
     #: of each delivery
     settlements: Sequence[Settlement]
+    #: what the receiver calls it from now on; without a value nothing; None: as before
+    handle: Handle | None = None
 
 
 class Queue:
@@ -186,6 +188,8 @@ class Queue:
                     settled.append((*changes, *refusal, *its, delivery.sequence, delivery.series))
                     logged.append((*its, *entry))
                 gone.append((result.batch.id,))
+                if result.handle:
+                    _keep(sql, result, result.handle)
             sql.executemany("DELETE FROM frozen WHERE id = ?", gone)
             sql.executemany(LOG, logged)
             sql.executemany(SETTLE, settled)
@@ -203,6 +207,16 @@ class Queue:
                 (endpoint,),
             ).fetchone()
         return row[0]
+
+
+def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
+    """Record what the receiver calls a request that is pending, or what a delivered message is about."""
+    first, batch = result.batch.deliveries[0], result.batch.id
+    about = batch if result.settlements[0].state is State.WAITING else first.event.subject
+    sql.execute("DELETE FROM handle WHERE endpoint = ? AND about = ?", (first.endpoint, batch))
+    if about and handle.value:
+        row = (first.endpoint, about, handle.address, handle.value, result.attempt.at)
+        sql.execute("INSERT OR REPLACE INTO handle VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:

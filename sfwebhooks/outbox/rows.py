@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, delivery_id
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
@@ -36,8 +36,9 @@ SELECT_DELIVERY = """
     SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
-           s.id, s.name, s.target, s.target_type, s.version, s.database, d.number
+           s.id, s.name, s.target, s.target_type, s.version, s.database, d.number, d.subject, h.address, h.value
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
+    LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(d.batch, d.subject)
 """
 #: a delivery with the number of its row, which does not leave this room
 Row = tuple[int, Delivery]
@@ -71,8 +72,9 @@ def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> li
         if scan and STORED in data:
             with suppress(ValueError):  # garbage is reported when a message is built from it
                 stored = own(stored, endpoint)
-        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, stored, scan, special)
-        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10])
+        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, stored, scan, special, row[23])
+        handle = Handle(*row[24:]) if row[24] else None
+        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10], handle)
         found.append((row[22], Delivery(identity, event, endpoint, *its)))
     return found
 

@@ -63,7 +63,8 @@ class Progress:
             **numbers,
             "modules_used": self._modules,
         }
-        return WebhookEvent(id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
+        its = (id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
+        return WebhookEvent(*its, subject=f"progress/{scan.id}")
 
 
 def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: FindingCounts) -> Progress | None:

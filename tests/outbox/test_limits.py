@@ -23,6 +23,7 @@ LIMITS = {
     "queue.CRASHES_MAX": 3,
     "queue.CRASH_SECONDS": 60.0,
     "retention.ERASE_SECONDS": 5.0,
+    "retention.HANDLE_SECONDS": 34560000.0,
     "retention.PAUSE_SECONDS": 0.05,
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
