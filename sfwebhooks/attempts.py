@@ -39,6 +39,10 @@ class Outcome(str, Enum):
     SHORTAGE = "shortage"
 
 
+#: the receiver did what was asked
+SUCCESSES = (Outcome.DELIVERED, Outcome.PENDING)
+
+
 @dataclass(frozen=True)
 class Reply:
     """The reply to a request, or why there is none."""
@@ -89,11 +93,6 @@ class Verdict:
     #: what the receiver calls the message, or what it is about, from now on (`events.Handle`); empty: it has forgotten
     #: it; None: nothing new
     handle: str | None = None
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the receiver did what was asked."""
-        return self.outcome in (Outcome.DELIVERED, Outcome.PENDING)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,11 @@ class Delivery:
     #: what the receiver called its batch while that is pending, else its event's subject; None: nothing
     handle: Handle | None = None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it is a replay or a backfill."""
+        return self.replayed or self.backfilled
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -145,6 +150,11 @@ class Batch:
     def name(self) -> str:
         """The subscribed event name, or "batch"."""
         return self.deliveries[0].name if len(self.deliveries) == 1 else "batch"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has replays or backfills; live deliveries do not go in one request with those."""
+        return any(delivery.is_late for delivery in self.deliveries)
 
     @property
     def attempts(self) -> int:

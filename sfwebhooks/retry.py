@@ -205,7 +205,7 @@ def decide(
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
     one = _settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)
-    if endpoint.batch_size > 1 and one.state is State.WAITING:
+    if (endpoint.batch_size > 1 or batch.is_late) and one.state is State.WAITING:
         one = replace(one, batch=batch.id)  # it is repeated with the same members
     return [one] * size
 

@@ -6,9 +6,10 @@ import argparse
 import gzip
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import example, examples_for, readdressed
 from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats.digest import DIGEST_MAX
 from sfwebhooks.masking import MASK, Mask
 from sfwebhooks.network.sender import as_sent
 from sfwebhooks.outbox.file import FILE
@@ -73,16 +75,25 @@ def _preview(given: argparse.Namespace) -> int:
     mask = None if given.show_secrets else Mask.of_keys(endpoint)
     if given.html:
         return _write_page(given, endpoint, mask)
-    for delivery in _deliveries(given, endpoint):
-        _show(shown_request(delivery, endpoint, mask))
+    for batch in _requests(_deliveries(given, endpoint), endpoint):
+        _show(shown_request(batch, endpoint, mask))
     return 0
+
+
+def _requests(deliveries: Iterable[Delivery], endpoint: Endpoint) -> Iterator[Batch]:
+    """Yield the deliveries of each request: those that come late go together to people, all others are shown alone."""
+    together = FORMATS[endpoint.format].digest is not None
+    for is_digest, found in groupby(deliveries, lambda one: one.is_late and together):
+        size = DIGEST_MAX if is_digest else 1
+        while members := tuple(islice(found, size)):
+            yield Batch(members)
 
 
 def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None) -> int:
     """Write the page of --html."""
     chosen = given.event or given.delivery or given.scan
     deliveries = _deliveries(given, endpoint) if chosen else examples_for(endpoint)
-    bodies = ((one.name, render(Batch((one,)), endpoint).body) for one in deliveries)
+    bodies = ((one.name, render(one, endpoint).body) for one in _requests(deliveries, endpoint))
     drawn = [(name, draw(endpoint.format, masked_body(body, mask).decode())) for name, body in bodies]
     try:
         given.html.touch(0o600)
@@ -93,13 +104,12 @@ def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None
     return 0
 
 
-def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> bytes:
-    """Return the request for a delivery.
+def shown_request(batch: Batch, endpoint: Endpoint, mask: Mask | None) -> bytes:
+    """Return the request for a delivery, or for several.
 
     Args:
         mask: masks the secrets in it; None: nothing is masked.
     """
-    batch = Batch((delivery,))
     request = sign(render(batch, endpoint), batch, endpoint, time.time())
     if endpoint.token_url:  # a token is fetched only to send something
         request = replace(request, headers={**request.headers, "Authorization": f"Bearer {MASK}"})

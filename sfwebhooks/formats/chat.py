@@ -79,6 +79,9 @@ class Notice:
     link: str = ""
     #: whether it is backfilled or replayed, so that it need not ring
     is_late: bool = False
+    severity: Severity = Severity.INFO
+    #: the event's type; empty: it is about several
+    event: str = ""
 
     @property
     def few_facts(self) -> list[tuple[str, str]]:
@@ -128,11 +131,13 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
         body=body.strip(),
         facts=tuple((label.strip() or "?", value) for label, value in facts if value.strip()),
         colour=colour,
+        severity=event.severity,
+        event=event.type,
         target=message.target,
         trail=trail(message) if found else (),
         footer=footer(message),
         link=link if len(link) <= LINK_MAX else "",
-        is_late=delivery.backfilled or delivery.replayed,
+        is_late=delivery.is_late,
     )
 
 
@@ -140,7 +145,7 @@ def is_edited(batch: Batch) -> bool:
     """Return whether a message takes the place of the last one about its subject, in chats where one can be edited: the
     progress of a running scan."""
     first = batch.deliveries[0]
-    return first.event.type == "scan_progress" and not (first.replayed or first.backfilled)
+    return first.event.type == "scan_progress" and not first.is_late
 
 
 def is_short(value: str) -> bool:

@@ -15,11 +15,11 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import Notice, is_edited, is_short, notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
 from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
@@ -45,14 +45,14 @@ CHANNEL_IS_WRONG = range(220001, 220005)
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Discord message of a delivery."""
-    return Content(written(discord_body(notice(delivery, endpoint))).encode())
+def discord(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Discord message with a notice."""
+    return Content(written(discord_body(notice)).encode())
 
 
 def follow(batch: Batch, endpoint: Endpoint, message: str) -> Content:
     """Return the request that edits a message."""
-    content = render(batch.deliveries[0], endpoint)
+    content = discord(notice(batch.deliveries[0], endpoint), endpoint)
     if not is_edited(batch):
         return content
     url = _parts(endpoint)
@@ -129,13 +129,11 @@ def embed_length(embed: Json) -> int:
     return sum(map(utf16_length, texts))
 
 
-FORMAT = Format(
-    render,
+FORMAT = chat_format(
+    discord,
     follow=follow,
     read=read,
     query=query,
-    is_chat=True,
-    interval=1.0,
     hosts=("discord.com", "*.discord.com", "discordapp.com"),
     wrong_path=wrong_path,
 )

@@ -59,6 +59,8 @@ class Format:
     render: Callable[[Delivery, Endpoint], Content]
     #: makes one message of several; None: each delivery goes alone
     join: Callable[[Sequence[Content]], Content] | None = None
+    #: returns one message for people about several deliveries that come late; None: they go as those that do not
+    digest: Callable[[Sequence[Delivery], Endpoint], Content] | None = None
     #: returns what only this format knows of a reply; None: only the table of `retry.judge` knows replies
     read: Callable[[Reply, Batch], Reading] | None = None
     #: returns the request about what the receiver has called a thing of ours (`Verdict.handle`): that of a message that

@@ -12,11 +12,11 @@ from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.replies import NOT_OK, held, json_of
 
 #: bytes of a message
@@ -31,9 +31,9 @@ HEADERS = {"Content-Type": "application/json; charset=UTF-8"}
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Google Chat message of a delivery."""
-    return Content(google_chat_body(notice(delivery, endpoint)), dict(HEADERS))
+def google_chat(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Google Chat message with a notice."""
+    return Content(google_chat_body(notice), dict(HEADERS))
 
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
@@ -81,4 +81,4 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("chat.googleapis.com",))
+FORMAT = chat_format(google_chat, read=read, hosts=("chat.googleapis.com",))

@@ -12,11 +12,12 @@ from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.events import Batch
 from sfwebhooks.formats.chat import OPEN_SCAN, Notice, is_edited, notice, without_mentions
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
-from sfwebhooks.formats.format import Format, Key
+from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
 
@@ -42,19 +43,20 @@ Json = dict[str, Any]
 Text = tuple[str, list[Json]]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Telegram message of a delivery."""
-    one, thread = notice(delivery, endpoint), endpoint.key("message_thread_id")
+def telegram(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Telegram message with a notice."""
+    thread = endpoint.key("message_thread_id")
     where = {"message_thread_id": int(thread)} if thread else {}
-    body = {**where, **telegram_body(one, endpoint), **({"disable_notification": True} if one.is_late else {})}
+    body = {**where, **telegram_body(notice, endpoint), **({"disable_notification": True} if notice.is_late else {})}
     return Content(written(body).encode())
 
 
 def follow(batch: Batch, endpoint: Endpoint, message_id: str) -> Content:
     """Return the request that edits a message."""
+    shown = notice(batch.deliveries[0], endpoint)
     if not is_edited(batch):
-        return render(batch.deliveries[0], endpoint)
-    body = {"message_id": int(message_id), **telegram_body(notice(batch.deliveries[0], endpoint), endpoint)}
+        return telegram(shown, endpoint)
+    body = {"message_id": int(message_id), **telegram_body(shown, endpoint)}
     return Content(written(body).encode(), path=EDIT)
 
 
@@ -122,8 +124,8 @@ def composed(notice: Notice, cap: int) -> Text:
     return "".join(text for text, _ in parts), entities
 
 
-FORMAT = Format(
-    render,
+FORMAT = chat_format(
+    telegram,
     follow=follow,
     read=read,
     keys=(
@@ -136,8 +138,6 @@ FORMAT = Format(
         ),
         Key("message_thread_id", "the topic of a forum group", r"[1-9][0-9]{0,9}", "a topic's number such as 42"),
     ),
-    is_chat=True,
-    interval=1.0,
     hosts=("api.telegram.org",),
     wrong_path=wrong_path,
 )

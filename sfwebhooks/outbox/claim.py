@@ -73,6 +73,12 @@ class Limits:
     max_bytes: int = 100_000
     #: returns an upper bound of a delivery's bytes in it
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
+    #: the same limits for replays and backfills, if other ones hold for them
+    late: Limits | None = None
+
+    def for_mark(self, marked: bool) -> Limits:
+        """Return the limits of replays and backfills, or of live deliveries."""
+        return self.late if marked and self.late else self
 
 
 def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Row]:
@@ -80,19 +86,22 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], n
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
     """
-    given = (limits.endpoint, json.dumps([*busy]))
+    given, most = (limits.endpoint, json.dumps([*busy])), max(limits.size, limits.late.size if limits.late else 1)
     free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
-    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, limits.size)).fetchall()
+    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
-    if fresh and (len(fresh) == limits.size or not now - limits.wait < fresh[0][3] <= now):
-        return _together(sql, fresh, limits)
+    if fresh:
+        its = limits.for_mark(fresh[0][4])
+        if len(fresh) >= its.size or not now - its.wait < fresh[0][3] <= now:
+            return _together(sql, fresh, its)
     late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
     first = sql.execute(late, (*given, now)).fetchone()
     if not first:
         return []
     if first[1] is None:
         alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
-        return _together(sql, sql.execute(alike, (*given, first[4], now, limits.size)).fetchall(), limits)
+        its = limits.for_mark(first[4])
+        return _together(sql, sql.execute(alike, (*given, first[4], now, its.size)).fetchall(), its)
     return _members(sql, limits.endpoint, first[1])
 
 
@@ -152,7 +161,8 @@ def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits:
     process goes alone."""
     if found[0][2]:
         return _rows(sql, [found[0][0]])
-    numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
+    alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
+    numbers = sorted(row[0] for row in alike)
     members: list[Row] = []
     left = limits.max_bytes
     for at in range(0, len(numbers), ROWS_AT_ONCE):

@@ -120,7 +120,7 @@ class Queue:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members))
         batch = Batch(tuple(delivery for _, delivery in members))
-        if limits.size > 1:  # a single one too: it must not come again within a larger batch
+        if limits.for_mark(batch.is_late).size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, limits.endpoint)
         return batch
 

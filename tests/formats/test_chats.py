@@ -12,6 +12,7 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats.digest import DIGEST_SECONDS
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
 from tests.builders import a_delivery, a_finding, a_scan, an_endpoint, an_event
@@ -156,22 +157,20 @@ def test_no_leaked_password_reaches_the_chat(name: str) -> None:
 
 
 @pytest.fixture
-def started(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> Callable[[str, int], tuple[Vendor, Sending]]:
+def started(vendor: Callable[..., Vendor], sending: Callable[..., Sending]) -> Callable[..., tuple[Vendor, Sending]]:
     """Start a service, and an endpoint that sends some events to it: `started("discord", 2)`."""
 
-    def start(name: str, events: int) -> tuple[Vendor, Sending]:
+    def start(name: str, events: int, *schedule: float) -> tuple[Vendor, Sending]:
         ours = vendor(SERVICES[name])
         keys = {"chat_id": CHAT} if name == "telegram" else {}
-        one = sending(f"{ours.url}{SERVICES[name].path}", name, retry_schedule=(1.0,), ui_url=UI, **keys)
+        one = sending(f"{ours.url}{SERVICES[name].path}", name, retry_schedule=schedule or (1.0,), ui_url=UI, **keys)
         one.accept(events)
         return ours, one
 
     return start
 
 
-Started = Callable[[str, int], tuple[Vendor, Sending]]
+Started = Callable[..., tuple[Vendor, Sending]]
 
 
 @SERVICE
@@ -222,3 +221,47 @@ def test_the_answer_of_something_else_is_not_taken_for_the_services(name: str, s
     ours.answer = lambda asked: Answer(200, "<html>Sign in</html>")
     assert one.step()
     assert (one.states, one.condition) == ([("waiting", "http_200_but_not_ok")], "held")
+
+
+# --- replays and backfills
+
+
+@SERVICE
+def test_what_comes_late_goes_in_one_message_and_what_is_live_goes_alone(name: str, started: Started) -> None:
+    ours, one = started(name, 1)
+    one.accept(30, backfilled=True)
+    assert one.step() and not one.step(DIGEST_SECONDS - 0.1), "others of the backfill may follow"
+    one.accept(1)
+    assert one.step(0.1) and one.step(1) and not one.step(1)
+    assert {state for state, _ in one.states} == {"delivered"} and len(ours.got) == 3
+    live, late, last = (json.dumps(asked.body) for asked in ours.got)
+    assert ("30 messages, backfilled" in late, "CVE-2026-0002" in late, "and 20 more" in late) == (True, True, True)
+    assert "CVE-2026-0001" in live and "CVE-2026-0032" in last and "backfilled" not in live + last
+
+
+@SERVICE
+def test_a_digest_that_fails_is_repeated_as_it_was(name: str, started: Started) -> None:
+    ours, one = started(name, 0, 1.0, 1.0)
+    one.accept(5, backfilled=True)
+    ours.answer = lambda asked: Answer(503)
+    assert one.step(DIGEST_SECONDS)
+    one.accept(5, backfilled=True)
+    ours.answer = SERVICES[name]
+    while one.step(60):
+        pass
+    first, *others = (json.dumps(asked.body) for asked in ours.got)
+    assert first in others and len(others) == 2
+    assert {state for state, _ in one.states} == {"delivered"}
+
+
+@SERVICE
+def test_a_message_that_is_refused_costs_a_digest_only_itself(name: str, started: Started) -> None:
+    ours, one = started(name, 0)
+    one.accept(8, backfilled=True)
+    service = SERVICES[name]
+    ours.answer = lambda asked: service.refusal if "CVE-2026-0003" in json.dumps(asked.body) else service(asked)
+    one.step(DIGEST_SECONDS)
+    for _ in range(20):
+        one.step(1)
+    assert [state for state, _ in one.states].count("delivered") == 7
+    assert one.states[2][0] != "delivered"

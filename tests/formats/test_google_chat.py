@@ -39,7 +39,7 @@ def test_the_message_is_a_card_with_a_text_for_notifications() -> None:
 
 
 def test_it_is_json_in_utf_8() -> None:
-    content = google_chat.render(a_delivery(), an_endpoint())
+    content = google_chat.FORMAT.render(a_delivery(), an_endpoint())
     assert content.headers == {"Content-Type": "application/json; charset=UTF-8"}
 
 

@@ -85,13 +85,13 @@ def test_what_is_not_live_says_so_without_a_sound(how: str) -> None:
 
 def test_a_title_of_1024_bytes_is_left_as_it_is() -> None:
     for length, expected in ((1024, "h" * 1024), (1025, "h" * 1021 + "…")):
-        body = ntfy.ntfy_body(a_notice(headline="h" * length), TOPIC, Severity.LOW, False)
+        body = ntfy.ntfy_body(a_notice(headline="h" * length), TOPIC)
         assert body["title"] == expected
 
 
 def test_a_message_of_4096_bytes_is_left_as_it_is() -> None:
     for length, expected in ((4094, "b" * 4094), (4095, "b" * 4091 + "…")):
-        body = ntfy.ntfy_body(a_notice(body="b" * length), TOPIC, Severity.LOW, False)
+        body = ntfy.ntfy_body(a_notice(body="b" * length), TOPIC)
         assert body["message"] == f"{expected}\nx"
 
 

@@ -12,6 +12,7 @@ from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import pagerduty
 from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.digest import DIGEST_SECONDS
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, a_scan, an_endpoint, an_event
@@ -196,7 +197,7 @@ def test_a_test_message_is_a_change() -> None:
 def test_a_summary_of_1024_bytes_is_left_as_it_is() -> None:
     for length, expected in ((1024, "h" * 1024), (1025, "h" * 1021 + "…")):
         notice = Notice(headline="h" * length, body="", facts=(), colour="")
-        assert pagerduty.change_event(notice, an_event(), KEY)["payload"]["summary"] == expected
+        assert pagerduty.change_event(notice, NOW, KEY)["payload"]["summary"] == expected
 
 
 def test_names_values_and_the_body_are_cut() -> None:
@@ -264,12 +265,14 @@ def test_a_backfilled_message_goes_where_nothing_rings(
 ) -> None:
     ours = vendor(service)
     one = sending(f"{ours.url}/v2/enqueue", "pagerduty", routing_key=KEY)
-    one.accept(backfilled=True)
+    one.accept(3, backfilled=True)
     one.accept()
-    while one.step(1):
+    while one.step(DIGEST_SECONDS):
         pass
-    assert one.states == [("delivered", "http_202")] * 2
-    assert sorted(asked.path for asked in ours.got) == ["/v2/change/enqueue", "/v2/enqueue"]
+    assert one.states == [("delivered", "http_202")] * 4
+    changed, alerted = sorted(ours.got, key=lambda asked: asked.path)
+    assert (changed.path, alerted.path) == ("/v2/change/enqueue", "/v2/enqueue")
+    assert changed.body["payload"]["summary"].startswith("3 messages, backfilled: High: ")
 
 
 def test_a_wrong_key_holds_the_endpoint_and_loses_nothing(

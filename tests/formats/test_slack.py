@@ -77,7 +77,7 @@ def sent(event: WebhookEvent, **values: Any) -> dict[str, Any]:
 
 
 def rendered(delivery: Delivery) -> dict[str, Any]:
-    content = slack.render(delivery, an_endpoint(ui_url=UI))
+    content = slack.FORMAT.render(delivery, an_endpoint(ui_url=UI))
     assert content.headers["Content-Type"] == "application/json"
     message: dict[str, Any] = json.loads(content.body)
     return message
@@ -206,7 +206,7 @@ def test_data_of_any_shape_does_no_harm(name: str, value: Any) -> None:
 
 def test_the_same_delivery_gives_the_same_bytes() -> None:
     event = a_finding_of("EMAILADDR", "jane@acme.example", sources=(Source("URL", "x", "m", "h"),))
-    one, other = (slack.render(a_delivery(event), an_endpoint(ui_url=UI)) for _ in range(2))
+    one, other = (slack.FORMAT.render(a_delivery(event), an_endpoint(ui_url=UI)) for _ in range(2))
     assert one == other
 
 
@@ -260,7 +260,7 @@ def test_small_print_has_scan_time_number_and_the_link() -> None:
 
 
 def test_without_ui_url_there_is_no_link() -> None:
-    assert b"Open scan" not in slack.render(a_delivery(), an_endpoint()).body
+    assert b"Open scan" not in slack.FORMAT.render(a_delivery(), an_endpoint()).body
 
 
 def test_a_scans_id_cannot_break_out_of_the_link() -> None:

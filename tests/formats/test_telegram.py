@@ -116,13 +116,13 @@ def test_the_fullest_message_is_short_enough(letter: str) -> None:
 )
 def test_a_chat_is_a_number_or_a_name(given: str, sent: object) -> None:
     (endpoint,) = load_mapping({"team": a_team(chat_id=given, message_thread_id="7")}).endpoints
-    message = json.loads(telegram.render(a_delivery(), endpoint).body)
+    message = json.loads(telegram.FORMAT.render(a_delivery(), endpoint).body)
     assert (message["chat_id"], message["message_thread_id"]) == (sent, 7)
 
 
 def test_without_a_topic_none_is_sent() -> None:
     endpoint = an_endpoint(format="telegram", own={"chat_id": Secret("1")})
-    assert "message_thread_id" not in json.loads(telegram.render(a_delivery(), endpoint).body)
+    assert "message_thread_id" not in json.loads(telegram.FORMAT.render(a_delivery(), endpoint).body)
 
 
 @pytest.mark.parametrize("chat", ["sec_news", "@", "1.5", "0", "-", "@a b", "t.me/x", "\u0661", "-1001\u00a0"])

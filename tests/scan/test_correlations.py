@@ -177,7 +177,7 @@ def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, sc
     (record,) = records.listing.deliveries(Selection(), 10)
     delivery = records.listing.delivery(record.id)
     assert delivery
-    message = slack.render(delivery, an_endpoint()).body.decode()
+    message = slack.FORMAT.render(delivery, an_endpoint()).body.decode()
     for words in (
         "Correlation found (high)",
         "Cloud storage bucket found open: acme",
