@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
@@ -22,29 +23,31 @@ DIGEST_BYTES = 4_000_000
 DIGEST_SECONDS = 5.0
 #: deliveries that are named, and characters of the line about one
 NAMED_MAX = 10
-LINE_MAX = 160
+LINE_MAX = 120
 
 
 def digest_notice(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Notice:
     """Return the notice of several deliveries, the most severe first, the others in their order."""
     events = [delivery.event for delivery in deliveries]
+    scans = {event.scan.id: event.scan for event in events if event.scan}
+    targets = _names([readable(scan.target) for scan in scans.values()])
     times = [event.at for event in events]
     ordered = sorted(deliveries, key=lambda delivery: -delivery.event.severity)
-    lines = [in_line(notice(delivery, endpoint).summary, LINE_MAX) for delivery in ordered[:NAMED_MAX]]
+    named = [_line(notice(delivery, endpoint), targets) for delivery in ordered[:NAMED_MAX]]
     more = [f"and {len(deliveries) - NAMED_MAX:,} more"] if len(deliveries) > NAMED_MAX else []
     by_severity = Counter(event.severity for event in events)
-    scans = {event.scan.id: event.scan for event in events if event.scan}
     scan = next(iter(scans.values())) if len(scans) == 1 else None
-    link, targets = endpoint.link(scan), _names([readable(scan.target) for scan in scans.values()])
+    link = endpoint.link(scan)
     facts = [
         ("Target", targets),
         ("By severity", counted({severity.label: by_severity[severity] for severity in reversed(Severity)})),
-        ("By event", counted({people(name): number for name, number in _frequent(deliveries)})),
+        ("By event", ", ".join(f"{people(name)}: {number:,}" for name, number in _frequent(deliveries))),
     ]
-    why = [word for word, is_so in _reasons(deliveries) if is_so]
+    replayed, backfilled = any(one.replayed for one in deliveries), any(one.backfilled for one in deliveries)
+    why = [*(["backfilled"] if backfilled else []), *(["replayed"] if replayed else [])]
     return Notice(
-        headline=f"{amount(len(deliveries), 'message')}, {' and '.join(why)}",
-        body="\n".join([*lines, *more]),
+        headline=amount(len(deliveries), f"{' or '.join(why)} message"),
+        body="\n".join([*named, *more]),
         facts=tuple((label, value) for label, value in facts if value.strip()),
         colour=COLOURS[max(by_severity)],
         severity=max(by_severity),
@@ -59,12 +62,10 @@ def digest_notice(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Notice:
     )
 
 
-def _reasons(deliveries: Sequence[Delivery]) -> list[tuple[str, bool]]:
-    """Return why the deliveries come late."""
-    return [
-        ("backfilled", any(delivery.backfilled for delivery in deliveries)),
-        ("replayed", any(delivery.replayed for delivery in deliveries)),
-    ]
+def _line(notice: Notice, targets: str) -> str:
+    """Return a notice in one line, without what is beyond the first line of its body, and without the only target."""
+    target = "" if notice.target == targets else notice.target
+    return in_line(replace(notice, target=target, body=notice.body.partition("\n")[0]).summary, LINE_MAX)
 
 
 def _frequent(deliveries: Sequence[Delivery]) -> list[tuple[str, int]]:

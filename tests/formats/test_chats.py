@@ -235,7 +235,7 @@ def test_what_comes_late_goes_in_one_message_and_what_is_live_goes_alone(name: s
     assert one.step(0.1) and one.step(1) and not one.step(1)
     assert {state for state, _ in one.states} == {"delivered"} and len(ours.got) == 3
     live, late, last = (json.dumps(asked.body) for asked in ours.got)
-    assert ("30 messages, backfilled" in late, "CVE-2026-0002" in late, "and 20 more" in late) == (True, True, True)
+    assert ("30 backfilled messages" in late, "CVE-2026-0002" in late, "and 20 more" in late) == (True, True, True)
     assert "CVE-2026-0001" in live and "CVE-2026-0032" in last and "backfilled" not in live + last
 
 

@@ -31,16 +31,16 @@ def shown(*deliveries: Delivery) -> Notice:
 
 def test_a_digest_says_how_many_how_bad_and_names_the_most_severe_first() -> None:
     found = shown(late(1, Severity.LOW), late(2, Severity.CRITICAL), late(3, Severity.LOW))
-    assert found.headline == "3 messages, backfilled"
+    assert found.headline == "3 backfilled messages"
     assert found.body.split("\n") == [
-        "Critical: VULNERABILITY_CVE_HIGH on acme.example: CVE-2026-0002",
-        "Low: VULNERABILITY_CVE_HIGH on acme.example: CVE-2026-0001",
-        "Low: VULNERABILITY_CVE_HIGH on acme.example: CVE-2026-0003",
+        "Critical: VULNERABILITY_CVE_HIGH: CVE-2026-0002",
+        "Low: VULNERABILITY_CVE_HIGH: CVE-2026-0001",
+        "Low: VULNERABILITY_CVE_HIGH: CVE-2026-0003",
     ]
     assert found.facts == (
         ("Target", "acme.example"),
         ("By severity", "1 critical, 2 low"),
-        ("By event", "3 High risk event"),
+        ("By event", "High risk event: 3"),
     )
     times = "2026-11-21 10:00:01 UTC to 2026-11-21 10:00:03 UTC"
     assert found.footer == ("Weekly Security Scan", times, "backfilled")
@@ -54,7 +54,7 @@ def test_the_first_are_named_and_the_others_are_counted() -> None:
 
 
 def test_a_long_finding_has_one_short_line() -> None:
-    long = {"event_type": "X", "data": "a \n" * 10_000}
+    long = {"event_type": "X", "data": "a " * 10_000 + "\nmore"}
     (line, _) = shown(late(1, data=long), late(2)).body.split("\n")
     assert len(line) == LINE_MAX and line.endswith("…")
 
@@ -70,7 +70,7 @@ def test_several_scans_are_named_and_none_is_linked() -> None:
 def test_what_has_no_scan_is_counted_too() -> None:
     alert = an_event(2, type="system_alert", scan=None, data={"message": "endpoint team is failing"})
     found = shown(a_delivery(alert, replayed=True), a_delivery(alert, backfilled=True))
-    assert found.headline == "2 messages, backfilled and replayed"
+    assert found.headline == "2 backfilled or replayed messages"
     assert "endpoint team is failing" in found.body and found.facts[0][0] == "By severity"
 
 

@@ -272,7 +272,7 @@ def test_a_backfilled_message_goes_where_nothing_rings(
     assert one.states == [("delivered", "http_202")] * 4
     changed, alerted = sorted(ours.got, key=lambda asked: asked.path)
     assert (changed.path, alerted.path) == ("/v2/change/enqueue", "/v2/enqueue")
-    assert changed.body["payload"]["summary"].startswith("3 messages, backfilled: High: ")
+    assert changed.body["payload"]["summary"].startswith("3 backfilled messages: High: ")
 
 
 def test_a_wrong_key_holds_the_endpoint_and_loses_nothing(
