@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 from sfwebhooks.attempts import Reply
 from sfwebhooks.authentication import basic_of_client
@@ -131,7 +131,7 @@ def _token_in(reply: Reply, client: Any, asked_at: float) -> Token | Reply:
     Args:
         asked_at: monotonic seconds at which it was asked for.
     """
-    status, is_json, found = reply.status or 0, True, None
+    status, is_json, found = reply.status or 0, True, cast(Any, None)
     try:
         found = json.loads(reply.body)
     except (ValueError, RecursionError):
