@@ -5,9 +5,9 @@ Values and functions of their own only: `pipeline` calls them, `config` checks t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Union
+from typing import Any, Callable, Union
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
@@ -67,6 +67,10 @@ class Format:
     #: header that has the endpoint's `api_key`, and what is in front of the key there
     key_header: str = "Authorization"
     scheme: str = "Bearer"
+    #: the value of `auth` without which its receivers accept nothing; empty: any will do
+    auth: str = ""
+    #: returns values of keys that the settings of an endpoint do not have, from those that they have; None: none
+    implied: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     #: tries an endpoint's settings out, and returns what is wrong with them; None: there is nothing to try out
     trial: Callable[[Endpoint], Trial | None] | None = None
     #: whether `max_body` limits a message although each one goes alone
