@@ -55,10 +55,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     """
     stamp, naming, form = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT), FORMATS[endpoint.format]
     secrets = [secret.reveal() for secret in endpoint.secrets]
-    headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-    headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
-    headers.update(credentials(endpoint, form.key_header, form.scheme))
-    headers.update(content.headers)
+    headers = _headers(content, endpoint)
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
     headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
@@ -74,6 +71,21 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     if endpoint.compress:  # after signing: a receiver's code gets the body as its server has decompressed it
         body, headers["Content-Encoding"] = gzip.compress(body, COMPRESSION, mtime=0), endpoint.compress
     return Request(endpoint.url, headers, body, content.method, query, content.path)
+
+
+def unsigned(content: Content, endpoint: Endpoint) -> Request:
+    """Return a request that has no message, such as a handshake."""
+    return Request(endpoint.url, _headers(content, endpoint), content.body, content.method, path=content.path)
+
+
+def _headers(content: Content, endpoint: Endpoint) -> dict[str, str]:
+    """Return the headers of all requests, those of the endpoint, its credentials, and those of the content."""
+    form = FORMATS[endpoint.format]
+    headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+    headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
+    headers.update(credentials(endpoint, form.key_header, form.scheme))
+    headers.update(content.headers)
+    return headers
 
 
 def guide_signature(secret: str, body: bytes) -> str:

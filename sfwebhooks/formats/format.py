@@ -47,6 +47,26 @@ class Trial:
     holds: bool = True
 
 
+@dataclass(frozen=True)
+class Consent:
+    """What a receiver says to a handshake."""
+
+    #: what it allows, what that means, and what to do
+    words: str
+    #: whether it allows our messages; None: it does not say
+    allowed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """A request without a message that asks a receiver whether we may send."""
+
+    #: returns what the receiver is asked
+    ask: Callable[[Endpoint], Content]
+    #: returns what its reply means
+    read: Callable[[Reply, Endpoint], Consent]
+
+
 def _none(common: int) -> int:
     return 0
 
@@ -63,6 +83,8 @@ class Format:
     read: Callable[[Reply, Batch], Reading] | None = None
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
+    #: what is asked before a test message; None: nothing
+    handshake: Handshake | None = None
     keys: tuple[Key, ...] = ()
     #: header that has the endpoint's `api_key`, and what is in front of the key there
     key_header: str = "Authorization"
