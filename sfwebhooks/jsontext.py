@@ -78,7 +78,7 @@ def _has_fraction(data: object) -> bool:
 class Stored(Mapping[str, Any]):
     """An event's data from the outbox: a text, which is parsed when a key is accessed.
 
-    Everything but the constructor raises ValueError if it is not JSON.
+    Everything but the constructor raises ValueError if it is not a JSON object.
     """
 
     _raw: str
@@ -95,7 +95,13 @@ class Stored(Mapping[str, Any]):
 
     @cached_property
     def _read(self) -> dict[str, Any]:
-        return dict(_READER.decode(self._raw))
+        try:
+            found = _READER.decode(self._raw)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+        if not isinstance(found, dict):
+            raise ValueError("it is not a JSON object")
+        return found
 
     def __getitem__(self, key: str) -> Any:
         return self._read[key]

@@ -28,6 +28,8 @@ TOLERANCE_SECONDS = 300
 SIGNATURES_MAX = 32
 #: level of gzip: higher ones take much longer for little
 COMPRESSION = 5
+#: headers of each request
+ALWAYS = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 #: headers of a Standard Webhooks signature
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
@@ -55,10 +57,7 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     """
     stamp, naming, form = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT), FORMATS[endpoint.format]
     secrets = [secret.reveal() for secret in endpoint.secrets]
-    headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-    headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
-    headers.update(credentials(endpoint, form.key_header, form.scheme))
-    headers.update(content.headers)
+    headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
     headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
@@ -74,6 +73,13 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     if endpoint.compress:  # after signing: a receiver's code gets the body as its server has decompressed it
         body, headers["Content-Encoding"] = gzip.compress(body, COMPRESSION, mtime=0), endpoint.compress
     return Request(endpoint.url, headers, body, content.method, query, content.path)
+
+
+def unsigned(content: Content, endpoint: Endpoint) -> Request:
+    """Return a request that has no message, such as a handshake."""
+    form = FORMATS[endpoint.format]
+    headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
+    return Request(endpoint.url, headers, content.body, content.method, path=content.path)
 
 
 def guide_signature(secret: str, body: bytes) -> str:

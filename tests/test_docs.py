@@ -90,6 +90,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "slack_alerts",
         "splunk",
         "datadog",
+        "sentinel",
         "broker",
         "telegram_group",
         "phone",

@@ -43,7 +43,7 @@ FLOORS = (
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN)\b")
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: members of a family, one in each of its files
-FAMILIES = {"add", "render", "render_batch", "read", "main", "query", "follow", "wrong_path", "escape"}
+FAMILIES = {"add", "render", "read", "join", "main", "query", "follow", "wrong_path", "escape"}
 
 
 @cache

@@ -37,6 +37,11 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_403", r"bot was (blocked|kicked)|bot is not a member", "add the bot to the chat again"),
     (r"http_(40[0134]|501)", r"web\.incoming_webhook", "Mattermost does not accept this webhook: create a new one and"
      " set its url"),
+    ("http_403", "does not have access to ingest", "give the app registration the role Monitoring Metrics Publisher on"
+     " the data collection rule; this takes up to 30 minutes"),
+    ("http_404", "immutable id", "correct dcr_id, or url: this logs ingestion endpoint has no such rule"),
+    ("InvalidStream", "", "correct stream: the data collection rule does not declare it"),
+    ("http_200_but_not_204", "", "the answer is not from Azure: url must be the logs ingestion endpoint of the rule"),
     ("http_400", "plain http|ssl-enabled|http request to an https", "this port speaks https: write https:// in url"),
     ("http_400", "", "the receiver does not understand the message: check format, headers and its log"),
     ("http_401", "", "correct secret, api_key or header.NAME: the receiver does not accept them"),

@@ -61,13 +61,20 @@ def numbers_by_ids(array: str) -> str:
 
 
 def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Row]:
-    """Return the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number."""
+    """Return the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number.
+
+    One whose row has values that we never write, from a damaged file or another program, has data that are not JSON: it
+    cannot be built, and does not hold up the others.
+    """
     found: list[Row] = []
     scans: dict[str, Scan] = {}
     for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
         identity, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
         event_id, event_type, severity, at, data, special = row[10:16]
         scan = scans.setdefault(row[16], Scan(*row[16:22])) if row[16] else None
+        is_ours = isinstance(data, str) and isinstance(at, float) and severity in SEVERITIES and series is not None
+        if not is_ours:
+            data, at, severity = "", 0.0, Severity.INFO
         stored: Mapping[str, Any] = Stored(data)
         if scan and STORED in data:
             with suppress(ValueError):  # garbage is reported when a message is built from it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import re
 import socket
 import ssl
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Callable
 
 from requests.structures import CaseInsensitiveDict
@@ -25,6 +27,8 @@ from sfwebhooks import signing
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
 
 SOCKET_SECONDS = 30.0
+#: the name of a sender
+NAME = re.compile(r"[!-~]{1,253}")
 
 
 @dataclass(frozen=True)
@@ -226,10 +230,16 @@ class Handler(BaseHTTPRequestHandler):
         """Describe this server."""
         self._answer(200, b"sfwebhooks receive: send deliveries here with POST\n")
 
+    def do_OPTIONS(self) -> None:
+        """Allow messages at any rate, from the sender that asks (CloudEvents, `http-webhook.md` section 4.2)."""
+        origin = self.headers.get("WebHook-Request-Origin", "")
+        allowed = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"} if NAME.fullmatch(origin) else {}
+        self._answer(204, b"", {"Allow": "POST", **allowed})
+
     def log_message(self, *args: Any) -> None:
         """Log nothing: `on_receive` reports the deliveries."""
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         body = (
             b"" if status in (204, 205, 304) else body
         )  # these must not have a body: it would be taken for the next reply
@@ -237,6 +247,8 @@ class Handler(BaseHTTPRequestHandler):
         if status != 204:
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -17,7 +17,7 @@ from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import generic, render
-from sfwebhooks.formats.cloudevents import ATTRIBUTE_MAX, read
+from sfwebhooks.formats.cloudevents import ATTRIBUTE_MAX, ORIGIN, ask, consent, read
 from sfwebhooks.formats.content import Content
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import sign
@@ -54,12 +54,12 @@ def judged(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], Any
 
 def event_of(content: Content) -> dict[str, Any]:
     """Return a structured event, or a binary one as if it was structured, by our own reading of the spec."""
-    kind = content.headers["Content-Type"]
+    kind, origin = content.headers["Content-Type"], {ORIGIN: content.headers[ORIGIN]}
     if kind.startswith(STRUCTURED):
-        assert content.headers == {"Content-Type": f"{STRUCTURED}; charset=utf-8"}
+        assert content.headers == {"Content-Type": f"{STRUCTURED}; charset=utf-8", **origin}
         found: dict[str, Any] = json.loads(content.body.decode())
         return found
-    values = {name: value for name, value in content.headers.items() if name != "Content-Type"}
+    values = {name: value for name, value in content.headers.items() if name not in ("Content-Type", ORIGIN)}
     assert all(re.fullmatch(r"ce-[a-z0-9]{1,20}", name) for name in values)
     assert all(re.fullmatch(r"[!#-$&-~]|(?:[!#-$&-~]|%[0-9A-F]{2})+", value) for value in values.values())
     decoded = {name[3:]: unquote(value, errors="strict") for name, value in values.items()}
@@ -176,7 +176,7 @@ def test_several_events_are_a_batch_and_one_of_an_endpoint_with_batches_too(mode
     deliveries = tuple(a_delivery(an_event(number)) for number in range(3))
     for some in (deliveries, deliveries[:1]):
         content = render(Batch(some), endpoint_of(mode, batch_size=3))
-        assert content.headers == {"Content-Type": f"{BATCHED}; charset=utf-8"}
+        assert content.headers == {"Content-Type": f"{BATCHED}; charset=utf-8", ORIGIN: "spiderfoot"}
         found = json.loads(content.body)
         assert [one["id"] for one in found] == [delivery.event.id for delivery in some]
         for one in found:
@@ -272,3 +272,63 @@ def test_a_receiver_that_wants_no_such_events_gets_no_more_and_nothing_is_lost(
             assert queue.step()
     assert queue.states[0].health.condition.value == condition
     assert sql(outbox, "SELECT DISTINCT state FROM delivery") == [("waiting",)]
+
+
+# --- the handshake
+
+
+@pytest.mark.parametrize(
+    ("own", "ui_url", "origin"),
+    [
+        ({}, "", "spiderfoot"),
+        ({}, "https://sf.acme.example:5001/ui", "sf.acme.example"),
+        ({"cloudevents_source": "https://osint.acme.example/x"}, UI, "osint.acme.example"),
+        ({"cloudevents_source": "urn:example:spiderfoot"}, UI, "spiderfoot"),
+        ({"cloudevents_source": "http://[x/"}, UI, "spiderfoot"),
+        ({}, "https://b\u00fccher.example", "xn--bcher-kva.example"),
+        ({"cloudevents_source": "https://a%0d%0ab.example"}, UI, "spiderfoot"),
+        ({"cloudevents_source": f"https://{'a' * 64}.example"}, UI, "spiderfoot"),
+    ],
+)
+def test_the_origin_is_the_host_of_the_source_in_each_request(own: dict[str, str], ui_url: str, origin: str) -> None:
+    for mode in MODES:
+        endpoint = endpoint_of(mode, own, ui_url=ui_url)
+        assert ask(endpoint).headers == {ORIGIN: origin}
+        assert render(a_batch(), endpoint).headers[ORIGIN] == origin
+
+
+@pytest.mark.parametrize(("interval", "rate"), [(0.05, "1200"), (3.0, "20"), (0.7, "86"), (3600.0, "1")])
+def test_the_rate_of_the_settings_is_asked_for(interval: float, rate: str) -> None:
+    assert ask(endpoint_of(interval=interval)).headers["WebHook-Request-Rate"] == rate
+
+
+@pytest.mark.parametrize(
+    ("origin", "rate", "interval", "allowed", "said"),
+    [
+        ("*", "*", 0.5, True, "allows messages from * at any rate"),
+        ("SpiderFoot", "", 0.0, True, "allows messages from SpiderFoot"),
+        ("spiderfoot", "", 0.5, True, "but names no rate"),
+        ("spiderfoot", "120", 0.5, True, "120 requests a minute"),
+        ("spiderfoot", "119", 0.5, True, "119 requests a minute: set rate = 119/m, or it may answer 429"),
+        ("spiderfoot", "60", 0.0, True, "60 requests a minute: set rate = 60/m"),
+        ("spiderfoot", "0", 0.5, True, "but names no rate"),
+        ("spiderfoot", "9" * 5000, 0.5, True, "but names no rate"),
+        ("other.example", "*", 0.0, False, "from other.example, not from spiderfoot"),
+        ("x" * 5000, "*", 0.0, False, "from " + "x" * 99),
+        ("", "*", 0.0, None, "does not answer it (http_200), which is its choice"),
+        ("  ", "", 0.0, None, "does not answer it (http_200)"),
+    ],
+)
+def test_what_a_receiver_allows_is_said_with_what_to_do(
+    origin: str, rate: str, interval: float, allowed: bool | None, said: str
+) -> None:
+    headers = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": rate}
+    found = consent(Reply(200, headers=headers), endpoint_of(interval=interval))
+    assert (found.allowed, said in found.words) == (allowed, True), found.words
+    assert len(found.words) < 500
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 401, 403, 404, 405, 429, 501])
+def test_whatever_the_status_a_reply_without_the_header_is_no_consent_and_no_refusal(status: int) -> None:
+    found = consent(Reply(status), endpoint_of())
+    assert (found.allowed, f"http_{status}" in found.words) == (None, True)

@@ -22,8 +22,8 @@ class Posted:
     body: bytes = field(repr=False)
 
 
-#: status and body of the answer to a request
-Answer = Callable[[Posted], "tuple[int, bytes]"]
+#: status and body of the answer to a request, and headers if it has any of its own
+Answer = Callable[[Posted], "tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]]"]
 
 
 @contextmanager
@@ -35,8 +35,10 @@ def vendor(answer: Answer) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, words = answer(Posted(self.path, CaseInsensitiveDict(self.headers.items()), body))
+            status, words, *more = answer(Posted(self.path, CaseInsensitiveDict(self.headers.items()), body))
             self.send_response(status)
+            for name, value in (more[0] if more else {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(words)))
             self.end_headers()
