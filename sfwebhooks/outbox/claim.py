@@ -18,11 +18,12 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery, event_id_of
 from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
 
-#: an endpoint's deliveries that are not in flight; only the first of several about the same subject
+#: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
-    d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
-        SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
-        AND o.number < d.number))
+    d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (
+        d.subject IS NULL OR d.replays > 0 OR NOT EXISTS (
+            SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
+            AND o.replays = 0 AND o.number < d.number))
 """
 #: a replay or backfill, which is marked as such; live deliveries do not go in one request with it
 MARKED = "(d.replays > 0 OR d.backfilled > 0)"

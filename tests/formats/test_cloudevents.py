@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -21,12 +21,13 @@ from sfwebhooks.formats.cloudevents import ATTRIBUTE_MAX, ORIGIN, ask, consent, 
 from sfwebhooks.formats.content import Content
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import sign
-from tests.builders import NOW, PATIENCE, URL, a_batch, a_delivery, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.builders import NOW, URL, a_batch, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import HOSTILE as TEXTS
 from tests.formats.cases import UI, each_event, hostile_deliveries, mistakes_of, of_entry
+from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS
-from tests.formats.vendor import Posted, vendor
+from tests.receivers.collectors import Broker
+from tests.receivers.vendor import Answer
 
 STRUCTURED, BATCHED = "application/cloudevents+json", "application/cloudevents-batch+json"
 #: texts of 100 characters at most: a long one is for the limits
@@ -221,57 +222,31 @@ def test_replies_mean_what_the_spec_of_webhooks_says(status: int, verdict: Verdi
     assert (read(reply, a_batch()) or judge(reply, NOW)) == verdict
 
 
-class Broker:
-    """Takes events as the HTTP binding has them, and answers as its settings say."""
-
-    def __init__(self, takes: str) -> None:
-        self.takes = takes
-        self.status = 202
-        self.ids: list[str] = []
-
-    def __call__(self, posted: Posted) -> tuple[int, bytes]:
-        kind = posted.headers["Content-Type"].partition(";")[0]
-        if kind != self.takes:
-            return 415, b""
-        if self.status != 202:
-            return self.status, b""
-        headers = {name.lower(): value for name, value in posted.headers.items()}
-        if kind == BATCHED:
-            self.ids += [one["id"] for one in json.loads(posted.body)]
-        else:
-            self.ids.append(judged(headers, posted.body)[0]["id"])
-        return 202, b""
-
-
 @pytest.mark.parametrize(
-    ("takes", "mode", "size"),
+    ("accepts", "mode", "size"),
     [(STRUCTURED, "structured", 1), ("application/json", "binary", 1), (BATCHED, "structured", 8)],
 )
-def test_each_event_arrives_once(outbox: Any, new_queue: Callable[..., Any], takes: str, mode: str, size: int) -> None:
-    broker = Broker(takes)
-    with vendor(broker) as url:
-        queue = new_queue(endpoint_of(mode, url=url, timeout=PATIENCE, batch_size=size))
-        put(outbox, queue.states[0].endpoint, events=20)
-        queue.hurry()
-        while queue.step():
-            pass
-    assert sorted(broker.ids) == sorted(an_event(number).id for number in range(1, 21))
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_202")]
+def test_each_event_arrives_once(served: Served, sending: Start, accepts: str, mode: str, size: int) -> None:
+    broker = served(Broker([accepts]))
+    one = sending(broker, cloudevents_mode=mode, batch_size=size)
+    one.accept(20)
+    one.finish()
+    assert sorted(event["id"] for event in broker.taken) == sorted(an_event(number).id for number in range(1, 21))
+    assert {*one.states} == {("delivered", "http_202")}
 
 
 @pytest.mark.parametrize(("status", "condition"), [(415, "held"), (410, "disabled")])
 def test_a_receiver_that_wants_no_such_events_gets_no_more_and_nothing_is_lost(
-    outbox: Any, new_queue: Callable[..., Any], status: int, condition: str
+    served: Served, sending: Start, status: int, condition: str
 ) -> None:
-    broker = Broker(STRUCTURED)
-    broker.status = status
-    with vendor(broker) as url:
-        queue = new_queue(endpoint_of(url=url, timeout=PATIENCE, concurrency=1))
-        put(outbox, queue.states[0].endpoint, events=20)
-        while queue.states[0].health.healthy:
-            assert queue.step()
-    assert queue.states[0].health.condition.value == condition
-    assert sql(outbox, "SELECT DISTINCT state FROM delivery") == [("waiting",)]
+    broker = served(Broker())
+    broker.instead = Answer(status)
+    one = sending(broker)
+    one.accept(20)
+    while one.condition == "healthy":
+        assert one.step()
+    assert one.condition == condition
+    assert {state for state, _ in one.states} == {"waiting"}
 
 
 # --- the handshake

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats import render
 from sfwebhooks.formats.chat import Notice
-from sfwebhooks.formats.digest import DIGEST_MAX, LINE_MAX, NAMED_MAX, digest_notice
+from sfwebhooks.formats.digest import DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, NAMED_MAX, digest_notice
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
-from tests.formats.cases import UI
-from tests.formats.test_chats import SERVICE, TEXT, full_of, to
-from tests.receivers.chats import SERVICES
-
-CHATS = [name for name, form in FORMATS.items() if form.is_chat]
+from tests.formats.cases import UI, cve
+from tests.formats.conftest import Sending, Served, Start
+from tests.formats.test_chats import SERVICE, SERVICES, TEXT, full_of, to
+from tests.receivers.vendor import Answer, Vendor
+from tests.receivers.vendors import VENDORS
 
 
 def late(number: int, severity: Severity = Severity.HIGH, **values: Any) -> Delivery:
@@ -79,7 +79,7 @@ def test_a_leaked_password_is_in_no_digest() -> None:
     assert "unter22" not in str(shown(late(1, data=leak), late(2)))
 
 
-@pytest.mark.parametrize("name", CHATS)
+@SERVICE
 def test_every_chat_has_digests_and_they_do_not_ring(name: str) -> None:
     endpoint = to(name)
     content = render(Batch((late(1), late(2))), endpoint)
@@ -99,9 +99,66 @@ def test_a_service_takes_a_digest_of_hostile_text(name: str, text: str) -> None:
     assert SERVICES[name].problem(json.loads(render(Batch(tuple(deliveries)), to(name)).body)) == ""
 
 
-@pytest.mark.parametrize("name", CHATS)
+@SERVICE
 def test_the_largest_digest_is_within_the_limits(name: str) -> None:
     fullest = [full_of("🎉&<@" * 500, "high_risk_event")] * DIGEST_MAX
     body = render(Batch(tuple(fullest)), to(name)).body
-    assert name not in SERVICES or SERVICES[name].problem(json.loads(body)) == ""
+    assert SERVICES[name].problem(json.loads(body)) == ""
     assert len(body) < 100_000
+
+
+# --- against the services
+
+
+@pytest.fixture
+def started(served: Served, sending: Start) -> Any:
+    """Start a service, and an endpoint that sends to it: `started("discord")`."""
+
+    def start(name: str) -> tuple[Vendor, Sending]:
+        ours = served(VENDORS[name]())
+        return ours, sending(ours, retry_schedule=(1.0, 1.0), ui_url=UI)
+
+    return start
+
+
+def text_of(message: Any) -> str:
+    return message if isinstance(message, str) else json.dumps(message)
+
+
+@SERVICE
+def test_what_comes_late_goes_in_one_message_and_what_is_live_goes_alone(name: str, started: Any) -> None:
+    ours, one = started(name)
+    one.accept(1)
+    one.accept(30, backfilled=True)
+    assert one.step() and not one.step(DIGEST_SECONDS - 0.1), "others of the backfill may follow"
+    one.accept(1)
+    assert one.step(0.1) and one.step(5) and not one.step(5)
+    assert one.numbers("delivered") == [*range(1, 33)]
+    live, late, last = map(text_of, ours.taken)
+    assert all(words in late for words in ("30 backfilled messages", cve(2), "and 20 more"))
+    assert cve(1) in live and cve(32) in last and "backfilled" not in live + last
+
+
+@SERVICE
+def test_a_digest_that_fails_is_repeated_as_it_was(name: str, started: Any) -> None:
+    ours, one = started(name)
+    one.accept(5, backfilled=True)
+    ours.instead = Answer(503)
+    assert one.step(DIGEST_SECONDS)
+    one.accept(5, backfilled=True)
+    ours.instead = None
+    one.finish()
+    first, *others = (asked.body for asked in ours.got)
+    assert first in others and len(others) == 2
+    assert one.numbers("delivered") == [*range(1, 11)]
+
+
+@SERVICE
+def test_a_message_that_is_refused_costs_a_digest_only_itself(name: str, started: Any) -> None:
+    ours, one = started(name)
+    if not ours.refuses:
+        pytest.skip("its answer does not say so")
+    one.accept(8, backfilled=True)
+    ours.unwanted = {cve(3)}
+    one.finish()
+    assert (one.numbers("dead"), one.numbers("delivered")) == ([3], [1, 2, 4, 5, 6, 7, 8])

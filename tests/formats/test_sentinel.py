@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
-from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.config.settings import load, load_mapping
-from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, WebhookEvent
 from sfwebhooks.formats import render
 from sfwebhooks.formats.sentinel import REQUEST_MAX, ROW_MAX, read
-from sfwebhooks.health import Condition
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.signing import sign
 from tests.builders import NOW, PATIENCE, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
-from tests.conftest import Clock, Result, put, sql
+from tests.conftest import Result, put, sql
 from tests.formats.cases import each_event, mistakes_of, of_entry
-from tests.formats.vendor import Posted, vendor
+from tests.formats.conftest import Sending, Served, Start
+from tests.receivers.azure import CLIENT, RULE, SCOPE, SECRET, TENANT, Azure
+from tests.receivers.vendor import Answer
 
-TENANT = "0f8fad5b-d9cb-469f-a165-70867728950e"
-RULE = "dcr-000a00a000a00000a000000aa000a0aa"
-CLIENT, SECRET = "5c0de5c0-de5c-0de5-c0de-5c0de5c0de5c", "Q8~of.the_app-registration~1234567890"
-SCOPE = "https://monitor.azure.com/.default"
 PATH = f"/dataCollectionRules/{RULE}/streams/Custom-SpiderFoot_CL?api-version=2023-01-01"
 KEYS = {"tenant": TENANT, "dcr_id": RULE, "client_id": CLIENT, "client_secret": SECRET}
 DCE = "https://spiderfoot-a1b2.westeurope-1.ingest.monitor.azure.com"
@@ -47,100 +38,25 @@ DOCS = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="u
 (SECTION,) = re.findall(r"^### Microsoft Sentinel: sentinel\n(.*?)^###? ", DOCS, re.S | re.M)
 
 
-def error(status: int, code: str, message: str) -> tuple[int, bytes]:
-    return status, json.dumps({"error": {"code": code, "message": message}}).encode()
-
-
-class Azure:
-    """Microsoft Entra ID, and the logs ingestion endpoint of one data collection rule."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.sizes: list[int] = []
-        #: number of tokens that were given out; only the last one is valid
-        self.tokens = 0
-        #: whether the client has the role on the rule
-        self.has_role = True
-        self.rule = RULE
-        #: requests that are answered with 429 first
-        self.busy = 0
-        #: the answer of Entra ID instead of a token
-        self.instead: tuple[int, bytes] | None = None
-
-    def __call__(self, posted: Posted) -> tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]]:
-        if posted.path == f"/{TENANT}/oauth2/v2.0/token":
-            return self.instead or self._token(posted)
-        if posted.headers.get("Authorization") != f"Bearer token-{self.tokens}":
-            return error(401, "InvalidToken", "The authentication token is not valid.")
-        if posted.path.partition("?")[0].split("/")[2] != self.rule:
-            return error(404, "NotFound", f"Data collection rule with immutable Id '{RULE}' not found.")
-        if not self.has_role:
-            words = "The authentication token provided does not have access to ingest data for the data collection rule"
-            return error(403, "OperationFailed", f"{words} with immutable Id '{RULE}'.")
-        if self.busy:
-            self.busy -= 1
-            return *error(429, "TooManyRequests", "Slow down."), {"Retry-After": "7"}
-        return self._ingested(posted)
-
-    def _token(self, posted: Posted) -> tuple[int, bytes]:
-        name, _, secret = base64.b64decode(posted.headers["Authorization"].partition(" ")[2]).decode().partition(":")
-        form = parse_qs(posted.body.decode())
-        assert form["grant_type"] == ["client_credentials"]
-        if form["scope"] != [SCOPE]:
-            return 400, b'{"error":"invalid_scope","error_description":"AADSTS70011: The scope is not valid."}'
-        if (unquote_plus(name), unquote_plus(secret)) != (CLIENT, SECRET):
-            return 401, b'{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret."}'
-        self.tokens += 1
-        return 200, json.dumps(
-            {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": f"token-{self.tokens}"}
-        ).encode()
-
-    def _ingested(self, posted: Posted) -> tuple[int, bytes]:
-        if len(posted.body) > AZURE_MAX:
-            return error(413, "ContentLengthLimitExceeded", "Maximum allowed content length: 1048576 bytes (1 MB).")
-        if posted.path != PATH:
-            return error(400, "InvalidStream", "The stream is not declared in the data collection rule.")
-        assert posted.headers["Content-Type"] == "application/json"
-        self.sizes.append(len(posted.body))
-        is_gzip = posted.headers.get("Content-Encoding") == "gzip"
-        found = json.loads(gzip.decompress(posted.body) if is_gzip else posted.body)
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            return error(400, "InvalidPayload", "The body is not an array of objects.")
-        self.rows += found
-        return 204, b""
+@pytest.fixture
+def azure(served: Served) -> Azure:
+    return served(Azure())
 
 
 @pytest.fixture
-def azure() -> Azure:
-    return Azure()
+def one(azure: Azure, sending: Start) -> Sending:
+    return sending(azure)
 
 
-@pytest.fixture
-def place(azure: Azure) -> Iterator[str]:
-    with vendor(azure) as url:
-        yield url
+def keys_for(azure: Azure, **keys: str) -> dict[str, str]:
+    token_url = f"{azure.root}{azure.token_path}"
+    return {"url": azure.root, "format": "sentinel", "events": "all", "token_url": token_url, **KEYS, **keys}
 
 
-def keys_for(place: str, **keys: str) -> dict[str, str]:
-    token_url = f"{place}/{TENANT}/oauth2/v2.0/token"
-    return {"url": place, "format": "sentinel", "events": "all", "token_url": token_url, **KEYS, **keys}
-
-
-def endpoint_to(place: str, **keys: str) -> Endpoint:
-    found = load_mapping({"team": keys_for(place, timeout=f"{PATIENCE}s", **keys)})
+def endpoint_to(azure: Azure, **keys: str) -> Endpoint:
+    found = load_mapping({"team": keys_for(azure, timeout=f"{PATIENCE}s", **keys)})
     assert found.mistakes == ()
     return found.endpoints[0]
-
-
-@pytest.fixture
-def queue(place: str, new_queue: Callable[..., SendQueue]) -> SendQueue:
-    return new_queue(endpoint_to(place))
-
-
-def run(queue: SendQueue) -> None:
-    queue.hurry()
-    while queue.step():
-        pass
 
 
 def row_of(event: WebhookEvent, **values: Any) -> dict[str, Any]:
@@ -154,101 +70,91 @@ def row_of(event: WebhookEvent, **values: Any) -> dict[str, Any]:
 # --- against Azure
 
 
-def test_rows_arrive_with_one_token_in_requests_within_azures_limits(
-    azure: Azure, place: str, outbox: Outbox, new_queue: Callable[..., SendQueue]
-) -> None:
-    queue = new_queue(endpoint_to(place, batch_size="1000", batch_max_bytes="100MB", max_body="10MB"))
+def test_rows_arrive_with_one_token_in_requests_within_azures_limits(azure: Azure, sending: Start) -> None:
+    one = sending(azure, batch_size=1000, batch_max_bytes=100_000_000, max_body=10_000_000)
     data = {"event_type": "X", "data": "x" * 200_000}
-    accept([an_event(number, data=data) for number in range(40)], (queue.states[0].endpoint,), outbox, NOW)
-    run(queue)
-    assert (len(azure.rows), azure.tokens, len(azure.sizes) > 1) == (40, 1, True)
+    one.accept(an_event(number, data=data) for number in range(40))
+    one.finish()
+    assert (len(azure.taken), azure.tokens, len(azure.sizes) > 1) == (40, 1, True)
     assert max(azure.sizes) <= REQUEST_MAX < AZURE_MAX
-    assert max(len(json.dumps(row["Data"])) for row in azure.rows) <= VALUE_MAX
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_204")]
+    assert max(len(json.dumps(row["Data"])) for row in azure.taken) <= VALUE_MAX
+    assert {*one.states} == {("delivered", "http_204")}
 
 
-@pytest.mark.parametrize("more", [{}, {"batch_size": "50"}, {"compress": "gzip"}])
+@pytest.mark.parametrize("more", [{}, {"batch_size": 50}, {"compress": "gzip"}])
 def test_each_event_arrives_once_alone_in_a_batch_or_compressed(
-    more: dict[str, str], azure: Azure, place: str, outbox: Outbox, new_queue: Callable[..., SendQueue]
+    more: dict[str, Any], azure: Azure, sending: Start
 ) -> None:
-    queue = new_queue(endpoint_to(place, **more))
-    put(outbox, queue.states[0].endpoint, events=20)
-    run(queue)
-    assert sorted(row["Sequence"] for row in azure.rows) == list(range(1, 21))
-    assert sorted(row["EventId"] for row in azure.rows) == sorted(an_event(number).id for number in range(1, 21))
+    one = sending(azure, **more)
+    one.accept(20)
+    one.finish()
+    assert sorted(row["Sequence"] for row in azure.taken) == list(range(1, 21))
+    assert sorted(row["EventId"] for row in azure.taken) == sorted(an_event(number).id for number in range(1, 21))
 
 
-def test_a_client_without_the_role_is_held_and_nothing_is_lost(azure: Azure, queue: SendQueue, outbox: Outbox) -> None:
+def excerpts(one: Sending) -> str:
+    return str(sql(one.outbox, "SELECT excerpt FROM delivery_attempt"))
+
+
+def test_a_client_without_the_role_is_held_and_nothing_is_lost(azure: Azure, one: Sending) -> None:
     azure.has_role = False
-    put(outbox, queue.states[0].endpoint, events=20)
-    run(queue)
-    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.HELD, "http_403")
-    excerpt = sql(outbox, "SELECT excerpt FROM delivery_attempt")[0][0]
-    assert "Monitoring Metrics Publisher" in cure("http_403", excerpt)
-    assert sql(outbox, "SELECT DISTINCT state FROM delivery") == [("waiting",)]
+    one.accept(20)
+    assert one.step() and not one.step()
+    assert (one.condition, one.health_reason) == ("held", "http_403")
+    assert "Monitoring Metrics Publisher" in cure("http_403", excerpts(one))
+    assert {state for state, _ in one.states} == {"waiting"}
 
 
-def test_a_rule_that_is_not_there_is_held(azure: Azure, queue: SendQueue, outbox: Outbox) -> None:
+def test_a_rule_that_is_not_there_is_held(azure: Azure, one: Sending) -> None:
     azure.rule = "dcr-another"
-    put(outbox, queue.states[0].endpoint)
-    run(queue)
-    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.HELD, "http_404")
-    assert "dcr_id" in cure("http_404", sql(outbox, "SELECT excerpt FROM delivery_attempt")[0][0])
+    one.accept()
+    assert one.step()
+    assert (one.condition, one.health_reason) == ("held", "http_404")
+    assert "dcr_id" in cure("http_404", excerpts(one))
 
 
-def test_a_stream_that_the_rule_does_not_declare_is_held(
-    place: str, outbox: Outbox, new_queue: Callable[..., SendQueue]
-) -> None:
-    queue = new_queue(endpoint_to(place, stream="Custom-Other_CL"))
-    put(outbox, queue.states[0].endpoint)
-    run(queue)
-    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.HELD, "InvalidStream")
+def test_a_stream_that_the_rule_does_not_declare_is_held(azure: Azure, sending: Start) -> None:
+    one = sending(azure, stream="Custom-Other_CL")
+    one.accept()
+    assert one.step()
+    assert (one.condition, one.health_reason) == ("held", "InvalidStream")
 
 
-def test_azure_can_ask_to_wait(azure: Azure, queue: SendQueue, outbox: Outbox, clock: Clock) -> None:
-    azure.busy = 1
-    put(outbox, queue.states[0].endpoint)
-    run(queue)
-    assert sql(outbox, "SELECT state, reason FROM delivery") == [("waiting", "http_429")]
-    assert sql(outbox, "SELECT due_at FROM delivery")[0][0] >= clock.now + 7
-    clock.now += 60
-    run(queue)
-    assert sql(outbox, "SELECT state FROM delivery") == [("delivered",)]
+def test_a_wrong_secret_holds_the_endpoint_with_the_words_of_entra(azure: Azure, sending: Start) -> None:
+    one = sending(azure, client_secret="another")
+    one.accept()
+    assert one.step()
+    assert (one.condition, one.health_reason) == ("held", "token_refused")
+    assert "invalid_client: AADSTS7000215" in excerpts(one)
 
 
-def test_a_wrong_secret_holds_the_endpoint_with_the_words_of_entra(
-    azure: Azure, queue: SendQueue, outbox: Outbox, clock: Clock
-) -> None:
-    azure.instead = (401, b'{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret."}')
-    put(outbox, queue.states[0].endpoint)
-    run(queue)
-    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.HELD, "token_refused")
-    assert "invalid_client: AADSTS7000215" in sql(outbox, "SELECT excerpt FROM delivery_attempt")[0][0]
-    azure.instead, clock.now = None, clock.now + 3600
-    run(queue)
-    assert sql(outbox, "SELECT state FROM delivery") == [("delivered",)]
+def test_no_token_for_a_while_is_waited_for(azure: Azure, one: Sending) -> None:
+    azure.no_token = Answer(503, "<html>Service unavailable</html>")
+    one.accept()
+    assert one.step() and one.states == [("waiting", "token_unavailable")]
+    azure.no_token = None
+    one.finish()
+    assert one.states == [("delivered", "http_204")]
 
 
-def test_a_token_that_ended_is_renewed(azure: Azure, queue: SendQueue, outbox: Outbox) -> None:
-    put(outbox, queue.states[0].endpoint)
-    run(queue)
+def test_a_token_that_ended_is_renewed(azure: Azure, one: Sending) -> None:
+    one.accept()
+    one.step()
     azure.tokens = 5
-    put(outbox, queue.states[0].endpoint, start=2)
-    run(queue)
-    assert (azure.tokens, [row["Sequence"] for row in azure.rows]) == (6, [1, 2])
+    one.accept()
+    one.step()
+    assert (azure.tokens, [row["Sequence"] for row in azure.taken]) == (6, [1, 2])
 
 
-def test_the_file_of_settings_and_drain_are_enough(
-    azure: Azure, place: str, cli: Callable[..., Result], tmp_path: Path
-) -> None:
+def test_the_file_of_settings_and_drain_are_enough(azure: Azure, cli: Callable[..., Result], tmp_path: Path) -> None:
     path = tmp_path / "webhooks.ini"
     path.touch(0o600)
-    keys = keys_for(place, batch_size="10", compress="gzip")
+    keys = keys_for(azure, batch_size="10", compress="gzip")
     path.write_text("[webhooks.azure]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
     with closing(Outbox(tmp_path / FILE)) as outbox:
         put(outbox, load(path).endpoints[0], events=25)
     drained = cli("drain")
-    assert (drained.code, len(azure.rows), azure.tokens) == (0, 25, 1)
+    assert (drained.code, len(azure.taken), azure.tokens) == (0, 25, 1)
     shown = cli("preview", "azure")
     assert not [secret for secret in (SECRET, "token-1", RULE) if secret in drained.out + drained.err + shown.out]
 
@@ -360,9 +266,9 @@ def test_a_row_has_at_most_what_azure_does_not_cut_whatever_the_settings() -> No
         assert len(body) <= ROW_MAX < VALUE_MAX and json.loads(body)[0]["Data"]["data"].startswith("xxx")
 
 
-def test_path_and_query_are_those_of_the_api(place: str) -> None:
-    endpoint = endpoint_to(place, batch_size="2")
-    for one in (endpoint, endpoint_to(place)):
+def test_path_and_query_are_those_of_the_api(azure: Azure) -> None:
+    endpoint = endpoint_to(azure, batch_size="2")
+    for one in (endpoint, endpoint_to(azure)):
         request = sign(render(a_batch(), one), a_batch(), one, NOW)
         assert f"{request.path}?{request.query}" == PATH
         assert SECRET.encode() not in request.body

@@ -15,7 +15,8 @@ from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.cases import LINK
 from tests.formats.test_chats import message_of
-from tests.receivers.chats import TELEGRAM, Json
+from tests.receivers.chats import Telegram
+from tests.receivers.vendor import Json
 
 URL = "https://api.telegram.org/bot123456:token/sendMessage"
 
@@ -90,7 +91,7 @@ def test_a_message_of_4096_characters_is_left_as_it_is_and_a_longer_one_is_short
     def text(number: int) -> str:
         data = {"event_type": "X", "data": "b" * 3000, "module": "m" * number}
         message = message_of("telegram", a_delivery(an_event(data=data)))
-        assert TELEGRAM.problem(message) == ""
+        assert Telegram().problem(message) == ""
         found: str = message["text"]
         return found
 
