@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -22,6 +23,8 @@ OURS = re.compile(r'\{(?:\}|"\w+":\S)')
 #: types of values that have no fraction, nor others in them
 WHOLE = frozenset({str, int, bool, type(None)})
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+#: a text, which stays as it is, or a small number: Python writes 5e-05 and 5e-07, JSON.stringify 0.00005 and 5e-7
+SMALL = re.compile(r'"(?:[^"\\]|\\.)*"|(-?[0-9][0-9.]*e-0)([5-9])')
 
 
 def json_number(text: str) -> int | float:
@@ -40,12 +43,12 @@ def written(value: object) -> str:
     Raises:
         ValueError: NaN or an infinity is in it.
     """
-    return clean_text(_WRITER.encode(value))
+    return clean_text(_encoded(value))
 
 
 def written_around(value: object, texts: Iterable[str]) -> bytes:
     """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
-    text = "".join(chain(*zip(_WRITER.encode(value).split(f'"{HOLE}"'), [*texts, ""])))
+    text = "".join(chain(*zip(_encoded(value).split(f'"{HOLE}"'), [*texts, ""])))
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -57,12 +60,24 @@ def kept(data: Mapping[str, Any]) -> str:
     if isinstance(data, Stored):
         return data.text
     try:
-        text = _WRITER.encode(data)
+        text = _encoded(data)
     except ValueError:  # NaN, or an infinity
         text = ""
     if not text or _has_fraction(data):
-        text = _WRITER.encode(_READER.decode(json.dumps(data)))
+        text = _encoded(_READER.decode(json.dumps(data)))
     return clean_text(text)
+
+
+def _encoded(value: object) -> str:
+    text = _WRITER.encode(value)
+    return SMALL.sub(_as_in_javascript, text) if "e-0" in text else text
+
+
+def _as_in_javascript(found: re.Match[str]) -> str:
+    """Return a number as JSON.stringify writes it (ECMAScript, Number::toString)."""
+    if not found[1]:
+        return found[0]
+    return format(Decimal(found[0]), "f") if found[2] in "56" else f"{found[1][:-1]}{found[2]}"
 
 
 def _has_fraction(data: object) -> bool:

@@ -6,13 +6,16 @@ them. Nothing is masked: `raw_data` is the event's whole data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
 from sfwebhooks.formats.content import Content, event_data, sized
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.layout import LAYOUT, joined
+from sfwebhooks.jsontext import json_number
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
@@ -57,6 +60,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "severity_level": int(event.severity),
         "finding_type": event.data.get("event_type"),
         "special": event.special,
+        **_exploitation(event.data),
         "scan": _scan(event.scan) if event.scan else None,
         "scanner_version": event.scan.version if event.scan else None,
         "metadata": dict(endpoint.metadata),
@@ -67,6 +71,17 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
 def severity_word(delivery: Delivery) -> str:
     """Return HIGH, MEDIUM or LOW."""
     return WORD_OF_NAME.get(delivery.name) or WORD_OF_SEVERITY[delivery.event.severity]
+
+
+def _exploitation(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the exploitation of a vulnerability, next to the other keys by which a SOC searches."""
+    found = exploitation_of(data)
+    return {
+        "known_exploited": found.is_known or None,
+        "kev_due_date": found.due,
+        "epss_score": json_number(found.score) if found.score else None,
+        "epss_percentile": json_number(found.percentile) if found.percentile else None,
+    }
 
 
 def _scan(scan: Scan) -> dict[str, str]:

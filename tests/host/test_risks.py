@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from spiderfoot import SpiderFootEvent
 
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.host.plugin import watched_types
 from sfwebhooks.host.risks import raised
 from tests.builders import an_endpoint
@@ -16,7 +16,7 @@ from tests.host.conftest import SECRET, Scanner, Team
 from tests.tiers import slow
 
 TYPES = ("ROOT", "EMAILADDR", "TCP_PORT_OPEN", "VULNERABILITY_CVE_HIGH")
-URGENT = (an_endpoint(events=("high_risk_event",)),)
+URGENT = Settings((an_endpoint(events=("high_risk_event",)),))
 MODULE = """
 from spiderfoot import SpiderFootEvent, SpiderFootPlugin
 
@@ -92,9 +92,9 @@ def test_a_type_is_watched_once_one_of_its_events_was_given_a_risk() -> None:
 def test_where_a_risk_cannot_be_seen_each_type_that_it_could_raise_is_watched(
     events: tuple[str, ...], watched: set[str]
 ) -> None:
-    endpoints: tuple[Endpoint, ...] = (an_endpoint(events=events),)
-    assert watched_types(endpoints, TYPES, None) == frozenset(watched)
-    assert {name for name in TYPES if name in watched_types(endpoints, TYPES, TYPES)} == watched
+    settings = Settings((an_endpoint(events=events),))
+    assert watched_types(settings, TYPES, None) == frozenset(watched)
+    assert {name for name in TYPES if name in watched_types(settings, TYPES, TYPES)} == watched
 
 
 def test_all_is_watched_where_the_host_could_not_say_which_types_there_are() -> None:
