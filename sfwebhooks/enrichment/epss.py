@@ -1,8 +1,8 @@
 """The scores of the Exploit Prediction Scoring System (EPSS) of FIRST: a file comes in, the scores of a CVE go out.
 
 https://www.first.org/epss/data_stats has a CSV of all CVEs each day, plain or compressed, and an API that answers some
-of them as JSON. The lines of 300,000 CVEs stay as they are: they are loaded in a tenth of the time and of the memory
-that a dictionary of them would take.
+of them as JSON. The lines of 300,000 CVEs stay as they are: they take a fifth of the time of a dictionary to load, and
+a seventh of its memory.
 """
 
 from __future__ import annotations
