@@ -66,8 +66,8 @@ def missing_hashes(
         known: ids of events to skip.
     """
     for event_hash, event_type, risk, exploited in database.index(scan.id):
-        wanted = findings.is_wanted(event_type, risk, endpoints, bool(exploited))
-        if wanted and finding_id(scan.id, event_hash) not in known:
+        is_new = finding_id(scan.id, event_hash) not in known
+        if is_new and findings.is_wanted(event_type, risk, endpoints, bool(exploited)):
             yield event_hash
 
 

@@ -314,7 +314,7 @@ class HostDatabase:
             raise sqlite3.OperationalError(f"{error.filename}: {error.strerror}") from error
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._limit or 5.0)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        connection.create_function("exploited", 1, self._is_exploited, deterministic=True)
+        connection.create_function("exploited", 1, self._is_exploited)
         if self._limit:
             deadline = time.monotonic() + self._limit
             connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
