@@ -113,6 +113,8 @@ class DataFile(Generic[Data]):
             raise UnusableDataError("there is not enough memory to read it") from error
         except ValueError as error:
             raise UnusableDataError(str(error)) from error
+        except Exception as error:  # would cost the finding, or the report of the scan's end, for what is in a file
+            raise UnusableDataError(f"it cannot be read: {type(error).__name__}: {error}") from error
 
     def warnings(self, data: Data, now: float) -> list[str]:
         """Return what is doubtful about the content that was read, each as a whole sentence.

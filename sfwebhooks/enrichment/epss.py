@@ -116,10 +116,10 @@ def _from_json(data: bytes) -> Scores:
 
 def _line(row: dict[str, Any]) -> bytes | None:
     """Return an entry as a line of the CSV; None: it has another form."""
-    percentile = row.get("percentile")
-    text = f"{row.get('cve')},{row.get('epss')}" + ("" if percentile is None else f",{percentile}")
-    line = text.encode("utf-8", "replace")
-    return line if LINE.fullmatch(line) and b"\r" not in line else None
+    values = [row.get("cve"), row.get("epss"), *([row["percentile"]] if "percentile" in row else [])]
+    texts = [value for value in values if isinstance(value, str)]
+    line = ",".join(texts).encode("utf-8", "replace")
+    return line if len(texts) == len(values) and LINE.fullmatch(line) and b"\r" not in line else None
 
 
 def _newest(days: Iterable[object]) -> str:

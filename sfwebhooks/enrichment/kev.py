@@ -65,10 +65,11 @@ def catalogue_of(data: bytes) -> Catalogue:
 def _json_entries(data: bytes) -> tuple[str, Iterator[Entry]]:
     """Return the day of the release, and the entries."""
     whole = json_object(data, EXPECTED)
-    rows, released = whole.get("vulnerabilities"), str(whole.get("dateReleased"))[:10]
+    rows, released = whole.get("vulnerabilities"), whole.get("dateReleased")
     if not isinstance(rows, list):
         raise ValueError(f'it has no list "vulnerabilities"; expected {EXPECTED}')
-    return released if is_day(released) else "", map(_json_entry, enumerate(rows, 1))
+    day = released[:10] if isinstance(released, str) else ""
+    return day if is_day(day) else "", map(_json_entry, enumerate(rows, 1))
 
 
 def _json_entry(numbered: tuple[int, Any]) -> Entry:
@@ -91,8 +92,8 @@ def _csv_entries(text: str) -> Iterator[Entry]:
 
 
 def _shown(value: object) -> str:
-    """Return the beginning of a value of the file, in quotes."""
-    return f'"{printable(str(value)[:SHOWN_MAX])}"'
+    """Return the beginning of a text of the file, in quotes."""
+    return f'"{printable(value[:SHOWN_MAX])}"' if isinstance(value, str) else "not a text"
 
 
 KEV = Kind("kev_file", catalogue_of, FILE_MAX, "no finding is marked as known_exploited")

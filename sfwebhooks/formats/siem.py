@@ -20,6 +20,8 @@ from sfwebhooks.severity import Severity
 
 SCHEMA = 1
 TAGS = ("osint", "spiderfoot")
+#: upper bound of the bytes of what is known of a vulnerability, which `raw_data` has too
+SURPLUS = 128
 #: the guide's words for its own cases
 WORD_OF_NAME = {"high_risk_event": "HIGH", "medium_risk_event": "MEDIUM", "scan_failed": "MEDIUM"}
 # For all other names the event's own severity decides. The guide would call them LOW, even a critical CVE sent as
@@ -88,4 +90,4 @@ def _scan(scan: Scan) -> dict[str, str]:
     return {"id": scan.id, "name": scan.name, "target": scan.target, "target_type": scan.target_type}
 
 
-FORMAT = Format(render, join=joined, keys=(LAYOUT,))
+FORMAT = Format(render, join=joined, keys=(LAYOUT,), surplus=lambda common: SURPLUS)

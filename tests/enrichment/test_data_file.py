@@ -6,6 +6,7 @@ import gzip
 import logging
 import os
 import zlib
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def test_a_shortage_of_memory_is_no_end(
     monkeypatch.setattr("sfwebhooks.enrichment.data_file.content", fail)
     assert file.data() is None
     assert "there is not enough memory to read it" in warned(caplog)[0]
+
+
+def test_a_bug_of_ours_costs_the_fields_and_no_finding(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(data: bytes) -> Scores:
+        raise RecursionError("too deep")
+
+    write(path, GOOD)
+    assert DataFile(replace(EPSS, parse=fail), path, clock).data() is None
+    assert "it cannot be read: RecursionError: too deep; findings have no epss_score" in warned(caplog)[0]
 
 
 def test_old_data_and_skipped_lines_are_said_once_for_each_file(
