@@ -60,7 +60,7 @@ def kept(data: Mapping[str, Any]) -> str:
     if isinstance(data, Stored):
         return data.text
     try:
-        text = _encoded(data)
+        text = _WRITER.encode(data)
     except ValueError:  # NaN, or an infinity
         text = ""
     if not text or _has_fraction(data):
