@@ -23,7 +23,9 @@ OURS = re.compile(r'\{(?:\}|"\w+":\S)')
 #: types of values that have no fraction, nor others in them
 WHOLE = frozenset({str, int, bool, type(None)})
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-#: a text, which stays as it is, or a small number: Python writes 5e-05 and 5e-07, JSON.stringify 0.00005 and 5e-7
+#: the end of a small number, perhaps in a text: Python writes 5e-05 and 5e-07, JSON.stringify 0.00005 and 5e-7
+SMALL_END = re.compile(r"e-0[5-9](?=[,\]}]|\Z)")
+#: a text, which stays as it is, or a small number
 SMALL = re.compile(r'"(?:[^"\\]|\\.)*"|(-?[0-9][0-9.]*e-0)([5-9])')
 
 
@@ -48,9 +50,10 @@ def written(value: object) -> str:
 
 def written_around(value: object, texts: Iterable[str]) -> bytes:
     """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
-    around = _WRITER.encode(value)
-    around = SMALL.sub(_as_in_javascript, around) if "e-0" in around else around
-    text = "".join(chain(*zip(around.split(f'"{HOLE}"'), [*texts, ""])))
+    whole = _WRITER.encode(value)
+    if SMALL_END.search(whole):
+        whole = SMALL.sub(_as_in_javascript, whole)
+    text = "".join(chain(*zip(whole.split(f'"{HOLE}"'), [*texts, ""])))
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -72,7 +75,7 @@ def kept(data: Mapping[str, Any]) -> str:
 
 def _encoded(value: object) -> str:
     text = _WRITER.encode(value)
-    return SMALL.sub(_as_in_javascript, text) if "e-0" in text else text
+    return SMALL.sub(_as_in_javascript, text) if SMALL_END.search(text) else text
 
 
 def _as_in_javascript(found: re.Match[str]) -> str:

@@ -49,6 +49,11 @@ def test_what_an_earlier_version_kept_goes_out_as_what_this_one_keeps(data: dict
     assert Stored(json.dumps(data)).text == kept(data)
 
 
+def test_small_numbers_are_written_so_around_texts_too() -> None:
+    assert written_around({"a": HOLE, "b": [5e-05, "5e-05,"]}, ['{"c":1}']) == b'{"a":{"c":1},"b":[0.00005,"5e-05,"]}'
+    assert (written(5e-05), written(-5e-07)) == ("0.00005", "-5e-7")
+
+
 @pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
 def test_small_numbers_are_as_javascript_itself_writes_them() -> None:
     values = [float(f"{digits}e-{exponent}") for digits in ("1", "5.25", "9.999") for exponent in range(1, 13)]
