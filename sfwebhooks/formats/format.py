@@ -13,6 +13,7 @@ from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.naming import SPIDERFOOT, Naming
 
 #: what only a format knows of a reply: a verdict on the request, one on each of its deliveries, or nothing
 Reading = Union[Verdict, Sequence[Verdict], None]
@@ -64,6 +65,8 @@ class Format:
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
     keys: tuple[Key, ...] = ()
+    #: names of a message's own headers, and of its event
+    naming: Naming = SPIDERFOOT
     #: header that has the endpoint's `api_key`, and what is in front of the key there
     key_header: str = "Authorization"
     scheme: str = "Bearer"
