@@ -7,10 +7,9 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 from sfwebhooks.events import clean_text
@@ -43,9 +42,10 @@ def written(value: object) -> str:
     return clean_text(_WRITER.encode(value))
 
 
-def written_around(value: object, texts: Iterable[str]) -> bytes:
-    """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
-    text = "".join(chain(*zip(_WRITER.encode(value).split(f'"{HOLE}"'), [*texts, ""])))
+def written_around(message: Mapping[str, Any], key: str, value: str) -> bytes:
+    """Return a message as compact JSON, with a text that is JSON already as its value at `key`."""
+    before, _, after = _WRITER.encode({**message, key: HOLE}).partition(f'"{HOLE}"')
+    text = f"{before}{value}{after}"
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -67,11 +67,14 @@ def kept(data: Mapping[str, Any]) -> str:
 
 def _has_fraction(data: object) -> bool:
     """Return whether a float is in JSON data, which has no circles: it was written before."""
-    if not isinstance(data, (dict, list, tuple)):
-        return isinstance(data, float)
-    values = data.values() if isinstance(data, dict) else data
-    others = {*map(type, values)} - WHOLE
-    return bool(others) and any(_has_fraction(value) for value in values if type(value) in others)
+    rest = [data]
+    for value in rest:
+        if type(value) in WHOLE:
+            continue
+        if isinstance(value, float):
+            return True
+        rest += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return False
 
 
 @dataclass(eq=False, repr=False)

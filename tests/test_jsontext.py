@@ -54,12 +54,10 @@ def test_rubbish_is_not_data() -> None:
         kept(Stored("rubbish"))
 
 
-def test_texts_are_put_where_the_holes_are_whatever_is_in_them() -> None:
-    texts = [written({"a": "é", "b": "]"}), "{}"]
-    value = [{"data": HOLE, "name": "x"}, {"data": HOLE, "name": "\ud800"}]
-    assert (
-        written_around(value, texts) == '[{"data":{"a":"é","b":"]"},"name":"x"},{"data":{},"name":"\ufffd"}]'.encode()
-    )
+def test_a_text_is_put_into_its_place_whatever_is_in_it() -> None:
+    text = written({"a": "é", "b": '"}', "c": HOLE})
+    message = {"id": 1, "data": {"instead": "of this"}, "name": "\ud800"}
+    assert written_around(message, "data", text) == f'{{"id":1,"data":{text},"name":"\ufffd"}}'.encode()
 
 
 @pytest.mark.parametrize(

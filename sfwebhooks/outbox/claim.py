@@ -2,6 +2,7 @@
 
 A scan's end waits for deliveries that were accepted before it and never tried: several attempts run at once, and a
 message that was used as a probe has moved to the end of the queue. Deliveries that wait for a retry do not block it.
+Deliveries in flight (`busy`) are known by their row numbers here.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from itertools import takewhile
 from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.events import Delivery, event_id_of
+from sfwebhooks.events import Delivery
 from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
 
 #: an endpoint's deliveries that are not in flight; only the first of several about the same subject
 FREE = """
-    d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
+    d.endpoint = ?1 AND d.number NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
         SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
         AND o.number < d.number))
 """
@@ -41,13 +42,13 @@ BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMI
 #: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
-FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN event e ON e.id = value CROSS JOIN delivery d ON d.event = e.number
+FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
 NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: rows of a batch that are read at once: only then is it known how many fit
-ROWS_AT_ONCE = 50
+ROWS_AT_ONCE = 10
 #: deliveries from each end of the queue among which the smallest is sought
 SMALLEST_OF = 50
 
@@ -75,7 +76,7 @@ class Limits:
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
 
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Row]:
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
@@ -96,7 +97,7 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], n
     return _members(sql, limits.endpoint, first[1])
 
 
-def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: Pick, fresh: bool) -> list[Row]:
+def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
     """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
     It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
@@ -124,14 +125,14 @@ def _from_the_ends(
     """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
     order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
     query = (
-        "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
+        "SELECT d.number, d.batch, length(unpacked(e.data)), e.type FROM delivery d"
         f" JOIN event e ON e.number = d.event WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
     )
     directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
     return [row for direction in directions for row in sql.execute(query.format(direction), given)]
 
 
-def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
+def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: float) -> bool:
     """Return whether the end of a scan, first among the fresh ones, has to wait for other deliveries of its scan.
 
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
@@ -143,8 +144,7 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: floa
     if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
         return bool(scan_id)
     is_new = now - END_SECONDS < accepted_at <= now
-    flying = json.dumps([event_id_of(delivery, endpoint) for delivery in busy])
-    return is_new and sql.execute(FLYING, (flying, *given)).fetchone() is not None
+    return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
 def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Row]:

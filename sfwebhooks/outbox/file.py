@@ -164,10 +164,9 @@ class File:
             self._connection.close()
             self._connection = None
 
-    def raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
-        """Raise the mark to cover a delivery that is about to be sent."""
-        (reused,) = sql.execute("SELECT reused FROM file").fetchone()
-        has = position(sql) if number + reused > self._marked else None
+    def raise_mark(self, sql: sqlite3.Connection, rows: int) -> None:
+        """Raise the mark to cover deliveries that are about to be sent, up to a number (`Position.rows`)."""
+        has = position(sql) if rows > self._marked else None
         if has is None:
             return
         self._marked = has.rows  # covers the last row: most claims need not write

@@ -9,8 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, delivery_id
+from sfwebhooks.events import Delivery, Scan, WebhookEvent, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
+from sfwebhooks.outbox.admission import FINDINGS
+from sfwebhooks.outbox.packing import packed, unpacked
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
 
@@ -24,19 +26,19 @@ LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR cr
 COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
 #: with the number just given
 INSERT = """
-    INSERT INTO delivery (id, event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+    INSERT INTO delivery (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
+    SELECT ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
 """
 #: the names of all endpoints for which anything was ever accepted
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
-#: the endpoints that have a delivery of the event with an id
+#: the endpoints that have a delivery of the event with a key
 RECEIVERS = "SELECT endpoint FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?)"
 #: to be followed by a WHERE on `delivery`
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
+    SELECT d.number, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
-           s.id, s.name, s.target, s.target_type, s.version, s.database, d.number
+           s.id, s.name, s.target, s.target_type, s.version, s.database
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
 """
 #: a delivery with the number of its row, which does not leave this room
@@ -54,7 +56,7 @@ def numbers_by_ids(array: str) -> str:
     """
     return f"""
         SELECT d.number FROM json_each({array}) j CROSS JOIN ({ENDPOINTS}) n
-        CROSS JOIN event e ON e.id = event_id_of(j.value, n.endpoint)
+        CROSS JOIN event e ON e.id = event_key_of(j.value, n.endpoint)
         CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
     """  # noqa: S608
 
@@ -64,16 +66,20 @@ def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> li
     found: list[Row] = []
     scans: dict[str, Scan] = {}
     for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
-        identity, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
-        event_id, event_type, severity, at, data, special = row[10:16]
-        scan = scans.setdefault(row[16], Scan(*row[16:22])) if row[16] else None
-        stored: Mapping[str, Any] = Stored(data)
-        if scan and STORED in data:
+        number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
+        key, event_type, severity, at, stored, special = row[10:16]
+        text = unpacked(stored)
+        scan = scans.get(row[16])
+        if scan is None and row[16]:
+            scan = scans[row[16]] = Scan(*row[16:22])
+        data: Mapping[str, Any] = Stored(text)
+        if scan and STORED in text:
             with suppress(ValueError):  # garbage is reported when a message is built from it
-                stored = own(stored, endpoint)
-        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, stored, scan, special)
+                data = own(data, endpoint)
+        event_id, its_id = dashed(key.hex()), dashed(f"{int.from_bytes(key, 'big') ^ mask_of(endpoint):032x}")
+        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, data, scan, special)
         its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10])
-        found.append((row[22], Delivery(identity, event, endpoint, *its)))
+        found.append((number, Delivery(its_id, event, endpoint, *its)))
     return found
 
 
@@ -86,7 +92,8 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
     if event.problem:
         raise UnwritableError(event.problem)
     try:
-        texts = (event.id, event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
+        key = key_of(event.id)
+        texts = (event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
         for text in texts:
             text.encode()
         if not math.isfinite(event.at):
@@ -95,7 +102,8 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise
     except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
-    return (*texts[:3], int(event.severity), event.special, event.at, texts[-1])
+    data = packed(texts[-1]) if event.type in FINDINGS else texts[-1]
+    return (key, *texts[:2], int(event.severity), event.special, event.at, data)
 
 
 def insert(
@@ -126,6 +134,6 @@ def insert(
     about = (now, now, event.subject, backfilled, scan_id)
     sql.executemany(
         INSERT,
-        [(delivery_id(event.id, endpoint), number, endpoint, name, *about, endpoint) for endpoint, name in new],
+        [(number, endpoint, name, *about, endpoint) for endpoint, name in new],
     )
     return len(new)
