@@ -89,7 +89,7 @@ class Stored(Mapping[str, Any]):
     @property
     def text(self) -> str:
         """The text from `kept`."""
-        return self._raw if OURS.match(self._raw) else written(self._read)
+        return self._raw if OURS.match(self._raw) else written(self.read)
 
     @property
     def size(self) -> int:
@@ -97,14 +97,15 @@ class Stored(Mapping[str, Any]):
         return len(self._raw.encode("utf-8", "replace"))
 
     @cached_property
-    def _read(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
+        """The data as a dict, not to be changed: faster where many keys are needed."""
         return dict(_READER.decode(self._raw))
 
     def __getitem__(self, key: str) -> Any:
-        return self._read[key]
+        return self.read[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read)
+        return iter(self.read)
 
     def __len__(self) -> int:
-        return len(self._read)
+        return len(self.read)

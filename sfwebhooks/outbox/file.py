@@ -81,6 +81,7 @@ class File:
     ) -> None:
         self.path = path
         self._storage = storage or Storage()
+        self.max_bytes = self._storage.max_bytes
         self._accepting = accepting
         self._listing = listing
         self._boot = boot
@@ -179,7 +180,7 @@ class File:
         """Return the fullness of the file, within a transaction."""
         if not self._page_size:
             self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
-        part = self._page_size / self._storage.max_bytes
+        part = self._page_size / self.max_bytes
         pages = int(sql.execute("PRAGMA page_count").fetchone()[0])
         if pages * part < 0.5:  # free pages make no difference
             return pages * part

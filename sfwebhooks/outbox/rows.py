@@ -12,7 +12,7 @@ from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Scan, WebhookEvent, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.admission import FINDINGS
-from sfwebhooks.outbox.packing import packed, unpacked
+from sfwebhooks.outbox.packing import PACKED_FROM, packed, unpacked
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
 
@@ -68,7 +68,7 @@ def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> li
     for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
         number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
         key, event_type, severity, at, stored, special = row[10:16]
-        text = unpacked(stored)
+        text = stored if isinstance(stored, str) else unpacked(stored)
         scan = scans.get(row[16])
         if scan is None and row[16]:
             scan = scans[row[16]] = Scan(*row[16:22])
@@ -102,8 +102,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise
     except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
-    data = packed(texts[-1]) if event.type in FINDINGS else texts[-1]
-    return (key, *texts[:2], int(event.severity), event.special, event.at, data)
+    return (key, *texts[:2], int(event.severity), event.special, event.at, texts[-1])
 
 
 def insert(
@@ -130,6 +129,8 @@ def insert(
         (number,) = sql.execute("SELECT number FROM event WHERE id = ?", row[:1]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one[0] not in known]
+    elif event.type in FINDINGS and (number or 0) > PACKED_FROM:
+        sql.execute("UPDATE event SET data = ? WHERE number = ?", (packed(row[-1]), number))
     sql.executemany(COUNT, [(scan_id, endpoint) for endpoint, _ in new])
     about = (now, now, event.subject, backfilled, scan_id)
     sql.executemany(

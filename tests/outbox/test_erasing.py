@@ -27,17 +27,16 @@ NUMBER = 600
 
 
 def fill(outbox: Outbox, number: int = NUMBER) -> None:
-    """Put dead letters into an outbox, each with data and a reply that are found by their number; the data of a finding
-    would be packed."""
+    """Put dead letters into an outbox, each with a finding and a reply that are found by their number."""
     sizes = random.Random(17)
     for n in range(number):
         text = f"FINDING-{n}-" + "x" * sizes.choice([20, 200, 900, 6000])
-        put_event(outbox, an_event(n, scan=None, type="correlation_found", data={"data": text}))
+        put_event(outbox, an_event(n, scan=None, data={"data": text}))
         send(outbox, State.DEAD, "http_400", f"EXCERPT-{n}-" + "y" * sizes.choice([10, 100, 900]), at=NOW + n)
 
 
 def found(outbox: Outbox) -> set[int]:
-    """Return the numbers of the data and replies that stand in one of the files."""
+    """Return the numbers of the findings and replies that stand in one of the files."""
     files = [Path(f"{outbox.path}{suffix}") for suffix in SUFFIXES]
     text = b"".join(file.read_bytes() for file in files if file.exists())
     return {int(number) for number in re.findall(rb"(?:FINDING|EXCERPT)-(\d+)-", text)}

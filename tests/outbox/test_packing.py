@@ -4,11 +4,15 @@ import json
 
 import pytest
 
-from sfwebhooks.outbox.packing import PACKED_MAX, packed, unpacked
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.packing import PACKED_FROM, PACKED_MAX, packed, unpacked
 from sfwebhooks.scan.findings import event_of_finding
-from tests.builders import a_finding, a_scan
+from tests.builders import NOW, a_finding, a_scan, an_event
+from tests.conftest import sql
+from tests.filled import put_event
 
-TEXT = json.dumps(dict(event_of_finding(a_finding(hash="ab" * 32), a_scan(), "Vulnerability").data))
+FINDING = event_of_finding(a_finding(hash="ab" * 32), a_scan(), "Vulnerability")
+TEXT = json.dumps(dict(FINDING.data))
 
 
 def test_a_finding_takes_less_than_half_of_its_bytes() -> None:
@@ -38,4 +42,28 @@ def test_what_was_stored_stays_readable() -> None:
 @pytest.mark.parametrize("stored", [b"", b"rubbish", b"\xff" * 50, packed(TEXT)[:20], None, 1.5])
 def test_garbage_is_not_json(stored: object) -> None:
     with pytest.raises(ValueError):
-        json.loads(unpacked(stored))  # type: ignore[arg-type]
+        json.loads(unpacked(stored))
+
+
+def fill(outbox: Outbox) -> None:
+    """Put an event into an outbox that is the last one before findings are packed."""
+    put_event(outbox, event_of_finding(a_finding(), a_scan(), "Vulnerability"))
+    sql(outbox, f"UPDATE event SET number = {PACKED_FROM}")
+    sql(outbox, f"UPDATE delivery SET event = {PACKED_FROM}")
+
+
+def test_findings_of_a_large_outbox_are_packed_and_nothing_else(outbox: Outbox) -> None:
+    fill(outbox)
+    put_event(outbox, FINDING)
+    put_event(outbox, an_event(2, type="system_alert"))
+    assert sql(outbox, "SELECT typeof(data) FROM main.event ORDER BY number") == [("text",), ("blob",), ("text",)]
+
+
+def test_a_packed_finding_is_sent_and_counted_as_any_other(outbox: Outbox) -> None:
+    outbox.scans.begin_scan(a_scan(), an_event(9), [], NOW)
+    fill(outbox)
+    put_event(outbox, FINDING)
+    _, request = outbox.queue.claim("team", (), NOW, 2)
+    assert request.deliveries[0].event == FINDING
+    accepted = outbox.scans.accepted(a_scan().id)
+    assert (accepted.counts.total, {one.hash for one in accepted.top} >= {"ab" * 32}) == (2, True)
