@@ -249,7 +249,7 @@ def printable(text: str) -> str:
     plain space."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else UNPRINTABLE.get(category(char), REPLACED) for char in text)
-    return UNSEEN.sub(REPLACED, text)
+    return text if text.isascii() else UNSEEN.sub(REPLACED, text)
 
 
 def clean_text(text: str) -> str:

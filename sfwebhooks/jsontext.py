@@ -104,6 +104,10 @@ class Stored(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return self.read[key]
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, or the default: formats ask for many keys, and `Mapping.get` takes twice as long."""
+        return self.read.get(key, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.read)
 
