@@ -47,8 +47,8 @@ FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = valu
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
 NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
-#: rows of a batch that are read at once: only then is it known how many fit
-ROWS_AT_ONCE = 10
+#: the deliveries with some row numbers, in their order
+NUMBERED = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
 #: deliveries from each end of the queue among which the smallest is sought
 SMALLEST_OF = 50
 
@@ -116,7 +116,7 @@ def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[int], pick: 
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, endpoint, batch) if batch else _rows(sql, [number])
+    return _members(sql, endpoint, batch) if batch else [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
 def _from_the_ends(
@@ -151,26 +151,19 @@ def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits:
     """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
     process goes alone."""
     if found[0][2]:
-        return _rows(sql, [found[0][0]])
+        return [*deliveries(sql, NUMBERED, (json.dumps([found[0][0]]),))]
     numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
     members: list[Row] = []
     left = limits.max_bytes
-    for at in range(0, len(numbers), ROWS_AT_ONCE):
-        for row in _rows(sql, numbers[at : at + ROWS_AT_ONCE]):
-            left -= limits.measure(row[1])
-            if members and left < 0:
-                return members
-            members.append(row)
+    for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit
+        left -= limits.measure(row[1])
+        if members and left < 0:
+            break
+        members.append(row)
     return members
 
 
 def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:
     """Return the waiting deliveries of a batch."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
-    return deliveries(sql, where, (batch, endpoint))
-
-
-def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Row]:
-    """Return the deliveries with these row numbers, in their order."""
-    where = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
-    return deliveries(sql, where, (json.dumps(numbers),))
+    return [*deliveries(sql, where, (batch, endpoint))]

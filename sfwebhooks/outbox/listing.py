@@ -176,7 +176,7 @@ class Listing:
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""
         with self._file.reading() as sql:
-            found = deliveries(sql, f"WHERE d.number IN ({numbers_by_ids('?1')})", (json.dumps([id]),))
+            found = [*deliveries(sql, f"WHERE d.number IN ({numbers_by_ids('?1')})", (json.dumps([id]),))]
         return found[0][1] if found else None
 
     def attempts(self, delivery_id: str) -> list[Attempt]:

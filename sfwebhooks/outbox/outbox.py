@@ -75,14 +75,14 @@ class Outbox:
         Raises:
             FileReplacedError: the file is not that generation; 0: any.
         """
-        new, problems, offered = 0, [], [*items]
+        new, problems = 0, []
         with self.file.writing() as sql:
             if file not in (0, self.file.number):
                 raise FileReplacedError(f"outbox {self.file.path} was replaced")
-            self._filled += len(offered) * EVENT_BYTES / self.file.max_bytes
-            if self._fullness + self._filled >= LEAST_MARK:
-                self._fullness, self._filled = self.file.fullness_in(sql), 0.0
-            for event, wanted in offered:
+            for event, wanted in items:
+                self._filled += EVENT_BYTES / self.file.max_bytes
+                if self._fullness + self._filled >= LEAST_MARK:
+                    self._fullness, self._filled = self.file.fullness_in(sql), 0.0
                 if self._fullness >= LEAST_MARK and is_refused(event, self._fullness):
                     _withhold(sql, event, wanted, OUTBOX_FULL)
                     continue

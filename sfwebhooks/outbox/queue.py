@@ -83,13 +83,13 @@ class Queue:
             passed = {*flying}
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = deliveries(sql, NEXT_FRESH, (*given, most))
+                found = [*deliveries(sql, NEXT_FRESH, (*given, most))]
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
                 passed.add(found[0][0])
             if not found:
-                found = deliveries(sql, NEXT_LATE, (*given, now, most))
+                found = [*deliveries(sql, NEXT_LATE, (*given, now, most))]
             else:
                 found = [*found[:1], *takewhile(lambda row: row[1].name not in ENDS, found[1:])]
             if found:

@@ -222,7 +222,7 @@ def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float
 def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
-    for number, delivery in deliveries(sql, where, chunk):
+    for number, delivery in [*deliveries(sql, where, chunk)]:
         name = endpoint.name_for(delivery.event)
         if name:
             row = sql.execute("SELECT subject FROM delivery WHERE number = ?", (number,)).fetchone()

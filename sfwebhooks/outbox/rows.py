@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -61,11 +61,10 @@ def numbers_by_ids(array: str) -> str:
     """  # noqa: S608
 
 
-def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Row]:
-    """Return the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number."""
-    found: list[Row] = []
+def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[Row]:
+    """Yield the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number."""
     scans: dict[str, Scan] = {}
-    for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
+    for row in sql.execute(SELECT_DELIVERY + where, values):
         number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
         key, event_type, severity, at, stored, special = row[10:16]
         text = stored if isinstance(stored, str) else unpacked(stored)
@@ -79,8 +78,7 @@ def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> li
         event_id, its_id = dashed(key.hex()), dashed(f"{int.from_bytes(key, 'big') ^ mask_of(endpoint):032x}")
         event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, data, scan, special)
         its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10])
-        found.append((number, Delivery(its_id, event, endpoint, *its)))
-    return found
+        yield number, Delivery(its_id, event, endpoint, *its)
 
 
 def row_of(event: WebhookEvent) -> tuple[Any, ...]:

@@ -75,7 +75,7 @@ class Scans:
     def event(self, event_id: str) -> WebhookEvent | None:
         """Return an event as it was sent, without a receipt; None if it is not there."""
         with self._file.reading() as sql:
-            found = deliveries(sql, "WHERE e.id = ? LIMIT 1", (event_key_of(event_id),))
+            found = [*deliveries(sql, "WHERE e.id = ? LIMIT 1", (event_key_of(event_id),))]
         if not found:
             return None
         event = found[0][1].event

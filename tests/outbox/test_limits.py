@@ -10,7 +10,6 @@ LIMITS = {
     "bulk.HOLD_SECONDS": 0.1,
     "bulk.FIRST": 100,
     "claim.END_SECONDS": 5.0,
-    "claim.ROWS_AT_ONCE": 10,
     "claim.SMALLEST_OF": 50,
     "file.LOOK_SECONDS": 0.2,
     "file.EMPTY_SECONDS": 0.1,
