@@ -202,19 +202,47 @@ def lifecycle_id(scan_id: str, step: str) -> str:
 def delivery_id(event_id: str, endpoint: str) -> str:
     """Return the id of the delivery of an event to the endpoint of that name: a UUIDv8 (RFC 9562 section 5.8), the
     event's id with the bits inverted that the endpoint's name gives."""
-    digits = f"{int(event_id.replace('-', ''), 16) ^ _mask(endpoint):032x}"
+    return dashed(f"{int(event_id.replace('-', ''), 16) ^ mask_of(endpoint):032x}")
+
+
+def key_of(id: str) -> bytes:
+    """Return the 16 bytes of an id.
+
+    Raises:
+        ValueError: it is not a UUID.
+    """
+    if not ID_FORM.fullmatch(id):
+        raise ValueError(f"id {id!r}: expected a UUID")
+    return bytes.fromhex(id.replace("-", ""))
+
+
+def id_of_key(key: bytes) -> str:
+    """Return the id with these 16 bytes."""
+    return dashed(key.hex())
+
+
+def dashed(digits: str) -> str:
+    """Return the id with these 32 hexadecimal digits."""
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def event_id_of(delivery: str, endpoint: str) -> str | None:
-    """Return the id of the event with that delivery id, or its beginning from the beginning of one; None for a text
-    that is neither."""
-    whole = f"{delivery}{NO_ID[len(delivery) :]}"
-    return delivery_id(whole, endpoint)[: len(delivery)] if ID_FORM.fullmatch(whole) else None
+def event_key_of(text: str, endpoint: str | None = None, rest: str = "0") -> bytes | None:
+    """Return the key of the event with an id, or the first or last possible one with the beginning of an id; None for a
+    text that is neither.
+
+    Args:
+        text: id of the event, or of its delivery to the endpoint of that name.
+        rest: digit in place of those that are missing: 0 or f.
+    """
+    whole = f"{text}{NO_ID[len(text) :]}"
+    if not ID_FORM.fullmatch(whole):
+        return None
+    its = whole if endpoint is None else delivery_id(whole, endpoint)
+    return key_of(f"{its[: len(text)]}{NO_ID[len(text) :].replace('0', rest)}")
 
 
 @lru_cache(maxsize=1024)
-def _mask(endpoint: str) -> int:
+def mask_of(endpoint: str) -> int:
     """Return the bits by which the ids of an endpoint's deliveries differ from those of their events: of the version
     those that make it 8, of the variant none."""
     found = int(id_of(f"endpoint/{endpoint}").replace("-", ""), 16)
@@ -242,7 +270,7 @@ def printable(text: str) -> str:
     plain space."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else UNPRINTABLE.get(category(char), REPLACED) for char in text)
-    return UNSEEN.sub(REPLACED, text)
+    return text if text.isascii() else UNSEEN.sub(REPLACED, text)
 
 
 def clean_text(text: str) -> str:

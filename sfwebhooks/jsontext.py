@@ -7,11 +7,10 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 from sfwebhooks.events import clean_text
@@ -48,12 +47,13 @@ def written(value: object) -> str:
     return clean_text(_encoded(value))
 
 
-def written_around(value: object, texts: Iterable[str]) -> bytes:
-    """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
-    whole = _WRITER.encode(value)
+def written_around(message: Mapping[str, Any], key: str, value: str) -> bytes:
+    """Return a message as compact JSON, with a text that is JSON already as its value at `key`."""
+    whole = _WRITER.encode({**message, key: HOLE})
     if SMALL_END.search(whole):
         whole = SMALL.sub(_as_in_javascript, whole)
-    text = "".join(chain(*zip(whole.split(f'"{HOLE}"'), [*texts, ""])))
+    before, _, after = whole.partition(f'"{HOLE}"')
+    text = f"{before}{value}{after}"
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -87,11 +87,14 @@ def _as_in_javascript(found: re.Match[str]) -> str:
 
 def _has_fraction(data: object) -> bool:
     """Return whether a float is in JSON data, which has no circles: it was written before."""
-    if not isinstance(data, (dict, list, tuple)):
-        return isinstance(data, float)
-    values = data.values() if isinstance(data, dict) else data
-    others = {*map(type, values)} - WHOLE
-    return bool(others) and any(_has_fraction(value) for value in values if type(value) in others)
+    rest = [data]
+    for value in rest:
+        if type(value) in WHOLE:
+            continue
+        if isinstance(value, float):
+            return True
+        rest += value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return False
 
 
 @dataclass(eq=False, repr=False)
@@ -106,7 +109,7 @@ class Stored(Mapping[str, Any]):
     @property
     def text(self) -> str:
         """The text from `kept`."""
-        return self._raw if OURS.match(self._raw) else written(self._read)
+        return self._raw if OURS.match(self._raw) else written(self.read)
 
     @property
     def size(self) -> int:
@@ -114,7 +117,8 @@ class Stored(Mapping[str, Any]):
         return len(self._raw.encode("utf-8", "replace"))
 
     @cached_property
-    def _read(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
+        """The data as a dict, not to be changed: faster where many keys are needed."""
         try:
             found = _READER.decode(self._raw)
         except RecursionError as error:
@@ -124,10 +128,14 @@ class Stored(Mapping[str, Any]):
         return found
 
     def __getitem__(self, key: str) -> Any:
-        return self._read[key]
+        return self.read[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, or the default: formats ask for many keys, and `Mapping.get` takes twice as long."""
+        return self.read.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read)
+        return iter(self.read)
 
     def __len__(self) -> int:
-        return len(self._read)
+        return len(self.read)

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import signal
-import sqlite3
 import ssl
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
@@ -27,6 +25,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.events import key_of
 from sfwebhooks.health import REFUSALS_MAX
 from sfwebhooks.host.install import SHIM
 from sfwebhooks.outbox.file import FILE
@@ -35,6 +34,7 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
+from tests.outbox_rows import rows_of
 
 # a process that a test starts would compile the package again, and pytest each file of tests
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -180,13 +180,12 @@ def soon() -> float:
 
 def sql(outbox: Outbox, query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a statement at the outbox's file."""
-    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as connection:
-        return connection.execute(query).fetchall()
+    return rows_of(outbox.path, query)
 
 
 def spoil(outbox: Outbox, number: int = 1) -> None:
     """Let an event's data be no JSON in the outbox: to make a message of it is a bug."""
-    sql(outbox, f"UPDATE event SET data = 'rubbish' WHERE id = '{an_event(number).id}'")
+    sql(outbox, f"UPDATE event SET data = 'rubbish' WHERE id = x'{key_of(an_event(number).id).hex()}'")
 
 
 def senders() -> list[str]:

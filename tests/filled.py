@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
@@ -44,9 +44,9 @@ def send(
 
 def begin(outbox: Outbox, scan: Scan) -> None:
     """Begin a scan, of which nobody wants events."""
-    outbox.scans.begin_scan(scan, an_event(scan=scan, id=f"begin-{scan.id}"), (), NOW)
+    outbox.scans.begin_scan(scan, an_event(scan=scan, id=lifecycle_id(scan.id, "started")), (), NOW)
 
 
 def end(outbox: Outbox, scan: Scan) -> None:
     """End a scan, of which nobody wants events."""
-    assert outbox.scans.end_scan(an_event(scan=scan, id=f"end-{scan.id}"), (), NOW)
+    assert outbox.scans.end_scan(an_event(scan=scan, id=lifecycle_id(scan.id, "ended")), (), NOW)

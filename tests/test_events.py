@@ -6,11 +6,14 @@ import uuid
 import pytest
 
 from sfwebhooks.events import (
+    NO_ID,
     clean_text,
     correlation_id,
     delivery_id,
-    event_id_of,
+    event_key_of,
     finding_id,
+    id_of_key,
+    key_of,
     lifecycle_id,
     printable,
     timestamp,
@@ -38,7 +41,23 @@ def test_the_id_of_a_delivery_never_changes() -> None:
 def test_the_beginning_of_a_deliverys_id_leads_to_the_one_of_its_events(endpoint: str, length: int) -> None:
     for number in range(20):
         event_id = finding_id("5C4A0001", str(number))
-        assert event_id_of(delivery_id(event_id, endpoint)[:length], endpoint) == event_id[:length]
+        for text, its in ((delivery_id(event_id, endpoint), endpoint), (event_id, None)):
+            for digit in "0f":
+                expected = event_id[:length] + NO_ID[length:].replace("0", digit)
+                assert event_key_of(text[:length], its, digit) == key_of(expected)
+
+
+def test_an_id_comes_back_from_its_bytes() -> None:
+    event_id = finding_id("5C4A0001", "f00d")
+    assert (id_of_key(key_of(event_id)), len(key_of(event_id))) == (event_id, 16)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "c771e9c3", "c771e9c3a03259e18059820451deb6b2", " 771e9c3-a032-59e1-8059-820451deb6b2"]
+)
+def test_what_is_not_an_id_has_no_bytes(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a UUID"):
+        key_of(text)
 
 
 def test_the_ids_of_an_events_deliveries_differ_from_the_beginning() -> None:
@@ -49,7 +68,7 @@ def test_the_ids_of_an_events_deliveries_differ_from_the_beginning() -> None:
 
 def test_an_id_of_another_form_leads_nowhere() -> None:
     texts = ("zz", "\udcff", "1 2", " 12", "1_2", "\u0661", "0" * 37, "-" * 36, "0123-", "0123456789")
-    assert [event_id_of(text, "team") for text in texts] == [None] * len(texts)
+    assert [event_key_of(text, "team") for text in texts] == [None] * len(texts)
 
 
 def test_the_id_of_a_correlation_never_changes() -> None:

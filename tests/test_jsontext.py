@@ -50,7 +50,7 @@ def test_what_an_earlier_version_kept_goes_out_as_what_this_one_keeps(data: dict
 
 
 def test_small_numbers_are_written_so_around_texts_too() -> None:
-    assert written_around({"a": HOLE, "b": [5e-05, "5e-05,"]}, ['{"c":1}']) == b'{"a":{"c":1},"b":[0.00005,"5e-05,"]}'
+    assert written_around({"a": 0, "b": [5e-05, "5e-05,"]}, "a", '{"c":1}') == b'{"a":{"c":1},"b":[0.00005,"5e-05,"]}'
     assert (written(5e-05), written(-5e-07)) == ("0.00005", "-5e-7")
 
 
@@ -73,12 +73,10 @@ def test_rubbish_is_not_data() -> None:
         kept(Stored("rubbish"))
 
 
-def test_texts_are_put_where_the_holes_are_whatever_is_in_them() -> None:
-    texts = [written({"a": "é", "b": "]"}), "{}"]
-    value = [{"data": HOLE, "name": "x"}, {"data": HOLE, "name": "\ud800"}]
-    assert (
-        written_around(value, texts) == '[{"data":{"a":"é","b":"]"},"name":"x"},{"data":{},"name":"\ufffd"}]'.encode()
-    )
+def test_a_text_is_put_into_its_place_whatever_is_in_it() -> None:
+    text = written({"a": "é", "b": '"}', "c": HOLE})
+    message = {"id": 1, "data": {"instead": "of this"}, "name": "\ud800"}
+    assert written_around(message, "data", text) == f'{{"id":1,"data":{text},"name":"\ufffd"}}'.encode()
 
 
 @pytest.mark.parametrize(

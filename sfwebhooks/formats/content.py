@@ -11,7 +11,7 @@ from typing import Any, Callable
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
 from sfwebhooks.formats.size_limit import fitted
-from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
+from sfwebhooks.jsontext import Stored, kept, written, written_around
 
 #: headers of lines of JSON
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -72,8 +72,9 @@ def sized(
     if is_line:
         after += b"\n"
     limit = endpoint.max_body - len(before) - len(after) - (len("[]") if endpoint.batch_size > 1 else 0)
-    text = kept(message[key])
-    body = written_around({**message, key: HOLE}, [text])
+    data = message[key]
+    text = data.text if isinstance(data, Stored) else kept(data)
+    body = written_around(message, key, text)
     if len(body) > limit:
         body = written(fitted({**message, key: dict(Stored(text))}, key, limit)).encode()
     if before or after:

@@ -19,6 +19,7 @@ from sfwebhooks.formats.content import Content, array, sized
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.generic import message
 from sfwebhooks.formats.naming import SECURITY_AUDIT, event_name
+from sfwebhooks.jsontext import Stored
 from sfwebhooks.text import numbers, readable, text_of
 
 Data = dict[str, Any]
@@ -33,7 +34,8 @@ SCORE = re.compile(r"^Score: (\d{1,2}(?:\.\d+)?)$", re.MULTILINE)
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the message of a delivery, with the guide's event name and data."""
     ours, name = message(delivery, endpoint), event_name(delivery, SECURITY_AUDIT)
-    data = guides_data(name, delivery, ours["data"], endpoint.link(delivery.event.scan))
+    given = ours["data"].read if isinstance(ours["data"], Stored) else ours["data"]
+    data = guides_data(name, delivery, given, endpoint.link(delivery.event.scan))
     return sized({**ours, "event_type": name, "data": data}, endpoint)
 
 
@@ -45,27 +47,26 @@ def guides_data(name: str, delivery: Delivery, given: Data, report_url: str) -> 
         report_url: the URL of the scan, or nothing.
     """
     finds = name.startswith("finding.")
-    added: Data = _finding(delivery) if finds else {}
+    added: Data = _finding(delivery, given) if finds else {}
     if name == "scan.started":
         added = {"branch": None, "scan_type": "osint", "triggered_by": None}
     if name == "scan.failed":
         added = _failure(given)
     if "events_by_severity" in given:
         added |= _summary(given, report_url)
-    return {**added, **_scan(delivery), **given, **(_wording(given) if finds else {})}
+    return {**added, **_scan(delivery, given), **given, **(_wording(given) if finds else {})}
 
 
-def _scan(delivery: Delivery) -> Data:
+def _scan(delivery: Delivery, given: Data) -> Data:
     """Return the keys that identify the scan; the target stands for the repository."""
-    scan, target = delivery.event.scan, delivery.event.data.get("target")
+    scan, target = delivery.event.scan, given.get("target")
     if scan:
         return {"scan_id": scan.id, "repository_url": target or scan.target}
     return {"repository_url": target} if target else {}
 
 
-def _finding(delivery: Delivery) -> Data:
+def _finding(delivery: Delivery, given: Data) -> Data:
     """Return the guide's keys of a finding; its place is the event that led to it."""
-    given = delivery.event.data
     sources = given.get("sources")
     source = sources[0] if isinstance(sources, list) and sources and isinstance(sources[0], Mapping) else {}
     place = text_of(source, "data") or text_of(given, "target")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sfwebhooks.events import lifecycle_id
+from sfwebhooks.events import event_key_of, lifecycle_id
 from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
 from sfwebhooks.severity import Severity
@@ -40,7 +40,7 @@ def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
     top = f"SELECT data, severity, at {EVENTS} AND severity > 0 ORDER BY severity DESC, at DESC LIMIT {TOP_MAX}"
     errors = sql.execute(f"SELECT data {EVENTS}", (scan_id, '["module_error"]'))
     begun = sql.execute(
-        "SELECT data FROM event WHERE id = ? AND json_valid(data)", (lifecycle_id(scan_id, "started"),)
+        "SELECT data FROM event WHERE id = ? AND json_valid(data)", (event_key_of(lifecycle_id(scan_id, "started")),)
     ).fetchone()
     return AcceptedScan(
         FindingCounts((str(row[0]), Severity(row[1]), row[2]) for row in sql.execute(counts, found)),

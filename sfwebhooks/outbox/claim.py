@@ -2,6 +2,7 @@
 
 A scan's end waits for deliveries that were accepted before it and never tried: several attempts run at once, and a
 message that was used as a probe has moved to the end of the queue. Deliveries that wait for a retry do not block it.
+Deliveries in flight (`busy`) are known by their row numbers here.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from itertools import takewhile
 from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
-from sfwebhooks.events import Delivery, event_id_of
+from sfwebhooks.events import Delivery
 from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
 
 #: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
-    d.endpoint = ?1 AND d.id NOT IN (SELECT value FROM json_each(?2)) AND (
+    d.endpoint = ?1 AND d.number NOT IN (SELECT value FROM json_each(?2)) AND (
         d.subject IS NULL OR d.replays > 0 OR NOT EXISTS (
             SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
             AND o.replays = 0 AND o.number < d.number))
@@ -42,13 +43,13 @@ BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMI
 #: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
-FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN event e ON e.id = value CROSS JOIN delivery d ON d.event = e.number
+FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
 NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
-#: rows of a batch that are read at once: only then is it known how many fit
-ROWS_AT_ONCE = 50
+#: the deliveries with some row numbers, in their order
+NUMBERED = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
 #: deliveries from each end of the queue among which the smallest is sought
 SMALLEST_OF = 50
 
@@ -82,7 +83,7 @@ class Limits:
         return self.late if marked and self.late else self
 
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], now: float) -> list[Row]:
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
@@ -106,7 +107,7 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[str], n
     return _members(sql, limits.endpoint, first[1])
 
 
-def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: Pick, fresh: bool) -> list[Row]:
+def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[int], pick: Pick, fresh: bool) -> list[Row]:
     """Return the oldest, newest or smallest waiting message, due or not, preferably one that was never refused.
 
     It goes alone unless it belongs to a batch, or to a part of one: the receiver may have that under its id.
@@ -125,7 +126,7 @@ def picked(sql: sqlite3.Connection, endpoint: str, busy: Collection[str], pick: 
     if not rows:
         return []
     number, batch, *_ = min(rows, key=lambda row: row[2]) if pick is Pick.SMALLEST else rows[0]
-    return _members(sql, endpoint, batch) if batch else _rows(sql, [number])
+    return _members(sql, endpoint, batch) if batch else [*deliveries(sql, NUMBERED, (json.dumps([number]),))]
 
 
 def _from_the_ends(
@@ -141,7 +142,7 @@ def _from_the_ends(
     return [row for direction in directions for row in sql.execute(query.format(direction), given)]
 
 
-def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: float) -> bool:
+def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: float) -> bool:
     """Return whether the end of a scan, first among the fresh ones, has to wait for other deliveries of its scan.
 
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
@@ -153,35 +154,27 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[str], now: floa
     if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
         return bool(scan_id)
     is_new = now - END_SECONDS < accepted_at <= now
-    flying = json.dumps([event_id_of(delivery, endpoint) for delivery in busy])
-    return is_new and sql.execute(FLYING, (flying, *given)).fetchone() is not None
+    return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 
 
 def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits: Limits) -> list[Row]:
     """Return the deliveries of one request: as many as fit, either all live or none; one whose rendering has crashed a
     process goes alone."""
     if found[0][2]:
-        return _rows(sql, [found[0][0]])
+        return [*deliveries(sql, NUMBERED, (json.dumps([found[0][0]]),))]
     alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
     numbers = sorted(row[0] for row in alike)
     members: list[Row] = []
     left = limits.max_bytes
-    for at in range(0, len(numbers), ROWS_AT_ONCE):
-        for row in _rows(sql, numbers[at : at + ROWS_AT_ONCE]):
-            left -= limits.measure(row[1])
-            if members and left < 0:
-                return members
-            members.append(row)
+    for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit
+        left -= limits.measure(row[1])
+        if members and left < 0:
+            break
+        members.append(row)
     return members
 
 
 def _members(sql: sqlite3.Connection, endpoint: str, batch: str) -> list[Row]:
     """Return the waiting deliveries of a batch."""
     where = "WHERE d.state = 'waiting' AND d.batch = ? AND d.endpoint = ? ORDER BY d.number"
-    return deliveries(sql, where, (batch, endpoint))
-
-
-def _rows(sql: sqlite3.Connection, numbers: Sequence[int]) -> list[Row]:
-    """Return the deliveries with these row numbers, in their order."""
-    where = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
-    return deliveries(sql, where, (json.dumps(numbers),))
+    return [*deliveries(sql, where, (batch, endpoint))]

@@ -81,6 +81,7 @@ class File:
     ) -> None:
         self.path = path
         self._storage = storage or Storage()
+        self.max_bytes = self._storage.max_bytes
         self._accepting = accepting
         self._listing = listing
         self._boot = boot
@@ -164,10 +165,9 @@ class File:
             self._connection.close()
             self._connection = None
 
-    def raise_mark(self, sql: sqlite3.Connection, number: int) -> None:
-        """Raise the mark to cover a delivery that is about to be sent."""
-        (reused,) = sql.execute("SELECT reused FROM file").fetchone()
-        has = position(sql) if number + reused > self._marked else None
+    def raise_mark(self, sql: sqlite3.Connection, rows: int) -> None:
+        """Raise the mark to cover deliveries that are about to be sent, up to a number (`Position.rows`)."""
+        has = position(sql) if rows > self._marked else None
         if has is None:
             return
         self._marked = has.rows  # covers the last row: most claims need not write
@@ -180,7 +180,7 @@ class File:
         """Return the fullness of the file, within a transaction."""
         if not self._page_size:
             self._page_size = int(sql.execute("PRAGMA page_size").fetchone()[0])
-        part = self._page_size / self._storage.max_bytes
+        part = self._page_size / self.max_bytes
         pages = int(sql.execute("PRAGMA page_count").fetchone()[0])
         if pages * part < 0.5:  # free pages make no difference
             return pages * part

@@ -13,7 +13,7 @@ from typing import Any, NewType
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
-from sfwebhooks.events import Delivery, printable
+from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, deliveries, numbers_by_ids
 from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numbers_of
@@ -33,9 +33,11 @@ TEXTS = ("id", "event_id", "endpoint", "name", "type", "series")
 TIMES = ("accepted_at", "due_at")
 #: attempts among which the last one of an endpoint is sought
 RECENT = 10_000
+#: of an event's id
+KEY_BYTES = 16
 #: to be followed by a WHERE on `delivery`
 SELECT_RECORD = """
-    SELECT d.id, e.id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
+    SELECT e.id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
            (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
            d.due_at, d.settled_at, d.replays,
            coalesce(d.batch, ''), (SELECT count(*) FROM delivery_attempt WHERE number = d.number),
@@ -46,11 +48,12 @@ SELECT_RECORD = """
 #: the numbers of the deliveries whose id, or whose event's id, begins with a text (?1)
 BEGINNING = f"""
     SELECT d.number FROM ({ENDPOINTS}) n
-    CROSS JOIN event e ON e.id BETWEEN event_id_of(?1, n.endpoint) AND event_id_of(?1, n.endpoint) || '~'
+    CROSS JOIN event e ON e.id BETWEEN event_key_of(?1, n.endpoint, '0') AND event_key_of(?1, n.endpoint, 'f')
     CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
 """
 EVENTS_BEGINNING = """
-    SELECT d.number FROM event e JOIN delivery d ON d.event = e.number WHERE e.id BETWEEN ?1 AND ?1 || '~'
+    SELECT d.number FROM event e JOIN delivery d ON d.event = e.number
+    WHERE e.id BETWEEN event_key_of(?1, NULL, '0') AND event_key_of(?1, NULL, 'f')
 """
 #: acceptance of the oldest waiting delivery; a fresh one is due from then on, unless it was a probe
 OLDEST = f"""
@@ -129,7 +132,7 @@ class Listing:
 
     def ids(self, selection: Selection, limit: int) -> list[str]:
         """Return the ids of deliveries, the latest accepted first, even of damaged rows."""
-        return [printable(str(row[0])) for row in self._rows(selection, limit)]
+        return [_id_in(row) for row in self._rows(selection, limit)]
 
     def _rows(self, selection: Selection, limit: int) -> list[Sequence[Any]]:
         """Return rows of SELECT_RECORD, the latest accepted first."""
@@ -173,30 +176,30 @@ class Listing:
         for numbers, words in ((BEGINNING, "has an id"), (EVENTS_BEGINNING, "belongs to an event with an id")):
             rows = self._beginning(numbers, text.lower(), state)
             if len(rows) == 1:
-                return _record(rows[0])
+                return rows[0]
             if rows:
-                several = ", ".join(f"{row[0]} to {printable(row[2])}" for row in rows[:ALIKE])
+                several = ", ".join(f"{one.id} to {printable(one.endpoint)}" for one in rows[:ALIKE])
                 more = ", ..." if len(rows) > ALIKE else ""
                 raise SelectionError(
                     f'more than one {which} {words} that starts with "{printable(text)}": {several}{more}'
                 )
         raise SelectionError(f'no {which}, nor the event of one, has an id that starts with "{printable(text)}"')
 
-    def _beginning(self, numbers: str, text: str, state: State | None) -> list[Sequence[Any]]:
-        """Return rows of SELECT_RECORD with an id that starts with a text.
+    def _beginning(self, numbers: str, text: str, state: State | None) -> list[Record]:
+        """Return deliveries with an id that starts with a text.
 
         Args:
             numbers: the query for their numbers.
         """
         query = f"{SELECT_RECORD} WHERE d.number IN ({numbers}) AND (?2 IS NULL OR d.state = ?2)"
         with self._file.reading() as sql:
-            found = sql.execute(f"{query} ORDER BY d.id LIMIT {ALIKE + 1}", (text, state and state.value))
-            return found.fetchall()
+            rows = sql.execute(f"{query} ORDER BY d.number LIMIT {ALIKE + 1}", (text, state and state.value))
+            return [_record(row) for row in rows]
 
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""
         with self._file.reading() as sql:
-            found = deliveries(sql, f"WHERE d.number IN ({numbers_by_ids('?1')})", (json.dumps([id]),))
+            found = [*deliveries(sql, f"WHERE d.number IN ({numbers_by_ids('?1')})", (json.dumps([id]),))]
         return found[0][1] if found else None
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
@@ -230,17 +233,19 @@ class Listing:
         If the last ones were deleted, their numbers are reused; then it continues from the last one that is left.
         """
         query = (
-            "SELECT a.rowid, d.id, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause"
-            " FROM delivery_attempt a JOIN delivery d ON d.number = a.number WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
+            "SELECT a.rowid, e.id, d.endpoint, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause"
+            " FROM delivery_attempt a JOIN delivery d ON d.number = a.number JOIN event e ON e.number = d.event"
+            " WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
         )
         with self._file.reading() as sql:
             rows = sql.execute(query, (last, CHUNK)).fetchall()
         if not rows:
             return [], min(last, self.last_attempt())
-        ids = {row[1] for row in rows}.intersection(selection.ids or (row[1] for row in rows))
+        its = [delivery_id(id_of_key(row[1]), row[2]) for row in rows]
+        ids = {*its}.intersection(selection.ids or its)
         found = self.deliveries(replace(selection, ids=tuple(ids)), CHUNK) if ids else []
         records = {record.id: record for record in found}
-        return [(records[row[1]], Attempt(*row[2:])) for row in rows if row[1] in records], rows[-1][0]
+        return [(records[id], Attempt(*row[3:])) for id, row in zip(its, rows) if id in records], rows[-1][0]
 
     def oldest(self, endpoint: str) -> float | None:
         """Return when the oldest waiting delivery of an endpoint was accepted, or None if none is waiting."""
@@ -269,19 +274,28 @@ class Listing:
         return found
 
 
+def _id_in(row: Sequence[Any]) -> str:
+    """Return the id of the delivery in a row of SELECT_RECORD, or what is in its place."""
+    key, endpoint = row[:2]
+    is_ours = isinstance(key, bytes) and len(key) == KEY_BYTES and isinstance(endpoint, str)
+    return delivery_id(id_of_key(key), endpoint) if is_ours else printable(str(key))
+
+
 def _record(row: Sequence[Any]) -> Record:
     """Return the record in a row of SELECT_RECORD.
 
     Raises:
         OutboxError: it has values that we never write.
     """
-    values = dict(zip((field.name for field in fields(Record)), row))
     try:
+        event_id = id_of_key(row[0])
+        its = (delivery_id(event_id, row[1]), event_id, *row[1:])
+        values = dict(zip((field.name for field in fields(Record)), its))
         values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
         wrong = [name for name in TEXTS if not isinstance(values[name], str)]
         wrong += [name for name in TIMES if not isinstance(values[name], float)]
         if wrong:
             raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
-    except ValueError as error:
-        raise OutboxError(f"the row of delivery {printable(str(row[0]))} in the outbox is damaged: {error}") from error
-    return Record(**{**values, "last": None if row[19] is None else Attempt(*row[19:])})
+    except (ValueError, AttributeError) as error:
+        raise OutboxError(f"the row of delivery {_id_in(row)} in the outbox is damaged: {error}") from error
+    return Record(**{**values, "last": None if row[18] is None else Attempt(*row[18:])})

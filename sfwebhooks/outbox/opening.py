@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sfwebhooks import system
-from sfwebhooks.events import event_id_of
+from sfwebhooks.events import event_key_of
 from sfwebhooks.files import open_regular
 from sfwebhooks.outbox.permissions import identity, write_problem
 
@@ -29,7 +29,7 @@ def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?{query}", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
     )
-    connection.create_function("event_id_of", 2, event_id_of)
+    connection.create_function("event_key_of", -1, event_key_of)
     return connection
 
 

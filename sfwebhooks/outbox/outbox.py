@@ -28,6 +28,9 @@ from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.unencodable import Unwritable
 
+#: more than an event takes in the file, whatever its data
+EVENT_BYTES = 2_000_000
+
 
 class Outbox:
     """The outbox file with its parts. All methods raise OutboxError: the file cannot be used.
@@ -54,6 +57,8 @@ class Outbox:
         #: the commands
         self.listing = Listing(self.file)
         self.retention = Retention(self.file)
+        #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
+        self._fullness, self._filled = 1.0, 0.0
         #: the events that this process could not write
         self._unwritable = Unwritable()
 
@@ -74,9 +79,11 @@ class Outbox:
         with self.file.writing() as sql:
             if file not in (0, self.file.number):
                 raise FileReplacedError(f"outbox {self.file.path} was replaced")
-            fullness = self.file.fullness_in(sql)
             for event, wanted in items:
-                if fullness >= LEAST_MARK and is_refused(event, fullness):
+                self._filled += EVENT_BYTES / self.file.max_bytes
+                if self._fullness + self._filled >= LEAST_MARK:
+                    self._fullness, self._filled = self.file.fullness_in(sql), 0.0
+                if self._fullness >= LEAST_MARK and is_refused(event, self._fullness):
                     _withhold(sql, event, wanted, OUTBOX_FULL)
                     continue
                 try:

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, Handle, WebhookEvent
+from sfwebhooks.events import Batch, Handle, WebhookEvent, event_key_of
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.endpoint_state import save_health
@@ -37,15 +37,15 @@ SETTLE = """
                         batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
-    WHERE event = (SELECT number FROM event WHERE id = ?9) AND endpoint = ?10
-          AND sequence = ?11 AND series = (SELECT number FROM series WHERE name = ?12)
+    WHERE number = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
           AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
 """
 #: in the delivery log, if the delivery still exists
-LOG = """
-    INSERT INTO delivery_attempt SELECT number, ?3, ?4, ?5, ?6, ?7, ?8 FROM delivery
-    WHERE event = (SELECT number FROM event WHERE id = ?1) AND endpoint = ?2
-"""
+LOG = "INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery WHERE number = ?1"
+#: the row number of the delivery of an event to an endpoint
+NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
+#: another number than before: row numbers known from before may be those of other deliveries now
+REUSED = "SELECT reused FROM file"
 #: an event and its receivers: (endpoint, event name)
 Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
 
@@ -67,6 +67,8 @@ class Queue:
 
     def __init__(self, file: File) -> None:
         self._file = file
+        #: (`File.number`, its REUSED, id of a claimed delivery) -> number of its row
+        self._rows: dict[tuple[int, int, str], int] = {}
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
         """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
@@ -77,21 +79,24 @@ class Queue:
             busy: ids of deliveries in flight, not to be returned.
             most: number of deliveries at most.
         """
-        passed = {*busy}
         with self._file.reading() as sql:
+            place = (self._file.number, *sql.execute(REUSED).fetchone())
+            flying = [self._rows.get((*place, id)) or _number(sql, id, endpoint) for id in busy]
+            passed = {*flying}
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = deliveries(sql, NEXT_FRESH, (*given, most))
-                if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], busy, now):
+                found = [*deliveries(sql, NEXT_FRESH, (*given, most))]
+                if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
-                passed.add(found[0][1].id)
+                passed.add(found[0][0])
             if not found:
-                found = deliveries(sql, NEXT_LATE, (*given, now, most))
+                found = [*deliveries(sql, NEXT_LATE, (*given, now, most))]
             else:
                 found = [*found[:1], *takewhile(lambda row: row[1].name not in ENDS, found[1:])]
             if found:
-                self._file.raise_mark(sql, max(number for number, _ in found))
+                self._file.raise_mark(sql, max(number for number, _ in found) + place[1])
+                self._rows.update({(*place, delivery.id): number for number, delivery in found})
             return [Batch((delivery,)) for _, delivery in found]
 
     def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
@@ -102,7 +107,7 @@ class Queue:
         Args:
             busy: as for `claim`.
         """
-        return self._batch(limits, partial(next_batch, limits=limits, busy=busy, now=now))
+        return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -111,14 +116,16 @@ class Queue:
             busy: as for `claim`.
             fresh: only a message that was never in a request.
         """
-        return self._batch(limits, partial(picked, endpoint=limits.endpoint, busy=busy, pick=pick, fresh=fresh))
+        return self._batch(limits, busy, partial(picked, endpoint=limits.endpoint, pick=pick, fresh=fresh))
 
-    def _batch(self, limits: Limits, find: Callable[[sqlite3.Connection], Sequence[Row]]) -> Batch | None:
+    def _batch(self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]]) -> Batch | None:
         with self._file.reading() as sql:
-            members = find(sql)
+            place = (self._file.number, *sql.execute(REUSED).fetchone())
+            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id, limits.endpoint) for id in busy])
             if not members:
                 return None
-            self._file.raise_mark(sql, max(number for number, _ in members))
+            self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
+            self._rows.update({(*place, delivery.id): number for number, delivery in members})
         batch = Batch(tuple(delivery for _, delivery in members))
         if limits.for_mark(batch.is_late).size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, limits.endpoint)
@@ -175,7 +182,9 @@ class Queue:
         settled: list[tuple[Any, ...]] = []
         logged: list[tuple[Any, ...]] = []
         gone: list[tuple[str]] = []
+        done: list[tuple[int, int, str]] = []
         with self._file.writing() as sql:
+            place = (self._file.number, *sql.execute(REUSED).fetchone())
             for result in results:
                 attempt = result.attempt
                 # `astuple` takes a hundred times as long
@@ -184,9 +193,10 @@ class Queue:
                     ended_at = None if new.state is State.WAITING else attempt.at + attempt.seconds
                     changes = (new.state.value, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
                     refusal = (int(new.refused), new.refused_in)
-                    its = (delivery.event.id, delivery.endpoint)
-                    settled.append((*changes, *refusal, *its, delivery.sequence, delivery.series))
-                    logged.append((*its, *entry))
+                    row = self._rows.get((*place, delivery.id)) or _number(sql, delivery.id, delivery.endpoint)
+                    done.append((*place, delivery.id))
+                    settled.append((*changes, *refusal, row, delivery.sequence, delivery.series))
+                    logged.append((row, *entry))
                 gone.append((result.batch.id,))
                 if result.handle:
                     _keep(sql, result, result.handle)
@@ -197,6 +207,8 @@ class Queue:
                 save_health(sql, endpoint, health)
             for event, wanted in alerts:
                 insert(sql, event, wanted, event.at)
+        for its in done:
+            self._rows.pop(its, None)
 
     def next_due(self, endpoint: str) -> float | None:
         """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
@@ -219,11 +231,17 @@ def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
         sql.execute("INSERT OR REPLACE INTO handle VALUES (?, ?, ?, ?, ?)", row)
 
 
+def _number(sql: sqlite3.Connection, id: str, endpoint: str) -> int:
+    """Return the row number of the delivery to an endpoint with an id; 0 if it does not exist."""
+    row = sql.execute(NUMBER, (event_key_of(id, endpoint), endpoint)).fetchone()
+    return int(row[0]) if row else 0
+
+
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
     """Write the id of a batch in flight into the rows of its members."""
     sql.execute(
         "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND number IN ("
-        "SELECT d.number FROM frozen f, json_each(members) CROSS JOIN event e ON e.id = value"
+        "SELECT d.number FROM frozen f, json_each(members) CROSS JOIN event e ON e.id = event_key_of(value)"
         " CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1)",
         (batch,),
     )

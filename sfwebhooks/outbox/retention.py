@@ -14,6 +14,7 @@ from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.events import delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import change_in_chunks
 from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.file import File
@@ -106,10 +107,12 @@ class Retention:
 
     def ends(self, selection: Selection) -> list[tuple[str, str]]:
         """Return the ids of the waiting deliveries that report a scan's end, each with the id of its event."""
-        its = "d.id, (SELECT id FROM event WHERE number = d.event)"
+        its = "(SELECT id FROM event WHERE number = d.event), d.endpoint"
         query = f"SELECT {its} FROM {selection.source} WHERE {selection.where} AND {WAITING} AND {IS_END}"
         with self._file.reading() as sql:
-            return sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
+            rows = sql.execute(f"{query} ORDER BY d.number", selection.values).fetchall()
+        found = [(id_of_key(key), endpoint) for key, endpoint in rows]
+        return [(delivery_id(event, endpoint), event) for event, endpoint in found]
 
     def take_away(self, selection: Selection) -> int:
         """Delete waiting deliveries with their own attempts and events; return how many."""
@@ -222,7 +225,7 @@ def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float
 def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
-    for number, delivery in deliveries(sql, where, chunk):
+    for number, delivery in [*deliveries(sql, where, chunk)]:
         name = endpoint.name_for(delivery.event)
         if name:
             insert(sql, delivery.event, [(endpoint.name, name)], now, delivery.backfilled)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, delivery_id
+from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
@@ -24,19 +24,19 @@ LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR cr
 COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
 #: with the number just given
 INSERT = """
-    INSERT INTO delivery (id, event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?, ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+    INSERT INTO delivery (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
+    SELECT ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
 """
 #: the names of all endpoints for which anything was ever accepted
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
-#: the endpoints that have a delivery of the event with an id
+#: the endpoints that have a delivery of the event with a key
 RECEIVERS = "SELECT endpoint FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?)"
 #: to be followed by a WHERE on `delivery`
 SELECT_DELIVERY = """
-    SELECT d.id, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
+    SELECT d.number, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
-           s.id, s.name, s.target, s.target_type, s.version, s.database, d.number, d.subject, h.address, h.value
+           s.id, s.name, s.target, s.target_type, s.version, s.database, d.subject, h.address, h.value
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
     LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(d.batch, d.subject)
 """
@@ -55,35 +55,37 @@ def numbers_by_ids(array: str) -> str:
     """
     return f"""
         SELECT d.number FROM json_each({array}) j CROSS JOIN ({ENDPOINTS}) n
-        CROSS JOIN event e ON e.id = event_id_of(j.value, n.endpoint)
+        CROSS JOIN event e ON e.id = event_key_of(j.value, n.endpoint)
         CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
     """  # noqa: S608
 
 
-def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Row]:
-    """Return the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number.
+def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[Row]:
+    """Yield the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number.
 
     One whose row has values that we never write, from a damaged file or another program, has data that are not JSON: it
     cannot be built, and does not hold up the others.
     """
-    found: list[Row] = []
     scans: dict[str, Scan] = {}
-    for row in sql.execute(SELECT_DELIVERY + where, values).fetchall():
-        identity, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
-        event_id, event_type, severity, at, data, special = row[10:16]
-        scan = scans.setdefault(row[16], Scan(*row[16:22])) if row[16] else None
-        is_ours = isinstance(data, str) and isinstance(at, float) and severity in SEVERITIES and series is not None
-        if not is_ours:
-            data, at, severity = "", 0.0, Severity.INFO
-        stored: Mapping[str, Any] = Stored(data)
-        if scan and STORED in data:
+    for row in sql.execute(SELECT_DELIVERY + where, values):
+        number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
+        key, event_type, severity, at, text, special = row[10:16]
+        is_ours = isinstance(text, str) and isinstance(at, float) and severity in SEVERITIES and series is not None
+        if not (is_ours and isinstance(key, bytes)):
+            text, at, severity = "", 0.0, Severity.INFO
+            key = key if isinstance(key, bytes) else number.to_bytes(16, "big")
+        scan = scans.get(row[16])
+        if scan is None and row[16]:
+            scan = scans[row[16]] = Scan(*row[16:22])
+        data: Mapping[str, Any] = Stored(text)
+        if scan and STORED in text:
             with suppress(ValueError):  # garbage is reported when a message is built from it
-                stored = own(stored, endpoint)
-        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, stored, scan, special, row[23])
-        handle = Handle(*row[24:]) if row[24] else None
+                data = own(data, endpoint)
+        event_id, its_id = dashed(key.hex()), dashed(f"{int.from_bytes(key, 'big') ^ mask_of(endpoint):032x}")
+        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, data, scan, special, row[22])
+        handle = Handle(*row[23:]) if row[23] else None
         its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10], handle)
-        found.append((row[22], Delivery(identity, event, endpoint, *its)))
-    return found
+        yield number, Delivery(its_id, event, endpoint, *its)
 
 
 def row_of(event: WebhookEvent) -> tuple[Any, ...]:
@@ -95,7 +97,8 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
     if event.problem:
         raise UnwritableError(event.problem)
     try:
-        texts = (event.id, event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
+        key = key_of(event.id)
+        texts = (event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
         for text in texts:
             text.encode()
         if not math.isfinite(event.at):
@@ -104,7 +107,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise
     except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
-    return (*texts[:3], int(event.severity), event.special, event.at, texts[-1])
+    return (key, *texts[:2], int(event.severity), event.special, event.at, texts[-1])
 
 
 def insert(
@@ -135,6 +138,6 @@ def insert(
     about = (now, now, event.subject, backfilled, scan_id)
     sql.executemany(
         INSERT,
-        [(delivery_id(event.id, endpoint), number, endpoint, name, *about, endpoint) for endpoint, name in new],
+        [(number, endpoint, name, *about, endpoint) for endpoint, name in new],
     )
     return len(new)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import WebhookEvent, event_key_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.rows import RECEIVERS, insert
@@ -69,13 +69,14 @@ def with_receipts(
         counted: result of `count`.
     """
     found = event.data.get("events_found", 0)
-    known = {row[0] for row in sql.execute(RECEIVERS, (event.id,))}
+    key = event_key_of(event.id)
+    known = {row[0] for row in sql.execute(RECEIVERS, (key,))}
     new = [(name, word) for name, word in wanted if name not in known]
-    row = sql.execute("SELECT data FROM event WHERE id = ?", (event.id,)).fetchone()
+    row = sql.execute("SELECT data FROM event WHERE id = ?", (key,)).fetchone()
     data = dict(Stored(row[0]) if row else event.data)
     receipts = {name: _receipt(sql, event.scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
     data[STORED] = {**data.get(STORED, {}), **receipts}
-    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), event.id))
+    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), key))
     return replace(event, data=data), new
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 
-from sfwebhooks.events import Scan, WebhookEvent
+from sfwebhooks.events import Scan, WebhookEvent, event_key_of, id_of_key
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
@@ -69,12 +69,13 @@ class Scans:
         if endpoint is not None:
             query += " AND EXISTS (SELECT 1 FROM delivery WHERE event = event.number AND endpoint = ?2)"
         with self._file.reading() as sql:
-            return {row[0] for row in sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))}
+            rows = sql.execute(query, (scan_id, endpoint) if endpoint is not None else (scan_id,))
+            return {id_of_key(key) for (key,) in rows}
 
     def event(self, event_id: str) -> WebhookEvent | None:
         """Return an event as it was sent, without a receipt; None if it is not there."""
         with self._file.reading() as sql:
-            found = deliveries(sql, "WHERE e.id = ? LIMIT 1", (event_id,))
+            found = [*deliveries(sql, "WHERE e.id = ? LIMIT 1", (event_key_of(event_id),))]
         if not found:
             return None
         event = found[0][1].event
@@ -112,10 +113,11 @@ class Scans:
             "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number"
             " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
         )
+        key = event_key_of(end)
         with self._file.writing() as sql:
             its = "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number WHERE e.id = ? AND d.endpoint = ?"
-            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (end, endpoint))  # noqa: S608
-            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (end, endpoint))  # noqa: S608
+            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (key, endpoint))  # noqa: S608
+            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (key, endpoint))  # noqa: S608
             left = sql.execute(query, (scan_id, endpoint)).fetchall()
             series = begin_series(sql)
             sql.executemany(
@@ -129,7 +131,7 @@ class Scans:
     def endpoints_of(self, event_id: str) -> set[str]:
         """Return the names of the endpoints that have a delivery of an event, in any state."""
         with self._file.reading() as sql:
-            return {row[0] for row in sql.execute(RECEIVERS, (event_id,))}
+            return {row[0] for row in sql.execute(RECEIVERS, (event_key_of(event_id),))}
 
     def open_scans(self) -> list[Scan]:
         """Return the scans whose end is not reported."""

@@ -36,7 +36,7 @@ TABLES = """
     ) WITHOUT ROWID;
     CREATE TABLE event (
         number   INTEGER PRIMARY KEY,
-        id       TEXT NOT NULL UNIQUE,
+        id       BLOB NOT NULL UNIQUE,      -- its 16 bytes
         scan_id  TEXT,
         type     TEXT NOT NULL,
         severity INTEGER NOT NULL,
@@ -47,8 +47,7 @@ TABLES = """
     CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
         number      INTEGER PRIMARY KEY,    -- order of acceptance
-        id          TEXT NOT NULL,          -- leads to its event's, if the endpoint is known
-        event       INTEGER NOT NULL,       -- number of its event
+        event       INTEGER NOT NULL,       -- number of its event, from whose id and the endpoint it has its own id
         endpoint    TEXT NOT NULL,
         name        TEXT NOT NULL,          -- the event name that the endpoint subscribed to
         series      INTEGER NOT NULL,

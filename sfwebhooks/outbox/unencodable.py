@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sfwebhooks.events import WebhookEvent, printable
+from sfwebhooks.events import WebhookEvent, event_key_of, printable
 from sfwebhooks.outbox.admission import UNWRITABLE
 from sfwebhooks.outbox.rows import RECEIVERS
 
@@ -58,7 +58,7 @@ class Unwritable:
             return
         left: Counter[str] = Counter()
         for event_id, names in mine:
-            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (event_id,))})
+            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (event_key_of(event_id),))})
         sql.execute("DELETE FROM withheld WHERE scan_id = ? AND reason = ?", (scan_id, UNWRITABLE))
         rows = [(scan_id, name, UNWRITABLE, number) for name, number in left.items()]
         sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)

@@ -14,7 +14,6 @@ import os
 import resource
 import signal
 import socket
-import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from tests.benchmarks.accepting import DEAD
 from tests.benchmarks.handling import BRIEF, write_settings
 from tests.benchmarks.measure import Measure, Row, with_null_row
 from tests.benchmarks.receiving import receiver, slow
+from tests.outbox_rows import rows_of
 
 SCAN_SECONDS = 600
 STORM_MODULE = "sfp_storm"
@@ -137,8 +137,7 @@ def measured(home: host.Home, with_us: bool, all_wanted: bool, cpu_seconds: floa
     outbox, log = home.data / FILE, (home.folder / "scan.log").read_text()
     assert row and row.status == "FINISHED" and found and outbox.exists() == with_us, log
     if with_us and all_wanted:
-        with contextlib.closing(sqlite3.connect(outbox)) as connection:
-            accepted = dict(connection.execute("SELECT id, coalesce(json_extract(data, '$.recovered'), 0) FROM event"))
+        accepted = dict(rows_of(outbox, "SELECT id, coalesce(json_extract(data, '$.recovered'), 0) FROM event"))
         late = [event_hash for event_hash, *_ in found if accepted.get(finding_id(scan_id, event_hash), 1)]
         assert not late, f"{len(late)} of {len(found)} events were not accepted in time"
     seconds = row.ended - row.started

@@ -22,7 +22,7 @@ from sfwebhooks.attempts import Reply
 from sfwebhooks.delivery.ownership import HUNG_SECONDS
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.delivery.status import IDLE, UNPROBED
-from sfwebhooks.events import NO_ID, delivery_id, event_id_of
+from sfwebhooks.events import NO_ID, delivery_id, event_key_of
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.masking import Mask
 from sfwebhooks.outbox.listing import Record
@@ -592,8 +592,7 @@ def test_an_id_without_a_delivery_is_reported(
     with closing(sqlite3.connect(outbox.path)) as sql:
         for number in (1, 2):
             identity = f"abcd000{number}{NO_ID[8:]}"
-            sql.execute("UPDATE event SET id = ? WHERE number = ?", (event_id_of(identity, "team"), number))
-            sql.execute("UPDATE delivery SET id = ? WHERE number = ?", (identity, number))
+            sql.execute("UPDATE event SET id = ? WHERE number = ?", (event_key_of(identity, "team"), number))
         sql.commit()
     result = cli("show", text)
     assert (result.code, result.out, words in result.err) == (1, "", True)

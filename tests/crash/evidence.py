@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.reasons import Failure
 from tests.crash.catcher import LATE, UNWANTED, Caught
 from tests.crash.worker import WARNINGS
+from tests.outbox_rows import rows_of
 
 OK = 200
 REFUSED = 403
@@ -182,5 +181,4 @@ class Evidence:
                 yield scan, endpoint, series
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.outbox)) as connection:
-            return connection.execute(query).fetchall()
+        return rows_of(self.outbox, query)

@@ -30,6 +30,7 @@ from sfwebhooks.demo.site import Site
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from tests import threads
 from tests.conftest import host_shim, shim_command
+from tests.outbox_rows import rows_of
 
 if importlib.util.find_spec("sfscan") is None:
     collect_ignore_glob = ["*"]  # without a scanner there is nothing to test here; CI runs both ways
@@ -144,7 +145,7 @@ class Scanner:
         return str(self.rows("SELECT status FROM tbl_scan_instance ORDER BY created DESC LIMIT 1")[0][0])
 
     def outbox(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return self.rows(query, *values, database=self.home.data / "webhooks.db")
+        return rows_of(self.home.data / "webhooks.db", query, *values)
 
     def mtls(self, team: Team, client: Identity, name: str = "security_team", **more: str) -> str:
         """The section of an mTLS endpoint."""

@@ -11,7 +11,7 @@ import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
-from sfwebhooks.events import NO_ID, delivery_id, event_id_of
+from sfwebhooks.events import NO_ID, delivery_id, event_key_of
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Backlog, Cursor, Record
@@ -245,8 +245,9 @@ def rename(outbox: Outbox, *beginnings: str) -> list[str]:
     ids = [f"{beginning}{NO_ID[len(beginning) :]}" for beginning in beginnings]
     for number, identity in enumerate(ids, 1):
         which = f"number = (SELECT event FROM delivery WHERE number = {number})"
-        sql(outbox, f"UPDATE event SET id = '{event_id_of(identity, 'team')}' WHERE {which}")
-        sql(outbox, f"UPDATE delivery SET id = '{identity}' WHERE number = {number}")
+        key = event_key_of(identity, "team")
+        assert key
+        sql(outbox, f"UPDATE event SET id = x'{key.hex()}' WHERE {which}")
     return ids
 
 
@@ -431,7 +432,7 @@ def test_the_oldest_waiting_delivery_of_an_endpoint_has_a_time(outbox: Outbox, r
 def test_a_delivery_is_as_old_once_it_was_tried(outbox: Outbox, records: Outbox, tried: str) -> None:
     for number in (1, 2):
         put(outbox, number, at=NOW + number)
-    sql(outbox, f"UPDATE delivery SET {tried} WHERE id = '{an_id(1)}'")
+    sql(outbox, f"UPDATE delivery SET {tried} WHERE number = 1")
     assert records.listing.oldest("team") == NOW + 1
     assert records.listing.backlog("team") == replace(records.listing.backlog("team"), waiting=2, oldest_at=NOW + 1)
     assert records.retention.expire("team", EXPIRED, DAY, NOW + DAY + 1.5) == 1

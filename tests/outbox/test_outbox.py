@@ -15,7 +15,7 @@ import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxBusyError, OutboxError
-from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, lifecycle_id
+from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, key_of, lifecycle_id
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
@@ -27,6 +27,7 @@ from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
+from tests.outbox_rows import rows_of
 from tests.processes import Process, run
 
 ROOT = Path(__file__).parents[2]
@@ -61,11 +62,7 @@ def settle(
 
 
 def rows(outbox: Outbox, query: str) -> list[tuple[object, ...]]:
-    sql = sqlite3.connect(outbox.path)
-    try:
-        return sql.execute(query).fetchall()
-    finally:
-        sql.close()
+    return rows_of(outbox.path, query)
 
 
 def in_another_process(code: str, path: Path) -> str:
@@ -760,5 +757,6 @@ def test_a_row_that_got_the_number_of_one_that_is_gone_is_not_settled_in_its_pla
 def test_rubbish_with_a_word_of_ours_stops_nobody(outbox: Outbox) -> None:
     outbox.scans.begin_scan(a_scan(), an_event(9), [], NOW)
     put(outbox, an_event(1), an_event(2))
-    sql(outbox, f"UPDATE event SET data = 'rubbish \"receipts\"' WHERE id = '{an_event(1).id}'")
+    event_key = key_of(an_event(1).id)
+    sql(outbox, f"UPDATE event SET data = 'rubbish \"receipts\"' WHERE id = x'{event_key.hex()}'")
     assert [claim(outbox).event.id, claim(outbox, [claim(outbox).id]).event.id] == [an_event(1).id, an_event(2).id]

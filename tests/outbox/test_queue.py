@@ -19,6 +19,7 @@ from sfwebhooks.outbox.sequence_numbers import HighWaterMark
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import put, sql
+from tests.filled import put_event
 
 TEAM = an_endpoint(events=("all",))
 THREE = Limits("team", size=3, wait=2.0)
@@ -330,3 +331,24 @@ def test_a_delivery_that_was_accepted_again_with_another_number_is_not_settled(o
     put(outbox, TEAM)
     settle(outbox, request, State.DELIVERED)
     assert sql(outbox, "SELECT id, sequence, state FROM delivery") == [(request.id, 2, "waiting")]
+
+
+def test_a_result_does_not_settle_another_delivery_whose_row_got_the_same_number(outbox: Outbox) -> None:
+    put_event(outbox, an_event(scan=a_scan("FIRST")))
+    (request,) = outbox.queue.claim("team", (), NOW)
+    outbox.retention.end(Selection(), NOW)
+    outbox.retention.drop(Selection())
+    put_event(outbox, an_event(scan=a_scan("SECOND")))
+    settle(outbox, request, State.DELIVERED)
+    assert sql(outbox, "SELECT number, sequence, state FROM delivery") == [(1, 1, "waiting")]
+    assert sql(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
+
+
+def test_deliveries_that_another_object_claimed_are_known_too(outbox: Outbox) -> None:
+    put(outbox, TEAM, events=3)
+    (first,) = outbox.queue.claim("team", (), NOW)
+    with closing(Outbox(outbox.path)) as other:
+        assert numbers(other.queue.claim("team", [first.id], NOW)[0]) == [2]
+        assert numbers(batch_of(other, THREE, first, at=NOW + 2)) == [2, 3]
+        settle(other, first, State.DELIVERED)
+    assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'delivered'") == [(1,)]
