@@ -19,7 +19,7 @@ from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT, event_name, naming_of
+from sfwebhooks.formats.naming import event_name, naming_of
 from sfwebhooks.signing_keys import WHPK, WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
 #: largest accepted deviation of a timestamp, in seconds (Standard Webhooks libraries: five minutes)
@@ -55,7 +55,8 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
         batch: the content's deliveries.
         now: epoch seconds, sent in whole seconds.
     """
-    stamp, naming, form = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT), FORMATS[endpoint.format]
+    stamp, form = str(int(now)), FORMATS[endpoint.format]
+    naming = form.naming
     secrets = [secret.reveal() for secret in endpoint.secrets]
     headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
     headers[naming.event] = event_name(batch, naming)

@@ -13,6 +13,7 @@ from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.naming import SPIDERFOOT, Naming
 
 #: what only a format knows of a reply: a verdict on the request, one on each of its deliveries, or nothing
 Reading = Union[Verdict, Sequence[Verdict], None]
@@ -91,6 +92,8 @@ class Format:
     #: what is asked before a test message; None: nothing
     handshake: Handshake | None = None
     keys: tuple[Key, ...] = ()
+    #: names of a message's own headers, and of its event
+    naming: Naming = SPIDERFOOT
     #: header that has the endpoint's `api_key`, and what is in front of the key there
     key_header: str = "Authorization"
     scheme: str = "Bearer"

@@ -148,7 +148,7 @@ def _meaning(event: WebhookEvent, endpoint: Endpoint) -> tuple[Class, Json]:
 def _finding(event: WebhookEvent, endpoint: Endpoint, analytic: Json | None = None) -> Json:
     """Return the attributes of a finding: what it is, and what it is about."""
     data, link = event.data, endpoint.link(event.scan)
-    kind = _shown(text_of(data, "description") or text_of(data, "event_type"))
+    kind = _shown(next(filter(None, (text_of(data, key) for key in ("rule_name", "description", "event_type"))), ""))
     about: Json = {
         "uid": event.id,
         "title": one_line(event),

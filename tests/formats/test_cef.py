@@ -180,3 +180,8 @@ def test_any_reply_is_left_to_the_table(status: int, outcome: str) -> None:
 
 def test_a_value_has_no_more_characters_than_the_least_of_the_guides_sizes_for_texts() -> None:
     assert min(SIZES["msg"], SIZES["request"], SIZES["cat"]) > VALUE_MAX
+
+
+def test_an_error_is_named_with_its_exception() -> None:
+    event = an_event(type="module_error", data={"module": "sfp_x", "exception": "KeyError", "error": "'data'"})
+    assert assert_cef(line_of(a_delivery(event)))[1]["msg"] == "KeyError: 'data'"

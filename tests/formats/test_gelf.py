@@ -104,6 +104,12 @@ def test_our_ids_cannot_be_replaced_by_the_data() -> None:
     assert (found["_event_id"], found["_endpoint"]) == (delivery.event.id, "team")
 
 
+def test_the_endpoint_that_an_alert_is_about_is_not_the_one_that_gets_it() -> None:
+    event = an_event(type="system_alert", scan=None, data={"alert": "endpoint_failing", "endpoint": "siem"})
+    found = message(a_delivery(event))
+    assert (found["_endpoint"], found["_about_endpoint"]) == ("team", "siem")
+
+
 @pytest.mark.parametrize("text", ["a" * 9000, "\u00e4" * 9000, "\N{PILE OF POO}" * 9000, "x" + "\u20ac" * 9000])
 def test_a_text_is_cut_at_a_character(text: str) -> None:
     cut = cut_bytes(text, TEXT_MAX)

@@ -195,10 +195,11 @@ def test_a_threat_has_the_address_it_is_about_and_the_confidence() -> None:
 
 
 def test_a_correlation_is_a_detection_with_its_rule() -> None:
-    data = {"rule_id": "open_bucket", "rule_name": "Open bucket", "title": "Bucket found open"}
+    data = {"rule_id": "open_bucket", "rule_name": "Open bucket", "title": "Bucket found open", "description": "Long"}
     found = sent(a_delivery(an_event(type="correlation_found", data=data)))
     rule = {"type_id": 1, "type": "Rule", "uid": "open_bucket", "name": "Open bucket"}
     assert (found["class_uid"], found["finding_info"]["analytic"]) == (2004, rule)
+    assert found["finding_info"]["types"] == ["Open bucket"]
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,13 @@ CORRELATIONS = ("multiple_malicious", "outlier_webserver")
 EXAMPLES = ("finding.critical", "module_error", "scan_failed", "system_alert", "resource_warning")
 #: what the scan is said to be, whatever its id and its speed
 SCAN_ID = "5C4A0001"
-PROGRESS_AFTER, END_AFTER = 6.0, 10.0
-#: keys of a progress that are not those of the end
-CHANGING = ("status", "started", "scan_id")
+#: event -> seconds after the scan's start; FOUND_AFTER for all findings
+SECONDS = {
+    "scan_started": 0.0,
+    "scan_progress": 6.0,
+    **dict.fromkeys(("correlation_found", "correlation_completed", "scan_completed"), 10.0),
+}
+FOUND_AFTER = 2.0
 
 
 def record() -> Json:
@@ -109,40 +113,41 @@ def write(recorded: Json) -> None:
 def chosen(found: list[Json]) -> list[Json]:
     """Return the events that are kept, in their order."""
 
-    def all_of(key: str, value: str) -> list[Json]:
-        of_kind = (event for event in found if event["data"].get(key, event[key] if key == "type" else None) == value)
-        return sorted(of_kind, key=lambda event: str(event["data"].get("data", event["data"].get("title", ""))))
+    def one_of(key: str, value: str) -> list[Json]:
+        """Return the event with this value, of several the first one in the alphabet of what was found."""
+        meant = [event for event in found if {**event["data"], "type": event["type"]}.get(key) == value]
+        return sorted(meant, key=lambda event: str(event["data"].get("data", event["data"].get("title"))))[:1]
 
     return [
-        *all_of("type", "scan_started")[:1],
-        *(event for kind in FINDINGS for event in all_of("event_type", kind)[:1]),
-        *all_of("type", "scan_progress")[:1],
-        *(event for rule in CORRELATIONS for event in all_of("rule_id", rule)[:1]),
-        *all_of("type", "correlation_completed")[:1],
-        *all_of("type", "scan_completed")[:1],
+        *one_of("type", "scan_started"),
+        *(event for kind in FINDINGS for event in one_of("event_type", kind)),
+        *one_of("type", "scan_progress"),
+        *(event for rule in CORRELATIONS for event in one_of("rule_id", rule)),
+        *one_of("type", "correlation_completed"),
+        *one_of("type", "scan_completed"),
     ]
 
 
 def _settled(event: Json, found: list[Json]) -> Json:
     """Return an event in which nothing depends on the moment or the speed of its scan."""
     data = _without_chance({**event["data"], "scan_id": SCAN_ID})
-    end = next(one["data"] for one in found if one["type"] == "scan_completed")
-    begin, at = NOW, NOW + 2.0
-    if event["type"] == "scan_started":
-        at = begin
-    elif event["type"] == "scan_progress":  # at the moment when all is found and the rules have not run yet
-        at, counts = begin + PROGRESS_AFTER, {key: end[key] for key in data if key in end and key not in CHANGING}
-        per_minute = round(end["events_found"] * 60 / PROGRESS_AFTER)
-        data |= {"status": "RUNNING", "number": 1, "elapsed": int(PROGRESS_AFTER), "events_per_minute": per_minute}
-        data |= counts
-    elif "rule_id" in data or "correlations_found" in data or event["type"] == "scan_completed":
-        at = begin + END_AFTER
+    at = NOW + SECONDS.get(event["type"], FOUND_AFTER)
+    if event["type"] == "scan_progress":
+        data |= _progress(data, next(one["data"] for one in found if one["type"] == "scan_completed"))
     if event["type"] == "scan_completed":
-        data |= {"ended": timestamp(at), "duration": int(END_AFTER), "receipts": _receipts(data["receipts"], found)}
-        data["top_findings"] = _top(data["top_findings"], found)
-    data |= {key: timestamp(when) for key, when in (("started", begin), ("generated", at)) if key in data}
+        data |= {"ended": timestamp(at), "duration": int(SECONDS["scan_completed"])}
+        data |= {"top_findings": _top(data["top_findings"], found), "receipts": _receipts(data["receipts"], found)}
+    data |= {key: timestamp(when) for key, when in (("started", NOW), ("generated", at)) if key in data}
     special = {"special": event["special"]} if event["special"] else {}
     return {"type": event["type"], "severity": Severity(event["severity"]).label, **special, "at": at, "data": data}
+
+
+def _progress(data: Json, end: Json) -> Json:
+    """Return what is said by a progress at the moment when all is found and the rules have not run yet."""
+    elapsed = SECONDS["scan_progress"]
+    counts = {key: end[key] for key in data if key.startswith("events_by") or key.endswith(("_events", "_found"))}
+    per_minute = round(end["events_found"] * 60 / elapsed)
+    return {"status": "RUNNING", "number": 1, "elapsed": int(elapsed), "events_per_minute": per_minute, **counts}
 
 
 def _receipts(receipts: Json, found: list[Json]) -> Json:

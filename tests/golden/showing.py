@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from sfwebhooks.jsontext import written
@@ -46,17 +46,19 @@ def _back(part: str) -> str:
 
 
 def indented(value: Any, depth: int = 0) -> str:
-    """Return JSON in lines of at most WIDTH characters, unless a text is longer; what fits is in one line."""
+    """Return JSON in lines of at most WIDTH characters, unless a text is longer: what fits is in one line, each key of
+    another object has one, and the items of a list, and counts, share lines."""
     plain = json.dumps(value, ensure_ascii=False)
     if not value or not isinstance(value, (dict, list)) or 2 * depth + len(plain) <= WIDTH:
         return plain
     margin = "  " * (depth + 1)
     if isinstance(value, dict):
-        items: Iterable[Any] = value.values()
         parts = [f"{json.dumps(key, ensure_ascii=False)}: {indented(one, depth + 1)}" for key, one in value.items()]
+        share_lines = all(isinstance(one, int) for one in value.values())
     else:
-        items, parts = value, [indented(one, depth + 1) for one in value]
-    if not any(isinstance(one, (dict, list)) for one in items):
+        parts = [indented(one, depth + 1) for one in value]
+        share_lines = not any(isinstance(one, (dict, list)) for one in value)
+    if share_lines:
         parts = list(_filled(parts, WIDTH - len(margin)))
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return "\n".join([opening, ",\n".join(margin + part for part in parts), "  " * depth + closing])
