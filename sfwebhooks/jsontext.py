@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -22,6 +23,10 @@ OURS = re.compile(r'\{(?:\}|"\w+":\S)')
 #: types of values that have no fraction, nor others in them
 WHOLE = frozenset({str, int, bool, type(None)})
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+#: the end of a small number, perhaps in a text: Python writes 5e-05 and 5e-07, JSON.stringify 0.00005 and 5e-7
+SMALL_END = re.compile(r"e-0[5-9](?=[,\]}]|\Z)")
+#: a text, which stays as it is, or a small number
+SMALL = re.compile(r'"(?:[^"\\]|\\.)*"|(-?[0-9][0-9.]*e-0)([5-9])')
 
 
 def json_number(text: str) -> int | float:
@@ -40,12 +45,15 @@ def written(value: object) -> str:
     Raises:
         ValueError: NaN or an infinity is in it.
     """
-    return clean_text(_WRITER.encode(value))
+    return clean_text(_encoded(value))
 
 
 def written_around(value: object, texts: Iterable[str]) -> bytes:
     """Return compact JSON in which the HOLEs of a value are filled, in order, with texts that are JSON already."""
-    text = "".join(chain(*zip(_WRITER.encode(value).split(f'"{HOLE}"'), [*texts, ""])))
+    whole = _WRITER.encode(value)
+    if SMALL_END.search(whole):
+        whole = SMALL.sub(_as_in_javascript, whole)
+    text = "".join(chain(*zip(whole.split(f'"{HOLE}"'), [*texts, ""])))
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -61,8 +69,20 @@ def kept(data: Mapping[str, Any]) -> str:
     except ValueError:  # NaN, or an infinity
         text = ""
     if not text or _has_fraction(data):
-        text = _WRITER.encode(_READER.decode(json.dumps(data)))
+        text = _encoded(_READER.decode(json.dumps(data)))
     return clean_text(text)
+
+
+def _encoded(value: object) -> str:
+    text = _WRITER.encode(value)
+    return SMALL.sub(_as_in_javascript, text) if SMALL_END.search(text) else text
+
+
+def _as_in_javascript(found: re.Match[str]) -> str:
+    """Return a number as JSON.stringify writes it (ECMAScript, Number::toString)."""
+    if not found[1]:
+        return found[0]
+    return format(Decimal(found[0]), "f") if found[2] in "56" else f"{found[1][:-1]}{found[2]}"
 
 
 def _has_fraction(data: object) -> bool:

@@ -30,7 +30,7 @@ FLOORS = (
     ("authentication", "formats", "outbox"),
     ("examples", "retry"),
     ("endpoints", "fingerprints", "strict_json"),
-    ("catalogue", "health", "jsontext", "text"),
+    ("catalogue", "enrichment", "health", "jsontext", "text"),
     ("events",),
     ("attempts", "severity"),
     ("reasons",),

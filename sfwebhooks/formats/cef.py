@@ -15,8 +15,9 @@ from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import log_line
 from sfwebhooks.formats.content import Content, epoch_milliseconds, lines
 from sfwebhooks.formats.ecs import entity_of
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.format import Format
-from sfwebhooks.text import in_line, text_of
+from sfwebhooks.text import epoch_of, in_line, text_of
 
 #: characters of the header's version and name
 VERSION_MAX = 31
@@ -65,7 +66,7 @@ def escaped_value(text: str) -> str:
 
 def _extension(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of the extension, the labels of custom ones, and their values, which may be empty."""
-    event, scan = delivery.event, delivery.event.scan
+    event, scan, exploitation = delivery.event, delivery.event.scan, exploitation_of(delivery.event.data)
     yield "rt", "", str(epoch_milliseconds(event.at))
     yield "externalId", "", event.id
     yield "cat", "", delivery.name
@@ -79,9 +80,18 @@ def _extension(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, st
     yield "cs6", "Rule", text_of(event.data, "rule_id")
     yield "cn1", "Sequence", str(delivery.sequence)
     yield "cn2", "Backfilled", "1" if delivery.backfilled else ""
+    yield "cn3", "Known exploited", "1" if exploitation.is_known else ""
+    yield "deviceCustomDate1", "KEV due date", _midnight(exploitation.due)
+    yield "cfp1", "EPSS score", exploitation.score
+    yield "cfp2", "EPSS percentile", exploitation.percentile
     yield "flexString1", "Delivery ID", delivery.id
     yield "flexString2", "Link", endpoint.link(scan)
     yield from ((key, "", value) for key, value in log_line.line_metadata(endpoint).items())
+
+
+def _midnight(day: str) -> str:
+    """Return the beginning of a day in UTC in epoch milliseconds, or nothing."""
+    return str(epoch_milliseconds(epoch_of(day))) if day else ""
 
 
 def _subject(event: WebhookEvent) -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
@@ -170,10 +171,12 @@ def finding(message: ChatMessage) -> Words:
     data, severity = message.data, message.delivery.event.severity
     host_type = text_of(data, "event_type")
     name, what = message.delivery.name, " ".join(text_of(data, "description").split()) or host_type
-    special = name in SPECIAL_NAMES
+    special, exploitation = name in SPECIAL_NAMES, exploitation_of(data)
     headline = f"{people(name)} ({severity.label}): {what}" if special else f"{severity.label.capitalize()}: {what}"
     facts = [
         ("Target", message.target),
+        ("Known exploited", exploitation.known_words),
+        ("EPSS", exploitation.score_words),
         ("Type", host_type),
         ("Module", text_of(data, "module")),
         ("Confidence", text_of(data, "confidence") and f"{text_of(data, 'confidence')} %"),

@@ -15,6 +15,7 @@ from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, WebhookEvent
 from sfwebhooks.formats import log_line
 from sfwebhooks.formats.content import Content, lines
 from sfwebhooks.formats.ecs import entity_of
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.text import in_line, text_of
 
@@ -59,7 +60,7 @@ def _plain(text: str) -> str:
 
 def _pairs(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     """Yield the keys and values, each key once."""
-    event, scan = delivery.event, delivery.event.scan
+    event, scan, exploitation = delivery.event, delivery.event.scan, exploitation_of(delivery.event.data)
     yield "devTime", dev_time(event.at)
     yield "devTimeFormat", TIME_FORMAT
     yield "sev", str(log_line.LEVEL[event.severity])
@@ -78,6 +79,10 @@ def _pairs(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "link", endpoint.link(scan)
     yield "module", text_of(event.data, "module")
     yield "cve", log_line.cve_of(event)
+    yield "knownExploited", "true" if exploitation.is_known else ""
+    yield "kevDueDate", exploitation.due
+    yield "epssScore", exploitation.score
+    yield "epssPercentile", exploitation.percentile
     yield "ruleId", text_of(event.data, "rule_id")
     yield from log_line.line_metadata(endpoint).items()
 

@@ -6,17 +6,22 @@ them. Nothing is masked: `raw_data` is the event's whole data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, Scan, timestamp
 from sfwebhooks.formats.content import Content, event_data, sized
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.layout import LAYOUT, joined
+from sfwebhooks.jsontext import json_number
 from sfwebhooks.severity import Severity
 
 SCHEMA = 1
 TAGS = ("osint", "spiderfoot")
+#: upper bound of the bytes of what is known of a vulnerability, which `raw_data` has too
+SURPLUS = 128
 #: the guide's words for its own cases
 WORD_OF_NAME = {"high_risk_event": "HIGH", "medium_risk_event": "MEDIUM", "scan_failed": "MEDIUM"}
 # For all other names the event's own severity decides. The guide would call them LOW, even a critical CVE sent as
@@ -57,6 +62,7 @@ def siem_event(delivery: Delivery, endpoint: Endpoint) -> dict[str, Any]:
         "severity_level": int(event.severity),
         "finding_type": event.data.get("event_type"),
         "special": event.special,
+        **_exploitation(event.data),
         "scan": _scan(event.scan) if event.scan else None,
         "scanner_version": event.scan.version if event.scan else None,
         "metadata": dict(endpoint.metadata),
@@ -69,8 +75,19 @@ def severity_word(delivery: Delivery) -> str:
     return WORD_OF_NAME.get(delivery.name) or WORD_OF_SEVERITY[delivery.event.severity]
 
 
+def _exploitation(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the exploitation of a vulnerability, next to the other keys by which a SOC searches."""
+    found = exploitation_of(data)
+    return {
+        "known_exploited": found.is_known or None,
+        "kev_due_date": found.due,
+        "epss_score": json_number(found.score) if found.score else None,
+        "epss_percentile": json_number(found.percentile) if found.percentile else None,
+    }
+
+
 def _scan(scan: Scan) -> dict[str, str]:
     return {"id": scan.id, "name": scan.name, "target": scan.target, "target_type": scan.target_type}
 
 
-FORMAT = Format(render, join=joined, keys=(LAYOUT,))
+FORMAT = Format(render, join=joined, keys=(LAYOUT,), surplus=lambda common: SURPLUS)

@@ -59,13 +59,14 @@ def assert_cef(line: str) -> tuple[list[str], dict[str, str]]:
     assert head[:3] == ["CEF:0", "SpiderFoot", "SpiderFoot"]
     assert 0 < len(head[3]) <= 31 and re.fullmatch(r"[A-Z0-9_]{1,64}", head[4]) and 0 < len(head[5]) <= 512
     assert int(head[6]) in range(11)
-    assert {f"{key}Label" for key in found if re.fullmatch(r"(cs|cn|c6a|flexString)[0-9]", key)} == {
-        key for key in found if key.endswith("Label")
-    }
+    assert {
+        f"{key}Label" for key in found if re.fullmatch(r"(cs|cn|cfp|c6a|flexString|deviceCustomDate)[0-9]", key)
+    } == {key for key in found if key.endswith("Label")}
     judge_of_keys = pytest.importorskip("cefevent").CEFEvent(strict=True)
     for key, value in found.items():
         if not key.startswith("meta"):
-            judge_of_keys.set_field(key, int(value) if re.fullmatch("cn[0-9]|dpt", key) else value)
+            kind = int if re.fullmatch("cn[0-9]|dpt", key) else float if re.fullmatch("cfp[0-9]", key) else str
+            judge_of_keys.set_field(key, kind(value))
     return head, found
 
 
