@@ -7,12 +7,13 @@ tests of their own. Keys, tokens and the URL are those of the fake of its servic
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sfwebhooks.authentication import credentials
 from sfwebhooks.endpoints import Endpoint, Secret
-from sfwebhooks.events import Batch, Delivery, WebhookEvent
+from sfwebhooks.events import Batch, Delivery, Handle, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.network.route import elsewhere
 from sfwebhooks.signing import Request, sign
@@ -24,6 +25,14 @@ from tests.receivers.vendors import VENDORS
 
 #: how many events the batch has with which each file ends, if the format knows batches
 BATCH_SIZE = 3
+#: format -> what its receiver called an earlier message or request, and keys without which it would not
+HANDLES: dict[str, tuple[str, dict[str, str]]] = {
+    "discord": ("1310000000000000001", {}),
+    "splunk_hec": ("0/0", {"splunk_channel": "0aeeac95-ac74-4aa9-b30d-6c4c0ac581ba"}),
+    "telegram": ("7", {}),
+}
+#: beginning of the title of what follows it
+FOLLOWS = "about an earlier one: "
 #: template of the format template
 TEMPLATE = '{"text":{{ (severity ~ ": " ~ (data.description or event_type)) | tojson }},"data":{{ data | tojson }}}'
 
@@ -37,10 +46,10 @@ def endpoint_of(name: str, **values: Any) -> Endpoint:
     """Return the endpoint of a format whose requests are shown, with the keys that its service wants."""
     service = VENDORS[name]()
     service.root = "https://receiver.example"
-    keys = {**service.keys, **({"template": TEMPLATE} if name == "template" else {})}
-    api_key = Secret(keys.pop("api_key")) if "api_key" in keys else None
-    own = {key: Secret(text) for key, text in keys.items()}
-    return an_endpoint(url=service.url, format=name, own=own, api_key=api_key, ui_url=UI, **values)
+    keys = {**service.keys, **service.fields, **({"template": TEMPLATE} if name == "template" else {}), **values}
+    own = {key.name: Secret(keys.pop(key.name)) for key in FORMATS[name].keys if key.name in keys}
+    keys |= {key: Secret(keys[key]) for key in ("api_key", "client_secret", "token_url") if key in keys}
+    return an_endpoint(url=service.url, format=name, own=own, ui_url=UI, **keys)
 
 
 def deliveries(events: Sequence[WebhookEvent]) -> list[Delivery]:
@@ -48,16 +57,35 @@ def deliveries(events: Sequence[WebhookEvent]) -> list[Delivery]:
 
 
 def requests(name: str, events: Sequence[WebhookEvent]) -> Iterator[tuple[str, Request, Endpoint]]:
-    """Yield title, request and endpoint of each event, and of a batch."""
+    """Yield title, request and endpoint of each event, of a batch, of a digest, and of what follows an earlier one."""
     alone, together = endpoint_of(name), endpoint_of(name, batch_size=BATCH_SIZE)
-    sent = deliveries(events)
+    sent, form = deliveries(events), FORMATS[name]
     for delivery in sent:
-        batch = Batch((delivery,))
-        yield _title(delivery), sign(render(batch, alone), batch, alone, NOW), alone
-    if FORMATS[name].join:
+        yield _title(delivery), _request(Batch((delivery,)), alone), alone
+    if form.join:
         batch = Batch(tuple(sent[-BATCH_SIZE:]))
-        title = f"{BATCH_SIZE} in a request: " + ", ".join(one.name for one in batch.deliveries)
-        yield title, sign(render(batch, together), batch, together, NOW), together
+        yield f"{BATCH_SIZE} in a request: {_names(batch)}", _request(batch, together), together
+    if form.digest:
+        batch = Batch(tuple(replace(one, backfilled=True) for one in sent[1 : 1 + BATCH_SIZE]))
+        yield f"{BATCH_SIZE} backfilled: {_names(batch)}", _request(batch, alone), alone
+    if form.follow:
+        handle, keys = HANDLES[name]
+        endpoint = endpoint_of(name, **keys)
+        (progress,) = (one for one in sent if one.name == "scan_progress")
+        batch = Batch((replace(progress, handle=Handle(endpoint.address_id, handle)),))
+        yield f"{FOLLOWS}{_names(batch)}", _request(batch, endpoint), endpoint
+
+
+def _request(batch: Batch, endpoint: Endpoint) -> Request:
+    """Return the request, with a token if one would be fetched for it."""
+    request = sign(render(batch, endpoint), batch, endpoint, NOW)
+    if not endpoint.token_url:
+        return request
+    return replace(request, headers={**request.headers, "Authorization": "Bearer token-0"})
+
+
+def _names(batch: Batch) -> str:
+    return ", ".join(one.name for one in batch.deliveries)
 
 
 def _title(delivery: Delivery) -> str:
@@ -73,7 +101,7 @@ def golden(name: str, events: Sequence[WebhookEvent]) -> str:
         url = elsewhere(request.url.reveal(), request.path, request.query)
         form = FORMATS[name]
         ours = {*render(Batch(tuple(deliveries(events[:1]))), endpoint).headers, *_own(request)}
-        names = {*ours, *credentials(endpoint, form.key_header, form.scheme)}
+        names = {*ours, *credentials(endpoint, form.key_header, form.scheme), "Authorization"}
         headers = [f"{key}: {value}" for key, value in request.headers.items() if key in names]
         body = request.body.decode()
         parts.append("\n".join([f"=== {title}", f"{request.method} {url}", *headers, "", shown(body)]))
