@@ -59,7 +59,7 @@ def example(entry: EventType, name: str) -> Delivery:
 def _severity(entry: EventType, data: dict[str, Any]) -> Severity:
     if "severity" in data:
         return Severity.parse(data["severity"])
-    return entry.severities[0] if entry.severities else Severity.INFO
+    return entry.shown or next(iter(entry.severities), Severity.INFO)
 
 
 def _moment(data: dict[str, Any]) -> float:

@@ -44,6 +44,8 @@ class EventType:
     #: the severities that it can have; empty: any
     severities: tuple[Severity, ...] = ()
     sender: Origin = Origin.SCAN
+    #: severity of the example, if it is not in its data nor the first one
+    shown: Severity | None = None
 
     @property
     def by_others(self) -> tuple[Field, ...]:
@@ -135,6 +137,7 @@ EVENT_TYPES = (
         alerts.ALERT,
         _INFO + _MEDIUM + _HIGH,
         Origin.ENGINE,
+        Severity.HIGH,
     ),
     EventType(
         "resource_warning",

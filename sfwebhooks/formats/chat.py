@@ -31,11 +31,17 @@ MESSAGE_KEYS = ("title", "message", "summary", "error", "description", "reason")
 #: keys that people do not need
 SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "sources", "event_type", "data",
           "modules")  # fmt: skip
+#: and of one type of event
+SILENT_OF = {"scan_progress": ("number", "status"), "module_error": ("exception",)}
 #: keys that the body sums up in one line
 COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
           "events_by_severity", "events_by_type")  # fmt: skip
 #: the reasons of `scan/run` why another process reported the end
 WHY = {"process_died": "The scan's process died.", "host_stopped": "SpiderFoot was stopped."}
+#: the host's word for the source of a module that names none
+UNKNOWN = "Unknown"
+#: a time in our events
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 TRAIL_MAX = 3
 ITEM_MAX = 80
 LIST_MAX = 5
@@ -81,8 +87,10 @@ class Notice:
     #: whether it is backfilled or replayed, so that it need not ring
     is_late: bool = False
     severity: Severity = Severity.INFO
-    #: the event's type; empty: it is about several
+    #: the event's type
     event: str = ""
+    #: whether it is about several deliveries: each line of its body then begins with words of ours
+    is_digest: bool = False
 
     @property
     def few_facts(self) -> list[tuple[str, str]]:
@@ -180,7 +188,7 @@ def finding(message: ChatMessage) -> Words:
         ("Type", host_type),
         ("Module", text_of(data, "module")),
         ("Confidence", text_of(data, "confidence") and f"{text_of(data, 'confidence')} %"),
-        ("Data source", text_of(data, "data_source")),
+        ("Data source", "" if text_of(data, "data_source") == UNKNOWN else text_of(data, "data_source")),
         ("Length", data_length(data)),
     ]
     return headline, for_chat(host_type, text_of(data, "data")).strip() or "(empty)", facts, COLOURS[severity]
@@ -214,13 +222,19 @@ def scan_ended(message: ChatMessage) -> Words:
         ("Found", found if error else ""),
         ("Most serious" if worst_severity(data) >= Severity.MEDIUM else "Most frequent", types(data)),
         ("Top findings", listed(top[:TOP_MAX] if isinstance(top, list) else None)),
-        ("Not sent", counted(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else ""),
+        ("Not sent", not_sent(receipt)),
         ("Reported late", WHY.get(late, late) if late != error else ""),
     ]
     colour = COLOURS[event.severity]
     if event.type == "scan_completed" and found:
         colour = COLOURS[worst_severity(data)] if worst_severity(data) >= Severity.MEDIUM else GOOD
     return people(event.type), WHY.get(error, error) or found, facts, colour
+
+
+def not_sent(receipt: Any) -> str:
+    """Return how many events were not sent, by reason, such as 7 outbox full."""
+    reasons = numbers(receipt.get("withheld_by_reason")) if isinstance(receipt, Mapping) else {}
+    return counted({reason.replace("_", " "): number for reason, number in reasons.items()})
 
 
 LIFECYCLE: dict[str, Callable[[ChatMessage], Words]] = {
@@ -235,17 +249,28 @@ def other(message: ChatMessage) -> Words:
     """Return the words for any other event: its descriptive keys are the body, its other simple values the facts."""
     data, severity = message.data, message.delivery.event.severity
     headline = people(message.delivery.name) + (f" ({severity.label})" if severity else "")
-    found = totals(data)
-    words = (about_for_chat(text_of(data, key), data.get("evidence")) for key in MESSAGE_KEYS)
-    body = dict.fromkeys([*words, found])
-    known = {*MESSAGE_KEYS, *SILENT, *(COUNTS if found else ())}
+    found, kind = totals(data), message.delivery.event.type
+    body: list[str] = []
+    for text in (*(about_for_chat(described(data, key), data.get("evidence")) for key in MESSAGE_KEYS), found):
+        is_repeated = len(text) <= ITEM_MAX and any(text in line for line in body)
+        body += [] if is_repeated else [text]
+    known = {*MESSAGE_KEYS, *SILENT, *SILENT_OF.get(kind, ()), *(COUNTS if found else ())}
+    known |= {"rule_name"} if text_of(data, "rule_name") in body else set()
     facts = [("Target", message.target), *((people(key), fact(key, data[key])) for key in data if key not in known)]
-    return headline, "\n".join(line for line in body if line), facts, COLOURS[severity]
+    return headline, "\n".join(body), facts, COLOURS[severity]
+
+
+def described(data: Mapping[str, Any], key: str) -> str:
+    """Return one of the texts that describe an event; the name of an exception is in front of its text."""
+    exception = text_of(data, "exception") if key == "error" else ""
+    return f"{exception}: {text_of(data, key)}" if exception else text_of(data, key)
 
 
 def fact(key: str, value: Any) -> str:
     """Return a short form of a value; an empty text if it is not simple."""
     seconds = duration(value) if key.endswith(("duration", "elapsed")) else ""
+    if isinstance(value, str) and TIME.fullmatch(value):
+        return f"{value[:10]} {value[11:19]} UTC"
     return seconds or listed(value) or counted(value) or simple(value)
 
 

@@ -59,6 +59,7 @@ def digest_notice(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Notice:
         ),
         link=link if len(link) <= LINK_MAX else "",
         is_late=True,
+        is_digest=True,
     )
 
 

@@ -27,9 +27,8 @@ def in_lines(notice: Notice, limit: int, headline: bool = True, safe: Callable[[
     top = [within(safe(notice.headline), limit // 4)] if headline else []
     trail = [f"{FOUND_VIA} {' ← '.join(notice.trail)}"] if notice.trail else []
     facts = [f"{label}: {value}" for label, value in notice.facts]
-    body, *whole = (
-        clean_text(safe(line.replace("\n", "\n  "))) for line in (notice.body, *facts, *trail, notice.small_print)
-    )
+    body = clean_text(safe(notice.body.replace("\n", "\n" if notice.is_digest else "\n  ")))
+    whole = [clean_text(safe(line.replace("\n", "\n  "))) for line in (*facts, *trail, notice.small_print)]
     for most in (limit, limit // 8):
         rest = [*(within(line, most) for line in whole), *([notice.link] if notice.link else [])]
         spare = limit - sum(len(line.encode()) + 1 for line in (*top, *rest))

@@ -27,7 +27,7 @@ from sfwebhooks.severity import Severity, severity_of
 MODULE = "sfp__stor_webhooks"
 DATABASE = "spiderfoot.db"
 #: the host's statuses of a scan that is over
-FINISHED, ABORTED, FAILED = "FINISHED", "ABORTED", "ERROR-FAILED"
+FINISHED, ABORTED, FAILED = OVER = ("FINISHED", "ABORTED", "ERROR-FAILED")
 #: why a host is not supported
 NO_SCANS = "this SpiderFoot is not supported: it has no sfscan.py, which starts scans"
 NO_FILE = "this SpiderFoot is not supported: its database is not a file but a server such as PostgreSQL"
@@ -62,7 +62,7 @@ class ScanRow:
     @property
     def is_over(self) -> bool:
         """Whether the host has ended it; one that a user is stopping has not."""
-        return self.status in (FINISHED, ABORTED, FAILED)
+        return self.status in OVER
 
 
 def data_folder() -> Path:

@@ -11,7 +11,7 @@ from sfwebhooks.endpoints import subscribed_name
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
 from sfwebhooks.outbox.finding_counts import FindingCounts
-from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
+from sfwebhooks.scan.host_database import OVER, READ_SECONDS, HostDatabase
 from sfwebhooks.severity import Severity
 
 NAME = "scan_progress"
@@ -55,7 +55,7 @@ class Progress:
             standing = self._database.standing(self._scan.id)
         except sqlite3.Error:  # the next report covers it
             return None
-        return self._event(*standing, now) if standing else None
+        return self._event(*standing, now) if standing and standing[0] not in OVER else None
 
     def _event(self, status: str, started: float, counts: FindingCounts, now: float) -> WebhookEvent:
         scan, numbers = self._scan, counts.fuller(self._accepted).data

@@ -52,7 +52,7 @@ def test_an_end_shows_the_worst_findings_and_the_counts_of_events_not_sent() -> 
     receipt = {"last_sequence": 2, "withheld": 7, "withheld_by_reason": {"outbox_full": 7}}
     facts = dict(notice_of("scan_completed", top_findings=top, receipt=receipt).facts)
     assert facts["Top findings"] == "\n".join(f"JUNK_FILE https://acme.example/{number}.bak" for number in range(3))
-    assert facts["Not sent"] == "7 outbox_full"
+    assert facts["Not sent"] == "7 outbox full"
 
 
 def test_an_end_reported_late_says_why() -> None:
