@@ -30,6 +30,7 @@ def test_any_text_comes_back(char: str, length: int) -> None:
 def test_a_large_text_stays_as_it_is() -> None:
     text = "x" * (PACKED_MAX + 1)
     assert packed(text) is text and unpacked(text) is text
+    assert isinstance(packed(text[1:]), bytes)
 
 
 def test_what_was_stored_stays_readable() -> None:
@@ -46,24 +47,30 @@ def test_garbage_is_not_json(stored: object) -> None:
 
 
 def fill(outbox: Outbox) -> None:
-    """Put an event into an outbox that is the last one before findings are packed."""
+    """Put a finding into an outbox that is the last one that is not packed."""
     put_event(outbox, event_of_finding(a_finding(), a_scan(), "Vulnerability"))
-    sql(outbox, f"UPDATE event SET number = {PACKED_FROM}")
-    sql(outbox, f"UPDATE delivery SET event = {PACKED_FROM}")
+    sql(outbox, f"UPDATE event SET number = {PACKED_FROM - 1}")
+    sql(outbox, f"UPDATE delivery SET event = {PACKED_FROM - 1}")
+    put_event(outbox, event_of_finding(a_finding("last"), a_scan(), "Vulnerability"))
 
 
 def test_findings_of_a_large_outbox_are_packed_and_nothing_else(outbox: Outbox) -> None:
     fill(outbox)
     put_event(outbox, FINDING)
     put_event(outbox, an_event(2, type="system_alert"))
-    assert sql(outbox, "SELECT typeof(data) FROM main.event ORDER BY number") == [("text",), ("blob",), ("text",)]
+    assert sql(outbox, "SELECT typeof(data) FROM main.event ORDER BY number") == [
+        ("text",),
+        ("text",),
+        ("blob",),
+        ("text",),
+    ]
 
 
 def test_a_packed_finding_is_sent_and_counted_as_any_other(outbox: Outbox) -> None:
     outbox.scans.begin_scan(a_scan(), an_event(9), [], NOW)
     fill(outbox)
     put_event(outbox, FINDING)
-    _, request = outbox.queue.claim("team", (), NOW, 2)
+    *_, request = outbox.queue.claim("team", (), NOW, 3)
     assert request.deliveries[0].event == FINDING
     accepted = outbox.scans.accepted(a_scan().id)
-    assert (accepted.counts.total, {one.hash for one in accepted.top} >= {"ab" * 32}) == (2, True)
+    assert (accepted.counts.total, {one.hash for one in accepted.top} >= {"ab" * 32}) == (3, True)
