@@ -21,6 +21,8 @@ class Outcome(str, Enum):
 
     #: the receiver has it
     DELIVERED = "delivered"
+    #: the receiver did what was asked, and another request has to follow before it has the message for good
+    PENDING = "pending"
     #: try again, later
     RETRY = "retry"
     #: the receiver refuses the request: later attempts show whether this message or the endpoint is at fault
@@ -35,6 +37,10 @@ class Outcome(str, Enum):
     UNSENDABLE = "unsendable"
     #: this process lacks a resource: neither the message nor the endpoint is at fault
     SHORTAGE = "shortage"
+
+
+#: the receiver did what was asked
+SUCCESSES = (Outcome.DELIVERED, Outcome.PENDING)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,9 @@ class Verdict:
     wait: float | None = None
     #: most retries of a message after this reply, if a retry has a price; None: as the schedule allows
     retries: int | None = None
+    #: what the receiver calls the message, or what it is about, from now on (`events.Handle`); empty: it has forgotten
+    #: it; None: nothing new
+    handle: str | None = None
 
 
 @dataclass(frozen=True)

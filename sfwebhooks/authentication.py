@@ -33,18 +33,20 @@ USED = {**NEEDED, Auth.BEARER: ("api_key",), Auth.OAUTH2: (*NEEDED[Auth.OAUTH2],
 
 
 def credentials(endpoint: Endpoint, header: str, scheme: str) -> dict[str, str]:
-    """Return the headers that authenticate a request without a token.
+    """Return the headers of an endpoint, and those that authenticate a request without a token.
 
     Args:
         header: its name if it has an `api_key`.
         scheme: what is in front of the key (RFC 9110 section 11.4); may be empty.
     """
+    found = {name: value.reveal() for name, value in endpoint.headers.items()}
     if endpoint.auth == Auth.BASIC.value and endpoint.password:
-        return {"Authorization": basic(endpoint.username, endpoint.password.reveal())}
-    if not endpoint.api_key:
-        return {}
-    key = endpoint.api_key.reveal()
-    return {endpoint.auth_header: key} if endpoint.auth == Auth.HEADER.value else {header: f"{scheme} {key}".lstrip()}
+        found["Authorization"] = basic(endpoint.username, endpoint.password.reveal())
+    elif endpoint.api_key and endpoint.auth == Auth.HEADER.value:
+        found[endpoint.auth_header] = endpoint.api_key.reveal()
+    elif endpoint.api_key:
+        found[header] = f"{scheme} {endpoint.api_key.reveal()}".lstrip()
+    return found
 
 
 def basic(user: str, password: str) -> str:

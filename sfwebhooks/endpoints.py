@@ -144,6 +144,12 @@ class Endpoint:
         return hashlib.sha256(self.url.reveal().encode()).hexdigest()[:32]
 
     @property
+    def address_id(self) -> str:
+        """Id of the URL together with the keys that only its format has, such as the chat; it reveals nothing."""
+        own = sorted((name, value.reveal()) for name, value in self.own.items())
+        return hashlib.sha256(repr((self.url.reveal(), own)).encode("utf-8", "replace")).hexdigest()[:32]
+
+    @property
     def fingerprint(self) -> str:
         """Hash over all settings and certificate files, which differs after any change."""
         digest = hashlib.sha256()

@@ -88,6 +88,15 @@ class WebhookEvent:
 
 
 @dataclass(frozen=True)
+class Handle:
+    """What a receiver called a thing of ours, such as the id of a message, so that a later request can be about it."""
+
+    #: `Endpoint.address_id` of the endpoint as it was then: another receiver does not know it
+    address: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """One event on its way to one endpoint."""
 
@@ -112,6 +121,13 @@ class Delivery:
     refusals: int = 0
     #: the endpoint's era (`Health.era`) in which it was first refused; None: never
     refused_in: int | None = None
+    #: what the receiver called its batch while that is pending, else its event's subject; None: nothing
+    handle: Handle | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is a replay or a backfill."""
+        return self.replayed or self.backfilled
 
 
 @dataclass(frozen=True)
@@ -134,6 +150,11 @@ class Batch:
     def name(self) -> str:
         """The subscribed event name, or "batch"."""
         return self.deliveries[0].name if len(self.deliveries) == 1 else "batch"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has replays or backfills; live deliveries do not go in one request with those."""
+        return any(delivery.is_late for delivery in self.deliveries)
 
     @property
     def attempts(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
-from sfwebhooks.attempts import Outcome, Verdict
+from sfwebhooks.attempts import SUCCESSES, Outcome, Verdict
 
 #: failures in a row that make an endpoint FAILING
 FAILURES_MAX = 5
@@ -124,7 +124,7 @@ class Health:
         """
         if self.condition is Condition.DISABLED or verdict.outcome is Outcome.UNSENDABLE:
             return self
-        if verdict.outcome is Outcome.DELIVERED:
+        if verdict.outcome in SUCCESSES:
             clean = self.healthy and not (self.failures or self.refusals or self.era % 2)
             return self if clean else self._delivered(now)
         if verdict.outcome is Outcome.SHORTAGE:

@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,10 @@ OURS = re.compile(r'\{(?:\}|"\w+":\S)')
 #: types of values that have no fraction, nor others in them
 WHOLE = frozenset({str, int, bool, type(None)})
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+#: the end of a small number, perhaps in a text: Python writes 5e-05 and 5e-07, JSON.stringify 0.00005 and 5e-7
+SMALL_END = re.compile(r"e-0[5-9](?=[,\]}]|\Z)")
+#: a text, which stays as it is, or a small number
+SMALL = re.compile(r'"(?:[^"\\]|\\.)*"|(-?[0-9][0-9.]*e-0)([5-9])')
 
 
 def json_number(text: str) -> int | float:
@@ -39,12 +44,15 @@ def written(value: object) -> str:
     Raises:
         ValueError: NaN or an infinity is in it.
     """
-    return clean_text(_WRITER.encode(value))
+    return clean_text(_encoded(value))
 
 
 def written_around(message: Mapping[str, Any], key: str, value: str) -> bytes:
     """Return a message as compact JSON, with a text that is JSON already as its value at `key`."""
-    before, _, after = _WRITER.encode({**message, key: HOLE}).partition(f'"{HOLE}"')
+    whole = _WRITER.encode({**message, key: HOLE})
+    if SMALL_END.search(whole):
+        whole = SMALL.sub(_as_in_javascript, whole)
+    before, _, after = whole.partition(f'"{HOLE}"')
     text = f"{before}{value}{after}"
     try:
         return text.encode()
@@ -61,8 +69,20 @@ def kept(data: Mapping[str, Any]) -> str:
     except ValueError:  # NaN, or an infinity
         text = ""
     if not text or _has_fraction(data):
-        text = _WRITER.encode(_READER.decode(json.dumps(data)))
+        text = _encoded(_READER.decode(json.dumps(data)))
     return clean_text(text)
+
+
+def _encoded(value: object) -> str:
+    text = _WRITER.encode(value)
+    return SMALL.sub(_as_in_javascript, text) if SMALL_END.search(text) else text
+
+
+def _as_in_javascript(found: re.Match[str]) -> str:
+    """Return a number as JSON.stringify writes it (ECMAScript, Number::toString)."""
+    if not found[1]:
+        return found[0]
+    return format(Decimal(found[0]), "f") if found[2] in "56" else f"{found[1][:-1]}{found[2]}"
 
 
 def _has_fraction(data: object) -> bool:
@@ -81,7 +101,7 @@ def _has_fraction(data: object) -> bool:
 class Stored(Mapping[str, Any]):
     """An event's data from the outbox: a text, which is parsed when a key is accessed.
 
-    Everything but the constructor raises ValueError if it is not JSON.
+    Everything but the constructor raises ValueError if it is not a JSON object.
     """
 
     _raw: str
@@ -99,7 +119,13 @@ class Stored(Mapping[str, Any]):
     @cached_property
     def read(self) -> dict[str, Any]:
         """The data as a dict, not to be changed: faster where many keys are needed."""
-        return dict(_READER.decode(self._raw))
+        try:
+            found = _READER.decode(self._raw)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+        if not isinstance(found, dict):
+            raise ValueError("it is not a JSON object")
+        return found
 
     def __getitem__(self, key: str) -> Any:
         return self.read[key]

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from sfwebhooks.attempts import Attempt, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.errors import NO_MEMORY, TemplateFailedError, is_shortage
-from sfwebhooks.events import Batch, WebhookEvent, clean_text, printable
+from sfwebhooks.events import Batch, Handle, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.health import Change
 from sfwebhooks.masking import Mask, Sought
@@ -88,7 +88,8 @@ def deliver(
     words = excerpt(reply, state.mask) if reply.body or reply.detail else ""
     words = words[: max(EXCERPT // len(batch.deliveries), EXCERPT_LEAST)]
     attempt = Attempt(begin, max(end - begin, 0.0), reply.status, verdict.reason, words, trigger)
-    return Result(batch, attempt, settlements), change
+    handle = None if verdict.handle is None else Handle(endpoint.address_id, verdict.handle)
+    return Result(batch, attempt, settlements, handle), change
 
 
 def excerpt(reply: Reply, mask: Mask) -> str:

@@ -85,6 +85,8 @@ class Settlement:
     batch: str = ""
     #: whether the request continues in two halves
     split: bool = False
+    #: whether the receiver did what was asked, and another request follows
+    pending: bool = False
     #: whether the attempt counts as a refusal of this message
     refused: bool = False
     #: the endpoint's era of its first refusal, alone or with others; None: not refused, or refused before
@@ -176,7 +178,7 @@ def _moment(text: str) -> float | None:
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
     """Return what the verdicts on the deliveries of a request say of their endpoint: that it works if it took any."""
-    order = (Outcome.DELIVERED, Outcome.HOLD, Outcome.DISABLE, Outcome.RETRY, Outcome.REFUSED)
+    order = (Outcome.DELIVERED, Outcome.PENDING, Outcome.HOLD, Outcome.DISABLE, Outcome.RETRY, Outcome.REFUSED)
     ranks = {outcome: rank for rank, outcome in enumerate(order)}
     return min(verdicts, key=lambda verdict: ranks.get(verdict.outcome, len(order)))
 
@@ -197,10 +199,13 @@ def decide(
         return [_item(*one, took_some, schedule, change, now) for one in zip(batch.deliveries, verdicts)]
     if verdict.outcome is Outcome.DELIVERED:
         return [Settlement(State.DELIVERED, verdict.reason, now, counts=True)] * size
+    if verdict.outcome is Outcome.PENDING:  # its next request is about the same deliveries
+        next_at, pending = now + (verdict.wait or 0.0), True
+        return [Settlement(State.WAITING, verdict.reason, next_at, False, batch.id, pending=pending)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
     one = _settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)
-    if endpoint.batch_size > 1 and one.state is State.WAITING:
+    if (endpoint.batch_size > 1 or batch.is_late) and one.state is State.WAITING:
         one = replace(one, batch=batch.id)  # it is repeated with the same members
     return [one] * size
 

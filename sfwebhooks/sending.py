@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from sfwebhooks.attempts import Outcome, Verdict
+from sfwebhooks.attempts import SUCCESSES, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import measure
+from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS
 from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import Mask
 from sfwebhooks.network.sender import Sender
@@ -61,18 +62,21 @@ class SendingState:
     def limits(self) -> Limits:
         """How its deliveries are claimed."""
         endpoint, form = self.endpoint, FORMATS[self.endpoint.format]
-        return Limits(
+        limits = Limits(
             endpoint.name,
             size=endpoint.batch_size,
             wait=endpoint.batch_wait,
             max_bytes=min(endpoint.batch_max_bytes, form.request_max),
             measure=measure(endpoint, form.surplus),
         )
+        digest = replace(limits, size=DIGEST_MAX, wait=DIGEST_SECONDS, max_bytes=DIGEST_BYTES)
+        return replace(limits, late=digest) if form.digest else limits
 
     @cached_property
     def hurried_limits(self) -> Limits:
         """The same without waiting for a batch to fill."""
-        return replace(self.limits, wait=0.0)
+        late = self.limits.late
+        return replace(self.limits, wait=0.0, late=replace(late, wait=0.0) if late else None)
 
     @cached_property
     def mask(self) -> Mask:
@@ -93,7 +97,7 @@ class SendingState:
         """Update the health by a verdict on a request; return the change."""
         with self.lock:
             before = self.health
-            failed = verdict.outcome is not Outcome.DELIVERED
+            failed = verdict.outcome not in SUCCESSES
             silent = failed and (
                 is_split(batch, verdict, self.endpoint.retry_schedule, before.healthy)
                 or is_at_fault(batch, verdict, before.era)

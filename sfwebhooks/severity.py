@@ -163,6 +163,8 @@ PATTERNS = tuple(
         (r"\w+_(COMPROMISED|HIJACKABLE|BUCKET_OPEN)$", Severity.HIGH),
     )
 )
+#: least severity of a vulnerability that is known to be exploited
+EXPLOITED = Severity.HIGH
 RISK_BOUNDS = ((90, Severity.CRITICAL), (70, Severity.HIGH), (40, Severity.MEDIUM), (10, Severity.LOW))
 
 # Malware or a threat detected: the target's own hosts, addresses and netblocks are reported as malicious or are
@@ -173,17 +175,24 @@ RISK_BOUNDS = ((90, Severity.CRITICAL), (70, Severity.HIGH), (40, Severity.MEDIU
 THREAT = re.compile(r"(MALICIOUS|DEFACED)_(?!AFFILIATE|CO_?HOST|SUBNET|ASN|EMAILADDR|PHONE_NUMBER|\w+COIN_|ETHEREUM_)")
 
 
+#: the special name of vulnerabilities
+VULNERABILITY = "vulnerability_found"
+
+
 @lru_cache(maxsize=4096)
-def severity_of(host_type: str, risk: int = 0) -> Severity:
+def severity_of(host_type: str, risk: int = 0, exploited: bool = False) -> Severity:
     """Return the severity of a finding.
 
     Args:
         host_type: the host's event type, such as VULNERABILITY_CVE_HIGH.
         risk: 0-100 as set by a module, 0 by default; it can raise the severity of the type but never lowers it.
+        exploited: whether it is a vulnerability that is known to be exploited.
     """
     severity = SEVERITY_OF_TYPE.get(host_type)
     if severity is None:
         severity = _severity_by_pattern(host_type)
+    if exploited:
+        severity = max(severity, EXPLOITED)
     return max(severity, _severity_of_risk(risk)) if risk else severity
 
 
@@ -191,7 +200,7 @@ def severity_of(host_type: str, risk: int = 0) -> Severity:
 def special_of(host_type: str) -> str | None:
     """Return vulnerability_found or malware_detected if the type is one of them, else None."""
     if host_type.startswith("VULNERABILITY"):
-        return "vulnerability_found"
+        return VULNERABILITY
     return "malware_detected" if THREAT.match(host_type) else None
 
 

@@ -19,7 +19,7 @@ from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT, event_name, naming_of
+from sfwebhooks.formats.naming import event_name, naming_of
 from sfwebhooks.signing_keys import WHPK, WHSK, ed25519_fits, ed25519_signature, hmac_key, is_asymmetric
 
 #: largest accepted deviation of a timestamp, in seconds (Standard Webhooks libraries: five minutes)
@@ -28,6 +28,8 @@ TOLERANCE_SECONDS = 300
 SIGNATURES_MAX = 32
 #: level of gzip: higher ones take much longer for little
 COMPRESSION = 5
+#: headers of each request
+ALWAYS = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 #: headers of a Standard Webhooks signature
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
@@ -53,12 +55,10 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
         batch: the content's deliveries.
         now: epoch seconds, sent in whole seconds.
     """
-    stamp, naming, form = str(int(now)), NAMINGS.get(endpoint.format, SPIDERFOOT), FORMATS[endpoint.format]
+    stamp, form = str(int(now)), FORMATS[endpoint.format]
+    naming = form.naming
     secrets = [secret.reveal() for secret in endpoint.secrets]
-    headers = {"User-Agent": f"sfwebhooks/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-    headers.update((name, value.reveal()) for name, value in endpoint.headers.items())
-    headers.update(credentials(endpoint, form.key_header, form.scheme))
-    headers.update(content.headers)
+    headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
     headers[naming.event] = event_name(batch, naming)
     headers[naming.delivery] = headers["webhook-id"] = batch.id
     headers[naming.timestamp] = headers["webhook-timestamp"] = stamp
@@ -74,6 +74,13 @@ def sign(content: Content, batch: Batch, endpoint: Endpoint, now: float) -> Requ
     if endpoint.compress:  # after signing: a receiver's code gets the body as its server has decompressed it
         body, headers["Content-Encoding"] = gzip.compress(body, COMPRESSION, mtime=0), endpoint.compress
     return Request(endpoint.url, headers, body, content.method, query, content.path)
+
+
+def unsigned(content: Content, endpoint: Endpoint) -> Request:
+    """Return a request that has no message, such as a handshake."""
+    form = FORMATS[endpoint.format]
+    headers = {**ALWAYS, **credentials(endpoint, form.key_header, form.scheme), **content.headers}
+    return Request(endpoint.url, headers, content.body, content.method, path=content.path)
 
 
 def guide_signature(secret: str, body: bytes) -> str:

@@ -14,7 +14,7 @@ LAYOUT = re.compile("([\n\t])")
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 #: seconds; a longer duration is garbage
 DURATION_MAX = 1e12
-ABBREVIATIONS = {"id": "ID", "ids": "IDs", "url": "URL", "pr": "PR", "cti": "CTI"}
+ABBREVIATIONS = {"id": "ID", "ids": "IDs", "url": "URL", "pr": "PR", "cti": "CTI", "kev": "KEV", "epss": "EPSS"}
 
 
 def duration(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.events import Batch, Delivery, Scan, WebhookEvent, delivery_id, finding_id
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
@@ -22,6 +23,8 @@ NOW = 1795255200.0
 SERIES = "series-one"
 #: seconds after which a test gives up waiting; never reached when all is well
 PATIENCE = 20.0
+#: the one that a finding is about
+CVE = "CVE-2026-0001"
 URL = "https://hooks.example.test/services/T000/B000/url-path-token"
 
 
@@ -46,7 +49,7 @@ def a_finding(hash: str = "f00d", **values: Any) -> Finding:
     """Return a finding of high severity with one source."""
     defaults: dict[str, Any] = {
         "type": "VULNERABILITY_CVE_HIGH",
-        "data": "CVE-2026-0001 on mail.acme.example",
+        "data": f"{CVE} on mail.acme.example",
         "module": "sfp_example",
         "generated": NOW,
         "confidence": 100,
@@ -55,6 +58,16 @@ def a_finding(hash: str = "f00d", **values: Any) -> Finding:
         "sources": (Source("ROOT", "acme.example", "", "ROOT"),),
     }
     return Finding(hash=hash, **{**defaults, **values})
+
+
+def an_enrichment(
+    folder: Path, cve: str = CVE, due: str | None = None, epss: tuple[float, float] | None = None
+) -> Enrichment:
+    """Return what a catalogue (`due` is not None) and scores say that only know one CVE; the files are in a folder."""
+    kev_file, epss_file = folder / "kev.csv", folder / "epss.csv"
+    kev_file.write_text(f"cveID,dueDate\n{cve},{due}\n")
+    epss_file.write_text(f"cve,epss,percentile\n{cve},{epss[0]},{epss[1]}\n" if epss else "")
+    return Enrichment(kev_file if due is not None else None, epss_file if epss else None)
 
 
 def a_correlation(**values: Any) -> Correlation:

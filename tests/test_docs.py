@@ -20,7 +20,6 @@ from sfwebhooks.config.values import seconds
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.formats.security_audit import guides_data
 from sfwebhooks.health import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.outbox.file import Storage
@@ -32,6 +31,7 @@ from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
 from tests.benchmarks.figures import ROWS
 from tests.builders import a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.receivers import GUIDES
 from tests.test_signing import WHPK, WHSK
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +90,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "slack_alerts",
         "splunk",
         "datadog",
+        "sentinel",
         "broker",
         "telegram_group",
         "phone",
@@ -122,13 +123,13 @@ def test_the_readme_has_no_command_that_is_unknown() -> None:
 
 
 def test_the_documented_headers_are_those_that_are_sent() -> None:
-    endpoints = [an_endpoint(secrets=["x"], format=naming) for naming in NAMINGS]
+    endpoints = [an_endpoint(secrets=["x"], format=naming) for naming in GUIDES]
     sent = {name for one in endpoints for name in sign(Content(b""), a_batch(replayed=True), one, 0.0).headers}
     documented = set(re.findall(r"`((?:X-|webhook-)[\w-]+)(?:: [\w.]+)?`", PAGES["events.md"] + SIGNATURES))
     assert documented == {name for name in sent if name.startswith(("X-", "webhook-"))}
 
 
-@pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
+@pytest.mark.parametrize(("naming", "header"), [(name, FORMATS[name].naming.signature) for name in GUIDES])
 def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None:
     code = re.search(r"```python\n(.*?)```", SIGNATURES, re.S)
     assert code

@@ -17,7 +17,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.formats.naming import NAMINGS
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
@@ -155,7 +155,7 @@ def test_a_finding_goes_by_the_name_that_was_asked_for(
     receiver = serve(naming)
     receiver.handlers[name] = receiver.guide.any_event
     send(receiver, naming, [event_of_finding(a_finding(), a_scan(), "a CVE")], events=(name,))
-    assert receiver.answered == [("finding.vulnerability" if NAMINGS[naming].dotted else name, 200)]
+    assert receiver.answered == [("finding.vulnerability" if FORMATS[naming].naming.dotted else name, 200)]
 
 
 #: high or critical, each with the name that the other guide has for it

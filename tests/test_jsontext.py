@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -22,6 +24,9 @@ from sfwebhooks.jsontext import HOLE, Stored, kept, written, written_around
         ({"a": {"b": [1, 2.0, -0.0, 0.5]}}, '{"a":{"b":[1,2,0,0.5]}}'),
         ({"a": 1e21, "b": 1e20}, '{"a":1e+21,"b":100000000000000000000}'),
         ({"a": "at 10:00:00.0", "b": ",5.0"}, '{"a":"at 10:00:00.0","b":",5.0"}'),
+        ({"a": 1e-4, "b": [9.1e-05, -2e-06, 1e-05]}, '{"a":0.0001,"b":[0.000091,-0.000002,0.00001]}'),
+        ({"a": 9.99e-07, "b": [1e-09, 1.5e-10]}, '{"a":9.99e-7,"b":[1e-9,1.5e-10]}'),
+        ({"1e-05": "5e-06", "b": '\\"1e-05', "c": 1e-05}, '{"1e-05":"5e-06","b":"\\\\\\"1e-05","c":0.00001}'),
         # for which JSON has no word
         ({"a": float("nan"), "b": [float("inf"), 1.0]}, '{"a":null,"b":[null,1]}'),
     ],
@@ -42,6 +47,20 @@ def test_numbers_are_found_wherever_they_are(
 @pytest.mark.parametrize("data", [{"a": 1, "b": "é"}, {}, {"a b": {"c": [1.5]}}, {"x": "\ud83d\ude00"}])
 def test_what_an_earlier_version_kept_goes_out_as_what_this_one_keeps(data: dict[str, Any]) -> None:
     assert Stored(json.dumps(data)).text == kept(data)
+
+
+def test_small_numbers_are_written_so_around_texts_too() -> None:
+    assert written_around({"a": 0, "b": [5e-05, "5e-05,"]}, "a", '{"c":1}') == b'{"a":{"c":1},"b":[0.00005,"5e-05,"]}'
+    assert (written(5e-05), written(-5e-07)) == ("0.00005", "-5e-7")
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
+def test_small_numbers_are_as_javascript_itself_writes_them() -> None:
+    values = [float(f"{digits}e-{exponent}") for digits in ("1", "5.25", "9.999") for exponent in range(1, 13)]
+    text = kept({"a": [*values, *(-value for value in values)]})
+    code = "process.stdout.write(JSON.stringify(JSON.parse(process.argv[1])))"
+    done = subprocess.run(["node", "-e", code, text], capture_output=True, text=True, check=True)
+    assert done.stdout == text
 
 
 def test_stored_data_are_a_mapping() -> None:

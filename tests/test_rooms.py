@@ -30,7 +30,7 @@ FLOORS = (
     ("authentication", "formats", "outbox"),
     ("examples", "retry"),
     ("endpoints", "fingerprints", "strict_json"),
-    ("catalogue", "health", "jsontext", "text"),
+    ("catalogue", "enrichment", "health", "jsontext", "text"),
     ("events",),
     ("attempts", "severity"),
     ("reasons",),
@@ -43,7 +43,7 @@ FLOORS = (
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN)\b")
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: members of a family, one in each of its files
-FAMILIES = {"add", "render", "render_batch", "read", "main", "query", "wrong_path", "escape"}
+FAMILIES = {"add", "render", "read", "join", "main", "query", "follow", "wrong_path", "escape"}
 
 
 @cache

@@ -13,8 +13,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.naming import NAMINGS
 from sfwebhooks.signing import (
     SIGNATURES_MAX,
     STANDARD,
@@ -27,6 +27,7 @@ from sfwebhooks.signing import (
 )
 from sfwebhooks.signing_keys import receiver_form
 from tests.builders import NOW, URL, a_batch, a_delivery, an_endpoint, an_event
+from tests.receivers import GUIDES
 
 # the vector that the libraries of Standard Webhooks test themselves with
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -237,14 +238,14 @@ def received(secret: str = "s") -> tuple[dict[str, str], bytes]:
     return dict(sent.headers), sent.body
 
 
-@pytest.mark.parametrize("naming", NAMINGS)
+@pytest.mark.parametrize("naming", GUIDES)
 @pytest.mark.parametrize("secret", [*PLAIN, WHSEC])
 def test_a_message_as_it_was_sent_has_no_problem(secret: str, naming: str) -> None:
     sent = sign(CONTENT, a_batch(), an_endpoint(secrets=[secret], format=naming), NOW)
     assert problems(sent.headers, sent.body, [secret], NOW) == []
 
 
-@pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
+@pytest.mark.parametrize(("naming", "header"), [(name, FORMATS[name].naming.signature) for name in GUIDES])
 @pytest.mark.parametrize(
     ("given", "said"), [("", "is missing"), ("sha256=" + "0" * 64, "does not fit"), ("v1,AAAA", "does not fit")]
 )
@@ -262,7 +263,7 @@ def only(names: Sequence[str], naming: str = "generic", *secrets: str) -> tuple[
     return {name: value for name, value in sent.headers.items() if name in names}, sent.body
 
 
-@pytest.mark.parametrize(("naming", "header"), [(name, one.signature) for name, one in NAMINGS.items()])
+@pytest.mark.parametrize(("naming", "header"), [(name, FORMATS[name].naming.signature) for name in GUIDES])
 def test_a_guides_signature_alone_is_enough_and_is_checked(naming: str, header: str) -> None:
     headers, body = only([header], naming)
     assert problems(headers, body, ["another", "s"], NOW) == []

@@ -37,6 +37,24 @@ CUT = only(
     "the data was cut",
 )
 SPECIAL = Field("special", "string", "vulnerability_found or malware_detected.", when="the finding is one of them")
+KNOWN_EXPLOITED = (
+    Field("known_exploited", "boolean", "True: its CVE is in CISA's catalogue.", when="kev_file has its CVE"),
+    Field("kev_due_date", "string", "The day by which CISA requires a fix.", when="kev_file has a day for its CVE"),
+)
+EPSS = (
+    Field(
+        "epss_score",
+        "number",
+        "Probability that its CVE is exploited in the next 30 days, 0 to 1.",
+        when="epss_file has its CVE",
+    ),
+    Field(
+        "epss_percentile",
+        "number",
+        "The part of all CVEs with at most that score, 0 to 1.",
+        when="epss_file has a percentile for its CVE",
+    ),
+)
 FINDING = (
     *SCAN,
     Field("event_type", "string", "The scanner's type of the finding.", "CLOUD_STORAGE_BUCKET_OPEN"),
@@ -59,9 +77,17 @@ FINDING = (
         parts=SOURCE,
     ),
     SPECIAL,
+    *KNOWN_EXPLOITED,
+    *EPSS,
     Field("data_source", "string", "The module's source.", when="the module names it"),
     Field("recovered", "boolean", "True: read from the scanner's database.", when="it was not received live"),
 )
+
+
+def _without(fields: tuple[Field, ...], *others: Field) -> tuple[Field, ...]:
+    """Return fields without those that never occur with them."""
+    return tuple(each for each in fields if each not in others)
+
 
 HIGH = FINDING
 CRITICAL = vary(
@@ -74,9 +100,13 @@ CRITICAL = vary(
     module="sfp_shodan",
     sources=[ADDRESS, TARGET],
     special="vulnerability_found",
+    known_exploited=True,
+    kev_due_date="2021-12-24",
+    epss_score=0.94358,
+    epss_percentile=0.99962,
 )
 MEDIUM = vary(
-    FINDING,
+    _without(FINDING, *KNOWN_EXPLOITED),  # which is at least high
     event_type="EMAILADDR_COMPROMISED",
     description="Hacked Email Address",
     severity="medium",
@@ -85,7 +115,7 @@ MEDIUM = vary(
     sources=[MAILBOX, TARGET],
 )
 LOW = vary(
-    FINDING,
+    MEDIUM,
     event_type="TCP_PORT_OPEN",
     description="Open TCP Port",
     severity="low",
@@ -94,7 +124,7 @@ LOW = vary(
     sources=[ADDRESS, TARGET],
 )
 INFO = vary(
-    tuple(each for each in FINDING if each is not SPECIAL),  # special findings are never informational
+    _without(FINDING, SPECIAL, *KNOWN_EXPLOITED, *EPSS),  # special findings are never informational
     event_type="IP_ADDRESS",
     description="IP Address",
     severity="info",
@@ -112,9 +142,13 @@ VULNERABILITY = vary(
     module="sfp_shodan",
     sources=[ADDRESS, TARGET],
     special="vulnerability_found",
+    known_exploited=True,
+    kev_due_date="2023-10-31",
+    epss_score=0.94439,
+    epss_percentile=0.99987,
 )
 MALWARE = vary(
-    _ALWAYS_SPECIAL,
+    _without(_ALWAYS_SPECIAL, *KNOWN_EXPLOITED, *EPSS),
     event_type="MALICIOUS_IPADDR",
     description="Malicious IP Address",
     data="ThreatFox [203.0.113.10]\n<SFURL>https://threatfox.abuse.ch/browse.php?search=ioc:203.0.113.10</SFURL>",

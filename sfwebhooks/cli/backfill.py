@@ -108,7 +108,7 @@ def _backfill(given: argparse.Namespace) -> int:
     try:
         if not is_deleted(path):
             report_dead_scans(dispatcher.outbox, found)
-        past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead)
+        past = backfill.past_scan(dispatcher.outbox, given.scan, given.dead, found.enrichment)
         if not lock.take():
             raise SelectionError(
                 f"scan {given.scan} is still running, or another process is reporting its end or backfilling it: try"

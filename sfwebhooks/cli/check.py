@@ -16,6 +16,8 @@ from rich.text import Text
 from sfwebhooks.config.settings import Settings, off
 from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.enrichment.data_file import UnusableDataError
+from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import CertificateError, InstallError, OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.host.hosts import remembered
@@ -51,8 +53,9 @@ def add(commands: Any) -> None:
         help="show the endpoints with their state, and every mistake in the configuration",
         description="Show the endpoints with their settings in effect and their state, and every mistake in the"
         " configuration. Exit code: 0 all is well; 1 there is a mistake or the outbox cannot be used; 3 neither, but an"
-        " endpoint is failing, held or disabled, its deliveries have been waiting too long, or the module is missing or"
-        " outdated in a SpiderFoot into which it was installed or in that of --spiderfoot.",
+        " endpoint is failing, held or disabled, its deliveries have been waiting too long, kev_file or epss_file"
+        " cannot be used, or the module is missing or outdated in a SpiderFoot into which it was installed or in that"
+        " of --spiderfoot.",
     )
     add_config(command)
     command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="also look for the module in this SpiderFoot")
@@ -84,15 +87,19 @@ def _check(given: argparse.Namespace) -> int:
     for one in looks.values():
         for line in one.lines:
             out.print(plain(line))
+    read, doubts, unread = _data_files(found.enrichment)
+    for line in read:
+        out.print(plain(line), soft_wrap=True)
     if given.show_secrets:
         _print_secrets(found, out)
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    for warning in [*wrong.values(), *outdated(), *found.warnings, *ends, *permission_warnings(path)]:
+    for warning in [*wrong.values(), *outdated(), *found.warnings, *doubts, *ends, *permission_warnings(path)]:
         out.print(plain(f"warning: {warning}", "yellow"))
     for mistake in mistakes:
         out.print(plain(f"mistake: {mistake}", "red"))
     troubled = [name for name, one in looks.items() if one.is_trouble]
     troubled += ["the module"] if any(modules[module] for module in wrong) else []
+    troubled += unread
     return _conclude(len(mistakes), troubled, out)
 
 
@@ -122,6 +129,22 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
         broken, "held: see below"
     )
     return looks | {name: replace(looks[name], words=words, colour="red") for name, words in wrong.items()}, problems
+
+
+def _data_files(enrichment: Enrichment) -> tuple[list[str], list[str], list[str]]:
+    """Return what kev_file and epss_file have, the warnings about them, and the keys of those that cannot be used."""
+    lines, warnings, unread = [], [], []
+    for file in enrichment.files:
+        try:
+            data = file.read()
+        except UnusableDataError as error:
+            warnings.append(f"{file.key} {file.path}: {error}")
+            unread.append(file.key)
+        else:
+            dated = f", data of {data.date}" if data.date else ""
+            lines.append(f"{file.key} {file.path}: {amount(data.count, 'CVE')}{dated}")
+            warnings += file.warnings(data, time.time())
+    return lines, warnings, unread
 
 
 def _switch(found: Settings, saved: dict[str, str]) -> str:

@@ -7,7 +7,10 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
+
+from rich.console import Console
 
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.status import config_mistake, paused
@@ -16,24 +19,34 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
 from sfwebhooks.files import is_deleted
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import Health
 from sfwebhooks.network.tokens import sender_of
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import deliver
+from sfwebhooks.pipeline import deliver, excerpt
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
+from sfwebhooks.signing import unsigned
 from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, said, settings
 from sfwebhooks.terminal.output import console, plain
 
 FOREVER = float("inf")
+#: of what a receiver says to a handshake
+COLOURS = {True: "green", False: "red", None: "yellow"}
 
 
 def add(commands: Any) -> None:
     """Add the commands."""
-    test = commands.add_parser("test", help="send a test message to one endpoint or to each, and show the answer")
+    test = commands.add_parser(
+        "test",
+        help="send a test message to one endpoint or to each, and show the answer",
+        description="Send a test message to one endpoint or to each, and show the answer. With format = cloudevents,"
+        " first ask the receiver whether it allows our messages (OPTIONS), and show its answer. Exit code: 1 if a"
+        " message was not delivered, or a receiver allows none of ours.",
+    )
     test.add_argument("name", nargs="?", metavar="NAME", help="the endpoint (all of them)")
     pause = commands.add_parser("pause", help="send nothing to an endpoint for a while; its deliveries are kept")
     pause.add_argument(
@@ -58,9 +71,11 @@ def _test(given: argparse.Namespace) -> int:
         orders, _ = _known(given, endpoint)
         if orders.paused_until > time.time():
             out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent anyway.", "yellow"))
-        result, _ = deliver(_message(endpoint), SendingState(endpoint, sender_of(endpoint)), time.time)
+        state = SendingState(endpoint, sender_of(endpoint))
+        refused = _shake_hands(state, out)
+        result, _ = deliver(_message(endpoint), state, time.time)
         attempt, well = result.attempt, result.settlements[0].state is State.DELIVERED
-        failed += not well
+        failed += refused or not well
         taken = "delivered" if well else "not delivered"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
         if 300 <= (attempt.status or 0) < 400:
@@ -70,6 +85,19 @@ def _test(given: argparse.Namespace) -> int:
         if helps:
             out.print(plain(f"  what to do: {helps}"))
     return 1 if failed else 0
+
+
+def _shake_hands(state: SendingState, out: Console) -> bool:
+    """Ask the receiver whether we may send, if the format has a way to; return whether it does not allow it."""
+    endpoint = state.endpoint
+    handshake = FORMATS[endpoint.format].handshake
+    if not handshake:
+        return False
+    reply = state.sender.send(unsigned(handshake.ask(endpoint), endpoint))
+    found = handshake.read(reply, endpoint)
+    words = excerpt(replace(reply, detail=found.words), state.mask)  # the receiver may repeat a secret
+    out.print(plain(f"{endpoint.name}: handshake: {words}", COLOURS[found.allowed]))
+    return found.allowed is False
 
 
 def _message(endpoint: Endpoint) -> Batch:

@@ -6,22 +6,25 @@ import argparse
 import gzip
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sfwebhooks.authentication import credentials
 from sfwebhooks.catalogue import type_named
 from sfwebhooks.cli.drawing import draw, page
 from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
-from sfwebhooks.errors import SelectionError
+from sfwebhooks.errors import OutboxBusyError, OutboxError, SelectionError, WebhooksError, is_shortage
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import example, examples_for, readdressed
 from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats.digest import DIGEST_MAX
 from sfwebhooks.masking import MASK, Mask
 from sfwebhooks.network.sender import as_sent
 from sfwebhooks.outbox.file import FILE
@@ -32,6 +35,9 @@ from sfwebhooks.signing import sign
 from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, without_mistake
 from sfwebhooks.text import amount
 
+T = TypeVar("T")
+#: the id of a message, and what returns its delivery
+Source = tuple[str, Callable[[], T]]
 #: the event that is shown unless another one is asked for
 EXAMPLE = "high_risk_event"
 #: most messages of a scan
@@ -45,7 +51,8 @@ def add(commands: Any) -> None:
         help="show the request that an endpoint would be sent, without sending it",
         description="Show the request that an endpoint would be sent, without sending it: with the example of an event"
         " type, or with what the outbox has. Only time and signature differ from what is sent, and a body with"
-        f" compress = gzip is shown before its compression. Secrets are replaced by {MASK}.",
+        f" compress = gzip is shown before its compression. Secrets are replaced by {MASK}. Exit code: 1 if a message"
+        " cannot be built, such as one whose row in the outbox is damaged; it is named, and the others are shown.",
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()
@@ -70,36 +77,70 @@ def add(commands: Any) -> None:
 
 def _preview(given: argparse.Namespace) -> int:
     endpoint = without_mistake(endpoint_named(given, given.name))
-    mask = None if given.show_secrets else Mask.of_keys(endpoint)
+    mask, failed = None if given.show_secrets else Mask.of_keys(endpoint), list[str]()
     if given.html:
-        return _write_page(given, endpoint, mask)
-    for delivery in _deliveries(given, endpoint):
-        _show(shown_request(delivery, endpoint, mask))
-    return 0
+        _write_page(given, endpoint, mask, failed)
+    else:
+        with _sources(given, endpoint) as sources:
+            for request in _requests(sources, endpoint, partial(shown_request, endpoint=endpoint, mask=mask), failed):
+                _show(request)
+    return 1 if failed else 0
 
 
-def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None) -> int:
+def _requests(
+    sources: Iterable[Source[Delivery]], endpoint: Endpoint, build: Callable[[Batch], T], failed: list[str]
+) -> Iterator[T]:
+    """Yield what is built of each request: deliveries that come late go together to people, all others alone."""
+    together = FORMATS[endpoint.format].digest is not None
+    for is_digest, found in groupby(_built(sources, failed), lambda one: one.is_late and together):
+        size = DIGEST_MAX if is_digest else 1
+        while members := tuple(islice(found, size)):
+            batch = Batch(members)
+            yield from _built([(batch.id, partial(build, batch))], failed)
+
+
+def _built(sources: Iterable[Source[T]], failed: list[str]) -> Iterator[T]:
+    """Yield what can be built; a message of which nothing can be is named.
+
+    Args:
+        failed: to which the ids of these are added.
+    """
+    for name, build in sources:
+        try:
+            built = build()
+        except Exception as error:  # of any kind, from garbage in a row; it would hide the messages after it
+            if isinstance(error, OutboxBusyError) or is_shortage(error):
+                raise
+            words = str(error) if isinstance(error, WebhooksError) else f"{type(error).__name__}: {error}"
+            print(f"sfwebhooks: message {name} cannot be built: {printable(words)}", file=sys.stderr)
+            failed.append(name)
+            continue
+        yield built
+
+
+def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None, failed: list[str]) -> None:
     """Write the page of --html."""
-    chosen = given.event or given.delivery or given.scan
-    deliveries = _deliveries(given, endpoint) if chosen else examples_for(endpoint)
-    bodies = ((one.name, render(Batch((one,)), endpoint).body) for one in deliveries)
-    drawn = [(name, draw(endpoint.format, masked_body(body, mask).decode())) for name, body in bodies]
+
+    def drawn(batch: Batch) -> tuple[str, str]:
+        body = masked_body(render(batch, endpoint).body, mask)
+        return batch.name, draw(endpoint.format, body.decode())
+
+    with _sources(given, endpoint) as sources:
+        messages = list(_requests(sources, endpoint, drawn, failed))
     try:
         given.html.touch(0o600)
-        given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", drawn), encoding="utf-8")
+        given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", messages), encoding="utf-8")
     except OSError as error:
         raise SelectionError(f"--html {given.html}: {error.strerror}") from error
-    print(f"{given.html}: {amount(len(drawn), 'message')}")
-    return 0
+    print(f"{given.html}: {amount(len(messages), 'message')}")
 
 
-def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> bytes:
-    """Return the request for a delivery.
+def shown_request(batch: Batch, endpoint: Endpoint, mask: Mask | None) -> bytes:
+    """Return the request for a delivery, or for several.
 
     Args:
         mask: masks the secrets in it; None: nothing is masked.
     """
-    batch = Batch((delivery,))
     request = sign(render(batch, endpoint), batch, endpoint, time.time())
     if endpoint.token_url:  # a token is fetched only to send something
         request = replace(request, headers={**request.headers, "Authorization": f"Bearer {MASK}"})
@@ -111,7 +152,7 @@ def shown_request(delivery: Delivery, endpoint: Endpoint, mask: Mask | None) -> 
     method, _, version = first.split(" ")
     headers = [line.partition(": ") for line in lines]
     form = FORMATS[endpoint.format]
-    secret = {name.lower() for name in (*endpoint.headers, *credentials(endpoint, form.key_header, form.scheme))}
+    secret = {name.lower() for name in credentials(endpoint, form.key_header, form.scheme)}
     secret |= {"authorization"}
     shown = [f"{name}: {MASK if name.lower() in secret else value}" for name, _, value in headers]
     # the path and the query of a URL may be a credential
@@ -135,38 +176,44 @@ def _show(request: bytes) -> None:
         sys.stdout.buffer.write(request + b"\n")
 
 
-def _deliveries(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[Delivery]:
-    """Yield what the command line asks for."""
-    if given.delivery or given.scan:
-        with _listing(given) as listing:
-            yield from _stored(given, endpoint, listing)
-        return
-    word = given.event or EXAMPLE
-    entry = type_named(word)
-    if not entry:
-        raise SelectionError(f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)}")
-    made = example(entry, word)
-    yield replace(readdressed(made, endpoint), name=endpoint.name_for(made.event) or made.name)
-
-
 @contextmanager
-def _listing(given: argparse.Namespace) -> Iterator[Listing]:
-    path = folder(given) / FILE
-    if is_deleted(path):
-        raise SelectionError(f"there is no outbox {path}: no scan has had webhooks yet")
-    with closing(Outbox(path, listing=True)) as outbox:
-        yield outbox.listing
-
-
-def _stored(given: argparse.Namespace, endpoint: Endpoint, listing: Listing) -> Iterator[Delivery]:
-    """Yield the deliveries of the outbox that the command line asks for, in their order; one to another endpoint is
-    shown as this endpoint would get it."""
-    if given.delivery:
-        ids = [listing.find(given.delivery).id]
+def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Source[Delivery]]]:
+    """Enter with the messages that the command line asks for, in their order."""
+    if given.delivery or given.scan:
+        path = folder(given) / FILE
+        if is_deleted(path):
+            raise SelectionError(f"there is no outbox {path}: no scan has had webhooks yet")
+        with closing(Outbox(path, listing=True)) as outbox:
+            yield [(one, partial(_stored, one, endpoint, outbox.listing)) for one in _ids(given, outbox.listing)]
+    elif given.html and not given.event:
+        yield [(one.id, partial(readdressed, one, endpoint)) for one in examples_for(endpoint)]
     else:
-        chosen = Selection(endpoint=endpoint.name, scan=given.scan)
-        ids = [record.id for record in reversed(listing.deliveries(chosen, MESSAGES_MAX))]
-        if not ids:
-            raise SelectionError(f'the outbox has no deliveries to "{endpoint.name}" of a scan "{given.scan}"')
-    for delivery in filter(None, map(listing.delivery, ids)):
-        yield readdressed(delivery, endpoint)
+        word = given.event or EXAMPLE
+        entry = type_named(word)
+        if not entry:
+            raise SelectionError(f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)}")
+        made = example(entry, word)
+        named = replace(made, name=endpoint.name_for(made.event) or made.name)
+        yield [(made.id, partial(readdressed, named, endpoint))]
+
+
+def _ids(given: argparse.Namespace, listing: Listing) -> list[str]:
+    """Return the ids of the deliveries of the outbox that the command line asks for."""
+    if given.delivery:
+        return [listing.find(given.delivery).id]
+    ids = listing.ids(Selection(endpoint=given.name, scan=given.scan), MESSAGES_MAX)
+    if not ids:
+        raise SelectionError(f'the outbox has no deliveries to "{given.name}" of a scan "{given.scan}"')
+    return ids[::-1]
+
+
+def _stored(id: str, endpoint: Endpoint, listing: Listing) -> Delivery:
+    """Return a delivery of the outbox; one to another endpoint is shown as this endpoint would get it.
+
+    Raises:
+        OutboxError: it cannot be read.
+    """
+    delivery = listing.delivery(id)
+    if not delivery:
+        raise OutboxError("its row in the outbox is damaged, or was removed just now")
+    return readdressed(delivery, endpoint)

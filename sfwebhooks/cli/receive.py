@@ -40,6 +40,8 @@ from sfwebhooks.text import in_line
 
 #: characters of a value in a line
 WORD = 200
+#: messages of a request that are shown: as many as a batch can have
+MESSAGES_MAX = 1000
 
 
 def add(commands: Any) -> None:
@@ -95,7 +97,7 @@ def _receiver(given: argparse.Namespace, check: CompletenessCheck, out: Console)
         with lock:
             _print(received, given.full, out)
             out.print(_verdict(received, bool(checks.secrets)))
-            for message in received.messages if received.taken else ():
+            for message in received.messages[:MESSAGES_MAX] if received.taken else ():
                 account = check.enter(message)
                 if account:
                     out.print(_account(account))
@@ -169,7 +171,9 @@ def _print(received: Received, full: bool, out: Console) -> None:
     again = f"  ({naming.replay}, not signed: sent again)" if naming.replay in received.headers else ""
     if len(messages) != 1:
         out.print(plain(f"{_now()}  {len(messages)} messages{again}", "bold"))
-    for message in messages:
+    if received.is_crowded:
+        out.print("  It has too many values to be shown.")
+    for message in messages[:MESSAGES_MAX]:
         only = len(messages) == 1
         name = _word(message.get("event_type", "a message"))
         _print_message(message, f"{_now()}  {name}" if only else f"  {name}", again if only else "", full, out)

@@ -198,7 +198,8 @@ def _no_url(name: str, draft: Draft) -> str:
 
 
 def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
-    """Return the valid values of an endpoint's own and inherited keys; the others are noted as mistakes.
+    """Return the valid values of an endpoint's own and inherited keys, and those that follow from them; the others are
+    noted as mistakes.
 
     An empty value removes an inherited one.
     """
@@ -215,6 +216,8 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
             values.update(value(option, key, entry, draft))
         else:
             draft.wrong(entry, f"there is no such key.{_hint(key, draft)}")
+    implied = FORMATS[values.get("format", "generic")].implied
+    values = {**(implied(values) if implied else {}), **values}
     for key, formats in ONLY_WITH.items():
         if key not in own and values.get("format", "generic") not in formats:
             values.pop(key, None)  # it is meant for other endpoints
@@ -311,7 +314,10 @@ def _auth(values: Mapping[str, Any]) -> Auth:
 
 def _authentication(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong about the keys of `auth`."""
-    auth = _auth(values)
+    auth, chosen = _auth(values), values.get("format", "generic")
+    if FORMATS[chosen].auth not in ("", auth.value):
+        yield f"format = {chosen} requires auth = {FORMATS[chosen].auth}"
+        return
     missing = [key for key in NEEDED[auth] if not _revealed(values.get(key)).strip()]
     if missing:
         yield f"auth = {auth.value} requires {' and '.join(missing)}"

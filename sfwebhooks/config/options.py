@@ -202,6 +202,8 @@ GENERAL_OPTIONS = {
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
+        Option("kev_file", path, "CISA's list of known exploited vulnerabilities, as JSON or CSV: marks their CVEs"),
+        Option("epss_file", path, "FIRST's EPSS scores, as CSV, csv.gz or JSON: added to vulnerabilities"),
     )
 }
 

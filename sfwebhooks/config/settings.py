@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_our
 from sfwebhooks.config.values import alike, nearest
 from sfwebhooks.config.warnings import endpoint_warnings, open_to_others
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
 from sfwebhooks.files import is_deleted
@@ -50,6 +52,9 @@ class Settings:
     #: seconds that delivered messages are kept, and dead letters
     keep_delivered: float = 7 * 86400.0
     keep_dead: float = 90 * 86400.0
+    #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
+    kev_file: Path | None = None
+    epss_file: Path | None = None
     #: names of endpoints that are not used: they are off, or their events are not known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
@@ -66,6 +71,11 @@ class Settings:
         """Hash over the settings of all endpoints, with their secrets: processes with equal ones send the same."""
         texts = (f"{endpoint.name} {endpoint.fingerprint}" for endpoint in self.endpoints)
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
+
+    @cached_property
+    def enrichment(self) -> Enrichment:
+        """What these files say of CVEs; they are read when the first one comes."""
+        return Enrichment(self.kev_file, self.epss_file)
 
     @property
     def held(self) -> dict[str, str]:
@@ -166,7 +176,8 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
     take_strays(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
-    own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead")
+    own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead",
+           "kev_file", "epss_file")  # fmt: skip
     values = {key: general[key] for key in own if key in general}
     megabytes = general.get("outbox_max_mb")
     storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))
@@ -179,7 +190,7 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         files=draft.files,
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
-        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints))),
+        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints, values))),
         **values,
     )
 
@@ -223,15 +234,18 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
         draft.endpoints.setdefault("default", {})
 
 
-def _warnings(draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...]) -> Iterator[str]:
-    """Yield the warnings about valid settings."""
+def _warnings(
+    draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...], values: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield the warnings about valid settings; `values` are those of [webhooks] itself."""
     yield from draft.doubts
     entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
     for endpoint in endpoints:
         yield from () if endpoint.mistake else endpoint_warnings(endpoint)
-    is_secret = dict.fromkeys((path for one in endpoints for path in one.files), False)
+    is_secret = {path: False for path in values.values() if isinstance(path, Path)}
+    is_secret.update(dict.fromkeys((path for one in endpoints for path in one.files), False))
     is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))
     is_secret.update({path: path not in draft.plain for path in draft.files})
     if file:

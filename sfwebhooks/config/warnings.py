@@ -18,7 +18,6 @@ from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS
-from sfwebhooks.formats.naming import NAMINGS, SPIDERFOOT
 from sfwebhooks.signing_keys import is_asymmetric
 
 
@@ -49,7 +48,7 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     credentials = (endpoint.secrets, endpoint.api_key, endpoint.password, endpoint.token_url)
     if not any(credentials) and not FORMATS[endpoint.format].is_chat:
         yield f"{name} has no secret: its receiver cannot verify who sent a message"
-    naming = NAMINGS.get(endpoint.format, SPIDERFOOT)
+    naming = FORMATS[endpoint.format].naming
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
         yield f"{name} has whsk_ secrets only: its messages have no {naming.signature}"
     if endpoint.place.startswith("http://") and not _is_this_machine(host):

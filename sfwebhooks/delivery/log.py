@@ -25,9 +25,9 @@ def log_attempt(state: SendingState, result: Result, change: Change) -> None:
         change: of the endpoint's health by this attempt alone: of several simultaneous failures one is the first.
     """
     attempt, settlement = result.attempt, result.settlements[0]
-    if settlement.state is State.DELIVERED:
-        level, verdict = logging.DEBUG if change.before.healthy else logging.INFO, "delivered"
-        words = "delivered" if change.before.healthy else "works again"
+    if settlement.state is State.DELIVERED or settlement.pending:
+        verdict = "pending" if settlement.pending else "delivered"
+        level, words = (logging.DEBUG, verdict) if change.before.healthy else (logging.INFO, "works again")
         state.logged = ""
     else:
         level, verdict, words = _failure(state, result, change)

@@ -189,7 +189,7 @@ class SendQueue:
             batch = self._outbox.queue.pick(limits, self._busy, other, fresh=True) if other is not Pick.OLDEST else None
             if batch:
                 return batch
-        if limits.size > 1:
+        if limits.size > 1 or limits.late:
             return self._outbox.queue.claim_batch(limits, self._busy, now)
         if not state.ahead or abs(now - state.claimed_at) > AHEAD_SECONDS:
             claimed = self._outbox.queue.claim(limits.endpoint, self._busy, now, ahead)

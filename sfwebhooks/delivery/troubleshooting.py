@@ -37,6 +37,11 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("http_403", r"bot was (blocked|kicked)|bot is not a member", "add the bot to the chat again"),
     (r"http_(40[0134]|501)", r"web\.incoming_webhook", "Mattermost does not accept this webhook: create a new one and"
      " set its url"),
+    ("http_403", "does not have access to ingest", "give the app registration the role Monitoring Metrics Publisher on"
+     " the data collection rule; this takes up to 30 minutes"),
+    ("http_404", "immutable id", "correct dcr_id, or url: this logs ingestion endpoint has no such rule"),
+    ("InvalidStream", "", "correct stream: the data collection rule does not declare it"),
+    ("http_200_but_not_204", "", "the answer is not from Azure: url must be the logs ingestion endpoint of the rule"),
     ("http_400", "plain http|ssl-enabled|http request to an https", "this port speaks https: write https:// in url"),
     ("http_400", "", "the receiver does not understand the message: check format, headers and its log"),
     ("http_401", "", "correct secret, api_key or header.NAME: the receiver does not accept them"),
@@ -67,9 +72,11 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("hec_(token_disabled|token_missing|authorization_invalid|token_invalid)", "", "set api_key to a token of the HTTP"
      " Event Collector that is enabled"),
     ("hec_index_incorrect", "", "set splunk_index to an index that the token allows"),
-    ("hec_channel_(missing|invalid)", "", "the token requires acknowledgement: set header.X-Splunk-Request-Channel to a"
-     " GUID, or disable it for the token"),
-    ("hec_ack_disabled", "", "remove header.X-Splunk-Request-Channel: the token has no acknowledgement"),
+    ("hec_channel_(missing|invalid)", "", "the token requires acknowledgement: set splunk_channel to a UUID, or"
+     " disable it for the token"),
+    ("hec_ack_disabled", "", "enable acknowledgement for the token, or remove splunk_channel"),
+    ("hec_not_acknowledged", "", "the indexers confirm nothing: check whether they run and keep up; a load balancer"
+     " must send all requests of a channel to the same Splunk"),
     ("http_200_but_not_bulk", "", "the answer is not from Elasticsearch's bulk API: url must end with /INDEX/_bulk"),
     ("(mapper|document)_parsing_exception", "", "a field of the index has another type: send to a data stream named"
      " logs-NAME-NAMESPACE, or correct the mapping of the index"),

@@ -27,6 +27,7 @@ from sfwebhooks.formats import (
     ocsf,
     pagerduty,
     security_audit,
+    sentinel,
     siem,
     slack,
     splunk_hec,
@@ -57,6 +58,7 @@ FORMATS: dict[str, Format] = {
     "ocsf": ocsf.FORMAT,
     "pagerduty": pagerduty.FORMAT,
     "security-audit": security_audit.FORMAT,
+    "sentinel": sentinel.FORMAT,
     "siem": siem.FORMAT,
     "slack": slack.FORMAT,
     "splunk_hec": splunk_hec.FORMAT,
@@ -69,7 +71,11 @@ FORMATS: dict[str, Format] = {
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
-    one = FORMATS[endpoint.format]
+    one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
+    if handle and one.follow and handle.address == endpoint.address_id:
+        return one.follow(batch, endpoint, handle.value)
+    if one.digest and len(batch.deliveries) > 1:
+        return one.digest(batch.deliveries, endpoint)
     if endpoint.batch_size == 1 or one.join is None:
         return one.render(batch.deliveries[0], endpoint)
     return one.join([one.render(delivery, endpoint) for delivery in batch.deliveries])

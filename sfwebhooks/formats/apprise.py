@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import within
-from sfwebhooks.formats.format import Format, Key
+from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
@@ -33,14 +34,13 @@ PARTIAL_RETRIES = 1
 TAG = Key("apprise_tag", "only to the services with this tag; several as Apprise writes them (a b: both, a,b: either)")
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the notification of a delivery."""
-    shown, tag = notice(delivery, endpoint), endpoint.key(TAG.name)
-    good = delivery.event.type == "scan_completed"
+def apprise(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the notification with a notice."""
+    tag = endpoint.key(TAG.name)
     body = {
-        "title": within(defused(shown.headline), TITLE_MAX),
-        "body": in_lines(shown, BODY_MAX, headline=False, safe=defused),
-        "type": "success" if good else KINDS[delivery.event.severity],
+        "title": within(defused(notice.headline), TITLE_MAX),
+        "body": in_lines(notice, BODY_MAX, headline=False, safe=defused),
+        "type": "success" if notice.event == "scan_completed" else KINDS[notice.severity],
         "format": "text",
         **({"tag": tag} if tag else {}),
     }
@@ -56,4 +56,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = Format(render, read=read, keys=(TAG,), is_chat=True, interval=1.0)
+FORMAT = chat_format(apprise, read=read, keys=(TAG,))

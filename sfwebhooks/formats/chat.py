@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Delivery
+from sfwebhooks.events import Batch, Delivery
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
@@ -79,6 +80,9 @@ class Notice:
     link: str = ""
     #: whether it is backfilled or replayed, so that it need not ring
     is_late: bool = False
+    severity: Severity = Severity.INFO
+    #: the event's type; empty: it is about several
+    event: str = ""
 
     @property
     def few_facts(self) -> list[tuple[str, str]]:
@@ -128,12 +132,21 @@ def notice(delivery: Delivery, endpoint: Endpoint) -> Notice:
         body=body.strip(),
         facts=tuple((label.strip() or "?", value) for label, value in facts if value.strip()),
         colour=colour,
+        severity=event.severity,
+        event=event.type,
         target=message.target,
         trail=trail(message) if found else (),
         footer=footer(message),
         link=link if len(link) <= LINK_MAX else "",
-        is_late=delivery.backfilled or delivery.replayed,
+        is_late=delivery.is_late,
     )
+
+
+def is_edited(batch: Batch) -> bool:
+    """Return whether a message takes the place of the last one about its subject, in chats where one can be edited: the
+    progress of a running scan."""
+    first = batch.deliveries[0]
+    return first.event.type == "scan_progress" and not first.is_late
 
 
 def is_short(value: str) -> bool:
@@ -158,10 +171,12 @@ def finding(message: ChatMessage) -> Words:
     data, severity = message.data, message.delivery.event.severity
     host_type = text_of(data, "event_type")
     name, what = message.delivery.name, " ".join(text_of(data, "description").split()) or host_type
-    special = name in SPECIAL_NAMES
+    special, exploitation = name in SPECIAL_NAMES, exploitation_of(data)
     headline = f"{people(name)} ({severity.label}): {what}" if special else f"{severity.label.capitalize()}: {what}"
     facts = [
         ("Target", message.target),
+        ("Known exploited", exploitation.known_words),
+        ("EPSS", exploitation.score_words),
         ("Type", host_type),
         ("Module", text_of(data, "module")),
         ("Confidence", text_of(data, "confidence") and f"{text_of(data, 'confidence')} %"),

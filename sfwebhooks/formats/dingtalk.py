@@ -15,12 +15,13 @@ from urllib.parse import quote
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import smallest, within
 from sfwebhooks.formats.error_code import coded
-from sfwebhooks.formats.format import Format, Key
+from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import in_lines
 
 #: bytes of a message
@@ -43,10 +44,9 @@ SIGN_SECRET = Key(
 )
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the message of a delivery."""
-    shown = notice(delivery, endpoint)
-    return Content(smallest(lambda cap: dingtalk_body(shown, cap), CAPS, MESSAGE_MAX))
+def dingtalk(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the message with a notice."""
+    return Content(smallest(lambda cap: dingtalk_body(notice, cap), CAPS, MESSAGE_MAX))
 
 
 def dingtalk_body(notice: Notice, cap: int) -> dict[str, Any]:
@@ -88,12 +88,6 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("errcode",), BUSY, ROBOT_IS_WRONG)
 
 
-FORMAT = Format(
-    render,
-    read=read,
-    query=signed_query,
-    keys=(SIGN_SECRET,),
-    is_chat=True,
-    interval=3.0,
-    hosts=("oapi.dingtalk.com",),
+FORMAT = chat_format(
+    dingtalk, read=read, query=signed_query, keys=(SIGN_SECRET,), interval=3.0, hosts=("oapi.dingtalk.com",)
 )

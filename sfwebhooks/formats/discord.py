@@ -2,24 +2,26 @@
 
 With `wait=true` Discord answers once the message is saved; without, a message that it drops is reported as sent. An
 embed notifies nobody, and `allowed_mentions` forbids it too. In text from outside, each sign that could begin markup,
-a mention, an emoji or a link has a backslash; it is read as it was found.
+a mention, an emoji or a link has a backslash; it is read as it was found. A scan has one message about its progress,
+which is edited.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import Notice, is_short, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import Notice, is_edited, is_short, notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
-from sfwebhooks.formats.replies import NOT_OK, held, json_of
+from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
 
 TITLE_MAX = 256
@@ -34,31 +36,53 @@ CAPS = (DESCRIPTION_MAX, VALUE_MAX, 500, 250)
 SILENT = 1 << 12
 #: `<` begins a mention, a link or an emoji of the server
 MARKUP = re.compile(rf"{SIGNS}|<|(?<![A-Za-z0-9])@|:(?=//|\w+:)")
+#: code of a 404 for a message that is no longer there: somebody deleted it
+UNKNOWN_MESSAGE = 10008
+MESSAGE_ID = re.compile(r"[0-9]{1,20}")
 #: codes of a 400 that blames the webhook: its channel is a forum, and the URL has no thread_id, or the reverse
 CHANNEL_IS_WRONG = range(220001, 220005)
 
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Discord message of a delivery."""
-    return Content(written(discord_body(notice(delivery, endpoint))).encode())
+def discord(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Discord message with a notice."""
+    return Content(written(discord_body(notice)).encode())
+
+
+def follow(batch: Batch, endpoint: Endpoint, message: str) -> Content:
+    """Return the request that edits a message."""
+    content = discord(notice(batch.deliveries[0], endpoint), endpoint)
+    if not is_edited(batch):
+        return content
+    url = _parts(endpoint)
+    token, more = url.path.rpartition("/")[2], f"?{url.query}" if url.query else ""
+    return replace(content, method="PATCH", path=f"{token}/messages/{message}{more}".lstrip("/"))
 
 
 def query(endpoint: Endpoint, now: float) -> str:
     """Return the request to wait until the message is saved, unless the URL says whether to wait."""
-    given = parse_qs(urlsplit(endpoint.url.reveal()).query, keep_blank_values=True)
+    given = parse_qs(_parts(endpoint).query, keep_blank_values=True)
     return "" if "wait" in given else "wait=true"
 
 
+def _parts(endpoint: Endpoint) -> SplitResult:
+    return urlsplit(endpoint.url.reveal())
+
+
 def read(reply: Reply, batch: Batch) -> Verdict | None:
-    """Return the verdict on a webhook that is gone or for another kind of channel, and on a 200 without a message.
+    """Return the verdict on a webhook that is gone or for another kind of channel, on a message that was edited or is
+    no longer there, and on a 200 without a message.
 
     Discord bans an address for a while that gets too many 401, 403 and 404, so these hold the endpoint at once.
     """
     answer = json_of(reply)
     if reply.status == 200 and "id" not in answer:
         return NOT_OK
+    if reply.status == 200 and is_edited(batch) and MESSAGE_ID.fullmatch(str(answer["id"])):
+        return Verdict(Outcome.DELIVERED, "http_200", handle=str(answer["id"]))
+    if reply.status == 404 and answer.get("code") == UNKNOWN_MESSAGE and batch.deliveries[0].handle:
+        return MESSAGE_GONE
     if reply.status == 400 and answer.get("code") in CHANNEL_IS_WRONG:
         return Verdict(Outcome.HOLD, "http_400")
     return held(reply)
@@ -105,12 +129,11 @@ def embed_length(embed: Json) -> int:
     return sum(map(utf16_length, texts))
 
 
-FORMAT = Format(
-    render,
+FORMAT = chat_format(
+    discord,
+    follow=follow,
     read=read,
     query=query,
-    is_chat=True,
-    interval=1.0,
     hosts=("discord.com", "*.discord.com", "discordapp.com"),
     wrong_path=wrong_path,
 )

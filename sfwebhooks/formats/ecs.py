@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, WebhookEvent, timestamp
+from sfwebhooks.formats.chat import totals
 from sfwebhooks.formats.content import Content, sized
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.layout import LAYOUT, joined
@@ -124,13 +125,19 @@ def _labels(delivery: Delivery, endpoint: Endpoint) -> dict[str, str]:
 def one_line(event: WebhookEvent) -> str:
     """Return an event in one line of at most MESSAGE_MAX characters."""
     data = event.data
-    words = next((text for text in (text_of(data, key) for key in ("title", "message", "error")) if text), "")
+    texts = (text_of(data, "title"), text_of(data, "message"), failure(data), totals(data))
+    words = next(filter(None, texts), "")
     if "data" in data:
         words = text_of(data, "data")[: 4 * MESSAGE_MAX]
     host_type = text_of(data, "event_type")
     what = (host_type and text_of(data, "description")) or host_type or people(event.type)
     text = readable(f"{what[:MESSAGE_MAX]}: {words[: 4 * MESSAGE_MAX]}" if words else what)
     return in_line(text, MESSAGE_MAX) or event.type
+
+
+def failure(data: Mapping[str, Any]) -> str:
+    """Return what went wrong, such as KeyError: 'data'; the error alone may be no more than the name of a key."""
+    return ": ".join(filter(None, (text_of(data, "exception"), text_of(data, "error"))))
 
 
 def _meaning(event: WebhookEvent) -> tuple[Json, Json]:

@@ -5,14 +5,15 @@ Values and functions of their own only: `pipeline` calls them, `config` checks t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Union
+from typing import Any, Callable, Union
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content
+from sfwebhooks.formats.naming import SPIDERFOOT, Naming
 
 #: what only a format knows of a reply: a verdict on the request, one on each of its deliveries, or nothing
 Reading = Union[Verdict, Sequence[Verdict], None]
@@ -47,6 +48,26 @@ class Trial:
     holds: bool = True
 
 
+@dataclass(frozen=True)
+class Consent:
+    """What a receiver says to a handshake."""
+
+    #: what it allows, what that means, and what to do
+    words: str
+    #: whether it allows our messages; None: it does not say
+    allowed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """A request without a message that asks a receiver whether we may send."""
+
+    #: returns what the receiver is asked
+    ask: Callable[[Endpoint], Content]
+    #: returns what its reply means
+    read: Callable[[Reply, Endpoint], Consent]
+
+
 def _none(common: int) -> int:
     return 0
 
@@ -59,14 +80,27 @@ class Format:
     render: Callable[[Delivery, Endpoint], Content]
     #: makes one message of several; None: each delivery goes alone
     join: Callable[[Sequence[Content]], Content] | None = None
+    #: returns one message for people about several deliveries that come late; None: they go as those that do not
+    digest: Callable[[Sequence[Delivery], Endpoint], Content] | None = None
     #: returns what only this format knows of a reply; None: only the table of `retry.judge` knows replies
     read: Callable[[Reply, Batch], Reading] | None = None
+    #: returns the request about what the receiver has called a thing of ours (`Verdict.handle`): that of a message that
+    #: is pending, or about the same subject as an earlier one; None: a format that knows no such requests
+    follow: Callable[[Batch, Endpoint, str], Content] | None = None
     #: returns what is added to the query of the URL for an attempt at some epoch seconds; None: nothing
     query: Callable[[Endpoint, float], str] | None = None
+    #: what is asked before a test message; None: nothing
+    handshake: Handshake | None = None
     keys: tuple[Key, ...] = ()
+    #: names of a message's own headers, and of its event
+    naming: Naming = SPIDERFOOT
     #: header that has the endpoint's `api_key`, and what is in front of the key there
     key_header: str = "Authorization"
     scheme: str = "Bearer"
+    #: the value of `auth` without which its receivers accept nothing; empty: any will do
+    auth: str = ""
+    #: returns values of keys that the settings of an endpoint do not have, from those that they have; None: none
+    implied: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     #: tries an endpoint's settings out, and returns what is wrong with them; None: there is nothing to try out
     trial: Callable[[Endpoint], Trial | None] | None = None
     #: whether `max_body` limits a message although each one goes alone

@@ -85,8 +85,9 @@ def gelf_message(delivery: Delivery, endpoint: Endpoint, limit: int = TEXT_MAX) 
 
 
 def _renamed(key: str) -> str:
-    """Return the name of a field for a key of the data; event_type is the name that the endpoint subscribed to."""
-    return "finding_type" if key == "event_type" else key
+    """Return the name of a field for a key of the data: the fields of these two have what the message is and where it
+    goes."""
+    return {"event_type": "finding_type", "endpoint": "about_endpoint"}.get(key, key)
 
 
 def _fields(pairs: list[tuple[str, Any]], limit: int) -> Iterator[tuple[str, Any]]:

@@ -8,16 +8,17 @@ Text in a card is a little HTML, so three characters are escaped. The markup of 
 from __future__ import annotations
 
 import html
+import re
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
-from sfwebhooks.formats.format import Format
-from sfwebhooks.formats.replies import NOT_OK, held, json_of
+from sfwebhooks.formats.replies import NOT_OK, held
 
 #: bytes of a message
 MESSAGE_MAX = 32_000
@@ -27,18 +28,21 @@ FALLBACK_MAX = 1000
 #: maximum lengths of a text, tried in turn until the message is short enough; with the last one it always is
 CAPS = (8000, 4000, 2000, 1000, 500)
 HEADERS = {"Content-Type": "application/json; charset=UTF-8"}
+#: in the reply to a message that was created. The reply repeats the message, with characters escaped, so a long one is
+#: cut off (a Reply ends after 64 KiB) and cannot be parsed.
+CREATED = re.compile(rb'"name"\s*:\s*"spaces/')
 
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Google Chat message of a delivery."""
-    return Content(google_chat_body(notice(delivery, endpoint)), dict(HEADERS))
+def google_chat(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Google Chat message with a notice."""
+    return Content(google_chat_body(notice), dict(HEADERS))
 
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
     """Return the verdict on a webhook that is gone, and on a 200 without the message that was created."""
-    if reply.status == 200 and "name" not in json_of(reply):
+    if reply.status == 200 and not CREATED.search(reply.body):
         return NOT_OK
     return held(reply)
 
@@ -81,4 +85,4 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("chat.googleapis.com",))
+FORMAT = chat_format(google_chat, read=read, hosts=("chat.googleapis.com",))

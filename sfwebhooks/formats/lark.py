@@ -10,12 +10,12 @@ from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import smallest, within
 from sfwebhooks.formats.error_code import coded
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.severity import Severity
 
@@ -40,10 +40,9 @@ BOT_IS_WRONG = frozenset({19001, 19021, 19022, 19024})
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the card of a delivery."""
-    shown = notice(delivery, endpoint)
-    return Content(smallest(lambda cap: lark_body(shown, cap), CAPS, MESSAGE_MAX))
+def lark(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the card with a notice."""
+    return Content(smallest(lambda cap: lark_body(notice, cap), CAPS, MESSAGE_MAX))
 
 
 def lark_body(notice: Notice, cap: int) -> Json:
@@ -66,4 +65,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("code", "StatusCode"), BUSY, BOT_IS_WRONG)
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("open.larksuite.com", "open.feishu.cn"))
+FORMAT = chat_format(lark, read=read, hosts=("open.larksuite.com", "open.feishu.cn"))

@@ -12,23 +12,11 @@ from datetime import datetime, timezone
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, WebhookEvent
+from sfwebhooks.formats import log_line
 from sfwebhooks.formats.content import Content, lines
 from sfwebhooks.formats.ecs import entity_of
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.format import Format
-from sfwebhooks.formats.log_line import (
-    LEVEL,
-    VALUE_MAX,
-    class_name,
-    cut_value,
-    cve_of,
-    event_class,
-    line_content,
-    line_metadata,
-    line_surplus,
-    target_of,
-    value_of,
-    words_of,
-)
 from sfwebhooks.text import in_line, text_of
 
 #: characters of the header's version
@@ -43,10 +31,10 @@ TIME_FORMAT = "MMM dd yyyy HH:mm:ss.SSS z"
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     """Return the line of a delivery."""
-    return line_content(lambda limit: leef_line(delivery, endpoint, limit))
+    return log_line.line_content(lambda limit: leef_line(delivery, endpoint, limit))
 
 
-def leef_line(delivery: Delivery, endpoint: Endpoint, limit: int = VALUE_MAX) -> str:
+def leef_line(delivery: Delivery, endpoint: Endpoint, limit: int = log_line.VALUE_MAX) -> str:
     """Return the line of a delivery without its line break.
 
     Args:
@@ -54,27 +42,33 @@ def leef_line(delivery: Delivery, endpoint: Endpoint, limit: int = VALUE_MAX) ->
     """
     event = delivery.event
     version = _plain(event.scan.version if event.scan else "").replace("|", "/")
-    head = ("LEEF:2.0", "SpiderFoot", "SpiderFoot", in_line(version, VERSION_MAX) or "unknown", event_class(event))
-    pairs = ((key, cut_value(_plain(text), limit)) for key, text in _pairs(delivery, endpoint))
+    head = (
+        "LEEF:2.0",
+        "SpiderFoot",
+        "SpiderFoot",
+        in_line(version, VERSION_MAX) or "unknown",
+        log_line.event_class(event),
+    )
+    pairs = ((key, log_line.cut_value(_plain(text), limit)) for key, text in _pairs(delivery, endpoint))
     return "|".join((*head, "x09", "\t".join(f"{key}={value}" for key, value in pairs if value)))
 
 
 def _plain(text: str) -> str:
     """Return a text in one line, without tabs and invisible characters."""
-    return " ".join(value_of(text).split())
+    return " ".join(log_line.value_of(text).split())
 
 
 def _pairs(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     """Yield the keys and values, each key once."""
-    event, scan = delivery.event, delivery.event.scan
+    event, scan, exploitation = delivery.event, delivery.event.scan, exploitation_of(delivery.event.data)
     yield "devTime", dev_time(event.at)
     yield "devTimeFormat", TIME_FORMAT
-    yield "sev", str(LEVEL[event.severity])
+    yield "sev", str(log_line.LEVEL[event.severity])
     yield "cat", delivery.name
-    yield "name", class_name(event)
-    yield "msg", words_of(event)
+    yield "name", log_line.class_name(event)
+    yield "msg", log_line.words_of(event)
     yield from _subject(event)
-    yield "resource", target_of(delivery)
+    yield "resource", log_line.target_of(delivery)
     yield "severity", event.severity.label
     yield "eventId", event.id
     yield "deliveryId", delivery.id
@@ -84,9 +78,13 @@ def _pairs(delivery: Delivery, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "scanName", scan.name if scan else ""
     yield "link", endpoint.link(scan)
     yield "module", text_of(event.data, "module")
-    yield "cve", cve_of(event)
+    yield "cve", log_line.cve_of(event)
+    yield "knownExploited", "true" if exploitation.is_known else ""
+    yield "kevDueDate", exploitation.due
+    yield "epssScore", exploitation.score
+    yield "epssPercentile", exploitation.percentile
     yield "ruleId", text_of(event.data, "rule_id")
-    yield from line_metadata(endpoint).items()
+    yield from log_line.line_metadata(endpoint).items()
 
 
 def dev_time(at: float) -> str:
@@ -109,4 +107,4 @@ def _subject(event: WebhookEvent) -> Iterator[tuple[str, str]]:
     yield {"host": "domain", "email": "usrName", "url": "url"}[entity.kind], entity.value[:SUBJECT_MAX]
 
 
-FORMAT = Format(render, join=lines, surplus=line_surplus)
+FORMAT = Format(render, join=lines, surplus=log_line.line_surplus)

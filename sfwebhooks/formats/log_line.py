@@ -12,7 +12,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit
-from sfwebhooks.formats.ecs import CVE, one_line
+from sfwebhooks.formats.ecs import CVE, failure, one_line
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line, people, readable, text_of
 
@@ -81,8 +81,9 @@ def class_name(event: WebhookEvent) -> str:
 
 def words_of(event: WebhookEvent) -> str:
     """Return what was found, or what happened."""
-    title, *texts = (value_of(text_of(event.data, key)) for key in ("title", *WORDS))
-    words = next(filter(None, texts), "")
+    title = value_of(text_of(event.data, "title"))
+    texts = (failure(event.data) if key == "error" else text_of(event.data, key) for key in WORDS)
+    words = next(filter(None, map(value_of, texts)), "")
     return ": ".join(filter(None, (title, words))) or one_line(event)
 
 

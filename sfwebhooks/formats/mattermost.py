@@ -13,11 +13,11 @@ from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import VALUE_MAX, Notice, is_short, notice, without_mentions
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import VALUE_MAX, Notice, is_short, without_mentions
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.markdown import SIGNS, escaped, marked_rows
 from sfwebhooks.formats.replies import NOT_OK, held, json_of, says_ok
 from sfwebhooks.jsontext import written
@@ -39,9 +39,9 @@ WEBHOOK_IS_WRONG = tuple(
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Mattermost message of a delivery."""
-    return Content(mattermost_body(notice(delivery, endpoint)))
+def mattermost(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Mattermost message with a notice."""
+    return Content(mattermost_body(notice))
 
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
@@ -83,4 +83,4 @@ def unmarked(text: str) -> str:
     return html.escape(without_mentions(text), quote=False)
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0)
+FORMAT = chat_format(mattermost, read=read)

@@ -47,8 +47,8 @@ SECURITY_AUDIT = Naming(
     signature="X-Security-Signature",
     dotted=True,
 )
-#: format -> naming; SPIDERFOOT for all others, and for a received message that has headers of both
-NAMINGS = {"generic": SPIDERFOOT, "security-audit": SECURITY_AUDIT}
+#: SPIDERFOOT counts if a received message has headers of both
+NAMINGS = (SPIDERFOOT, SECURITY_AUDIT)
 
 
 def event_name(sent: Delivery | Batch, naming: Naming) -> str:
@@ -67,7 +67,7 @@ def event_name(sent: Delivery | Batch, naming: Naming) -> str:
 def naming_of(headers: Iterable[str]) -> Naming:
     """Return the naming of a received message, from the names of its headers; SPIDERFOOT if none is known."""
     names = {plain_name(name) for name in headers}
-    return next((one for one in NAMINGS.values() if names & set(map(plain_name, one.headers))), SPIDERFOOT)
+    return next((one for one in NAMINGS if names & set(map(plain_name, one.headers))), SPIDERFOOT)
 
 
 def plain_name(header: str) -> str:

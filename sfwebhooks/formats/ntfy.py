@@ -10,11 +10,12 @@ from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import within
-from sfwebhooks.formats.format import Format, Key
+from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import in_lines
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
@@ -48,25 +49,19 @@ TOPIC = Key(
 )
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the notification of a delivery."""
-    past = delivery.backfilled or delivery.replayed
-    body = ntfy_body(notice(delivery, endpoint), endpoint.key(TOPIC.name), delivery.event.severity, past)
-    return Content(written(body).encode())
+def ntfy(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the notification with a notice."""
+    return Content(written(ntfy_body(notice, endpoint.key(TOPIC.name))).encode())
 
 
-def ntfy_body(notice: Notice, topic: str, severity: Severity, past: bool) -> dict[str, Any]:
-    """Return the notification.
-
-    Args:
-        past: whether it was backfilled or replayed, so that no phone should ring.
-    """
-    priority, tag = SHOWN[severity]
+def ntfy_body(notice: Notice, topic: str) -> dict[str, Any]:
+    """Return the notification; no phone should ring for what comes late."""
+    priority, tag = SHOWN[notice.severity]
     return {
         "topic": topic,
         "title": within(notice.headline, TITLE_MAX),
         "message": in_lines(replace(notice, link=""), MESSAGE_MAX, headline=False),
-        "priority": SILENT_PRIORITY if past else priority,
+        "priority": SILENT_PRIORITY if notice.is_late else priority,
         "tags": [tag],
         **({"click": notice.link} if notice.link else {}),
     }
@@ -88,4 +83,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = Format(render, read=read, keys=(TOPIC,), is_chat=True, interval=1.0, hosts=("ntfy.sh",))
+FORMAT = chat_format(ntfy, read=read, keys=(TOPIC,), hosts=("ntfy.sh",))

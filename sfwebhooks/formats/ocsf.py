@@ -16,10 +16,11 @@ from sfwebhooks.events import Delivery, Scan, WebhookEvent
 from sfwebhooks.formats import generic
 from sfwebhooks.formats.content import Content, epoch_milliseconds, sized
 from sfwebhooks.formats.ecs import KINDS, entity_of, one_line
+from sfwebhooks.formats.exploitation import exploitation_of
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.layout import LAYOUT, joined
 from sfwebhooks.formats.log_line import cve_of
-from sfwebhooks.jsontext import written
+from sfwebhooks.jsontext import json_number, written
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import in_line, readable, text_of
 
@@ -131,8 +132,7 @@ def _meaning(event: WebhookEvent, endpoint: Endpoint) -> tuple[Class, Json]:
         return SCAN[event.type], _scan(event, event.scan)
     cve = cve_of(event)
     if cve:
-        own = {"vulnerabilities": [{"cve": {"uid": cve}, "severity": SEVERITY_NAME[SEVERITY_ID[event.severity]]}]}
-        return VULNERABILITY, {**_finding(event, endpoint), **own}
+        return VULNERABILITY, {**_finding(event, endpoint), "vulnerabilities": [_vulnerability(event, cve)]}
     if event.type == "correlation_found":
         rule = {"uid": _shown(text_of(data, "rule_id")), "name": _shown(text_of(data, "rule_name"))}
         analytic = {key: text for key, text in rule.items() if text}
@@ -145,10 +145,20 @@ def _meaning(event: WebhookEvent, endpoint: Endpoint) -> tuple[Class, Json]:
     return BASE, {}
 
 
+def _vulnerability(event: WebhookEvent, cve: str) -> Json:
+    known = exploitation_of(event.data)
+    epss = {"score": known.score, **({"percentile": json_number(known.percentile)} if known.percentile else {})}
+    return {
+        "cve": {"uid": cve, **({"epss": epss} if known.score else {})},
+        "severity": SEVERITY_NAME[SEVERITY_ID[event.severity]],
+        **({"is_exploit_available": True} if known.is_known else {}),
+    }
+
+
 def _finding(event: WebhookEvent, endpoint: Endpoint, analytic: Json | None = None) -> Json:
     """Return the attributes of a finding: what it is, and what it is about."""
     data, link = event.data, endpoint.link(event.scan)
-    kind = _shown(text_of(data, "description") or text_of(data, "event_type"))
+    kind = _shown(next(filter(None, (text_of(data, key) for key in ("rule_name", "description", "event_type"))), ""))
     about: Json = {
         "uid": event.id,
         "title": one_line(event),

@@ -8,6 +8,7 @@ another scan has the same `dedup_key`, so it joins the open alert.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
@@ -17,6 +18,7 @@ from sfwebhooks.fingerprints import dedup_key, fingerprint
 from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import within
+from sfwebhooks.formats.digest import digest_notice
 from sfwebhooks.formats.format import Format, Key
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
@@ -71,8 +73,15 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     key = endpoint.key(ROUTING_KEY.name)
     past = "Backfilled: " if delivery.backfilled else "Replayed: " if delivery.replayed else ""
     action = "" if past else action_for(event)
-    body = alert_event(shown, event, key, action) if action else change_event(shown, event, key, past)
+    body = alert_event(shown, event, key, action) if action else change_event(shown, event.at, key, past)
     return Content(written(body).encode(), path="" if action else CHANGE_PATH)
+
+
+def change_digest(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
+    """Return the change event of several deliveries that come late."""
+    shown, latest = digest_notice(deliveries, endpoint), max(delivery.event.at for delivery in deliveries)
+    body = change_event(shown, latest, endpoint.key(ROUTING_KEY.name))
+    return Content(written(body).encode(), path=CHANGE_PATH)
 
 
 def action_for(event: WebhookEvent) -> str:
@@ -86,7 +95,7 @@ def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> J
     """Return an alert event."""
     group = event.scan.name if event.scan else ""
     names = {"component": text_of(event.data, "module"), "group": group, "class": event.type}
-    about = change_event(notice, event, key)
+    about = change_event(notice, event.at, key)
     return {
         "routing_key": key,
         "event_action": action,
@@ -102,14 +111,14 @@ def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> J
     }
 
 
-def change_event(notice: Notice, event: WebhookEvent, key: str, past: str = "") -> Json:
-    """Return a change event; `past` is put in front of its summary."""
+def change_event(notice: Notice, at: float, key: str, past: str = "") -> Json:
+    """Return a change event of some epoch seconds; `past` is put in front of its summary."""
     return {
         "routing_key": key,
         "payload": {
             "summary": within(past + notice.summary, SUMMARY_MAX),
             "source": within(notice.target, NAME_MAX).strip() or "sfwebhooks",
-            "timestamp": timestamp(event.at),
+            "timestamp": timestamp(at),
             "custom_details": custom_details(notice),
         },
         **({"links": [{"href": notice.link, "text": "Open scan"}]} if notice.link else {}),
@@ -148,6 +157,7 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 
 FORMAT = Format(
     render,
+    digest=change_digest,
     read=read,
     keys=(ROUTING_KEY,),
     is_chat=True,

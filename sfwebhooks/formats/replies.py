@@ -14,6 +14,9 @@ ADDRESS_IS_WRONG = (401, 403, 404)
 #: As failed deliveries they would be lost or, if that service did post them, posted several times.
 NOT_OK = Verdict(Outcome.HOLD, "http_200_but_not_ok")
 
+#: a message that was to be edited was deleted: another one takes its place
+MESSAGE_GONE = Verdict(Outcome.PENDING, "message_gone", handle="")
+
 
 def json_of(reply: Reply) -> dict[str, Any]:
     """Return the JSON object in a reply's body; empty if it is anything else."""

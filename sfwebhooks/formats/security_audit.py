@@ -122,4 +122,4 @@ def _failure(given: Mapping[str, Any]) -> Data:
 
 
 # its envelope repeats a finding, and its place
-FORMAT = Format(render, join=array, surplus=lambda common: common)
+FORMAT = Format(render, join=array, naming=SECURITY_AUDIT, surplus=lambda common: common)

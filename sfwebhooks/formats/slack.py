@@ -17,11 +17,11 @@ from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import FOUND_VIA, OPEN_SCAN, VALUE_MAX, Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import FOUND_VIA, OPEN_SCAN, VALUE_MAX, Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.replies import NOT_OK, says_ok
 from sfwebhooks.jsontext import written
 
@@ -48,9 +48,9 @@ HOSTS = ("hooks.slack.com", "discord.com/*/slack", "*.discord.com/*/slack", "dis
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Slack message of a delivery."""
-    return Content(written(slack_body(notice(delivery, endpoint))).encode())
+def slack(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Slack message with a notice."""
+    return Content(written(slack_body(notice)).encode())
 
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
@@ -134,4 +134,4 @@ def text_length(blocks: list[Json]) -> int:
     return sum(utf16_length(text["text"]) for text in texts)
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=HOSTS)
+FORMAT = chat_format(slack, read=read, hosts=HOSTS)

@@ -4,20 +4,25 @@ The event is that of the format `siem`, in HEC's envelope; several are written o
 of its own, which counts more than its status: a proxy may have changed that. For the codes see
 https://help.splunk.com (HTTP Event Collector REST API endpoints, and troubleshooting).
 
+With a channel (`splunk_channel`), events are delivered once Splunk says that they are on its disks: HEC gives a request
+an id, and is then asked for it (acknowledgement). After minutes without one the events go again.
+
 If HEC refuses an event, it names its position. Not all receivers have then stored the events in front of it, so all
 other events go again: better a second copy with the same event_id than none.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content, epoch_seconds, lines, sized
 from sfwebhooks.formats.format import Format, Key, Reading
+from sfwebhooks.formats.replies import json_of
 from sfwebhooks.formats.siem import siem_event
 from sfwebhooks.jsontext import written
 
@@ -30,6 +35,16 @@ INDEX = Key(
 )
 SOURCETYPE = Key("splunk_sourcetype", "source type of the events (spiderfoot:event)", *TEXT)
 SOURCE = Key("splunk_source", "source of the events (spiderfoot)", *TEXT)
+CHANNEL = Key(
+    "splunk_channel",
+    "channel for acknowledgement by the indexers, any UUID of your own; only for tokens with useACK (none)",
+    r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+    "a UUID such as 0aeeac95-ac74-4aa9-b30d-6c4c0ac581ba",
+)
+CHANNEL_HEADER = "X-Splunk-Request-Channel"
+COLLECTOR = "/services/collector"
+#: seconds to wait before asking for an acknowledgement, each time; then the events go again
+ACK_WAITS = (1.0, 2.0, 5.0, 10.0, 10.0, 20.0, 30.0, 60.0, 60.0, 60.0)
 #: upper bound of the bytes of the envelope and of the siem event beyond a generic message
 SURPLUS = 2400
 #: codes of answers that concern the token or the settings of the receiver -> reason
@@ -68,19 +83,33 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     if event.scan:
         fields["scan_id"] = event.scan.id
     before, after = f'{written(about)[:-1]},"event":', f',"fields":{written(fields)}}}\n'
-    return sized(siem_event(delivery, endpoint), endpoint, "raw_data", before.encode(), after.encode())
+    content = sized(siem_event(delivery, endpoint), endpoint, "raw_data", before.encode(), after.encode())
+    return _in_channel(content, endpoint)
+
+
+def follow(batch: Batch, endpoint: Endpoint, handle: str) -> Content:
+    """Return the request that asks for the acknowledgement of an earlier one."""
+    url, number = urlsplit(endpoint.url.reveal()), handle.partition("/")[0]
+    before, found, _ = url.path.partition(COLLECTOR)
+    path = f"{before}{found}/ack" if found else "ack"
+    asked = Content(written({"acks": [int(number)]}).encode(), path=f"{path}?{url.query}" if url.query else path)
+    return _in_channel(asked, endpoint)
+
+
+def _in_channel(content: Content, endpoint: Endpoint) -> Content:
+    channel = endpoint.key(CHANNEL.name)
+    return replace(content, headers={**content.headers, CHANNEL_HEADER: channel}) if channel else content
 
 
 def read(reply: Reply, batch: Batch) -> Reading:
-    """Return the verdict of the code in an answer, or one on each event."""
+    """Return the verdict of the code in an answer, one on each event, or what is known of an acknowledgement."""
     if reply.failure:
         return None
-    try:
-        answer = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        answer = None
-    code = answer.get("code") if isinstance(answer, dict) else None
-    is_success = 200 <= (reply.status or 0) < 300
+    answer, is_success = json_of(reply), 200 <= (reply.status or 0) < 300
+    handle = batch.deliveries[0].handle
+    if is_success and handle and isinstance(answer.get("acks"), dict):
+        return _acknowledged(answer["acks"], handle.value)
+    code = answer.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
         return Verdict(Outcome.HOLD, "http_200_but_not_hec") if is_success else None
     if code in WRONG_SETTINGS:
@@ -91,7 +120,28 @@ def read(reply: Reply, batch: Batch) -> Reading:
         return None
     if code in LATER:
         return Verdict(Outcome.RETRY, LATER[code])
-    return Verdict(Outcome.DELIVERED, "http_200") if code == 0 else Verdict(Outcome.HOLD, f"hec_{code}")
+    if code:
+        return Verdict(Outcome.HOLD, f"hec_{code}")
+    number = answer.get("ackId")
+    return _pending(str(number), 0) if type(number) is int else Verdict(Outcome.DELIVERED, "http_200")
+
+
+def _acknowledged(acks: dict[str, Any], handle: str) -> Verdict:
+    """Return the verdict of an answer to the question for an acknowledgement.
+
+    Args:
+        handle: the id, and how often it was asked for so far.
+    """
+    number, asked = handle.split("/")
+    if acks.get(number) is True:  # HEC forgets an id once it has said so
+        return Verdict(Outcome.DELIVERED, "hec_acknowledged", handle="")
+    if int(asked) + 1 >= len(ACK_WAITS):
+        return Verdict(Outcome.RETRY, "hec_not_acknowledged", handle="")
+    return _pending(number, int(asked) + 1)
+
+
+def _pending(number: str, asked: int) -> Verdict:
+    return Verdict(Outcome.PENDING, "hec_pending", ACK_WAITS[asked], handle=f"{number}/{asked}")
 
 
 def _refused(answer: dict[str, Any], reason: str, batch: Batch) -> Reading:
@@ -109,7 +159,8 @@ FORMAT = Format(
     render,
     join=lines,
     read=read,
-    keys=(INDEX, SOURCETYPE, SOURCE),
+    follow=follow,
+    keys=(INDEX, SOURCETYPE, SOURCE, CHANNEL),
     scheme="Splunk",
     surplus=lambda common: SURPLUS,
 )

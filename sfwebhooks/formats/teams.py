@@ -12,11 +12,11 @@ from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, VALUE_MAX, Notice, notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, VALUE_MAX, Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.replies import held
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
@@ -41,9 +41,9 @@ FAILED = re.compile(rb"returned HTTP error (\d{3})")
 Json = dict[str, Any]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Teams message of a delivery."""
-    return Content(teams_body(notice(delivery, endpoint)))
+def teams(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Teams message with a notice."""
+    return Content(teams_body(notice))
 
 
 def read(reply: Reply, batch: Batch) -> Verdict | None:
@@ -101,4 +101,4 @@ def text_run(text: str, limit: int, **how: str | bool) -> Json:
     return {"type": "TextRun", "text": fit(text, limit), **how}
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=1.0, hosts=("*.webhook.office.com",))
+FORMAT = chat_format(teams, read=read, hosts=("*.webhook.office.com",))

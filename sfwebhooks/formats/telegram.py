@@ -2,7 +2,7 @@
 
 Bold text and links are given as entities, places in the text, instead of as markup in it: nothing has to be escaped.
 Telegram looks for mentions, commands and links in any text but code, so text from outside is code where it is a value,
-and has no mentions elsewhere.
+and has no mentions elsewhere. A scan has one message about its progress, which is edited.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import OPEN_SCAN, Notice, notice, without_mentions
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import OPEN_SCAN, Notice, is_edited, notice, without_mentions
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
-from sfwebhooks.formats.format import Format, Key
-from sfwebhooks.formats.replies import NOT_OK, held, json_of
+from sfwebhooks.formats.format import Key
+from sfwebhooks.formats.replies import MESSAGE_GONE, NOT_OK, held, json_of
 from sfwebhooks.jsontext import written
 
 #: characters of a message, in UTF-16 units as in the offsets of entities
@@ -31,36 +32,66 @@ CHAT_IS_WRONG = re.compile(
     "|upgraded to a supergroup|not enough rights|have no rights|chat_write_forbidden|peer_id_invalid",
     re.IGNORECASE,
 )
+#: of a message that cannot be edited, since somebody deleted it, or since it is as it should be already
+MESSAGE_IS_GONE = re.compile("message to edit not found|message can't be edited|message_id_invalid", re.IGNORECASE)
+UNCHANGED = "message is not modified"
 METHOD = "/sendMessage"
+#: relative to it
+EDIT = "editMessageText"
 
 Json = dict[str, Any]
 Text = tuple[str, list[Json]]
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the Telegram message of a delivery."""
-    one = notice(delivery, endpoint)
-    text, entities = first_within(TEXT_MAX, lambda found: utf16_length(found[0]), (composed(one, cap) for cap in CAPS))
+def telegram(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the Telegram message with a notice."""
     thread = endpoint.key("message_thread_id")
-    body: Json = {
-        "chat_id": chat_of(endpoint.key("chat_id")),
-        **({"message_thread_id": int(thread)} if thread else {}),
-        "text": text,
-        "entities": entities,
-        "link_preview_options": {"is_disabled": True},
-        **({"disable_notification": True} if one.is_late else {}),
-    }
+    where = {"message_thread_id": int(thread)} if thread else {}
+    body = {**where, **telegram_body(notice, endpoint), **({"disable_notification": True} if notice.is_late else {})}
     return Content(written(body).encode())
 
 
+def follow(batch: Batch, endpoint: Endpoint, message_id: str) -> Content:
+    """Return the request that edits a message."""
+    shown = notice(batch.deliveries[0], endpoint)
+    if not is_edited(batch):
+        return telegram(shown, endpoint)
+    body = {"message_id": int(message_id), **telegram_body(shown, endpoint)}
+    return Content(written(body).encode(), path=EDIT)
+
+
+def telegram_body(notice: Notice, endpoint: Endpoint) -> Json:
+    """Return what a message has whether it is new or edited, with texts as long as its limit allows."""
+    ways = (composed(notice, cap) for cap in CAPS)
+    text, entities = first_within(TEXT_MAX, lambda found: utf16_length(found[0]), ways)
+    return {
+        "chat_id": chat_of(endpoint.key("chat_id")),
+        "text": text,
+        "entities": entities,
+        "link_preview_options": {"is_disabled": True},
+    }
+
+
 def read(reply: Reply, batch: Batch) -> Verdict | None:
-    """Return the verdict on a wrong token or chat, and on a 200 without ok; a wait is in a 429 (`retry.judge`)."""
+    """Return the verdict on a wrong token or chat, on a message that was or could not be edited, and on a 200 without
+    ok; a wait is in a 429 (`retry.judge`)."""
     answer = json_of(reply)
     if reply.status == 200 and answer.get("ok") is not True:
         return NOT_OK
-    if reply.status == 400 and CHAT_IS_WRONG.search(str(answer.get("description"))):
+    if reply.status == 200 and is_edited(batch):
+        return Verdict(Outcome.DELIVERED, "http_200", handle=_message_id(answer.get("result")))
+    why = str(answer.get("description")) if reply.status == 400 else ""
+    if CHAT_IS_WRONG.search(why):
         return Verdict(Outcome.HOLD, "http_400")
-    return held(reply)
+    if batch.deliveries[0].handle and UNCHANGED in why:
+        return Verdict(Outcome.DELIVERED, "http_400_not_modified")
+    return MESSAGE_GONE if batch.deliveries[0].handle and MESSAGE_IS_GONE.search(why) else held(reply)
+
+
+def _message_id(message: object) -> str | None:
+    """Return the id in the message of a reply; None without one."""
+    found = message.get("message_id") if isinstance(message, dict) else None
+    return str(found) if type(found) is int and 0 < found < 1 << 63 else None
 
 
 def wrong_path(path: str) -> str:
@@ -93,8 +124,9 @@ def composed(notice: Notice, cap: int) -> Text:
     return "".join(text for text, _ in parts), entities
 
 
-FORMAT = Format(
-    render,
+FORMAT = chat_format(
+    telegram,
+    follow=follow,
     read=read,
     keys=(
         Key(
@@ -106,8 +138,6 @@ FORMAT = Format(
         ),
         Key("message_thread_id", "the topic of a forum group", r"[1-9][0-9]{0,9}", "a topic's number such as 42"),
     ),
-    is_chat=True,
-    interval=1.0,
     hosts=("api.telegram.org",),
     wrong_path=wrong_path,
 )

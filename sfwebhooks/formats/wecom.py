@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import Batch, Delivery
-from sfwebhooks.formats.chat import notice
+from sfwebhooks.events import Batch
+from sfwebhooks.formats.chat import Notice
+from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.error_code import coded
-from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
 
@@ -22,9 +22,9 @@ BUSY = frozenset({-1, 45009})
 ROBOT_IS_WRONG = frozenset({93000})
 
 
-def render(delivery: Delivery, endpoint: Endpoint) -> Content:
-    """Return the message of a delivery."""
-    content = in_lines(notice(delivery, endpoint), CONTENT_MAX, safe=defused)
+def wecom(notice: Notice, endpoint: Endpoint) -> Content:
+    """Return the message with a notice."""
+    content = in_lines(notice, CONTENT_MAX, safe=defused)
     return Content(written({"msgtype": "text", "text": {"content": content}}).encode())
 
 
@@ -33,4 +33,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("errcode",), BUSY, ROBOT_IS_WRONG)
 
 
-FORMAT = Format(render, read=read, is_chat=True, interval=3.0, hosts=("qyapi.weixin.qq.com",))
+FORMAT = chat_format(wecom, read=read, interval=3.0, hosts=("qyapi.weixin.qq.com",))

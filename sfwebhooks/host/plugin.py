@@ -19,11 +19,10 @@ from spiderfoot import SpiderFootPlugin, __version__
 
 from sfwebhooks.config import settings as config
 from sfwebhooks.delivery.process import DeliveryProcess
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan
 from sfwebhooks.host import risks
 from sfwebhooks.host.risks import Watched
-from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source, can_be_wanted, is_wanted
+from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source, can_be_wanted, may_be_wanted
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupported
 from sfwebhooks.scan.run import RUNS, ScanRun
 
@@ -108,7 +107,7 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self._watched = frozenset()
         self._run = RUNS.get(self.getScanId()) or self._begun(target)
         if self._run:
-            self._watched = watched_types(self._run.settings.endpoints, self._run.descriptions, risks.raised())
+            self._watched = watched_types(self._run.settings, self._run.descriptions, risks.raised())
         else:
             say_why_off(self.getScanId(), self.opts, "enabled = false")
 
@@ -173,7 +172,7 @@ def folder_of(opts: dict[str, Any]) -> Path:
 
 
 def watched_types(
-    endpoints: tuple[Endpoint, ...], types: Iterable[str], raised: Container[str] | None
+    settings: config.Settings, types: Iterable[str], raised: Container[str] | None
 ) -> frozenset[str] | Watched:
     """Return the event types that an endpoint can want; all types if the host's list is not known.
 
@@ -182,10 +181,12 @@ def watched_types(
     """
     if not types:
         return frozenset("*")
+    endpoints, enrichment = settings.endpoints, settings.enrichment
     possible = frozenset(name for name in types if name != ROOT and can_be_wanted(name, endpoints))
     if raised is None:
         return possible
-    return Watched(frozenset(name for name in possible if is_wanted(name, 0, endpoints)), possible, raised)
+    always = frozenset(name for name in possible if may_be_wanted(name, 0, endpoints, enrichment))
+    return Watched(always, possible, raised)
 
 
 def finding_of(event: Any) -> Finding:

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 from sfwebhooks.attempts import Reply
 from sfwebhooks.authentication import basic_of_client
@@ -25,8 +25,10 @@ from sfwebhooks.signing import Request
 VALID_SECONDS = 300.0
 #: seconds before its end at which a token is not used any more, or half of its time if that is shorter
 MARGIN_SECONDS = 30.0
-#: statuses of a token endpoint that is not to blame the client: it is busy or broken
+#: statuses and errors of a token endpoint that does not blame the client: it is busy or broken. The errors are those of
+#: RFC 6749 section 4.1.2.1, which token endpoints use too
 BUSY = (408, 425, 429)
+BROKEN = ("temporarily_unavailable", "server_error")
 #: a token (RFC 6750 section 2.1 allows fewer signs)
 VISIBLE = re.compile("[!-~]+")
 
@@ -107,21 +109,7 @@ class TokenSender:
         reply = self._tokens.send(Request(self._tokens.url, headers, body.encode()), ends_at)
         if reply.failure:
             return replace(reply, detail=f"token endpoint: {reply.detail}")
-        status = reply.status or 0
-        if status >= 500 or status in BUSY:
-            return _failed(Failure.TOKEN_UNAVAILABLE, reply, f"http_{status}")
-        try:
-            found = json.loads(reply.body) if status == 200 else {}
-            lasts = _seconds(found.pop("expires_in", None))
-            read = client.parse_request_body_response(json.dumps(found))
-            value, kind = read["access_token"], str(read.get("token_type", "bearer"))
-            if kind.lower() != "bearer" or not isinstance(value, str) or not VISIBLE.fullmatch(value):
-                raise ValueError("the token is not a bearer token (RFC 6750)")
-        except MemoryError:
-            raise
-        except Exception:  # of any kind, since the reply may have any form
-            return _failed(Failure.TOKEN_REFUSED, reply, f"http_{status}" if status != 200 else "no token in the reply")
-        return Token(Secret(value), asked_at + max(lasts - MARGIN_SECONDS, lasts / 2))
+        return _token_in(reply, client, asked_at)
 
 
 def sender_of(endpoint: Endpoint) -> Sender | TokenSender:
@@ -132,6 +120,40 @@ def sender_of(endpoint: Endpoint) -> Sender | TokenSender:
 def _client(endpoint: Endpoint) -> Any:
     """Return what writes a token request and reads its reply; `config` has checked that the library is there."""
     return importlib.import_module("oauthlib.oauth2").BackendApplicationClient(endpoint.client_id)
+
+
+def _token_in(reply: Reply, client: Any, asked_at: float) -> Token | Reply:
+    """Return the token in a reply, or why there is none.
+
+    Only what the token endpoint itself says is a refusal. A reply that is not JSON says nothing: it was cut off, or a
+    gateway wrote it.
+
+    Args:
+        asked_at: monotonic seconds at which it was asked for.
+    """
+    status, is_json, found = reply.status or 0, True, cast(Any, None)
+    try:
+        found = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        is_json = False
+    error = found.get("error") if isinstance(found, dict) else None
+    if status >= 500 or status in BUSY or error in BROKEN:
+        return _failed(Failure.TOKEN_UNAVAILABLE, reply, f"http_{status}")
+    if status != 200:
+        return _failed(Failure.TOKEN_REFUSED, reply, f"http_{status}")
+    if not is_json:
+        return _failed(Failure.TOKEN_UNAVAILABLE, reply, "its reply is not JSON")
+    try:
+        lasts = _seconds(found.pop("expires_in", None))
+        read = client.parse_request_body_response(json.dumps(found))
+        value, kind = read["access_token"], str(read.get("token_type", "bearer"))
+        if kind.lower() != "bearer" or not isinstance(value, str) or not VISIBLE.fullmatch(value):
+            raise ValueError("the token is not a bearer token (RFC 6750)")
+    except MemoryError:
+        raise
+    except Exception:  # of any kind, since the reply may have any form
+        return _failed(Failure.TOKEN_REFUSED, reply, "no token in the reply")
+    return Token(Secret(value), asked_at + max(lasts - MARGIN_SECONDS, lasts / 2))
 
 
 def _seconds(given: object) -> float:
@@ -153,11 +175,10 @@ def _failed(failure: Failure, reply: Reply, what: str) -> Reply:
 
 def _said(reply: Reply) -> str:
     """Return the error of a token endpoint's reply (RFC 6749 section 5.2), or a text; never what may be a token."""
-    if reply.status is None or reply.status < 300:
-        return ""
     try:
         found = json.loads(reply.body)
     except (ValueError, RecursionError):
-        return "" if "token" in reply.words.lower() else " ".join(reply.words.split())
+        is_token = (reply.status or 0) < 300 or "token" in reply.words.lower()
+        return "" if is_token else " ".join(reply.words.split())
     texts = [found.get(key) for key in ("error", "error_description")] if isinstance(found, dict) else []
     return ": ".join(text for text in texts if isinstance(text, str))

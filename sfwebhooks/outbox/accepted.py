@@ -16,13 +16,8 @@ from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
 from sfwebhooks.severity import Severity
 
-#: a scan's events of given types with readable data; the limit lets SQLite unpack each once
-EVENTS = """
-    FROM (
-        SELECT CASE typeof(data) WHEN 'blob' THEN unpacked(data) ELSE data END data, severity, at FROM event
-        WHERE scan_id = ? AND type IN (SELECT value FROM json_each(?)) LIMIT -1
-    ) WHERE json_valid(data)
-"""
+#: a scan's events of given types with readable data
+EVENTS = "FROM event WHERE scan_id = ? AND json_valid(data) AND type IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True)

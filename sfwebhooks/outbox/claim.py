@@ -19,11 +19,12 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
 from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
 
-#: an endpoint's deliveries that are not in flight; only the first of several about the same subject
+#: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
-    d.endpoint = ?1 AND d.number NOT IN (SELECT value FROM json_each(?2)) AND (d.subject IS NULL OR NOT EXISTS (
-        SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
-        AND o.number < d.number))
+    d.endpoint = ?1 AND d.number NOT IN (SELECT value FROM json_each(?2)) AND (
+        d.subject IS NULL OR d.replays > 0 OR NOT EXISTS (
+            SELECT 1 FROM delivery o WHERE o.endpoint = d.endpoint AND o.subject = d.subject AND o.state = 'waiting'
+            AND o.replays = 0 AND o.number < d.number))
 """
 #: a replay or backfill, which is marked as such; live deliveries do not go in one request with it
 MARKED = "(d.replays > 0 OR d.backfilled > 0)"
@@ -74,6 +75,12 @@ class Limits:
     max_bytes: int = 100_000
     #: returns an upper bound of a delivery's bytes in it
     measure: Callable[[Delivery], int] = field(default=lambda delivery: 0, compare=False)
+    #: the same limits for replays and backfills, if other ones hold for them
+    late: Limits | None = None
+
+    def for_mark(self, marked: bool) -> Limits:
+        """Return the limits of replays and backfills, or of live deliveries."""
+        return self.late if marked and self.late else self
 
 
 def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
@@ -81,19 +88,22 @@ def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], n
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
     """
-    given = (limits.endpoint, json.dumps([*busy]))
+    given, most = (limits.endpoint, json.dumps([*busy])), max(limits.size, limits.late.size if limits.late else 1)
     free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
-    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, limits.size)).fetchall()
+    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
-    if fresh and (len(fresh) == limits.size or not now - limits.wait < fresh[0][3] <= now):
-        return _together(sql, fresh, limits)
+    if fresh:
+        its = limits.for_mark(fresh[0][4])
+        if len(fresh) >= its.size or not now - its.wait < fresh[0][3] <= now:
+            return _together(sql, fresh, its)
     late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
     first = sql.execute(late, (*given, now)).fetchone()
     if not first:
         return []
     if first[1] is None:
         alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
-        return _together(sql, sql.execute(alike, (*given, first[4], now, limits.size)).fetchall(), limits)
+        its = limits.for_mark(first[4])
+        return _together(sql, sql.execute(alike, (*given, first[4], now, its.size)).fetchall(), its)
     return _members(sql, limits.endpoint, first[1])
 
 
@@ -125,7 +135,7 @@ def _from_the_ends(
     """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
     order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
     query = (
-        "SELECT d.number, d.batch, length(unpacked(e.data)), e.type FROM delivery d"
+        "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
         f" JOIN event e ON e.number = d.event WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
     )
     directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
@@ -152,7 +162,8 @@ def _together(sql: sqlite3.Connection, found: Sequence[tuple[Any, ...]], limits:
     process goes alone."""
     if found[0][2]:
         return [*deliveries(sql, NUMBERED, (json.dumps([found[0][0]]),))]
-    numbers = sorted(row[0] for row in takewhile(lambda row: not row[2] and row[4] == found[0][4], found))
+    alike = takewhile(lambda row: not row[2] and row[4] == found[0][4], found[: limits.size])
+    numbers = sorted(row[0] for row in alike)
     members: list[Row] = []
     left = limits.max_bytes
     for row in deliveries(sql, NUMBERED, (json.dumps(numbers),)):  # only then is it known how many fit

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NewType
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.errors import SelectionError
+from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, deliveries, numbers_by_ids
@@ -19,14 +20,21 @@ from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numb
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 
+log = logging.getLogger("spiderfoot.webhooks")
+
 #: a place in the delivery log, only to be given back
 Cursor = NewType("Cursor", int)
 #: least characters of an id's prefix that can identify it
 PREFIX_LEAST = 4
 #: ids shown if several have the same prefix
 ALIKE = 10
+#: fields of a record that are texts or epoch seconds in each row that we write
+TEXTS = ("id", "event_id", "endpoint", "name", "type", "series")
+TIMES = ("accepted_at", "due_at")
 #: attempts among which the last one of an endpoint is sought
 RECENT = 10_000
+#: of an event's id
+KEY_BYTES = 16
 #: to be followed by a WHERE on `delivery`
 SELECT_RECORD = """
     SELECT e.id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
@@ -113,13 +121,27 @@ class Listing:
         self._file = file
 
     def deliveries(self, selection: Selection, limit: int) -> list[Record]:
-        """Return deliveries, the latest accepted first."""
+        """Return deliveries, the latest accepted first; a damaged row is logged instead."""
+        found: list[Record] = []
+        for row in self._rows(selection, limit):
+            try:
+                found.append(_record(row))
+            except OutboxError as error:
+                log.warning("webhooks: %s", error)
+        return found
+
+    def ids(self, selection: Selection, limit: int) -> list[str]:
+        """Return the ids of deliveries, the latest accepted first, even of damaged rows."""
+        return [_id_in(row) for row in self._rows(selection, limit)]
+
+    def _rows(self, selection: Selection, limit: int) -> list[Sequence[Any]]:
+        """Return rows of SELECT_RECORD, the latest accepted first."""
         with self._file.reading() as sql:
             numbers = numbers_of(sql, selection, order="d.number DESC", limit=limit)
-            found: list[Record] = []
+            found: list[Sequence[Any]] = []
             for chunk in chunks_of(numbers):
                 query = f"{SELECT_RECORD} WHERE d.number IN ({marks(chunk)}) ORDER BY d.number DESC"
-                found += [_record(row) for row in sql.execute(query, chunk)]
+                found += sql.execute(query, chunk).fetchall()
         return found
 
     def endpoints(self) -> list[str]:
@@ -146,6 +168,7 @@ class Listing:
 
         Raises:
             SelectionError: none or several match, or the text is too short.
+            OutboxError: its row is damaged.
         """
         which = {None: "delivery", State.DEAD: "dead letter"}.get(state, f"{state and state.value} delivery")
         if len(text) < PREFIX_LEAST:
@@ -251,8 +274,28 @@ class Listing:
         return found
 
 
+def _id_in(row: Sequence[Any]) -> str:
+    """Return the id of the delivery in a row of SELECT_RECORD, or what is in its place."""
+    key, endpoint = row[:2]
+    is_ours = isinstance(key, bytes) and len(key) == KEY_BYTES and isinstance(endpoint, str)
+    return delivery_id(id_of_key(key), endpoint) if is_ours else printable(str(key))
+
+
 def _record(row: Sequence[Any]) -> Record:
-    event_id = id_of_key(row[0])
-    values = dict(zip((field.name for field in fields(Record)), (delivery_id(event_id, row[1]), event_id, *row[1:])))
-    values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
+    """Return the record in a row of SELECT_RECORD.
+
+    Raises:
+        OutboxError: it has values that we never write.
+    """
+    try:
+        event_id = id_of_key(row[0])
+        its = (delivery_id(event_id, row[1]), event_id, *row[1:])
+        values = dict(zip((field.name for field in fields(Record)), its))
+        values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
+        wrong = [name for name in TEXTS if not isinstance(values[name], str)]
+        wrong += [name for name in TIMES if not isinstance(values[name], float)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
+    except (ValueError, AttributeError) as error:
+        raise OutboxError(f"the row of delivery {_id_in(row)} in the outbox is damaged: {error}") from error
     return Record(**{**values, "last": None if row[18] is None else Attempt(*row[18:])})

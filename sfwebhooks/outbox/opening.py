@@ -13,7 +13,6 @@ from pathlib import Path
 from sfwebhooks import system
 from sfwebhooks.events import event_key_of
 from sfwebhooks.files import open_regular
-from sfwebhooks.outbox.packing import unpacked
 from sfwebhooks.outbox.permissions import identity, write_problem
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -31,7 +30,6 @@ def opened(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
         f"{path.as_uri()}?{query}", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
     )
     connection.create_function("event_key_of", -1, event_key_of)
-    connection.create_function("unpacked", 1, unpacked, deterministic=True)
     return connection
 
 

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, WebhookEvent, event_key_of
+from sfwebhooks.events import Batch, Handle, WebhookEvent, event_key_of
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.endpoint_state import save_health
@@ -58,6 +58,8 @@ class Result:
     attempt: Attempt
     #: of each delivery
     settlements: Sequence[Settlement]
+    #: what the receiver calls it from now on; without a value nothing; None: as before
+    handle: Handle | None = None
 
 
 class Queue:
@@ -125,7 +127,7 @@ class Queue:
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
             self._rows.update({(*place, delivery.id): number for number, delivery in members})
         batch = Batch(tuple(delivery for _, delivery in members))
-        if limits.size > 1:  # a single one too: it must not come again within a larger batch
+        if limits.for_mark(batch.is_late).size > 1:  # a single one too: it must not come again within a larger batch
             self._freeze(batch, limits.endpoint)
         return batch
 
@@ -196,6 +198,8 @@ class Queue:
                     settled.append((*changes, *refusal, row, delivery.sequence, delivery.series))
                     logged.append((row, *entry))
                 gone.append((result.batch.id,))
+                if result.handle:
+                    _keep(sql, result, result.handle)
             sql.executemany("DELETE FROM frozen WHERE id = ?", gone)
             sql.executemany(LOG, logged)
             sql.executemany(SETTLE, settled)
@@ -215,6 +219,16 @@ class Queue:
                 (endpoint,),
             ).fetchone()
         return row[0]
+
+
+def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
+    """Record what the receiver calls a request that is pending, or what a delivered message is about."""
+    first, batch = result.batch.deliveries[0], result.batch.id
+    about = batch if result.settlements[0].state is State.WAITING else first.event.subject
+    sql.execute("DELETE FROM handle WHERE endpoint = ? AND about = ?", (first.endpoint, batch))
+    if about and handle.value:
+        row = (first.endpoint, about, handle.address, handle.value, result.attempt.at)
+        sql.execute("INSERT OR REPLACE INTO handle VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _number(sql: sqlite3.Connection, id: str, endpoint: str) -> int:

@@ -10,7 +10,6 @@ import sqlite3
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
@@ -30,6 +29,8 @@ log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a deletion waits for readers and writers, and between two tries
 ERASE_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
+#: seconds after which it is forgotten what a receiver called something
+HANDLE_SECONDS = 400 * 86400.0
 SETTLED = "d.state <> 'waiting'"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
@@ -186,6 +187,8 @@ class Retention:
             old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
             pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
+        with self._file.writing() as sql:
+            sql.execute("DELETE FROM handle WHERE at < ?", (now - HANDLE_SECONDS,))
         self._file.empty_log()
         return pruned
 
@@ -225,8 +228,7 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
     for number, delivery in [*deliveries(sql, where, chunk)]:
         name = endpoint.name_for(delivery.event)
         if name:
-            row = sql.execute("SELECT subject FROM delivery WHERE number = ?", (number,)).fetchone()
-            insert(sql, replace(delivery.event, subject=row[0]), [(endpoint.name, name)], now, delivery.backfilled)
+            insert(sql, delivery.event, [(endpoint.name, name)], now, delivery.backfilled)
             taken.append(number)
     return _delete(sql, taken, WAITING)
 

@@ -9,10 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import Delivery, Scan, WebhookEvent, dashed, key_of, mask_of
+from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
-from sfwebhooks.outbox.admission import FINDINGS
-from sfwebhooks.outbox.packing import PACKED_FROM, packed, unpacked
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.severity import Severity
 
@@ -38,8 +36,9 @@ SELECT_DELIVERY = """
     SELECT d.number, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
-           s.id, s.name, s.target, s.target_type, s.version, s.database
+           s.id, s.name, s.target, s.target_type, s.version, s.database, d.subject, h.address, h.value
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
+    LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(d.batch, d.subject)
 """
 #: a delivery with the number of its row, which does not leave this room
 Row = tuple[int, Delivery]
@@ -62,12 +61,19 @@ def numbers_by_ids(array: str) -> str:
 
 
 def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[Row]:
-    """Yield the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number."""
+    """Yield the deliveries of a WHERE on `delivery` (d) and its event (e), each with its row number.
+
+    One whose row has values that we never write, from a damaged file or another program, has data that are not JSON: it
+    cannot be built, and does not hold up the others.
+    """
     scans: dict[str, Scan] = {}
     for row in sql.execute(SELECT_DELIVERY + where, values):
         number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
-        key, event_type, severity, at, stored, special = row[10:16]
-        text = stored if isinstance(stored, str) else unpacked(stored)
+        key, event_type, severity, at, text, special = row[10:16]
+        is_ours = isinstance(text, str) and isinstance(at, float) and severity in SEVERITIES and series is not None
+        if not (is_ours and isinstance(key, bytes)):
+            text, at, severity = "", 0.0, Severity.INFO
+            key = key if isinstance(key, bytes) else number.to_bytes(16, "big")
         scan = scans.get(row[16])
         if scan is None and row[16]:
             scan = scans[row[16]] = Scan(*row[16:22])
@@ -76,8 +82,9 @@ def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> It
             with suppress(ValueError):  # garbage is reported when a message is built from it
                 data = own(data, endpoint)
         event_id, its_id = dashed(key.hex()), dashed(f"{int.from_bytes(key, 'big') ^ mask_of(endpoint):032x}")
-        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, data, scan, special)
-        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10])
+        event = WebhookEvent(event_id, event_type, SEVERITIES[severity], at, data, scan, special, row[22])
+        handle = Handle(*row[23:]) if row[23] else None
+        its = (name, series, sequence, attempts, replays > 0, backfilled > 0, *row[8:10], handle)
         yield number, Delivery(its_id, event, endpoint, *its)
 
 
@@ -127,8 +134,6 @@ def insert(
         (number,) = sql.execute("SELECT number FROM event WHERE id = ?", row[:1]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one[0] not in known]
-    elif event.type in FINDINGS and (number or 0) > PACKED_FROM:
-        sql.execute("UPDATE event SET data = ? WHERE number = ?", (packed(row[-1]), number))
     sql.executemany(COUNT, [(scan_id, endpoint) for endpoint, _ in new])
     about = (now, now, event.subject, backfilled, scan_id)
     sql.executemany(

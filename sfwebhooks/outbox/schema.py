@@ -42,7 +42,7 @@ TABLES = """
         severity INTEGER NOT NULL,
         special  TEXT,
         at       REAL NOT NULL,
-        data     NOT NULL                   -- JSON as TEXT, or in the form of `packing`
+        data     TEXT NOT NULL              -- JSON
     );
     CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
@@ -140,6 +140,14 @@ TABLES = """
         endpoint     TEXT PRIMARY KEY,
         paused_until REAL NOT NULL,
         resets       INTEGER NOT NULL       -- how often the operator reset it to healthy
+    ) WITHOUT ROWID;
+    CREATE TABLE handle (                   -- what receivers called our messages, or what they are about
+        endpoint TEXT NOT NULL,
+        about    TEXT NOT NULL,             -- subject of deliveries; of a pending request the id of its batch
+        address  TEXT NOT NULL,             -- id of the URL and the format's keys where it is called so
+        value    TEXT NOT NULL,
+        at       REAL NOT NULL,
+        PRIMARY KEY (endpoint, about)
     ) WITHOUT ROWID;
     CREATE TABLE frozen (                   -- batches in flight: if they are never settled, these are their members
         id       TEXT PRIMARY KEY,

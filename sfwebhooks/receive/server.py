@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import re
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Callable
 
 from requests.structures import CaseInsensitiveDict
@@ -25,6 +28,17 @@ from sfwebhooks import signing
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
 
 SOCKET_SECONDS = 30.0
+#: bytes of all large bodies that are in hand at once, and of a body that is not large
+ROOM = 2 * BODY_MAX
+SMALL = 128 * 1024
+#: bytes that are read at once of a body that is not kept
+PIECE = 64 * 1024
+#: seconds after which a sender may come again if there was no room for its body
+RETRY_SECONDS = 5
+#: most values in a body that is read as JSON, where each can take a hundred times its bytes; counted by their signs
+VALUES_MAX = 1_000_000
+#: the name of a sender
+NAME = re.compile(r"[!-~]{1,253}")
 
 
 @dataclass(frozen=True)
@@ -49,8 +63,15 @@ class Received:
         return 200 <= self.answer < 300
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether the body has too many values to be read."""
+        return sum(self.body.count(sign) for sign in (b",", b"[", b"{")) > VALUES_MAX
+
+    @cached_property
     def messages(self) -> list[dict[str, Any]]:
-        """The messages in the body: one, or those of a batch."""
+        """The messages in the body: one, or those of a batch; none if it is crowded."""
+        if self.is_crowded:
+            return []
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):  # RecursionError: brackets that are nested too deeply
@@ -95,6 +116,30 @@ def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.
     return context
 
 
+class Room:
+    """Memory for bodies, shared by all connections: anybody may send large ones, also compressed. Thread-safe."""
+
+    def __init__(self, size: int = ROOM) -> None:
+        self._left = size
+        self._guard = threading.Lock()
+
+    @contextlib.contextmanager
+    def taken(self, size: int) -> Iterator[bool]:
+        """Take some bytes while the block runs; False comes in if fewer are left.
+
+        A few are always there: slow senders of large bodies do not keep out the others.
+        """
+        size = 0 if size <= SMALL else size
+        with self._guard:
+            fits = size <= self._left
+            self._left -= size if fits else 0
+        try:
+            yield fits
+        finally:
+            with self._guard:
+                self._left += size if fits else 0
+
+
 class Receiver(ThreadingHTTPServer):
     """The server; it runs in threads of its own between `start` and `stop`.
 
@@ -123,6 +168,9 @@ class Receiver(ThreadingHTTPServer):
         self.status = status
         self.on_receive = on_receive
         self.on_refuse = on_refuse
+        self.room = Room()
+        #: held while a body is decompressed, which can need more than its own bytes
+        self.inflating = threading.Lock()
         self._open: set[socket.socket] = set()
 
     @property
@@ -204,16 +252,34 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._answer(413 if digits else 411, b"")
             return
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):  # the sender died while sending: not a message
+        with self.server.room.taken(int(length)) as fits:
+            if fits:
+                self._take(int(length))
+                return
+        for left in range(int(length), 0, -PIECE):
+            if not self.rfile.read(min(left, PIECE)):
+                self.close_connection = True
+                return
+        self._refuse()
+
+    def _take(self, length: int) -> None:
+        """Read a body, and decompress it."""
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender died while sending: not a message
             self.close_connection = True
             return
         headers = CaseInsensitiveDict(self.headers.items())
         try:
-            body = inflated(headers, body, BODY_MAX)
+            with self.server.inflating:
+                body = inflated(headers, body, BODY_MAX)
         except ValueError as error:
             self._answer(413 if isinstance(error, InflatedTooLongError) else 400, str(error).encode())
             return
+        with self.server.room.taken(max(len(body) - length, 0)) as fits:
+            self._verify(headers, body) if fits else self._refuse()
+
+    def _verify(self, headers: CaseInsensitiveDict[str], body: bytes) -> None:
+        """Verify a delivery, and answer it."""
         problems = self.server.checks.problems(headers, body)
         received = Received(time.time(), self.path, headers, body, problems, self._client())
         status = 401 if problems else self.server.status(received)
@@ -222,14 +288,24 @@ class Handler(BaseHTTPRequestHandler):
         words = "; ".join(problems) or ("ok" if received.taken else f"answering {status} as asked")
         self._answer(status, words.encode())
 
+    def _refuse(self) -> None:
+        """Ask the sender to come again, since there is no room for its body."""
+        self._answer(503, b"too many large bodies at once", {"Retry-After": str(RETRY_SECONDS)})
+
     def do_GET(self) -> None:
         """Describe this server."""
         self._answer(200, b"sfwebhooks receive: send deliveries here with POST\n")
 
+    def do_OPTIONS(self) -> None:
+        """Allow messages at any rate, from the sender that asks (CloudEvents, `http-webhook.md` section 4.2)."""
+        origin = self.headers.get("WebHook-Request-Origin", "")
+        allowed = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"} if NAME.fullmatch(origin) else {}
+        self._answer(204, b"", {"Allow": "POST", **allowed})
+
     def log_message(self, *args: Any) -> None:
         """Log nothing: `on_receive` reports the deliveries."""
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         body = (
             b"" if status in (204, 205, 304) else body
         )  # these must not have a body: it would be taken for the next reply
@@ -237,6 +313,8 @@ class Handler(BaseHTTPRequestHandler):
         if status != 204:
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from sfwebhooks import pipeline
 from sfwebhooks.config.values import nearest
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.files import is_deleted
@@ -53,11 +54,12 @@ class Missing:
     again: int
 
 
-def past_scan(outbox: Store, scan_id: str, dead: bool) -> Past:
+def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = NO_ENRICHMENT) -> Past:
     """Return a scan that is over.
 
     Args:
         dead: whether the operator says that its process is gone, although the host lists it as running.
+        enrichment: of its findings.
 
     Raises:
         SelectionError: the scan does not exist or is not over.
@@ -65,7 +67,7 @@ def past_scan(outbox: Store, scan_id: str, dead: bool) -> Past:
     """
     folder = outbox.path.parent
     known = None if is_deleted(outbox.path) else outbox.scans.scan(scan_id)
-    database = database_of(known[0].database if known else str(folder / DATABASE), folder)
+    database = database_of(known[0].database if known else str(folder / DATABASE), folder, enrichment)
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
         if known and known[1] is None:

@@ -7,9 +7,10 @@ import hashlib
 from typing import Any, NamedTuple
 
 from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
+from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
 from sfwebhooks.scan import escapes
-from sfwebhooks.severity import RISK_BOUNDS, severity_of, special_of
+from sfwebhooks.severity import RISK_BOUNDS, VULNERABILITY, severity_of, special_of
 
 #: the host's pseudo event above the target; not a finding, and the host's own exports skip it too
 ROOT = "ROOT"
@@ -55,16 +56,24 @@ class Finding(NamedTuple):
     recovered: bool = False
 
 
-def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookEvent:
-    """Return the event for a finding; `description` is the host's own text for its type.
+def event_of_finding(
+    finding: Finding, scan: Scan, description: str, enrichment: Enrichment = NO_ENRICHMENT
+) -> WebhookEvent:
+    """Return the event for a finding.
 
     If a value of the finding has the wrong type, the event has a problem instead of data, and the outbox counts it.
+
+    Args:
+        description: the host's own text for its type.
+        enrichment: adds what is known of the CVE of a vulnerability.
     """
     try:
-        severity, special = severity_of(finding.type, finding.risk), special_of(finding.type)
+        special = special_of(finding.type)
         text = clean_text(finding.data)
         if finding.module == escapes.TARGET:
             text = escapes.typed_data(text, scan.target)
+        known = enrichment.of(text) if enrichment.is_set and special == VULNERABILITY else {}
+        severity = severity_of(finding.type, finding.risk, "known_exploited" in known)
         data: dict[str, Any] = {
             **scan.about,
             "event_type": finding.type,
@@ -81,6 +90,7 @@ def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookE
         }
         if special:
             data["special"] = special
+        data.update(known)
         if finding.data_source:
             data["data_source"] = clean_text(finding.data_source)
         if finding.recovered:
@@ -95,23 +105,35 @@ def event_of_finding(finding: Finding, scan: Scan, description: str) -> WebhookE
         return WebhookEvent(event_id, RISK_NAMES[severity], severity, 0.0, {}, scan, problem=why)
 
 
-def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...]) -> bool:
-    """Return whether an endpoint wants findings of a type, without building the event for `Endpoint.name_for`."""
-    severity, special = severity_of(host_type, risk), special_of(host_type)
+def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...], exploited: bool = False) -> bool:
+    """Return whether an endpoint wants findings of a type, without building the event for `Endpoint.name_for`.
+
+    Args:
+        exploited: whether they are vulnerabilities that are known to be exploited.
+    """
+    severity, special = severity_of(host_type, risk, exploited), special_of(host_type)
     return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
 
 
-class WantedFindings(dict[tuple[str, int], bool]):
-    """Event type and risk -> whether an endpoint wants such findings, found at the first look: a scan asks for each of
-    its events."""
+def may_be_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...], enrichment: Enrichment) -> bool:
+    """Return whether an endpoint wants some findings of a type: all of them, or those whose CVE is known to be
+    exploited, which only the event shows."""
+    can_be_raised = enrichment.raises and special_of(host_type) == VULNERABILITY
+    return is_wanted(host_type, risk, endpoints) or (can_be_raised and is_wanted(host_type, risk, endpoints, True))
 
-    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+
+class WantedFindings(dict[tuple[str, int], bool]):
+    """Event type and risk -> whether an endpoint may want such findings, found at the first look: a scan asks for each
+    of its events."""
+
+    def __init__(self, endpoints: tuple[Endpoint, ...], enrichment: Enrichment = NO_ENRICHMENT) -> None:
         self._endpoints = endpoints
+        self._enrichment = enrichment
 
     def __missing__(self, key: tuple[str, int]) -> bool:
         """Find it, and remember it."""
         host_type, risk = key
-        found = host_type != ROOT and is_wanted(host_type, risk, self._endpoints)
+        found = host_type != ROOT and may_be_wanted(host_type, risk, self._endpoints, self._enrichment)
         if len(self) < WANTED_MAX:
             self[key] = found
         return found

@@ -65,8 +65,9 @@ def missing_hashes(
     Args:
         known: ids of events to skip.
     """
-    for event_hash, event_type, risk in database.index(scan.id):
-        if finding_id(scan.id, event_hash) not in known and findings.is_wanted(event_type, risk, endpoints):
+    for event_hash, event_type, risk, exploited in database.index(scan.id):
+        is_new = finding_id(scan.id, event_hash) not in known
+        if is_new and findings.is_wanted(event_type, risk, endpoints, bool(exploited)):
             yield event_hash
 
 
@@ -74,7 +75,7 @@ def found(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator
     """Yield the events for the findings with these hashes."""
     words = database.descriptions()
     for finding in database.findings(scan.id, hashes):
-        yield findings.event_of_finding(finding, scan, words.get(finding.type, finding.type))
+        yield findings.event_of_finding(finding, scan, words.get(finding.type, finding.type), database.enrichment)
 
 
 def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...]) -> Iterator[WebhookEvent]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks import system
+from sfwebhooks.enrichment.cves import TEXT_MAX
+from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_database, is_deleted
 from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
@@ -33,6 +35,10 @@ NO_FILE = "this SpiderFoot is not supported: its database is not a file but a se
 DATA = "ifnull(CAST(data AS TEXT), '')"
 #: its risk, which may be of any type too
 RISK = "ifnull(CAST(risk AS INTEGER), 0)"
+#: whether it is a vulnerability that is known to be exploited; four bytes are the most that a character has
+EXPLOITED = (
+    f"CASE WHEN type GLOB 'VULNERABILITY*' THEN exploited(substr(CAST(data AS BLOB), 1, {4 * TEXT_MAX})) ELSE 0 END"
+)
 COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
 #: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
@@ -85,10 +91,11 @@ def unsupported(database: str) -> str:
     return "" if os.path.isfile(database) else NO_FILE  # noqa: PTH113  # Path.is_file raises where access is denied
 
 
-def database_of(scan_database: str, folder: Path) -> HostDatabase:
+def database_of(scan_database: str, folder: Path, enrichment: Enrichment) -> HostDatabase:
     """Return the database of a scan; if it is no longer at its path, the one in the data folder."""
     there = next((path for path in (Path(scan_database), folder / DATABASE) if not is_deleted(path)), None)
-    return HostDatabase(str(there)) if there else DeletedDatabase(scan_database)
+    kind = HostDatabase if there else DeletedDatabase
+    return kind(str(there or scan_database), enrichment=enrichment)
 
 
 def not_output(modules: Iterable[str]) -> list[str]:
@@ -130,11 +137,15 @@ class HostDatabase:
 
     Args:
         limit: seconds that a read may take; None: 5 s to wait for a lock, and no limit for the read itself.
+        enrichment: says which vulnerabilities are known to be exploited, and so of a higher severity.
     """
 
-    def __init__(self, path: str, limit: float | None = None) -> None:
+    def __init__(self, path: str, limit: float | None = None, enrichment: Enrichment = NO_ENRICHMENT) -> None:
         self._path = Path(path).absolute()
         self._limit = limit
+        self.enrichment = enrichment
+        #: expression for whether a finding is known to be exploited
+        self._exploited = EXPLOITED if enrichment.raises else "0"
 
     def scan(self, scan_id: str) -> ScanRow | None:
         """Return a scan, or None if the host does not know it."""
@@ -169,8 +180,8 @@ class HostDatabase:
     def counts(self, scan_id: str) -> FindingCounts:
         """Return the number of a scan's findings by type and severity."""
         rows = self._rows(
-            f"SELECT type, {RISK}, count(*) FROM tbl_scan_results"  # noqa: S608
-            " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2",
+            f"SELECT type, {RISK}, {self._exploited}, count(*) FROM tbl_scan_results"  # noqa: S608
+            " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2, 3",
             *(scan_id, ROOT),
         )
         return _counts_of(rows)
@@ -186,9 +197,10 @@ class HostDatabase:
     def standing(self, scan_id: str) -> tuple[str, float, FindingCounts] | None:
         """Return a scan's status, start (epoch seconds) and counts, in one read; None if the host does not know it."""
         rows = self._rows(
-            f"SELECT i.status, i.started / 1000.0, r.type, {RISK}, count(r.type) FROM tbl_scan_instance i"  # noqa: S608
+            "SELECT i.status, i.started / 1000.0, r.type,"  # noqa: S608
+            f" {RISK}, {self._exploited}, count(r.type) FROM tbl_scan_instance i"
             " LEFT JOIN tbl_scan_results r ON r.scan_instance_id = i.guid AND r.type <> ?"
-            " WHERE i.guid = ? GROUP BY 3, 4",
+            " WHERE i.guid = ? GROUP BY 3, 4, 5",
             *(ROOT, scan_id),
         )
         return (*rows[0][:2], _counts_of(row[2:] for row in rows if row[2])) if rows else None
@@ -196,13 +208,14 @@ class HostDatabase:
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return a scan's worst findings, the newest first among equals, without informational ones."""
         with closing(self._open()) as connection:
-            connection.create_function("severity_of", 2, severity_of, deterministic=True)
+            connection.create_function("severity_of", 3, severity_of, deterministic=True)
+            severity = f"severity_of(type, {RISK}, {self._exploited})"
             rows = connection.execute(
-                f"SELECT type, {DATA}, severity_of(type, {RISK}), generated, module, hash"  # noqa: S608
+                f"SELECT type, {DATA}, {severity}, generated, module, hash"  # noqa: S608
                 " FROM tbl_scan_results WHERE rowid IN ("
                 f"SELECT rowid FROM tbl_scan_results WHERE scan_instance_id = ?1 AND type <> ?2"
-                f" AND severity_of(type, {RISK}) > 0"
-                f" ORDER BY severity_of(type, {RISK}) DESC, generated DESC, rowid DESC LIMIT ?3)"
+                f" AND {severity} > 0"
+                f" ORDER BY {severity} DESC, generated DESC, rowid DESC LIMIT ?3)"
                 " ORDER BY 3 DESC, generated DESC, rowid DESC",
                 (scan_id, ROOT, number),
             ).fetchall()
@@ -246,9 +259,13 @@ class HostDatabase:
         query = "SELECT 1 FROM tbl_scan_log WHERE scan_instance_id = ? AND message = ?"
         return bool(self._rows(query, scan_id, f"Scan [{scan_id}] completed."))
 
-    def index(self, scan_id: str) -> list[tuple[str, str, int]]:
-        """Return hash, type and risk of all findings of a scan, in order of creation."""
-        query = "SELECT hash, type, risk FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
+    def index(self, scan_id: str) -> list[tuple[str, str, int, int]]:
+        """Return hash, type and risk of all findings of a scan, and 1 or 0: whether they are vulnerabilities that are
+        known to be exploited; in order of creation."""
+        query = (
+            f"SELECT hash, type, risk, {self._exploited} FROM tbl_scan_results"  # noqa: S608
+            " WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"
+        )
         return self._rows(query, scan_id, ROOT)
 
     def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
@@ -297,10 +314,14 @@ class HostDatabase:
             raise sqlite3.OperationalError(f"{error.filename}: {error.strerror}") from error
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=self._limit or 5.0)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        connection.create_function("exploited", 1, self._is_exploited)
         if self._limit:
             deadline = time.monotonic() + self._limit
             connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
         return connection
+
+    def _is_exploited(self, data: bytes | None) -> bool:
+        return self.enrichment.is_exploited((data or b"").decode("utf-8", "replace"))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with closing(self._open()) as connection:
@@ -322,8 +343,10 @@ class DeletedDatabase(HostDatabase):
         return []
 
 
-def _counts_of(rows: Iterable[tuple[str, int, int]]) -> FindingCounts:
-    return FindingCounts((host_type, severity_of(host_type, risk), number) for host_type, risk, number in rows)
+def _counts_of(rows: Iterable[tuple[str, int, int, int]]) -> FindingCounts:
+    return FindingCounts(
+        (name, severity_of(name, risk, bool(exploited)), number) for name, risk, exploited, number in rows
+    )
 
 
 def _finding(row: tuple[Any, ...], fetch: Callable[[str], Any]) -> Finding:

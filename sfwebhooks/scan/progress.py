@@ -8,6 +8,7 @@ import sqlite3
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import subscribed_name
+from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
 from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase
@@ -23,13 +24,21 @@ class Progress:
         interval: seconds between two events.
         begun_at: epoch seconds.
         accepted: counts of the findings that this process has accepted so far.
+        enrichment: as for `HostDatabase`.
     """
 
-    def __init__(self, scan: Scan, interval: float, begun_at: float, accepted: FindingCounts) -> None:
+    def __init__(
+        self,
+        scan: Scan,
+        interval: float,
+        begun_at: float,
+        accepted: FindingCounts,
+        enrichment: Enrichment = NO_ENRICHMENT,
+    ) -> None:
         self._scan = scan
         self._interval = interval
         self._accepted = accepted
-        self._database = HostDatabase(scan.database, READ_SECONDS)
+        self._database = HostDatabase(scan.database, READ_SECONDS, enrichment)
         self._looked_at = self._reported_at = begun_at
         self._number = 0
         self._found = 0
@@ -63,11 +72,12 @@ class Progress:
             **numbers,
             "modules_used": self._modules,
         }
-        return WebhookEvent(id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
+        its = (id_of(f"progress/{scan.id}/{self._number}"), NAME, Severity.INFO, now, data, scan)
+        return WebhookEvent(*its, subject=f"progress/{scan.id}")
 
 
 def progress_of(scan: Scan, settings: Settings, begun_at: float, accepted: FindingCounts) -> Progress | None:
     """Return the progress reports of a scan, or None if no endpoint subscribes to them."""
     asked = any(subscribed_name(endpoint.events, NAME, Severity.INFO, None) for endpoint in settings.endpoints)
-    interval = settings.progress_interval
-    return Progress(scan, interval, begun_at, accepted) if asked and interval else None
+    interval, enrichment = settings.progress_interval, settings.enrichment
+    return Progress(scan, interval, begun_at, accepted, enrichment) if asked and interval else None

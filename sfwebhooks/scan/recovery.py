@@ -16,13 +16,12 @@ from itertools import chain, islice
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan import from_host
-from sfwebhooks.scan.host_database import database_of
+from sfwebhooks.scan.host_database import HostDatabase, database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
 from sfwebhooks.scan.lifecycle import ended
 
@@ -35,7 +34,7 @@ class NotYetError(Exception):
     """The time for a recovery is over; the next run continues it."""
 
 
-def replay_scan(outbox: Store, endpoints: tuple[Endpoint, ...], scan: Scan, deadline: float = float("inf")) -> int:
+def replay_scan(outbox: Store, settings: Settings, scan: Scan, deadline: float = float("inf")) -> int:
     """Accept the findings of a scan that the host's database has and the outbox lacks; return the number of deliveries.
 
     Args:
@@ -46,18 +45,22 @@ def replay_scan(outbox: Store, endpoints: tuple[Endpoint, ...], scan: Scan, dead
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    database = database_of(scan.database, outbox.path.parent)
+    database, endpoints = _database_of(scan, settings, outbox), settings.endpoints
     known = outbox.scans.known_events(scan.id)
     outbox.scans.forget_withheld(
         scan.id, [endpoint.name for endpoint in endpoints]
     )  # refused events are offered once more
     found = from_host.found(database, scan, from_host.missing_hashes(database, scan, endpoints, known))
-    new = _accept_all(found, endpoints, outbox, deadline)
+    new = _accept_all(found, settings, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
 
 
-def _accept_all(events: Iterator[WebhookEvent], endpoints: tuple[Endpoint, ...], outbox: Store, deadline: float) -> int:
+def _database_of(scan: Scan, settings: Settings, outbox: Store) -> HostDatabase:
+    return database_of(scan.database, outbox.path.parent, settings.enrichment)
+
+
+def _accept_all(events: Iterator[WebhookEvent], settings: Settings, outbox: Store, deadline: float) -> int:
     """Accept events in chunks; return the number of new deliveries.
 
     Raises:
@@ -65,7 +68,7 @@ def _accept_all(events: Iterator[WebhookEvent], endpoints: tuple[Endpoint, ...],
     """
     new = 0
     while chunk := list(islice(events, REPLAY_CHUNK)):
-        new += pipeline.accept(chunk, endpoints, outbox, time.time())
+        new += pipeline.accept(chunk, settings.endpoints, outbox, time.time())
         outbox.file.checkpoint()
         if time.monotonic() > deadline:
             raise NotYetError(f"{new} deliveries were recovered, and more are left")
@@ -74,7 +77,7 @@ def _accept_all(events: Iterator[WebhookEvent], endpoints: tuple[Endpoint, ...],
 
 def report_end(
     outbox: Store,
-    endpoints: tuple[Endpoint, ...],
+    settings: Settings,
     scan: Scan,
     error: str = "",
     late: str = "",
@@ -91,12 +94,12 @@ def report_end(
         sqlite3.Error: the host's database cannot be read.
         OutboxError: the outbox cannot be written.
     """
-    database = database_of(scan.database, outbox.path.parent)
+    database, endpoints = _database_of(scan, settings, outbox), settings.endpoints
     result = from_host.result_of(scan, database, outbox.scans.accepted(scan.id))
     event = ended(scan, result, error, late, endpoints)
     unset = modules_unset(scan.id, database)
     errors = [unset_event(unset, scan)] if unset else []
-    _accept_all(chain(errors, from_host.correlated(database, scan, endpoints)), endpoints, outbox, deadline)
+    _accept_all(chain(errors, from_host.correlated(database, scan, endpoints)), settings, outbox, deadline)
     reported = outbox.scans.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
     return event.type if reported else None
 
@@ -132,9 +135,9 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
                     "webhooks: the end of scan %s is not reported until the events of all endpoints are known", scan.id
                 )
                 continue
-            replay_scan(outbox, settings.endpoints, scan)
+            replay_scan(outbox, settings, scan)
             late = "host_stopped" if mark in stopped else "process_died"
-            reported += report_end(outbox, settings.endpoints, scan, late=late) is not None
+            reported += report_end(outbox, settings, scan, late=late) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:
             log.warning(

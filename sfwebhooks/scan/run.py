@@ -77,7 +77,8 @@ class ScanRun:
         self._progress = progress_of(scan, settings, time.time(), self._accepted)
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
         self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
-        self.wants = WantedFindings(settings.endpoints)
+        settings.enrichment.report_to(self._log)
+        self.wants = WantedFindings(settings.endpoints, settings.enrichment)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -110,7 +111,8 @@ class ScanRun:
         """Commit findings; while the outbox cannot be written, buffer them in memory without waiting."""
         events = []
         for finding in findings:
-            event = event_of_finding(finding, self.scan, self.descriptions.get(finding.type, finding.type))
+            description = self.descriptions.get(finding.type, finding.type)
+            event = event_of_finding(finding, self.scan, description, self.settings.enrichment)
             self._accepted.add(finding.type, event.severity)
             events.append(event)
         if self._trouble:
@@ -161,12 +163,12 @@ class ScanRun:
                 with self._flushing:
                     self._begin_once()
                 self._report_errors()
-                replay_scan(self._outbox, self.settings.endpoints, self.scan, deadline)
+                replay_scan(self._outbox, self.settings, self.scan, deadline)
                 if (
                     self._outbox.file.generation() != self._begun_in
                 ):  # the file was lost meanwhile, with the replayed findings
                     continue
-                report_end(self._outbox, self.settings.endpoints, self.scan, error, deadline=deadline)
+                report_end(self._outbox, self.settings, self.scan, error, deadline=deadline)
                 return
             except (OutboxBusyError, sqlite3.Error) as trouble:
                 passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)

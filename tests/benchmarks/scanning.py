@@ -138,7 +138,7 @@ def measured(home: host.Home, with_us: bool, all_wanted: bool, cpu_seconds: floa
     assert row and row.status == "FINISHED" and found and outbox.exists() == with_us, log
     if with_us and all_wanted:
         accepted = dict(rows_of(outbox, "SELECT id, coalesce(json_extract(data, '$.recovered'), 0) FROM event"))
-        late = [event_hash for event_hash, _, _ in found if accepted.get(finding_id(scan_id, event_hash), 1)]
+        late = [event_hash for event_hash, *_ in found if accepted.get(finding_id(scan_id, event_hash), 1)]
         assert not late, f"{len(late)} of {len(found)} events were not accepted in time"
     seconds = row.ended - row.started
     return Measure(len(found) / seconds, cpu_seconds=cpu_seconds / len(found), seconds=seconds)

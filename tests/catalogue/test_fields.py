@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sfwebhooks.catalogue import EVENT_TYPES, EventType, Origin, type_named
 from sfwebhooks.catalogue.fields import Field
 from sfwebhooks.delivery import alerts
 from sfwebhooks.endpoints import names_of, subscribed_name
+from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT
 from sfwebhooks.events import Scan, WebhookEvent, delivery_id
 from sfwebhooks.formats.content import event_data
 from sfwebhooks.health import Condition, Health
@@ -37,7 +39,7 @@ from sfwebhooks.scan.host_log import ModuleError, unset_event
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
-from tests.builders import NOW, a_correlation, a_finding, a_scan, an_endpoint, an_event, claim_one
+from tests.builders import CVE, NOW, a_correlation, a_finding, a_scan, an_endpoint, an_enrichment, an_event, claim_one
 
 GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
 malware_detected correlation_completed cti_report_generated workspace_created multi_scan_completed system_alert
@@ -182,13 +184,18 @@ def linked(event: WebhookEvent) -> WebhookEvent:
 
 @cache
 def all_findings() -> tuple[WebhookEvent, ...]:
-    """Return an event of each of the scanner's types, at each risk, plain and with all that can be beside it."""
+    """Return an event of each of the scanner's types, at each risk, plain and with all that can be beside it: a CVE
+    that only has a score, and one that is known to be exploited."""
     made = []
-    for host_type in SEVERITY_OF_TYPE.keys() - {"ROOT"}:
-        for risk in RISKS:
-            plain = a_finding(type=host_type, risk=risk)
-            rich = plain._replace(data="x" * (DATA_MAX + 1), data_source="a feed", recovered=True)
-            made += [event_of_finding(finding, a_scan(), "Words") for finding in (plain, rich)]
+    with tempfile.TemporaryDirectory() as folder:
+        scores = an_enrichment(Path(folder), epss=(0.5, 0.75))
+        all_lists = an_enrichment(Path(folder), due="2026-12-01", epss=(0.5, 0.75))
+        for host_type in SEVERITY_OF_TYPE.keys() - {"ROOT"}:
+            for risk in RISKS:
+                plain = a_finding(type=host_type, risk=risk)
+                rich = plain._replace(data=f"{CVE} ".ljust(DATA_MAX + 1, "x"), data_source="a feed", recovered=True)
+                pairs = [(plain, NO_ENRICHMENT), (rich, scores), (rich, all_lists)]
+                made += [event_of_finding(finding, a_scan(), "Words", known) for finding, known in pairs]
     return tuple(made)
 
 
@@ -324,13 +331,21 @@ def test_the_fields_of_a_finding_are_what_findings_builds(entry: EventType) -> N
 
 
 @pytest.mark.parametrize("entry", FINDINGS, ids=lambda entry: entry.name)
-def test_the_example_of_a_finding_is_what_findings_builds_of_that_finding(entry: EventType) -> None:
+def test_the_example_of_a_finding_is_what_findings_builds_of_that_finding(entry: EventType, tmp_path: Path) -> None:
     data = entry.example
     sources = tuple(Source(each["event_type"], each["data"], each["module"], each["hash"]) for each in data["sources"])
     generated = seconds(data["generated"])
     finding = Finding(data["event_type"], data["data"], data["module"], data["hash"], generated, data["confidence"],
                       data["visibility"], data["risk"], sources)  # fmt: skip
-    event = event_of_finding(finding, scan_of(data), data["description"])
+    known = NO_ENRICHMENT
+    if "known_exploited" in data:
+        known = an_enrichment(
+            tmp_path,
+            data["data"].partition("\n")[0],
+            data["kev_due_date"],
+            (data["epss_score"], data["epss_percentile"]),
+        )
+    event = event_of_finding(finding, scan_of(data), data["description"], known)
     assert event.data == data
     assert goes_by(event, entry.name)
 

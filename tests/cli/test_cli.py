@@ -1001,6 +1001,16 @@ def test_receive_says_where_it_listens_and_ends_cleanly(
     assert (code, out, err) == (0, "Stopped.\n", "")
 
 
+def test_receive_shows_at_most_as_many_messages_as_a_batch_can_have(listen: Callable[..., Listening]) -> None:
+    receiver = listen()
+    assert receiver.send(b"[" + b",".join([b"{}"] * 3000) + b"]").status == 200
+    assert receiver.send(b"[" + b",".join([b"{}"] * 600_000) + b"]").status == 200
+    lines = receiver.end()[1].splitlines()
+    assert "  3000 messages" in lines[0] and lines[1:1001] == ["  a message  "] * 1000
+    assert [line.strip() for line in lines[1002:1004]][1] == "It has too many values to be shown."
+    assert len(lines) < 1010
+
+
 @slow
 def test_receive_ends_cleanly_with_a_connection_open(listen: Callable[..., Listening]) -> None:
     receiver = listen()

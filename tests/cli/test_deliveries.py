@@ -34,7 +34,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.terminal.delivery_table import DEAD, DELIVERIES, print_table
 from sfwebhooks.terminal.filters import past_time
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
-from tests.conftest import Result, Team, spoil
+from tests.conftest import Result, Team, spoil, sql
 from tests.filled import HOSTILE, begin, put, put_event, send
 from tests.leaks import leaks
 from tests.processes import Process
@@ -656,3 +656,26 @@ def test_a_delivery_whose_data_are_rubbish_is_shown_all_the_same(cli: Callable[.
     spoil(outbox)
     assert "the stored data is not JSON" in cli("show", an_id(1)).words
     assert json.loads(cli("show", an_id(1), "--json").out)["data"] is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE event SET severity = 99 WHERE number = 2", "99 is not a valid Severity"),
+        ("UPDATE delivery SET state = 'x' WHERE number = 2", "'x' is not a valid State"),
+        ("UPDATE delivery SET series = 99 WHERE number = 2", "series is None"),
+        ("UPDATE delivery SET accepted_at = 'x' WHERE number = 2", "accepted_at is 'x'"),
+        ("UPDATE delivery SET name = x'00ff' WHERE number = 2", "name is b"),
+    ],
+)
+def test_a_damaged_row_is_named_and_the_others_are_listed(
+    damage: str, said: str, cli: Callable[..., Result], outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2, 3):
+        put(outbox, number)
+    sql(outbox, damage)
+    lines = cli("deliveries", "--json").out.splitlines()
+    assert [json.loads(line)["delivery"] for line in lines] == [an_id(3), an_id(1)]
+    assert f"the row of delivery {an_id(2)} in the outbox is damaged: {said}" in caplog.text
+    shown = cli("show", an_id(2))
+    assert (shown.code, f"{an_id(2)} in the outbox is damaged: {said}" in shown.err) == (1, True)

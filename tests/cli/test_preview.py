@@ -23,7 +23,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from tests.builders import NOW, PATIENCE, an_event
-from tests.conftest import Team
+from tests.conftest import Team, sql
 
 #: headers that differ from attempt to attempt
 OF_AN_ATTEMPT = {"x-spiderfoot-timestamp", "webhook-timestamp", "x-spiderfoot-signature", "webhook-signature"}
@@ -147,6 +147,47 @@ def test_a_scan_that_the_endpoint_has_nothing_of_is_named(preview: Preview, outb
     put(outbox, tmp_path)
     outbox.close()
     assert 'no deliveries to "team" of a scan "NOSUCH"' in preview("team", "--scan", "NOSUCH", code=1).decode()
+
+
+#: what another program, or a disk, can make of the second of three events
+DAMAGES = {
+    "no JSON": "UPDATE event SET data = '{\"a\": ' WHERE number = 2",
+    "no object": "UPDATE event SET data = '[1]' WHERE number = 2",
+    "deep": f"UPDATE event SET data = '{'[' * 50_000}' WHERE number = 2",
+    "no text": "UPDATE event SET data = x'ff00' WHERE number = 2",
+    "no UTF-8": "UPDATE event SET data = cast(x'7bff7d' AS TEXT) WHERE number = 2",
+    "severity": "UPDATE event SET severity = 99 WHERE number = 2",
+    "time": "UPDATE event SET at = 'soon' WHERE number = 2",
+    "series": "UPDATE delivery SET series = 99 WHERE event = 2",
+    "name": "UPDATE delivery SET name = x'00ff' WHERE event = 2",
+}
+
+
+@pytest.mark.parametrize("name", ["team", "chat"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_row_is_named_and_the_others_are_shown(
+    damage: str, name: str, outbox: Outbox, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], preview: Preview
+) -> None:
+    put(outbox, tmp_path, events=3)
+    sql(outbox, damage)
+    outbox.close()
+    assert main(["preview", name, "--scan", "5C4A0001", "--folder", str(tmp_path)]) == 1
+    shown = capfdbinary.readouterr()
+    damaged = delivery_id(an_event(2).id, name)
+    assert f"message {damaged} cannot be built" in shown.err.decode()
+    assert damaged.encode() not in shown.out
+    assert [one for one in (1, 3) if delivery_id(an_event(one).id, name).encode() not in shown.out] == []
+
+
+def test_a_page_has_the_messages_whose_rows_are_not_damaged(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, tmp_path, events=3)
+    sql(outbox, DAMAGES["no JSON"])
+    outbox.close()
+    page = tmp_path / "page.html"
+    arguments = ("chat", "--scan", "5C4A0001", "--html", str(page))
+    assert f"message {delivery_id(an_event(2).id, 'chat')} cannot be built" in preview(*arguments, code=1).decode()
+    text = page.read_text()
+    assert ["CVE-2026-000" + str(one) in text for one in (1, 2, 3)] == [True, False, True]
 
 
 def test_a_terminal_shows_visible_characters_only(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:

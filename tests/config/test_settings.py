@@ -135,6 +135,22 @@ def test_how_the_outbox_is_kept_is_said_in_general(tmp_path: Path) -> None:
     assert (found.keep_delivered, found.keep_dead) == (86400.0, 172800.0)
 
 
+def test_the_lists_of_cves_are_named_in_general_and_not_read_yet(tmp_path: Path) -> None:
+    text = f"[webhooks]\nkev_file = lists/kev.json\nepss_file = {tmp_path / 'epss.csv.gz'}\n{TEAM}"
+    found = settings(tmp_path, text)
+    assert (found.kev_file, found.epss_file) == (tmp_path / "lists" / "kev.json", tmp_path / "epss.csv.gz")
+    assert (found.mistakes, [file.path for file in found.enrichment.files]) == ((), [found.kev_file, found.epss_file])
+    assert found.enrichment is found.enrichment
+
+
+@pytest.mark.parametrize("line", ["kev_file =", "epss_file =", "kev_file = ~nobody-here/kev.json"])
+def test_a_list_without_a_name_is_a_mistake_and_holds_nobody(tmp_path: Path, line: str) -> None:
+    found = settings(tmp_path, f"[webhooks]\n{line}\n{TEAM}")
+    (mistake,) = found.mistakes
+    assert mistake.problem.startswith("expected the name of a file")
+    assert (names(found), found.held, found.enrichment.is_set) == (["team"], {}, False)
+
+
 @pytest.mark.parametrize("line", ["outbox_max_mb = 0", "durability = full", "keep_delivered = 0", "keep_dead = ever"])
 def test_a_wrong_word_about_the_outbox_leaves_nobody_out(tmp_path: Path, line: str) -> None:
     found = settings(tmp_path, f"[webhooks]\n{line}\n{TEAM}")

@@ -210,7 +210,7 @@ def begin(outbox: Outbox, notes_file: int, task: Task) -> None:
 
 def report_ends(outbox: Outbox, task: Task, talk: Connection) -> None:
     talk.send("ends")
-    insist(lambda: report_end(outbox, task.endpoints, task.scan))
+    insist(lambda: report_end(outbox, Settings(task.endpoints), task.scan))
     insist(lambda: report_dead_scans(outbox, Settings(task.endpoints)))
     talk.send("ended")
 

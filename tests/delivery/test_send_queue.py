@@ -784,6 +784,33 @@ def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: S
     assert list(queue.deaths) == [("team", "crashed_sender")]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE event SET severity = 99 WHERE number = 1",
+        "UPDATE event SET data = x'ff' WHERE number = 1",
+        "UPDATE event SET at = 'soon' WHERE number = 1",
+        "UPDATE delivery SET series = 99 WHERE number = 1",
+    ],
+)
+def test_a_damaged_row_does_not_hold_up_the_others(
+    damage: str, outbox: Outbox, queue: SendQueue, endpoint: Endpoint
+) -> None:
+    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    sql(outbox, damage)
+    for _ in range(CRASHES_MAX):
+        outbox.due.make_due("team", NOW)
+        with pytest.raises(ValueError, match="Expecting value"):
+            while queue.step():
+                pass
+    while queue.step():
+        pass
+    assert sql(outbox, "SELECT state, reason FROM delivery ORDER BY number") == [
+        ("dead", "crashed_sender"),
+        ("delivered", "http_200"),
+    ]
+
+
 # --- what is said
 
 

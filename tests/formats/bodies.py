@@ -9,7 +9,7 @@ from typing import Any
 from sfwebhooks.formats.content import Content
 
 #: the keys that have an event's data
-DATA = ("raw_data", "spiderfoot", "data")
+DATA = ("raw_data", "spiderfoot", "data", "Data")
 
 
 def values(content: Content) -> list[Any]:

@@ -46,6 +46,11 @@ each_past = pytest.mark.parametrize("how", ["backfilled", "replayed"])
 each_event = pytest.mark.parametrize("entry", EVENT_TYPES, ids=lambda entry: entry.name)
 
 
+def cve(number: int) -> str:
+    """Return what only this one of the events of `an_event` has in it."""
+    return f"CVE-2026-{number:04d}"
+
+
 def rendered(format: str, delivery: Delivery, **values: Any) -> dict[str, Any]:
     """Return the message that goes out for a delivery, parsed."""
     endpoint = an_endpoint(ui_url=UI, format=format, **values)

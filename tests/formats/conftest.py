@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Secret
+from sfwebhooks.events import WebhookEvent
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from tests.builders import NOW, PATIENCE, an_endpoint, an_event
+from tests.builders import PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, sql
-from tests.receivers.vendors import Answer, Asked, Vendor
+from tests.receivers.vendor import Vendor, serve
+
+Any_vendor = TypeVar("Any_vendor", bound=Vendor)
+
+
+class Served(Protocol):
+    """Starts a service: `served(Discord())`."""
+
+    def __call__(self, vendor: Any_vendor, /) -> Any_vendor: ...
 
 
 @pytest.fixture
-def vendor() -> Iterator[Callable[[Callable[[Asked], Answer]], Vendor]]:
-    """Start a service: `vendor(answer)`."""
-    started: list[Vendor] = []
+def served() -> Iterator[Served]:
+    with ExitStack() as running:
 
-    def start(answer: Callable[[Asked], Answer]) -> Vendor:
-        started.append(Vendor(answer))
-        return started[-1]
+        def start(vendor: Any_vendor) -> Any_vendor:
+            vendor.root = running.enter_context(serve(vendor))
+            return vendor
 
-    yield start
-    for one in started:
-        one.close()
+        yield start
 
 
 class Sending:
@@ -40,35 +47,62 @@ class Sending:
         self.clock = clock
         self._accepted = 0
 
-    def accept(self, events: int = 1, backfilled: bool = False) -> None:
-        numbers = range(self._accepted + 1, self._accepted + 1 + events)
-        accept(map(an_event, numbers), (self.queue.states[0].endpoint,), self.outbox, NOW, backfilled)
-        self._accepted += events
+    def accept(self, events: int | Iterable[WebhookEvent] = 1, backfilled: bool = False) -> None:
+        """Accept some events, or these."""
+        if isinstance(events, int):
+            self._accepted += events
+            events = map(an_event, range(self._accepted - events + 1, self._accepted + 1))
+        accept(events, (self.queue.states[0].endpoint,), self.outbox, self.clock.now, backfilled)
 
     def step(self, later: float = 0.0) -> bool:
         """Make the attempts that are due `later` seconds from now."""
         self.clock.now += later
         return self.queue.step()
 
+    def finish(self) -> None:
+        """Make attempts, however late, until none is left to make."""
+        self.queue.hurry()
+        for _ in range(300):
+            if not self.step(86400):
+                return
+        raise AssertionError(f"there is no end to it: {set(self.states)}")
+
     @property
     def states(self) -> list[tuple[str, str]]:
         """State and reason of each delivery."""
         return sql(self.outbox, "SELECT state, reason FROM delivery ORDER BY sequence")
 
+    def numbers(self, state: str) -> list[int]:
+        """Return the sequence numbers of the deliveries in a state."""
+        return [at for at, (found, _) in enumerate(self.states, 1) if found == state]
+
     @property
     def condition(self) -> str:
         return self.queue.states[0].health.condition.value
 
+    @property
+    def health_reason(self) -> str:
+        return self.queue.states[0].health.reason
+
+
+class Start(Protocol):
+    """Makes an endpoint that sends to a service: `sending(vendor, key=value, ...)`.
+
+    Its keys are those that the service wants, or the given ones; others are fields of Endpoint.
+    """
+
+    def __call__(self, vendor: Vendor, **keys: Any) -> Sending: ...
+
 
 @pytest.fixture
-def sending(outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]) -> Callable[..., Sending]:
-    """Send to a URL: `sending(url, format, key=value, ...)`; other keys than the format's own are the endpoint's."""
-
-    def start(url: str, format: str, **keys: Any) -> Sending:
-        names = {key.name for key in FORMATS[format].keys}
-        own = {name: Secret(text) for name, text in keys.items() if name in names}
-        others = {name: value for name, value in keys.items() if name not in names}
-        endpoint = an_endpoint(url=url, timeout=PATIENCE, format=format, own=own, concurrency=1, **others)
-        return Sending(new_queue(endpoint), outbox, clock)
+def sending(outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]) -> Start:
+    def start(vendor: Vendor, **keys: Any) -> Sending:
+        keys = {"url": vendor.url, "timeout": PATIENCE, "concurrency": 1, **vendor.keys, **vendor.fields, **keys}
+        for key in ("api_key", "client_secret", "token_url"):
+            if isinstance(keys.get(key), str):
+                keys[key] = Secret(keys[key])
+        names = {key.name for key in FORMATS[vendor.format].keys}
+        own = {name: Secret(keys.pop(name)) for name in names & keys.keys()}
+        return Sending(new_queue(an_endpoint(format=vendor.format, own=own, **keys)), outbox, clock)
 
     return start

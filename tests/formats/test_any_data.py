@@ -23,7 +23,8 @@ CHARACTERS = some.text(some.characters(exclude_categories=()))
 TEXT = some.lists(some.sampled_from(PIECES) | CHARACTERS, max_size=8).map("".join)
 KEYS = some.sampled_from(
     ("event_type", "data", "description", "module", "sources", "evidence", "title", "severity", "events_by_severity",
-     "top_findings", "receipt", "finding_id", "target", "duration", "error", "confidence", "hash", "generated"),
+     "top_findings", "receipt", "finding_id", "target", "duration", "error", "confidence", "hash", "generated",
+     "known_exploited", "kev_due_date", "epss_score", "epss_percentile"),
 ) | TEXT  # fmt: skip
 VALUES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | TEXT,

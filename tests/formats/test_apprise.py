@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,49 +13,22 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, a_scan, an_event
 from tests.formats.cases import (
     LINK,
-    each_event,
     each_past,
-    each_text,
-    hostile_deliveries,
     mistakes_of,
-    of_entry,
     past,
     rendered,
     settings_of,
 )
-from tests.formats.conftest import Sending
-from tests.receivers.vendors import Answer, Asked, Vendor
+from tests.formats.conftest import Served, Start
+from tests.receivers.notifiers import Apprise
 
 SENT = {"error": None, "details": [["INFO", "2026-11-21 10:00:00", "Sent to Telegram"]]}
 
 
 def sent(delivery: Delivery, **own: str) -> dict[str, Any]:
     message = rendered("apprise", delivery, own={key: Secret(text) for key, text in own.items()})
-    accepted(message)
+    assert Apprise().problem(message) == ""
     return message
-
-
-def accepted(message: dict[str, Any]) -> None:
-    """Check a message by the server's OpenAPI document, and for what the services behind it could take for markup."""
-    assert set(message) <= {"title", "body", "type", "format", "tag"}
-    assert message["body"].strip() and message["format"] == "text"
-    assert message["type"] in ("info", "success", "warning", "failure")
-    assert len(message["title"].encode()) <= 250 and len(message["body"].encode()) <= 10_000
-    for text in (message["title"], message["body"]):
-        assert all(char.isprintable() or char in "\n\t" for char in text)
-        for sign in ("<!", "<@", "<#", "<a", "<h", "](", " @", "\n@"):
-            assert sign not in text
-
-
-@each_event
-def test_every_event_is_a_notification(entry: Any) -> None:
-    sent(of_entry(entry))
-
-
-@each_text
-def test_hostile_text_is_harmless(text: str) -> None:
-    for delivery in hostile_deliveries(text):
-        sent(delivery)
 
 
 @pytest.mark.parametrize(
@@ -117,48 +89,28 @@ def test_a_reply_means_what_the_servers_documentation_says(status: int, outcome:
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
-def server(asked: Asked) -> Answer:
-    """Answer as Apprise API does; only one key is configured."""
-    return Answer(200, SENT) if asked.path == "/notify/acme" else Answer(204)
-
-
-def test_a_notification_is_delivered_once_the_server_works_again(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(429, {}, {"Retry-After": "30"}))
-    one = sending(f"{ours.url}/notify/acme", "apprise")
-    one.accept()
-    assert one.step() and one.states == [("waiting", "http_429")]
-    ours.answer = server
-    assert not one.step(29)
-    assert one.step(10) and one.states == [("delivered", "http_200")]
-
-
-def test_a_key_that_is_not_known_holds_the_endpoint(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    one = sending(f"{vendor(server).url}/notify/amce", "apprise")
+def test_a_key_that_is_not_known_holds_the_endpoint(served: Served, sending: Start) -> None:
+    ours = served(Apprise())
+    one = sending(ours, url=f"{ours.root}/notify/amce")
     one.accept()
     assert one.step() and one.states == [("waiting", "http_204_no_such_key")]
     assert one.condition == "held"
 
 
-def test_where_a_service_failed_the_others_get_the_message_at_most_twice(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(424, {"error": "One or more notification could not be sent."}))
-    one = sending(f"{ours.url}/notify/acme", "apprise")
+def test_where_a_service_failed_the_others_get_the_message_at_most_twice(served: Served, sending: Start) -> None:
+    ours = served(Apprise())
+    ours.is_partial = True
+    one = sending(ours)
     one.accept()
     assert one.step() and one.states == [("waiting", "http_424")]
     assert one.step(10) and one.states == [("dead", "retries_exhausted: http_424")]
     assert not one.step(100_000) and len(ours.got) == 2
 
 
-def test_each_message_goes_at_most_twice_even_if_all_fail(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(424))
-    one = sending(f"{ours.url}/notify/acme", "apprise")
+def test_each_message_goes_at_most_twice_even_if_all_fail(served: Served, sending: Start) -> None:
+    ours = served(Apprise())
+    ours.is_partial = True
+    one = sending(ours)
     one.accept(6)
     for _ in range(60):
         one.step(1000)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,20 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sfwebhooks.attempts import Outcome, Reply
-from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.log_line import LINE_MAX, VALUE_MAX
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, PATIENCE, a_delivery, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.bodies import messages
 from tests.formats.cases import LINK, UI, each_event, each_text, hostile_deliveries, of_entry
+from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS, TEXT
-from tests.formats.vendor import Posted, vendor
+from tests.receivers.collectors import Collector
 
 #: most characters of each key in OpenText's guide; ours that are not there have LINE_MAX
 SIZES = {"externalId": 40, "cat": 1023, "msg": 1023, "request": 1023, "dhost": 1023, "duser": 1023} | {
@@ -62,13 +59,14 @@ def assert_cef(line: str) -> tuple[list[str], dict[str, str]]:
     assert head[:3] == ["CEF:0", "SpiderFoot", "SpiderFoot"]
     assert 0 < len(head[3]) <= 31 and re.fullmatch(r"[A-Z0-9_]{1,64}", head[4]) and 0 < len(head[5]) <= 512
     assert int(head[6]) in range(11)
-    assert {f"{key}Label" for key in found if re.fullmatch(r"(cs|cn|c6a|flexString)[0-9]", key)} == {
-        key for key in found if key.endswith("Label")
-    }
+    assert {
+        f"{key}Label" for key in found if re.fullmatch(r"(cs|cn|cfp|c6a|flexString|deviceCustomDate)[0-9]", key)
+    } == {key for key in found if key.endswith("Label")}
     judge_of_keys = pytest.importorskip("cefevent").CEFEvent(strict=True)
     for key, value in found.items():
         if not key.startswith("meta"):
-            judge_of_keys.set_field(key, int(value) if re.fullmatch("cn[0-9]|dpt", key) else value)
+            kind = int if re.fullmatch("cn[0-9]|dpt", key) else float if re.fullmatch("cfp[0-9]", key) else str
+            judge_of_keys.set_field(key, kind(value))
     return head, found
 
 
@@ -162,23 +160,14 @@ def test_what_the_host_says_of_nothing_is_left_to_the_name_of_the_event() -> Non
     assert (head[3], head[4], "cs1" in found, bool(found["msg"])) == ("unknown", "SYSTEM_ALERT", False, True)
 
 
-def test_lines_arrive_in_one_request_with_plain_text(outbox: Outbox, new_queue: Callable[..., SendQueue]) -> None:
-    lines: list[list[str]] = []
-
-    def siem(posted: Posted) -> tuple[int, bytes]:
-        assert posted.headers["Content-Type"] == "text/plain; charset=utf-8"
-        lines.append(posted.body.decode().splitlines())
-        return 200, b""
-
-    with vendor(siem) as url:
-        endpoint = an_endpoint(url=url, timeout=PATIENCE, format="cef", batch_size=20, concurrency=1)
-        put(outbox, endpoint, events=20)
-        queue = new_queue(endpoint)
-        while queue.step():
-            pass
-    (request,) = lines
-    assert [assert_cef(line)[1]["cn1"] for line in request] == [str(number) for number in range(1, 21)]
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_200")]
+def test_lines_arrive_in_one_request_with_plain_text(served: Served, sending: Start) -> None:
+    siem = served(Collector("cef"))
+    one = sending(siem, batch_size=20)
+    one.accept(20)
+    one.finish()
+    (asked,) = siem.got
+    assert asked.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert [assert_cef(line)[1]["cn1"] for line in siem.taken] == [str(number) for number in range(1, 21)]
 
 
 @pytest.mark.parametrize(
@@ -192,3 +181,8 @@ def test_any_reply_is_left_to_the_table(status: int, outcome: str) -> None:
 
 def test_a_value_has_no_more_characters_than_the_least_of_the_guides_sizes_for_texts() -> None:
     assert min(SIZES["msg"], SIZES["request"], SIZES["cat"]) > VALUE_MAX
+
+
+def test_an_error_is_named_with_its_exception() -> None:
+    event = an_event(type="module_error", data={"module": "sfp_x", "exception": "KeyError", "error": "'data'"})
+    assert assert_cef(line_of(a_delivery(event)))[1]["msg"] == "KeyError: 'data'"

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -17,16 +17,17 @@ from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import generic, render
-from sfwebhooks.formats.cloudevents import ATTRIBUTE_MAX, read
+from sfwebhooks.formats.cloudevents import ATTRIBUTE_MAX, ORIGIN, ask, consent, read
 from sfwebhooks.formats.content import Content
 from sfwebhooks.retry import judge
 from sfwebhooks.signing import sign
-from tests.builders import NOW, PATIENCE, URL, a_batch, a_delivery, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.builders import NOW, URL, a_batch, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import HOSTILE as TEXTS
 from tests.formats.cases import UI, each_event, hostile_deliveries, mistakes_of, of_entry
+from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS
-from tests.formats.vendor import Posted, vendor
+from tests.receivers.collectors import Broker
+from tests.receivers.vendor import Answer
 
 STRUCTURED, BATCHED = "application/cloudevents+json", "application/cloudevents-batch+json"
 #: texts of 100 characters at most: a long one is for the limits
@@ -54,12 +55,12 @@ def judged(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], Any
 
 def event_of(content: Content) -> dict[str, Any]:
     """Return a structured event, or a binary one as if it was structured, by our own reading of the spec."""
-    kind = content.headers["Content-Type"]
+    kind, origin = content.headers["Content-Type"], {ORIGIN: content.headers[ORIGIN]}
     if kind.startswith(STRUCTURED):
-        assert content.headers == {"Content-Type": f"{STRUCTURED}; charset=utf-8"}
+        assert content.headers == {"Content-Type": f"{STRUCTURED}; charset=utf-8", **origin}
         found: dict[str, Any] = json.loads(content.body.decode())
         return found
-    values = {name: value for name, value in content.headers.items() if name != "Content-Type"}
+    values = {name: value for name, value in content.headers.items() if name not in ("Content-Type", ORIGIN)}
     assert all(re.fullmatch(r"ce-[a-z0-9]{1,20}", name) for name in values)
     assert all(re.fullmatch(r"[!#-$&-~]|(?:[!#-$&-~]|%[0-9A-F]{2})+", value) for value in values.values())
     decoded = {name[3:]: unquote(value, errors="strict") for name, value in values.items()}
@@ -176,7 +177,7 @@ def test_several_events_are_a_batch_and_one_of_an_endpoint_with_batches_too(mode
     deliveries = tuple(a_delivery(an_event(number)) for number in range(3))
     for some in (deliveries, deliveries[:1]):
         content = render(Batch(some), endpoint_of(mode, batch_size=3))
-        assert content.headers == {"Content-Type": f"{BATCHED}; charset=utf-8"}
+        assert content.headers == {"Content-Type": f"{BATCHED}; charset=utf-8", ORIGIN: "spiderfoot"}
         found = json.loads(content.body)
         assert [one["id"] for one in found] == [delivery.event.id for delivery in some]
         for one in found:
@@ -221,54 +222,88 @@ def test_replies_mean_what_the_spec_of_webhooks_says(status: int, verdict: Verdi
     assert (read(reply, a_batch()) or judge(reply, NOW)) == verdict
 
 
-class Broker:
-    """Takes events as the HTTP binding has them, and answers as its settings say."""
-
-    def __init__(self, takes: str) -> None:
-        self.takes = takes
-        self.status = 202
-        self.ids: list[str] = []
-
-    def __call__(self, posted: Posted) -> tuple[int, bytes]:
-        kind = posted.headers["Content-Type"].partition(";")[0]
-        if kind != self.takes:
-            return 415, b""
-        if self.status != 202:
-            return self.status, b""
-        headers = {name.lower(): value for name, value in posted.headers.items()}
-        if kind == BATCHED:
-            self.ids += [one["id"] for one in json.loads(posted.body)]
-        else:
-            self.ids.append(judged(headers, posted.body)[0]["id"])
-        return 202, b""
-
-
 @pytest.mark.parametrize(
-    ("takes", "mode", "size"),
+    ("accepts", "mode", "size"),
     [(STRUCTURED, "structured", 1), ("application/json", "binary", 1), (BATCHED, "structured", 8)],
 )
-def test_each_event_arrives_once(outbox: Any, new_queue: Callable[..., Any], takes: str, mode: str, size: int) -> None:
-    broker = Broker(takes)
-    with vendor(broker) as url:
-        queue = new_queue(endpoint_of(mode, url=url, timeout=PATIENCE, batch_size=size))
-        put(outbox, queue.states[0].endpoint, events=20)
-        queue.hurry()
-        while queue.step():
-            pass
-    assert sorted(broker.ids) == sorted(an_event(number).id for number in range(1, 21))
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_202")]
+def test_each_event_arrives_once(served: Served, sending: Start, accepts: str, mode: str, size: int) -> None:
+    broker = served(Broker([accepts]))
+    one = sending(broker, cloudevents_mode=mode, batch_size=size)
+    one.accept(20)
+    one.finish()
+    assert sorted(event["id"] for event in broker.taken) == sorted(an_event(number).id for number in range(1, 21))
+    assert {*one.states} == {("delivered", "http_202")}
 
 
 @pytest.mark.parametrize(("status", "condition"), [(415, "held"), (410, "disabled")])
 def test_a_receiver_that_wants_no_such_events_gets_no_more_and_nothing_is_lost(
-    outbox: Any, new_queue: Callable[..., Any], status: int, condition: str
+    served: Served, sending: Start, status: int, condition: str
 ) -> None:
-    broker = Broker(STRUCTURED)
-    broker.status = status
-    with vendor(broker) as url:
-        queue = new_queue(endpoint_of(url=url, timeout=PATIENCE, concurrency=1))
-        put(outbox, queue.states[0].endpoint, events=20)
-        while queue.states[0].health.healthy:
-            assert queue.step()
-    assert queue.states[0].health.condition.value == condition
-    assert sql(outbox, "SELECT DISTINCT state FROM delivery") == [("waiting",)]
+    broker = served(Broker())
+    broker.instead = Answer(status)
+    one = sending(broker)
+    one.accept(20)
+    while one.condition == "healthy":
+        assert one.step()
+    assert one.condition == condition
+    assert {state for state, _ in one.states} == {"waiting"}
+
+
+# --- the handshake
+
+
+@pytest.mark.parametrize(
+    ("own", "ui_url", "origin"),
+    [
+        ({}, "", "spiderfoot"),
+        ({}, "https://sf.acme.example:5001/ui", "sf.acme.example"),
+        ({"cloudevents_source": "https://osint.acme.example/x"}, UI, "osint.acme.example"),
+        ({"cloudevents_source": "urn:example:spiderfoot"}, UI, "spiderfoot"),
+        ({"cloudevents_source": "http://[x/"}, UI, "spiderfoot"),
+        ({}, "https://b\u00fccher.example", "xn--bcher-kva.example"),
+        ({"cloudevents_source": "https://a%0d%0ab.example"}, UI, "spiderfoot"),
+        ({"cloudevents_source": f"https://{'a' * 64}.example"}, UI, "spiderfoot"),
+    ],
+)
+def test_the_origin_is_the_host_of_the_source_in_each_request(own: dict[str, str], ui_url: str, origin: str) -> None:
+    for mode in MODES:
+        endpoint = endpoint_of(mode, own, ui_url=ui_url)
+        assert ask(endpoint).headers == {ORIGIN: origin}
+        assert render(a_batch(), endpoint).headers[ORIGIN] == origin
+
+
+@pytest.mark.parametrize(("interval", "rate"), [(0.05, "1200"), (3.0, "20"), (0.7, "86"), (3600.0, "1")])
+def test_the_rate_of_the_settings_is_asked_for(interval: float, rate: str) -> None:
+    assert ask(endpoint_of(interval=interval)).headers["WebHook-Request-Rate"] == rate
+
+
+@pytest.mark.parametrize(
+    ("origin", "rate", "interval", "allowed", "said"),
+    [
+        ("*", "*", 0.5, True, "allows messages from * at any rate"),
+        ("SpiderFoot", "", 0.0, True, "allows messages from SpiderFoot"),
+        ("spiderfoot", "", 0.5, True, "but names no rate"),
+        ("spiderfoot", "120", 0.5, True, "120 requests a minute"),
+        ("spiderfoot", "119", 0.5, True, "119 requests a minute: set rate = 119/m, or it may answer 429"),
+        ("spiderfoot", "60", 0.0, True, "60 requests a minute: set rate = 60/m"),
+        ("spiderfoot", "0", 0.5, True, "but names no rate"),
+        ("spiderfoot", "9" * 5000, 0.5, True, "but names no rate"),
+        ("other.example", "*", 0.0, False, "from other.example, not from spiderfoot"),
+        ("x" * 5000, "*", 0.0, False, "from " + "x" * 99),
+        ("", "*", 0.0, None, "does not answer it (http_200), which is its choice"),
+        ("  ", "", 0.0, None, "does not answer it (http_200)"),
+    ],
+)
+def test_what_a_receiver_allows_is_said_with_what_to_do(
+    origin: str, rate: str, interval: float, allowed: bool | None, said: str
+) -> None:
+    headers = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": rate}
+    found = consent(Reply(200, headers=headers), endpoint_of(interval=interval))
+    assert (found.allowed, said in found.words) == (allowed, True), found.words
+    assert len(found.words) < 500
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 401, 403, 404, 405, 429, 501])
+def test_whatever_the_status_a_reply_without_the_header_is_no_consent_and_no_refusal(status: int) -> None:
+    found = consent(Reply(status), endpoint_of())
+    assert (found.allowed, f"http_{status}" in found.words) == (None, True)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import render
 from sfwebhooks.formats.datadog import FORMAT, LOG_MAX, REQUEST_MAX
 from sfwebhooks.formats.siem import siem_event
-from sfwebhooks.health import Condition
 from sfwebhooks.jsontext import Stored, kept
-from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import sign
-from tests.builders import NOW, PATIENCE, a_batch, a_delivery, an_endpoint, an_event
-from tests.conftest import put, sql
-from tests.formats.vendor import Posted, vendor
+from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
+from tests.formats.conftest import Served, Start
+from tests.receivers.collectors import Datadog
 
-KEY = "0123456789-key-of-datadog"
-DATADOG_ITEMS = 1000
+KEY = Datadog.key
 
 
 def log(endpoint: Endpoint | None = None, **event: Any) -> dict[str, Any]:
@@ -37,60 +32,14 @@ def log(endpoint: Endpoint | None = None, **event: Any) -> dict[str, Any]:
     return found
 
 
-class Datadog:
-    """Takes arrays of logs within Datadog's limits."""
-
-    def __init__(self) -> None:
-        self.logs: list[dict[str, Any]] = []
-        self.sizes: list[int] = []
-        self.key = KEY
-
-    def __call__(self, posted: Posted) -> tuple[int, bytes]:
-        assert (posted.path, posted.headers["Content-Type"]) == ("/api/v2/logs", "application/json")
-        assert "Authorization" not in posted.headers
-        if posted.headers.get("DD-API-KEY") != self.key:
-            return 403, b'{"errors":[{"status":"403","title":"Forbidden"}]}'
-        self.sizes.append(len(posted.body))
-        found = json.loads(posted.body)
-        if len(posted.body) > REQUEST_MAX or len(found) > DATADOG_ITEMS:
-            return 413, b"{}"
-        assert all(isinstance(one["message"], str) for one in found)
-        self.logs += found
-        return 202, b"{}"
-
-
-def queue_to(datadog: str, new_queue: Callable[..., SendQueue], **values: Any) -> SendQueue:
-    endpoint = an_endpoint(
-        url=f"{datadog}/api/v2/logs", timeout=PATIENCE, format="datadog", api_key=Secret(KEY), batch_size=1000, **values
-    )
-    return new_queue(endpoint)
-
-
-def test_logs_arrive_in_requests_within_datadogs_limits(outbox: Outbox, new_queue: Callable[..., SendQueue]) -> None:
-    datadog = Datadog()
-    with vendor(datadog) as url:
-        queue = queue_to(url, new_queue, batch_max_bytes=100_000_000, max_body=100_000_000)
-        data = {"event_type": "X", "data": "x" * 900_000}
-        accept([an_event(number, data=data) for number in range(8)], (queue.states[0].endpoint,), outbox, NOW)
-        queue.hurry()
-        while queue.step():
-            pass
-    assert len(datadog.logs) == 8 and len(datadog.sizes) == 2
-    assert max(datadog.sizes) <= REQUEST_MAX
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_202")]
-
-
-def test_a_wrong_key_holds_the_endpoint(outbox: Outbox, new_queue: Callable[..., SendQueue]) -> None:
-    datadog = Datadog()
-    datadog.key = "another"
-    with vendor(datadog) as url:
-        queue = queue_to(url, new_queue)
-        put(outbox, queue.states[0].endpoint, events=50)
-        queue.hurry()
-        while queue.step():
-            pass
-        assert queue.states[0].health.condition is Condition.HELD
-    assert sql(outbox, "SELECT DISTINCT state FROM delivery") == [("waiting",)]
+def test_logs_arrive_in_requests_within_datadogs_limits(served: Served, sending: Start) -> None:
+    datadog = served(Datadog())
+    one = sending(datadog, batch_size=1000, batch_max_bytes=100_000_000, max_body=100_000_000)
+    one.accept(an_event(number, data={"event_type": "X", "data": "x" * 900_000}) for number in range(8))
+    one.finish()
+    assert (len(datadog.taken), len(datadog.got)) == (8, 2)
+    assert max(len(asked.body) for asked in datadog.got) <= REQUEST_MAX
+    assert {*one.states} == {("delivered", "http_202")}
 
 
 def test_a_log_has_its_message_and_the_event_of_siem() -> None:

@@ -4,8 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,54 +18,23 @@ from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.cases import (
     LINK,
-    each_event,
     each_past,
-    each_text,
-    hostile_deliveries,
     mistakes_of,
-    of_entry,
     past,
     rendered,
     settings_of,
 )
-from tests.formats.conftest import Sending
-from tests.receivers.vendors import Answer, Asked, Vendor
+from tests.formats.conftest import Served, Start
+from tests.receivers.notifiers import DingTalk
 
-SECRET = "SEC0123456789abcdef"
+SECRET = DingTalk.secret
 DONE = {"errcode": 0, "errmsg": "ok"}
 
 
 def sent(delivery: Delivery) -> dict[str, Any]:
     message = rendered("dingtalk", delivery)
-    accepted(message)
+    assert DingTalk().problem(message) == ""
     return message
-
-
-def accepted(message: dict[str, Any]) -> None:
-    """Check a message: within the limit, nobody mentioned, and nothing in it but the headline and our link is markup,
-    even where a client does not know escapes."""
-    assert len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()) <= 20_000
-    assert set(message) == {"msgtype", "markdown", "at"} and message["at"] == {"isAtAll": False}
-    title, text = message["markdown"]["title"], message["markdown"]["text"]
-    assert 1 <= len(title.encode()) <= 500
-    assert all(char.isprintable() or char in "\n\t" for char in title + text)
-    text = text.removeprefix("#### ").replace(f"\n\n[Open scan]({LINK})", "")
-    assert not re.search(r"[<>]|\]\(|!\[", text)
-    unescaped = re.sub(r"\\[\\`*_\[\]~|#+=.()-]", "X", text)
-    assert not re.search(r"[`*_\[\]~|#]", unescaped)
-    assert not re.search(r"^\s*([-+=]|\d+[.)]\s)", unescaped, re.MULTILINE)
-    assert not re.search(r"&(?!amp;|lt;|gt;|\w{0,3}…)", text)
-
-
-@each_event
-def test_every_event_is_a_message(entry: Any) -> None:
-    sent(of_entry(entry))
-
-
-@each_text
-def test_hostile_text_is_harmless(text: str) -> None:
-    for delivery in hostile_deliveries(text):
-        sent(delivery)
 
 
 def test_a_finding_is_a_heading_lines_and_a_link() -> None:
@@ -90,7 +57,7 @@ def test_a_text_of_16000_bytes_is_left_as_it_is_and_one_that_json_doubles_is_hal
     def text(body: str) -> str:
         notice = Notice(headline="h", body=body, facts=(), colour="", footer=("f",))
         message = json.loads(smallest(lambda cap: dingtalk.dingtalk_body(notice, cap), dingtalk.CAPS, 20_000))
-        accepted(message)
+        assert DingTalk().problem(message) == ""
         return str(message["markdown"]["text"])
 
     assert text("b" * 15_996) == "#### h\n\n" + "b" * 15_996 + "  \nf"
@@ -132,34 +99,21 @@ def test_a_200_means_what_its_code_says(status: int, said: Any, outcome: Outcome
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
-def robot(asked: Asked) -> Answer:
-    """Answer as a robot with the security setting "sign" does: always with 200."""
-    stamp, sign = asked.query.get("timestamp", [""])[0], asked.query.get("sign", [""])[0]
-    right = base64.b64encode(hmac.new(SECRET.encode(), f"{stamp}\n{SECRET}".encode(), hashlib.sha256).digest())
-    if asked.query["access_token"] != ["t0k3n"] or sign != right.decode():
-        return Answer(200, {"errcode": max(dingtalk.ROBOT_IS_WRONG), "errmsg": "sign not match"})
-    return Answer(200, DONE)
-
-
-def test_a_message_is_delivered_once_the_rate_limit_allows_it_with_a_new_signature(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(200, {"errcode": max(dingtalk.BUSY), "errmsg": "send too fast"}))
-    one = sending(f"{ours.url}/robot/send?access_token=t0k3n", "dingtalk", sign_secret=SECRET)
+def test_each_attempt_goes_out_with_a_signature_of_its_own(served: Served, sending: Start) -> None:
+    ours = served(DingTalk())
+    one = sending(ours)
     one.accept()
-    assert one.step() and one.states[0][0] == "waiting"
-    ours.answer = robot
-    assert not one.step(59)
-    assert one.step(20) and one.states == [("delivered", "http_200")]
+    ours.excess = 1
+    assert one.step() and one.step(80) and one.states == [("delivered", "http_200")]
     first, second = ours.got
-    assert first.body == second.body and first.query["access_token"] == second.query["access_token"] == ["t0k3n"]
+    assert first.query["access_token"] == second.query["access_token"] == ["url-query-token"]
     assert first.query["timestamp"] != second.query["timestamp"] and first.query["sign"] != second.query["sign"]
 
 
-def test_a_wrong_secret_holds_the_endpoint(vendor: Callable[..., Vendor], sending: Callable[..., Sending]) -> None:
-    one = sending(f"{vendor(robot).url}/robot/send?access_token=t0k3n", "dingtalk", sign_secret="SECother")
+def test_a_wrong_secret_holds_the_endpoint(served: Served, sending: Start) -> None:
+    one = sending(served(DingTalk()), sign_secret="SECother")
     one.accept()
-    assert one.step() and one.states[0][0] == "waiting" and one.condition == "held"
+    assert one.step() and one.states == [("waiting", "errcode_310000")] and one.condition == "held"
 
 
 def test_the_secret_is_optional_checked_and_never_shown() -> None:

@@ -15,7 +15,8 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.cases import LINK
 from tests.formats.test_chats import message_of
-from tests.receivers.chats import DISCORD, size
+from tests.receivers.chats import Discord
+from tests.receivers.vendor import utf16_size
 
 HOOK = "https://discord.com/api/webhooks/1/token"
 PLAIN = "CVE-2026-0001 on 203.0.113.7, jane@acme.example: A_B"
@@ -23,7 +24,7 @@ NOTICE = Notice(headline="High: It", body="", facts=(), colour="#E01E5A", footer
 
 
 def embed_of(notice: Notice) -> dict[str, Any]:
-    assert DISCORD.problem(discord.discord_body(notice)) == ""
+    assert Discord().problem(discord.discord_body(notice)) == ""
     embed: dict[str, Any] = discord.discord_body(notice)["embeds"][0]
     return embed
 
@@ -108,7 +109,7 @@ def test_the_fullest_message_is_short_enough(text: str) -> None:
 def test_a_link_ends_where_its_parentheses_end() -> None:
     link = discord.discord_body(replace(NOTICE, link="https://h.example/a(b)\\c"))["embeds"][0]["fields"][-1]["value"]
     assert link == "[Open scan](https://h.example/a%28b%29%5Cc)"
-    assert size(link) <= 1024
+    assert utf16_size(link) <= 1024
 
 
 # --- the URL

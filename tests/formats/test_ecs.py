@@ -17,7 +17,7 @@ from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import FORMATS, ecs, render
 from sfwebhooks.formats.content import measure
-from sfwebhooks.formats.ecs import ecs_document, entity_of
+from sfwebhooks.formats.ecs import ecs_document, entity_of, one_line
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
 from tests.builders import a_delivery, a_scan, an_endpoint, an_event
 
@@ -291,3 +291,21 @@ def test_several_documents_are_an_array_or_lines() -> None:
     assert (json.loads(array.body), array.headers) == (documents, {"Content-Type": "application/json"})
     assert [json.loads(line) for line in lines.body.splitlines()] == documents
     assert lines.headers == {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line"),
+    [
+        (
+            "scan_completed",
+            {"events_found": 12, "events_by_severity": {"high": 2, "info": 10}},
+            "Scan completed: 12 findings: 2 high, 10 info",
+        ),
+        ("scan_started", {"status": "STARTED"}, "Scan started"),
+        ("scan_failed", {"error": "No list", "events_found": 0}, "Scan failed: No list"),
+        ("module_error", {"exception": "KeyError", "error": "'data'"}, "Module error: KeyError: 'data'"),
+        ("correlation_found", {"title": "Open bucket", "error": "x"}, "Correlation found: Open bucket"),
+    ],
+)
+def test_the_line_of_an_event_says_what_is_most_worth_knowing(name: str, data: dict[str, Any], line: str) -> None:
+    assert one_line(an_event(type=name, data=data)) == line

@@ -3,154 +3,86 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, Callable
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
-from sfwebhooks.delivery.send_queue import SendQueue
-from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import render
 from sfwebhooks.formats.ecs import ecs_document
 from sfwebhooks.formats.elastic import FORMAT, REPLY_MAX, read
-from sfwebhooks.health import Condition
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import overall
 from sfwebhooks.signing import sign
-from tests.builders import NOW, PATIENCE, a_batch, a_delivery, an_endpoint, an_event
-from tests.conftest import Clock, put, sql
-from tests.formats.vendor import Posted, vendor
+from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
+from tests.formats.cases import cve
+from tests.formats.conftest import Sending, Served, Start
+from tests.receivers.collectors import Elasticsearch
 
 SIZE = 100
-KEY = "aWQ6a2V5LW9mLWVsYXN0aWM="
-
-
-class Elasticsearch:
-    """Stores documents as a data stream does, and answers as the bulk API."""
-
-    def __init__(self) -> None:
-        #: id -> document, in order
-        self.stored: dict[str, dict[str, Any]] = {}
-        #: numbers of the events in each request
-        self.requests: list[list[int]] = []
-        #: numbers that are answered with 429 once, and those whose documents are refused
-        self.busy: set[int] = set()
-        self.wrong: set[int] = set()
-        #: status of the whole answer
-        self.status = 200
-        #: whether the connection is lost after the documents were stored
-        self.is_silent = False
-
-    def __call__(self, posted: Posted) -> tuple[int, bytes]:
-        parts = urlsplit(posted.path)
-        assert (parts.path, posted.headers["Authorization"]) == ("/logs-spiderfoot-default/_bulk", f"ApiKey {KEY}")
-        assert posted.headers["Content-Type"] == "application/x-ndjson" and posted.body.endswith(b"\n")
-        lines = [json.loads(line) for line in posted.body.split(b"\n")[:-1]]
-        pairs = list(zip(lines[::2], lines[1::2]))
-        self.requests.append([document["event"]["sequence"] for _, document in pairs])
-        if self.status != 200:
-            return self.status, b'{"error":{"type":"security_exception"},"status":%d}' % self.status
-        items = [self._create(action["create"]["_id"], document) for action, document in pairs]
-        assert parse_qs(parts.query)["filter_path"] == ["errors,items.*.status,items.*.error.type"]
-        answer = {"errors": any(item["status"] >= 300 for item in items), "items": [{"create": item} for item in items]}
-        if self.is_silent:
-            return 502, b""
-        return 200, json.dumps(answer).encode()
-
-    def _create(self, its_id: str, document: dict[str, Any]) -> dict[str, Any]:
-        number = document["event"]["sequence"]
-        if its_id in self.stored:
-            return {"status": 409, "error": {"type": "version_conflict_engine_exception"}}
-        if number in self.busy:
-            self.busy.discard(number)
-            return {"status": 429, "error": {"type": "es_rejected_execution_exception"}}
-        if number in self.wrong:
-            return {"status": 400, "error": {"type": "document_parsing_exception"}}
-        self.stored[its_id] = document
-        return {"status": 201}
+KEY = Elasticsearch.key
 
 
 @pytest.fixture
-def elasticsearch() -> Elasticsearch:
-    return Elasticsearch()
+def elasticsearch(served: Served) -> Elasticsearch:
+    return served(Elasticsearch())
 
 
 @pytest.fixture
-def endpoint(elasticsearch: Elasticsearch) -> Iterator[Endpoint]:
-    with vendor(elasticsearch) as url:
-        yield an_endpoint(
-            url=f"{url}/logs-spiderfoot-default/_bulk",
-            timeout=PATIENCE,
-            batch_size=SIZE,
-            batch_max_bytes=10**6,
-            format="elastic",
-            api_key=Secret(KEY),
-        )
+def one(elasticsearch: Elasticsearch, sending: Start) -> Sending:
+    """An endpoint with a batch that is due."""
+    found = sending(elasticsearch, batch_size=SIZE, batch_max_bytes=10**6)
+    found.accept(SIZE)
+    return found
 
 
-@pytest.fixture
-def queue(endpoint: Endpoint, new_queue: Callable[..., SendQueue], outbox: Outbox) -> SendQueue:
-    put(outbox, endpoint, events=SIZE)
-    return new_queue(endpoint)
-
-
-def ids(outbox: Outbox, state: str) -> list[int]:
-    return [number for (number,) in sql(outbox, f"SELECT sequence FROM delivery WHERE state = '{state}' ORDER BY 1")]
+def requests(elasticsearch: Elasticsearch) -> list[list[int]]:
+    """Return the numbers of the events in each request."""
+    documents = ([json.loads(line) for line in asked.text.splitlines()[1::2]] for asked in elasticsearch.got)
+    return [[document["event"]["sequence"] for document in each] for each in documents]
 
 
 def test_of_an_answer_with_three_busy_and_two_refused_items_only_the_three_go_again(
-    elasticsearch: Elasticsearch, queue: SendQueue, outbox: Outbox, clock: Clock
+    elasticsearch: Elasticsearch, one: Sending
 ) -> None:
-    elasticsearch.busy, elasticsearch.wrong = {3, 50, 100}, {7, 8}
-    assert queue.step()
-    assert (len(ids(outbox, "delivered")), ids(outbox, "waiting"), ids(outbox, "dead")) == (95, [3, 50, 100], [7, 8])
-    reasons = sql(outbox, "SELECT DISTINCT reason FROM delivery WHERE state = 'dead'")
-    assert reasons == [("refused: document_parsing_exception",)]
-    clock.now += 10
-    assert queue.step()
-    assert elasticsearch.requests[1:] == [[3, 50, 100]]
-    assert (len(ids(outbox, "delivered")), ids(outbox, "dead")) == (98, [7, 8])
+    elasticsearch.rejected, elasticsearch.unwanted = {*map(cve, (3, 50, 100))}, {*map(cve, (7, 8))}
+    assert one.step()
+    assert (len(one.numbers("delivered")), one.numbers("waiting"), one.numbers("dead")) == (95, [3, 50, 100], [7, 8])
+    assert {reason for state, reason in one.states if state == "dead"} == {"refused: document_parsing_exception"}
+    assert one.step(10)
+    assert requests(elasticsearch)[1:] == [[3, 50, 100]]
+    assert (len(one.numbers("delivered")), one.numbers("dead")) == (98, [7, 8])
     assert len(elasticsearch.stored) == 98
 
 
-def test_documents_whose_answer_was_lost_are_not_stored_twice(
-    elasticsearch: Elasticsearch, queue: SendQueue, outbox: Outbox, clock: Clock
-) -> None:
-    elasticsearch.is_silent = True
-    assert queue.step()
+def test_documents_whose_answer_was_lost_are_not_stored_twice(elasticsearch: Elasticsearch, one: Sending) -> None:
+    elasticsearch.loses_answers = True
+    assert one.step()
     first = dict(elasticsearch.stored)
-    elasticsearch.is_silent, clock.now = False, clock.now + 10
-    assert queue.step()
-    assert elasticsearch.requests[0] == elasticsearch.requests[1]
-    assert (elasticsearch.stored, len(ids(outbox, "delivered"))) == (first, SIZE)
-    assert sql(outbox, "SELECT DISTINCT reason FROM delivery") == [("stored_before",)]
+    elasticsearch.loses_answers = False
+    assert one.step(10)
+    before, after = requests(elasticsearch)
+    assert before == after
+    assert (elasticsearch.stored, {*one.states}) == (first, {("delivered", "stored_before")})
 
 
-def test_the_ids_are_those_of_the_deliveries(elasticsearch: Elasticsearch, queue: SendQueue) -> None:
-    assert queue.step()
-    assert [*elasticsearch.stored] == [one["labels"]["delivery_id"] for one in elasticsearch.stored.values()]
+def test_the_ids_are_those_of_the_deliveries(elasticsearch: Elasticsearch, one: Sending) -> None:
+    assert one.step()
+    assert [*elasticsearch.stored] == [document["labels"]["delivery_id"] for document in elasticsearch.taken]
     assert {*elasticsearch.stored} == {a_delivery(an_event(number)).id for number in range(1, SIZE + 1)}
 
 
-def test_a_refused_key_holds_the_endpoint(
-    elasticsearch: Elasticsearch, queue: SendQueue, outbox: Outbox, clock: Clock
-) -> None:
-    elasticsearch.status = 401
-    while queue.states[0].health.healthy:
-        assert queue.step()
-    assert (queue.states[0].health.condition, ids(outbox, "dead")) == (Condition.HELD, [])
+def test_the_reply_is_asked_to_be_short(elasticsearch: Elasticsearch, one: Sending) -> None:
+    assert one.step()
+    assert elasticsearch.got[0].query["filter_path"] == ["errors,items.*.status,items.*.error.type"]
 
 
-def test_documents_that_are_all_refused_are_kept(
-    elasticsearch: Elasticsearch, queue: SendQueue, outbox: Outbox
-) -> None:
-    elasticsearch.wrong = set(range(1, SIZE + 1))
-    while queue.states[0].health.healthy:
-        assert queue.step()
-    assert (queue.states[0].health.reason, ids(outbox, "dead")) == ("document_parsing_exception", [])
+def test_documents_that_are_all_refused_are_kept(elasticsearch: Elasticsearch, one: Sending) -> None:
+    elasticsearch.unwanted = {"CVE-"}
+    while one.condition == "healthy":
+        assert one.step()
+    assert (one.health_reason, one.numbers("dead")) == ("document_parsing_exception", [])
 
 
 # --- what is sent

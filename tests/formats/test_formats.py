@@ -46,6 +46,8 @@ FIVE_MEGABYTES = "<&>\ud800x" * 1_000_000
 OWN = {
     "chat_id": Secret("-1001234567890"),
     "topic": Secret("acme-alerts-x7"),
+    "tenant": Secret("0f8fad5b-d9cb-469f-a165-70867728950e"),
+    "dcr_id": Secret("dcr-000a00a000a00000a000000aa000a0aa"),
     "routing_key": Secret("R0123456789abcdefghijklmnopqrst9"),
     "template": Secret(
         '{"event": {{ event_type | tojson }}, "severity": "{{ severity }}", "target": {{ target | tojson }},'

@@ -5,21 +5,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import gelf, render
 from sfwebhooks.formats.gelf import FIELDS_MAX, MESSAGE_MAX, TEXT_MAX, cut_bytes
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, PATIENCE, a_delivery, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
-from tests.formats.vendor import Posted, vendor
+from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
+from tests.formats.conftest import Served, Start
+from tests.receivers.collectors import Graylog
 
 HOSTILE = ("", " ", "\0", "\ud800", "\u202egnp.exe", '"}\n{', "\N{PILE OF POO}" * 100_000, "\0" * 100_000)
 STANDARD = {"version", "host", "short_message", "full_message", "timestamp", "level"}
@@ -106,6 +104,12 @@ def test_our_ids_cannot_be_replaced_by_the_data() -> None:
     assert (found["_event_id"], found["_endpoint"]) == (delivery.event.id, "team")
 
 
+def test_the_endpoint_that_an_alert_is_about_is_not_the_one_that_gets_it() -> None:
+    event = an_event(type="system_alert", scan=None, data={"alert": "endpoint_failing", "endpoint": "siem"})
+    found = message(a_delivery(event))
+    assert (found["_endpoint"], found["_about_endpoint"]) == ("team", "siem")
+
+
 @pytest.mark.parametrize("text", ["a" * 9000, "\u00e4" * 9000, "\N{PILE OF POO}" * 9000, "x" + "\u20ac" * 9000])
 def test_a_text_is_cut_at_a_character(text: str) -> None:
     cut = cut_bytes(text, TEXT_MAX)
@@ -117,27 +121,15 @@ def test_several_messages_in_a_request_are_a_mistake() -> None:
     assert "batch_size requires one of the formats" in str(load_mapping({"graylog": section}).mistakes[0])
 
 
-def test_each_message_goes_alone_and_is_accepted_with_202(outbox: Outbox, new_queue: Callable[..., SendQueue]) -> None:
-    got: list[dict[str, Any]] = []
-
-    def graylog(posted: Posted) -> tuple[int, bytes]:
-        if posted.path != "/gelf":  # the comparison is exact: a query is another path
-            return 404, b""
-        found = json.loads(posted.body)
-        if isinstance(found, dict):  # an array is dropped without a word
-            got.append(found)
-        return 202, b""
-
-    with vendor(graylog) as url:
-        endpoint = an_endpoint(url=f"{url}/gelf", timeout=PATIENCE, format="gelf")
-        put(outbox, endpoint, events=20)
-        queue = new_queue(endpoint)
-        while queue.step():
-            pass
-    assert sorted(one["_sequence"] for one in got) == [*range(1, 21)]
-    for one in got:
-        assert_gelf(one)
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_202")]
+def test_each_message_goes_alone_and_is_accepted_with_202(served: Served, sending: Start) -> None:
+    graylog = served(Graylog())
+    one = sending(graylog)
+    one.accept(20)
+    one.finish()
+    assert sorted(message["_sequence"] for message in graylog.taken) == [*range(1, 21)]
+    for message in graylog.taken:
+        assert_gelf(message)
+    assert {*one.states} == {("delivered", "http_202")}
 
 
 def test_the_content_type_is_json() -> None:

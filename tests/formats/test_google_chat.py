@@ -12,14 +12,15 @@ from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint
 from tests.formats.cases import LINK
 from tests.formats.test_chats import message_of
-from tests.receivers.chats import GOOGLE_CHAT, Json, texts_in
+from tests.receivers.chats import GoogleChat, texts_in
+from tests.receivers.vendor import Json
 
 NOTICE = Notice(headline="High: It", body="", facts=(), colour="#E01E5A", footer=("x",))
 
 
 def sent(notice: Notice) -> Json:
     message: Json = json.loads(google_chat.google_chat_body(notice))
-    assert GOOGLE_CHAT.problem(message) == ""
+    assert GoogleChat().problem(message) == ""
     return message
 
 
@@ -39,7 +40,7 @@ def test_the_message_is_a_card_with_a_text_for_notifications() -> None:
 
 
 def test_it_is_json_in_utf_8() -> None:
-    content = google_chat.render(a_delivery(), an_endpoint())
+    content = google_chat.FORMAT.render(a_delivery(), an_endpoint())
     assert content.headers == {"Content-Type": "application/json; charset=UTF-8"}
 
 
@@ -81,3 +82,9 @@ def test_the_fullest_message_is_short_enough(text: str) -> None:
 def test_google_chats_answers_are_read(status: int, body: str, outcome: Outcome) -> None:
     reply = Reply(status, body=body.encode())
     assert (google_chat.read(reply, a_batch()) or judge(reply, NOW)).outcome is outcome
+
+
+def test_a_reply_that_repeats_a_long_message_is_cut_off_and_still_a_success() -> None:
+    """The sender reads 64 KiB of a reply, and a message of 32,000 bytes may be three times as long with escapes."""
+    body = json.dumps({"name": "spaces/S/messages/1", "fallbackText": "🎉" * 8000}).encode()[:65536]
+    assert len(body) == 65536 and google_chat.read(Reply(200, body=body), a_batch()) is None

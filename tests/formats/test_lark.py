@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,51 +15,20 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, an_event
 from tests.formats.cases import (
     LINK,
-    each_event,
     each_past,
-    each_text,
-    hostile_deliveries,
     mistakes_of,
-    of_entry,
     past,
     rendered,
 )
-from tests.formats.conftest import Sending
-from tests.receivers.vendors import Answer, Asked, Vendor
+from tests.receivers.notifiers import Lark
 
 DONE = {"StatusCode": 0, "StatusMessage": "success", "code": 0, "data": {}, "msg": "success"}
 
 
 def sent(delivery: Delivery) -> dict[str, Any]:
     message = rendered("lark", delivery)
-    accepted(message)
+    assert Lark().problem(message) == ""
     return message
-
-
-def accepted(message: dict[str, Any]) -> None:
-    """Check that a message is a card within the limit whose texts are all plain."""
-    assert len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()) <= 20_000
-    assert message["msg_type"] == "interactive"
-    card = message["card"]
-    assert all(text["tag"] == "plain_text" and text["content"].strip() for text in texts_of(card))
-    assert all(char.isprintable() or char in "\n\t" for text in texts_of(card) for char in text["content"])
-    assert len(card["header"]["title"]["content"].encode()) <= 500
-
-
-def texts_of(card: dict[str, Any]) -> list[dict[str, Any]]:
-    (text, *buttons) = card["elements"]
-    return [card["header"]["title"], text["text"], *(action["actions"][0]["text"] for action in buttons)]
-
-
-@each_event
-def test_every_event_is_a_card(entry: Any) -> None:
-    sent(of_entry(entry))
-
-
-@each_text
-def test_hostile_text_is_plain_text(text: str) -> None:
-    for delivery in hostile_deliveries(text):
-        sent(delivery)
 
 
 def test_data_is_shown_exactly_where_nothing_is_markup() -> None:
@@ -94,7 +62,7 @@ def test_a_text_of_16000_bytes_is_left_as_it_is_and_one_that_json_doubles_is_hal
     def text(body: str) -> str:
         notice = Notice(headline="h", body=body, facts=(), colour="#E01E5A", footer=("f",))
         message = json.loads(smallest(lambda cap: lark.lark_body(notice, cap), lark.CAPS, 20_000))
-        accepted(message)
+        assert Lark().problem(message) == ""
         return str(message["card"]["elements"][0]["text"]["content"])
 
     assert text("b" * 15_998) == "b" * 15_998 + "\nf"
@@ -124,45 +92,6 @@ def test_a_200_means_what_its_code_says(status: int, said: Any, outcome: Outcome
     reply = Reply(status, body=json.dumps(said).encode())
     verdict = lark.read(reply, a_batch()) or judge(reply, NOW)
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
-
-
-def bot(asked: Asked) -> Answer:
-    """Answer as the service does: always with 200."""
-    known = asked.path == "/open-apis/bot/v2/hook/t0k3n"
-    wrong = {"code": min(lark.BOT_IS_WRONG), "data": {}, "msg": "param invalid: incoming webhook access token invalid"}
-    return Answer(200, DONE if known else wrong)
-
-
-def test_a_card_is_delivered_once_the_rate_limit_allows_it(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(200, {"code": min(lark.BUSY), "data": {}, "msg": "too many request"}))
-    one = sending(f"{ours.url}/open-apis/bot/v2/hook/t0k3n", "lark")
-    one.accept()
-    assert one.step() and one.states[0][0] == "waiting"
-    ours.answer = bot
-    assert not one.step(59)
-    assert one.step(20) and one.states == [("delivered", "http_200")]
-
-
-def test_a_token_that_is_not_known_holds_the_endpoint(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    one = sending(f"{vendor(bot).url}/open-apis/bot/v2/hook/other", "lark")
-    one.accept()
-    assert one.step() and one.states[0][0] == "waiting" and one.condition == "held"
-
-
-def test_a_code_that_is_not_known_refuses_the_message(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(200, {"code": 12345, "msg": "no"}))
-    one = sending(f"{ours.url}/open-apis/bot/v2/hook/t0k3n", "lark")
-    one.accept(3)
-    for _ in range(3):
-        one.step(1)
-    assert one.condition == "held"
-    assert {state for state, _ in one.states} == {"waiting"}
 
 
 def test_the_format_has_no_keys_of_its_own() -> None:

@@ -4,7 +4,6 @@ the parser here."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -14,21 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sfwebhooks.attempts import Outcome, Reply
-from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.leef import dev_time
 from sfwebhooks.formats.log_line import LINE_MAX
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import Severity
-from tests.builders import NOW, PATIENCE, a_delivery, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.bodies import messages
 from tests.formats.cases import LINK, UI, each_event, each_text, hostile_deliveries, of_entry
+from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS, TEXT
-from tests.formats.vendor import Posted, vendor
+from tests.receivers.collectors import Collector
 
 DEV_TIME = re.compile(r"[A-Z][a-z]{2} \d{2} \d{4} \d{2}:\d{2}:\d{2}\.\d{3} UTC")
 
@@ -142,25 +139,15 @@ def test_metadata_with_names_that_differ_by_signs_only_has_one_key() -> None:
     assert "\tmetaAB=2" in line_of(a_delivery(), metadata={"a-b": "1", "a.b": "2", "-": "3"})
 
 
-def test_lines_arrive_in_one_request_or_each_alone(outbox: Outbox, new_queue: Callable[..., SendQueue]) -> None:
-    bodies: list[str] = []
-
-    def qradar(posted: Posted) -> tuple[int, bytes]:
-        assert posted.headers["Content-Type"] == "text/plain; charset=utf-8"
-        bodies.append(posted.body.decode())
-        return 200, b""
-
-    with vendor(qradar) as url:
-        for number, size in enumerate((1, 20)):
-            endpoint = an_endpoint(name=f"e{number}", url=f"{url}/{number}", timeout=PATIENCE, format="leef")
-            endpoint = replace(endpoint, batch_size=size, concurrency=1)
-            put(outbox, endpoint, events=20)
-            queue = new_queue(endpoint)
-            while queue.step():
-                pass
-    assert [body.count("\n") for body in bodies] == [1] * 20 + [20]
-    assert [assert_leef(line)[1]["sequence"] for line in bodies[-1].splitlines()] == [str(n) for n in range(1, 21)]
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_200")]
+@pytest.mark.parametrize("size", [1, 20])
+def test_lines_arrive_in_one_request_or_each_alone(served: Served, sending: Start, size: int) -> None:
+    qradar = served(Collector("leef"))
+    one = sending(qradar, batch_size=size)
+    one.accept(20)
+    one.finish()
+    assert [asked.text.count("\n") for asked in qradar.got] == [size] * (20 // size)
+    assert qradar.got[0].headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert [assert_leef(line)[1]["sequence"] for line in qradar.taken] == [str(number) for number in range(1, 21)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery
 from tests.formats.cases import LINK
 from tests.formats.test_chats import message_of
-from tests.receivers.chats import MATTERMOST
+from tests.receivers.chats import Mattermost
 
 PLAIN = "CVE-2026-0001 on 203.0.113.7, jane@acme.example: A_B"
 NOTICE = Notice(headline="High: It", body="", facts=(), colour="#E01E5A", footer=("x",))
@@ -21,7 +21,7 @@ NOTICE = Notice(headline="High: It", body="", facts=(), colour="#E01E5A", footer
 
 def attachment_of(notice: Notice) -> dict[str, Any]:
     message = json.loads(mattermost.mattermost_body(notice))
-    assert MATTERMOST.problem(message) == ""
+    assert Mattermost().problem(message) == ""
     attachment: dict[str, Any] = message["attachments"][0]
     return attachment
 

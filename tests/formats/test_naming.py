@@ -30,12 +30,12 @@ def test_the_security_audit_guide_has_dotted_names(name: str, severity: Severity
     assert event_name(delivery, SPIDERFOOT) == event_name(Batch((delivery,)), SPIDERFOOT) == name
 
 
-@pytest.mark.parametrize("naming", NAMINGS.values())
+@pytest.mark.parametrize("naming", NAMINGS)
 def test_several_at_once_are_a_batch(naming: Naming) -> None:
     assert event_name(Batch((a_delivery(), a_delivery(an_event(2)))), naming) == "batch"
 
 
-@pytest.mark.parametrize("naming", NAMINGS.values())
+@pytest.mark.parametrize("naming", NAMINGS)
 def test_any_of_its_headers_identifies_a_naming_however_it_is_spelled(naming: Naming) -> None:
     for header in naming.headers:
         for spelling in (header, header.lower(), "HTTP_" + header.upper().replace("-", "_")):

@@ -5,7 +5,6 @@ checked here, against the package's copy of the schema."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -15,21 +14,18 @@ import pytest
 from hypothesis import given, settings
 
 from sfwebhooks.attempts import Outcome, Reply
-from sfwebhooks.delivery.send_queue import SendQueue
-from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.formats import FORMATS, generic, render
 from sfwebhooks.formats.ecs import one_line
 from sfwebhooks.formats.ocsf import VERSION
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import judge
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity
-from tests.builders import NOW, PATIENCE, a_delivery, a_scan, an_endpoint, an_event
-from tests.conftest import put, sql
+from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.bodies import messages
 from tests.formats.cases import LINK, UI, each_event, each_text, hostile_deliveries, of_entry
+from tests.formats.conftest import Served, Start
 from tests.formats.test_any_data import ANY, EVENTS
-from tests.formats.vendor import Posted, vendor
+from tests.receivers.collectors import Collector
 
 jsonschema = pytest.importorskip("jsonschema")
 ocsf_json_schema = pytest.importorskip("ocsf_json_schema")
@@ -199,10 +195,11 @@ def test_a_threat_has_the_address_it_is_about_and_the_confidence() -> None:
 
 
 def test_a_correlation_is_a_detection_with_its_rule() -> None:
-    data = {"rule_id": "open_bucket", "rule_name": "Open bucket", "title": "Bucket found open"}
+    data = {"rule_id": "open_bucket", "rule_name": "Open bucket", "title": "Bucket found open", "description": "Long"}
     found = sent(a_delivery(an_event(type="correlation_found", data=data)))
     rule = {"type_id": 1, "type": "Rule", "uid": "open_bucket", "name": "Open bucket"}
     assert (found["class_uid"], found["finding_info"]["analytic"]) == (2004, rule)
+    assert found["finding_info"]["types"] == ["Open bucket"]
 
 
 @pytest.mark.parametrize(
@@ -240,27 +237,15 @@ def test_the_time_is_in_whole_milliseconds_and_the_same_as_in_other_formats(at: 
 
 
 @pytest.mark.parametrize(("layout", "kind"), [("array", "application/json"), ("ndjson", "application/x-ndjson")])
-def test_events_arrive_in_the_layout_of_the_endpoint(
-    outbox: Outbox, new_queue: Callable[..., SendQueue], layout: str, kind: str
-) -> None:
-    got: list[dict[str, Any]] = []
-
-    def store(posted: Posted) -> tuple[int, bytes]:
-        assert posted.headers["Content-Type"] == kind
-        text = posted.body.decode()
-        got.extend(json.loads(text) if layout == "array" else map(json.loads, text.splitlines()))
-        return 200, b""
-
-    with vendor(store) as url:
-        endpoint = an_endpoint(url=url, timeout=PATIENCE, format="ocsf", batch_size=20, own={"layout": Secret(layout)})
-        put(outbox, endpoint, events=20)
-        queue = new_queue(endpoint)
-        while queue.step():
-            pass
-    assert sorted(one["metadata"]["sequence"] for one in got) == [*range(1, 21)]
-    for one in got:
-        assert_ocsf(one)
-    assert sql(outbox, "SELECT DISTINCT state, reason FROM delivery") == [("delivered", "http_200")]
+def test_events_arrive_in_the_layout_of_the_endpoint(served: Served, sending: Start, layout: str, kind: str) -> None:
+    store = served(Collector("ocsf"))
+    one = sending(store, batch_size=20, layout=layout)
+    one.accept(20)
+    one.finish()
+    assert {asked.headers["Content-Type"] for asked in store.got} == {kind}
+    assert sorted(event["metadata"]["sequence"] for event in store.taken) == [*range(1, 21)]
+    for event in store.taken:
+        assert_ocsf(event)
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (400, "refused"), (429, "retry"), (503, "retry")])

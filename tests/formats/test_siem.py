@@ -177,13 +177,17 @@ def test_any_success_is_left_to_the_table(status: int) -> None:
         {"sources": [{"event_type": "ROOT"}], "event_type": "EMAILADDR"},
         {"text": '"event_type":"ROOT"', "event_type": "EMAILADDR"},
         {"text": "event_type", "sources": {"event_type": "ROOT"}},
+        {"event_type": "A", "known_exploited": True, "kev_due_date": "2026-12-01"},
+        {"event_type": "A", "epss_score": 0.5},
+        {"event_type": "A", "epss_percentile": 0.25},
         {"event_type": ""},
         {},
     ],
 )
-def test_the_finding_type_is_the_one_of_the_data_however_they_are_stored(data: dict[str, Any]) -> None:
-    event = an_event(data=Stored(kept(data)))
-    assert sent(event).get("finding_type", "") == data.get("event_type", "")
+def test_stored_data_give_the_same_message_as_those_that_are_read(data: dict[str, Any]) -> None:
+    stored, read = (sent(an_event(data=given)) for given in (Stored(kept(data)), data))
+    assert list(stored.items()) == list(read.items())
+    assert stored.get("finding_type", "") == data.get("event_type", "")
 
 
 def test_rubbish_in_the_outbox_makes_no_message() -> None:

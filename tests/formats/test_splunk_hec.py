@@ -4,88 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply, Verdict
 from sfwebhooks.config.settings import load_mapping
-from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import render
 from sfwebhooks.formats.siem import siem_event
 from sfwebhooks.formats.splunk_hec import read
-from sfwebhooks.health import Condition
-from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import sign
-from tests.builders import NOW, PATIENCE, a_batch, a_delivery, an_endpoint, an_event
-from tests.conftest import Clock, put, sql
+from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
+from tests.conftest import sql
 from tests.formats.bodies import values
-from tests.formats.vendor import Posted, vendor
+from tests.formats.cases import cve
+from tests.formats.conftest import Sending, Served, Start
+from tests.receivers.collectors import Splunk, concatenated
 
 SIZE = 100
-TOKEN = "0f6a1f4e-token-of-splunk"
-
-
-class Splunk:
-    """Indexes events in their order up to the first one that is invalid, and answers as HEC."""
-
-    def __init__(self) -> None:
-        #: delivery ids in the order in which they were indexed, repetitions included
-        self.indexed: list[str] = []
-        #: numbers of the events in each request
-        self.requests: list[list[int]] = []
-        #: numbers of invalid events
-        self.wrong: set[int] = set()
-        #: whether the events in front of an invalid one are indexed
-        self.keeps_first = True
-        #: status and answer to whatever comes
-        self.answer: tuple[int, dict[str, Any]] | None = None
-
-    def __call__(self, posted: Posted) -> tuple[int, bytes]:
-        assert (posted.path, posted.headers["Authorization"]) == ("/services/collector/event", f"Splunk {TOKEN}")
-        envelopes, text, at = [], posted.body.decode(), 0
-        while at < len(text):
-            envelope, at = json.JSONDecoder().raw_decode(text, at)
-            envelopes.append(envelope)
-            at += text[at : at + 1] == "\n"
-        self.requests.append([envelope["event"]["sequence"] for envelope in envelopes])
-        status, answer = self.answer or self._index([envelope["event"] for envelope in envelopes])
-        return status, json.dumps(answer).encode()
-
-    def _index(self, events: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
-        bad = next((at for at, event in enumerate(events) if event["sequence"] in self.wrong), None)
-        if bad is None or self.keeps_first:
-            self.indexed += [event["delivery_id"] for event in events[:bad]]
-        if bad is None:
-            return 200, {"text": "Success", "code": 0}
-        return 400, {"text": "Error in handling indexed fields", "code": 15, "invalid-event-number": bad}
+TOKEN = Splunk.token
 
 
 @pytest.fixture
-def splunk() -> Splunk:
-    return Splunk()
+def splunk(served: Served) -> Splunk:
+    return served(Splunk())
 
 
 @pytest.fixture
-def queue(splunk: Splunk, new_queue: Callable[..., SendQueue], outbox: Outbox) -> Iterator[SendQueue]:
-    with vendor(splunk) as url:
-        endpoint = an_endpoint(
-            url=f"{url}/services/collector/event",
-            timeout=PATIENCE,
-            batch_size=SIZE,
-            batch_max_bytes=10**6,
-            format="splunk_hec",
-            api_key=Secret(TOKEN),
-        )
-        put(outbox, endpoint, events=SIZE)
-        yield new_queue(endpoint)
+def one(splunk: Splunk, sending: Start) -> Sending:
+    """An endpoint with a batch that is due."""
+    found = sending(splunk, batch_size=SIZE, batch_max_bytes=10**6)
+    found.accept(SIZE)
+    return found
 
 
-def numbers(outbox: Outbox, state: str) -> list[int]:
-    return [number for (number,) in sql(outbox, f"SELECT sequence FROM delivery WHERE state = '{state}' ORDER BY 1")]
+def requests(splunk: Splunk) -> list[list[int]]:
+    """Return the numbers of the events in each request."""
+    return [[envelope["event"]["sequence"] for envelope in concatenated(asked.text)] for asked in splunk.got]
+
+
+def indexed(splunk: Splunk) -> list[str]:
+    """Return the ids of the deliveries that were indexed, in their order, repetitions included."""
+    return [envelope["event"]["delivery_id"] for envelope in splunk.taken]
 
 
 def ids(numbers: Iterator[int] | range, wrong: set[int]) -> set[str]:
@@ -95,74 +58,60 @@ def ids(numbers: Iterator[int] | range, wrong: set[int]) -> set[str]:
 # --- against a receiver that behaves as HEC
 
 
-def test_a_batch_is_indexed_once(splunk: Splunk, queue: SendQueue, outbox: Outbox) -> None:
-    assert queue.step()
-    assert (len(splunk.requests), numbers(outbox, "delivered")) == (1, [*range(1, SIZE + 1)])
-    assert {*splunk.indexed} == ids(range(1, SIZE + 1), set()) and len(splunk.indexed) == SIZE
+def test_a_batch_is_indexed_once(splunk: Splunk, one: Sending) -> None:
+    assert one.step()
+    assert (len(splunk.got), one.numbers("delivered")) == (1, [*range(1, SIZE + 1)])
+    assert {*indexed(splunk)} == ids(range(1, SIZE + 1), set()) and len(splunk.taken) == SIZE
 
 
 @pytest.mark.parametrize("wrong", [{40}, {1}, {SIZE}, {3, 4, 90}])
 @pytest.mark.parametrize("keeps_first", [True, False])
 def test_of_a_batch_with_invalid_events_all_others_arrive_and_those_are_dead(
-    splunk: Splunk, queue: SendQueue, outbox: Outbox, clock: Clock, wrong: set[int], keeps_first: bool
+    splunk: Splunk, one: Sending, wrong: set[int], keeps_first: bool
 ) -> None:
-    splunk.wrong, splunk.keeps_first = wrong, keeps_first
-    queue.hurry()
-    while queue.step():
+    splunk.unwanted, splunk.keeps_first = {*map(cve, wrong)}, keeps_first
+    one.queue.hurry()
+    while one.step():
         pass
-    assert numbers(outbox, "waiting") == sorted(wrong), "the others went again at once"
-    for round_ in range(8):
-        clock.now += 400 * (round_ + 1)
-        while queue.step():
-            pass
-    assert (numbers(outbox, "dead"), len(numbers(outbox, "delivered"))) == (sorted(wrong), SIZE - len(wrong))
-    assert sql(outbox, "SELECT DISTINCT reason FROM delivery WHERE state = 'dead'") == [
-        ("refused: hec_indexed_fields",)
-    ]
-    assert {*splunk.indexed} == ids(range(1, SIZE + 1), wrong), "nothing is lost, nothing under another id"
+    assert one.numbers("waiting") == sorted(wrong), "the others went again at once"
+    one.finish()
+    assert (one.numbers("dead"), len(one.numbers("delivered"))) == (sorted(wrong), SIZE - len(wrong))
+    assert {reason for state, reason in one.states if state == "dead"} == {"refused: hec_indexed_fields"}
+    assert {*indexed(splunk)} == ids(range(1, SIZE + 1), wrong), "nothing is lost, nothing under another id"
 
 
-def test_the_position_of_an_invalid_event_saves_the_search_for_it(
-    splunk: Splunk, queue: SendQueue, outbox: Outbox
-) -> None:
-    splunk.wrong = {40}
-    queue.hurry()
-    while queue.step():
+def test_the_position_of_an_invalid_event_saves_the_search_for_it(splunk: Splunk, one: Sending) -> None:
+    splunk.unwanted = {cve(40)}
+    one.queue.hurry()
+    while one.step():
         pass
-    assert splunk.requests == [[*range(1, SIZE + 1)], [number for number in range(1, SIZE + 1) if number != 40]]
-    assert sql(outbox, "SELECT DISTINCT attempts FROM delivery WHERE state = 'delivered'") == [(1,)]
+    assert requests(splunk) == [[*range(1, SIZE + 1)], [number for number in range(1, SIZE + 1) if number != 40]]
+    assert sql(one.outbox, "SELECT DISTINCT attempts FROM delivery WHERE state = 'delivered'") == [(1,)]
 
 
-def test_a_receiver_that_refuses_every_event_is_held_after_a_few_requests(
-    splunk: Splunk, queue: SendQueue, outbox: Outbox
-) -> None:
-    splunk.wrong = set(range(1, SIZE + 1))
-    while queue.step():
+def test_a_receiver_that_refuses_every_event_is_held_after_a_few_requests(splunk: Splunk, one: Sending) -> None:
+    splunk.unwanted = {"CVE-"}
+    while one.step():
         pass
-    assert (queue.states[0].health.condition, numbers(outbox, "dead")) == (Condition.HELD, [])
-    assert len(splunk.requests) < 12
+    assert (one.condition, one.numbers("dead")) == ("held", [])
+    assert len(splunk.got) < 12
 
 
-def test_an_unknown_token_holds_the_endpoint_at_once(
-    splunk: Splunk, queue: SendQueue, outbox: Outbox, clock: Clock
-) -> None:
-    splunk.answer = (403, {"text": "Invalid token", "code": 4})
-    assert queue.step() and not queue.step()
-    assert (queue.states[0].health.condition, queue.states[0].health.reason) == (Condition.HELD, "hec_token_invalid")
-    splunk.answer, clock.now = None, clock.now + 60
-    while queue.step():
-        pass
-    assert len(numbers(outbox, "delivered")) == SIZE
+def test_an_unknown_token_holds_the_endpoint_at_once(splunk: Splunk, one: Sending) -> None:
+    splunk.is_revoked = True
+    assert one.step() and not one.step()
+    assert (one.condition, one.health_reason) == ("held", "hec_token_invalid")
+    splunk.is_revoked = False
+    assert one.step(60)
+    one.finish()
+    assert len(one.numbers("delivered")) == SIZE
 
 
-def test_a_busy_receiver_gets_the_same_batch_later(
-    splunk: Splunk, queue: SendQueue, outbox: Outbox, clock: Clock
-) -> None:
-    splunk.answer = (503, {"text": "Server is busy", "code": 9})
-    assert queue.step()
-    splunk.answer, clock.now = None, clock.now + 10
-    assert queue.step()
-    assert splunk.requests[0] == splunk.requests[1] and len(numbers(outbox, "delivered")) == SIZE
+def test_a_busy_receiver_gets_the_same_batch_later(splunk: Splunk, one: Sending) -> None:
+    splunk.excess = 1
+    assert one.step() and one.step(10)
+    first, second = requests(splunk)
+    assert first == second and len(one.numbers("delivered")) == SIZE
 
 
 # --- what is sent

@@ -13,14 +13,15 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_batch, a_delivery, an_event
 from tests.formats.cases import LINK
 from tests.formats.test_chats import message_of
-from tests.receivers.chats import TEAMS, Json, texts_in
+from tests.receivers.chats import Teams, texts_in
+from tests.receivers.vendor import Json
 
 NOTICE = Notice(headline="High: It", body="", facts=(), colour="#E01E5A", footer=("x",))
 
 
 def card_of(notice: Notice) -> Json:
     message = json.loads(teams.teams_body(notice))
-    assert TEAMS.problem(message) == ""
+    assert Teams().problem(message) == ""
     card: Json = message["attachments"][0]["content"]
     return card
 

@@ -15,7 +15,8 @@ from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint, an_event
 from tests.formats.cases import LINK
 from tests.formats.test_chats import message_of
-from tests.receivers.chats import TELEGRAM, Json
+from tests.receivers.chats import Telegram
+from tests.receivers.vendor import Json
 
 URL = "https://api.telegram.org/bot123456:token/sendMessage"
 
@@ -90,7 +91,7 @@ def test_a_message_of_4096_characters_is_left_as_it_is_and_a_longer_one_is_short
     def text(number: int) -> str:
         data = {"event_type": "X", "data": "b" * 3000, "module": "m" * number}
         message = message_of("telegram", a_delivery(an_event(data=data)))
-        assert TELEGRAM.problem(message) == ""
+        assert Telegram().problem(message) == ""
         found: str = message["text"]
         return found
 
@@ -116,13 +117,13 @@ def test_the_fullest_message_is_short_enough(letter: str) -> None:
 )
 def test_a_chat_is_a_number_or_a_name(given: str, sent: object) -> None:
     (endpoint,) = load_mapping({"team": a_team(chat_id=given, message_thread_id="7")}).endpoints
-    message = json.loads(telegram.render(a_delivery(), endpoint).body)
+    message = json.loads(telegram.FORMAT.render(a_delivery(), endpoint).body)
     assert (message["chat_id"], message["message_thread_id"]) == (sent, 7)
 
 
 def test_without_a_topic_none_is_sent() -> None:
     endpoint = an_endpoint(format="telegram", own={"chat_id": Secret("1")})
-    assert "message_thread_id" not in json.loads(telegram.render(a_delivery(), endpoint).body)
+    assert "message_thread_id" not in json.loads(telegram.FORMAT.render(a_delivery(), endpoint).body)
 
 
 @pytest.mark.parametrize("chat", ["sec_news", "@", "1.5", "0", "-", "@a b", "t.me/x", "\u0661", "-1001\u00a0"])

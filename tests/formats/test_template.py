@@ -27,15 +27,15 @@ from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, Result, sql
 from tests.formats.cases import each_event, each_text, hostile_deliveries, mistakes_of, of_entry, settings_of
-from tests.formats.conftest import Sending
-from tests.receivers.vendors import Answer, Vendor
+from tests.formats.conftest import Served, Start
+from tests.receivers.collectors import Collector
+from tests.receivers.vendor import Answer
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "formats.md"
 #: every variable as JSON
 ALL = "{" + ", ".join(f'"{name}": {{{{ {name} | tojson }}}}' for name in template.VARIABLES) + "}"
 #: fails with the second event only, which is like no example
 SOME_FAIL = '{\n"a": {{ 1 // (data.data != "CVE-2026-0002") | int }}}'
-OK = Answer(200, {})
 
 
 def written(text: str, delivery: Delivery | None = None, kind: str = "text/plain", **endpoint: Any) -> Content:
@@ -304,13 +304,10 @@ def test_a_message_of_exactly_the_limit_is_sent_and_a_longer_one_fails() -> None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_it_is_sent_by_its_method_with_its_content_type_and_signed(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending], method: str
-) -> None:
-    ours = vendor(lambda asked: OK)
+def test_it_is_sent_by_its_method_with_its_content_type_and_signed(served: Served, sending: Start, method: str) -> None:
+    ours = served(Collector("template"))
     one = sending(
-        ours.url,
-        "template",
+        ours,
         template="{{ severity }}: {{ data.data }}",
         method=method,
         content_type="text/plain",
@@ -320,16 +317,16 @@ def test_it_is_sent_by_its_method_with_its_content_type_and_signed(
     one.accept()
     assert one.step() and one.states == [("delivered", "http_200")]
     (asked,) = ours.got
-    assert (asked.method, asked.body) == (method, "high: CVE-2026-0001")
+    assert (asked.method, asked.text) == (method, "high: CVE-2026-0001")
     assert (asked.headers["Content-Type"], asked.headers["Accept"]) == ("text/plain", "application/json")
     assert asked.headers["webhook-signature"]
 
 
 def test_a_failing_template_makes_a_dead_letter_with_its_line_and_stops_nothing(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending], caplog: pytest.LogCaptureFixture
+    served: Served, sending: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ours = vendor(lambda asked: OK)
-    one = sending(ours.url, "template", template=SOME_FAIL)
+    ours = served(Collector("template"))
+    one = sending(ours, template=SOME_FAIL)
     one.accept(3)
     while one.step():
         pass
@@ -346,11 +343,9 @@ def log_of(outbox: Outbox) -> list[tuple[str, str]]:
     return sql(outbox, "SELECT reason, excerpt FROM delivery_attempt")
 
 
-def test_templates_that_fail_say_nothing_about_the_endpoint(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: OK)
-    one = sending(ours.url, "template", template="{{ 1 / 0 }}")
+def test_templates_that_fail_say_nothing_about_the_endpoint(served: Served, sending: Start) -> None:
+    ours = served(Collector("template"))
+    one = sending(ours, template="{{ 1 / 0 }}")
     one.accept(12)
     while one.step():
         pass
@@ -358,17 +353,16 @@ def test_templates_that_fail_say_nothing_about_the_endpoint(
     assert (one.condition, ours.got) == ("healthy", [])
 
 
-def test_a_probe_that_cannot_be_written_leaves_the_endpoint_to_the_next_one(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(500))
-    one = sending(ours.url, "template", template=SOME_FAIL.replace("0002", "0001"))
+def test_a_probe_that_cannot_be_written_leaves_the_endpoint_to_the_next_one(served: Served, sending: Start) -> None:
+    ours = served(Collector("template"))
+    ours.instead = Answer(500)
+    one = sending(ours, template=SOME_FAIL.replace("0002", "0001"))
     accept([an_event(number) for number in range(2, 8)], (one.queue.states[0].endpoint,), one.outbox, NOW)
     for _ in range(5):
         one.step()
     assert one.condition == "failing"
     one.accept(1)
-    ours.answer = lambda asked: OK
+    ours.instead = None
     for _ in range(30):
         one.step(60)
     assert one.condition == "healthy"
@@ -376,20 +370,20 @@ def test_a_probe_that_cannot_be_written_leaves_the_endpoint_to_the_next_one(
 
 
 def test_a_corrected_template_sends_a_dead_letter_again(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending], cli: Callable[..., Result], clock: Clock
+    served: Served, sending: Start, cli: Callable[..., Result], clock: Clock
 ) -> None:
-    ours = vendor(lambda asked: OK)
-    one = sending(ours.url, "template", template="{{ 1 / 0 }}")
+    ours = served(Collector("template"))
+    one = sending(ours, template="{{ 1 / 0 }}")
     one.accept()
     assert one.step() and one.states == [("dead", "template_failed")]
     assert "template_failed" in cli("dead", "list").words
     ((delivery,),) = sql(one.outbox, "SELECT id FROM delivery")
     assert "line 1: ZeroDivisionError: division by zero" in cli("dead", "show", delivery).words
     assert cli("dead", "replay", "--all").code == 0
-    two = sending(ours.url, "template", template="{{ severity | tojson }}")
+    two = sending(ours, template="{{ severity | tojson }}")
     one.queue.stop(0.0)
     assert two.step(1) and two.states == [("delivered", "http_200")]
-    assert ours.got[0].body == "high"
+    assert ours.got[0].json == "high"
 
 
 # --- the documents

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +12,11 @@ from sfwebhooks.retry import judge
 from tests.builders import NOW, a_batch, a_delivery, a_scan, an_event
 from tests.formats.cases import (
     LINK,
-    each_event,
     each_past,
-    each_text,
-    hostile_deliveries,
     mistakes_of,
-    of_entry,
     past,
     rendered,
 )
-from tests.formats.conftest import Sending
-from tests.receivers.vendors import Answer, Asked, Vendor
 
 DONE = {"errcode": 0, "errmsg": "ok"}
 
@@ -37,17 +30,6 @@ def sent(delivery: Delivery) -> str:
     assert all(char.isprintable() or char in "\n\t" for char in content)
     assert "<@" not in content and "<a" not in content and " @" not in content
     return content
-
-
-@each_event
-def test_every_event_is_a_text(entry: Any) -> None:
-    sent(of_entry(entry))
-
-
-@each_text
-def test_hostile_text_is_harmless(text: str) -> None:
-    for delivery in hostile_deliveries(text):
-        sent(delivery)
 
 
 def test_a_finding_is_its_headline_lines_and_the_link() -> None:
@@ -89,33 +71,6 @@ def test_a_200_means_what_its_code_says(status: int, said: Any, outcome: Outcome
     reply = Reply(status, body=json.dumps(said).encode())
     verdict = wecom.read(reply, a_batch()) or judge(reply, NOW)
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
-
-
-def robot(asked: Asked) -> Answer:
-    """Answer as the service does: always with 200."""
-    if asked.query["key"] != ["k3y"]:
-        return Answer(200, {"errcode": max(wecom.ROBOT_IS_WRONG), "errmsg": "invalid webhook url"})
-    return Answer(200, DONE)
-
-
-def test_a_text_is_delivered_once_the_rate_limit_allows_it(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    ours = vendor(lambda asked: Answer(200, {"errcode": max(wecom.BUSY), "errmsg": "api freq out of limit"}))
-    one = sending(f"{ours.url}/cgi-bin/webhook/send?key=k3y", "wecom")
-    one.accept()
-    assert one.step() and one.states[0][0] == "waiting"
-    ours.answer = robot
-    assert not one.step(59)
-    assert one.step(20) and one.states == [("delivered", "http_200")]
-
-
-def test_a_key_that_is_not_known_holds_the_endpoint(
-    vendor: Callable[..., Vendor], sending: Callable[..., Sending]
-) -> None:
-    one = sending(f"{vendor(robot).url}/cgi-bin/webhook/send?key=other", "wecom")
-    one.accept()
-    assert one.step() and one.states[0][0] == "waiting" and one.condition == "held"
 
 
 def test_the_format_has_no_keys_of_its_own() -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from spiderfoot import SpiderFootEvent
 
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.host.plugin import watched_types
 from sfwebhooks.host.risks import raised
-from tests.builders import an_endpoint
+from tests.builders import an_endpoint, an_enrichment
 from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team
 from tests.tiers import slow
 
 TYPES = ("ROOT", "EMAILADDR", "TCP_PORT_OPEN", "VULNERABILITY_CVE_HIGH")
-URGENT = (an_endpoint(events=("high_risk_event",)),)
+URGENT = Settings((an_endpoint(events=("high_risk_event",)),))
 MODULE = """
 from spiderfoot import SpiderFootEvent, SpiderFootPlugin
 
@@ -92,9 +94,20 @@ def test_a_type_is_watched_once_one_of_its_events_was_given_a_risk() -> None:
 def test_where_a_risk_cannot_be_seen_each_type_that_it_could_raise_is_watched(
     events: tuple[str, ...], watched: set[str]
 ) -> None:
-    endpoints: tuple[Endpoint, ...] = (an_endpoint(events=events),)
-    assert watched_types(endpoints, TYPES, None) == frozenset(watched)
-    assert {name for name in TYPES if name in watched_types(endpoints, TYPES, TYPES)} == watched
+    settings = Settings((an_endpoint(events=events),))
+    assert watched_types(settings, TYPES, None) == frozenset(watched)
+    assert {name for name in TYPES if name in watched_types(settings, TYPES, TYPES)} == watched
+
+
+@pytest.mark.parametrize(("due", "is_watched"), [("2026-12-01", True), (None, False)])
+def test_a_vulnerability_that_may_be_known_to_be_exploited_is_watched(
+    tmp_path: Path, due: str | None, is_watched: bool
+) -> None:
+    an_enrichment(tmp_path, due=due)
+    settings = replace(URGENT, kev_file=tmp_path / "kev.csv" if due else None)
+    types = ("VULNERABILITY_CVE_LOW", "VULNERABILITY_GENERAL", "EMAILADDR", "BLACKLISTED_IPADDR")
+    watched = watched_types(settings, types, frozenset())
+    assert [name in watched for name in types] == [is_watched, is_watched, False, False]
 
 
 def test_all_is_watched_where_the_host_could_not_say_which_types_there_are() -> None:

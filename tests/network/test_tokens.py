@@ -43,6 +43,8 @@ class Provider:
         self.lasts: Any = 3600
         #: the answer instead of a token: status and body
         self.instead: tuple[int, bytes] | None = None
+        #: headers of all answers, in addition or instead
+        self.headers: dict[str, str] = {}
         #: what the API accepts; None: the last token
         self.accepted: str | None = None
         self.asked: list[tuple[dict[str, str], dict[str, list[str]]]] = []
@@ -57,9 +59,11 @@ class Provider:
                 name = f"answer_{self.path.strip('/')}"
                 status, reply = getattr(provider, name)({k.lower(): v for k, v in self.headers.items()}, body)
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(reply)))
+                for name, value in {"Content-Length": str(len(reply)), **provider.headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(reply)
+                self.close_connection = True
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -157,7 +161,8 @@ def test_a_token_is_kept_until_shortly_before_it_ends(provider: Provider, new: C
     ("lasts", "used"),
     [
         *((None, VALID_SECONDS - MARGIN_SECONDS), (20, 10), ("3600", 3570), (0, 270)),
-        *(("3600.0", 3570), ("never", 270), (-5, 270), (1e400, 270), ([], 270)),
+        *(("3600.0", 3570), ("never", 270), ("", 270), (-5, 270), (1e400, 270), (float("nan"), 270), ([], 270)),
+        *((10**400, 270), (True, 270), ("3600 ", 3570), ({"s": 1}, 270)),
     ],
 )
 def test_how_long_it_is_used_follows_from_the_reply(
@@ -217,19 +222,36 @@ def test_a_receiver_that_repeats_a_token_in_any_form_is_not_quoted_with_it(writt
         (401, b"", Failure.TOKEN_REFUSED, Outcome.HOLD),
         (404, b"<html>nothing here</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
         (302, b"", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"<html>sign in</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (403, b"<html>blocked</html>", Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (400, b'{"error":"unauthorized_client"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (400, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (400, b'{"error":["temporarily_unavailable"]}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (400, b'{"error":"inval', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b"[]", Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b"null", Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"\xff" * 99, Failure.TOKEN_REFUSED, Outcome.HOLD),
-        (200, b"[" * 60000, Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (200, b"{}", Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (200, b'{"token":"x"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"access_token":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"access_token":"a\\r\\nX-Evil: 1"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (200, b'{"access_token":"x\\n"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"access_token":"x","token_type":"mac"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (200, b'{"access_token":"x","token_type":5}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"access_token":""}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (201, b'{"access_token":"token-0"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
         (200, b'{"error":"invalid_scope"}', Failure.TOKEN_REFUSED, Outcome.HOLD),
+        (200, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (200, b'{"access_token":"token-0","tok', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (200, b"<html>sign in</html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (200, b"\xff" * 99, Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (200, b"[" * 60000, Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (200, b'{"error":"temporarily_unavailable"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (400, b'{"error":"temporarily_unavailable"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (400, b'{"error":"server_error"}', Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (408, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
         (429, b"slowly", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (502, b"<html><title>Bad Gateway</title></html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
         (503, b"", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
+        (504, b"<html>", Failure.TOKEN_UNAVAILABLE, Outcome.RETRY),
     ],
 )
 def test_where_there_is_no_token_nothing_is_sent(
@@ -245,6 +267,38 @@ def test_where_there_is_no_token_nothing_is_sent(
     assert (reply.failure, provider.got) == (failure, [])
     assert reply.detail.startswith("token endpoint: ")
     assert judge(reply, NOW).outcome is outcome
+
+
+def test_a_token_endpoint_can_ask_to_wait(provider: Provider, new: Callable[..., TokenSender]) -> None:
+    provider.instead, provider.headers = (429, b""), {"Retry-After": "120"}
+    assert judge(new().send(request_to(provider)), NOW).wait == 120
+
+
+def test_a_reply_that_is_shorter_than_it_says_is_retried(provider: Provider, new: Callable[..., TokenSender]) -> None:
+    provider.instead, provider.headers = (200, b'{"access_token":"token-0",'), {"Content-Length": "500"}
+    reply = new().send(request_to(provider))
+    assert (judge(reply, NOW).outcome, provider.got) == (Outcome.RETRY, [])
+    assert reply.detail.startswith("token endpoint: ") and "token-0" not in reply.detail
+
+
+def test_a_token_for_fewer_scopes_is_used(provider: Provider, new: Callable[..., TokenSender]) -> None:
+    body = {"access_token": "token-1", "token_type": "Bearer", "scope": "a", "expires_at": "never", "expires_on": "x"}
+    provider.instead = (200, json.dumps(body).encode())
+    assert new(scope="a b").send(request_to(provider)).status == 200
+
+
+def test_messages_wait_while_the_reply_of_a_token_endpoint_is_cut_off(
+    provider: Provider, outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]
+) -> None:
+    endpoint = endpoint_of(provider, events="all")
+    queue = new_queue(endpoint)
+    put(outbox, endpoint)
+    provider.instead = (200, b'{"access_token":"tok')
+    queue.step()
+    assert (queue.states[0].health.condition, provider.got) == (Condition.HEALTHY, [])
+    provider.instead, clock.now = None, clock.now + 10
+    queue.step()
+    assert outbox.scans.tallies() == {"waiting": 0, "delivered": 1, "dead": 0}
 
 
 def test_a_token_endpoint_that_is_down_is_retried(provider: Provider, new: Callable[..., TokenSender]) -> None:
@@ -312,6 +366,8 @@ def test_an_api_key_goes_into_the_header_that_is_named() -> None:
         (200, b'{"access_token":"token-0","token_type":"mac"}'),
         (200, b'{"access_token":"token-0","error":"none","refresh_token":"token-0"}'),
         (201, b'{"access_token":"token-0"}'),
+        (200, b'{"access_token":"token-0","tok'),
+        (200, b'{"access_token":"token-0'),
         (500, b'{"access_token":"token-0","error":"oops"}'),
         (500, b"<p>access_token=token-0</p>"),
         (400, b'{"error":{"token":"token-0"},"error_description":["token-0"]}'),
@@ -324,10 +380,13 @@ def test_nothing_that_may_be_a_token_is_quoted(
     assert "token-0" not in new().send(request_to(provider)).detail
 
 
-def test_the_error_of_a_token_endpoint_is_quoted(provider: Provider, new: Callable[..., TokenSender]) -> None:
-    provider.instead = (400, b'{"error":"invalid_scope","error_description":"no such scope","hint":"token-0"}')
+@pytest.mark.parametrize(("status", "what"), [(400, "http_400"), (200, "no token in the reply")])
+def test_the_error_of_a_token_endpoint_is_quoted(
+    provider: Provider, new: Callable[..., TokenSender], status: int, what: str
+) -> None:
+    provider.instead = (status, b'{"error":"invalid_scope","error_description":"no such scope","hint":"token-0"}')
     detail = new().send(request_to(provider)).detail
-    assert detail == "token endpoint: http_400, it said invalid_scope: no such scope"
+    assert detail == f"token endpoint: {what}, it said invalid_scope: no such scope"
 
 
 # --- settings

@@ -14,6 +14,7 @@ from sfwebhooks.events import Batch, Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.outbox.claim import END_SECONDS, FLYING, OVERTAKEN, Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event, claim_one
@@ -186,3 +187,38 @@ def test_the_end_goes_as_soon_as_the_last_one_before_it_has_arrived(
     slow.join(PATIENCE)
     assert queue.step()
     assert [received.message["event_type"] for received in team.got] == ["high_risk_event", "scan_completed"]
+
+
+# --- other limits for replays and backfills
+
+
+def test_replays_and_backfills_can_have_limits_of_their_own(outbox: Outbox) -> None:
+    limits = Limits("team", late=Limits("team", size=3, wait=5.0))
+    find(outbox, ONE, 1, 2)
+    accept([an_event(number, scan=ONE) for number in range(3, 7)], (TEAM,), outbox, NOW + 1, backfilled=True)
+    find(outbox, ONE, 7, at=NOW + 2)
+    sizes = []
+    for at in (2, 2, 2, 2, 5.9, 6, 6):
+        batch = outbox.queue.claim_batch(limits, (), NOW + at)
+        sizes.append(len(batch.deliveries) if batch else 0)
+        if batch:
+            settle(outbox, batch, State.DELIVERED)
+    assert sizes == [1, 1, 3, 0, 0, 1, 1], "three fill a message, the fourth waits for others"
+
+
+def test_a_replay_joins_only_replays(outbox: Outbox) -> None:
+    limits = Limits("team", late=Limits("team", size=9))
+    find(outbox, ONE, 1, 2, 3, 4)
+    for _ in range(3):
+        settle(outbox, certain(outbox.queue.claim_batch(limits, (), NOW)), State.DELIVERED)
+    settle(outbox, certain(outbox.queue.claim_batch(limits, (), NOW)), State.WAITING, due_at=NOW)
+    outbox.retention.replay(Selection(), NOW)
+    found = [[one.sequence for one in certain(batch).deliveries] for batch in all_claimed(outbox, limits)]
+    assert sorted(found) == [[1, 2, 3], [4]]
+
+
+def all_claimed(outbox: Outbox, limits: Limits) -> list[Batch]:
+    found: list[Batch] = []
+    while batch := outbox.queue.claim_batch(limits, {one.id for old in found for one in old.deliveries}, NOW):
+        found.append(batch)
+    return found

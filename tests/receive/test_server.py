@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
@@ -17,7 +19,16 @@ from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
 from sfwebhooks.network.tls import context_for
 from sfwebhooks.receive.inflating import BODY_MAX
-from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.server import (
+    RETRY_SECONDS,
+    SMALL,
+    VALUES_MAX,
+    Checks,
+    Received,
+    Receiver,
+    Room,
+    server_context,
+)
 from sfwebhooks.signing import Request, sign
 from tests.builders import PATIENCE, a_batch, a_delivery, an_endpoint
 from tests.conftest import Team
@@ -344,3 +355,55 @@ def test_stop_ends_connections_that_are_kept_alive(receive: Callable[..., Team])
 
 def test_brackets_without_end_are_not_a_message() -> None:
     assert Received(0.0, "/", {}, b"[" * 200_000, (), "").messages == []
+
+
+# --- memory: anybody may send large bodies
+
+
+def test_room_is_taken_and_given_back() -> None:
+    room = Room(10 * SMALL)
+    with room.taken(9 * SMALL) as first, room.taken(2 * SMALL) as second, room.taken(SMALL) as small:
+        assert (first, second, small) == (True, False, True)
+    with pytest.raises(ValueError, match="x"), room.taken(9 * SMALL):
+        raise ValueError("x")
+    with room.taken(10 * SMALL) as again:
+        assert again
+
+
+def of_size(size: int, **headers: str) -> Request:
+    return Request(Secret(""), headers, b" " * size)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_a_body_for_which_there_is_no_room_is_to_come_again(team: Team, is_compressed: bool) -> None:
+    team.receiver.room = Room(2 * SMALL)
+    large = of_size(3 * SMALL)
+    if is_compressed:
+        large = replace(large, body=gzip.compress(large.body), headers={"Content-Encoding": "gzip"})
+        assert len(large.body) < SMALL
+    with contextlib.closing(connection_to(team)) as connection:
+        connection.request("POST", "/webhook", large.body, large.headers)
+        reply = connection.getresponse()
+        assert (reply.status, reply.headers["Retry-After"]) == (503, str(RETRY_SECONDS))
+    assert team.got == []
+    assert post(team, of_size(2 * SMALL))[0] == 200
+    assert post(team, of_size(2 * SMALL))[0] == 200, "it was given back"
+
+
+def test_a_slow_sender_of_a_large_body_does_not_keep_out_the_others(team: Team) -> None:
+    team.receiver.room = Room(2 * SMALL)
+    with contextlib.closing(connection_to(team)) as slow:
+        slow.putrequest("POST", "/webhook")
+        slow.putheader("Content-Length", str(2 * SMALL))
+        slow.endheaders(b" ")
+        assert post(team, signed(""))[0] == 200
+
+
+@pytest.mark.parametrize("sign", [b",", b"[", b"{"])
+def test_a_body_with_too_many_values_is_not_read(sign: bytes) -> None:
+    def received(body: bytes) -> Received:
+        return Received(0.0, "/", {}, body, (), "")
+
+    assert received(b'{"a":"' + sign * (VALUES_MAX - 1) + b'"}').messages
+    crowded = received(b'{"a":"' + sign * VALUES_MAX + b'"}')
+    assert (crowded.is_crowded, crowded.messages, crowded.message) == (True, [], {})

@@ -18,6 +18,7 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
 from sfwebhooks.cli.backfill import GO_ON
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, correlation_id, delivery_id, finding_id, lifecycle_id
@@ -78,7 +79,7 @@ class Setup:
 
     def end(self, late: str = "") -> None:
         """Tell the end to the team."""
-        report_end(self.outbox, self.endpoints[:1], self.scan, late=late)
+        report_end(self.outbox, Settings(self.endpoints[:1]), self.scan, late=late)
 
     def sequences(self, endpoint: str) -> list[int]:
         rows = sql(self.outbox, f"SELECT sequence FROM delivery WHERE endpoint = '{endpoint}' ORDER BY 1")

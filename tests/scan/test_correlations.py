@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, correlation_id, lifecycle_id
 from sfwebhooks.formats import siem, slack
@@ -40,7 +41,7 @@ def found(scan: Scan, hashes: Any = ("hash-0",), **values: Any) -> None:
 def reported(outbox: Outbox, scan: Scan, *events: str) -> list[dict[str, Any]]:
     """Tell the scan's end to an endpoint; return type, id, severity and data of each event, in its order."""
     endpoint = an_endpoint("team", events=events or ("all",))
-    report_end(outbox, (endpoint,), scan)
+    report_end(outbox, Settings((endpoint,)), scan)
     return sent(outbox)
 
 
@@ -177,7 +178,7 @@ def test_a_correlation_in_a_chat_says_what_which_rule_and_why(outbox: Outbox, sc
     (record,) = records.listing.deliveries(Selection(), 10)
     delivery = records.listing.delivery(record.id)
     assert delivery
-    message = slack.render(delivery, an_endpoint()).body.decode()
+    message = slack.FORMAT.render(delivery, an_endpoint()).body.decode()
     for words in (
         "Correlation found (high)",
         "Cloud storage bucket found open: acme",
@@ -202,7 +203,7 @@ def test_a_correlation_in_a_siem_has_the_word_of_its_risk() -> None:
 def test_a_deadline_leaves_the_end_to_the_next_teller(outbox: Outbox, scan: Scan) -> None:
     found(scan, title="Open: a", host_id="1")
     with pytest.raises(NotYetError):
-        report_end(outbox, (an_endpoint("team", events=("all",)),), scan, deadline=0.0)
+        report_end(outbox, Settings((an_endpoint("team", events=("all",)),)), scan, deadline=0.0)
     assert [event["type"] for event in sent(outbox)] == ["correlation_found", COMPLETED]
     assert [event["type"] for event in reported(outbox, scan)] == ["correlation_found", COMPLETED, "scan_completed"]
 

@@ -138,7 +138,7 @@ def test_a_scan_that_lives_is_left_alone(outbox: Outbox, scan: Scan) -> None:
 
 
 def test_a_teller_that_died_after_the_recovery_is_followed_by_another(outbox: Outbox, scan: Scan) -> None:
-    replay_scan(outbox, SETTINGS.endpoints, scan)
+    replay_scan(outbox, SETTINGS, scan)
     assert report_dead_scans(outbox, SETTINGS) == 1
     assert types_sent(outbox) == ["scan_started", "high_risk_event", "scan_failed"]
 
@@ -338,30 +338,30 @@ def test_an_outbox_that_cannot_be_written_ends_the_look_at_dead_scans(
 
 
 def test_a_recovery_counts_its_new_deliveries(outbox: Outbox, scan: Scan) -> None:
-    assert [replay_scan(outbox, SETTINGS.endpoints, scan) for _ in range(2)] == [1, 0]
+    assert [replay_scan(outbox, SETTINGS, scan) for _ in range(2)] == [1, 0]
 
 
 def test_a_recovery_that_has_no_time_keeps_what_it_has_accepted_and_says_so(outbox: Outbox, scan: Scan) -> None:
     with pytest.raises(NotYetError, match="1 deliveries were recovered, and more are left"):
-        replay_scan(outbox, SETTINGS.endpoints, scan, deadline=0.0)
+        replay_scan(outbox, SETTINGS, scan, deadline=0.0)
     assert types_sent(outbox) == ["scan_started", "high_risk_event"]
 
 
 def test_a_recovery_writes_the_outboxs_log_back(outbox: Outbox, scan: Scan) -> None:
     """A commit of the scan's side does not do it."""
     with closing(Outbox(outbox.path, accepting=True)) as accepting:
-        replay_scan(accepting, SETTINGS.endpoints, scan)
+        replay_scan(accepting, SETTINGS, scan)
         with closing(sqlite3.connect(f"{outbox.path.as_uri()}?immutable=1", uri=True)) as file:
             assert file.execute("SELECT count(*) FROM event WHERE type = 'high_risk_event'").fetchone() == (1,)
 
 
 def test_an_end_names_its_event_for_the_first_who_reports_it_only(outbox: Outbox, scan: Scan) -> None:
-    assert [report_end(outbox, SETTINGS.endpoints, scan) for _ in range(2)] == ["scan_failed", None]
+    assert [report_end(outbox, SETTINGS, scan) for _ in range(2)] == ["scan_failed", None]
 
 
 def test_an_event_that_was_refused_is_not_withheld_once_it_is_recovered(outbox: Outbox, scan: Scan) -> None:
     sql(outbox, f"INSERT INTO withheld VALUES ('{scan.id}', 'team', 'outbox_full', 1)")
-    replay_scan(outbox, SETTINGS.endpoints, scan)
+    replay_scan(outbox, SETTINGS, scan)
     assert outbox.scans.withheld(scan.id) == {}
 
 

@@ -97,6 +97,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Token": lambda found, folder: Token(Secret(ALL), NOW),
     "Head": lambda found, folder: Head.read(f"HTTP/1.1 400 {ALL}\r\nX-Echo: {ALL}\r\n"),
     "Format": lambda found, folder: FORMATS,
+    "Handshake": lambda found, folder: FORMATS["cloudevents"].handshake,
     "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),
     "Received": lambda found, folder: Received(NOW, PATH, request(found).headers, ALL.encode(), (), ""),
     "Captured": lambda found, folder: from_file(f"POST {PATH} HTTP/1.1\nX-Token: {ALL}\n\n{ALL}".encode()),

@@ -16,7 +16,6 @@ from typing import Any
 
 from sfwebhooks.cli import main
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.packing import unpacked
 from tests.leaks import leaks
 from tests.secrecy.planted import FORMAT_KEYS, SECRETS
 
@@ -56,8 +55,6 @@ class Witness:
             with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as sql:
                 for (table,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                     self.seen.append((f"table {table}", repr(sql.execute(f"SELECT * FROM {table}").fetchall())))
-                texts = [unpacked(data) for (data,) in sql.execute("SELECT data FROM event")]
-                self.seen.append(("table event", repr(texts)))
         for path in self.folder.rglob("*"):
             content = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
             self.seen.append((f"file {path.name}", f"{path.name} {content}"))
