@@ -10,6 +10,7 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.endpoints import RISK_NAMES, Secret
 from sfwebhooks.events import Delivery, WebhookEvent
 from sfwebhooks.formats import siem
+from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.retry import judge
 from sfwebhooks.scan.findings import Source, event_of_finding
 from sfwebhooks.severity import Severity
@@ -161,3 +162,34 @@ def test_the_api_key_goes_out_as_bearer_and_not_in_the_body() -> None:
 def test_any_success_is_left_to_the_table(status: int) -> None:
     assert siem.FORMAT.read is None
     assert judge(Reply(status, body=b"anything"), NOW).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"event_type": "EMAILADDR", "data": "x"},
+        {"scan_id": "A", "target": "", "event_type": "EMAILADDR"},
+        {"target": 'a"b', "event_type": "EMAILADDR"},
+        {"event_type": 'EMAIL"ADDR'},
+        {"event_type": "EMAIL\\ADDR"},
+        {"event_type": ["EMAILADDR"]},
+        {"number": 1, "event_type": "EMAILADDR"},
+        {"sources": [{"event_type": "ROOT"}], "event_type": "EMAILADDR"},
+        {"text": '"event_type":"ROOT"', "event_type": "EMAILADDR"},
+        {"text": "event_type", "sources": {"event_type": "ROOT"}},
+        {"event_type": "A", "known_exploited": True, "kev_due_date": "2026-12-01"},
+        {"event_type": "A", "epss_score": 0.5},
+        {"event_type": "A", "epss_percentile": 0.25},
+        {"event_type": ""},
+        {},
+    ],
+)
+def test_stored_data_give_the_same_message_as_those_that_are_read(data: dict[str, Any]) -> None:
+    stored, read = (sent(an_event(data=given)) for given in (Stored(kept(data)), data))
+    assert list(stored.items()) == list(read.items())
+    assert stored.get("finding_type", "") == data.get("event_type", "")
+
+
+def test_rubbish_in_the_outbox_makes_no_message() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        sent(an_event(data=Stored("rubbish")))
