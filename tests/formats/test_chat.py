@@ -153,3 +153,31 @@ def test_a_label_without_a_letter_is_a_question_mark() -> None:
 )
 def test_an_at_sign_that_could_mention_somebody_is_a_wide_one(text: str, harmless: str) -> None:
     assert without_mentions(text) == harmless
+
+
+def test_a_time_is_as_people_write_it() -> None:
+    facts = dict(notice_of("system_alert", since="2026-11-20T09:40:00.123Z", ends="2026-11-20T09:40Z").facts)
+    assert (facts["Since"], facts["Ends"]) == ("2026-11-20 09:40:00 UTC", "2026-11-20T09:40Z")
+
+
+def test_nothing_is_said_twice() -> None:
+    alert = notice_of("system_alert", message="Endpoint siem is failing (http_503).", reason="http_503")
+    assert alert.body == "Endpoint siem is failing (http_503)."
+    rule = notice_of("correlation_found", title="Bucket found: a", description="Open bucket", rule_name="Open bucket")
+    assert (rule.body, "Rule name" in dict(rule.facts)) == ("Bucket found: a\nOpen bucket", False)
+
+
+def test_an_exception_is_in_front_of_its_text() -> None:
+    failed = notice_of("module_error", module="sfp_x", exception="KeyError", error="'data'")
+    assert (failed.body, "Exception" in dict(failed.facts)) == ("KeyError: 'data'", False)
+
+
+def test_progress_shows_no_counters_of_ours() -> None:
+    labels = {label for label, _ in notice_of("scan_progress", status="RUNNING", number=3, elapsed=61).facts}
+    assert labels == {"Target", "Elapsed"}
+
+
+def test_a_source_that_is_unknown_is_not_shown() -> None:
+    found = {"event_type": "X", "data": "x"}
+    sources = [dict(notice_of("high_risk_event", **found, data_source=name).facts) for name in ("Unknown", "Shodan")]
+    assert [facts.get("Data source") for facts in sources] == [None, "Shodan"]

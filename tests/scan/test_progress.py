@@ -171,3 +171,17 @@ def test_it_is_made_for_a_scan_if_an_endpoint_asks_for_it_and_it_is_not_switched
     endpoints = tuple(an_endpoint(f"team-{number}", events=one) for number, one in enumerate(events))
     settings = Settings(endpoints, progress_interval=interval)
     assert (progress_of(scan, settings, NOW, FindingCounts()) is not None) is asked
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "ABORTED", "ERROR-FAILED"])
+def test_a_scan_that_is_over_makes_no_progress(scan: Scan, status: str) -> None:
+    progress = Progress(scan, 60.0, NOW, FindingCounts())
+    with closing(sqlite3.connect(scan.database)) as connection, connection:
+        connection.execute("UPDATE tbl_scan_instance SET status = ?", (status,))
+    assert progress.look(NOW + 60) is None
+
+
+def test_the_reports_of_a_scan_have_one_subject_so_that_a_chat_can_show_the_last_one(scan: Scan) -> None:
+    progress = Progress(scan, 60.0, NOW, FindingCounts())
+    subjects = {event.subject for event in (progress.look(NOW + 60), progress.look(NOW + 120)) if event}
+    assert subjects == {f"progress/{scan.id}"}
