@@ -6,67 +6,43 @@ it can have.
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import (
-    apprise,
-    cef,
-    cloudevents,
-    datadog,
-    dingtalk,
-    discord,
-    ecs,
-    elastic,
-    gelf,
-    generic,
-    google_chat,
-    lark,
-    leef,
-    mattermost,
-    ntfy,
-    ocsf,
-    pagerduty,
-    security_audit,
-    sentinel,
-    siem,
-    slack,
-    splunk_hec,
-    teams,
-    telegram,
-    template,
-    wecom,
-)
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
 
-FORMATS: dict[str, Format] = {
-    "apprise": apprise.FORMAT,
-    "cef": cef.FORMAT,
-    "cloudevents": cloudevents.FORMAT,
-    "datadog": datadog.FORMAT,
-    "dingtalk": dingtalk.FORMAT,
-    "discord": discord.FORMAT,
-    "ecs": ecs.FORMAT,
-    "elastic": elastic.FORMAT,
-    "gelf": gelf.FORMAT,
-    "generic": generic.FORMAT,
-    "google_chat": google_chat.FORMAT,
-    "lark": lark.FORMAT,
-    "leef": leef.FORMAT,
-    "mattermost": mattermost.FORMAT,
-    "ntfy": ntfy.FORMAT,
-    "ocsf": ocsf.FORMAT,
-    "pagerduty": pagerduty.FORMAT,
-    "security-audit": security_audit.FORMAT,
-    "sentinel": sentinel.FORMAT,
-    "siem": siem.FORMAT,
-    "slack": slack.FORMAT,
-    "splunk_hec": splunk_hec.FORMAT,
-    "teams": teams.FORMAT,
-    "telegram": telegram.FORMAT,
-    "template": template.FORMAT,
-    "wecom": wecom.FORMAT,
-}
+#: the values of `format`; each one is the FORMAT of the file of that name, in which - is _
+NAMES = (
+    "apprise",
+    "cef",
+    "cloudevents",
+    "datadog",
+    "dingtalk",
+    "discord",
+    "ecs",
+    "elastic",
+    "gelf",
+    "generic",
+    "google_chat",
+    "lark",
+    "leef",
+    "mattermost",
+    "ntfy",
+    "ocsf",
+    "pagerduty",
+    "security-audit",
+    "sentinel",
+    "siem",
+    "slack",
+    "splunk_hec",
+    "teams",
+    "telegram",
+    "template",
+    "wecom",
+)
+FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT for name in NAMES}
 
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
