@@ -81,8 +81,8 @@ class Settlement:
     due_at: float
     #: whether the attempt uses up a retry
     counts: bool
-    #: id of its batch from now on; empty: as before
-    batch: str = ""
+    #: id of its batch from now on; empty: as before; None: it has left its batch
+    batch: str | None = ""
     #: whether the request continues in two halves
     split: bool = False
     #: whether the receiver did what was asked, and another request follows
@@ -196,7 +196,9 @@ def decide(
     schedule, size, verdict = endpoint.retry_schedule, len(batch.deliveries), verdicts[0]
     if any(other != verdict for other in verdicts):
         took_some = any(one.outcome is Outcome.DELIVERED for one in verdicts)
-        return [_item(*one, took_some, schedule, change, now) for one in zip(batch.deliveries, verdicts)]
+        items = [_item(*one, took_some, schedule, change, now) for one in zip(batch.deliveries, verdicts)]
+        # sent together, those that wait would be refused with the others, without end
+        return [replace(one, batch=None) if one.state is State.WAITING else one for one in items]
     if verdict.outcome is Outcome.DELIVERED:
         return [Settlement(State.DELIVERED, verdict.reason, now, counts=True)] * size
     if verdict.outcome is Outcome.PENDING:  # its next request is about the same deliveries

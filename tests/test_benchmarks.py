@@ -129,9 +129,9 @@ def test_a_row_measures_what_it_compares(name: str) -> None:
 
 def test_the_rows_of_an_earlier_part_of_a_run_are_kept(tmp_path: Path) -> None:
     file, page = tmp_path / "found.json", tmp_path / "page.md"
-    few = ("--rounds", "1", "--events", "20", "--seconds", "0", "--json", str(file), "--merge", "--page", str(page))
-    for only in ("render: siem", "accept: ScanRun, one", "render: generic"):
-        command = [sys.executable, "-m", "tests.benchmarks", *few, "--only", only]
+    few = ("--rounds", "1", "--events", "20", "--seconds", "0", "--json", str(file), "--page", str(page))
+    for only, *merge in (("render: siem",), ("accept: ScanRun, one", "--merge"), ("render: generic", "--merge")):
+        command = [sys.executable, "-m", "tests.benchmarks", *few, *merge, "--only", only]
         subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, timeout=120, check=True)
     found = json.loads(file.read_text(encoding="utf-8"))
     names = [name for name in ROWS if name in found["rows"]]
@@ -140,6 +140,13 @@ def test_the_rows_of_an_earlier_part_of_a_run_are_kept(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)$", text, re.M) == ["How to read it", "accept", "render"]
     assert {f"| {name.partition(': ')[2]} |" for name in names} <= {*re.findall(r"^\| .*? \|", text, re.M)}
+
+
+def test_nothing_is_merged_into_a_file_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    command = [sys.executable, "-m", "tests.benchmarks", "--merge", "--json", str(file), "--only", "render: siem"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, f"{file} does not exist" in done.stderr) == (2, True)
 
 
 def test_figures_that_are_not_speeds_are_compared_as_such() -> None:

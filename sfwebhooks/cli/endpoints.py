@@ -25,6 +25,7 @@ from sfwebhooks.network.tokens import sender_of
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.queue import Result
 from sfwebhooks.pipeline import deliver, excerpt
 from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
@@ -34,6 +35,8 @@ from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, sa
 from sfwebhooks.terminal.output import console, plain
 
 FOREVER = float("inf")
+#: seconds for which a test waits for a confirmation
+PENDING_SECONDS = 10.0
 #: of what a receiver says to a handshake
 COLOURS = {True: "green", False: "red", None: "yellow"}
 
@@ -73,10 +76,11 @@ def _test(given: argparse.Namespace) -> int:
             out.print(plain(f"{endpoint.name} is {paused(orders)}; the test is sent anyway.", "yellow"))
         state = SendingState(endpoint, sender_of(endpoint))
         refused = _shake_hands(state, out)
-        result, _ = deliver(_message(endpoint), state, time.time)
-        attempt, well = result.attempt, result.settlements[0].state is State.DELIVERED
+        result = _sent(_message(endpoint), state)
+        attempt, last = result.attempt, result.settlements[0]
+        well = last.state is State.DELIVERED or last.pending
         failed += refused or not well
-        taken = "delivered" if well else "not delivered"
+        taken = "accepted, not confirmed yet" if last.pending else "delivered" if well else "not delivered"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
         if 300 <= (attempt.status or 0) < 400:
             words += " (redirects are not followed: set url to the receiver itself)"
@@ -85,6 +89,19 @@ def _test(given: argparse.Namespace) -> int:
         if helps:
             out.print(plain(f"  what to do: {helps}"))
     return 1 if failed else 0
+
+
+def _sent(message: Batch, state: SendingState) -> Result:
+    """Return the result of the last request about a test message: while it is pending, others follow, for a while."""
+    deadline = time.monotonic() + PENDING_SECONDS
+    while True:
+        result, _ = deliver(message, state, time.time)
+        wait = max(result.settlements[0].due_at - time.time(), 0.0)
+        if not result.settlements[0].pending or time.monotonic() + wait > deadline:
+            return result
+        time.sleep(wait)
+        handle = result.handle if result.handle and result.handle.value else None
+        message = Batch(tuple(replace(delivery, handle=handle) for delivery in message.deliveries))
 
 
 def _shake_hands(state: SendingState, out: Console) -> bool:

@@ -191,7 +191,9 @@ def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Sou
         word = given.event or EXAMPLE
         entry = type_named(word)
         if not entry:
-            raise SelectionError(f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)}")
+            raise SelectionError(
+                f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)} See sfwebhooks events."
+            )
         made = example(entry, word)
         named = replace(made, name=endpoint.name_for(made.event) or made.name)
         yield [(made.id, partial(readdressed, named, endpoint))]

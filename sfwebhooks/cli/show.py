@@ -26,7 +26,10 @@ from sfwebhooks.text import in_line, moment, text_of
 #: characters of a finding
 DATA = 200
 #: which attempts do not use up a retry
-SPARED = "the others were before a replay, in a batch that was split, or failed while the endpoint was failing or held"
+SPARED = (
+    "the others were before a replay, in a batch that was split, about a message that was pending, or failed while the"
+    " endpoint was failing or held"
+)
 
 
 def add(commands: Any) -> None:

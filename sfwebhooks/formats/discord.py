@@ -38,6 +38,7 @@ SILENT = 1 << 12
 MARKUP = re.compile(rf"{SIGNS}|<|(?<![A-Za-z0-9])@|:(?=//|\w+:)")
 #: code of a 404 for a message that is no longer there: somebody deleted it
 UNKNOWN_MESSAGE = 10008
+WEBHOOK = re.compile(r"/webhooks/[^/]+/[^/]+/?$")
 MESSAGE_ID = re.compile(r"[0-9]{1,20}")
 #: codes of a 400 that blames the webhook: its channel is a forum, and the URL has no thread_id, or the reverse
 CHANNEL_IS_WRONG = range(220001, 220005)
@@ -92,7 +93,7 @@ def wrong_path(path: str) -> str:
     """Return what is wrong with the path of a webhook's URL."""
     if path.rstrip("/").endswith("/slack"):
         return "ends in /slack, where Discord takes Slack's messages: remove /slack, or use format = slack"
-    return ""
+    return "" if WEBHOOK.search(path) else "must be that of a webhook: https://discord.com/api/webhooks/ID/TOKEN"
 
 
 def discord_body(notice: Notice) -> Json:

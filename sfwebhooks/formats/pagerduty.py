@@ -9,6 +9,7 @@ another scan has the same `dedup_key`, so it joins the open alert.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
@@ -32,7 +33,8 @@ NAME_MAX = 255
 BODY_MAX = 20_000
 VALUE_MAX = 2_000
 DETAILS_MAX = 40
-#: relative to /v2/enqueue
+ENQUEUE_PATH = "/v2/enqueue"
+#: relative to it
 CHANGE_PATH = "change/enqueue"
 LEVELS = {
     Severity.CRITICAL: "critical",
@@ -73,7 +75,11 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     key = endpoint.key(ROUTING_KEY.name)
     past = "Backfilled: " if delivery.backfilled else "Replayed: " if delivery.replayed else ""
     action = "" if past else action_for(event)
-    body = alert_event(shown, event, key, action) if action else change_event(shown, event.at, key, past)
+    body = (
+        alert_event(replace(shown, event=delivery.name), event, key, action)
+        if action
+        else change_event(shown, event.at, key, past)
+    )
     return Content(written(body).encode(), path="" if action else CHANGE_PATH)
 
 
@@ -94,7 +100,7 @@ def action_for(event: WebhookEvent) -> str:
 def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> Json:
     """Return an alert event."""
     group = event.scan.name if event.scan else ""
-    names = {"component": text_of(event.data, "module"), "group": group, "class": event.type}
+    names = {"component": text_of(event.data, "module"), "group": group, "class": notice.event}
     about = change_event(notice, event.at, key)
     return {
         "routing_key": key,
@@ -146,6 +152,11 @@ def subject(event: WebhookEvent) -> str:
     return fingerprint(event.type, about)
 
 
+def wrong_path(path: str) -> str:
+    """Return what is wrong with the path of a URL."""
+    return "" if path.endswith(ENQUEUE_PATH) else f"must be https://events.pagerduty.com{ENQUEUE_PATH}"
+
+
 def read(reply: Reply, batch: Batch) -> Verdict | None:
     """Return the verdict of PagerDuty's reply, or None: the status is enough. Any 2xx but 202 is from something else,
     unless it says success."""
@@ -163,4 +174,5 @@ FORMAT = Format(
     is_chat=True,
     interval=0.5,
     hosts=("events.pagerduty.com", "events.eu.pagerduty.com"),
+    wrong_path=wrong_path,
 )

@@ -96,6 +96,13 @@ def follow(batch: Batch, endpoint: Endpoint, handle: str) -> Content:
     return _in_channel(asked, endpoint)
 
 
+def wrong_path(path: str) -> str:
+    """Return what is wrong with the path of a URL; receivers other than Splunk have paths of their own."""
+    if path.strip("/") and not path.rstrip("/").endswith("/raw"):
+        return ""
+    return f"must end in {COLLECTOR}/event, such as https://HOST:8088{COLLECTOR}/event"
+
+
 def _in_channel(content: Content, endpoint: Endpoint) -> Content:
     channel = endpoint.key(CHANNEL.name)
     return replace(content, headers={**content.headers, CHANNEL_HEADER: channel}) if channel else content
@@ -162,5 +169,6 @@ FORMAT = Format(
     follow=follow,
     keys=(INDEX, SOURCETYPE, SOURCE, CHANNEL),
     scheme="Splunk",
+    wrong_path=wrong_path,
     surplus=lambda common: SURPLUS,
 )

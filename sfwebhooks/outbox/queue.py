@@ -34,7 +34,7 @@ CRASH_SECONDS = 60.0
 #: receiver has to see that number
 SETTLE = """
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
-                        batch = CASE ?6 WHEN '' THEN batch ELSE ?6 END,
+                        batch = CASE WHEN ?6 = '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
     WHERE number = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)

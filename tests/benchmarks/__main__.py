@@ -58,6 +58,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.merge and not given.json:
         parser.error("--merge needs --json")
+    if given.merge and not given.json.exists():
+        parser.error(f"--merge: {given.json} does not exist, so the page would lose all other rows")
     wanted = {name for name in ROWS if given.only in name}
     if not wanted and any(given.only in name for name in growing.names()):
         return 1 if growing.show(list(growing.growths(given.only))) else 0
@@ -67,7 +69,7 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     logging.getLogger("spiderfoot").setLevel(logging.ERROR)  # dead endpoints are meant to be dead
     options = {name: getattr(given, name) for name in (*NUMBERS, "seconds")}
-    earlier = json.loads(given.json.read_text(encoding="utf-8"))["rows"] if given.merge and given.json.exists() else {}
+    earlier = json.loads(given.json.read_text(encoding="utf-8"))["rows"] if given.merge else {}
     found: dict[str, Any] = {}
     for samples in rounds(with_references(wanted), options):
         found = figures(samples, **options)

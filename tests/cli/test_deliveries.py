@@ -515,7 +515,7 @@ def test_which_attempts_used_up_no_retry_is_said(cli: Callable[..., Result], out
     send(outbox)
     Outbox(outbox.path).retention.replay(Selection(), NOW + 60)
     send(outbox, at=NOW + 60)
-    words = "attempts 2, of which 1 used up retries; the others were before a replay, in a batch that was split, or"
+    words = "attempts 2, of which 1 used up retries; the others were before a replay, in a batch that was split, about"
     assert words in cli("show", an_id(1)).words
 
 

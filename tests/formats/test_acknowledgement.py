@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
+from sfwebhooks.cli import endpoints
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import Handle
 from sfwebhooks.formats.splunk_hec import ACK_WAITS, follow, read
 from tests.builders import a_batch, an_endpoint
-from tests.conftest import sql
+from tests.conftest import Result, sql
 from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.collectors import Splunk
 from tests.receivers.vendor import Answer
@@ -208,3 +210,34 @@ def test_a_channel_is_a_uuid() -> None:
 
     assert mistakes(CHANNEL) == "()"
     assert "splunk_channel" in mistakes("spiderfoot") and "expected a UUID" in mistakes("spiderfoot")
+
+
+# --- sfwebhooks test
+
+
+@pytest.mark.parametrize(
+    ("is_slow", "said"), [(False, "delivered, hec_acknowledged"), (True, "accepted, not confirmed")]
+)
+def test_a_test_waits_a_while_for_the_acknowledgement(
+    is_slow: bool,
+    said: str,
+    splunk: Splunk,
+    cli: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoints, "PENDING_SECONDS", 3.0 * (not is_slow))
+    splunk.is_slow = is_slow
+    settings = tmp_path / "webhooks.ini"
+    settings.touch(0o600)
+    keys = {"url": splunk.url, "format": "splunk_hec", "api_key": splunk.token, "splunk_channel": CHANNEL}
+    settings.write_text("[webhooks.splunk]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
+    done = cli("test", "splunk")
+    assert (done.code, said in done.words) == (0, True), done.out
+
+
+@pytest.mark.parametrize("path", ["", "/", "/services/collector/raw"])
+def test_an_address_that_takes_no_events_is_a_mistake(path: str) -> None:
+    keys = {"url": f"https://splunk.acme.example:8088{path}", "format": "splunk_hec", "api_key": "k" * 36}
+    (found,) = load_mapping({"team": keys}).mistakes
+    assert "url must end in /services/collector/event" in str(found)

@@ -130,6 +130,12 @@ def test_the_address_for_slacks_messages_is_a_mistake(url: str) -> None:
     assert "token" not in str(settings.mistakes[0])
 
 
+@pytest.mark.parametrize("path", ["", "/", "/channels/1/2", "/api/webhooks/1", "/api/webhooks/1/"])
+def test_an_address_that_is_not_a_webhooks_is_a_mistake(path: str) -> None:
+    (found,) = load_mapping({"team": {"url": f"https://discord.com{path}", "format": "discord"}}).mistakes
+    assert "url must be that of a webhook: https://discord.com/api/webhooks/ID/TOKEN" in str(found)
+
+
 @pytest.mark.parametrize(
     ("url", "name", "warning"),
     [

@@ -211,15 +211,29 @@ def test_a_backfilled_message_goes_where_nothing_rings(served: Served, sending: 
     assert len(ours.open) == 1
 
 
+ENQUEUE = "https://events.eu.pagerduty.com/v2/enqueue"
+
+
+@pytest.mark.parametrize("path", ["", "/v2/change/enqueue", "/generic/2010-04-15/create_event.json", "/v2/enqueue/"])
+def test_another_address_than_that_of_events_is_a_mistake(path: str) -> None:
+    (found,) = mistakes_of("pagerduty", url=f"https://events.pagerduty.com{path}", routing_key=KEY)
+    assert "url must be https://events.pagerduty.com/v2/enqueue" in found
+
+
+def test_the_class_of_an_alert_is_the_name_that_was_subscribed_to() -> None:
+    body = pagerduty.render(a_delivery(name="finding.critical"), an_endpoint(own=OWN)).body
+    assert json.loads(body)["payload"]["class"] == "finding.critical"
+
+
 def test_the_key_is_needed_and_checked_and_never_shown() -> None:
-    (missing,) = mistakes_of("pagerduty")
+    (missing,) = mistakes_of("pagerduty", url=ENQUEUE)
     assert "[webhooks.team]" in missing and "requires routing_key" in missing
     for wrong in ("R" * 31, "R" * 33, "R" * 31 + "-"):
-        (found,) = mistakes_of("pagerduty", routing_key=wrong)
+        (found,) = mistakes_of("pagerduty", url=ENQUEUE, routing_key=wrong)
         assert "routing_key" in found and "32 letters and digits" in found and wrong not in found
     assert KEY not in repr(settings_of("pagerduty", routing_key=KEY))
 
 
 def test_a_key_of_another_format_is_a_mistake() -> None:
-    (found,) = mistakes_of("pagerduty", routing_key=KEY, apprise_tag="x")
+    (found,) = mistakes_of("pagerduty", url=ENQUEUE, routing_key=KEY, apprise_tag="x")
     assert "apprise_tag requires format = apprise" in found

@@ -23,6 +23,7 @@ from tests.formats.bodies import values
 from tests.formats.cases import cve
 from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.collectors import Splunk, concatenated
+from tests.receivers.vendor import Answer
 
 SIZE = 100
 TOKEN = Splunk.token
@@ -56,6 +57,18 @@ def ids(numbers: Iterator[int] | range, wrong: set[int]) -> set[str]:
 
 
 # --- against a receiver that behaves as HEC
+
+
+def test_a_batch_that_failed_before_gives_up_an_invalid_event_too(splunk: Splunk, one: Sending) -> None:
+    splunk.instead, splunk.unwanted = Answer(503), {cve(40)}
+    assert one.step()
+    splunk.instead = None
+    one.step(100)
+    one.step()
+    assert (one.numbers("waiting"), len(splunk.got)) == ([40], 3), "the others go without it"
+    one.finish()
+    assert (one.numbers("dead"), len(one.numbers("delivered"))) == ([40], SIZE - 1)
+    assert len(splunk.got) < 10
 
 
 def test_a_batch_is_indexed_once(splunk: Splunk, one: Sending) -> None:
