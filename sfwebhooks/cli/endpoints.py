@@ -74,9 +74,10 @@ def _test(given: argparse.Namespace) -> int:
         state = SendingState(endpoint, sender_of(endpoint))
         refused = _shake_hands(state, out)
         result, _ = deliver(_message(endpoint), state, time.time)
-        attempt, well = result.attempt, result.settlements[0].state is State.DELIVERED
+        attempt, settlement = result.attempt, result.settlements[0]
+        well = settlement.pending or settlement.state is State.DELIVERED
         failed += refused or not well
-        taken = "delivered" if well else "not delivered"
+        taken = "accepted, not confirmed yet" if settlement.pending else "delivered" if well else "not delivered"
         words = f"{endpoint.name} ({endpoint.place}): {taken}, {attempt.reason}{attempt.answer}"
         if 300 <= (attempt.status or 0) < 400:
             words += " (redirects are not followed: set url to the receiver itself)"
