@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from sfwebhooks.attempts import Attempt, Reply, Verdict
 from sfwebhooks.endpoints import Endpoint, subscribed_name
@@ -66,7 +67,9 @@ def deliver(
     Args:
         rendering: entered while the message is rendered.
     """
-    endpoint, begin = state.endpoint, clock()
+    endpoint, begin, known = state.endpoint, clock(), batch.deliveries[0].handle
+    if known and known.address != endpoint.address_id:  # of another receiver, which this one does not know
+        batch = Batch(tuple(replace(delivery, handle=None) for delivery in batch.deliveries))
     replayed = any(delivery.replayed for delivery in batch.deliveries)
     trigger = "probe" if not state.health.healthy else "replay" if replayed else "schedule"
     try:

@@ -202,8 +202,9 @@ def decide(
     if verdict.outcome is Outcome.DELIVERED:
         return [Settlement(State.DELIVERED, verdict.reason, now, counts=True)] * size
     if verdict.outcome is Outcome.PENDING:  # its next request is about the same deliveries
-        next_at, pending = now + (verdict.wait or 0.0), True
-        return [Settlement(State.WAITING, verdict.reason, next_at, False, batch.id, pending=pending)] * size
+        next_at, tried = now + (verdict.wait or 0.0), batch.attempts > 0
+        # counted once, as tried: the end of a scan does not wait for it
+        return [Settlement(State.WAITING, verdict.reason, next_at, not tried, batch.id, pending=True)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
     one = _settlement(batch.deliveries[0], batch.attempts, verdict, schedule, change, now)

@@ -69,7 +69,8 @@ class SendingState:
             max_bytes=min(endpoint.batch_max_bytes, form.request_max),
             measure=measure(endpoint, form.surplus),
         )
-        digest = replace(limits, size=DIGEST_MAX, wait=DIGEST_SECONDS, max_bytes=DIGEST_BYTES)
+        whole = measure(replace(endpoint, max_body=DIGEST_BYTES), form.surplus)  # a digest is made of uncut data
+        digest = replace(limits, size=DIGEST_MAX, wait=DIGEST_SECONDS, max_bytes=DIGEST_BYTES, measure=whole)
         return replace(limits, late=digest) if form.digest else limits
 
     @cached_property

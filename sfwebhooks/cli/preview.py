@@ -22,7 +22,7 @@ from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, SelectionError, WebhooksError, is_shortage
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import example, examples_for, readdressed
-from sfwebhooks.files import is_deleted
+from sfwebhooks.files import demand_regular, is_deleted
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.digest import DIGEST_MAX
 from sfwebhooks.masking import MASK, Mask
@@ -129,6 +129,7 @@ def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None
         messages = list(_requests(sources, endpoint, drawn, failed))
     try:
         given.html.touch(0o600)
+        demand_regular(given.html)  # a pipe without a reader would wait for one
         given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", messages), encoding="utf-8")
     except OSError as error:
         raise SelectionError(f"--html {given.html}: {error.strerror}") from error

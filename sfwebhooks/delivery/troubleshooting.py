@@ -75,6 +75,8 @@ CURES: tuple[tuple[str, str, str], ...] = (
     ("hec_channel_(missing|invalid)", "", "the token requires acknowledgement: set splunk_channel to a UUID, or"
      " disable it for the token"),
     ("hec_ack_disabled", "", "enable acknowledgement for the token, or remove splunk_channel"),
+    ("hec_ack_unavailable", "", "let the proxy in front of Splunk pass /services/collector/ack too, or remove"
+     " splunk_channel"),
     ("hec_not_acknowledged", "", "the indexers confirm nothing: check whether they run and keep up; a load balancer"
      " must send all requests of a channel to the same Splunk"),
     ("http_200_but_not_bulk", "", "the answer is not from Elasticsearch's bulk API: url must end with /INDEX/_bulk"),

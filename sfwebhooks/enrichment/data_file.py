@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import threading
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Callable, Generic, Protocol, TypeVar, Union
 
@@ -194,13 +196,13 @@ def _plain(data: bytes, most: int) -> bytes:
     """
     if not data.startswith(GZIP):
         return data
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        whole = stream.decompress(data, most + 1)
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=BytesIO(data)) as file:  # bgzip and pigz write several parts
+            whole = file.read(most + 1)
+    except EOFError as error:
+        raise ValueError("it ends in the middle of its gzip data: download it again") from error
+    except (OSError, zlib.error) as error:
         raise ValueError(f"its gzip data are damaged ({error}): download it again") from error
     if len(whole) > most:
         raise ValueError(f"it has more than the accepted {most:,} bytes once decompressed")
-    if not stream.eof:
-        raise ValueError("it ends in the middle of its gzip data: download it again")
     return whole

@@ -5,7 +5,8 @@ of its own, which counts more than its status: a proxy may have changed that. Fo
 https://help.splunk.com (HTTP Event Collector REST API endpoints, and troubleshooting).
 
 With a channel (`splunk_channel`), events are delivered once Splunk says that they are on its disks: HEC gives a request
-an id, and is then asked for it (acknowledgement). After minutes without one the events go again.
+an id, and is then asked for it (acknowledgement). After minutes without one the events go again. If the
+question is refused, the endpoint is held, and the events are kept.
 
 If HEC refuses an event, it names its position. Not all receivers have then stored the events in front of it, so all
 other events go again: better a second copy with the same event_id than none.
@@ -25,6 +26,7 @@ from sfwebhooks.formats.format import Format, Key, Reading
 from sfwebhooks.formats.replies import json_of
 from sfwebhooks.formats.siem import siem_event
 from sfwebhooks.jsontext import written
+from sfwebhooks.retry import RETRY_STATUS
 
 TEXT = (r"[^\x00-\x1f]{1,128}", "a text of up to 128 characters in one line")
 INDEX = Key(
@@ -68,6 +70,8 @@ WRONG_EVENT = {
 }
 #: of answers after which it may work later -> reason
 LATER = {8: "hec_internal_error", 9: "hec_busy"}
+#: of a question for an acknowledgement that is refused, or answered by something else
+NO_ANSWER = Verdict(Outcome.HOLD, "hec_ack_unavailable")
 
 
 def render(delivery: Delivery, endpoint: Endpoint) -> Content:
@@ -113,32 +117,36 @@ def read(reply: Reply, batch: Batch) -> Reading:
     if reply.failure:
         return None
     answer, is_success = json_of(reply), 200 <= (reply.status or 0) < 300
-    handle = batch.deliveries[0].handle
-    if is_success and handle and isinstance(answer.get("acks"), dict):
-        return _acknowledged(answer["acks"], handle.value)
-    code = answer.get("code")
-    if not isinstance(code, int) or isinstance(code, bool):
-        return Verdict(Outcome.HOLD, "http_200_but_not_hec") if is_success else None
+    handle, code = batch.deliveries[0].handle, answer.get("code")
+    code = code if type(code) is int else None
     if code in WRONG_SETTINGS:
         return Verdict(Outcome.HOLD, WRONG_SETTINGS[code])
+    if is_success and code in LATER:
+        return Verdict(Outcome.RETRY, LATER[code])
+    if handle:
+        return _acknowledged(reply, answer.get("acks"), handle.value)
+    if code is None:
+        return Verdict(Outcome.HOLD, "http_200_but_not_hec") if is_success else None
     if code in WRONG_EVENT:
         return _refused(answer, WRONG_EVENT[code], batch)
     if not is_success:
         return None
-    if code in LATER:
-        return Verdict(Outcome.RETRY, LATER[code])
     if code:
         return Verdict(Outcome.HOLD, f"hec_{code}")
     number = answer.get("ackId")
     return _pending(str(number), 0) if type(number) is int else Verdict(Outcome.DELIVERED, "http_200")
 
 
-def _acknowledged(acks: dict[str, Any], handle: str) -> Verdict:
-    """Return the verdict of an answer to the question for an acknowledgement.
+def _acknowledged(reply: Reply, acks: object, handle: str) -> Verdict | None:
+    """Return the verdict of a reply to the question for an acknowledgement. A refusal is about the question: the events
+    were accepted before.
 
     Args:
+        acks: the answer: id -> whether it is acknowledged.
         handle: the id, and how often it was asked for so far.
     """
+    if reply.status != 200 or not isinstance(acks, dict):
+        return None if reply.status in RETRY_STATUS or (reply.status or 0) >= 500 else NO_ANSWER
     number, asked = handle.split("/")
     if acks.get(number) is True:  # HEC forgets an id once it has said so
         return Verdict(Outcome.DELIVERED, "hec_acknowledged", handle="")

@@ -29,19 +29,28 @@ CRASHES_MAX = 3
 #: seconds before it is built again after the second time; the first time it keeps its place, since a stopped process
 #: cannot be distinguished from a crashed one
 CRASH_SECONDS = 60.0
+#: whether a row is that of a delivery to an endpoint of the event with a key, or of an event whose id is damaged
+ITS_ROW = (
+    "endpoint = {1} AND"
+    " (SELECT id = {0} OR typeof(id) <> 'blob' OR length(id) <> 16 FROM event WHERE number = delivery.event)"
+)
 #: a delivered delivery stays so, whatever a concurrent sender reports, and one that became dead meanwhile stays dead
 #: unless it was delivered; one that got another number after it was claimed, as in a new file, is not settled: the
-#: receiver has to see that number
-SETTLE = """
+#: receiver has to see that number. Nor is one whose row is another one's now, in a backup that was restored into the
+#: open file
+SETTLE = f"""
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
                         batch = CASE WHEN ?6 = '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
     WHERE number = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
-          AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered'))
+          AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered')) AND {ITS_ROW.format("?12", "?13")}
 """
 #: in the delivery log, if the delivery still exists
-LOG = "INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery WHERE number = ?1"
+LOG = f"""
+    INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery
+    WHERE number = ?1 AND {ITS_ROW.format("?8", "?9")}
+"""
 #: the row number of the delivery of an event to an endpoint
 NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
 #: another number than before: row numbers known from before may be those of other deliveries now
@@ -157,10 +166,13 @@ class Queue:
         Returns:
             The endpoints whose deliveries are dead now.
         """
-        itself = f"state = 'waiting' AND number IN ({numbers_by_ids('?1')})"
-        alone = json.dumps([batch])
+        itself = "state = 'waiting' AND number IN (SELECT value FROM json_each(?1))"
         with self._file.writing() as sql:
             _bind(sql, batch)
+            place = (self._file.number, *sql.execute(REUSED).fetchone())
+            numbers = [row[0] for row in sql.execute(numbers_by_ids("?"), (json.dumps([batch]),))]
+            # an event with a damaged id is not found by it, and would hold up all others
+            alone = json.dumps(numbers or [self._rows.get((*place, batch))])
             for which, value in ((itself, alone), ("state = 'waiting' AND batch = ?1", batch)):
                 sql.execute(
                     "UPDATE delivery SET crashes = crashes + 1, batch = CASE crashes WHEN 0 THEN batch END,"
@@ -195,8 +207,9 @@ class Queue:
                     refusal = (int(new.refused), new.refused_in)
                     row = self._rows.get((*place, delivery.id)) or _number(sql, delivery.id, delivery.endpoint)
                     done.append((*place, delivery.id))
-                    settled.append((*changes, *refusal, row, delivery.sequence, delivery.series))
-                    logged.append((row, *entry))
+                    its = (bytes.fromhex(delivery.event.id.replace("-", "")), delivery.endpoint)
+                    settled.append((*changes, *refusal, row, delivery.sequence, delivery.series, *its))
+                    logged.append((row, *entry, *its))
                 gone.append((result.batch.id,))
                 if result.handle:
                     _keep(sql, result, result.handle)
@@ -207,8 +220,8 @@ class Queue:
                 save_health(sql, endpoint, health)
             for event, wanted in alerts:
                 insert(sql, event, wanted, event.at)
-        for its in done:
-            self._rows.pop(its, None)
+        for place_and_id in done:
+            self._rows.pop(place_and_id, None)
 
     def next_due(self, endpoint: str) -> float | None:
         """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
@@ -238,9 +251,9 @@ def _number(sql: sqlite3.Connection, id: str, endpoint: str) -> int:
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
-    """Write the id of a batch in flight into the rows of its members."""
+    """Write the id of a batch in flight into the rows of its members, which may be what is left of another batch."""
     sql.execute(
-        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND batch IS NULL AND number IN ("
+        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND number IN ("
         "SELECT d.number FROM frozen f, json_each(members) CROSS JOIN event e ON e.id = event_key_of(value)"
         " CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1)",
         (batch,),

@@ -32,6 +32,11 @@ PAUSE_SECONDS = 0.05
 #: seconds after which it is forgotten what a receiver called something
 HANDLE_SECONDS = 400 * 86400.0
 SETTLED = "d.state <> 'waiting'"
+#: what the receiver called a request that was pending, unless others of it still are: a replay is another request
+NO_LONGER_PENDING = """
+    DELETE FROM handle WHERE (endpoint, about) = (SELECT endpoint, batch FROM delivery WHERE number = ?)
+    AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = handle.about AND state = 'waiting')
+"""
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
 OVER = """
@@ -207,6 +212,7 @@ def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> lis
 
 def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: float, interval: float) -> int:
     """Make the deliveries due again; `chunk` holds (position in the whole selection, row number)."""
+    sql.executemany(NO_LONGER_PENDING, [(number,) for _, number in chunk])
     return sql.executemany(
         "UPDATE delivery SET state = 'waiting', replays = replays + 1, attempts = 0, crashes = 0, batch = NULL,"
         " refusals = 0, refused_in = NULL,"

@@ -31,17 +31,20 @@ INSERT = """
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
 #: the endpoints that have a delivery of the event with a key
 RECEIVERS = "SELECT endpoint FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?)"
-#: to be followed by a WHERE on `delivery`
+#: to be followed by a WHERE on `delivery`; a replay or backfill is a message of its own, whatever its subject
 SELECT_DELIVERY = """
     SELECT d.number, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
            s.id, s.name, s.target, s.target_type, s.version, s.database, d.subject, h.address, h.value
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
-    LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(d.batch, d.subject)
+    LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(
+        d.batch, CASE WHEN d.replays = 0 AND d.backfilled = 0 THEN d.subject END)
 """
 #: a delivery with the number of its row, which does not leave this room
 Row = tuple[int, Delivery]
+#: the bytes of no event's id
+NO_KEY = bytes(16)
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
 
@@ -70,10 +73,11 @@ def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> It
     for row in sql.execute(SELECT_DELIVERY + where, values):
         number, endpoint, name, series, sequence, attempts, replays, backfilled = row[:8]
         key, event_type, severity, at, text, special = row[10:16]
+        has_id = isinstance(key, bytes) and len(key) == len(NO_KEY)
         is_ours = isinstance(text, str) and isinstance(at, float) and severity in SEVERITIES and series is not None
-        if not (is_ours and isinstance(key, bytes)):
+        if not (is_ours and has_id):
             text, at, severity = "", 0.0, Severity.INFO
-            key = key if isinstance(key, bytes) else number.to_bytes(16, "big")
+            key = key if has_id else number.to_bytes(len(NO_KEY), "big")
         scan = scans.get(row[16])
         if scan is None and row[16]:
             scan = scans[row[16]] = Scan(*row[16:22])

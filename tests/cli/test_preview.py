@@ -216,3 +216,8 @@ def test_a_compressed_body_is_shown_before_its_compression(preview: Preview, tmp
         _, headers, body = parsed(preview("small", *more))
         assert headers["content-encoding"] == "gzip"
         assert json.loads(body)["event_type"] == "high_risk_event"
+
+
+def test_a_page_is_not_written_into_a_pipe_that_nobody_reads(preview: Preview, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "page")
+    assert b"it is a named pipe; expected a regular file" in preview("chat", "--html", str(tmp_path / "page"), code=1)

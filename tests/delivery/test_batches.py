@@ -542,3 +542,47 @@ def test_pieces_that_are_forgotten_can_be_claimed_again(
     assert (len(queue.states[0].pieces), len(queue._busy)) == (2, SIZE)
     queue._forget(queue.states[0])
     assert (queue.states[0].pieces, queue._busy) == ([], set())
+
+
+def test_what_is_left_of_a_batch_that_cannot_be_made_does_not_hold_up_the_others(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    """One of its members was dropped since, so that it has another id."""
+    put(outbox, endpoint, events=SIZE - 1)
+    team.answer = 503
+    queue.hurry()
+    queue.step()
+    (last, *_) = outbox.listing.ids(Selection(), SIZE)
+    outbox.retention.end(Selection(ids=(last,)), NOW)
+    spoil(outbox, 1)
+    team.answer = 200
+    for _ in range(SIZE + 10):
+        clock.now += 100
+        try:
+            queue.step()
+        except ValueError:
+            continue
+    assert sql(outbox, "SELECT reason, count(*) FROM delivery GROUP BY reason ORDER BY reason") == [
+        ("crashed_sender", 1),
+        ("dropped", 1),
+        ("http_200", SIZE - 3),
+    ]
+
+
+def test_a_batch_of_one_whose_event_has_a_damaged_id_does_not_hold_up_the_others(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=3)
+    sql(outbox, "UPDATE event SET id = 'text' WHERE number = 1")
+    queue.hurry()
+    for _ in range(10):
+        clock.now += 100
+        try:
+            queue.step()
+        except ValueError:
+            continue
+    assert sql(outbox, "SELECT reason FROM delivery ORDER BY number") == [
+        ("crashed_sender",),
+        ("http_200",),
+        ("http_200",),
+    ]

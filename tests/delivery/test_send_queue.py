@@ -791,6 +791,8 @@ def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: S
         "UPDATE event SET data = x'ff' WHERE number = 1",
         "UPDATE event SET at = 'soon' WHERE number = 1",
         "UPDATE delivery SET series = 99 WHERE number = 1",
+        "UPDATE event SET id = 'text' WHERE number = 1",
+        "UPDATE event SET id = x'0102' WHERE number = 1",
     ],
 )
 def test_a_damaged_row_does_not_hold_up_the_others(

@@ -160,6 +160,13 @@ def test_a_compressed_file_is_recognised_whatever_its_name(file: DataFile[Scores
     assert score(file) == 0.5
 
 
+def test_a_compressed_file_of_several_parts_is_read_to_its_end(file: DataFile[Scores], path: Path) -> None:
+    """As bgzip and pigz write it, with zeros at the end as tar pads it."""
+    head, line = GOOD.rsplit(b"\n", 2)[0] + b"\n", b"CVE-2021-1000,0.5,0.75\n"
+    write(path, gzip.compress(head) + gzip.compress(line) + bytes(512))
+    assert score(file) == 0.5
+
+
 def packed(size: int) -> bytes:
     """Return gzip data of that many bytes once decompressed."""
     stream = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)

@@ -13,7 +13,8 @@ from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import Handle
 from sfwebhooks.formats.splunk_hec import ACK_WAITS, follow, read
-from tests.builders import a_batch, an_endpoint
+from sfwebhooks.outbox.selection import Selection
+from tests.builders import a_batch, an_endpoint, an_event
 from tests.conftest import Result, sql
 from tests.formats.conftest import Sending, Served, Start
 from tests.receivers.collectors import Splunk
@@ -210,6 +211,72 @@ def test_a_channel_is_a_uuid() -> None:
 
     assert mistakes(CHANNEL) == "()"
     assert "splunk_channel" in mistakes("spiderfoot") and "expected a UUID" in mistakes("spiderfoot")
+
+
+@EACH
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, {"text": "Success", "code": 0}),
+        Answer(200, {"text": "Success", "code": 0, "ackId": 5}),
+        Answer(200, {"code": ["0"]}),
+        Answer(301),
+        Answer(400, {"text": "Invalid data format", "code": 6, "invalid-event-number": 1}),
+        Answer(404, {"text": "The requested URL was not found on this server.", "code": 404}),
+        Answer(405, "<html>"),
+        Answer(410),
+        Answer(413),
+    ],
+)
+def test_a_reply_that_does_not_answer_the_question_holds_the_endpoint_and_not_the_events(
+    size: int, answer: Answer, splunk: Splunk, started: Any
+) -> None:
+    one = started(size)
+    send_all(one)
+    splunk.instead = answer
+    for _ in range(20):
+        one.step(3600)
+    assert (one.condition, one.health_reason) == ("held", "hec_ack_unavailable")
+    assert {state for state, _ in one.states} == {"waiting"}
+    splunk.instead = None
+    one.finish()
+    assert {*one.states} == {("delivered", "hec_acknowledged")}
+    assert asked(splunk).count("event") == SIZE // size and len(splunk.taken) == SIZE
+
+
+@EACH
+def test_a_replay_is_sent_and_not_asked_for_by_the_id_that_it_had(size: int, splunk: Splunk, started: Any) -> None:
+    one = started(size)
+    splunk.is_slow = True
+    send_all(one)
+    one.outbox.retention.end(Selection(), one.clock.now)
+    splunk.index()
+    one.outbox.retention.replay(Selection(), one.clock.now)
+    splunk.instead, splunk.is_slow = Answer(503), False
+    one.step(1)
+    splunk.instead = None
+    one.finish()
+    assert {*one.states} == {("delivered", "hec_acknowledged")} and len(splunk.taken) == 2 * SIZE
+
+
+def test_what_is_left_of_a_pending_request_is_asked_for(splunk: Splunk, started: Any) -> None:
+    one = started(SIZE)
+    send_all(one)
+    (first, *_) = one.outbox.listing.ids(Selection(), SIZE)
+    one.outbox.retention.end(Selection(ids=(first,)), one.clock.now)
+    one.outbox.retention.replay(Selection(ids=(first,)), one.clock.now)
+    one.finish()
+    assert {*one.states} == {("delivered", "hec_acknowledged")} and len(splunk.taken) == SIZE + 1
+
+
+def test_a_scans_end_does_not_wait_for_acknowledgements(splunk: Splunk, started: Any) -> None:
+    one = started(SIZE)
+    splunk.is_slow = True
+    send_all(one)
+    end = an_event(99, type="scan_completed")
+    one.accept([end])
+    assert one.step()
+    assert len(splunk.pipeline) == 2 and splunk.pipeline[1][2][0]["event"]["event_type"] == "scan_completed"
 
 
 # --- sfwebhooks test

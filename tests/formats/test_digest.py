@@ -10,7 +10,7 @@ import pytest
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import render
 from sfwebhooks.formats.chat import Notice
-from sfwebhooks.formats.digest import DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, NAMED_MAX, digest_notice
+from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, NAMED_MAX, digest_notice
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import UI, cve
@@ -162,3 +162,12 @@ def test_a_message_that_is_refused_costs_a_digest_only_itself(name: str, started
     ours.unwanted = {cve(3)}
     one.finish()
     assert (one.numbers("dead"), one.numbers("delivered")) == ([3], [1, 2, 4, 5, 6, 7, 8])
+
+
+def test_a_digest_has_no_more_data_than_fit_into_the_memory_of_a_scan(started: Any) -> None:
+    ours, one = started("slack")
+    data = {"event_type": "RAW_RIR_DATA", "data": "x" * (DIGEST_BYTES // 4)}
+    one.accept((an_event(number, data=data) for number in range(1, 7)), backfilled=True)
+    one.finish()
+    assert [text_of(message).count("RAW_RIR_DATA") > 0 for message in ours.taken] == [True] * 2
+    assert "3 backfilled messages" in text_of(ours.taken[0])

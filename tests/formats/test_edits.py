@@ -172,3 +172,30 @@ def test_what_is_no_id_is_not_used_as_one(its_id: Any, started: Any) -> None:
         assert [asked.path for asked in ours.got] == [Discord.path, f"{Discord.path}/messages/17"]
     else:
         assert {asked.path for asked in ours.got} == {Discord.path}
+
+
+@EACH
+def test_a_replay_of_progress_takes_the_others_of_its_digest_with_it(make: Any, started: Any) -> None:
+    ours, one = started(make)
+    one.accept([progress(1), an_event(7), an_event(8)])
+    one.finish()
+    before = [*ours.messages]
+    one.outbox.retention.replay(Selection(), one.clock.now)
+    one.finish()
+    (digest,) = (message for number, message in ours.messages.items() if number not in before)
+    assert all(words in str(digest) for words in ("3 replayed messages", "CVE-2026-0007", "CVE-2026-0008"))
+
+
+@EACH
+def test_what_another_chat_says_is_not_about_it(make: Any, served: Served, started: Any, new_queue: Any) -> None:
+    _, one = started(make)
+    one.accept([progress(1)])
+    one.step()
+    other = served(make())
+    other.instead = Answer(404, {"code": 10008}) if make is Discord else Answer(400, Telegram.unchanged.body)
+    own = {key: Secret(value) for key, value in other.keys.items()}
+    one.queue.stop(0)
+    queue = new_queue(an_endpoint(url=other.url, format=other.format, own=own, events=("all",)))
+    one.accept([progress(2)])
+    assert queue.step()
+    assert one.states[1][0] == "waiting" and not {"message_gone", "http_400_not_modified"} & {*reasons(one)}

@@ -352,3 +352,20 @@ def test_deliveries_that_another_object_claimed_are_known_too(outbox: Outbox) ->
         assert numbers(batch_of(other, THREE, first, at=NOW + 2)) == [2, 3]
         settle(other, first, State.DELIVERED)
     assert sql(outbox, "SELECT sequence FROM delivery WHERE state = 'delivered'") == [(1,)]
+
+
+def test_a_result_is_not_that_of_a_delivery_that_has_its_row_in_a_restored_backup(outbox: Outbox) -> None:
+    """With the same number, since the backup has the same series."""
+    writer = Outbox(outbox.file.path)
+    writer.endpoints.health("team")
+    with closing(sqlite3.connect(":memory:")) as backup, closing(sqlite3.connect(outbox.file.path)) as opened:
+        opened.backup(backup)
+        put_event(outbox, an_event(1))
+        (sent,) = outbox.queue.claim("team", (), NOW)
+        backup.backup(opened)
+    put_event(writer, an_event(2))
+    settle(outbox, sent, State.DELIVERED)
+    writer.close()
+    (again,) = outbox.queue.claim("team", (), NOW)
+    assert numbers(again) == numbers(sent) and again.id != sent.id
+    assert sql(outbox, "SELECT count(*) FROM delivery_attempt") == [(0,)]
