@@ -37,7 +37,7 @@ OWN = (PATH_TOKEN, QUERY_TOKEN, SIGNING, WHSEC, WHSK, API_KEY, HEADER, BASIC_USE
 SECRETS = (*OWN, PROXY_USER, PROXY_PASSWORD)
 VARIABLE = "A_TEAMS_TOKEN"
 BASIC = base64.b64encode(f"{BASIC_USER}:{BASIC_PASSWORD}".encode()).decode()
-PATH = f"/{PATH_TOKEN}/hook?v=1&sig={quote(QUERY_TOKEN, safe='')}"
+PATH = f"/{PATH_TOKEN}/v2/enqueue?v=1&sig={quote(QUERY_TOKEN, safe='')}"
 #: an endpoint that is alerted of the others' trouble
 WATCHER = "[webhooks.watcher]\nurl = http://127.0.0.1:1/\nevents = all\nsecret = of-the-watcher\n"
 
