@@ -6,6 +6,7 @@ deliver:  batch (mostly of one) -> format -> sign -> send -> judge -> decide -> 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -25,6 +26,7 @@ from sfwebhooks.sending import SendingState
 from sfwebhooks.signing import sign
 from sfwebhooks.system import Clock
 
+log = logging.getLogger("spiderfoot.webhooks")
 #: most characters of a reply in the delivery log
 EXCERPT = 1024
 #: and least for each delivery of a large batch
@@ -82,9 +84,13 @@ def deliver(
         if not is_shortage(error):
             raise
         reply = Reply(failure=Failure.SHORTAGE, detail=NO_MEMORY)
-    end = clock()
-    read = FORMATS[endpoint.format].read
-    reading = (read and read(reply, batch)) or judge(reply, end, endpoint.retry_after_max)
+    end, read = clock(), FORMATS[endpoint.format].read
+    try:
+        reading = read(reply, batch) if read else None
+    except Exception:  # raised further, it would send the message again, as often as this happens
+        log.exception("webhooks: format %s cannot read a reply; its status decides", endpoint.format)
+        reading = None
+    reading = reading or judge(reply, end, endpoint.retry_after_max)
     verdict, verdicts = (reading, [reading]) if isinstance(reading, Verdict) else (overall(reading), reading)
     change = state.learn(verdict, end, batch)
     settlements = decide(batch, verdicts, endpoint, change, end)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Callable
 
@@ -12,6 +13,7 @@ from sfwebhooks.attempts import Attempt, Reply
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.events import Batch
+from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import FAILURES_MAX, Condition, Health
 from sfwebhooks.masking import Mask
 from sfwebhooks.network.sender import Sender
@@ -226,6 +228,25 @@ def test_an_attempt_without_a_reply_has_the_failure_in_words(clock: Clock) -> No
     state = state_of(an_endpoint(url="http://127.0.0.1:9/"))
     result, _ = deliver(Batch((a_delivery(),)), state, clock)
     assert (result.attempt.status, "refused" in result.attempt.excerpt) == (None, True)
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, State.DELIVERED), (503, State.WAITING)])
+def test_a_reply_that_a_format_cannot_read_is_judged_by_its_status(
+    status: int,
+    state: State,
+    team: Team,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def read(reply: Reply, batch: Batch) -> None:
+        raise KeyError(reply.status)
+
+    monkeypatch.setitem(FORMATS, "odd", replace(FORMATS["generic"], read=read))
+    team.answer = status
+    result, _ = deliver(Batch((a_delivery(),)), state_of(an_endpoint(url=team.url, format="odd")), clock)
+    assert (result.settlements[0].state, result.attempt.reason) == (state, f"http_{status}")
+    assert "format odd cannot read a reply; its status decides" in caplog.text
 
 
 # --- the excerpt
