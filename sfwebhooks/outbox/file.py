@@ -21,7 +21,15 @@ from pathlib import Path
 
 from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.locks import Lock
-from sfwebhooks.outbox.opening import BUSY_SECONDS, not_the_last, opened, opened_to_read, use_log, waiting_at_most
+from sfwebhooks.outbox.opening import (
+    BUSY_SECONDS,
+    not_the_last,
+    opened,
+    opened_to_read,
+    replacing,
+    use_log,
+    waiting_at_most,
+)
 from sfwebhooks.outbox.permissions import (
     SUFFIXES,
     Identity,
@@ -43,6 +51,8 @@ PASSING = ("locked", "busy", "full", "disk i/o error", "locking protocol")
 DISK = ("full", "disk i/o error")
 #: messages of SQLITE_NOTADB and SQLITE_CORRUPT; Python before 3.11 has no error code
 CORRUPT = ("file is not a database", "malformed", "file is encrypted")
+#: message for a text of a damaged row, which sqlite3 would not read each time
+NOT_UTF8 = "could not decode to utf-8"
 #: messages of SQLITE_CANTOPEN and SQLITE_READONLY, which give no cause
 REFUSED = ("unable to open", "readonly")
 #: seconds for which a removed file may still be read
@@ -223,6 +233,9 @@ class File:
         text = str(error)
         if any(word in text.lower() for word in CORRUPT):
             return self._corrupt(text)
+        if NOT_UTF8 in text.lower() and self._connection:  # it would hold up all other rows
+            self._connection.text_factory = replacing
+            return OutboxBusyError(f"outbox {self.path} has a text that is not UTF-8, part of which is replaced")
         if any(word in text.lower() for word in REFUSED):
             found = write_problem(real_path(self.path))
             if found:
@@ -284,6 +297,7 @@ class File:
             path = checked(self.path)
         if self._listing:
             connection = opened_to_read(path)
+            connection.text_factory = replacing
         else:
             # only a new file: closing a descriptor of a file that SQLite has open drops all of our locks on it, and the
             # next process to close it would delete the log that we write to (sqlite.org/howtocorrupt.html, 2.2)

@@ -50,6 +50,12 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     return opened(path, "immutable=1")
 
 
+def replacing(raw: bytes) -> str:
+    """Return a text of the file in which U+FFFD replaces what is not UTF-8; only where it is needed, since it is called
+    for each text."""
+    return raw.decode("utf-8", "replace")
+
+
 @contextmanager
 def not_the_last(path: str) -> Iterator[None]:
     """Allow closing all connections of this process to a file whose current log is not the one they have open: without

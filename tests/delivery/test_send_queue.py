@@ -813,6 +813,21 @@ def test_a_damaged_row_does_not_hold_up_the_others(
     ]
 
 
+@pytest.mark.parametrize("column", ["data", "type", "special"])
+def test_a_text_that_is_not_utf_8_holds_up_nobody_either(
+    column: str, outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
+) -> None:
+    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    text = b'{"event_type":"X","data":"\xff"}' if column == "data" else b"\xff"
+    sql(outbox, f"UPDATE event SET {column} = CAST(x'{text.hex()}' AS TEXT) WHERE number = 1")
+    with pytest.raises(OutboxBusyError, match="has a text that is not UTF-8, part of which is replaced"):
+        queue.step()
+    while queue.step():
+        pass
+    assert sql(outbox, "SELECT state FROM delivery") == [("delivered",)] * 2
+    assert len(team.got) == 2
+
+
 # --- what is said
 
 

@@ -437,3 +437,11 @@ def test_a_delivery_is_as_old_once_it_was_tried(outbox: Outbox, records: Outbox,
     assert records.listing.backlog("team") == replace(records.listing.backlog("team"), waiting=2, oldest_at=NOW + 1)
     assert records.retention.expire("team", EXPIRED, DAY, NOW + DAY + 1.5) == 1
     assert (records.listing.oldest("team"), records.listing.backlog("team").waiting) == (NOW + 2, 1)
+
+
+def test_a_text_that_is_not_utf_8_is_listed_with_a_sign_in_its_place(outbox: Outbox) -> None:
+    put(outbox, 1, 2)
+    sql(outbox, "UPDATE delivery SET reason = CAST(x'68ff' AS TEXT) WHERE number = 1")
+    with closing(Outbox(outbox.path, listing=True)) as listed:
+        found = listed.listing.deliveries(Selection(), 9)
+    assert [record.reason for record in found] == ["", "h\ufffd"]
