@@ -97,7 +97,7 @@ def _receiver(given: argparse.Namespace, check: CompletenessCheck, out: Console)
         with lock:
             _print(received, given.full, out)
             out.print(_verdict(received, bool(checks.secrets)))
-            for message in received.messages[:MESSAGES_MAX] if received.taken else ():
+            for message in received.messages if received.taken else ():
                 account = check.enter(message)
                 if account:
                     out.print(_account(account))

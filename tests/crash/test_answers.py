@@ -74,7 +74,7 @@ class Killer:
 
     @staticmethod
     def _kill(process: Process | None) -> None:
-        if process and process.poll() is None:
+        if process and process.returncode is None:  # the test waits for it, so its number is not another one's yet
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
