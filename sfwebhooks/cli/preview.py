@@ -38,7 +38,7 @@ from sfwebhooks.text import amount
 T = TypeVar("T")
 #: the id of a message, and what returns its delivery
 Source = tuple[str, Callable[[], T]]
-#: the event that is shown unless another one is asked for
+#: the event that is shown by default, if the endpoint subscribes to it
 EXAMPLE = "high_risk_event"
 #: most messages of a scan
 MESSAGES_MAX = 100
@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--event", metavar="TYPE", help=f"the example of this event type ({EXAMPLE})")
+    which.add_argument("--event", metavar="TYPE", help=f"the example of this event type ({EXAMPLE} if subscribed)")
     which.add_argument(
         "--delivery", type=clean_text, metavar="ID", help="id of a delivery or of its event, or the start of one"
     )
@@ -186,8 +186,9 @@ def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Sou
             raise SelectionError(f"there is no outbox {path}: no scan has had webhooks yet")
         with closing(Outbox(path, listing=True)) as outbox:
             yield [(one, partial(_stored, one, endpoint, outbox.listing)) for one in _ids(given, outbox.listing)]
-    elif given.html and not given.event:
-        yield [(one.id, partial(readdressed, one, endpoint)) for one in examples_for(endpoint)]
+    elif not given.event and (found := list(examples_for(endpoint))):
+        usual = [one for one in reversed(found) if one.event.type == EXAMPLE]  # the least severe first
+        yield [(one.id, partial(readdressed, one, endpoint)) for one in (found if given.html else (usual or found)[:1])]
     else:
         word = given.event or EXAMPLE
         entry = type_named(word)

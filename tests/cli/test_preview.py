@@ -221,3 +221,21 @@ def test_a_compressed_body_is_shown_before_its_compression(preview: Preview, tmp
 def test_a_page_is_not_written_into_a_pipe_that_nobody_reads(preview: Preview, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "page")
     assert b"it is a named pipe; expected a regular file" in preview("chat", "--html", str(tmp_path / "page"), code=1)
+
+
+@pytest.mark.parametrize(
+    ("events", "shown"),
+    [
+        ("all", "high_risk_event"),
+        ("finding.critical, scan_failed", "finding.critical"),
+        ("scan_failed, system_alert", "scan_failed"),
+        ("high_risk_event, scan_*", "high_risk_event"),
+    ],
+)
+def test_an_event_that_the_endpoint_subscribes_to_is_shown(
+    events: str, shown: str, preview: Preview, tmp_path: Path
+) -> None:
+    settings = tmp_path / "webhooks.ini"
+    settings.write_text(f"[webhooks.few]\nurl = https://r.example.test/\nevents = {events}\n")
+    _, headers, _ = parsed(preview("few"))
+    assert headers["x-spiderfoot-event"] == shown
