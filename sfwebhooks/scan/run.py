@@ -179,14 +179,15 @@ class ScanRun:
     def _flush(self, *new: WebhookEvent) -> None:
         """Commit the pending events and new ones; on trouble leave them to the keeper, and log that once."""
         with self._flushing:
-            begin, unstored = time.monotonic(), new
+            begin, unstored, added = time.monotonic(), new, not self._begun_in
             try:
                 while self._pending.events or unstored or not self._begun_in:
                     if not self._begun_in:
                         self._begin_once()
                     events = self._pending.first(FLUSH_MAX) if self._pending.events else unstored
                     try:
-                        pipeline.accept(events, self.settings.endpoints, self._outbox, time.time(), file=self._begun_in)
+                        endpoints, now = self.settings.endpoints, time.time()
+                        added |= pipeline.accept(events, endpoints, self._outbox, now, file=self._begun_in) > 0
                     except FileReplacedError:  # the scan has to begin in the new one
                         self._begun_in = 0
                         continue
@@ -205,7 +206,7 @@ class ScanRun:
             finally:
                 for event in unstored:
                     self._pending.add(event)
-        if not self._leaves:
+        if added and not self._leaves:
             self._dispatcher.wake()
 
     def _report_trouble(self) -> None:
