@@ -35,6 +35,9 @@ SMALL = 128 * 1024
 PIECE = 64 * 1024
 #: seconds after which a sender may come again if there was no room for its body
 RETRY_SECONDS = 5
+#: status, body and headers
+Answer = tuple[int, bytes, Mapping[str, str]]
+NO_ROOM: Answer = (503, b"too many large bodies at once", {"Retry-After": str(RETRY_SECONDS)})
 #: most values in a body that is read as JSON, where each can take a hundred times its bytes; counted by their signs
 VALUES_MAX = 1_000_000
 #: the name of a sender
@@ -253,44 +256,44 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(413 if digits else 411, b"")
             return
         with self.server.room.taken(int(length)) as fits:
-            if fits:
-                self._take(int(length))
-                return
-        for left in range(int(length), 0, -PIECE):
+            answer = self._take(int(length)) if fits else None
+        if answer:  # once the room is given back: the sender may send the next large one at once
+            self._answer(*answer)
+        elif not fits:
+            self._skip(int(length))
+
+    def _skip(self, length: int) -> None:
+        """Read a body for which there is no room, and ask the sender to come again."""
+        for left in range(length, 0, -PIECE):
             if not self.rfile.read(min(left, PIECE)):
                 self.close_connection = True
                 return
-        self._refuse()
+        self._answer(*NO_ROOM)
 
-    def _take(self, length: int) -> None:
-        """Read a body, and decompress it."""
+    def _take(self, length: int) -> Answer | None:
+        """Read a body, decompress and verify it; return the answer, or None if the sender is gone."""
         body = self.rfile.read(length)
         if len(body) < length:  # the sender died while sending: not a message
             self.close_connection = True
-            return
+            return None
         headers = CaseInsensitiveDict(self.headers.items())
         try:
             with self.server.inflating:
                 body = inflated(headers, body, BODY_MAX)
         except ValueError as error:
-            self._answer(413 if isinstance(error, InflatedTooLongError) else 400, str(error).encode())
-            return
+            return 413 if isinstance(error, InflatedTooLongError) else 400, str(error).encode(), {}
         with self.server.room.taken(max(len(body) - length, 0)) as fits:
-            self._verify(headers, body) if fits else self._refuse()
+            return self._verify(headers, body) if fits else NO_ROOM
 
-    def _verify(self, headers: CaseInsensitiveDict[str], body: bytes) -> None:
-        """Verify a delivery, and answer it."""
+    def _verify(self, headers: CaseInsensitiveDict[str], body: bytes) -> Answer:
+        """Verify a delivery, and return the answer."""
         problems = self.server.checks.problems(headers, body)
         received = Received(time.time(), self.path, headers, body, problems, self._client())
         status = 401 if problems else self.server.status(received)
         received = replace(received, answer=status)
         self.server.on_receive(received)
         words = "; ".join(problems) or ("ok" if received.taken else f"answering {status} as asked")
-        self._answer(status, words.encode())
-
-    def _refuse(self) -> None:
-        """Ask the sender to come again, since there is no room for its body."""
-        self._answer(503, b"too many large bodies at once", {"Retry-After": str(RETRY_SECONDS)})
+        return status, words.encode(), {}
 
     def do_GET(self) -> None:
         """Describe this server."""
