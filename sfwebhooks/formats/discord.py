@@ -53,10 +53,7 @@ def discord(notice: Notice, endpoint: Endpoint) -> Content:
 
 def follow(batch: Batch, endpoint: Endpoint, message: str) -> Content:
     """Return the request that edits a message."""
-    content = discord(notice(batch.deliveries[0], endpoint), endpoint)
-    if not is_edited(batch):
-        return content
-    url = _parts(endpoint)
+    content, url = discord(notice(batch.deliveries[0], endpoint), endpoint), _parts(endpoint)
     token, more = url.path.rpartition("/")[2], f"?{url.query}" if url.query else ""
     return replace(content, method="PATCH", path=f"{token}/messages/{message}{more}".lstrip("/"))
 

@@ -53,10 +53,7 @@ def telegram(notice: Notice, endpoint: Endpoint) -> Content:
 
 def follow(batch: Batch, endpoint: Endpoint, message_id: str) -> Content:
     """Return the request that edits a message."""
-    shown = notice(batch.deliveries[0], endpoint)
-    if not is_edited(batch):
-        return telegram(shown, endpoint)
-    body = {"message_id": int(message_id), **telegram_body(shown, endpoint)}
+    body = {"message_id": int(message_id), **telegram_body(notice(batch.deliveries[0], endpoint), endpoint)}
     return Content(written(body).encode(), path=EDIT)
 
 
