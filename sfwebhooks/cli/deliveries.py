@@ -18,7 +18,6 @@ from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import known_settings
 from sfwebhooks.terminal.delivery_table import (
     DELIVERIES,
-    as_json,
     fields_of,
     fields_of_attempt,
     line,
@@ -26,7 +25,7 @@ from sfwebhooks.terminal.delivery_table import (
     states,
 )
 from sfwebhooks.terminal.filters import add_filters, add_listing, on_outbox, selection
-from sfwebhooks.terminal.output import plain
+from sfwebhooks.terminal.output import as_json, plain
 from sfwebhooks.terminal.stop_signal import end_at_signals
 
 #: seconds between two queries for new attempts

@@ -18,9 +18,9 @@ from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, known_settings
-from sfwebhooks.terminal.delivery_table import as_json, fields_of, fields_of_attempt
+from sfwebhooks.terminal.delivery_table import fields_of, fields_of_attempt
 from sfwebhooks.terminal.filters import on_outbox
-from sfwebhooks.terminal.output import plain, table
+from sfwebhooks.terminal.output import as_json, plain, table
 from sfwebhooks.text import in_line, moment, text_of
 
 #: characters of a finding

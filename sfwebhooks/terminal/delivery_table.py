@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import timestamp
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.output import plain, stacked, table
+from sfwebhooks.terminal.output import as_json, plain, stacked, table
 from sfwebhooks.text import amount, in_line
 
 #: terminal width from which a line shows every column
@@ -99,11 +98,6 @@ def short_time(at: float | None, out: Console) -> str:
 def reply(attempt: Attempt | None) -> str:
     """Return the beginning of the receiver's reply, or why there was none."""
     return in_line(attempt.excerpt, REPLY) if attempt else ""
-
-
-def as_json(found: dict[str, Any]) -> str:
-    """Return an object as one line of ASCII JSON, without control characters for the terminal."""
-    return json.dumps(found)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -42,3 +44,8 @@ def stacked(first: Text, *others: Text) -> Text:
 def plain(text: str, style: str = "") -> Text:
     """Return text whose square brackets and control characters have no effect on the terminal."""
     return Text(printable(text), style=style)
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """Return an object as one line of ASCII JSON, without control characters for the terminal."""
+    return json.dumps(found)
