@@ -23,12 +23,19 @@ TRIES = 10
 HOLD_SECONDS = 0.1
 #: rows of the first transaction
 FIRST = 100
+#: called with the number of rows that are done, and of all
+Progress = Callable[[int, int], None]
+
+
+def unseen(done: int, total: int) -> None:
+    """Take the progress of a change that nobody watches."""
 
 
 def change_in_chunks(
     file: File,
     find: Callable[[sqlite3.Connection], Sequence[T]],
     change: Callable[[sqlite3.Connection, Sequence[T]], int],
+    progress: Progress = unseen,
 ) -> int:
     """Change the found rows in short transactions with equally long pauses; return how many were changed."""
     with file.reading() as sql:
@@ -39,6 +46,7 @@ def change_in_chunks(
         chunk = found[done : done + size]
         more, held = _transact(file, number, chunk, change)
         changed, done = changed + more, done + len(chunk)
+        progress(done, len(found))
         size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
     return changed
 

@@ -15,7 +15,7 @@ from functools import partial
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import delivery_id, id_of_key
-from sfwebhooks.outbox.bulk import change_in_chunks
+from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
@@ -74,6 +74,8 @@ class Retention:
 
     def __init__(self, file: File) -> None:
         self._file = file
+        #: called after each chunk of a change that an operator asked for
+        self.progress: Progress = unseen
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
         """Make delivered and dead ones due again, in the order of acceptance; return how many.
@@ -86,6 +88,7 @@ class Retention:
             self._file,
             lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
             partial(send_again, now=now, interval=interval),
+            self.progress,
         )
 
     def end(self, selection: Selection, now: float) -> int:
@@ -95,6 +98,7 @@ class Retention:
             self._file,
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_bury, reason=DeadReason.DROPPED.value, now=now),
+            self.progress,
         )
 
     def move(self, selection: Selection, endpoint: Endpoint, now: float) -> int:
@@ -108,6 +112,7 @@ class Retention:
             self._file,
             lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
             partial(_move, endpoint=endpoint, now=now),
+            self.progress,
         )
 
     def ends(self, selection: Selection) -> list[tuple[str, str]]:
@@ -133,6 +138,7 @@ class Retention:
             self._file,
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete, still=DEAD),
+            self.progress,
         )
         if dropped:
             self._erase()
