@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.config.values import seconds
-from sfwebhooks.delivery.status import config_mistake, paused
+from sfwebhooks.delivery.status import config_mistake, paused, situations, waiting_line
 from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
+from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id, timestamp
 from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import Health
@@ -31,8 +32,8 @@ from sfwebhooks.retry import State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import unsigned
-from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, said, settings
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, folder, said, settings
+from sfwebhooks.terminal.output import console, plain, show_result
 
 FOREVER = float("inf")
 #: seconds for which a test waits for a confirmation
@@ -49,17 +50,31 @@ def add(commands: Any) -> None:
         description="Send a test message to one endpoint or to each, and show the answer. With format = cloudevents,"
         " first ask the receiver whether it allows our messages (OPTIONS), and show its answer. Exit code: 1 if a"
         " message was not delivered, or a receiver allows none of ours.",
+        epilog="example:\n  sfwebhooks test siem_system",
     )
     test.add_argument("name", nargs="?", metavar="NAME", help="the endpoint (all of them)")
-    pause = commands.add_parser("pause", help="send nothing to an endpoint for a while; its deliveries are kept")
+    pause = commands.add_parser(
+        "pause",
+        help="send nothing to an endpoint for a while; its deliveries are kept",
+        epilog="example:\n  sfwebhooks pause siem_system --for 2h",
+    )
     pause.add_argument(
         "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
     )
-    resume = commands.add_parser("resume", help="send to a paused, failing or held endpoint again, now")
-    enable = commands.add_parser("enable", help="use an endpoint that answered 410 again (same as resume)")
+    resume = commands.add_parser(
+        "resume",
+        help="send to a paused, failing or held endpoint again, now",
+        epilog="example:\n  sfwebhooks resume siem_system",
+    )
+    enable = commands.add_parser(
+        "enable",
+        help="use an endpoint that answered 410 again (same as resume)",
+        epilog="example:\n  sfwebhooks enable siem_system",
+    )
     for command, run in ((test, _test), (pause, _pause), (resume, _resume), (enable, _resume)):
         if command is not test:
             command.add_argument("name", metavar="NAME", help="the endpoint")
+            add_json(command)
         add_config(command)
         command.set_defaults(run=run)
 
@@ -146,7 +161,9 @@ def _pause(given: argparse.Namespace) -> int:
     outbox = Outbox(folder(given) / FILE)
     outbox.endpoints.pause(endpoint.name, until)
     outbox.close()
-    console().print(plain(f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, its deliveries are kept."))
+    words = f"{endpoint.name} is {paused(Orders(until))}: nothing is sent, its deliveries are kept."
+    fields = {"endpoint": endpoint.name, "until": timestamp(until) if math.isfinite(until) else None}
+    show_result(given, console(), fields, words)
     return 0
 
 
@@ -157,8 +174,13 @@ def _resume(given: argparse.Namespace) -> int:
         with closing(Outbox(path)) as outbox:
             outbox.endpoints.resume(endpoint.name, time.time())
     stopped = orders.paused_until > time.time() or not health.healthy
-    words = "is in use again" if stopped else "was neither paused nor failing; its waiting deliveries are tried now"
-    console().print(plain(f"{endpoint.name} {words}: by a running scan, the next scan, or sfwebhooks drain."))
+    words = "is in use again" if stopped else "was neither paused nor failing"
+    lines = []
+    if not is_deleted(path):
+        waiting = situations(path, settings(given), endpoint.name.__eq__)
+        lines = [waiting_line(replace(one, health=Health())) for one in waiting]  # a process that sends resets it
+    fields = {"endpoint": endpoint.name, "was_stopped": stopped}
+    show_result(given, console(), fields, f"{endpoint.name} {words}.", *lines)
     return 0
 
 

@@ -46,7 +46,12 @@ MESSAGES_MAX = 1000
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("receive", help="receive deliveries here, verify them, show them")
+    command = commands.add_parser(
+        "receive",
+        help="receive deliveries here, verify them, show them",
+        epilog="examples:\n  sfwebhooks receive --endpoint siem_system\n"
+        "  sfwebhooks receive --port 9000 --status 500,500,200",
+    )
     add_config(command)
     command.add_argument("--endpoint", metavar="NAME", help="use the port, secret and api_key of this endpoint")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
@@ -110,7 +115,7 @@ def _receiver(given: argparse.Namespace, check: CompletenessCheck, out: Console)
     saved = _saved(given.save) if given.save else None
     try:
         return Receiver(checks, (given.host, port), tls, status, show, refuse)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
         raise ConfigError(f"cannot listen on {given.host}:{port}: {error}") from error
 
 

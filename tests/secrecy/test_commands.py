@@ -32,6 +32,7 @@ from tests.tiers import quick_first
 ARGUMENTS = {
     "backfill": ["5C4A0001 --endpoint nobody", "5C4A0001 --endpoint team", "5C4A0001 --endpoint team --rate x"],
     "check": ["", "--config {folder}/none", "--config {folder}/token", "--config {folder}/wrong.ini"],
+    "completion": ["bash"],
     "dead": ["list", "list --json", "show {id}", "replay --dry-run --all", "replay {id}", "drop --all"],
     "deliveries": ["", "--json", "--state dead", "--endpoint nobody"],
     "demo": [],  # a test of its own, in tests/host
@@ -41,8 +42,10 @@ ARGUMENTS = {
              "workspace_created --data {folder}/none", "nothing --data -", "module_error --data {folder}/saved"],
     "enable": ["team", "nobody"],
     "events": ["", "scan_failed", "nothing"],
+    "help": ["", "dead"],
     "install": ["--spiderfoot {folder}"],
     "keygen": ["--file {folder}/token", "--file {folder}/none/x"],
+    "man": [""],
     "move": ["--endpoint team --to watcher", "--endpoint team --to nobody", "--all --to team"],
     "pause": ["team --for 1s", "nobody"],
     "preview": ["team", "watcher --event scan_completed", "team --delivery {id}", "team --scan x", "nobody"],
@@ -52,6 +55,7 @@ ARGUMENTS = {
     "replay": ["--dry-run --all", "{id}", "--state dead --all --rate 1/s"],
     "resume": ["team", "nobody"],
     "run": ["--config {folder}/none --folder {folder}/token"],
+    "service": ["--systemd", "--compose", "--cron", "--systemd --config {folder}/wrong.ini"],
     "show": ["{id}", "--json {id}", "abcdef", "a"],
     "test": ["", "team", "nobody"],
     "uninstall": ["--spiderfoot {folder}"],
