@@ -77,8 +77,8 @@ class Failure(Reason):
     SOURCE = (
         "source_address_unusable",
         "no connection can be opened from the endpoint's source_address; nothing was sent",
-        "set source_address to an address that this machine has (ip address lists them) and from which the receiver can"
-        " be reached, IPv4 or IPv6 as the receiver's; or remove it",
+        "set source_address to an address of this machine (ip address lists them) that can reach the receiver, IPv4 or"
+        " IPv6 like the receiver's, or remove it",
     )
     PROXY = (
         "proxy_failed",

@@ -29,6 +29,7 @@ from sfwebhooks.errors import AddressError
 from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.network.budget import Budget, Phase
 from sfwebhooks.network.proxy import Proxy
+from sfwebhooks.network.steps import Connected, Resolved, Unreached
 from sfwebhooks.reasons import Failure
 
 #: seconds for connecting to a host, over all of its addresses
@@ -119,7 +120,7 @@ class Route:
         places = self.places(budget)
         if first in places:
             places.sort(key=lambda place: place != first)
-        return _race(places[:ADDRESSES_MAX], self.source, min(CONNECT_SECONDS, budget.seconds_left()))
+        return _race(places[:ADDRESSES_MAX], self.source, budget)
 
     def places(self, budget: Budget) -> list[Place]:
         """Return the addresses of the receiver, or of its proxy, that may be connected to.
@@ -141,13 +142,16 @@ class Route:
         found = addresses_of(host, port, budget)
         reasons = {place: refusal(place.address[0], allow_private) for place in found}
         allowed = [place for place in found if not reasons[place]]
-        if not allowed:
-            raise AddressError(next(iter(reasons.values())))
         family = family_of(self.source) if self.source else None
         fitting = [place for place in allowed if family in (None, place.family)]
+        if budget.watch:
+            others = {place.address[0]: reasons[place] or "source_address" for place in found if place not in fitting}
+            budget.watch(Resolved(host, tuple(place.address[0] for place in fitting), others))
+        if not allowed:
+            raise AddressError(next(iter(reasons.values())))
         if family and not fitting:
-            who, others = "the proxy" if self.proxy else "the receiver", FAMILIES[allowed[0].family]
-            raise unusable(self.source, f"is {FAMILIES[family]}, and {who} has only {others} addresses")
+            who, theirs = "the proxy" if self.proxy else "the receiver", FAMILIES[allowed[0].family]
+            raise unusable(self.source, f"is {FAMILIES[family]}, and {who} has only {theirs} addresses")
         return fitting
 
 
@@ -158,7 +162,7 @@ def elsewhere(target: str, path: str, query: str) -> str:
     return f"{target}{'&' if '?' in target else '?'}{query}" if query else target
 
 
-def _race(places: Sequence[Place], source: str, seconds: float) -> tuple[socket.socket, Place]:
+def _race(places: Sequence[Place], source: str, budget: Budget) -> tuple[socket.socket, Place]:
     """Connect to addresses in parallel, with staggered starts; return the first that answers (RFC 8305 section 5).
 
     The pause between two is shorter if there are many, so that each is tried in time.
@@ -166,6 +170,7 @@ def _race(places: Sequence[Place], source: str, seconds: float) -> tuple[socket.
     Args:
         source: address of this machine to connect from; empty: any.
     """
+    seconds = min(CONNECT_SECONDS, budget.seconds_left())
     waiting, pause = deque(places), min(NEXT_SECONDS, seconds / (len(places) + 1))
     begun: dict[int, tuple[socket.socket, Place]] = {}
     selector, next_at, until = system.Selector(), 0.0, time.monotonic() + seconds
@@ -176,11 +181,13 @@ def _race(places: Sequence[Place], source: str, seconds: float) -> tuple[socket.
             if now >= until:
                 raise socket.timeout("no address answered in time")
             if waiting and (now >= next_at or not begun):
-                next_at = now + pause
+                next_at, place = now + pause, waiting.popleft()
                 try:
-                    sock, place = _begin(waiting.popleft(), source)
+                    sock = _begin(place, source)
                 except (OSError, NoReplyError) as error:
                     failed, next_at = error, now
+                    if budget.watch:
+                        budget.watch(Unreached(place.address[0], getattr(error, "strerror", None) or str(error)))
                     continue
                 begun[sock.fileno()] = sock, place
                 selector.register(sock, EVENT_WRITE)
@@ -191,16 +198,22 @@ def _race(places: Sequence[Place], source: str, seconds: float) -> tuple[socket.
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if budget.watch:
+                        silent = tuple(other.address[0] for _, other in begun.values())
+                        address, port = place.address[:2]
+                        budget.watch(Connected(address, port, sock.getsockname()[0], silent))
                     return sock, place
                 sock.close()
                 failed, next_at = OSError(code, os.strerror(code)), now
+                if budget.watch:
+                    budget.watch(Unreached(place.address[0], os.strerror(code)))
         raise failed or socket.timeout("no address answered in time")
     finally:
         for sock, _ in begun.values():
             sock.close()
 
 
-def _begin(place: Place, source: str) -> tuple[socket.socket, Place]:
+def _begin(place: Place, source: str) -> socket.socket:
     """Start connecting."""
     sock = socket.socket(place.family, socket.SOCK_STREAM)
     try:
@@ -213,7 +226,7 @@ def _begin(place: Place, source: str) -> tuple[socket.socket, Place]:
     except BaseException:
         sock.close()
         raise
-    return sock, place
+    return sock
 
 
 def bind(sock: socket.socket, source: str) -> None:
