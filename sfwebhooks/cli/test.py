@@ -30,7 +30,7 @@ from sfwebhooks.severity import Severity
 from sfwebhooks.signing import unsigned
 from sfwebhooks.terminal.arguments import add_config, endpoint_named, named_example, settings
 from sfwebhooks.terminal.attempt_steps import AttemptSteps
-from sfwebhooks.terminal.output import as_json, console, plain
+from sfwebhooks.terminal.output import as_json, console, plain, print_hanging
 
 #: seconds for which a test waits for a confirmation
 PENDING_SECONDS = 10.0
@@ -173,7 +173,7 @@ def _show_in_brief(endpoint: Endpoint, out: Console, event: str | None) -> bool:
     words = f"{endpoint.name} ({endpoint.place}): {tested.words}, {attempt.reason}{attempt.answer}"
     out.print(plain(f"{words}, {attempt.seconds:.2f} s", "green" if tested.is_accepted else "red"))
     if tested.cure:
-        out.print(plain(f"  what to do: {tested.cure}"))
+        print_hanging("  what to do: ", plain(tested.cure), out)
     if not _is_well(tested):
         out.print(plain(f"  each step: sfwebhooks test {endpoint.name}"))
     return _is_well(tested)
@@ -253,7 +253,8 @@ def _sent(message: Batch, state: SendingState, steps: AttemptSteps | None) -> tu
             steps.line("reply", f"{result.attempt.reason}: accepted, and to be confirmed")
         time.sleep(wait)
         if steps:
-            steps.begin("confirm")
+            steps.line("confirm", "the receiver is asked whether it has the message for good")
+            steps.begin("confirmation")
         handle = result.handle if result.handle and result.handle.value else None
         message = Batch(tuple(replace(delivery, handle=handle) for delivery in message.deliveries))
 

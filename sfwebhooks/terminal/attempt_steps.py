@@ -29,8 +29,14 @@ from sfwebhooks.network.steps import (
     Tunnelled,
     Unreached,
 )
-from sfwebhooks.terminal.certificate_words import fields_of_handshake, listed_texts, our_words, their_lines
-from sfwebhooks.terminal.output import plain
+from sfwebhooks.terminal.certificate_words import (
+    fields_of_certificate,
+    fields_of_handshake,
+    listed_texts,
+    our_words,
+    their_lines,
+)
+from sfwebhooks.terminal.output import plain, print_hanging
 from sfwebhooks.text import amount, duration
 
 #: characters of the columns in front of the words
@@ -59,7 +65,7 @@ class AttemptSteps:
             Unreached: lambda step: self._unreached.append(step),
             Connected: self._connected,
             Secured: self._secured,
-            Asked: lambda step: self._show_ours(step.ours, " after the request"),
+            Asked: self._asked_late,
             Tunnelled: self._tunnelled,
             Sent: self._sent,
             Arrived: self._arrived,
@@ -101,14 +107,9 @@ class AttemptSteps:
 
     def line(self, label: str, words: str, style: str = "", seconds: float | None = None) -> None:
         """Print a line; long ones are continued below their words."""
-        if self._out is None:
-            return
-        head = f"{label:<{LABEL}}{'' if seconds is None else in_short(seconds):>{TIME}}  "
-        text, width = plain(words, style), self._out.width - len(head)
-        parts = text.wrap(self._out, width) if self._out.is_terminal and width > 0 else [text]
-        for number, part in enumerate(parts):
-            part.rstrip()
-            self._out.print(plain(" " * len(head) if number else head) + part, soft_wrap=True)
+        if self._out:
+            spent = "" if seconds is None else in_short(seconds)
+            print_hanging(f"{label:<{LABEL}}{spent:>{TIME}}  ", plain(words, style), self._out)
 
     def _show(self, name: str, words: str, style: str = "", **fields: Any) -> None:
         """Show a step that is over."""
@@ -134,7 +135,8 @@ class AttemptSteps:
 
     def _resolved(self, step: Resolved) -> None:
         known = [*step.addresses, *step.refused]
-        words = f"{step.host} is {listed_texts(known)}" if known != [step.host] else f"{step.host}, an address"
+        host = f"the proxy {step.host}" if self._route.proxy else step.host
+        words = f"{host} is {listed_texts(known)}" if known != [step.host] else f"{host}, an address"
         self._show("resolve", words, **asdict(step))
         for why in dict.fromkeys(step.refused.values()) if step.addresses else ():
             others = [address for address, reason in step.refused.items() if reason == why]
@@ -175,6 +177,11 @@ class AttemptSteps:
             self.line("" if number else "  theirs", words)
         if step.asked:
             self._show_ours(step.ours)
+
+    def _asked_late(self, step: Asked) -> None:
+        ours = fields_of_certificate(step.ours)
+        self.fields.append({"request": self._request, "step": "certificate", "failed": False, "ours": ours})
+        self._show_ours(step.ours, " after the request")
 
     def _show_ours(self, certificates: tuple[bytes, ...], when: str = "") -> None:
         style = "" if certificates else "yellow"

@@ -77,8 +77,6 @@ def listed_texts(texts: Sequence[str]) -> str:
 
 def fields_of_handshake(step: Secured) -> dict[str, Any]:
     """Return the fields of a handshake for --json."""
-    first = {"theirs": step.theirs[:1], "verified_by": [step.anchor] if step.anchor else [], "ours": step.ours[:1]}
-    found = {name: next(map(summary_of, some), None) for name, some in first.items()}
     return {
         "proxy": step.is_proxys,
         "host": step.host,
@@ -86,11 +84,17 @@ def fields_of_handshake(step: Secured) -> dict[str, Any]:
         "cipher": step.cipher,
         "verified": step.verified,
         "asked_for_ours": step.asked,
-        **{name: _fields(summary) if summary else None for name, summary in found.items()},
+        "theirs": fields_of_certificate(step.theirs),
+        "verified_by": fields_of_certificate([step.anchor] if step.anchor else []),
+        "ours": fields_of_certificate(step.ours),
     }
 
 
-def _fields(certificate: CertificateSummary) -> dict[str, Any]:
+def fields_of_certificate(chain: Sequence[bytes]) -> dict[str, Any] | None:
+    """Return the fields of the first certificate of a chain, if there is one that can be read."""
+    certificate = summary_of(chain[0]) if chain else None
+    if not certificate:
+        return None
     return {
         "subject": certificate.subject,
         "names": list(certificate.names),

@@ -26,9 +26,11 @@ from rich.console import Console
 
 from sfwebhooks.cli.test import show_test
 from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.network.steps import Arrived, Begun, Connected, Ended, Resolved, Sent, Step, Unreached
 from sfwebhooks.receive.server import server_context
+from sfwebhooks.terminal.attempt_steps import AttemptSteps
 from tests.builders import PATIENCE, an_endpoint
-from tests.conftest import Result, Team
+from tests.conftest import Clock, Result, Team
 from tests.hostile import (
     METADATA,
     OK,
@@ -151,17 +153,24 @@ def test_the_steps_are_shown_as_they_happen(settings: Callable[..., Path], hosti
     assert [one.split()[0] for one in rest.splitlines()] == STEPS[4:]
 
 
-def test_a_slow_receiver_is_shown_with_the_time_of_its_reply(ask: Ask, hostile: Callable[..., Hostile]) -> None:
-    def slow(visit: Visit) -> None:
-        visit.request()
-        visit.host.over.wait(0.2)
-        visit.say(OK)
-
-    shown = ask(hostile(slow).url, "--json")
-    (found,) = shown.objects
-    seconds = {step["step"]: step["seconds"] for step in found["steps"]}
-    assert (shown.code, max(seconds, key=lambda name: seconds[name])) == (0, "wait")
-    assert 0.2 <= seconds["wait"] <= found["seconds"]
+def test_the_time_of_a_step_is_that_since_the_step_before_it() -> None:
+    clock = Clock(100.0)
+    steps = AttemptSteps(an_endpoint(url="http://r.test/"), None, clock)
+    made: list[tuple[Step, float]] = [
+        (Begun(), 101.0),
+        (Resolved("r.test", ("192.0.2.1", "192.0.2.2"), {}), 101.5),
+        (Unreached("192.0.2.1", "No route to host"), 101.6),
+        (Connected("192.0.2.2", 80, "192.0.2.7", ()), 101.75),
+        (Sent(10), 102.0),
+        (Arrived(5), 105.0),
+        (Arrived(5), 105.5),
+        (Ended(200), 106.0),
+    ]
+    for step, at in made:
+        clock.now = at
+        steps(step)
+    found = [(one["step"], one["seconds"]) for one in steps.fields]
+    assert found == [("resolve", 0.5), ("connect", 0.25), ("send", 0.25), ("wait", 3.0), ("read", 1.0)]
 
 
 def test_a_receiver_on_ipv6_is_shown_with_its_family(ask: Ask) -> None:
@@ -217,6 +226,22 @@ def test_an_address_that_is_not_allowed_is_shown_with_the_rule(
     shown = ask(team.url.replace("127.0.0.1", "receiver.example"))
     assert shown.code == 0
     assert "not tried: 169.254.169.254 (169.254.169.254 is in 169.254.169.254/32 (cloud metadata)" in shown.out
+
+
+def test_an_address_of_the_other_family_than_source_address_is_shown_as_not_tried(
+    ask: Ask, team: Team, names: dict[str, list[str]]
+) -> None:
+    names["receiver.example"] = ["::1", "127.0.0.1"]
+    shown = ask(team.url.replace("127.0.0.1", "receiver.example"), source_address="127.0.0.2")
+    assert (shown.code, line(shown, "connect").endswith("(IPv4), from 127.0.0.2")) == (0, True)
+    assert f"\n{' ' * 19}not tried: ::1 (source_address)\n" in shown.out
+
+
+def test_a_source_address_that_this_machine_lacks_is_shown_with_its_cure(ask: Ask, team: Team) -> None:
+    shown = ask(team.url, source_address="192.0.2.200")
+    assert (shown.code, team.got) == (1, [])
+    assert "failed: source_address_unusable (source_address 192.0.2.200 is not an address" in line(shown, "connect")
+    assert "what to do: set source_address to an address of this machine (ip address lists them)" in shown.words
 
 
 # --- TLS
@@ -290,8 +315,11 @@ def test_a_receiver_that_asks_for_our_certificate_after_the_request_is_shown(
         visit.hold()
 
     ours = {"client_cert": client_identity.cert, "client_key": client_identity.key}
-    shown = ask(hostile(asking_late, context).url, ca_bundle=authority.cert, **ours)
+    url = hostile(asking_late, context).url
+    shown = ask(url, ca_bundle=authority.cert, **ours)
     assert (shown.code, "asked for after the request and sent" in shown.words) == (0, True)
+    (found,) = ask(url, "--json", ca_bundle=authority.cert, **ours).objects
+    assert {step["step"]: step.get("ours") for step in found["steps"]}["certificate"]["subject"] == "CN=spiderfoot"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
