@@ -271,7 +271,9 @@ def _shake_hands(state: SendingState, steps: AttemptSteps | None) -> tuple[str, 
     reply = state.sender.send(unsigned(handshake.ask(endpoint), endpoint))
     found = handshake.read(reply, endpoint)
     words = excerpt(replace(reply, detail=found.words), state.mask)  # the receiver may repeat a secret
-    if steps:
+    if steps and reply.failure:
+        steps.fail(f"handshake: {words}")
+    elif steps:
         steps.line("reply", f"handshake: {words}", COLOURS[found.allowed])
     return words, found.allowed
 

@@ -16,6 +16,7 @@ import time
 from _socket import getaddrinfo  # the one in `socket` asks the scan's own DNS server, if it has one
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from selectors import EVENT_WRITE
@@ -39,7 +40,7 @@ NEXT_SECONDS = 0.25
 #: most addresses of a host that are tried
 ADDRESSES_MAX = 16
 FAMILIES: dict[int, str] = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
-#: errors of a socket for an address that this machine does not have, or from which the peer cannot be reached
+#: errors of a socket for an address that this machine does not have
 NOT_OURS = (errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
@@ -235,6 +236,9 @@ def bind(sock: socket.socket, source: str) -> None:
     Raises:
         NoReplyError: this machine does not have it.
     """
+    if system.BIND_ADDRESS_NO_PORT:  # else receivers would share the ports of an address, which closed connections hold
+        with suppress(OSError):  # a kernel without it
+            sock.setsockopt(socket.IPPROTO_IP, system.BIND_ADDRESS_NO_PORT, 1)
     try:
         sock.bind((source, 0))
     except OSError as error:
@@ -245,7 +249,7 @@ def bind(sock: socket.socket, source: str) -> None:
 
 def connect_error(code: int, place: Place, source: str) -> OSError | NoReplyError:
     """Return the error for the code with which connecting to an address from `source` failed at once."""
-    if source and code in NOT_OURS:
+    if source and code == errno.EINVAL:  # as from 127.0.0.1 to another machine
         return unusable(source, f"cannot reach {place.address[0]}: {os.strerror(code)}")
     return OSError(code, os.strerror(code))
 
