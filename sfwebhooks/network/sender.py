@@ -199,8 +199,9 @@ class Prepared(requests.PreparedRequest):
             return error.reply
         except (OSError, NotHTTPError, ReplyTooLongError) as error:
             return failed(error, budget.phase)
-        if budget.watch:
-            budget.watch(Ended(reader.status))
+        finally:
+            if budget.watch:
+                budget.watch(Ended(reader.status))
         place = _redirect(pool.route, reader) if 300 <= reader.status < 400 else ""
         reply = Reply(reader.status, None, place, reader.headers, reader.body)
         return proxys_refusal(reply, reader.reason) if pool.route.forwarded and is_proxys(reply) else reply

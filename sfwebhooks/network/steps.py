@@ -116,8 +116,9 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Ended:
-    """The reply was read, to its end or as far as it matters."""
+    """The reply was read, to its end or as far as it matters; or there will be none."""
 
+    #: 0: there is no reply
     status: int
 
 

@@ -93,6 +93,8 @@ class AttemptSteps:
         #: the handshake that failed
         self._failed: Secured | None = None
         self._since = self._clock()
+        #: when the attempt ended without a reply; 0: it has not
+        self._over_at = 0.0
 
     def fail(self, words: str) -> None:
         """Show why the attempt ended in the step that was next."""
@@ -113,7 +115,7 @@ class AttemptSteps:
 
     def _show(self, name: str, words: str, style: str = "", **fields: Any) -> None:
         """Show a step that is over."""
-        now = self._clock()
+        now = self._over_at or self._clock()
         seconds, self._since = now - self._since, now
         about = {"request": self._request, "step": name, "seconds": round(seconds, 4), "failed": False}
         self.fields.append({**about, **fields})
@@ -122,7 +124,7 @@ class AttemptSteps:
     def _begun(self, step: Begun) -> None:
         if self._next != "prepare":
             self.line("", "the receiver has closed the connection from before; a new one is opened")
-        self._next, self._since = "resolve", self._clock()
+        self._next, self._since, self._over_at = "resolve", self._clock(), 0.0
 
     def _token_wanted(self, step: TokenWanted) -> None:
         self.line("token", f"is fetched from {step.place}")
@@ -207,6 +209,9 @@ class AttemptSteps:
             self._next = "read"
 
     def _ended(self, step: Ended) -> None:
+        if not step.status:
+            self._over_at = self._clock()
+            return
         self._show("read", amount(self._size, "byte"), size=self._size, **asdict(step))
         self._next = "token" if self._request == "token" else "reply"
 

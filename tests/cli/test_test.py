@@ -176,6 +176,23 @@ def test_the_time_of_a_step_is_that_since_the_step_before_it() -> None:
     assert found == [("resolve", 0.5), ("connect", 0.25), ("send", 0.25), ("wait", 3.0), ("read", 1.0)]
 
 
+def test_the_time_of_a_failure_is_that_until_the_attempt_ended() -> None:
+    clock = Clock(100.0)
+    steps = AttemptSteps(an_endpoint(url="http://r.test/"), None, clock)
+    made: list[tuple[Step, float]] = [
+        (Begun(), 101.0),
+        (Resolved("r.test", ("192.0.2.1",), {}), 102.0),
+        (Ended(0), 105.0),
+    ]
+    for step, at in made:
+        clock.now = at
+        steps(step)
+    clock.now = 200.0
+    steps.fail("connection_failed")
+    found = [(one["step"], one["seconds"], one["failed"]) for one in steps.fields]
+    assert found == [("resolve", 1.0, False), ("connect", 3.0, True)]
+
+
 def test_a_receiver_on_ipv6_is_shown_with_its_family(ask: Ask) -> None:
     with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as listener:
 
