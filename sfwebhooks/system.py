@@ -14,6 +14,7 @@ import select
 import selectors
 import socket
 import struct
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +46,8 @@ BINARY, DIRECTORY, NOCTTY, NOFOLLOW, NONBLOCK = (
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 #: result codes of a connect in progress
 CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+#: option of Linux that chooses the port of a bound socket when it is connected; None elsewhere
+BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24) if sys.platform == "linux" else None
 #: byte that is locked on Windows, where others cannot read a locked one: beyond the end of all our files
 LOCKED_AT = 0x40000000
 #: errors of `msvcrt.locking` for a byte that another process has locked

@@ -31,6 +31,7 @@ from sfwebhooks.cli import (
     replay,
     run,
     show,
+    test,
     verify,
 )
 from sfwebhooks.errors import OutboxBusyError, WebhooksError
@@ -38,6 +39,7 @@ from sfwebhooks.errors import OutboxBusyError, WebhooksError
 FAMILIES = (
     install,
     check,
+    test,
     endpoints,
     receive,
     emit,

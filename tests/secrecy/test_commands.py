@@ -53,7 +53,7 @@ ARGUMENTS = {
     "resume": ["team", "nobody"],
     "run": ["--config {folder}/none --folder {folder}/token"],
     "show": ["{id}", "--json {id}", "abcdef", "a"],
-    "test": ["", "team", "nobody"],
+    "test": ["", "team", "nobody", "team --event high_risk_event", "--json", "team --json --event nothing"],
     "uninstall": ["--spiderfoot {folder}"],
     "verify": ["{folder}/saved --endpoint team", "{folder}/saved --secret file:{folder}/token",
                "{folder}/raw --secret x", "{folder}/token --endpoint team", "{folder}/none --secret x",
