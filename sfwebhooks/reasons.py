@@ -74,6 +74,12 @@ class Failure(Reason):
         "use another host in url; allow_private = true allows private addresses; link-local ones and those of cloud"
         " metadata are never allowed",
     )
+    SOURCE = (
+        "source_address_unusable",
+        "no connection can be opened from the endpoint's source_address; nothing was sent",
+        "set source_address to an address that this machine has (ip address lists them) and from which the receiver can"
+        " be reached, IPv4 or IPv6 as the receiver's; or remove it",
+    )
     PROXY = (
         "proxy_failed",
         "the endpoint's proxy refused or failed to connect to the receiver",
