@@ -19,6 +19,7 @@ from sfwebhooks.cli import (
     dead,
     deliveries,
     demo,
+    doctor,
     drain,
     emit,
     endpoints,
@@ -31,6 +32,7 @@ from sfwebhooks.cli import (
     replay,
     run,
     show,
+    status,
     verify,
 )
 from sfwebhooks.errors import OutboxBusyError, WebhooksError
@@ -38,6 +40,8 @@ from sfwebhooks.errors import OutboxBusyError, WebhooksError
 FAMILIES = (
     install,
     check,
+    status,
+    doctor,
     endpoints,
     receive,
     emit,
