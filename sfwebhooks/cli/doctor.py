@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.doctor.examination import CHECK_SECONDS, examine, in_time
-from sfwebhooks.doctor.installation import Installation, Level, Report
+from sfwebhooks.doctor.installation import Installation, Level, Report, modules_of
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.terminal.arguments import add_config, folder, settings
 from sfwebhooks.terminal.live_state import ATTENTION
@@ -42,8 +42,10 @@ def _doctor(given: argparse.Namespace) -> int:
     out, reports = console(), []
     try:
         place = in_time(CHECK_SECONDS, partial(folder, given))
+        in_time(CHECK_SECONDS, partial(modules_of, given.spiderfoot))  # the argument may be wrong
     except TimeoutError as error:
-        raise ConfigError(f"the data folder does not answer within {CHECK_SECONDS:.0f} s") from error
+        text = f"the folders of SpiderFoot and its data do not answer within {CHECK_SECONDS:.0f} s"
+        raise ConfigError(text) from error
     for report in examine(Installation(place, partial(settings, given), given.spiderfoot, given.full)):
         _print(report, given.json, out)
         reports.append(report)

@@ -143,7 +143,7 @@ def _fields(name: str, found: Settings, state: LiveState, last: LastResults | No
         "dead": look.dead,
         "last_success_at": _time(last.delivered_at),
         "last_error": last.failed and fields_of_attempt(last.failed),
-        "what_to_do": look.cure,
+        "what_to_do": look.advice,
     }
 
 

@@ -7,27 +7,25 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sfwebhooks.config.settings import Settings, disabled, off
+from sfwebhooks.config.settings import Settings, disabled, missing, off
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.data_file import UnusableDataError
 from sfwebhooks.enrichment.enrichment import Enrichment
-from sfwebhooks.errors import CertificateError, ConfigError
+from sfwebhooks.errors import CertificateError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.network.tls import context_for, expiries
 from sfwebhooks.reasons import Failure
-from sfwebhooks.scan.host_database import MODULE, saved_options
+from sfwebhooks.scan.host_database import MODULE, READ_SECONDS, saved_options
 from sfwebhooks.text import amount
 
 
 def configuration(found: Installation) -> Iterator[Report]:
     """Report where the settings are, and their mistakes."""
     if found.settings is None:
-        try:
-            found.load()
-        except ConfigError as error:
-            cure = f"write the settings into {found.folder / 'webhooks.ini'}: README.md shows how"
-            yield Report("configuration", str(error), Level.ERROR, cure)
+        is_missing = found.problem == str(missing(found.folder))
+        cure = f"write the settings into {found.folder / 'webhooks.ini'}: README.md shows how" if is_missing else ""
+        yield Report("configuration", found.problem, Level.ERROR, cure)
         return
     settings, usable = found.settings, [one for one in found.settings.endpoints if not one.mistake]
     words = [str(settings.file), amount(len(settings.endpoints) + len(settings.off), "endpoint")]
@@ -53,7 +51,7 @@ def _places(folder: Path) -> list[Path]:
 def switch(found: Installation) -> Iterator[Report]:
     """Report which scans send webhooks."""
     if found.settings:
-        words, cure = switch_words(found.settings, saved_options(found.folder))
+        words, cure = switch_words(found.settings, saved_options(found.folder, READ_SECONDS))
         yield Report("enabled", words, Level.ERROR if cure else Level.OK, cure)
 
 

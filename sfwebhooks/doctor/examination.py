@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from traceback import extract_tb
 from typing import TypeVar
 
 from sfwebhooks.doctor.configuration import certificates, configuration, cve_lists, switch
@@ -41,9 +43,9 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("clock", clock),
     ("limits", limits),
 )
-#: limit of one check, and of all of them, in seconds
-CHECK_SECONDS = 5.0
-ALL_SECONDS = 20.0
+#: limit of one check, and of all of them, in seconds; one may have to wait 5 s for SpiderFoot's database
+CHECK_SECONDS = 8.0
+ALL_SECONDS = 30.0
 
 
 def examine(
@@ -67,8 +69,9 @@ def examine(
         except WebhooksError as error:
             yield Report(name, str(error), Level.WARNING)
         except Exception as error:  # a bug in one check would hide what the others find
-            cure = "this is a bug in sfwebhooks: please report it"
-            yield Report(name, f"the check failed: {error!r}", Level.WARNING, cure)
+            frame = extract_tb(error.__traceback__)[-1]
+            words = f"the check failed: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+            yield Report(name, words, Level.WARNING, "this is a bug in sfwebhooks: please report it")
         deadline += time.monotonic() - begun_at if is_long else 0.0
 
 

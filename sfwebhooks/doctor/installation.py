@@ -69,13 +69,22 @@ class Installation:
         """Whether it exists."""
         return not is_deleted(self.path)
 
-    @cached_property
+    @property
     def settings(self) -> Settings | None:
         """The settings; None if they cannot be found, which the check of the configuration reports."""
+        return self._loaded[0]
+
+    @property
+    def problem(self) -> str:
+        """Why the settings cannot be found; empty: they can."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[Settings | None, str]:
         try:
-            return self.load()
-        except ConfigError:
-            return None
+            return self.load(), ""
+        except ConfigError as error:
+            return None, str(error)
 
     @cached_property
     def live(self) -> LiveState | None:

@@ -40,7 +40,7 @@ def endpoints(found: Installation) -> Iterator[Report]:
     for name, look in found.live.looks.items():
         words = (look.situation and look.situation.switch) or look.words
         to = f" ({places[name]})" if name in places else ""
-        helps = look.cure or (look.standing.cure.replace("NAME", name) if look.is_trouble else "")
+        helps = look.advice if look.is_trouble else ""
         level = Level.WARNING if look.is_trouble else Level.OK
         yield Report(f"endpoint {name}", f"{words}{to}", level, helps)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -106,7 +107,18 @@ class Look:
         """Whether it needs attention."""
         return self.standing in TROUBLE
 
+    @property
+    def advice(self) -> str:
+        """What helps, or what usually helps in this state."""
+        known, text = self.situation, self.cure or self.standing.cure
+        if known is None:
+            return text
+        name, pid = known.name, str(known.owner.pid) if known.owner else "PID"
+        return COMMAND.sub(lambda found: f"{found[1]}{name}", text).replace("kill -9 PID", f"kill -9 {pid}")
 
+
+#: a command in a cure, before the name that it needs
+COMMAND = re.compile(r"(sfwebhooks [a-z]+ )NAME")
 #: exit code of a command that found something in need of attention
 ATTENTION = 3
 UNKNOWN = Look(Standing.UNKNOWN, "unknown", "yellow")

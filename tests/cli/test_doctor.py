@@ -35,6 +35,7 @@ from tests.filled import begin, end, put
 from tests.processes import Process
 from tests.test_docs import OPERATIONS
 from tests.test_service import Run
+from tests.tiers import slow
 from tests.users import NOBODY, command_as, needs_root
 
 URL = "http://127.0.0.1:9/hush-path"
@@ -183,10 +184,9 @@ def test_a_module_that_another_spiderfoot_has_needs_attention(
     assert doctor("--spiderfoot", str(spiderfoot))["module"]["state"] == "ok"
 
 
-def test_a_folder_that_is_not_a_spiderfoot_does_not_end_the_other_checks(doctor: Doctor, tmp_path: Path) -> None:
-    found = doctor("--spiderfoot", str(tmp_path))
-    assert (doctor.code, "is not a SpiderFoot folder" in found["module"]["words"]) == (3, True)
-    assert found["limits"]["state"] == "ok"
+def test_a_folder_that_is_not_a_spiderfoot_is_an_error(doctor: Doctor, tmp_path: Path) -> None:
+    assert doctor("--spiderfoot", str(tmp_path)) == {}
+    assert (doctor.code, "is not a SpiderFoot folder" in doctor.err) == (1, True)
 
 
 # --- the settings
@@ -202,6 +202,19 @@ def test_without_settings_the_places_that_were_looked_at_are_named(doctor: Docto
     )
     assert "webhooks.ini" in found["configuration"]["cure"]
     assert [name for name, one in found.items() if one["state"] != "ok"] == ["configuration"]
+
+
+@slow
+def test_settings_whose_place_cannot_be_known_now_are_an_error_without_a_wrong_cure(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    a_host_database(tmp_path / DATABASE, a_scan())
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        found = doctor()["configuration"]
+        other.execute("ROLLBACK")
+    assert (doctor.code, found["state"], found["cure"]) == (1, "error", "")
+    assert "is locked: try again" in found["words"]
 
 
 def test_a_mistake_needs_attention_while_another_endpoint_is_right(doctor: Doctor, configure: Any) -> None:

@@ -243,7 +243,9 @@ def test_each_state_is_shown_with_what_helps_and_its_exit_code(
         standing.value,
         is_trouble,
     )
-    assert bool(found["reason"]) is (standing is not Standing.READY)
+    assert found["reason"]
+    assert bool(found["what_to_do"]) is (standing is not Standing.OFF)
+    assert not re.search("sfwebhooks [a-z]+ NAME", found["what_to_do"])
 
 
 @pytest.mark.parametrize("bring", [failing, held, disabled, late, removed])
@@ -368,7 +370,8 @@ def test_a_process_that_hangs_needs_attention(
     result = cli("status")
     assert (result.code, f"kill -9 {pid}" in result.words) == (3, True)
     assert result.out.endswith(f"{NOTHING_SENDS}\n")
-    assert of_team(cli("status", "--json"))["state"] == "sender_hangs"
+    found = of_team(cli("status", "--json"))
+    assert (found["state"], f"kill -9 {pid}" in found["what_to_do"]) == ("sender_hangs", True)
 
 
 def test_the_lock_of_a_dead_process_is_not_a_sender(
