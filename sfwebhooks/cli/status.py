@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.process import Role
-from sfwebhooks.delivery.status import IDLE, Situation, pace, waiting_reason, why_waiting
+from sfwebhooks.delivery.status import Situation, pace, waiting_reason, why_waiting
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import timestamp
 from sfwebhooks.files import is_deleted
@@ -99,7 +99,7 @@ def _print(state: LiveState, results: Mapping[str, LastResults], out: Console) -
     for lines, names in explained.items():
         for number, words in enumerate(lines):
             out.print(plain(f"  {words}" if number else f"{', '.join(names)}: {words}"))
-    out.print(plain(_sending(state.senders)))
+    out.print(plain(f"{state.sending[:1].upper()}{state.sending[1:]}."))
 
 
 def _explanation(look: Look, is_sent: bool, now: float) -> Iterator[str]:
@@ -122,13 +122,6 @@ def _explanation(look: Look, is_sent: bool, now: float) -> Iterator[str]:
         yield f"{look.dead:,} dead: sfwebhooks dead list --endpoint {known.name}"
 
 
-def _sending(senders: Mapping[int, Role]) -> str:
-    """Return which processes send, or what makes one send."""
-    if not senders:
-        return f"{IDLE[:1].upper()}{IDLE[1:]}."
-    return f"Sending: {', '.join(f'{role.words} (process {pid})' for pid, role in senders.items())}."
-
-
 def _fields(name: str, found: Settings, state: LiveState, last: LastResults | None) -> dict[str, Any]:
     """Return an endpoint's state for --json; times are RFC 3339."""
     now, look, last = time.time(), state.looks[name], last or LastResults()
@@ -139,7 +132,7 @@ def _fields(name: str, found: Settings, state: LiveState, last: LastResults | No
         "to": places.get(name, ""),
         "state": look.standing.value,
         "needs_attention": look.is_trouble,
-        **(_of_situation(known, look, state.senders, now) if known else {}),
+        **(_of_situation(known, look, state, now) if known else {}),
         "dead": look.dead,
         "last_success_at": _time(last.delivered_at),
         "last_error": last.failed and fields_of_attempt(last.failed),
@@ -147,9 +140,11 @@ def _fields(name: str, found: Settings, state: LiveState, last: LastResults | No
     }
 
 
-def _of_situation(known: Situation, look: Look, senders: Mapping[int, Role], now: float) -> dict[str, Any]:
+def _of_situation(known: Situation, look: Look, state: LiveState, now: float) -> dict[str, Any]:
     health, backlog, owner = known.health, known.backlog, known.owner
     reason = waiting_reason(known, now) if backlog.waiting else None
+    if reason is WaitingReason.NO_SENDER and not state.sees_senders:
+        reason = None
     is_paced = known.interval > 0 and reason in (WaitingReason.SENDING, WaitingReason.NO_SENDER)
     unhealthy = health.reason if look.standing in (*PROBED, Standing.DISABLED) else ""
     words = "" if look.standing is Standing.READY else known.switch or look.words
@@ -169,7 +164,7 @@ def _of_situation(known: Situation, look: Look, senders: Mapping[int, Role], now
         "sender": owner
         and {
             "pid": owner.pid,
-            "kind": senders.get(owner.pid, Role.COMMAND).value,
+            "kind": state.senders.get(owner.pid, Role.COMMAND).value,
             "seen_at": _time(owner.at),
             "hangs": owner.hangs(now),
         },

@@ -11,7 +11,6 @@ from pathlib import Path
 import sfwebhooks
 from sfwebhooks import system
 from sfwebhooks.attempts import NoReplyError, Reply
-from sfwebhooks.delivery.status import IDLE
 from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.endpoints import Endpoint
@@ -72,10 +71,8 @@ def _address(endpoint: Endpoint) -> str | Reply:
 
 def sender(found: Installation) -> Iterator[Report]:
     """Report which processes send."""
-    if not found.live:
-        return
-    words = [f"{role.words} (process {pid})" for pid, role in found.live.senders.items()]
-    yield Report("sender", ", ".join(words) or IDLE)
+    if found.live:
+        yield Report("sender", found.live.sending)
 
 
 def last_scan(found: Installation) -> Iterator[Report]:

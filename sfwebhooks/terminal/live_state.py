@@ -16,6 +16,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.maintenance import AGE_SHARE
 from sfwebhooks.delivery.process import Role, senders
 from sfwebhooks.delivery.status import (
+    IDLE,
     Situation,
     condition_text,
     config_mistake,
@@ -30,6 +31,7 @@ from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
+from sfwebhooks.outbox.locks import are_readable
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.reasons import Reason
@@ -117,6 +119,8 @@ class Look:
         return COMMAND.sub(lambda found: f"{found[1]}{name}", text).replace("kill -9 PID", f"kill -9 {pid}")
 
 
+#: the locks of the outbox are another user's
+UNSEEN = "this user cannot see which process sends: run this as the user of SpiderFoot"
 #: a command in a cure, before the name that it needs
 COMMAND = re.compile(r"(sfwebhooks [a-z]+ )NAME")
 #: exit code of a command that found something in need of attention
@@ -132,6 +136,15 @@ class LiveState:
     looks: Mapping[str, Look]
     #: the processes that send: process id -> role
     senders: Mapping[int, Role] = field(default_factory=dict)
+    #: whether this user can see all of them
+    sees_senders: bool = True
+
+    @property
+    def sending(self) -> str:
+        """The processes that send, in words, or what makes one send."""
+        if self.senders:
+            return f"sending: {', '.join(f'{role.words} (process {pid})' for pid, role in self.senders.items())}"
+        return IDLE if self.sees_senders else UNSEEN
 
 
 def live_state(found: Settings, path: Path) -> LiveState:
@@ -156,7 +169,7 @@ def live_state(found: Settings, path: Path) -> LiveState:
             lines = (*_lines(known, number, now), *([f"{name}: what to do: {made.cure}"] if made.cure else []))
             looks[name] = replace(made, lines=lines, dead=number)
             owners += [known.owner.pid] if known.owner and not known.owner.hangs(now) else []
-        return LiveState(looks, senders(outbox, owners))
+        return LiveState(looks, senders(outbox, owners), are_readable(path))
 
 
 def unsettled(found: Settings) -> frozenset[str]:

@@ -455,7 +455,7 @@ def test_the_process_that_sends_is_named(doctor: Doctor, tmp_path: Path) -> None
     run = Run(tmp_path)
     try:
         run.wait_for("webhooks: sending")
-        assert doctor()["sender"]["words"] == f"sfwebhooks run (process {run.process.pid})"
+        assert doctor()["sender"]["words"] == f"sending: sfwebhooks run (process {run.process.pid})"
     finally:
         run.process.kill()
         run.process.wait()

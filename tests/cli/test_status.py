@@ -462,9 +462,11 @@ def test_an_outbox_that_cannot_be_written_can_be_read() -> None:
         (folder / "webhooks.ini").write_text(TEAM)
         with closing(Outbox(folder / FILE)) as outbox:
             put(outbox, 1, at=time.time())
+            assert scan_lock(outbox.path, "any").take()
         outbox.path.chmod(0o644)
         code, words = command_as(NOBODY, folder, "status")
     assert (code, "team ready 1" in words) == (0, True), words
+    assert words.endswith("This user cannot see which process sends: run this as the user of SpiderFoot.")
 
 
 def test_hostile_texts_do_not_reach_the_terminal(cli: Callable[..., Result], configure: Any, outbox: Outbox) -> None:
