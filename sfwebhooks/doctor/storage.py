@@ -16,7 +16,7 @@ from sfwebhooks.outbox.admission import LEAST_MARK
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import checked, permission_warnings, refused, write_problem
+from sfwebhooks.outbox.permissions import checked, permission_warnings, real_path, refused, write_problem
 from sfwebhooks.outbox.soundness import soundness
 from sfwebhooks.text import age
 
@@ -50,9 +50,8 @@ def folder_access(found: Installation) -> Iterator[Report]:
     """Report whether the data folder can be used, and who else can change it."""
     if is_deleted(found.folder):
         words = f"{found.folder} does not exist; SpiderFoot creates it at its first start"
-        yield Report(
-            "data folder", words, Level.WARNING, "start SpiderFoot once, or name its data folder with --folder"
-        )
+        cure = "start SpiderFoot once, or name its data folder with --folder"
+        yield Report("data folder", words, Level.WARNING, cure)
         return
     problem = write_problem(found.path)
     if problem:
@@ -69,7 +68,9 @@ def folder_access(found: Installation) -> Iterator[Report]:
 
 def file_system_kind(found: Installation) -> Iterator[Report]:
     """Report on which kind of file system the data folder is."""
-    kind = system.file_system(found.path.resolve().parent)
+    kind = system.file_system(found.path.absolute().parent)
+    if kind not in FILE_SYSTEMS:  # else it may not answer; the outbox may be a link to another one
+        kind = system.file_system(real_path(found.path).parent)
     words, cure = FILE_SYSTEMS.get(kind, ("", ""))
     if words:
         yield Report("file system", f"{kind}, {words}", Level.WARNING, cure.format(folder=found.folder))

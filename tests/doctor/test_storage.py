@@ -48,6 +48,15 @@ def test_a_file_system_that_may_lose_deliveries_needs_attention(
     assert report.cure in ("set SPIDERFOOT_DATA to a folder on a local disk", f"mount a volume at {tmp_path}")
 
 
+def test_the_file_system_that_an_outbox_is_linked_to_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "webhooks.db").symlink_to(tmp_path / "elsewhere" / "webhooks.db")
+    mounts = f"1 0 0:1 / / rw - ext4 none rw\n2 1 0:2 / {tmp_path.resolve()}/elsewhere rw - nfs4 none rw\n"
+    monkeypatch.setattr(system, "proc", lambda name: mounts)
+    (report,) = file_system_kind(Installation(tmp_path, Settings))
+    assert report.words.startswith("nfs4, a network file system")
+
+
 @pytest.mark.parametrize(("mounts", "words"), [("", "its type is not known on this system"), ("\n-\n", "its type")])
 def test_a_system_that_says_nothing_of_its_mounts_is_not_a_problem(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mounts: str, words: str
