@@ -11,6 +11,7 @@ In background threads, from `delivery/send_queue`:
 The rooms, from top to bottom; each imports only from those below it (`tests/test_rooms.py`):
 
     cli                 the command `sfwebhooks`: one file per command
+    doctor              the checks of `sfwebhooks doctor`
     terminal, demo      what commands share: arguments, tables, progress; a real scan without internet
     emission, service   `emit`, for other tools; `sfwebhooks run` and the delivery process
     host, receive       inside SpiderFoot; the receiving side

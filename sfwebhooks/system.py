@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import select
 import selectors
 import socket
@@ -32,7 +33,7 @@ def _module(name: str) -> Any:
         return None
 
 
-_fcntl, _pwd, _grp = _module("fcntl"), _module("pwd"), _module("grp")
+_fcntl, _pwd, _grp, _resource = _module("fcntl"), _module("pwd"), _module("grp"), _module("resource")
 _msvcrt: Any = None if _fcntl else _module("msvcrt")
 #: whether files have owners and modes
 OWNERS = hasattr(os, "geteuid")
@@ -97,6 +98,29 @@ def proc(name: str) -> str:
         return Path("/proc", name).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:  # a missing or restricted /proc
         return ""
+
+
+def file_system(path: Path) -> str:
+    """Return the type of the file system that has a path, such as ext4 or nfs4; empty if that is not known.
+
+    Does not touch the file system (proc_pid_mountinfo(5)).
+    """
+    best, kind = "", ""
+    for line in proc("self/mountinfo").split("\n"):
+        place, _, rest = line.partition(" - ")
+        mounted = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), " ".join(place.split(" ")[4:5]))
+        inside = str(path) == mounted or str(path).startswith(f"{mounted.rstrip('/')}/")
+        if mounted and inside and len(mounted) >= len(best):  # the last of several mounts at a place hides the others
+            best, kind = mounted, rest.split(" ")[0]
+    return kind
+
+
+def descriptors_max() -> int | None:
+    """Return how many files this process may have open; None: no limit, or a system without one."""
+    if not _resource:
+        return None
+    limit = int(_resource.getrlimit(_resource.RLIMIT_NOFILE)[0])
+    return None if limit == _resource.RLIM_INFINITY else limit
 
 
 def lock(descriptor: int, wait: bool = False) -> bool:

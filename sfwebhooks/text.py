@@ -29,6 +29,11 @@ def duration(value: Any) -> str:
     return " ".join(filter(None, parts[first : first + 2])) or "0 s"
 
 
+def age(seconds: float) -> str:
+    """Return seconds in the largest unit, rounded down, such as 2 h; a time in the future is 0 s."""
+    return " ".join(duration(max(seconds, 0.0)).split(" ")[:2])
+
+
 def epoch_of(text: str) -> float:
     """Return the epoch seconds of an ISO 8601 time, which is UTC unless it has an offset.
 

@@ -17,6 +17,7 @@ PACKAGE = Path(sfwebhooks.__file__).parent
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("doctor",),
     ("demo", "terminal"),
     ("emission",),
     ("host", "receive", "service"),

@@ -19,6 +19,7 @@ from sfwebhooks.cli import (
     dead,
     deliveries,
     demo,
+    doctor,
     drain,
     emit,
     endpoints,
@@ -31,6 +32,7 @@ from sfwebhooks.cli import (
     replay,
     run,
     show,
+    status,
     test,
     verify,
 )
@@ -39,6 +41,8 @@ from sfwebhooks.errors import OutboxBusyError, WebhooksError
 FAMILIES = (
     install,
     check,
+    status,
+    doctor,
     test,
     endpoints,
     receive,

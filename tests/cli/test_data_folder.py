@@ -49,7 +49,17 @@ def test_the_scanners_exit_says_so_in_one_line(homeless: None, caplog: pytest.Lo
 
 
 COMMANDS = [
-    *(("check",), ("drain",), ("run",), ("test",), ("deliveries",), ("show", "abcdef"), ("dead", "list")),
+    *(
+        ("check",),
+        ("status",),
+        ("doctor",),
+        ("drain",),
+        ("run",),
+        ("test",),
+        ("deliveries",),
+        ("show", "abcdef"),
+        ("dead", "list"),
+    ),
     *(("dead", "drop", "--all"), ("replay", "--all"), ("backfill", "X", "--endpoint", "e"), ("pause", "e")),
     *(("resume", "e"), ("emit", "high_risk_event", "--data", "-")),
 ]

@@ -34,6 +34,7 @@ ARGUMENTS = {
     "check": ["", "--config {folder}/none", "--config {folder}/token", "--config {folder}/wrong.ini"],
     "dead": ["list", "list --json", "show {id}", "replay --dry-run --all", "replay {id}", "drop --all"],
     "deliveries": ["", "--json", "--state dead", "--endpoint nobody"],
+    "doctor": ["", "--json", "--config {folder}/none", "--config {folder}/wrong.ini", "--full --spiderfoot {folder}"],
     "demo": [],  # a test of its own, in tests/host
     "drain": ["--timeout 0.1s", "--timeout x"],
     "drop": ["--state dead --all --dry-run", "--state waiting --endpoint team", "--state dead {id}"],
@@ -54,6 +55,7 @@ ARGUMENTS = {
     "run": ["--config {folder}/none --folder {folder}/token"],
     "show": ["{id}", "--json {id}", "abcdef", "a"],
     "test": ["", "team", "nobody", "team --event high_risk_event", "--json", "team --json --event nothing"],
+    "status": ["", "--json", "--config {folder}/none", "--config {folder}/wrong.ini"],
     "uninstall": ["--spiderfoot {folder}"],
     "verify": ["{folder}/saved --endpoint team", "{folder}/saved --secret file:{folder}/token",
                "{folder}/raw --secret x", "{folder}/token --endpoint team", "{folder}/none --secret x",
