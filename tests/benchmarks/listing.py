@@ -28,6 +28,7 @@ LISTINGS: tuple[tuple[str, ...], ...] = (
     ("deliveries", "--limit", "1000", "--json"),
     ("show", EVENT),
     ("check",),
+    ("stats",),
     ("dead", "list"),
     ("replay", "--all", "--dry-run"),
     ("drop", "--state", "waiting", "--all", "--dry-run"),
