@@ -87,7 +87,9 @@ def _chosen(given: argparse.Namespace) -> Selection:
 def _announce(records: Outbox, counts: Counts, chosen: Selection, out: Console) -> None:
     """Print what will be deleted, and what will not."""
     print_numbers(counts, chosen.states, out)
-    out.print(f"{counted_deliveries(total(counts))} will be deleted permanently, with their events and replies.")
+    out.print()
+    which = "with the replies to them, and the events that no other endpoint has"
+    out.print(f"{counted_deliveries(total(counts))} will be deleted permanently, {which}.")
     waiting = total(records.listing.counts(replace(chosen, states=(State.WAITING,))))
     if waiting and State.WAITING not in chosen.states:
         out.print(f"{counted_deliveries(waiting)} waiting: not deleted, and sent later. --waiting deletes them too.")
@@ -116,7 +118,7 @@ def _report(purged: int, left: int, out: Console) -> None:
 
 def _erase(purged: int, left: int, records: Outbox, out: Console) -> int:
     """Overwrite what was deleted, and report everything; return the exit code."""
-    with out.status("Overwriting the deleted content ...") if out.is_terminal else nullcontext():
+    with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():
         trouble = records.retention.erasure.run()
     _report(purged, left, out)
     name = records.path.name
@@ -124,7 +126,7 @@ def _erase(purged: int, left: int, records: Outbox, out: Console) -> int:
         out.print(plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True)
         out.print("sfwebhooks run erases it within a minute, and so does the same command again.")
     else:
-        out.print(f"Nothing of it is left in {name} and {name}-wal. Backups are not changed.")
+        out.print(f"What was deleted is overwritten in {name} and {name}-wal; backups are not changed.")
     aside = sorted(records.path.resolve().parent.glob(f"{name}.corrupt-*"))
     if aside:
         out.print(

@@ -15,7 +15,7 @@ from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.views import DELIVERED_IT, SUCCEEDED
 
-#: an attempt may be in the log after others that began so many seconds later
+#: seconds by which an attempt can be logged after others that began later
 DISORDER_SECONDS = 3600.0
 #: fractions of the deliveries that took no longer
 MEDIAN, MOST = 0.5, 0.95

@@ -62,7 +62,7 @@ def test_a_scan_is_deleted_except_for_what_is_waiting(cli: Callable[..., Result]
     assert "3 deliveries will be deleted permanently" in result.words
     assert "1 delivery waiting: not deleted, and sent later. --waiting deletes them too." in result.words
     assert "SpiderFoot's own database is not changed" in result.words
-    assert "3 deliveries deleted. Nothing of it is left in webhooks.db and webhooks.db-wal." in result.words
+    assert "3 deliveries deleted. What was deleted is overwritten in webhooks.db and webhooks.db-wal;" in result.words
 
 
 def test_waiting_deliveries_are_deleted_if_that_is_asked_for(cli: Callable[..., Result], filled: Outbox) -> None:
