@@ -1,6 +1,7 @@
 """Statistics for `sfwebhooks stats`: a time comes in, the Figures of each endpoint since then go out.
 
-A million attempts are not kept in memory: SQLite rounds their durations to two digits, and equal rows are counted.
+Of a million attempts none becomes a row in Python: SQLite codes what counts of each in one number, with durations
+rounded to two digits, and equal numbers are counted.
 """
 
 from __future__ import annotations
@@ -8,35 +9,41 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.listing import Cursor
+from sfwebhooks.outbox.rows import ENDPOINTS
 from sfwebhooks.outbox.views import DELIVERED_IT, SUCCEEDED
 
 #: seconds by which an attempt can be logged after others that began later
 DISORDER_SECONDS = 3600.0
 #: fractions of the deliveries that took no longer
 MEDIAN, MOST = 0.5, 0.95
-#: upper limit in seconds -> milliseconds to which a duration below it is rounded down: two digits
-STEPS = {0.1: 1, 1: 10, 10: 100, 100: 1000, 1000: 10_000, 10_000: 100_000, 100_000: 1_000_000}
-LONGEST_STEP = 10_000_000
+#: seconds below which a duration is rounded down to a hundredth of them: to two digits
+LIMITS = (0.1, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+#: numbers for a duration; the last one is that of all longer ones
+CODES = 100 * len(LIMITS)
+#: results of an attempt; the third one was followed by a replay, so that its delivery's acceptance is no longer known
+FAILED, PENDED, DELIVERED_BEFORE, DELIVERED = range(4)
 
 
-def _rounded(seconds: str) -> str:
-    """Return SQL for the two first digits of a duration, in milliseconds."""
-    cases = " ".join(f"WHEN {seconds} < {below} THEN CAST({seconds} * {1000 / step!r} AS INTEGER) * {step}"
-                     for below, step in STEPS.items())  # fmt: skip
-    return f"CASE {cases} ELSE CAST({seconds} * {1000 / LONGEST_STEP!r} AS INTEGER) * {LONGEST_STEP} END"
+def _code(seconds: str) -> str:
+    """Return SQL for the number of a duration."""
+    cases = (f"WHEN {seconds} < {below} THEN {100 * at} + max(CAST({seconds} * {100 / below!r} AS INTEGER), 0)"
+             for at, below in enumerate(LIMITS))  # fmt: skip
+    return f"CASE {' '.join(cases)} ELSE {CODES - 1} END"
 
 
-#: of each attempt: its endpoint, duration, time from acceptance to its end if it delivered, and its success
+#: of each attempt in one number: place of its endpoint (to be filled in), duration, time from acceptance to its end,
+#: result
 ATTEMPTS = f"""
-    SELECT d.endpoint, {_rounded("a.seconds")},
-           CASE WHEN a.at >= d.accepted_at AND {DELIVERED_IT} THEN {_rounded("(a.at + a.seconds - d.accepted_at)")} END,
-           CASE WHEN {DELIVERED_IT} THEN 2 ELSE {SUCCEEDED} END
-    FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number WHERE a.rowid >= ?1 AND a.at >= ?2
+    SELECT (%s * {CODES} + {_code("a.seconds")}) * {4 * CODES} + CASE
+        WHEN NOT {DELIVERED_IT} THEN {SUCCEEDED}
+        WHEN a.at < d.accepted_at THEN {DELIVERED_BEFORE}
+        ELSE 4 * {_code("(a.at + a.seconds - d.accepted_at)")} + {DELIVERED} END
+    FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number WHERE a.rowid >= ? AND a.at >= ?
 """
 #: the place of the first attempt from a place on, and its time
 ATTEMPT_FROM = "SELECT rowid, at FROM delivery_attempt WHERE rowid >= ? ORDER BY rowid LIMIT 1"
@@ -74,6 +81,16 @@ class Figures:
     withheld: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """An endpoint's attempts: how many have the same result, duration, and time from acceptance to delivery."""
+
+    results: Counter[int] = field(default_factory=Counter)
+    #: codes, as are the next ones
+    durations: Counter[int] = field(default_factory=Counter)
+    latencies: Counter[int] = field(default_factory=Counter)
+
+
 class Statistics:
     """The outbox's statistics. All methods raise OutboxError, as those of `Outbox` do."""
 
@@ -82,30 +99,24 @@ class Statistics:
 
     def figures(self, since: float) -> dict[str, Figures]:
         """Return endpoint -> its figures since a time in epoch seconds. Reads all attempts since then."""
+        withheld: dict[str, dict[str, int]] = {}
         with self._file.reading() as sql:
-            attempts = Counter(sql.execute(ATTEMPTS, (_first_since(sql, since - DISORDER_SECONDS), since)))
+            names = [name for (name,) in sql.execute(ENDPOINTS)]
+            attempts = _attempts(sql, names, since) if names else {}
             dead = Counter(endpoint for (endpoint,) in sql.execute(DIED, (since,)))
-            withheld: dict[str, dict[str, int]] = {}
             for endpoint, reason, number in sql.execute(WITHHELD, (since,)):
                 withheld.setdefault(endpoint, {})[reason] = number
-        durations: dict[str, Counter[int]] = {}
-        latencies: dict[str, Counter[int]] = {}
-        results: dict[str, Counter[int]] = {}
-        for (endpoint, duration, latency, result), number in attempts.items():
-            durations.setdefault(endpoint, Counter())[duration] += number
-            results.setdefault(endpoint, Counter())[result] += number
-            if latency is not None:
-                latencies.setdefault(endpoint, Counter())[latency] += number
+        found = {name: attempts.get(name, _Counts()) for name in {*attempts, *dead, *withheld}}
         return {
             name: Figures(
-                results[name][2] if name in results else 0,
-                results[name][0] if name in results else 0,
+                counts.results[DELIVERED] + counts.results[DELIVERED_BEFORE],
+                counts.results[FAILED],
                 dead[name],
-                _quantiles(latencies.get(name, Counter())),
-                _quantiles(durations.get(name, Counter())),
+                _quantiles(counts.latencies),
+                _quantiles(counts.durations),
                 withheld.get(name, {}),
             )
-            for name in {*results, *dead, *withheld}
+            for name, counts in found.items()
         }
 
     def delivered_after(self, place: Cursor) -> tuple[dict[str, int], Cursor]:
@@ -117,6 +128,22 @@ class Statistics:
         with self._file.reading() as sql:
             (end,) = sql.execute("SELECT coalesce(max(rowid), 0) FROM delivery_attempt").fetchone()
             return dict(sql.execute(query, (place,))), Cursor(end)
+
+
+def _attempts(sql: sqlite3.Connection, names: Sequence[str], since: float) -> dict[str, _Counts]:
+    """Return endpoint -> its attempts since a time."""
+    place = f"CASE d.endpoint {' '.join(f'WHEN ? THEN {at}' for at in range(len(names)))} ELSE {len(names)} END"
+    values = (*names, _first_since(sql, since - DISORDER_SECONDS), since)
+    counts = [_Counts() for _ in (*names, "damaged")]
+    for (code,), number in Counter(sql.execute(ATTEMPTS % place, values)).items():
+        rest, end = divmod(code, 4 * CODES)
+        at, duration = divmod(rest, CODES)
+        latency, result = divmod(end, 4)
+        counts[at].results[result] += number
+        counts[at].durations[duration] += number
+        if result == DELIVERED:
+            counts[at].latencies[latency] += number
+    return {name: one for name, one in zip(names, counts) if one.results}
 
 
 def _first_since(sql: sqlite3.Connection, at: float) -> int:
@@ -138,15 +165,15 @@ def _first_since(sql: sqlite3.Connection, at: float) -> int:
 
 
 def _quantiles(counts: Mapping[int, int]) -> Quantiles:
-    """Return the quantiles of durations in milliseconds with their numbers."""
     return Quantiles(_quantile(counts, MEDIAN), _quantile(counts, MOST)) if counts else Quantiles()
 
 
 def _quantile(counts: Mapping[int, int], part: float) -> float:
-    """Return the shortest duration in seconds that so large a part of all does not exceed."""
+    """Return the shortest duration in seconds that this part of all does not exceed."""
     left = math.ceil(part * sum(counts.values()))
-    for milliseconds in sorted(counts):
-        left -= counts[milliseconds]
+    for code in sorted(counts):
+        left -= counts[code]
         if left <= 0:
-            return milliseconds / 1000
+            limit, hundredths = divmod(code, 100)
+            return round(LIMITS[limit] * hundredths / 100, 3)
     raise AssertionError("the numbers reach their sum")

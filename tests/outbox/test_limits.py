@@ -33,7 +33,7 @@ LIMITS = {
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
     "statistics.DISORDER_SECONDS": 3600.0,
-    "statistics.LONGEST_STEP": 10000000,
+    "statistics.CODES": 800,
     "statistics.Figures.delivered": 0,
     "statistics.Figures.failed": 0,
     "statistics.Figures.dead": 0,
