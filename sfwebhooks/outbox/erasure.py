@@ -39,11 +39,14 @@ class Erasure:
         While another process is reading the log, emptying it waits for the next call.
         """
         set_at, until = self._waits
-        if self.is_due(now) and not set_at <= now < until:
-            self._waits = (now, now + RETRY_SECONDS)
-            self._rewrite()
+        if not self.is_due(now) or set_at <= now < until:
+            self._file.empty_log()
+            return
+        self._waits = (now, now + RETRY_SECONDS)
+        order = self._rewrite()
+        if self._file.empty_log():
+            self._finish(order)
             self._waits = (0.0, 0.0)
-        self._file.empty_log()
 
     def is_due(self, now: float) -> bool:
         """Return whether the file has to be rewritten now."""
@@ -63,13 +66,12 @@ class Erasure:
 
     def run(self) -> str:
         """Rewrite the file and empty the log now; return what prevented it after some seconds, or an empty text."""
-        deadline, is_rewritten = time.monotonic() + PATIENCE_SECONDS, False
+        deadline, order = time.monotonic() + PATIENCE_SECONDS, 0.0
         while True:
             try:
-                if not is_rewritten:
-                    self._rewrite()
-                    is_rewritten = True
+                order = order or self._rewrite()
                 if self._file.empty_log():
+                    self._finish(order)
                     return ""
                 trouble = "another process is reading it"
             except DiskFullError as error:
@@ -80,14 +82,19 @@ class Erasure:
                 return trouble
             time.sleep(PAUSE_SECONDS)
 
-    def _rewrite(self) -> None:
-        ours = -time.time()
+    def _rewrite(self) -> float:
+        """Rewrite the file; return what `_finish` needs."""
+        order = -time.time()
         with self._file.writing() as sql:
-            sql.execute("UPDATE file SET erase_at = ?", (ours,))  # due at once, should this process be killed
+            sql.execute("UPDATE file SET erase_at = ?", (order,))  # due at once, should this process be killed
         with self._file.reading() as sql:
             sql.execute("VACUUM")
-        with self._file.writing() as sql:  # another process may have deleted more since
-            sql.execute("UPDATE file SET erase_at = NULL WHERE erase_at = ?", (ours,))
+        return order
+
+    def _finish(self, order: float) -> None:
+        """Note that nothing deleted is left, unless more was deleted since the rewrite began."""
+        with self._file.writing() as sql:
+            sql.execute("UPDATE file SET erase_at = NULL WHERE erase_at = ?", (order,))
 
 
 def note_deletion(sql: sqlite3.Connection, now: float) -> None:
