@@ -63,11 +63,16 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
             out.print("Nothing was deleted.")
             return 1
     purged, left = records.retention.purge(chosen), total(records.listing.counts(chosen))
+    trouble = ""
     if records.retention.erasure.is_needed():  # also after a purge that was stopped
-        return _erase(purged, left, records, out)
-    demand(purged + left, chosen)
-    _report(purged, left, out)
-    return 0
+        with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():
+            trouble = records.retention.erasure.run()
+    else:
+        demand(purged + left, chosen)
+    out.print(f"{counted_deliveries(purged)} deleted.")
+    if left:
+        out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
+    return 0 if _is_gone(records, trouble, out) else 3
 
 
 def _chosen(given: argparse.Namespace) -> Selection:
@@ -110,26 +115,19 @@ def _agrees(out: Console) -> bool:
         return False
 
 
-def _report(purged: int, left: int, out: Console) -> None:
-    out.print(f"{counted_deliveries(purged)} deleted.")
-    if left:
-        out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
+def _is_gone(records: Outbox, trouble: str, out: Console) -> bool:
+    """Report where deleted content may be left; return whether there is no such place.
 
-
-def _erase(purged: int, left: int, records: Outbox, out: Console) -> int:
-    """Overwrite what was deleted, and report everything; return the exit code."""
-    with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():
-        trouble = records.retention.erasure.run()
-    _report(purged, left, out)
-    name = records.path.name
+    Args:
+        trouble: why it could not be overwritten; empty: it was.
+    """
+    name, folder = records.path.name, records.path.resolve().parent
     if trouble:
         out.print(plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True)
         out.print("sfwebhooks run erases it within a minute, and so does the same command again.")
     else:
         out.print(f"What was deleted is overwritten in {name} and {name}-wal; backups are not changed.")
-    aside = sorted(records.path.resolve().parent.glob(f"{name}.corrupt-*"))
-    if aside:
-        out.print(
-            plain(f"{aside[0]} was set aside earlier and may still have it: delete it.", "yellow"), soft_wrap=True
-        )
-    return 3 if trouble or aside else 0
+    aside = sorted(folder.glob(f"{name}.corrupt-*"))
+    for path in aside:
+        out.print(plain(f"{path} was set aside earlier and may still have it: delete it.", "yellow"), soft_wrap=True)
+    return not (trouble or aside)
