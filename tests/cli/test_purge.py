@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import sqlite3
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
-from subprocess import Popen
 from typing import Callable
 
 import pytest
@@ -19,9 +13,10 @@ import pytest
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from tests.builders import NOW, PATIENCE, a_scan, an_event
+from tests.builders import NOW, a_scan, an_event
 from tests.conftest import Result, sql
 from tests.filled import begin, end, put, put_event, send
+from tests.terminals import in_terminal
 
 OLD, NEW = a_scan("0LD00001"), a_scan("NEW00001", target="other.example")
 
@@ -190,31 +185,12 @@ def test_a_scan_of_which_nothing_was_sent_is_forgotten(cli: Callable[..., Result
 # --- the question
 
 
-def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
-    """Run the command in a terminal, and answer its question; return its exit code and output."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "sfwebhooks", "purge", "--folder", str(folder), *arguments]
-    with Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "dumb"}) as process:
-        os.close(theirs)
-        text, deadline = b"", time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and select.select([ours], [], [], PATIENCE)[0]:
-            try:
-                text += os.read(ours, 4096)
-            except OSError:  # it has ended
-                break
-            if b"[y/N]" in text and answer:
-                os.write(ours, answer)
-                answer = b""
-        code = process.wait(PATIENCE)
-    os.close(ours)
-    return code, text.decode()
-
-
 @pytest.mark.parametrize(
     ("answer", "deleted"), [(b"y\n", True), (b"YES\n", True), (b"\n", False), (b"n\n", False), (b"\x04", False)]
 )
 def test_a_person_is_asked_before_anything_is_deleted(filled: Outbox, answer: bytes, deleted: bool) -> None:
-    code, text = asked(filled.path.parent, answer, "--scan", OLD.id, "--waiting")
+    arguments = ["purge", "--scan", OLD.id, "--waiting", "--folder", str(filled.path.parent)]
+    code, text = in_terminal(arguments, b"[y/N]", answer)
     assert text.index("4 deliveries will be deleted permanently") < text.index("Delete them? [y/N]")
     assert (code, "Nothing was deleted." in text) == ((0, False) if deleted else (1, True))
     assert left(filled) == rows_of(NEW.id) | (set() if deleted else rows_of(OLD.id))

@@ -23,6 +23,7 @@ from tests.builders import NOW, PATIENCE
 from tests.conftest import Result, sql
 from tests.filled import HOSTILE, put, send
 from tests.processes import Process
+from tests.terminals import in_terminal
 
 #: seconds of the age of what `filled` has
 AGE = 60.0
@@ -238,3 +239,12 @@ def test_an_ended_reader_ends_it_without_a_traceback(filled: Outbox, watch: Call
     assert process.stdout and process.stdout.readline()
     process.stdout.close()
     assert process.wait(PATIENCE) == 1
+
+
+def test_in_a_terminal_the_table_is_drawn_in_place_and_stays_after_ctrl_c(filled: Outbox) -> None:
+    code, text = in_terminal(["stats", "--watch", "--folder", str(filled.path.parent)], b"p50, p95:", b"\x03")
+    enter, leave = "\x1b[?1049h", "\x1b[?1049l"
+    assert (code, text.count(enter), text.count(leave)) == (0, 1, 1)
+    while_watching, after = text.partition(enter)[2].split(leave)
+    assert "per s" in while_watching and "per s" not in after
+    assert "team" in while_watching and "team" in after
