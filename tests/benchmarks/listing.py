@@ -30,6 +30,7 @@ LISTINGS: tuple[tuple[str, ...], ...] = (
     ("check",),
     ("status",),
     ("doctor",),
+    ("stats",),
     ("dead", "list"),
     ("replay", "--all", "--dry-run"),
     ("drop", "--state", "waiting", "--all", "--dry-run"),
