@@ -23,7 +23,7 @@ from sfwebhooks.config.values import whole_number as whole_number
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import demand_regular, open_to_append
-from sfwebhooks.formats.naming import naming_of
+from sfwebhooks.naming import naming_of
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from sfwebhooks.terminal.arguments import (

@@ -24,8 +24,8 @@ from typing import Any, Callable
 
 from requests.structures import CaseInsensitiveDict
 
-from sfwebhooks import signing
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
+from sfwebhooks.receive.verification import problems
 
 SOCKET_SECONDS = 30.0
 #: bytes of all large bodies that are in hand at once, and of a body that is not large
@@ -42,7 +42,6 @@ NO_ROOM: Answer = (503, b"too many large bodies at once", {"Retry-After": str(RE
 VALUES_MAX = 1_000_000
 #: the name of a sender
 NAME = re.compile(r"[!-~]{1,253}")
-
 
 @dataclass(frozen=True)
 class Received:
@@ -86,7 +85,6 @@ class Received:
         """The only message in the body, or nothing."""
         return self.messages[0] if len(self.messages) == 1 else {}
 
-
 @dataclass(frozen=True)
 class Checks:
     """The requirements for a delivery."""
@@ -98,12 +96,11 @@ class Checks:
 
     def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         """Return what is wrong with a request, in words."""
-        found = signing.problems(headers, body, self.secrets, time.time()) if self.secrets else []
+        found = problems(headers, body, self.secrets, time.time()) if self.secrets else []
         given, right = headers.get("Authorization", ""), f"Bearer {self.api_key}"
         if self.api_key and not hmac.compare_digest(given.encode("utf-8", "replace"), right.encode()):
             found.append("the bearer token is missing or wrong")
         return tuple(found)
-
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
     """Return the TLS context of a receiver; with `client_ca` it requires a client certificate of that CA.
@@ -117,7 +114,6 @@ def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
 
 class Room:
     """Memory for bodies, shared by all connections: anybody may send large ones, also compressed. Thread-safe."""
@@ -141,7 +137,6 @@ class Room:
         finally:
             with self._guard:
                 self._left += size if fits else 0
-
 
 class Receiver(ThreadingHTTPServer):
     """The server; it runs in threads of its own between `start` and `stop`.
@@ -219,7 +214,6 @@ class Receiver(ThreadingHTTPServer):
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
-
 def _family(host: str) -> socket.AddressFamily:
     """Return IPv6 for a host that has no other address."""
     try:
@@ -228,7 +222,6 @@ def _family(host: str) -> socket.AddressFamily:
         return socket.AF_INET
     return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
-
 def _drain(request: ssl.SSLSocket) -> None:
     """Read what is still coming, so that closing does not reset the connection before our alert has arrived."""
     with contextlib.suppress(OSError), socket.socket(fileno=request.detach()) as raw:
@@ -236,7 +229,6 @@ def _drain(request: ssl.SSLSocket) -> None:
         raw.shutdown(socket.SHUT_WR)
         while raw.recv(65536):
             pass
-
 
 class Handler(BaseHTTPRequestHandler):
     """One connection; several requests may come over it."""

@@ -39,7 +39,8 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.completeness import ACCOUNTS_MAX
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
-from sfwebhooks.signing import Request, guide_signature, sign
+from sfwebhooks.signatures import guide_signature
+from sfwebhooks.signing import Request, sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
 from tests.builders import NOW, PATIENCE, a_batch, a_delivery, a_host_database, a_scan, an_endpoint, an_event
 from tests.conftest import Gate, Team
