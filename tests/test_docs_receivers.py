@@ -35,12 +35,12 @@ from tests.test_signing import WHSEC
 from tests.tiers import quick_first, slow
 
 EXAMPLES = ROOT / "docs" / "examples"
-#: name -> the program that must be installed, and how to start the receiver
+#: name -> the program without which it is skipped, and how to start the receiver
 STARTS: dict[str, tuple[str, Sequence[str]]] = {
-    "shell": ("openssl", ()),
-    "python": (sys.executable, (sys.executable, "receiver.py")),
-    "node": ("node", ("node", "receiver.js")),
-    "flask": (sys.executable, (sys.executable, "receiver_flask.py")),
+    "shell": ("", ()),
+    "python": ("", (sys.executable, "receiver.py")),
+    "node": ("", ("node", "receiver.js")),
+    "flask": ("", (sys.executable, "receiver_flask.py")),
     "go": ("go", ("{build}",)),
     "php": ("php", ("php", "-S", "127.0.0.1:{port}", "receiver.php")),
     "ruby": ("ruby", ("ruby", "receiver.rb")),
@@ -133,7 +133,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
     def begin(language: str, secret: str) -> Running | Cgi:
         program, command = STARTS[language]
-        if not shutil.which(program):
+        if program and not shutil.which(program):
             pytest.skip(f"{language} is not installed")
         if language == "shell":
             started.append(Cgi(secret))

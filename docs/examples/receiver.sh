@@ -13,21 +13,13 @@ answer() {
 
 hex() { od -An -v -tx1 | tr -d ' \n'; }
 
-from_hex() { # bytes of hex digits, by printf, which the shell has built in: arguments of programs are public
-    rest=$1
-    while [ -n "$rest" ]; do
-        tail=${rest#??}
-        printf %b "\\0$(printf %03o "0x${rest%"$tail"}")"
-        rest=$tail
-    done
-}
+numbers() { printf %s "$1" | sed 's/../0x& /g'; } # of hex digits; not as arguments of a program, which are public
 
-padded() { # the key of 64 bytes, each combined with $2 (RFC 2104)
-    rest=$1
-    while [ -n "$rest" ]; do
-        tail=${rest#??}
-        printf %02x $((0x${rest%"$tail"} ^ $2))
-        rest=$tail
+from_hex() { printf %b "$(printf '\\0%03o' $(numbers "$1"))"; }
+
+padded() { # each byte of a key combined with $2 (RFC 2104)
+    for byte in $(numbers "$1"); do
+        printf %02x $(($byte ^ $2))
     done
 }
 
