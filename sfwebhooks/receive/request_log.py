@@ -108,11 +108,12 @@ class RequestLog:
 
 
 def _demand_log(connection: sqlite3.Connection) -> None:
-    """Make the table in an empty file.
+    """Make the table in an empty file, and check that the file can be written.
 
     Raises:
         NotStoredError: the file has other tables, such as an outbox, or a table with other columns.
     """
+    connection.execute("BEGIN IMMEDIATE")
     with closing(connection.execute("SELECT name, type FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")) as rows:
         found = set(rows)
     if found and (TABLE, "table") not in found:
@@ -122,6 +123,7 @@ def _demand_log(connection: sqlite3.Connection) -> None:
         lacking = COLUMNS - {name for (name,) in rows}
     if lacking:
         raise NotStoredError(f"its table {TABLE} has no column {', '.join(sorted(lacking))}; {EXPECTED}")
+    connection.execute("COMMIT")
 
 
 def _event_type(received: Received) -> str:

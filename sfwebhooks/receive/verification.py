@@ -19,6 +19,8 @@ from sfwebhooks.signing_keys import is_asymmetric, problem
 TOLERANCE_SECONDS = 300
 #: most signatures of a message that are checked: each costs a hash of the body, and anybody may send many
 SIGNATURES_MAX = 32
+#: most digits of a timestamp
+DIGITS_MAX = 20
 
 
 class VerificationError(Exception):
@@ -172,7 +174,7 @@ def _standard_problems(
     message = signed_message(message_id, stamp, body)
     if not any(standard_fits(signature, secret, message) for secret in secrets for signature in given):
         yield "webhook-signature does not fit: another secret, or id, timestamp or body were changed on the way"
-    age = now - float(stamp) if stamp.isascii() and stamp.isdigit() else None
+    age = now - float(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) <= DIGITS_MAX else None
     if age is None:
         yield "webhook-timestamp is not in whole seconds"
     elif tolerance is not None and not abs(age) <= tolerance:  # so that nothing is within nan

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 from sfwebhooks.cli import main, parser
 from sfwebhooks.formats.content import Content
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.receive.request_log import RequestLog
 from sfwebhooks.signatures import guide_signature
 from sfwebhooks.signing import sign
 from tests.builders import PATIENCE, a_batch, an_endpoint
@@ -27,6 +29,7 @@ from tests.cli.test_cli import HOSTILE, Listening, a_body, a_message, command, e
 from tests.conftest import Result
 from tests.test_docs import OPERATIONS
 from tests.tiers import slow
+from tests.users import NOBODY, command_as, needs_root
 
 SECRET = "the secret of both"
 GUIDE = Path(__file__).parent.parent / "receivers" / "webhook_logs.sql"
@@ -247,6 +250,21 @@ def test_something_else_is_not_taken_for_a_log(cli: Callable[..., Result], tmp_p
     }
     assert (result.code, f"--log {path} cannot be written: {words[kind]}" in result.err) == (1, True), result.err
     assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+@slow
+@needs_root
+@pytest.mark.parametrize("writable", [False, True], ids=["folder", "file"])
+def test_a_log_that_cannot_be_written_is_noticed_at_the_start(writable: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are closed to others
+        folder, path = Path(name), Path(name) / "got.db"
+        folder.chmod(0o777 if writable else 0o755)
+        if writable:
+            RequestLog(path).close()
+            path.chmod(0o444)
+        code, said = command_as(NOBODY, folder, "receive", "--port", "0", "--log", str(path))
+    reason = "attempt to write a readonly database" if writable else "Permission denied"
+    assert (code, said) == (1, f"sfwebhooks: --log {path} cannot be written: {reason}")
 
 
 # --- --allow

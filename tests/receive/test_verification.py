@@ -327,6 +327,18 @@ def test_verify_refuses_a_time_beyond_the_tolerance(late: int, tolerance: float 
             verify(body, headers, "s", tolerance=tolerance, now=NOW + late)
 
 
+@pytest.mark.parametrize("tolerance", [300.0, None])
+@pytest.mark.parametrize("value", ["", "x", "\xe9", "\udc80", "9" * 5000, "v1, v1a,AA== ,", "\0", " " * 10_000])
+@pytest.mark.parametrize("name", [*STANDARD, "X-SpiderFoot-Signature"])
+def test_nothing_but_a_verification_error_comes_of_nonsense(name: str, value: str, tolerance: float | None) -> None:
+    headers, body = sent_headers("s")
+    changed = {**headers, name: value}
+    if name == "X-SpiderFoot-Signature":
+        assert verify(body, changed, "s", now=NOW).id == a_delivery().id
+    with pytest.raises(VerificationError):
+        verify(body, changed, "s", tolerance=tolerance, now=NOW, strict=True)
+
+
 def test_verify_takes_the_current_time_by_default() -> None:
     headers, body = sent_headers("s")
     with pytest.raises(VerificationError, match="webhook-timestamp is"):
