@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
 import subprocess
 import textwrap
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from sfwebhooks.formats.security_audit import guides_data
 from sfwebhooks.health import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason
+from sfwebhooks.receive import verify
 from sfwebhooks.retry import RETRY_STATUS
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
 from sfwebhooks.service import IDLE_SECONDS
@@ -38,6 +41,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 SETTINGS, SIGNATURES, OPERATIONS = (PAGES[name] for name in ("configuration.md", "signatures.md", "operations.md"))
+RECEIVERS = PAGES["receivers.md"]
 #: a secret that is right for any key
 KEY_OF_32 = "a5ecretTextOf32LettersAndDigits0"
 #: a URL that is right for any format; a bot's ends in its method
@@ -131,7 +135,7 @@ def test_the_documented_headers_are_those_that_are_sent() -> None:
 
 @pytest.mark.parametrize(("naming", "header"), [(name, FORMATS[name].naming.signature) for name in GUIDES])
 def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None:
-    code = re.search(r"```python\n(.*?)```", SIGNATURES, re.S)
+    code = re.search(r"```python\n(import hashlib\n.*?)```", RECEIVERS, re.S)
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
@@ -140,6 +144,26 @@ def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None
     assert names["is_ours"](sent.body, given, "the text")
     assert not names["is_ours"](sent.body + b"\n", given, "the text")
     assert not names["is_ours"](sent.body, given, "another text")
+
+
+def test_the_documented_call_of_verify_is_right() -> None:
+    code = re.search(r"```python\n(from sfwebhooks\.receive .*?)```", RECEIVERS, re.S)
+    assert code
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    batch = a_batch()
+    sent = sign(Content(b"{}"), batch, an_endpoint(secrets=["the text"]), time.time())
+    assert names["accept"](sent.body, sent.headers, "the text") == batch.id
+    with pytest.raises(PermissionError, match="answer 401: webhook-signature does not fit"):
+        names["accept"](sent.body + b" ", sent.headers, "the text")
+
+
+def test_the_documented_signature_of_verify_is_its_own() -> None:
+    found = inspect.signature(verify).parameters.values()
+    words = [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in found]
+    words.insert(sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in found), "*")
+    assert f"`verify({', '.join(words)})`" in RECEIVERS
+    assert all(f"\n| `{one.name}` |" in RECEIVERS for one in found)
 
 
 def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
@@ -156,7 +180,7 @@ def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
 
 
 def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> None:
-    code = re.search(r"```python\n(import base64\n.*?)```", SIGNATURES, re.S)
+    code = re.search(r"```python\n(import base64\n.*?)```", RECEIVERS, re.S)
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
@@ -166,7 +190,7 @@ def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
 def test_the_documented_way_to_verify_with_a_public_key_in_node_is_right() -> None:
-    code = re.search(r"```js\n(.*?)```", SIGNATURES, re.S)
+    code = re.search(r"```js\n(.*?)```", RECEIVERS, re.S)
     assert code
     cases = [[body.decode(), headers] for body, headers, _ in ed25519_cases()]
     call = "for (const [b, h] of JSON.parse(process.argv[1])) console.log(isOurs(Buffer.from(b), h, process.argv[2]))"
