@@ -6,6 +6,7 @@ messages. Pictures have the times and ids of their day, so the test only asks fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,7 +20,7 @@ def cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
 
 
-def table(header: str, rows: list[tuple[str, ...]]) -> list[str]:
+def table(header: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the lines of a table.
 
     Args:

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sfwebhooks.cli import main
-from sfwebhooks.receive.server import Checks, Receiver
+from sfwebhooks.receive.server import Checks, Received, Receiver
 from tests.pages import DOCS
 
 FOLDER = DOCS / "pictures"
@@ -40,10 +40,12 @@ CAPTURES = {
 #: formats of which there is a picture of a message
 CHATS = ("slack", "teams", "discord")
 #: size of such a picture in pixels
-SIZE = (620, 330)
+SIZE = (620, 420)
 SVG = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.S)
-BROWSER = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars")
-BROWSER += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+BROWSER = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 SETTINGS = """\
 [webhooks]
 enabled = true
@@ -94,10 +96,13 @@ def write() -> int:
 @contextmanager
 def prepared() -> Iterator[Path]:
     """Enter with a data folder whose outbox has delivered, waiting and dead deliveries."""
-    answers = {"healthy": 200, "broken": 503, "refusing": 400}
-    receivers = {name: Receiver(Checks(), status=lambda _, answer=answer: answer) for name, answer in answers.items()}
-    # one finding is accepted, so that the refusal of the other one is that message's own fault
-    receivers["refusing"].status = lambda received: 200 if b"bucket" in received.body.lower() else 400
+    # the refusing one accepts one finding, so that the refusal of the other one is that message's own fault
+    answers: dict[str, Callable[[Received], int]] = {
+        "healthy": lambda received: 200,
+        "broken": lambda received: 503,
+        "refusing": lambda received: 200 if b"bucket" in received.body.lower() else 400,
+    }
+    receivers = {name: Receiver(Checks(), status=answer) for name, answer in answers.items()}
     home = Path(tempfile.gettempdir(), "spiderfoot")  # the pictures show it
     home.mkdir()
     try:
@@ -144,10 +149,10 @@ def drawn(shown: str, title: str, name: str) -> str:
 def photograph(chat: str, folder: Path) -> None:
     """Write the picture of a message in a chat's format, as `sfwebhooks preview --html` draws it."""
     (folder / "webhooks.ini").write_text(
-        f"[webhooks.{chat}]\nurl = https://hooks.example.com/api/webhooks/1/token\nformat = {chat}\n", encoding="utf-8"
+        f"[webhooks.soc]\nurl = https://hooks.example.com/api/webhooks/1/token\nformat = {chat}\n", encoding="utf-8"
     )
     page = folder / f"{chat}.html"
-    printed("preview", chat, "--event", "high_risk_event", "--html", str(page))
+    printed("preview", "soc", "--event", "high_risk_event", "--html", str(page))
     window = f"--window-size={SIZE[0]},{SIZE[1]}"
     to = f"--screenshot={FOLDER / f'{chat}.png'}"
     own = f"--user-data-dir={folder / 'browser'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import unified_diff
 
 import pytest
@@ -58,7 +58,7 @@ def test_the_page_of_commands_has_every_exit_code_and_no_other() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", INTRODUCTION, re.M)} == returned
 
 
-def _codes(value: ast.expr, constants: dict[str, object]) -> set[int]:
+def _codes(value: ast.expr, constants: Mapping[str, object]) -> set[int]:
     """Return the numbers that a returned expression can be, as far as it names them itself."""
     if isinstance(value, ast.IfExp):
         return _codes(value.body, constants) | _codes(value.orelse, constants)
