@@ -146,8 +146,8 @@ def uses(text: str) -> Iterator[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         found = re.search(r"(?:^|[ /])sfwebhooks ((?:[a-z]+|--version)\b.*)", line)
         if found:
-            words = re.sub(r"\[[^]]*\]|[]'\"]+$", "", found[1])
-            yield shlex.split(re.split(r"\s{2,}|\s[#|;]|\s&&", words)[0])
+            words = re.sub(r"\[[^]]*\]|'\]$", "", found[1])
+            yield shlex.split(re.split(r"\s{2,}|\s[#|;>]|\s&&", words)[0])
 
 
 def usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
