@@ -85,7 +85,7 @@ def remembered() -> dict[Path, Path]:
         path = Path.home() / RECORD
         record = json.loads(content(path, SETTINGS_MAX))
         return {Path(spiderfoot): Path(data) for spiderfoot, data in record.items()}
-    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError):  # no record, or no home folder
+    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError, KeyError):  # no record, or no home
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error

@@ -31,7 +31,7 @@ def test_else_it_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user of whom Python finds no home."""
     monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr("os.getuid", lambda: NAMELESS)
 
 
 def test_without_either_it_is_said_what_to_set(homeless: None) -> None:
