@@ -39,7 +39,7 @@ from sfwebhooks.terminal.arguments import (
     without_mistake,
 )
 from sfwebhooks.terminal.output import as_json, console, plain
-from sfwebhooks.terminal.received import as_object, body_of, clock, print_request, verdict_of
+from sfwebhooks.terminal.received import as_object, body_of, print_request, time_of_day, verdict_of
 from sfwebhooks.terminal.stop_signal import StopSignal
 from sfwebhooks.text import amount, moment
 
@@ -207,12 +207,12 @@ class Desk:
                 found = {"at": time.time(), "source_ip": address, "status": FORBIDDEN[0], "problems": [NOT_ALLOWED]}
                 self._out.print(plain(as_json(found)), soft_wrap=True)
             else:
-                self._out.print(plain(f"{clock(time.time())}  refused {address}: {NOT_ALLOWED}", "red"))
+                self._out.print(plain(f"{time_of_day(time.time())}  refused {address}: {NOT_ALLOWED}", "red"))
 
     def refuse(self, reason: str) -> None:
         """Show why a TLS handshake failed."""
         with self._lock:
-            self.note(plain(f"{clock(time.time())}  refused in the TLS handshake: {reason}", "red"))
+            self.note(plain(f"{time_of_day(time.time())}  refused in the TLS handshake: {reason}", "red"))
 
     def note(self, text: Text) -> None:
         """Print a line that is not about a request."""

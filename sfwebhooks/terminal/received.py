@@ -29,13 +29,13 @@ def print_request(received: Received, full: bool, out: Console) -> None:
     naming, messages = naming_of(received.headers), received.messages
     again = f"  ({naming.replay}, not signed: sent again)" if naming.replay in received.headers else ""
     if len(messages) != 1:
-        out.print(plain(f"{clock(received.at)}  {len(messages)} messages{again}", "bold"))
+        out.print(plain(f"{time_of_day(received.at)}  {len(messages)} messages{again}", "bold"))
     if received.is_crowded:
         out.print("  It has too many values to be shown.")
     for message in messages[:MESSAGES_MAX]:
         only = len(messages) == 1
         name = _word(message.get("event_type", "a message"))
-        head = f"{clock(received.at)}  {name}" if only else f"  {name}"
+        head = f"{time_of_day(received.at)}  {name}" if only else f"  {name}"
         _print_message(message, head, again if only else "", full, out)
 
 
@@ -54,7 +54,7 @@ def verdict_of(received: Received, checked: bool, repeat_of: float | None) -> Te
     unknown = "signed, not verified: no secret given" if signed else "not signed"
     timeless = "" if "webhook-signature" in received.headers else f" by {guide} alone, which does not cover the time"
     answer = "" if received.taken else f", answered {received.answer} as asked"
-    repeat = "" if repeat_of is None else f", repeat of {clock(repeat_of)}"
+    repeat = "" if repeat_of is None else f", repeat of {time_of_day(repeat_of)}"
     words = f"verified{timeless}" if checked else unknown
     return plain(f"  {words}{client}, {len(received.body)} bytes{repeat}{answer}", "green")
 
@@ -94,7 +94,7 @@ def body_of(received: Received) -> dict[str, str]:
     return {"body": text, "body_base64": base64.b64encode(received.body).decode()}
 
 
-def clock(at: float) -> str:
+def time_of_day(at: float) -> str:
     """Return the local time of day."""
     return time.strftime("%H:%M:%S", time.localtime(at))
 
