@@ -45,6 +45,8 @@ BINARY, DIRECTORY, NOCTTY, NOFOLLOW, NONBLOCK = (
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 #: result codes of a connect in progress
 CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+#: name under which Linux has a file's access list
+ACCESS_LIST = "system.posix_acl_access"
 #: byte that is locked on Windows, where others cannot read a locked one: beyond the end of all our files
 LOCKED_AT = 0x40000000
 #: errors of `msvcrt.locking` for a byte that another process has locked
@@ -166,6 +168,16 @@ class SelectPoll:
 #: waits for a socket; a selector for only one takes three times as long
 Poll: Any = getattr(select, "poll", SelectPoll)
 POLL_IN, POLL_OUT = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
+
+
+def copy_access(path: Path, descriptor: int) -> None:
+    """Give an open file the access list that another file has besides its mode (acl(5)), if it has one."""
+    if hasattr(os, "getxattr"):
+        found = b""
+        with suppress(OSError):  # it has none, or its file system has no such lists
+            found = os.getxattr(path, ACCESS_LIST)
+        if found:
+            os.setxattr(descriptor, ACCESS_LIST, found)
 
 
 def _write_at(descriptor: int, data: bytes, place: int) -> int:

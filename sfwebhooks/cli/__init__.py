@@ -16,6 +16,7 @@ from sfwebhooks import __version__
 from sfwebhooks.cli import (
     backfill,
     check,
+    create,
     dead,
     deliveries,
     demo,
@@ -23,22 +24,29 @@ from sfwebhooks.cli import (
     emit,
     endpoints,
     events,
+    init,
     install,
     keygen,
+    listing,
     move,
     preview,
     receive,
     replay,
     run,
     show,
+    update,
     verify,
 )
 from sfwebhooks.errors import OutboxBusyError, WebhooksError
 
 FAMILIES = (
     install,
+    init,
     check,
+    listing,
+    create,
     endpoints,
+    update,
     receive,
     emit,
     drain,

@@ -18,11 +18,11 @@ from sfwebhooks.dependencies import outdated
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.data_file import UnusableDataError
 from sfwebhooks.enrichment.enrichment import Enrichment
-from sfwebhooks.errors import CertificateError, InstallError, OutboxError
+from sfwebhooks.errors import InstallError, OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.host.hosts import remembered
 from sfwebhooks.host.install import SHIM, modules_folder, trouble
-from sfwebhooks.network.tls import context_for, expiring
+from sfwebhooks.network.tls import expiring, tls_problem
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
@@ -68,7 +68,7 @@ def add(commands: Any) -> None:
 def _check(given: argparse.Namespace) -> int:
     found, out, path = settings(given), console(), folder(given) / FILE
     sent_to = [endpoint for endpoint in found.endpoints if not endpoint.mistake]
-    broken = {endpoint.name: problem for endpoint in sent_to if (problem := _tls_problem(endpoint))}
+    broken = {endpoint.name: problem for endpoint in sent_to if (problem := tls_problem(endpoint))}
     mistakes = [str(mistake) for mistake in found.mistakes]
     mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
     if not (found.endpoints or found.off or mistakes):
@@ -213,15 +213,6 @@ def _tls(endpoint: Endpoint) -> str:
     trust = "own CA" if endpoint.ca_bundle else "public CAs"
     verified = f"verified, {trust}" if endpoint.verify_tls else "NOT VERIFIED"
     return f"{verified}, mTLS" if endpoint.client_cert else verified
-
-
-def _tls_problem(endpoint: Endpoint) -> str:
-    """Return the problem with the endpoint's certificate files, or an empty text."""
-    try:
-        context_for(endpoint)
-    except CertificateError as error:
-        return str(error)
-    return ""
 
 
 def _modules(spiderfoot: Path | None) -> dict[Path, bool]:

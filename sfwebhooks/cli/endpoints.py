@@ -1,4 +1,4 @@
-"""`sfwebhooks test`, `pause`, `resume` and `enable`: send a test to an endpoint, pause it, and put it back in use."""
+"""`sfwebhooks test`, `pause` and `resume`: send a test to an endpoint, pause it, and put it back in use."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ def add(commands: Any) -> None:
         "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
     )
     resume = commands.add_parser("resume", help="send to a paused, failing or held endpoint again, now")
-    enable = commands.add_parser("enable", help="use an endpoint that answered 410 again (same as resume)")
-    for command, run in ((test, _test), (pause, _pause), (resume, _resume), (enable, _resume)):
+    for command, run in ((test, _test), (pause, _pause), (resume, _resume)):
         if command is not test:
             command.add_argument("name", metavar="NAME", help="the endpoint")
         add_config(command)
