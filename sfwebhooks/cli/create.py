@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.editing import Change
+from sfwebhooks.config.editing import Edit
 from sfwebhooks.config.endpoint import NAME, NAME_RULE
 from sfwebhooks.config.exposure import exposed, formats_at, is_source
 from sfwebhooks.config.file import Draft, read_settings
@@ -19,8 +19,8 @@ from sfwebhooks.endpoints import DEFAULT_EVENTS
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.terminal.arguments import add_config, settings_file
-from sfwebhooks.terminal.asking import ask, ask_secret, can_ask, confirmed
-from sfwebhooks.terminal.editing import NEW, add_values, demand_private, given_values, known_url, write_change
+from sfwebhooks.terminal.asking import answer, can_ask, confirmed, secret_answer
+from sfwebhooks.terminal.editing import NEW, add_values, demand_private, given_values, known_url, write_edit
 from sfwebhooks.terminal.output import console, plain
 
 #: exit code if the endpoint was created, and its test message was not delivered
@@ -88,7 +88,7 @@ def _create(given: argparse.Namespace) -> int:
         given.error("--url is missing: there is no terminal to ask for it")
     if not (given.name or given.source or asks):
         given.error("NAME is missing")
-    name = given.name or ("" if given.source else ask("Name of the endpoint", parse=present.demand_free))
+    name = given.name or ("" if given.source else answer("Name of the endpoint", parse=present.demand_free))
     try:
         present.demand_free(name or "free")
     except ValueError as error:
@@ -99,7 +99,7 @@ def _create(given: argparse.Namespace) -> int:
     elif asks:
         _ask_all(values, name, present)
     _ask_needed(values, present)
-    write_change(given, Change(name, values, is_new=True), out, "created")
+    write_edit(given, Edit(name, values, is_new=True), out, "created")
     if given.no_test:
         out.print(plain(f"Test it with: sfwebhooks test {name}"))
         return 0
@@ -150,17 +150,17 @@ def _free_name(name: str, taken: frozenset[str]) -> str:
 
 def _ask_all(values: dict[str, str], name: str, present: Present) -> None:
     """Ask for the values that were not given."""
-    values["url"] = ask_secret(f"URL of {name}", _demand_url)
+    values["url"] = secret_answer(f"URL of {name}", _demand_url)
     if exposed("url", values["url"]):
         demand_private(present.path)
     found = formats_at(known_url(values["url"], present.path.parent))
     if "format" not in values:
         usual = present.general.get("format", "generic")
-        values["format"] = ask("Format", found[0] if len(found) == 1 else usual, one_of(FORMATS))
+        values["format"] = answer("Format", found[0] if len(found) == 1 else usual, one_of(FORMATS))
     is_chat = _is_chat(values["format"])
     if "events" not in values:
         usual = present.general.get("events") or (CHAT_EVENTS if is_chat else ", ".join(DEFAULT_EVENTS))
-        values["events"] = ask("Events", ", ".join(usual.splitlines()), event_words)
+        values["events"] = answer("Events", ", ".join(usual.splitlines()), event_words)
     if not (is_chat or any(key in values or key in present.general for key in CREDENTIALS)) and confirmed(
         f"Sign its messages with a new secret, in {name}.secret?", default=True
     ):
@@ -175,7 +175,7 @@ def _ask_needed(values: dict[str, str], present: Present) -> None:
     for key in FORMATS[chosen].keys:
         if key.needed and key.name not in values:
             question = f"{key.name}, {key.meaning}"
-            values[key.name] = ask_secret(question) if key.secret else ask(question)
+            values[key.name] = secret_answer(question) if key.secret else answer(question)
 
 
 def _demand_url(text: str) -> None:

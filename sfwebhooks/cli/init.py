@@ -10,6 +10,7 @@ from typing import Any
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.file import JSON
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.permissions import make
 from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.terminal.arguments import add_config, folder
@@ -42,7 +43,8 @@ def _init(given: argparse.Namespace) -> int:
     if path.suffix == JSON:
         raise ConfigError(f"{path}: commands edit INI files only; choose a name that ends in .ini")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_deleted(path.parent):
+            path.parent.mkdir(mode=0o700, parents=True)
         with os.fdopen(make(path), "w", encoding="utf-8") as file:
             file.write(TEXT)
     except FileExistsError as error:

@@ -6,7 +6,7 @@ import argparse
 from contextlib import closing
 from typing import Any
 
-from sfwebhooks.config.editing import Change
+from sfwebhooks.config.editing import Edit
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.files import is_deleted
@@ -16,7 +16,7 @@ from sfwebhooks.reasons import DeadReason
 from sfwebhooks.terminal.arguments import add_config, folder, settings
 from sfwebhooks.terminal.asking import can_ask, confirmed
 from sfwebhooks.terminal.delivery_table import counted_deliveries
-from sfwebhooks.terminal.editing import add_values, given_values, write_change
+from sfwebhooks.terminal.editing import add_values, given_values, write_edit
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.text import duration
 
@@ -54,7 +54,7 @@ def _update(given: argparse.Namespace) -> int:
     if not values:
         given.error("nothing to change: name a value, such as --events, or --set KEY=VALUE")
     out = console()
-    write_change(given, Change(given.name, values), out, "updated")
+    write_edit(given, Edit(given.name, values), out, "updated")
     out.print(plain(f"Test it with: sfwebhooks test {given.name}"))
     return 0
 
@@ -76,7 +76,7 @@ def _delete(given: argparse.Namespace) -> int:
         if not confirmed(f"Delete {given.name} from the settings?", default=False):
             out.print("Nothing was changed.")
             return 1
-    write_change(given, Change(given.name, is_removed=True), out, "deleted")
+    write_edit(given, Edit(given.name, is_removed=True), out, "deleted")
     return 0
 
 
@@ -85,7 +85,7 @@ def _disable(given: argparse.Namespace) -> int:
     if _is_off(given):
         out.print(plain(f"{given.name} is already disabled."))
         return 0
-    write_change(given, Change(given.name, {"enabled": "false"}), out, "disabled")
+    write_edit(given, Edit(given.name, {"enabled": "false"}), out, "disabled")
     waiting = _waiting(given)
     if waiting:
         out.print(plain(f"{counted_deliveries(waiting)} waiting: kept until sfwebhooks enable {given.name}."))
@@ -94,7 +94,7 @@ def _disable(given: argparse.Namespace) -> int:
 
 def _enable(given: argparse.Namespace) -> int:
     if _is_off(given):
-        write_change(given, Change(given.name, {"enabled": "true"}), console(), "enabled")
+        write_edit(given, Edit(given.name, {"enabled": "true"}), console(), "enabled")
     places = [*(["--config", given.config] if given.config else [])]
     places += ["--folder", str(given.folder)] if given.folder else []
     resuming = given.resume.parse_args([given.name, *places])

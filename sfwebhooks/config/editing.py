@@ -1,4 +1,4 @@
-"""Editing by command: the text of an INI file and a Change of one endpoint come in, the changed text goes out.
+"""Editing by command: the text of an INI file and an Edit of one endpoint come in, the changed text goes out.
 
 Sections are found as our reader (`file`) finds them, and ConfigUpdater edits the lines of one of them: all other lines
 stay as they are. The result is read back, and an edit by which anything but the meant keys would differ is refused. So
@@ -36,7 +36,7 @@ LINE = re.compile(r"line \d+")
 
 
 @dataclass(frozen=True)
-class Change:
+class Edit:
     """A change of the settings of one endpoint."""
 
     name: str
@@ -69,32 +69,32 @@ def draft_of(text: str, path: Path) -> Draft:
     return draft
 
 
-def edited(text: str, change: Change, path: Path) -> str:
-    """Return the text of an INI file with a change.
+def edited(text: str, edit: Edit, path: Path) -> str:
+    """Return the text of an INI file with a edit.
 
     Args:
         path: of the file, for errors; its name says whether other programs have sections in it.
 
     Raises:
-        ConfigError: there is no such endpoint, or already one; or a command cannot make this change.
+        ConfigError: there is no such endpoint, or already one; or a command cannot make this edit.
     """
     if path.suffix == JSON:
         raise ConfigError(f"{path} is JSON, and commands edit INI files only: {BY_HAND}")
     if re.search(r"\r(?!\n)|\0", text):
         raise ConfigError(f"{path} has carriage returns or zeros within its lines: {BY_HAND}")
     before = draft_of(text, path)
-    _demand_endpoint(before, change, path)
-    if change.is_new:
-        made = _with_section(text, change)
+    _demand_endpoint(before, edit, path)
+    if edit.is_new:
+        made = _with_section(text, edit)
     else:
         missing = "" if text.endswith("\n") else _end_of(text)  # the end of the last line
-        made = "\n".join(_with_values((text + missing).split("\n"), before, change, path))
+        made = "\n".join(_with_values((text + missing).split("\n"), before, edit, path))
         made = made[: len(made) - len(missing)]
-    _demand_only(before, draft_of(made, path), change, path)
+    _demand_only(before, draft_of(made, path), edit, path)
     return made
 
 
-def refused_mistakes(before: Settings, after: Settings, change: Change) -> list[Mistake]:
+def refused_mistakes(before: Settings, after: Settings, edit: Edit) -> list[Mistake]:
     """Return the mistakes for which an edit is refused: those in the keys that it sets, new ones in its endpoint, and
     places elsewhere that have more of them than before. Older mistakes do not keep anybody from editing."""
     old, places = Counter(map(_moved, before.mistakes)), Counter(map(_place_of, before.mistakes))
@@ -103,8 +103,8 @@ def refused_mistakes(before: Settings, after: Settings, change: Change) -> list[
         name, key = Entry(mistake.section, mistake.key, "").place
         places[_place_of(mistake)] -= 1
         old[_moved(mistake)] -= 1
-        is_new = old[_moved(mistake)] < 0 if name == change.name else places[_place_of(mistake)] < 0
-        if is_new or (name == change.name and change.values.get(key) is not None):
+        is_new = old[_moved(mistake)] < 0 if name == edit.name else places[_place_of(mistake)] < 0
+        if is_new or (name == edit.name and edit.values.get(key) is not None):
             found.append(mistake)
     return found
 
@@ -117,11 +117,11 @@ def _place_of(mistake: Mistake) -> tuple[str, str]:
     return LINE.sub("line", mistake.section), mistake.key
 
 
-def _demand_endpoint(before: Draft, change: Change, path: Path) -> None:
-    name, names = change.name, before.endpoints
-    if change.is_new and name in names:
+def _demand_endpoint(before: Draft, edit: Edit, path: Path) -> None:
+    name, names = edit.name, before.endpoints
+    if edit.is_new and name in names:
         raise ConfigError(f'there is already an endpoint "{name}": sfwebhooks update {name} changes it')
-    if not change.is_new and name not in names:
+    if not edit.is_new and name not in names:
         there_are = ", ".join(map(printable, names)) or "none"
         raise ConfigError(f'there is no endpoint "{printable(name)}"; there are: {there_are}.{nearest(name, names)}')
     strange = next((entry for entry in names.get(name, {}).values() if entry.meant), None)
@@ -138,33 +138,31 @@ def _end_of(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _with_section(text: str, change: Change) -> str:
+def _with_section(text: str, edit: Edit) -> str:
     """Return the text with a new section at its end."""
     end = _end_of(text)
     gap = "" if not text.strip() else end if text.endswith("\n") else 2 * end
     gap = "" if text.endswith(2 * end) else gap
-    lines = [f"[{NAMELESS}{change.name}]"]
-    lines += [
-        f"{key} = {_written(value, end)}".rstrip(" ") for key, value in change.values.items() if value is not None
-    ]
+    lines = [f"[{NAMELESS}{edit.name}]"]
+    lines += [f"{key} = {_written(value, end)}".rstrip(" ") for key, value in edit.values.items() if value is not None]
     return f"{text}{gap}{end.join(lines)}{end}"
 
 
-def _with_values(lines: list[str], before: Draft, change: Change, path: Path) -> list[str]:
+def _with_values(lines: list[str], before: Draft, edit: Edit, path: Path) -> list[str]:
     """Return the lines with the changed keys of an endpoint, wherever they are."""
-    known, own = before.endpoints[change.name], f"{NAMELESS}{change.name}"
-    values: dict[str, str | None] = dict.fromkeys(known) if change.is_removed else dict(change.values)
+    known, own = before.endpoints[edit.name], f"{NAMELESS}{edit.name}"
+    values: dict[str, str | None] = dict.fromkeys(known) if edit.is_removed else dict(edit.values)
     by_section: defaultdict[str, dict[str, str | None]] = defaultdict(dict)
     for key, value in values.items():
         if key in known:
             by_section[known[key].section][known[key].key] = value
         elif value is not None:
             is_dotted = own not in before.where
-            by_section[SECTION if is_dotted else own][f"{change.name}.{key}" if is_dotted else key] = value
+            by_section[SECTION if is_dotted else own][f"{edit.name}.{key}" if is_dotted else key] = value
     for section, changed in by_section.items():
-        if not (change.is_removed and section == own):
+        if not (edit.is_removed and section == own):
             lines = _with_keys(lines, _only_block(lines, section, path), changed, path)
-    if change.is_removed and own in before.where:
+    if edit.is_removed and own in before.where:
         lines = _without(lines, _only_block(lines, own, path), path)
     return lines
 
@@ -254,28 +252,28 @@ def _lines_of(value: str) -> list[str]:
 # --- the look back
 
 
-def _demand_only(before: Draft, after: Draft, change: Change, path: Path) -> None:
+def _demand_only(before: Draft, after: Draft, edit: Edit, path: Path) -> None:
     """Check that an edit changed what was meant and nothing else.
 
     Raises:
         ConfigError: something else differs as well.
     """
     expected, found = dict(_entries_of(before)), dict(_entries_of(after))
-    if change.is_removed:
-        expected = {place: text for place, text in expected.items() if place[0] != change.name}
-    if change.is_new:
-        expected[(change.name, "")] = ""
-    for key, value in change.values.items():
-        expected.pop((change.name, key), None)
+    if edit.is_removed:
+        expected = {place: text for place, text in expected.items() if place[0] != edit.name}
+    if edit.is_new:
+        expected[(edit.name, "")] = ""
+    for key, value in edit.values.items():
+        expected.pop((edit.name, key), None)
         if value is not None:
-            expected[(change.name, key)] = "\n".join(_lines_of(value))
+            expected[(edit.name, key)] = "\n".join(_lines_of(value))
     wrong = sorted({place for place in expected.keys() | found.keys() if expected.get(place) != found.get(place)})
     sections = before.where.keys() ^ after.where.keys()
-    meant = {f"{NAMELESS}{change.name}"} if change.is_new or change.is_removed else set()
+    meant = {f"{NAMELESS}{edit.name}"} if edit.is_new or edit.is_removed else set()
     if wrong or not sections <= meant:
         places = ", ".join(dict.fromkeys(_shown_places(wrong))) or "a section"
         raise ConfigError(
-            f"{path}: a command cannot make this change, because its lines would be read differently ({places});"
+            f"{path}: a command cannot make this edit, because its lines would be read differently ({places});"
             f" {BY_HAND}. A value with lines that begin with # or ; can be written as file:PATH"
         )
 

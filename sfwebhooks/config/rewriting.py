@@ -23,7 +23,7 @@ from sfwebhooks.files import SETTINGS_MAX, content, open_regular
 from sfwebhooks.outbox.permissions import identity, make, real_path, write_problem
 from sfwebhooks.text_file import decoded_text, settled
 
-#: suffix of the previous version, which is kept beside the file
+#: suffix of the previous version, which is kept next to the file
 PREVIOUS = ".previous"
 #: suffix of a version that is not complete yet
 DRAFT = ".new"
@@ -104,7 +104,7 @@ def _try(real: Path) -> int | None:
 
 
 def _draft(path: Path, data: bytes, like: Path) -> Path:
-    """Write a complete file beside a path, with the owner and the mode of another file; return where it is.
+    """Write a complete file next to a path, with the owner and the mode of another file; return where it is.
 
     Its mode is never wider than that, also while it is written.
     """

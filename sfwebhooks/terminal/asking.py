@@ -17,7 +17,7 @@ def can_ask() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stdout.isatty())
 
 
-def ask(question: str, default: str = "", parse: Callable[[str], object] = str) -> str:
+def answer(question: str, default: str = "", parse: Callable[[str], object] = str) -> str:
     """Return an answer that can be parsed; an empty one is the default.
 
     Raises:
@@ -27,7 +27,7 @@ def ask(question: str, default: str = "", parse: Callable[[str], object] = str) 
     return _answer(lambda: input(shown).strip() or default, parse)
 
 
-def ask_secret(question: str, parse: Callable[[str], object] = str) -> str:
+def secret_answer(question: str, parse: Callable[[str], object] = str) -> str:
     """Return an answer that is not echoed.
 
     Raises:
@@ -38,21 +38,21 @@ def ask_secret(question: str, parse: Callable[[str], object] = str) -> str:
 
 def confirmed(question: str, default: bool) -> bool:
     """Return whether the answer is yes."""
-    answer = ask(question, "Y/n" if default else "y/N")
-    return answer == "Y/n" or answer.lower() in ("y", "yes")
+    given = answer(question, "Y/n" if default else "y/N")
+    return given == "Y/n" or given.lower() in ("y", "yes")
 
 
 def _answer(get: Callable[[], str], parse: Callable[[str], object]) -> str:
     for _ in range(TRIES):
         try:
-            answer = get()
-            if not answer:
+            given = get()
+            if not given:
                 raise ValueError("an answer is needed; Ctrl-C stops")
-            parse(answer)
+            parse(given)
         except EOFError:
             break
         except ValueError as error:  # also of a character that is not UTF-8
             print(f"  {error}")
         else:
-            return answer
+            return given
     raise ConfigError("no answer; nothing was changed")

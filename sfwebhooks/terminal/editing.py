@@ -1,4 +1,4 @@
-"""Settings that commands change: arguments come in, a Change is checked and written, and what happened is printed."""
+"""Settings that commands change: arguments come in, an Edit is checked and written, and what happened is printed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sfwebhooks.config.editing import Change, edited, refused_mistakes
+from sfwebhooks.config.editing import Edit, edited, refused_mistakes
 from sfwebhooks.config.endpoint import NAME, NAME_RULE, secret_text
 from sfwebhooks.config.exposure import exposed, is_source
 from sfwebhooks.config.file import MISTAKES_MAX
@@ -24,7 +24,7 @@ from sfwebhooks.masking import shown_name
 from sfwebhooks.network.tls import tls_problem
 from sfwebhooks.signing_keys import new_whsec
 from sfwebhooks.terminal.arguments import settings_file
-from sfwebhooks.terminal.asking import ask_secret, can_ask
+from sfwebhooks.terminal.asking import can_ask, secret_answer
 from sfwebhooks.terminal.output import plain
 from sfwebhooks.terminal.secret_file import write_secret
 from sfwebhooks.text import amount
@@ -93,7 +93,7 @@ def _checked(key: str, text: str, option: str) -> str:
     if asks and not text:
         if not can_ask():
             raise ConfigError(f"{option}: a value is needed where there is no terminal: env:NAME or file:PATH")
-        return ask_secret(*(("URL", url) if key == "url" else ("Secret", secrets)))
+        return secret_answer(*(("URL", url) if key == "url" else ("Secret", secrets)))
     if clean_text(text) != text or "\0" in text:
         raise ConfigError(f"{option}: expected valid UTF-8 text")
     why = "" if (key, text) == ("secret", NEW) else exposed(key, text)
@@ -117,8 +117,8 @@ def demand_private(path: Path) -> None:
         raise ConfigError(problem)
 
 
-def write_change(given: argparse.Namespace, change: Change, out: Console, words: str) -> Settings:
-    """Write a change to the configuration file that the command line names, and print that it was written.
+def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) -> Settings:
+    """Write an edit to the configuration file that the command line names, and print that it was written.
 
     Args:
         words: what was done to the endpoint.
@@ -128,16 +128,16 @@ def write_change(given: argparse.Namespace, change: Change, out: Console, words:
     """
     path = settings_file(given)
     seen: list[Settings] = []
-    values = dict(change.values)
+    values = dict(edit.values)
     if any(exposed(key, text) for key, text in values.items() if text and text != NEW):
         demand_private(path)
-    made = _new_secret(path, change, values)
-    change = Change(change.name, values, change.is_new, change.is_removed)
+    made = _new_secret(path, edit, values)
+    edit = Edit(edit.name, values, edit.is_new, edit.is_removed)
 
     def changed(text: str) -> str:
-        result = edited(text, change, path)
+        result = edited(text, edit, path)
         before, after = (load_text(path, one.replace("\r\n", "\n")) for one in (text, result))
-        _demand_valid(before, after, change)
+        _demand_valid(before, after, edit)
         seen[:] = [before, after]
         return result
 
@@ -151,7 +151,7 @@ def write_change(given: argparse.Namespace, change: Change, out: Console, words:
     if made:
         out.print(plain(f"Generated a secret in {made}; the receiver needs the same one."), soft_wrap=True)
     when = "scans use it from their start on, other senders within seconds"
-    out.print(plain(f"{change.name} is {words} in {path}; the file as it was: {backup}; {when}."), soft_wrap=True)
+    out.print(plain(f"{edit.name} is {words} in {path}; the file as it was: {backup}; {when}."), soft_wrap=True)
     for warning in after.warnings:
         if warning not in before.warnings:
             out.print(plain(f"warning: {warning}", "yellow"), soft_wrap=True)
@@ -160,13 +160,13 @@ def write_change(given: argparse.Namespace, change: Change, out: Console, words:
     return after
 
 
-def _new_secret(path: Path, change: Change, values: dict[str, str | None]) -> Path | None:
-    """Generate the secret that a change asks for, in a file beside the settings; return its path."""
+def _new_secret(path: Path, edit: Edit, values: dict[str, str | None]) -> Path | None:
+    """Generate the secret that an edit asks for, in a file next to the settings; return its path."""
     if values.get("secret") != NEW:
         return None
-    if not NAME.fullmatch(change.name):
+    if not NAME.fullmatch(edit.name):
         raise ConfigError(NAME_RULE)
-    file = path.absolute().with_name(f"{change.name}.secret")
+    file = path.absolute().with_name(f"{edit.name}.secret")
     if not is_deleted(file):
         raise ConfigError(f"{file} exists: --secret file:{file.name} uses it")
     write_secret(file, new_whsec())
@@ -174,7 +174,7 @@ def _new_secret(path: Path, change: Change, values: dict[str, str | None]) -> Pa
     return file
 
 
-def _demand_valid(before: Settings, after: Settings, change: Change) -> None:
+def _demand_valid(before: Settings, after: Settings, edit: Edit) -> None:
     """Check that `sfwebhooks check` would find no new mistake.
 
     Raises:
@@ -184,12 +184,12 @@ def _demand_valid(before: Settings, after: Settings, change: Change) -> None:
         raise ConfigError(
             f"the file has {MISTAKES_MAX} mistakes or more: correct them in an editor, see sfwebhooks check"
         )
-    mistakes = list(map(str, refused_mistakes(before, after, change)))
-    now, then = _endpoint(after, change.name), _endpoint(before, change.name)
+    mistakes = list(map(str, refused_mistakes(before, after, edit)))
+    now, then = _endpoint(after, edit.name), _endpoint(before, edit.name)
     if now and not mistakes:
         problem = tls_problem(now)
         if problem and not (then and tls_problem(then)):
-            mistakes.append(f"[webhooks.{change.name}] {problem}")
+            mistakes.append(f"[webhooks.{edit.name}] {problem}")
     if mistakes:
         raise ConfigError(f"nothing was changed, for this would be a mistake: {'; '.join(mistakes)}")
 

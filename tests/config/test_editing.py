@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sfwebhooks.cli import main
-from sfwebhooks.config.editing import Change, edited
+from sfwebhooks.config.editing import Edit, edited
 from sfwebhooks.config.rewriting import PREVIOUS
 from sfwebhooks.config.settings import Settings, load, load_text
 from sfwebhooks.endpoints import Endpoint
@@ -128,7 +128,7 @@ def folder(tmp_path: Path) -> Folder:
 
 ENDS = st.sampled_from(["\n", "\r\n"])
 MARKS = st.sampled_from([b"", b"\xef\xbb\xbf"])
-many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @many
@@ -228,28 +228,28 @@ RUBBISH = [
         st.sampled_from(RUBBISH),
         max_size=12,
     ),
-    change=st.sampled_from(
+    edit=st.sampled_from(
         [
-            Change("new", {"url": URL}, is_new=True),
-            Change("team", {"url": URL}),
-            Change("team", {"events": "all", "url": None}),
-            Change("team", {"description": "#\nx"}),
-            Change("team", is_removed=True),
-            Change("default", {"events": "a\nb"}),
-            Change("default", is_removed=True),
+            Edit("new", {"url": URL}, is_new=True),
+            Edit("team", {"url": URL}),
+            Edit("team", {"events": "all", "url": None}),
+            Edit("team", {"description": "#\nx"}),
+            Edit("team", is_removed=True),
+            Edit("default", {"events": "a\nb"}),
+            Edit("default", is_removed=True),
         ]
     ),
     end=ENDS,
 )
-def test_rubbish_is_edited_as_meant_or_refused(lines: list[str], change: Change, end: str) -> None:
+def test_rubbish_is_edited_as_meant_or_refused(lines: list[str], edit: Edit, end: str) -> None:
     text = end.join(lines)
     try:
-        made = edited(text, change, Path("webhooks.ini"))
+        made = edited(text, edit, Path("webhooks.ini"))
     except ConfigError:
         return
     old, new = (load_text(Path("webhooks.ini"), one.replace("\r\n", "\n")) for one in (text, made))
-    assert [others(found, change.name) for found in (old, new)] == [others(old, change.name)] * 2
-    if not change.is_removed:
+    assert [others(found, edit.name) for found in (old, new)] == [others(old, edit.name)] * 2
+    if not edit.is_removed:
         assert [line for line in lines if line[:1] in ("#", ";")] == [
             line for line in made.split(end) if line[:1] in ("#", ";")
         ]
