@@ -99,7 +99,7 @@ def _create(given: argparse.Namespace) -> int:
     elif asks:
         _ask_all(values, name, present)
     _ask_needed(values, present)
-    write_edit(given, Edit(name, values, is_new=True), out, "created")
+    write_edit(given, Edit(name, values, is_new=True), out, "Created")
     if given.no_test:
         out.print(plain(f"Test it with: sfwebhooks test {name}"))
         return 0

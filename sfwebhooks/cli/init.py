@@ -52,7 +52,7 @@ def _init(given: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigError(f"{path} cannot be created: {error.strerror}") from error
     out = console()
-    out.print(plain(f"Created {path}: webhooks are on in every scan."), soft_wrap=True)
+    out.print(plain(f"Created {path}: webhooks are on in every scan."))
     out.print("Next: sfwebhooks create NAME adds an endpoint.")
     return 0
 

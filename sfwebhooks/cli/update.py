@@ -54,7 +54,7 @@ def _update(given: argparse.Namespace) -> int:
     if not values:
         given.error("nothing to change: name a value, such as --events, or --set KEY=VALUE")
     out = console()
-    write_edit(given, Edit(given.name, values), out, "updated")
+    write_edit(given, Edit(given.name, values), out, "Updated")
     out.print(plain(f"Test it with: sfwebhooks test {given.name}"))
     return 0
 
@@ -67,8 +67,7 @@ def _delete(given: argparse.Namespace) -> int:
                 f"{counted_deliveries(waiting)} waiting for {given.name} would not be sent, and become dead letters"
                 f" ({DeadReason.REMOVED.value}) after {duration(Endpoint.max_age)}. Send them first:"
                 f" sfwebhooks drain; or to another endpoint: sfwebhooks move --endpoint {given.name} --to NAME"
-            ),
-            soft_wrap=True,
+            )
         )
     if not given.yes:
         if not can_ask():
@@ -76,7 +75,7 @@ def _delete(given: argparse.Namespace) -> int:
         if not confirmed(f"Delete {given.name} from the settings?", default=False):
             out.print("Nothing was changed.")
             return 1
-    write_edit(given, Edit(given.name, is_removed=True), out, "deleted")
+    write_edit(given, Edit(given.name, is_removed=True), out, "Deleted")
     return 0
 
 
@@ -85,7 +84,7 @@ def _disable(given: argparse.Namespace) -> int:
     if _is_off(given):
         out.print(plain(f"{given.name} is already disabled."))
         return 0
-    write_edit(given, Edit(given.name, {"enabled": "false"}), out, "disabled")
+    write_edit(given, Edit(given.name, {"enabled": "false"}), out, "Disabled")
     waiting = _waiting(given)
     if waiting:
         out.print(plain(f"{counted_deliveries(waiting)} waiting: kept until sfwebhooks enable {given.name}."))
@@ -94,7 +93,7 @@ def _disable(given: argparse.Namespace) -> int:
 
 def _enable(given: argparse.Namespace) -> int:
     if _is_off(given):
-        write_edit(given, Edit(given.name, {"enabled": "true"}), console(), "enabled")
+        write_edit(given, Edit(given.name, {"enabled": "true"}), console(), "Enabled")
     places = [*(["--config", given.config] if given.config else [])]
     places += ["--folder", str(given.folder)] if given.folder else []
     resuming = given.resume.parse_args([given.name, *places])

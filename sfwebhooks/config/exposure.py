@@ -59,9 +59,14 @@ def _secret_parts(url: str) -> Iterator[str]:
         yield "the URL has a user name or password"
     if any(CREDENTIAL_NAME.search(name) or not is_plain(value) for name, value in parse_qsl(parts.query)):
         yield "the query of the URL may be a credential"
-    words = [word for word in parts.path.split("/") if not is_plain(word)]
-    chats = [name for name in formats_at(url) if FORMATS[name].is_chat]
-    if words and chats:
-        yield f"the path of a {' or '.join(chats)} URL is a secret"
-    if any(len(word) >= CREDENTIAL for word in words):
+    chats = [name for name in formats_at(url) if _has_secret_url(name)]
+    if chats and (parts.path.strip("/") or parts.query):
+        yield f"a {' or '.join(chats)} URL is a secret"
+    if any(len(word) >= CREDENTIAL and not is_plain(word) for word in parts.path.split("/")):
         yield "the path of the URL may be a credential"
+
+
+def _has_secret_url(name: str) -> bool:
+    """Return whether a format's URL is what gives access to the service; others need a secret besides it."""
+    one = FORMATS[name]
+    return one.is_chat and not any(key.needed and key.secret for key in one.keys)

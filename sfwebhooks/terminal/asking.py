@@ -7,6 +7,7 @@ import sys
 from typing import Callable
 
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.terminal.output import console, plain
 
 #: wrong answers until a question is given up
 TRIES = 5
@@ -52,7 +53,7 @@ def _answer(get: Callable[[], str], parse: Callable[[str], object]) -> str:
         except EOFError:
             break
         except ValueError as error:  # also of a character that is not UTF-8
-            print(f"  {error}")
+            console().print(plain(f"  {error}", "red"))
         else:
             return given
     raise ConfigError("no answer; nothing was changed")

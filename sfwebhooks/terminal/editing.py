@@ -18,7 +18,7 @@ from sfwebhooks.config.values import nearest, secrets, url, words
 from sfwebhooks.config.warnings import open_to_others
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import clean_text
+from sfwebhooks.events import clean_text, printable
 from sfwebhooks.files import is_deleted
 from sfwebhooks.masking import shown_name
 from sfwebhooks.network.tls import tls_problem
@@ -80,10 +80,10 @@ def _pair(text: str) -> tuple[str, str, str]:
     key, equals, value = text.partition("=")
     key = key.strip()
     known = [*ENDPOINT_OPTIONS, *OPEN_OPTIONS]
-    if not equals or not option_for(key):
-        raise ConfigError(
-            f"--set {shown_name(key)}: expected KEY=VALUE with a key of an endpoint.{nearest(key, known)}"
-        )
+    if not equals or not key:
+        raise ConfigError("--set: expected KEY=VALUE")
+    if not option_for(key):
+        raise ConfigError(f"--set {printable(shown_name(key))}: there is no such key.{nearest(key, known)}")
     return key, value.strip(), f"--set {key}"
 
 
@@ -121,7 +121,7 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     """Write an edit to the configuration file that the command line names, and print that it was written.
 
     Args:
-        words: what was done to the endpoint.
+        words: what was done to the endpoint, such as Created.
 
     Raises:
         ConfigError: it is refused; the file is as it was.
@@ -149,12 +149,12 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
         raise
     before, after = seen
     if made:
-        out.print(plain(f"Generated a secret in {made}; the receiver needs the same one."), soft_wrap=True)
-    when = "scans use it from their start on, other senders within seconds"
-    out.print(plain(f"{edit.name} is {words} in {path}; the file as it was: {backup}; {when}."), soft_wrap=True)
+        out.print(plain(f"Generated {made}: the receiver needs this secret as well."))
+    out.print(plain(f"{words} {edit.name} in {path}; the previous version is {backup.name}."))
+    out.print("Running senders use the new settings within seconds, scans from their start on.")
     for warning in after.warnings:
         if warning not in before.warnings:
-            out.print(plain(f"warning: {warning}", "yellow"), soft_wrap=True)
+            out.print(plain(f"warning: {warning}", "yellow"))
     if after.mistakes:
         out.print(plain(f"The file has {amount(len(after.mistakes), 'older mistake')}: sfwebhooks check", "yellow"))
     return after
@@ -191,7 +191,7 @@ def _demand_valid(before: Settings, after: Settings, edit: Edit) -> None:
         if problem and not (then and tls_problem(then)):
             mistakes.append(f"[webhooks.{edit.name}] {problem}")
     if mistakes:
-        raise ConfigError(f"nothing was changed, for this would be a mistake: {'; '.join(mistakes)}")
+        raise ConfigError(f"nothing was changed, because check would find this mistake: {'; '.join(mistakes)}")
 
 
 def _endpoint(found: Settings, name: str) -> Endpoint | None:

@@ -103,7 +103,8 @@ def test_create_writes_a_section_with_a_new_secret_and_delivers_a_signed_test(
     (received,) = team.got
     assert "webhook-signature" in received.headers
     assert leaks(done.out, secret) == []
-    for words in ("first is created in", f"{path}.previous", "within seconds", "delivered, http_200"):
+    written = f"Created first in {path}; the previous version is webhooks.ini.previous."
+    for words in (written, "within seconds", "delivered, http_200"):
         assert words in done.words
 
 
@@ -216,6 +217,8 @@ def test_a_url_that_says_nothing_is_refused(
     [
         ("url", SLACK),
         ("url", "https://discord.com/api/webhooks/123456789012345678/x"),
+        ("url", "https://hooks.slack.com/services/a/b/c"),
+        ("url", "https://oapi.dingtalk.com/robot/send?a=b"),
         ("url", "https://user:word@own.example/"),
         ("url", "https://own.example/?token=x"),
         ("url", "https://own.example/hooks/qT5zR8wXy1LmN3oPs7uVk2aB"),
@@ -306,7 +309,7 @@ def test_a_disabled_endpoint_is_enabled_again(cli: Cli, path: Path, outbox: Outb
     assert path.read_text() == f"[webhooks.team]\nurl = {URL}\nenabled = false\n"
     assert cli("disable", "team").words == "team is already disabled."
     done = cli("enable", "team")
-    assert (done.code, "team is enabled in" in done.words) == (0, True)
+    assert (done.code, "Enabled team in" in done.words) == (0, True)
     assert path.read_text() == f"[webhooks.team]\nurl = {URL}\nenabled = true\n"
     assert cli("enable", "nobody").code == 1
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from contextlib import suppress
 from pathlib import Path
-from subprocess import PIPE
+from random import Random
+from subprocess import PIPE, TimeoutExpired
 
 import pytest
 
@@ -34,6 +36,19 @@ def trace(frame, event, value):
         return trace
 sys.settrace(trace)
 sys.exit(main(sys.argv[2:]))
+"""
+
+#: replaces a file by one of two texts in turn, again and again
+REPLACING = """
+import os, sys
+from pathlib import Path
+from sfwebhooks.config.rewriting import rewrite
+path = Path(sys.argv[1])
+turn = {"a": "b", "b": "a"}
+print("ready", flush=True)
+while True:
+    rewrite(path, lambda text: turn[text[0]] * len(text))
+    os.utime(path, (1, 1))
 """
 
 
@@ -72,6 +87,25 @@ def test_killed_at_any_step_the_file_is_the_old_or_the_new_one(tmp_path: Path, m
         steps += 1
     assert steps > 60
     assert path.read_text() == f"{OLD}events = all\n"
+
+
+@slow
+def test_killed_at_a_random_moment_the_file_is_complete(tmp_path: Path) -> None:
+    path, chance = put(tmp_path / "webhooks.ini", "a" * 1_000_000, 0o640), Random(15)
+    replaced = 0
+    for _ in range(60):
+        before = path.stat().st_ino
+        os.utime(path, (1, 1))
+        with Process([path], REPLACING, stdout=PIPE) as process:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+            with suppress(TimeoutExpired):
+                process.wait(chance.uniform(0, 0.1))
+            process.kill()
+        text = path.read_text()
+        assert text in ("a" * 1_000_000, "b" * 1_000_000)
+        assert all(stat.S_IMODE(one.stat().st_mode) | 0o640 == 0o640 for one in tmp_path.iterdir())
+        replaced += path.stat().st_ino != before
+    assert replaced
 
 
 def test_after_a_kill_the_next_command_succeeds_and_nothing_is_left_over(tmp_path: Path) -> None:
