@@ -14,13 +14,13 @@ from sfwebhooks.config.endpoint import NAME, NAME_RULE
 from sfwebhooks.config.exposure import exposed, formats_at, is_source
 from sfwebhooks.config.file import Draft, read_settings
 from sfwebhooks.config.options import OPEN_OPTIONS
-from sfwebhooks.config.values import event_words, one_of, url
+from sfwebhooks.config.values import event_words, one_of
 from sfwebhooks.endpoints import DEFAULT_EVENTS
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.terminal.arguments import add_config, settings_file
 from sfwebhooks.terminal.asking import answer, can_ask, confirmed, secret_answer
-from sfwebhooks.terminal.editing import NEW, add_values, demand_private, given_values, known_url, write_edit
+from sfwebhooks.terminal.editing import NEW, add_values, demand_private, demand_url, given_values, known_url, write_edit
 from sfwebhooks.terminal.output import console, plain
 
 #: exit code if the endpoint was created, and its test message was not delivered
@@ -150,7 +150,7 @@ def _free_name(name: str, taken: frozenset[str]) -> str:
 
 def _ask_all(values: dict[str, str], name: str, present: Present) -> None:
     """Ask for the values that were not given."""
-    values["url"] = secret_answer(f"URL of {name}", _demand_url)
+    values["url"] = secret_answer(f"URL of {name}", demand_url)
     if exposed("url", values["url"]):
         demand_private(present.path)
     found = formats_at(known_url(values["url"], present.path.parent))
@@ -176,8 +176,3 @@ def _ask_needed(values: dict[str, str], present: Present) -> None:
         if key.needed and key.name not in values:
             question = f"{key.name}, {key.meaning}"
             values[key.name] = secret_answer(question) if key.secret else answer(question)
-
-
-def _demand_url(text: str) -> None:
-    if not is_source(text):
-        url(text)

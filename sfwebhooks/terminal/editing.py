@@ -93,7 +93,7 @@ def _checked(key: str, text: str, option: str) -> str:
     if asks and not text:
         if not can_ask():
             raise ConfigError(f"{option}: a value is needed where there is no terminal: env:NAME or file:PATH")
-        return secret_answer(*(("URL", url) if key == "url" else ("Secret", secrets)))
+        return secret_answer(*(("URL", demand_url) if key == "url" else ("Secret", secrets)))
     if clean_text(text) != text or "\0" in text:
         raise ConfigError(f"{option}: expected valid UTF-8 text")
     why = "" if (key, text) == ("secret", NEW) else exposed(key, text)
@@ -104,6 +104,16 @@ def _checked(key: str, text: str, option: str) -> str:
             f"{option}: {why}, and other users can see the arguments of a command: use env:NAME, file:PATH{new}{prompt}"
         )
     return text
+
+
+def demand_url(text: str) -> None:
+    """Check an answer that is to be a URL, or the place of one.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not is_source(text):
+        url(text)
 
 
 def demand_private(path: Path) -> None:
@@ -150,7 +160,8 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     before, after = seen
     if made:
         out.print(plain(f"Generated {made}: the receiver needs this secret as well."))
-    out.print(plain(f"{words} {edit.name} in {path}; the previous version is {backup.name}."))
+    where = backup.name if backup.parent == path.absolute().parent else backup
+    out.print(plain(f"{words} {edit.name} in {path}; the previous version is {where}."))
     out.print("Running senders use the new settings within seconds, scans from their start on.")
     for warning in after.warnings:
         if warning not in before.warnings:

@@ -251,7 +251,7 @@ def test_rubbish_is_edited_as_meant_or_refused(lines: list[str], edit: Edit, end
     assert [others(found, edit.name) for found in (old, new)] == [others(old, edit.name)] * 2
     if not edit.is_removed:
         assert [line for line in lines if line[:1] in ("#", ";")] == [
-            line for line in made.split(end) if line[:1] in ("#", ";")
+            line for line in made.replace("\r\n", "\n").split("\n") if line[:1] in ("#", ";")
         ]
 
 
