@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import stat
 import sys
 import time
@@ -23,6 +24,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Result, Team, put
 from tests.leaks import leaks
+from tests.test_service import Run
 from tests.tiers import slow
 
 Cli = Callable[..., Result]
@@ -440,3 +442,20 @@ def test_the_command_can_be_run_without_standard_input(
     with pytest.raises(SystemExit):
         main(["create", "first"])
     assert "--url is missing" in capsys.readouterr().err
+
+
+# --- processes that run
+
+
+def test_a_running_service_delivers_to_an_endpoint_that_was_just_created(
+    cli: Cli, path: Path, tmp_path: Path, outbox: Outbox, receive: Callable[..., Team]
+) -> None:
+    first, second = receive(), receive()
+    assert cli("create", "first", "--url", first.url, "--no-test").code == 0
+    service = Run(tmp_path)
+    service.wait_for("webhooks: sending")
+    put(outbox, an_endpoint("second", url=second.url))
+    assert cli("create", "second", "--url", second.url, "--no-test").code == 0
+    service.wait_for("configuration reloaded")
+    assert len(second.wait_for(1)) == 1
+    assert (service.end(signal.SIGTERM), first.got) == (0, [])

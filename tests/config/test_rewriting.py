@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -176,6 +177,19 @@ def test_the_mode_stays_whatever_the_umask(tmp_path: Path, mask: int) -> None:
     finally:
         os.umask(before)
     assert {stat.S_IMODE(one.stat().st_mode) for one in (path, backup)} == {0o640}
+
+
+def test_a_full_disk_leaves_the_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = put(tmp_path / "webhooks.ini")
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["update", "team", "--events", "all", "--config", str(path)]) == 1
+    assert "cannot be changed: No space left on device; it is as it was" in " ".join(capsys.readouterr().err.split())
+    assert ([one.name for one in tmp_path.iterdir()], path.read_text()) == (["webhooks.ini"], OLD)
 
 
 @pytest.mark.parametrize(
