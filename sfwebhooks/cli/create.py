@@ -17,10 +17,20 @@ from sfwebhooks.config.options import OPEN_OPTIONS
 from sfwebhooks.config.values import event_words, one_of
 from sfwebhooks.endpoints import DEFAULT_EVENTS
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.terminal.arguments import add_config, settings_file
 from sfwebhooks.terminal.asking import answer, can_ask, confirmed, secret_answer
-from sfwebhooks.terminal.editing import NEW, add_values, demand_private, demand_url, given_values, known_url, write_edit
+from sfwebhooks.terminal.editing import (
+    NEW,
+    add_values,
+    demand_private,
+    demand_url,
+    given_values,
+    known_url,
+    secret_file,
+    write_edit,
+)
 from sfwebhooks.terminal.output import console, plain
 
 #: exit code if the endpoint was created, and its test message was not delivered
@@ -88,16 +98,14 @@ def _create(given: argparse.Namespace) -> int:
         given.error("--url is missing: there is no terminal to ask for it")
     if not (given.name or given.source or asks):
         given.error("NAME is missing")
-    name = given.name or ("" if given.source else answer("Name of the endpoint", parse=present.demand_free))
-    try:
-        present.demand_free(name or "free")
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    name = _named(given, present)
     values = given_values(given)
     if given.source:
         name = _from_source(given.source, name, values, present)
     elif asks:
         _ask_all(values, name, present)
+    elif "format" not in values:
+        values.update(_recognised(values["url"], present))
     _ask_needed(values, present)
     write_edit(given, Edit(name, values, is_new=True), out, "Created")
     if given.no_test:
@@ -105,6 +113,26 @@ def _create(given: argparse.Namespace) -> int:
         return 0
     places = ["--config", str(present.path), *(["--folder", str(given.folder)] if given.folder else [])]
     return UNTESTED if given.test([name, *places]) else 0
+
+
+def _named(given: argparse.Namespace, present: Present) -> str:
+    """Return the name that is given or asked for; nothing if it follows from the URL.
+
+    Raises:
+        ConfigError: an endpoint cannot have it.
+    """
+    try:
+        if given.name:
+            present.demand_free(given.name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return given.name or ("" if given.source else answer("Name of the endpoint", parse=present.demand_free))
+
+
+def _recognised(text: str, present: Present) -> dict[str, str]:
+    """Return the format of a URL's host as a value, if there is only one that it accepts."""
+    found = formats_at(known_url(text, present.path.parent))
+    return {"format": found[0]} if len(found) == 1 else {}
 
 
 def _present(path: Path) -> Present:
@@ -127,14 +155,13 @@ def _from_source(source: str, name: str, values: dict[str, str], present: Presen
     if "url" in values:
         raise ConfigError("--from and --url exclude each other")
     values["url"] = source.strip()
-    found = formats_at(known_url(source, present.path.parent))
-    chosen = values.get("format") or (found[0] if len(found) == 1 else "")
-    if not chosen:
+    found = _recognised(source, present)
+    if not found and "format" not in values:
         raise ConfigError(
             f"--from {values['url']}: its host belongs to no service that is known; add --format, one of"
             f" {', '.join(FORMATS)}"
         )
-    values["format"] = chosen
+    chosen = values.setdefault("format", found.get("format", ""))
     if _is_chat(chosen):
         values.setdefault("events", CHAT_EVENTS)
     return name or _free_name(chosen.replace("-", "_"), present.names)
@@ -153,18 +180,19 @@ def _ask_all(values: dict[str, str], name: str, present: Present) -> None:
     values["url"] = secret_answer(f"URL of {name}", demand_url)
     if exposed("url", values["url"]):
         demand_private(present.path)
-    found = formats_at(known_url(values["url"], present.path.parent))
+    usual = present.general.get("format", "generic")
+    found = _recognised(values["url"], present).get("format", usual)
     if "format" not in values:
-        usual = present.general.get("format", "generic")
-        values["format"] = answer("Format", found[0] if len(found) == 1 else usual, one_of(FORMATS))
+        values["format"] = answer("Format", found, one_of(FORMATS))
     is_chat = _is_chat(values["format"])
     if "events" not in values:
         usual = present.general.get("events") or (CHAT_EVENTS if is_chat else ", ".join(DEFAULT_EVENTS))
         values["events"] = answer("Events", ", ".join(usual.splitlines()), event_words)
-    if not (is_chat or any(key in values or key in present.general for key in CREDENTIALS)) and confirmed(
-        f"Sign its messages with a new secret, in {name}.secret?", default=True
-    ):
-        values["secret"] = NEW
+    if is_chat or any(key in values or key in present.general for key in CREDENTIALS):
+        return
+    is_new = is_deleted(secret_file(present.path, name))
+    if confirmed(f"Sign its messages with {'a new' if is_new else 'the'} secret, in {name}.secret?", default=True):
+        values["secret"] = NEW if is_new else f"file:{name}.secret"
 
 
 def _ask_needed(values: dict[str, str], present: Present) -> None:

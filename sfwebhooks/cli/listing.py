@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
 from sfwebhooks.terminal.arguments import add_config, settings
 from sfwebhooks.terminal.output import as_json, console, plain, table
 from sfwebhooks.text import amount
@@ -31,6 +32,8 @@ def _list(given: argparse.Namespace) -> int:
     found, out = settings(given), console()
     known = sorted((*found.endpoints, *found.off), key=lambda endpoint: endpoint.name)
     unknown = sorted(found.unused - {endpoint.name for endpoint in known})
+    if found.mistakes and not (known or unknown):
+        raise ConfigError(str(found.mistakes[0]))
     if given.json:
         for endpoint in known:
             out.print(plain(as_json(_fields(endpoint))), soft_wrap=True)

@@ -13,10 +13,10 @@ from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import DeadReason
-from sfwebhooks.terminal.arguments import add_config, folder, settings
+from sfwebhooks.terminal.arguments import add_config, folder, settings, settings_file
 from sfwebhooks.terminal.asking import can_ask, confirmed
 from sfwebhooks.terminal.delivery_table import counted_deliveries
-from sfwebhooks.terminal.editing import add_values, given_values, write_edit
+from sfwebhooks.terminal.editing import add_values, given_values, secret_file, write_edit
 from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.text import duration
 
@@ -76,6 +76,9 @@ def _delete(given: argparse.Namespace) -> int:
             out.print("Nothing was changed.")
             return 1
     write_edit(given, Edit(given.name, is_removed=True), out, "Deleted")
+    file = secret_file(settings_file(given), given.name)
+    if not is_deleted(file):
+        out.print(plain(f"{file} stays: delete it if nothing else uses it."))
     return 0
 
 

@@ -32,8 +32,8 @@ PATIENCE_SECONDS = 10.0
 TRY_SECONDS = 0.05
 
 
-def rewrite(path: Path, change: Callable[[str], str]) -> Path:
-    """Replace the text of a file; return the path of its backup.
+def rewrite(path: Path, change: Callable[[str], str]) -> Path | None:
+    """Replace the text of a file; return the path of its backup, or None if the text is the same.
 
     Args:
         path: if it is a link, the file to which it leads is replaced.
@@ -52,11 +52,13 @@ def rewrite(path: Path, change: Callable[[str], str]) -> Path:
         raise ConfigError(f"{path} cannot be changed: {_why(real, error)}; it is as it was") from error
 
 
-def _replaced(real: Path, change: Callable[[str], str]) -> Path:
+def _replaced(real: Path, change: Callable[[str], str]) -> Path | None:
     data = settled(real)
     decoded_text(data)  # else it has another encoding, which this names
     mark = BOM_UTF8 if data.startswith(BOM_UTF8) else b""
     made = mark + change(data[len(mark) :].decode()).encode()
+    if made == data:
+        return None
     if len(made) > SETTINGS_MAX:
         raise OSError(errno.EFBIG, f"it would have more than {SETTINGS_MAX:,} bytes")
     backup = real.with_name(real.name + PREVIOUS)

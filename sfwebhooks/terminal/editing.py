@@ -158,6 +158,9 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
             made.unlink()
         raise
     before, after = seen
+    if backup is None:
+        out.print(plain(f"Nothing was changed: {path} has these settings already."))
+        return after
     if made:
         out.print(plain(f"Generated {made}: the receiver needs this secret as well."))
     where = backup.name if backup.parent == path.absolute().parent else backup
@@ -171,13 +174,18 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     return after
 
 
+def secret_file(path: Path, name: str) -> Path:
+    """Return the file of an endpoint's generated secret, next to the settings."""
+    return path.absolute().with_name(f"{name}.secret")
+
+
 def _new_secret(path: Path, edit: Edit, values: dict[str, str | None]) -> Path | None:
     """Generate the secret that an edit asks for, in a file next to the settings; return its path."""
     if values.get("secret") != NEW:
         return None
     if not NAME.fullmatch(edit.name):
         raise ConfigError(NAME_RULE)
-    file = path.absolute().with_name(f"{edit.name}.secret")
+    file = secret_file(path, edit.name)
     if not is_deleted(file):
         raise ConfigError(f"{file} exists: --secret file:{file.name} uses it")
     write_secret(file, new_whsec())

@@ -181,6 +181,16 @@ def test_a_service_is_recognised_by_its_url(
     assert [one.name for one in load(path).endpoints] == [name, f"{name}_2"]
 
 
+def test_the_format_follows_from_the_host_also_without_from(
+    cli: Cli, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_URL", SLACK)
+    assert cli("create", "free", "--url", "env:SERVICE_URL", "--no-test").code == 0
+    aged(path)
+    assert cli("create", "--from", "env:SERVICE_URL", "--no-test").code == 0
+    assert [(one.name, one.format) for one in load(path).endpoints] == [("free", "slack"), ("slack", "slack")]
+
+
 def test_what_a_service_needs_besides_its_url_is_an_option(
     cli: Cli, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +313,11 @@ def test_list_shows_endpoints_without_their_secrets(cli: Cli, path: Path, monkey
     assert leaks(shown.out + json.dumps(rows), SLACK.rpartition("/")[2], "a secret of the team") == []
 
 
+def test_list_names_a_file_that_cannot_be_read(cli: Cli, tmp_path: Path) -> None:
+    done = cli("list", "--json", "--config", str(tmp_path / "none"))
+    assert (done.code, done.out, "none: cannot be read: No such file" in done.err) == (1, "", True)
+
+
 def test_a_disabled_endpoint_is_enabled_again(cli: Cli, path: Path, outbox: Outbox) -> None:
     path.write_text(f"[webhooks.team]\nurl = {URL}\n")
     put(outbox, an_endpoint(url=URL), events=2)
@@ -337,6 +352,14 @@ def test_delete_says_what_is_waiting_and_does_nothing_without_a_yes(cli: Cli, pa
         "",
         f"[webhooks.team]\nurl = {URL}\n",
     )
+
+
+def test_delete_names_the_secret_that_stays_and_create_uses_it_again(cli: Cli, path: Path, tmp_path: Path) -> None:
+    assert cli("create", "team", "--url", URL, "--secret", "new", "--no-test").code == 0
+    secret = tmp_path / "team.secret"
+    assert f"{secret} stays: delete it if nothing else uses it." in cli("delete", "team", "--yes").words
+    assert cli("create", "team", "--url", URL, "--secret", "file:team.secret", "--no-test").code == 0
+    assert load(path).endpoints[0].secrets[0].reveal() == secret.read_text().strip()
 
 
 def test_a_corrupt_outbox_is_an_error_and_deletes_nothing(cli: Cli, path: Path, tmp_path: Path) -> None:

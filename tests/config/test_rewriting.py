@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+import struct
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -148,6 +149,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     backup = rewrite(link, lambda text: text + "# more\n")
     assert (link.is_symlink(), real.read_text()) == (True, OLD + "# more\n")
     assert backup == tmp_path / "etc" / f"real.ini{PREVIOUS}"
+    assert backup
     assert {stat.S_IMODE(one.stat().st_mode) for one in (real, backup)} == {0o640}
 
 
@@ -156,7 +158,8 @@ def test_the_backup_does_not_follow_a_link(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / f"webhooks.ini{PREVIOUS}").symlink_to(tmp_path / "precious")
     (tmp_path / ".webhooks.ini.new").symlink_to(tmp_path / "precious")
-    assert rewrite(path, lambda text: text + "#\n").read_text() == OLD
+    backup = rewrite(path, lambda text: text + "#\n")
+    assert backup and backup.read_text() == OLD
     assert (tmp_path / "precious").read_text() == "precious"
 
 
@@ -165,7 +168,31 @@ def test_the_owner_stays(tmp_path: Path) -> None:
     path = put(tmp_path / "webhooks.ini")
     os.chown(path, 12345, 23456)
     backup = rewrite(path, lambda text: text + "#\n")
+    assert backup
     assert {(one.stat().st_uid, one.stat().st_gid) for one in (path, backup)} == {(12345, 23456)}
+
+
+def test_an_access_list_stays(tmp_path: Path) -> None:
+    path = put(tmp_path / "webhooks.ini", mode=0o640)
+    entries = ((1, 6, -1), (2, 4, 12345), (4, 0, -1), (0x10, 4, -1), (0x20, 0, -1))  # acl(5): only uid 12345 may read
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, system.ACCESS_LIST, access)
+    except OSError:
+        pytest.skip("this file system has no access lists")
+    backup = rewrite(path, lambda text: text + "#\n")
+    assert backup
+    assert [os.getxattr(one, system.ACCESS_LIST) for one in (path, backup)] == [access] * 2
+
+
+def test_an_edit_that_changes_nothing_keeps_the_previous_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path / "webhooks.ini")
+    command = ["update", "team", "--events", "all", "--config", str(path)]
+    assert [main(command), main(command)] == [0, 0]
+    assert "Nothing was changed: " in capsys.readouterr().out
+    assert path.with_name(path.name + PREVIOUS).read_text() == OLD
 
 
 @pytest.mark.parametrize("mask", [0, 0o077, 0o777])
@@ -176,6 +203,7 @@ def test_the_mode_stays_whatever_the_umask(tmp_path: Path, mask: int) -> None:
         backup = rewrite(path, lambda text: text + "#\n")
     finally:
         os.umask(before)
+    assert backup
     assert {stat.S_IMODE(one.stat().st_mode) for one in (path, backup)} == {0o640}
 
 
