@@ -49,6 +49,8 @@ Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", sele
 CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 #: option of Linux that chooses the port of a bound socket when it is connected; None elsewhere
 BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24) if sys.platform == "linux" else None
+#: name under which Linux has a file's access list
+ACCESS_LIST = "system.posix_acl_access"
 #: byte that is locked on Windows, where others cannot read a locked one: beyond the end of all our files
 LOCKED_AT = 0x40000000
 #: errors of `msvcrt.locking` for a byte that another process has locked
@@ -193,6 +195,16 @@ class SelectPoll:
 #: waits for a socket; a selector for only one takes three times as long
 Poll: Any = getattr(select, "poll", SelectPoll)
 POLL_IN, POLL_OUT = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
+
+
+def copy_access(path: Path, descriptor: int) -> None:
+    """Give an open file the access list that another file has besides its mode (acl(5)), if it has one."""
+    if hasattr(os, "getxattr"):
+        found = b""
+        with suppress(OSError):  # it has none, or its file system has no such lists
+            found = os.getxattr(path, ACCESS_LIST)
+        if found:
+            os.setxattr(descriptor, ACCESS_LIST, found)
 
 
 def _write_at(descriptor: int, data: bytes, place: int) -> int:

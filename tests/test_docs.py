@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import textwrap
 import time
@@ -36,6 +37,7 @@ from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
 from tests.benchmarks.figures import ROWS
 from tests.builders import a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.cli.test_cli import Listening
 from tests.pages.commands import arguments, commands
 from tests.receivers import GUIDES
 from tests.test_signing import WHPK, WHSK
@@ -130,10 +132,27 @@ def test_the_five_lines_of_the_readme_are_right(tmp_path: Path) -> None:
     lines = textwrap.dedent(found_lines[2])
     (tmp_path / "webhooks.ini").write_text(lines)
     assert main(["keygen", "--file", str(tmp_path / "webhooks.secret")]) == 0
-    assert "`sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret`" in README
+    assert "`sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret`" in " ".join(README.split())
     found = config.load(tmp_path / "webhooks.ini")
     assert (len(lines.splitlines()), found.mistakes, found.enabled) == (5, (), True)
     assert [one.name for one in found.endpoints] == ["default"]
+
+
+def test_the_commands_of_the_readme_give_a_first_signed_and_verified_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = README.partition("## A first endpoint\n")[2].partition("\n## ")[0]
+    first, second = (shlex.split(block, comments=True) for block in re.findall(r"```\n(.*?)```", section, re.S))
+    init, create, receive = (words.split() for words in " ".join(first).split("sfwebhooks ")[1:])
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    assert main(init) == 0
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert main([word.replace(":8080/", f":{port}/") for word in create]) == 0
+    listening = Listening(*receive[1:])
+    assert second[:2] == ["sfwebhooks", "test"]
+    assert main(second[1:3]) == 0
+    assert "  verified, " in listening.end()[1]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,6 +16,7 @@ from sfwebhooks import __version__
 from sfwebhooks.cli import (
     backfill,
     check,
+    create,
     dead,
     deliveries,
     demo,
@@ -24,8 +25,10 @@ from sfwebhooks.cli import (
     emit,
     endpoints,
     events,
+    init,
     install,
     keygen,
+    listing,
     move,
     preview,
     purge,
@@ -36,17 +39,22 @@ from sfwebhooks.cli import (
     stats,
     status,
     test,
+    update,
     verify,
 )
 from sfwebhooks.errors import OutboxBusyError, WebhooksError
 
 FAMILIES = (
     install,
+    init,
     check,
     status,
     doctor,
+    listing,
+    create,
     test,
     endpoints,
+    update,
     receive,
     emit,
     drain,

@@ -13,13 +13,13 @@ from rich.text import Text
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.dependencies import outdated
-from sfwebhooks.doctor.configuration import data_files, switch_words, tls_problem
+from sfwebhooks.doctor.configuration import data_files, switch_words
 from sfwebhooks.doctor.installation import Level, modules_of
 from sfwebhooks.doctor.storage import outbox_problems
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.host.install import trouble
-from sfwebhooks.network.tls import expiring
+from sfwebhooks.network.tls import expiring, tls_problem
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.reasons import WaitingReason

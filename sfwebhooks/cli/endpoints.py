@@ -1,4 +1,4 @@
-"""`sfwebhooks pause`, `resume` and `enable`: stop sending to an endpoint for a while, and put it back in use."""
+"""`sfwebhooks pause` and `resume`: stop sending to an endpoint for a while, and go on."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def add(commands: Any) -> None:
         "--for", type=said(seconds), dest="span", default=FOREVER, metavar="TIME", help="such as 2h (until resume)"
     )
     resume = commands.add_parser("resume", help="send to a paused, failing or held endpoint again, now")
-    enable = commands.add_parser("enable", help="use an endpoint that answered 410 again (same as resume)")
-    for command, run in ((pause, _pause), (resume, _resume), (enable, _resume)):
+    for command, run in ((pause, _pause), (resume, _resume)):
         command.add_argument("name", metavar="NAME", help="the endpoint")
         add_config(command)
         command.set_defaults(run=run)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import Settings, disabled, missing, off
 from sfwebhooks.doctor.installation import Installation, Level, Report
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.data_file import UnusableDataError
 from sfwebhooks.enrichment.enrichment import Enrichment
-from sfwebhooks.errors import CertificateError
 from sfwebhooks.files import is_deleted
-from sfwebhooks.network.tls import context_for, expiries
+from sfwebhooks.network.tls import expiries, tls_problem
 from sfwebhooks.reasons import Failure
 from sfwebhooks.scan.host_database import MODULE, READ_SECONDS, saved_options
 from sfwebhooks.text import amount
@@ -24,7 +22,7 @@ def configuration(found: Installation) -> Iterator[Report]:
     """Report where the settings are, and their mistakes."""
     if found.settings is None:
         is_missing = found.problem == str(missing(found.folder))
-        cure = f"write the settings into {found.folder / 'webhooks.ini'}: README.md shows how" if is_missing else ""
+        cure = "sfwebhooks init, then sfwebhooks create" if is_missing else ""
         yield Report("configuration", found.problem, Level.ERROR, cure)
         return
     settings, usable = found.settings, [one for one in found.settings.endpoints if not one.mistake]
@@ -84,15 +82,6 @@ def certificates(found: Installation) -> Iterator[Report]:
                 seen.add(expiry)
                 level, cure = (Level.WARNING, "renew it") if expiry.is_soon else (Level.OK, "")
                 yield Report("certificate", expiry.words, level, cure)
-
-
-def tls_problem(endpoint: Endpoint) -> str:
-    """Return the problem with the endpoint's certificate files, or an empty text."""
-    try:
-        context_for(endpoint)
-    except CertificateError as error:
-        return str(error)
-    return ""
 
 
 def cve_lists(found: Installation) -> Iterator[Report]:

@@ -95,6 +95,15 @@ def context_for(endpoint: Endpoint) -> ssl.SSLContext:
     return credentials_for(endpoint, time.time()).context
 
 
+def tls_problem(endpoint: Endpoint) -> str:
+    """Return the problem with the endpoint's certificate files, or an empty text."""
+    try:
+        context_for(endpoint)
+    except CertificateError as error:
+        return str(error)
+    return ""
+
+
 def credentials_for(endpoint: Endpoint, now: float) -> Credentials:
     """Load an endpoint's files; the context verifies, requires TLS 1.2, and has the client certificate.
 

@@ -62,13 +62,22 @@ def settings(given: argparse.Namespace) -> config.Settings:
     Raises:
         ConfigError: there is no configuration.
     """
+    return config.load(settings_file(given))
+
+
+def settings_file(given: argparse.Namespace) -> Path:
+    """Return the configuration file that the command line names.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if given.config:
-        return config.load(config.named(given.config))
+        return config.named(given.config)
     place = folder(given)
     path = config.find_file(saved_options(place).get("config", ""), place)
     if path is None:
         raise config.missing(place)
-    return config.load(path)
+    return path
 
 
 def known_settings(given: argparse.Namespace) -> config.Settings | None:
