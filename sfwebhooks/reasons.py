@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from enum import Enum
 
+#: reasons of attempts after which the receiver has the message, in addition to the status 2xx, such as http_200
+ACKNOWLEDGED = frozenset({"stored_before", "hec_acknowledged", "http_400_not_modified"})
+#: reasons of attempts after which it did what was asked, and another request follows
+PENDING = frozenset({"hec_pending", "message_gone"})
+
 
 class Reason(str, Enum):
     """A reason; its value is the word for machines, which stays."""
@@ -73,6 +78,12 @@ class Failure(Reason):
         "the network policy forbids the receiver's address; nothing was sent",
         "use another host in url; allow_private = true allows private addresses; link-local ones and those of cloud"
         " metadata are never allowed",
+    )
+    SOURCE = (
+        "source_address_unusable",
+        "no connection can be opened from the endpoint's source_address; nothing was sent",
+        "set source_address to an address of this machine (ip address lists them) that can reach the receiver, IPv4 or"
+        " IPv6 like the receiver's, or remove it",
     )
     PROXY = (
         "proxy_failed",

@@ -29,6 +29,23 @@ def duration(value: Any) -> str:
     return " ".join(filter(None, parts[first : first + 2])) or "0 s"
 
 
+def age(seconds: float) -> str:
+    """Return seconds in the largest unit, rounded down, such as 2 h; a time in the future is 0 s."""
+    return " ".join(duration(max(seconds, 0.0)).split(" ")[:2])
+
+
+def brief_duration(seconds: float | None) -> str:
+    """Return seconds in at most six characters, such as 41 ms, 0.41 s, 35 min or 9 d; empty for None."""
+    if seconds is None or not seconds < DURATION_MAX:
+        return ""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    for below, unit, size in ((120, "s", 1), (5970, "min", 60), (172800, "h", 3600)):
+        if seconds < below:
+            return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
 def epoch_of(text: str) -> float:
     """Return the epoch seconds of an ISO 8601 time, which is UTC unless it has an offset.
 

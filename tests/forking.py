@@ -36,6 +36,7 @@ def load() -> None:
     with contextlib.suppress(SystemExit):
         sys.modules["sfwebhooks.cli"].main(["events"])  # what only the first output needs
     logging.getLogger().handlers.clear()  # each process has its own level
+    sys.modules["sfwebhooks.dependencies"].outdated()  # importlib.metadata imports parts of itself when they are used
     for name in ("utf-8", "utf-8-sig", "ascii", "latin-1", "idna"):
         "".encode(name)
 

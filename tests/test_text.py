@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.text import amount, counted, duration, in_line, moment, people, readable
+from sfwebhooks.text import age, amount, brief_duration, counted, duration, in_line, moment, people, readable
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,11 @@ from sfwebhooks.text import amount, counted, duration, in_line, moment, people, 
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(7259.0, "2 h"), (59.4, "59 s"), (-5.0, "0 s"), (86400.0, "1 d")])
+def test_an_age_has_its_largest_unit(seconds: float, words: str) -> None:
+    assert age(seconds) == words
 
 
 def test_a_time_that_no_calendar_has_is_a_number() -> None:
@@ -92,3 +97,13 @@ def test_an_amount_has_the_number_of_its_noun(number: int, words: str) -> None:
 
 def test_a_plural_adds_an_s_unless_it_is_given() -> None:
     assert [amount(number, "scan") for number in (1, 3)] == ["1 scan", "3 scans"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0.0, "0 ms"), (0.0413, "41 ms"), (0.0994, "99 ms"), (0.0995, "0.1 s"), (0.412, "0.41 s"),
+     (4.06, "4.1 s"), (9.94, "9.9 s"), (9.96, "10 s"), (119.4, "119 s"), (120.0, "2 min"), (3000.0, "50 min"),
+     (5969.0, "99 min"), (5970.0, "2 h"), (172_800.0, "2 d"), (86400.0 * 999, "999 d"), (1e300, "")],
+)  # fmt: skip
+def test_a_brief_duration_has_few_characters(seconds: float | None, text: str) -> None:
+    assert brief_duration(seconds) == text

@@ -44,7 +44,7 @@ def _install(given: argparse.Namespace) -> int:
         remember(spiderfoot)
     except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
         lines.append(f"Commands need --spiderfoot and --folder, because this location could not be saved: {error}")
-    lines.append("Next: write the settings, then run: sfwebhooks check")
+    lines.append("Next: sfwebhooks init creates the settings, sfwebhooks create adds an endpoint.")
     show_result(given, console(), {"installed": str(path), "python": sys.executable}, *lines)
     return 0
 

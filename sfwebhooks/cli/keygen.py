@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
-from sfwebhooks.outbox.permissions import make
 from sfwebhooks.signing_keys import WHPK_HINT, new_whsec, new_whsk, receiver_form
+from sfwebhooks.terminal.secret_file import write_secret
 
 
 def add(commands: Any) -> None:
@@ -35,7 +33,7 @@ def _keygen(given: argparse.Namespace) -> int:
     if given.ed25519:
         hints = ["The whpk_ key is for the receiver; the whsk_ secret stays with the sender.", WHPK_HINT]
     if given.file:
-        _write(given.file, secret)
+        write_secret(given.file, secret)
         hints = [f"Written to {given.file}; in the settings: secret = file:{given.file.absolute()}", *hints]
     else:
         print(secret)
@@ -44,23 +42,3 @@ def _keygen(given: argparse.Namespace) -> int:
     for hint in [] if given.quiet else hints:
         print(printable(hint), file=sys.stderr)
     return 0
-
-
-def _write(path: Path, secret: str) -> None:
-    """Write a secret to a new file that only its owner can read.
-
-    Raises:
-        ConfigError: the file exists or cannot be written.
-    """
-    try:
-        number = make(path)
-    except FileExistsError as error:
-        raise ConfigError(f"{path} already exists; it was not changed") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(number, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-    except OSError as error:
-        path.unlink()  # it is ours, and incomplete
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

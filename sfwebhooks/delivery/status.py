@@ -57,6 +57,11 @@ class Situation:
     #: the process that sends to it
     owner: Owner | None = None
 
+    @property
+    def paced_seconds(self) -> float:
+        """The seconds that its pace allows the waiting deliveries at least."""
+        return math.ceil(self.backlog.waiting / self.batch_size) * self.interval
+
 
 def situation(outbox: Store, name: str, found: Settings | None, now: float) -> Situation:
     """Return the state of an endpoint.
@@ -201,10 +206,9 @@ def _delays(found: Situation, now: float) -> Iterator[str]:
 
 def paced(found: Situation) -> str:
     """Return the pace and the time that is left, if the pace is why deliveries wait, else nothing."""
-    seconds = math.ceil(found.backlog.waiting / found.batch_size) * found.interval
-    if seconds <= PACED_SECONDS:
+    if found.paced_seconds <= PACED_SECONDS:
         return ""
-    return f"paced to {pace(found.interval)}, about {duration(seconds)} for the waiting deliveries"
+    return f"paced to {pace(found.interval)}, about {duration(found.paced_seconds)} for the waiting deliveries"
 
 
 def pace(interval: float) -> str:

@@ -6,17 +6,17 @@ Selected deliveries that no longer qualify when their turn comes are skipped (`b
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
@@ -26,16 +26,26 @@ from sfwebhooks.retry import State
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE number = d.event) IN ({', '.join(repr(name) for name in ENDS)})"
 log = logging.getLogger("spiderfoot.webhooks")
-#: seconds that a deletion waits for readers and writers, and between two tries
-ERASE_SECONDS = 5.0
-PAUSE_SECONDS = 0.05
 #: seconds after which it is forgotten what a receiver called something
 HANDLE_SECONDS = 400 * 86400.0
+#: seconds since its start after which a scan that is over and has no events left is forgotten, except for its id
+SCAN_SECONDS = 86400.0
 SETTLED = "d.state <> 'waiting'"
 #: what the receiver called a request that was pending, unless others of it still are: a replay is another request
 NO_LONGER_PENDING = """
     DELETE FROM handle WHERE (endpoint, about) = (SELECT endpoint, batch FROM delivery WHERE number = ?)
     AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = handle.about AND state = 'waiting')
+"""
+#: what an endpoint (?1) called a request or its subject (?2), unless other deliveries wait for it
+ITS_HANDLE = """
+    DELETE FROM handle WHERE endpoint = ?1 AND about = ?2
+    AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = ?2 AND state = 'waiting')
+    AND NOT EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND subject = ?2 AND state = 'waiting')
+"""
+FORGET_SCANS = """
+    UPDATE scan SET name = '', target = '', target_type = '', database = ''
+    WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
+        AND NOT EXISTS (SELECT 1 FROM event WHERE scan_id = scan.id)
 """
 DEAD = f"{SETTLED} AND d.state = 'dead'"
 #: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
@@ -76,6 +86,7 @@ class Retention:
         self._file = file
         #: called after each chunk of a change that an operator asked for
         self.progress: Progress = unseen
+        self.erasure = Erasure(file)
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
         """Make delivered and dead ones due again, in the order of acceptance; return how many.
@@ -134,15 +145,29 @@ class Retention:
 
     def drop(self, selection: Selection) -> int:
         """Delete dead letters with their own attempts and events; return how many. Those of a running scan stay."""
-        dropped = change_in_chunks(
-            self._file,
-            lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
-            partial(_delete, still=DEAD),
-            self.progress,
-        )
+        dropped = self._delete_for_good(selection, f"{DEAD} AND {OVER}", DEAD)
         if dropped:
             self._erase()
         return dropped
+
+    def purge(self, selection: Selection) -> int:
+        """Delete deliveries in the selected states, with their own attempts, handles and events; return how many.
+
+        Those of a running scan stay. `erasure` is to follow.
+        """
+        which = "1" if State.WAITING in selection.states else SETTLED
+        purged = self._delete_for_good(selection, f"{which} AND {OVER}", which, handles=True)
+        with self._file.writing() as sql:
+            if _forget_scans(sql):
+                note_order(sql)
+        return purged
+
+    def _delete_for_good(self, selection: Selection, which: str, still: str, handles: bool = False) -> int:
+        def delete(sql: sqlite3.Connection, chunk: Sequence[int]) -> int:
+            note_order(sql)
+            return _delete(sql, chunk, still, handles)
+
+        return change_in_chunks(self._file, lambda sql: numbers_of(sql, selection, which), delete, self.progress)
 
     def waiting_endpoints(self) -> list[str]:
         """Return the names of the endpoints with waiting deliveries."""
@@ -159,33 +184,17 @@ class Retention:
         )
 
     def _erase(self) -> None:
-        """Rewrite the file without deleted content, and empty the log: when SQLite moves rows it leaves copies behind,
-        which `secure_delete` does not find."""
-        deadline, is_rewritten = time.monotonic() + ERASE_SECONDS, False
-        while True:
-            try:
-                if not is_rewritten:
-                    with self._file.reading() as sql:
-                        sql.execute("VACUUM")
-                    is_rewritten = True
-                if self._file.empty_log():
-                    return
-                trouble = "another process is reading it"
-            except OutboxBusyError as error:
-                trouble = str(error)
-            if time.monotonic() > deadline:
-                text = "webhooks: deleted content may still be in %s or %s-wal (%s); %s"
-                log.warning(
-                    text, self._file.path, self._file.path.name, trouble, "sfwebhooks run empties the log each minute"
-                )
-                return
-            time.sleep(PAUSE_SECONDS)
+        trouble = self.erasure.run()
+        if trouble:
+            text = (
+                "webhooks: deleted content may still be in %s or %s-wal (%s); sfwebhooks run erases it within a minute"
+            )
+            log.warning(text, self._file.path, self._file.path.name, trouble)
 
     def prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int = sys.maxsize // CHUNK) -> int:
         """Delete deliveries settled long ago, the oldest first; return how many. Those of a running scan stay.
 
-        Also empties the log, including deletions by other processes; while it is being read, that waits for the next
-        call.
+        Also erases what was deleted, by other processes too (`erasure`).
 
         Args:
             now: epoch seconds.
@@ -200,7 +209,9 @@ class Retention:
             pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
         with self._file.writing() as sql:
             sql.execute("DELETE FROM handle WHERE at < ?", (now - HANDLE_SECONDS,))
-        self._file.empty_log()
+            if pruned | _forget_scans(sql, now - SCAN_SECONDS):
+                note_deletion(sql, now)
+        self.erasure.maintain(now)
         return pruned
 
 
@@ -245,14 +256,31 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
     return _delete(sql, taken, WAITING)
 
 
-def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str) -> int:
-    """Delete the rows that meet the condition `still`, their attempts, and events without other deliveries."""
-    query = f"SELECT d.number, d.event FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}"
-    rows = sql.execute(query, chunk).fetchall()
+def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: bool = False) -> int:
+    """Delete the rows that meet the condition `still`, their attempts, and events without other deliveries.
+
+    Args:
+        handles: also what receivers called them, or what they are about.
+    """
+    its = "d.number, d.event, d.endpoint, d.subject, d.batch"
+    rows = sql.execute(f"SELECT {its} FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}", chunk).fetchall()
     sql.executemany("DELETE FROM delivery_attempt WHERE number = ?", [(row[0],) for row in rows])
     sql.executemany("DELETE FROM delivery WHERE number = ?", [(row[0],) for row in rows])
     sql.executemany(
         "DELETE FROM event WHERE number = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE event = event.number)",
         [(row[1],) for row in rows],
     )
+    if handles:
+        sql.executemany(ITS_HANDLE, [(row[2], about) for row in rows for about in row[3:] if about is not None])
     return len(rows)
+
+
+def _forget_scans(sql: sqlite3.Connection, before: float = math.inf) -> int:
+    """Forget names and targets of scans that are over and have no events left; return of how many.
+
+    Their ids stay, so that no end is reported twice, and so do the numbers given to their deliveries.
+
+    Args:
+        before: only scans that began before this time, in epoch seconds.
+    """
+    return sql.execute(FORGET_SCANS, (before,)).rowcount

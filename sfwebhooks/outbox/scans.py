@@ -24,6 +24,13 @@ OF_ALL = f"""
     UNION ALL SELECT 'waiting', count(*) FROM delivery WHERE {LATE}
     UNION ALL SELECT state, count(*) FROM delivery WHERE state <> 'waiting' GROUP BY state
 """  # noqa: S608
+#: a scan that was forgotten but for its id is known again
+BEGIN_SCAN = """
+    INSERT INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+    SET name = excluded.name, target = excluded.target, target_type = excluded.target_type, version = excluded.version,
+        database = excluded.database
+    WHERE database = ''
+"""
 
 
 class Scans:
@@ -42,7 +49,7 @@ class Scans:
                 of a past scan.
         """
         with self._file.writing() as sql:
-            sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*astuple(scan), now, ended))
+            sql.execute(BEGIN_SCAN, (*astuple(scan), now, ended))
             insert(sql, event, wanted, now, backfilled=ended is not None)
 
     def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:

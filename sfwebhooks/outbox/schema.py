@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.outbox.views import VIEWS
 
 VERSION = 1
 TABLES = """
@@ -18,7 +19,8 @@ TABLES = """
         series  INTEGER NOT NULL,           -- of new messages, unless their scan has a newer one
         boot    TEXT NOT NULL,              -- of the machine that opened it last
         inode   INTEGER NOT NULL,
-        reused  INTEGER NOT NULL            -- numbers of `delivery` given again after the last rows were deleted
+        reused  INTEGER NOT NULL,           -- numbers of `delivery` given again after the last rows were deleted
+        erase_at REAL                       -- when to rewrite it without deleted content (`erasure`); NULL: has none
     );
     CREATE TABLE series (
         number INTEGER PRIMARY KEY,         -- higher than those before it
@@ -168,7 +170,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not _is_ready(connection):  # again, under the lock
-            for statement in TABLES.split(";\n"):
+            for statement in (TABLES + VIEWS).split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

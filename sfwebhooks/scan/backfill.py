@@ -67,7 +67,8 @@ def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = 
     """
     folder = outbox.path.parent
     known = None if is_deleted(outbox.path) else outbox.scans.scan(scan_id)
-    database = database_of(known[0].database if known else str(folder / DATABASE), folder, enrichment)
+    named = known[0] if known and known[0].database else None  # else forgotten, except for its id
+    database = database_of(named.database if named else str(folder / DATABASE), folder, enrichment)
     try:
         row, target_type = _row(database, scan_id, folder), database.target_type(scan_id)
         if known and known[1] is None:
@@ -77,7 +78,7 @@ def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = 
     except sqlite3.Error as error:
         raise SelectionError(f"SpiderFoot's database in {folder} cannot be read: {error}") from error
     made = Scan(scan_id, row.name, row.target, target_type, UNKNOWN, str(folder / DATABASE))
-    return Past(known[0] if known else made, row, database, known[1] if known else None)
+    return Past(named or made, row, database, known[1] if known else None)
 
 
 def _row(database: HostDatabase, scan_id: str, folder: Path) -> ScanRow:

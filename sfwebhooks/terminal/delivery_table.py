@@ -150,17 +150,22 @@ def total(counts: Counts) -> int:
     return sum(sum(states.values()) for states in counts.values())
 
 
+def print_numbers(counts: Counts, states: Sequence[State], out: Console) -> None:
+    """Print the number of deliveries per endpoint and state."""
+    rows = table("endpoint", *(state.value for state in states))
+    for endpoint, found in sorted(counts.items()):
+        rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))
+    if counts:
+        out.print(rows)
+
+
 def print_counts(counts: Counts, states: Sequence[State], given: argparse.Namespace, out: Console) -> None:
     """Print the result of a dry run: the number of deliveries per endpoint and state."""
     if given.json:
         numbers = {name: {state.value: found.get(state.value, 0) for state in states} for name, found in counts.items()}
         show_result(given, out, {"dry_run": True, "deliveries": total(counts), "endpoints": numbers})
         return
-    rows = table("endpoint", *(state.value for state in states))
-    for endpoint, found in sorted(counts.items()):
-        rows.add_row(plain(endpoint, "bold"), *(str(found.get(state.value, 0)) for state in states))
-    if counts:
-        out.print(rows)
+    print_numbers(counts, states, out)
     out.print(f"{counted_deliveries(total(counts))}; nothing was changed (--dry-run).")
 
 

@@ -54,7 +54,6 @@ RESULTS: dict[str, dict[str, Any]] = {
     "move --endpoint team --to other": {"moved": 1, "left": 0, "to": "other"},
     "pause team": {"endpoint": "team", "until": None},
     "resume team": {"endpoint": "team", "was_stopped": False},
-    "enable team": {"endpoint": "team", "was_stopped": False},
     "drain --timeout 0.1s": {"delivered": 0, "waiting": 1, "dead": 1},
     "emit cti_report_generated --data {folder}/report": {"endpoints": ["team", "other"], "new": 2},
 }

@@ -1,4 +1,4 @@
-"""Deleted means gone: what was dropped or pruned is looked for as bytes in the outbox's files."""
+"""Deleted means gone: what was dropped, purged or pruned is looked for as bytes in the outbox's files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.delivery.maintenance import PRUNE_CHUNKS
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.maintenance import PRUNE_CHUNKS, Maintenance
+from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.outbox.erasure import COLLECT_SECONDS, RETRY_SECONDS, SCANS_SECONDS, note_deletion
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import SUFFIXES
+from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from tests.builders import NOW, an_event
-from tests.conftest import Result
-from tests.filled import put_event, send
+from tests.builders import NOW, a_scan, an_event
+from tests.conftest import Result, sql
+from tests.filled import begin, end, put_event, send
+from tests.processes import run
 
 DAY = 86400.0
 NUMBER = 600
+WANTED = [("team", "high_risk_event")]
 
 
 def fill(outbox: Outbox, number: int = NUMBER) -> None:
@@ -107,8 +113,8 @@ def few_read(outbox: Outbox) -> sqlite3.Connection:
 def test_what_is_dropped_while_somebody_reads_is_gone_as_soon_as_that_ends(
     outbox: Outbox, few_read: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pause = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: few_read.close())
-    monkeypatch.setattr("sfwebhooks.outbox.retention.time", pause)
+    pause = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=lambda seconds: few_read.close())
+    monkeypatch.setattr("sfwebhooks.outbox.erasure.time", pause)
     with closing(Outbox(outbox.path)) as records:
         assert records.retention.drop(Selection()) == 10
     assert (found(outbox), caplog.messages) == (set(), [])
@@ -117,7 +123,7 @@ def test_what_is_dropped_while_somebody_reads_is_gone_as_soon_as_that_ends(
 def test_what_is_dropped_while_somebody_reads_for_long_is_logged(
     outbox: Outbox, few_read: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sfwebhooks.outbox.retention.ERASE_SECONDS", 0.0)
+    monkeypatch.setattr("sfwebhooks.outbox.erasure.PATIENCE_SECONDS", 0.0)
     with closing(Outbox(outbox.path)) as records:
         assert records.retention.drop(Selection()) == 10
     assert "deleted content may still be in" in caplog.text
@@ -134,3 +140,253 @@ def test_what_was_dropped_while_somebody_read_is_said_and_gone_after_the_next_pr
     with closing(Outbox(outbox.path)) as records:
         records.retention.prune(NOW, 7 * DAY, 90 * DAY)
     assert found(outbox) == set()
+
+
+# --- among others that stay
+
+
+KEPT, GONE = a_scan("KEPT0001", target="TARGET-0-"), a_scan("G0NE0001", target="TARGET-1-", name="NAME-1-")
+#: bytes of a finding, from one that shares a page with many to one with pages of its own
+SIZES = (20, 200, 900, 6000)
+LARGEST = 5_000_000
+#: with it, SQLite 3.40 leaves copies of a finding and a reply in pages from which it moved them before their deletion
+SEED = 17
+NEEDLES = re.compile(rb"(FINDING|EXCERPT|TARGET|NAME)-1-")
+ALL_NEEDLES = {b"FINDING", b"EXCERPT", b"TARGET", b"NAME"}
+
+
+def settled(outbox: Outbox, seed: int = SEED) -> None:
+    """Put delivered and dead deliveries of two scans that are over into an outbox, in a random order and of random
+    sizes, with needles in data, replies and targets."""
+    chance = random.Random(seed)
+    for scan in (KEPT, GONE):
+        begin(outbox, scan)
+    for n in range(400):
+        scan, mark = chance.choice([(KEPT, 0), (GONE, 1)])
+        text = f"FINDING-{mark}-{n}-" + "x" * (LARGEST if n in (7, 393) else chance.choice(SIZES))
+        put_event(outbox, an_event(n, scan=scan, data={"data": f"{text}-FINDING-{mark}-"}))
+        excerpt = f"EXCERPT-{mark}-{n}-" + "y" * chance.choice([10, 100, 900])
+        send(outbox, chance.choice([State.DELIVERED, State.DEAD]), "http_200", excerpt, at=NOW + n)
+    for scan in (KEPT, GONE):
+        end(outbox, scan)
+
+
+def content(outbox: Outbox) -> bytes:
+    """Return the bytes of all files in the outbox's folder."""
+    return b"".join(file.read_bytes() for file in sorted(outbox.path.parent.iterdir()) if file.is_file())
+
+
+def needles(outbox: Outbox) -> set[bytes]:
+    """Return the kinds of content of the scan to be deleted that are left."""
+    return set(NEEDLES.findall(content(outbox)))
+
+
+def kept(outbox: Outbox) -> set[bytes]:
+    """Return the findings and replies of the other one."""
+    return set(re.findall(rb"(?:FINDING|EXCERPT)-0-\d+-", content(outbox)))
+
+
+@pytest.fixture
+def two_scans(outbox: Outbox) -> Outbox:
+    settled(outbox)
+    assert needles(outbox) == ALL_NEEDLES
+    return outbox
+
+
+def test_what_is_purged_is_gone_and_the_rest_is_there(two_scans: Outbox, cli: Callable[..., Result]) -> None:
+    before = kept(two_scans)
+    assert cli("purge", "--scan", GONE.id, "--yes").code == 0
+    assert (needles(two_scans), kept(two_scans)) == (set(), before)
+
+
+@pytest.mark.skipif(sqlite3.sqlite_version_info[:2] != (3, 40), reason="other versions move rows in other ways")
+def test_without_a_rewrite_copies_of_moved_rows_would_be_left(two_scans: Outbox) -> None:
+    two_scans.retention.purge(Selection(scan=GONE.id, states=(State.DELIVERED, State.DEAD)))
+    assert two_scans.file.empty_log()
+    assert needles(two_scans) == {b"FINDING", b"EXCERPT"}
+
+
+def test_what_is_too_old_is_gone_within_an_hour(two_scans: Outbox) -> None:
+    sql(two_scans, f"UPDATE delivery SET settled_at = {NOW - 100 * DAY} WHERE event IN"
+                   f" (SELECT number FROM event WHERE scan_id = '{GONE.id}')")  # fmt: skip
+    before = kept(two_scans)
+    with closing(Maintenance(Settings(()), two_scans.path)) as maintenance:
+        maintenance.look(NOW + 2 * DAY)
+        maintenance.look(NOW + 2 * DAY + COLLECT_SECONDS)
+    assert (needles(two_scans), kept(two_scans)) == (set(), before)
+
+
+def test_dead_letters_of_a_scan_that_are_dropped_are_gone(two_scans: Outbox, cli: Callable[..., Result]) -> None:
+    sql(two_scans, "UPDATE delivery SET state = 'dead'")
+    before = kept(two_scans)
+    assert cli("dead", "drop", "--scan", GONE.id).code == 0
+    assert (needles(two_scans) - {b"TARGET", b"NAME"}, kept(two_scans)) == (set(), before)
+
+
+def test_the_target_of_a_scan_is_gone_after_a_day_if_nothing_else_of_it_is_left(
+    outbox: Outbox, cli: Callable[..., Result]
+) -> None:
+    begin(outbox, GONE)
+    put_event(outbox, an_event(1, scan=GONE))
+    send(outbox, State.DEAD, "http_400")
+    end(outbox, GONE)
+    assert cli("dead", "drop", "--all").code == 0
+    assert needles(outbox) == {b"TARGET", b"NAME"}
+    for at in (NOW + DAY + 1, NOW + DAY + 1 + COLLECT_SECONDS):
+        outbox.retention.prune(at, 7 * DAY, 90 * DAY)
+    assert needles(outbox) == set()
+
+
+def test_an_event_of_another_endpoint_is_not_gone(outbox: Outbox, cli: Callable[..., Result]) -> None:
+    event = an_event(1, scan=None, data={"data": "FINDING-1-"})
+    outbox.accept([(event, [("team", event.type), ("siem", event.type)])], NOW)
+    for endpoint in ("team", "siem"):
+        send(outbox, endpoint=endpoint)
+    assert cli("purge", "--endpoint", "team", "--yes").code == 0
+    assert needles(outbox) == {b"FINDING"}
+    assert cli("purge", "--endpoint", "siem", "--yes").code == 0
+    assert needles(outbox) == set()
+
+
+def test_what_was_never_committed_is_gone_too(two_scans: Outbox, cli: Callable[..., Result]) -> None:
+    """A large transaction is written to the log before it is rolled back."""
+    with pytest.raises(ZeroDivisionError), two_scans.file.writing() as connection:
+        for n in range(20):
+            insert(
+                connection, an_event(1000 + n, scan=GONE, data={"data": f"FINDING-1-{'x' * 1_000_000}"}), WANTED, NOW
+            )
+        raise ZeroDivisionError
+    two_scans.close()
+    assert cli("purge", "--scan", GONE.id, "--yes").code == 0
+    assert needles(two_scans) == set()
+
+
+#: a process that deletes, and is killed before it rewrites the file
+KILLED = """
+import os, sys
+from pathlib import Path
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.retry import State
+Outbox(Path(sys.argv[1])).retention.purge(Selection(scan=sys.argv[2], states=(State.DELIVERED, State.DEAD)))
+os._exit(9)
+"""
+
+
+def test_a_purge_that_was_killed_is_finished_by_the_next_process(two_scans: Outbox) -> None:
+    two_scans.close()
+    assert run([two_scans.path, GONE.id], KILLED).returncode == 9
+    assert needles(two_scans)
+    with closing(Maintenance(Settings(()), two_scans.path)) as maintenance:
+        maintenance.look(NOW)
+    assert needles(two_scans) == set()
+
+
+def test_a_purge_that_was_killed_is_finished_by_the_same_command(two_scans: Outbox, cli: Callable[..., Result]) -> None:
+    two_scans.close()
+    assert run([two_scans.path, GONE.id], KILLED).returncode == 9
+    assert cli("purge", "--scan", GONE.id, "--yes").code == 0
+    assert needles(two_scans) == set()
+
+
+def test_another_process_that_has_the_file_open_is_no_hindrance(two_scans: Outbox, cli: Callable[..., Result]) -> None:
+    with closing(sqlite3.connect(two_scans.path, isolation_level=None)) as other:
+        other.execute("SELECT count(*) FROM event").fetchone()
+        assert cli("purge", "--scan", GONE.id, "--yes").code == 0
+        assert needles(two_scans) == set()
+
+
+def test_what_is_purged_while_another_process_reads_is_gone_after_the_next_maintenance(
+    two_scans: Outbox, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.erasure.PATIENCE_SECONDS", 0.0)
+    with closing(sqlite3.connect(two_scans.path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM event").fetchone()
+        assert cli("purge", "--scan", GONE.id, "--yes").code == 3
+        assert needles(two_scans)
+    with closing(Maintenance(Settings(()), two_scans.path)) as maintenance:
+        maintenance.look(NOW)
+    assert needles(two_scans) == set()
+
+
+# --- when the file is rewritten
+
+
+@pytest.fixture
+def rewrites(outbox: Outbox) -> Callable[[float], bool]:
+    """Return whether maintenance at a time rewrites the file."""
+
+    def rewritten(at: float) -> bool:
+        outbox.retention.erasure.maintain(at)
+        return not outbox.retention.erasure.is_needed()
+
+    return rewritten
+
+
+def test_nothing_was_deleted_and_nothing_is_rewritten(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    outbox.retention.prune(NOW, DAY, DAY)
+    assert not outbox.retention.erasure.is_needed()
+    assert not outbox.retention.erasure.is_due(NOW + 99 * DAY)
+
+
+def test_a_rewrite_serves_the_deletions_of_an_hour(outbox: Outbox, rewrites: Callable[[float], bool]) -> None:
+    fill(outbox, 2)
+    sql(outbox, "UPDATE delivery SET settled_at = settled_at + 1800 WHERE number = 2")
+    assert outbox.retention.prune(NOW + DAY + 600, DAY, DAY) == 1
+    assert outbox.retention.prune(NOW + DAY + 2400, DAY, DAY) == 1
+    assert [rewrites(NOW + DAY + 600 + at) for at in (COLLECT_SECONDS - 1, COLLECT_SECONDS)] == [False, True]
+
+
+def test_a_rewrite_waits_for_running_scans_but_not_for_ever(outbox: Outbox, rewrites: Callable[[float], bool]) -> None:
+    begin(outbox, a_scan())
+    fill(outbox, 1)
+    deleted_at = NOW + 2 * DAY
+    outbox.retention.prune(deleted_at, DAY, DAY)
+    latest = deleted_at + COLLECT_SECONDS + SCANS_SECONDS
+    assert [rewrites(at) for at in (deleted_at + COLLECT_SECONDS, latest - 1, latest)] == [False, False, True]
+
+
+def test_an_operators_deletion_does_not_wait_for_a_scan(outbox: Outbox, rewrites: Callable[[float], bool]) -> None:
+    begin(outbox, a_scan())
+    fill(outbox, 1)
+    outbox.retention.purge(Selection(states=(State.DEAD,)))
+    assert rewrites(NOW)
+
+
+def test_a_clock_that_was_wrong_does_not_put_it_off(outbox: Outbox, rewrites: Callable[[float], bool]) -> None:
+    fill(outbox, 1)
+    outbox.retention.prune(NOW + 3650 * DAY, DAY, DAY)
+    assert rewrites(NOW + 2 * DAY)
+
+
+@pytest.mark.parametrize("deletion", ["0", f"{NOW + COLLECT_SECONDS}"], ids=["by an operator", "by age"])
+def test_a_deletion_during_a_rewrite_needs_another_one(outbox: Outbox, deletion: str) -> None:
+    fill(outbox, 1)
+    outbox.retention.purge(Selection(states=(State.DEAD,)))
+    sql(
+        outbox,
+        "CREATE TRIGGER meanwhile AFTER UPDATE ON file WHEN new.erase_at < 0"
+        f" BEGIN UPDATE file SET erase_at = {deletion}; END",
+    )
+    assert outbox.retention.erasure.run() == ""
+    assert outbox.retention.erasure.is_needed()
+
+
+def test_a_deletion_by_age_during_a_rewrite_is_noted(outbox: Outbox) -> None:
+    outbox.file.check()
+    sql(outbox, "UPDATE file SET erase_at = -1.5")
+    with outbox.file.writing() as connection:
+        note_deletion(connection, NOW)
+    assert sql(outbox, "SELECT erase_at FROM file") == [(NOW + COLLECT_SECONDS,)]
+
+
+def test_a_rewrite_that_failed_is_not_tried_again_at_once(outbox: Outbox, rewrites: Callable[[float], bool]) -> None:
+    fill(outbox, 1)
+    outbox.retention.purge(Selection(states=(State.DEAD,)))
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutboxBusyError):
+            rewrites(NOW)
+    assert [rewrites(NOW + at) for at in (1, RETRY_SECONDS - 1, RETRY_SECONDS)] == [False, False, True]

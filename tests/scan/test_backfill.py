@@ -344,6 +344,17 @@ def test_and_after_that_all_is_known_again(setup: Setup, backfill: Callable[...,
     assert (result.code, "already has every event of scan" in result.out, len(setup.team.got)) == (0, True, 2 * 15)
 
 
+def test_a_scan_that_was_purged_is_sent_again_with_its_name_and_target(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
+    backfill("team")
+    assert main(["purge", "--scan", ID, "--yes", "--folder", str(setup.folder)]) == 0
+    setup.team.got.clear()
+    assert backfill("team", "--again").code == 0
+    sent = [received.message["data"] for received in setup.team.got]
+    assert {(one["scan_id"], one["target"]) for one in sent} == {(ID, setup.scan.target)}
+
+
 @pytest.mark.parametrize("kept", ["", "sequence BETWEEN 4 AND 8", "name = 'scan_completed'", "sequence % 2"])
 def test_what_was_deleted_and_is_sent_again_is_renumbered_and_complete(
     setup: Setup, backfill: Callable[..., Result], kept: str
