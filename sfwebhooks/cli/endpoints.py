@@ -12,7 +12,7 @@ from typing import Any
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.status import paused, situations, waiting_line
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import timestamp
+from sfwebhooks.events import clean_text, timestamp
 from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.endpoint_state import Orders
@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
         epilog="example:\n  sfwebhooks resume siem_system",
     )
     for command, run in ((pause, _pause), (resume, _resume)):
-        command.add_argument("name", metavar="NAME", help="the endpoint")
+        command.add_argument("name", type=clean_text, metavar="NAME", help="the endpoint")
         add_json(command)
         add_config(command)
         command.set_defaults(run=run)

@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         "receive",
         help="receive deliveries here, verify them, show them",
         epilog="examples:\n  sfwebhooks receive --endpoint siem_system\n"
-        "  sfwebhooks receive --port 9000 --status 500,500,200",
+        "  sfwebhooks receive --port 9000 --respond 500*2,200",
     )
     add_config(command)
     command.add_argument("--endpoint", metavar="NAME", help="use the port, secret and api_key of this endpoint")

@@ -9,6 +9,7 @@ from typing import Any
 from sfwebhooks.config.editing import Edit
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
         epilog="example:\n  sfwebhooks enable siem",
     )
     for command, run in ((update, _update), (delete, _delete), (disable, _disable), (enable, _enable)):
-        command.add_argument("name", metavar="NAME", help="the endpoint")
+        command.add_argument("name", type=clean_text, metavar="NAME", help="the endpoint")
         command.set_defaults(run=run, error=command.error)
     add_values(update)
     update.add_argument(
