@@ -17,22 +17,11 @@ from tests.tiers import quick_first
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 #: the commands that read the settings; the others can do without
-READERS = {
-    "backfill",
-    "check",
-    "drain",
-    "emit",
-    "enable",
-    "move",
-    "pause",
-    "preview",
-    "resume",
-    "run",
-    "service",
-    "test",
-}
+READERS = {"backfill", "check", "delete", "disable", "doctor", "drain", "emit", "enable", "list", "move", "pause",
+           "preview", "resume", "run", "service", "test", "update"}  # fmt: skip
 #: the commands that use the data folder
-USERS = READERS | {"dead drop", "dead list", "dead replay", "dead show", "deliveries", "drop", "replay", "show"}
+USERS = READERS | {"dead drop", "dead list", "dead replay", "dead show", "deliveries", "drop", "purge", "replay",
+                   "show", "stats", "status"}  # fmt: skip
 #: those that would go on until they are stopped, or take long, if what they are given is right
 LONG = {"demo", "receive", "run"}
 TEXTS = ("", "\0", "\udcff", "x" * 5000, "9" * 400, "-1", "nan", "../..", "env:", "file:", "\x1b[2J")
