@@ -21,6 +21,7 @@ from sfwebhooks.terminal.arguments import add_config, said
 from sfwebhooks.terminal.delivery_table import Counts, counted_deliveries, print_counts, print_numbers, total
 from sfwebhooks.terminal.filters import demand, on_outbox
 from sfwebhooks.terminal.output import plain
+from sfwebhooks.terminal.progress_bar import Bar
 
 HELP = """
 Delete delivered and dead deliveries permanently, with their attempts, the receivers' replies, and the events that no
@@ -62,7 +63,9 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
         if not given.yes and not _agrees(out):
             out.print("Nothing was deleted.")
             return 1
-    purged, left = records.retention.purge(chosen), total(records.listing.counts(chosen))
+    with Bar(out, total(counts), "deleted") as bar:
+        purged = records.retention.purge(chosen, bar.show if out.is_terminal else None)
+    left = total(records.listing.counts(chosen))
     trouble = ""
     if records.retention.erasure.is_needed():  # also after a purge that was stopped
         with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():

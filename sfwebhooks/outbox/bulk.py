@@ -29,8 +29,13 @@ def change_in_chunks(
     file: File,
     find: Callable[[sqlite3.Connection], Sequence[T]],
     change: Callable[[sqlite3.Connection, Sequence[T]], int],
+    progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Change the found rows in short transactions with equally long pauses; return how many were changed."""
+    """Change the found rows in short transactions with equally long pauses; return how many were changed.
+
+    Args:
+        progress: called after each transaction with the number of found rows that are left.
+    """
     with file.reading() as sql:
         found, number = find(sql), file.number
     changed, done, size, held = 0, 0, FIRST, 0.0
@@ -39,6 +44,8 @@ def change_in_chunks(
         chunk = found[done : done + size]
         more, held = _transact(file, number, chunk, change)
         changed, done = changed + more, done + len(chunk)
+        if progress:
+            progress(len(found) - done)
         size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
     return changed
 
