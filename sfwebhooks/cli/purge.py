@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     command.set_defaults(
         run=on_outbox(_purge, changes=True),
         ids=(),
-        stopped="some are deleted, and not overwritten yet; run the same command again for the rest",
+        stopped="some deliveries are deleted but not overwritten yet; run the same command again",
     )
 
 
