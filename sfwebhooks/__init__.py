@@ -11,6 +11,7 @@ In background threads, from `delivery/send_queue`:
 The rooms, from top to bottom; each imports only from those below it (`tests/test_rooms.py`):
 
     cli                 the command `sfwebhooks`: one file per command
+    doctor              the checks of `sfwebhooks doctor`
     terminal, demo      what commands share: arguments, tables, progress; a real scan without internet
     emission, service   `emit`, for other tools; `sfwebhooks run` and the delivery process
     host, receive       inside SpiderFoot; the receiving side
@@ -23,8 +24,8 @@ The rooms, from top to bottom; each imports only from those below it (`tests/tes
     catalogue           event types, their fields, JSON Schema
 
 The modules outside the folders are nouns (`events`, `endpoints`, `attempts`, `severity`), decisions (`retry`,
-`health`), texts (`text`, `jsontext`, `strict_json`, `masking` with `decoding` and `searching`), `signing`, and access
-to the system (`files`, `text_file`, `system`).
+`health`), texts (`text`, `jsontext`, `strict_json`, `masking` with `decoding` and `searching`), `signing` with
+`signatures`, `signing_keys` and `naming`, and access to the system (`files`, `text_file`, `system`).
 """
 
 from __future__ import annotations

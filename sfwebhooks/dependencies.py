@@ -1,6 +1,6 @@
 """Vulnerable dependencies: installed versions come in, a warning for each known and fixed vulnerability goes out.
 
-setup.cfg has the same bounds, but the scanner, or an installation without dependencies, may bring older versions.
+pyproject.toml has the same bounds, but the scanner, or an installation without dependencies, may bring older versions.
 """
 
 from __future__ import annotations

@@ -92,6 +92,8 @@ class Endpoint:
     proxy: Secret | None = None
     #: whether the receiver may be in a private network
     allow_private: bool = True
+    #: address of this machine from which connections are opened; empty: the one that the system chooses
+    source_address: str = ""
     #: seconds for one whole attempt
     timeout: float = 15.0
     #: most attempts in flight at once

@@ -73,6 +73,10 @@ class CaptureError(WebhooksError):
     """A captured request cannot be read: not a line of `receive --save`, not an HTTP request."""
 
 
+class NotStoredError(WebhooksError):
+    """A receiver could not store a request where it was asked to; the sender has to send it again."""
+
+
 class SelectionError(WebhooksError):
     """The arguments of a command select no delivery, several, or all of them without an explicit option."""
 

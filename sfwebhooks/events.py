@@ -100,7 +100,7 @@ class Handle:
 class Delivery:
     """One event on its way to one endpoint."""
 
-    #: sent as X-SpiderFoot-Delivery (`formats/naming`) and webhook-id; the same over retries, restarts and recovery
+    #: sent as X-SpiderFoot-Delivery (`naming`) and webhook-id; the same over retries, restarts and recovery
     id: str
     event: WebhookEvent
     #: name of the endpoint in the configuration

@@ -118,7 +118,7 @@ def masked_error(text: str, endpoints: Iterable[Endpoint], others: Iterable[str]
     """Return the beginning of a scanner error without any secret of the endpoints, nor any of `others`."""
     secrets = (secret for endpoint in endpoints for secret in _secrets(endpoint))
     # a user name is among the others, and may be an ordinary word
-    return Mask(chain(secrets, (Sought(other, not _is_plain(other)) for other in others))).over(text, ERROR_MAX)
+    return Mask(chain(secrets, (Sought(other, not is_plain(other)) for other in others))).over(text, ERROR_MAX)
 
 
 @lru_cache(maxsize=1024)
@@ -137,7 +137,7 @@ def shown_name(text: str) -> str:
     return text if NAME.fullmatch(text) else shown(text)
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Return whether a text consists of ordinary words, unlike a key."""
     return all(PLAIN.fullmatch(word) for word in re.split(r"[^A-Za-z0-9]+", unquote(text)))
 
@@ -173,7 +173,7 @@ def _of_url(least: int, *parts: str) -> Iterator[Sought]:
     """Yield parts of a URL; beginnings and ends are searched only for those that are not a path and not words such as
     services, which any text may contain."""
     for part in _credentials(*parts):
-        yield Sought(part, len(part) >= least and not re.search("[/?&=]", part) and not _is_plain(part))
+        yield Sought(part, len(part) >= least and not re.search("[/?&=]", part) and not is_plain(part))
 
 
 def _of_key(secret: str) -> Iterator[str]:

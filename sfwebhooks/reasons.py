@@ -79,6 +79,12 @@ class Failure(Reason):
         "use another host in url; allow_private = true allows private addresses; link-local ones and those of cloud"
         " metadata are never allowed",
     )
+    SOURCE = (
+        "source_address_unusable",
+        "no connection can be opened from the endpoint's source_address; nothing was sent",
+        "set source_address to an address of this machine (ip address lists them) that can reach the receiver, IPv4 or"
+        " IPv6 like the receiver's, or remove it",
+    )
     PROXY = (
         "proxy_failed",
         "the endpoint's proxy refused or failed to connect to the receiver",

@@ -54,6 +54,7 @@ OUTCOME_OF_FAILURE = {
     Failure.TLS_REFUSED: Outcome.HOLD,
     Failure.CERTIFICATE: Outcome.HOLD,
     Failure.ADDRESS: Outcome.HOLD,
+    Failure.SOURCE: Outcome.HOLD,
     Failure.PROXY_REFUSED: Outcome.HOLD,
     Failure.TOKEN_UNAVAILABLE: Outcome.RETRY,
     Failure.TOKEN_REFUSED: Outcome.HOLD,

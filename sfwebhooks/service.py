@@ -19,7 +19,7 @@ from sfwebhooks import system
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.process import note_service, service_lock
+from sfwebhooks.delivery.process import Role, note_service, service_lock
 from sfwebhooks.delivery.status import config_mistake
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, OutboxBusyError, OutboxError
@@ -103,6 +103,7 @@ class Service:
         self._trouble = Trouble(over="the outbox can be used again")
         #: by it, scans find the process that sends
         self._lock = service_lock(path)
+        self._role = Role.RUN
         self._begin()
 
     def run(self, stop: threading.Event, reload: threading.Event, need: Need | None = None) -> bool:
@@ -116,6 +117,7 @@ class Service:
             OutboxError: the outbox cannot be used at the start.
         """
         if need:
+            self._role = Role.DELIVERY
             if not self._is_only_one():
                 return self._end()
             system.give_way()
@@ -163,7 +165,7 @@ class Service:
     def _announce(self) -> bool:
         """Let scans know that this process sends, and with which settings, unless another one does."""
         if self._lock.take():
-            note_service(self._lock, self._settings)
+            note_service(self._lock, self._settings, self._role)
         return self._lock.held
 
     def _open(self, stop: threading.Event) -> None:

@@ -2,17 +2,20 @@
 
 Two kinds come from the Standard Webhooks specification 1.0 ("Signature scheme"): whsec_ (HMAC-SHA256, v1) and whsk_
 with its public whpk_ (ed25519, v1a). Any other text is used literally as an HMAC key.
+
+`cryptography` is imported with the first ed25519 key, since a receiver with another secret needs none of it. On the
+sending side that is when the settings are read, which rejects malformed keys with `problem`.
 """
 
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 WHSEC, WHSK, WHPK = "whsec_", "whsk_", "whpk_"
 #: size of an ed25519 seed, and of a public key (RFC 8032 section 5.1.5)
@@ -67,6 +70,9 @@ def ed25519_signature(secret: str, message: bytes) -> bytes:
 
 def ed25519_fits(secret: str, signature: bytes, message: bytes) -> bool:
     """Return whether a signature of this message was made with the pair of a whpk_ or whsk_ key."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     private = secret.startswith(WHSK)
     key = _private_key(secret).public_key() if private else Ed25519PublicKey.from_public_bytes(_decoded(secret))
     try:
@@ -86,20 +92,20 @@ def receiver_form(secret: str) -> str:
 #: instructions for a receiver with a public key
 WHPK_HINT = (
     "whpk_: the Standard Webhooks libraries take whsec_ only (v1). A receiver verifies v1a with an ed25519 library"
-    " over webhook-id.webhook-timestamp.body; docs/signatures.md has the code (Verify with a public key) for Python and"
+    " over webhook-id.webhook-timestamp.body; docs/receivers.md has the code (Verify with a public key) for Python and"
     " Node."
 )
 
 
 def new_whsec() -> str:
     """Return a new whsec_ secret of 32 random bytes (the specification asks for 24 to 64)."""
-    return WHSEC + base64.b64encode(secrets.token_bytes(32)).decode()
+    return WHSEC + base64.b64encode(os.urandom(32)).decode()
 
 
 def new_whsk() -> str:
     """Return a new whsk_ secret: base64 of the seed and the public key."""
-    seed = secrets.token_bytes(KEY_BYTES)
-    public = _public_bytes(Ed25519PrivateKey.from_private_bytes(seed))
+    seed = os.urandom(KEY_BYTES)
+    public = _public_bytes(_private_key(WHSK + base64.b64encode(seed).decode()))
     return WHSK + base64.b64encode(seed + public).decode()
 
 
@@ -113,8 +119,12 @@ def _decoded(secret: str) -> bytes:
 
 @lru_cache(maxsize=256)
 def _private_key(secret: str) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return Ed25519PrivateKey.from_private_bytes(_decoded(secret)[:KEY_BYTES])
 
 
 def _public_bytes(key: Ed25519PrivateKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

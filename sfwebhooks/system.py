@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import select
 import selectors
 import socket
 import struct
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +33,7 @@ def _module(name: str) -> Any:
         return None
 
 
-_fcntl, _pwd, _grp = _module("fcntl"), _module("pwd"), _module("grp")
+_fcntl, _pwd, _grp, _resource = _module("fcntl"), _module("pwd"), _module("grp"), _module("resource")
 _msvcrt: Any = None if _fcntl else _module("msvcrt")
 #: whether files have owners and modes
 OWNERS = hasattr(os, "geteuid")
@@ -45,6 +47,10 @@ BINARY, DIRECTORY, NOCTTY, NOFOLLOW, NONBLOCK = (
 Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 #: result codes of a connect in progress
 CONNECTING = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+#: option of Linux that chooses the port of a bound socket when it is connected; None elsewhere
+BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24) if sys.platform == "linux" else None
+#: name under which Linux has a file's access list
+ACCESS_LIST = "system.posix_acl_access"
 #: byte that is locked on Windows, where others cannot read a locked one: beyond the end of all our files
 LOCKED_AT = 0x40000000
 #: errors of `msvcrt.locking` for a byte that another process has locked
@@ -94,6 +100,29 @@ def proc(name: str) -> str:
         return Path("/proc", name).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:  # a missing or restricted /proc
         return ""
+
+
+def file_system(path: Path) -> str:
+    """Return the type of the file system that has a path, such as ext4 or nfs4; empty if that is not known.
+
+    Does not touch the file system (proc_pid_mountinfo(5)).
+    """
+    best, kind = "", ""
+    for line in proc("self/mountinfo").split("\n"):
+        place, _, rest = line.partition(" - ")
+        mounted = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), " ".join(place.split(" ")[4:5]))
+        inside = str(path) == mounted or str(path).startswith(f"{mounted.rstrip('/')}/")
+        if mounted and inside and len(mounted) >= len(best):  # the last of several mounts at a place hides the others
+            best, kind = mounted, rest.split(" ")[0]
+    return kind
+
+
+def descriptors_max() -> int | None:
+    """Return how many files this process may have open; None: no limit, or a system without one."""
+    if not _resource:
+        return None
+    limit = int(_resource.getrlimit(_resource.RLIMIT_NOFILE)[0])
+    return None if limit == _resource.RLIM_INFINITY else limit
 
 
 def lock(descriptor: int, wait: bool = False) -> bool:
@@ -166,6 +195,16 @@ class SelectPoll:
 #: waits for a socket; a selector for only one takes three times as long
 Poll: Any = getattr(select, "poll", SelectPoll)
 POLL_IN, POLL_OUT = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
+
+
+def copy_access(path: Path, descriptor: int) -> None:
+    """Give an open file the access list that another file has besides its mode (acl(5)), if it has one."""
+    if hasattr(os, "getxattr"):
+        found = b""
+        with suppress(OSError):  # it has none, or its file system has no such lists
+            found = os.getxattr(path, ACCESS_LIST)
+        if found:
+            os.setxattr(descriptor, ACCESS_LIST, found)
 
 
 def _write_at(descriptor: int, data: bytes, place: int) -> int:

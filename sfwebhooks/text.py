@@ -29,6 +29,11 @@ def duration(value: Any) -> str:
     return " ".join(filter(None, parts[first : first + 2])) or "0 s"
 
 
+def age(seconds: float) -> str:
+    """Return seconds in the largest unit, rounded down, such as 2 h; a time in the future is 0 s."""
+    return " ".join(duration(max(seconds, 0.0)).split(" ")[:2])
+
+
 def brief_duration(seconds: float | None) -> str:
     """Return seconds in at most six characters, such as 41 ms, 0.41 s, 35 min or 9 d; empty for None."""
     if seconds is None or not seconds < DURATION_MAX:

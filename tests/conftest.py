@@ -31,6 +31,7 @@ from sfwebhooks.host.install import SHIM
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.receive.responses import Response
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
@@ -65,7 +66,7 @@ class Team:
         self.answer: int | Callable[[Received], int] = 200
         self._news = threading.Condition()
         self.receiver = Receiver(
-            Checks(secrets, **checks), tls=tls, status=self._answer, on_receive=self._keep, on_refuse=self._refuse
+            Checks(secrets, **checks), tls=tls, respond=self._respond, on_receive=self._keep, on_refuse=self._refuse
         )
         self.receiver.start()
 
@@ -93,9 +94,9 @@ class Team:
             assert self._news.wait_for(lambda: self.refused, PATIENCE)
         return self.refused[0]
 
-    def _answer(self, received: Received) -> int:
+    def _respond(self, received: Received) -> Response:
         self._note(received)
-        return self.answer if isinstance(self.answer, int) else self.answer(received)
+        return Response(self.answer if isinstance(self.answer, int) else self.answer(received))
 
     def _keep(self, received: Received) -> None:
         if received.problems:  # the others were noted before they were answered

@@ -34,6 +34,7 @@ def load() -> None:
             importlib.import_module(found.name)
     with contextlib.suppress(SystemExit):
         sys.modules["sfwebhooks.cli"].main(["events"])  # what only the first output needs
+    sys.modules["sfwebhooks.dependencies"].outdated()  # importlib.metadata imports parts of itself when they are used
     for name in ("utf-8", "utf-8-sig", "ascii", "latin-1", "idna"):
         "".encode(name)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from configparser import ConfigParser
+import re
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 
 from sfwebhooks.dependencies import HOLES, outdated
 
-SETUP = Path(__file__).parent.parent / "setup.cfg"
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 
 def installed(**versions: str) -> dict[str, str]:
@@ -52,11 +52,11 @@ def test_what_is_installed_here_has_no_known_hole() -> None:
 
 @pytest.mark.parametrize("hole", HOLES)
 def test_what_pip_installs_has_no_known_hole(hole: tuple[str, str, tuple[int, int], str]) -> None:
-    settings = ConfigParser()
-    settings.read(SETUP)
     package, fixed, python, _ = hole
-    lines = [line for line in settings["options"]["install_requires"].splitlines() if line.startswith(package)]
+    needed = re.search(r"^dependencies = \[\n(.*?)^\]", PROJECT.read_text(encoding="utf-8"), re.S | re.M)
+    assert needed
+    lines = [line for line in needed[1].splitlines() if line.strip().startswith(f'"{package}>')]
     newest = [line for line in lines if f">={fixed}" in line]
     assert newest
     if len(lines) > 1:
-        assert f'python_version {">=" if python > (3, 9) else "<"} "3.10"' in newest[0]
+        assert f"python_version {'>=' if python > (3, 9) else '<'} '3.10'" in newest[0]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import textwrap
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sfwebhooks.cli import main, parser
 from sfwebhooks.config import settings as config
@@ -23,7 +29,7 @@ from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.security_audit import guides_data
 from sfwebhooks.health import FAILURES_MAX, PROBE_SECONDS
 from sfwebhooks.outbox.file import Storage
-from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason
+from sfwebhooks.receive import verify
 from sfwebhooks.retry import RETRY_STATUS
 from sfwebhooks.scan.findings import DATA_MAX, event_of_finding
 from sfwebhooks.service import IDLE_SECONDS
@@ -31,13 +37,24 @@ from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import WHPK_HINT
 from tests.benchmarks.figures import ROWS
 from tests.builders import a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
+from tests.cli.test_cli import Listening
+from tests.pages.commands import arguments, commands
 from tests.receivers import GUIDES
 from tests.test_signing import WHPK, WHSK
 
 ROOT = Path(__file__).parent.parent
+TEXTS = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+DOCKER = ROOT / "docs" / "deployment"
+DEPLOYMENT = sorted(DOCKER.iterdir())
+DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+#: a fenced block: indentation, fence, language, content
+BLOCK = re.compile(r"^( *)(`{3,}|~{3,})(\w*)\n(.*?)^ *\2 *$", re.S | re.M)
+#: of the programs that the documents name besides ours
+OPTIONS_OF_OTHERS = {"--init", "--upgrade"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 SETTINGS, SIGNATURES, OPERATIONS = (PAGES[name] for name in ("configuration.md", "signatures.md", "operations.md"))
+RECEIVERS = PAGES["receivers.md"]
 #: a secret that is right for any key
 KEY_OF_32 = "a5ecretTextOf32LettersAndDigits0"
 #: a URL that is right for any format; a bot's ends in its method
@@ -47,6 +64,14 @@ DOCS = "\n".join([README, *PAGES.values()])
 EXAMPLE = ROOT / "webhooks.ini.example"
 KEYS = [*GENERAL_OPTIONS, *ENDPOINT_OPTIONS, *(f"{stem}NAME" for stem in OPEN_OPTIONS)]
 COMMANDS = next(action for action in parser()._actions if action.choices).choices or ()
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Return the language and the content of each block."""
+    return [(found[3], textwrap.dedent(found[4])) for found in BLOCK.finditer(text)]
+
+
+INI = [(path, block) for path in TEXTS for language, block in blocks(path.read_text("utf-8")) if language == "ini"]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -107,10 +132,27 @@ def test_the_five_lines_of_the_readme_are_right(tmp_path: Path) -> None:
     lines = textwrap.dedent(found_lines[2])
     (tmp_path / "webhooks.ini").write_text(lines)
     assert main(["keygen", "--file", str(tmp_path / "webhooks.secret")]) == 0
-    assert "`sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret`" in README
+    assert "`sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret`" in " ".join(README.split())
     found = config.load(tmp_path / "webhooks.ini")
     assert (len(lines.splitlines()), found.mistakes, found.enabled) == (5, (), True)
     assert [one.name for one in found.endpoints] == ["default"]
+
+
+def test_the_commands_of_the_readme_give_a_first_signed_and_verified_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = README.partition("## A first endpoint\n")[2].partition("\n## ")[0]
+    first, second = (shlex.split(block, comments=True) for block in re.findall(r"```\n(.*?)```", section, re.S))
+    init, create, receive = (words.split() for words in " ".join(first).split("sfwebhooks ")[1:])
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    assert main(init) == 0
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert main([word.replace(":8080/", f":{port}/") for word in create]) == 0
+    listening = Listening(*receive[1:])
+    assert second[:2] == ["sfwebhooks", "test"]
+    assert main(second[1:3]) == 0
+    assert "  verified, " in listening.end()[1]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -122,6 +164,107 @@ def test_the_readme_has_no_command_that_is_unknown() -> None:
     assert set(re.findall(r"sfwebhooks ([a-z]+) ?(?:`|-|\[|\n)", DOCS)) <= set(COMMANDS)
 
 
+def uses(text: str) -> Iterator[list[str]]:
+    """Yield the arguments of each `sfwebhooks ...` in a text, without what is optional, explained or piped."""
+    for line in text.replace("\\\n", " ").splitlines():
+        found = re.search(r"(?:^|[ /])sfwebhooks ((?:[a-z]+|--version)\b.*)", line)
+        if found:
+            words = re.sub(r"\[[^]]*\]|'\]$", "", found[1])
+            yield shlex.split(re.split(r"\s{2,}|\s[#|;>]|\s&&", words)[0])
+
+
+def usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what the parser says against a command line, or nothing."""
+    try:
+        parser().parse_args(arguments)
+    except SystemExit as end:
+        return capsys.readouterr().err if end.code else ""
+    return ""
+
+
+@pytest.mark.parametrize("path", [*TEXTS, *DEPLOYMENT], ids=lambda path: str(path.name))
+def test_each_command_line_in_a_block_is_right(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    if path in TEXTS:
+        shell = "\n".join(block for language, block in blocks(text) if language in ("", "sh"))
+    else:
+        shell = re.sub(r"^#.*$", "", text, flags=re.M)
+    wrong = {" ".join(each): said for each in uses(shell) if (said := usage_error(each, capsys))}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("path", [one for one in TEXTS if one.name != "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_each_command_and_option_in_a_sentence_is_right(path: Path) -> None:
+    text = re.sub(BLOCK, "", path.read_text(encoding="utf-8"))
+    known = {word for _, command in commands() for one in arguments(command) for word in one.option_strings}
+    known |= {"--help", "--version"} | OPTIONS_OF_OTHERS
+    names = {name for name, _ in commands()} | {name.partition(" ")[0] for name, _ in commands()}
+    spans = re.findall(r"`([^`\n]+)`", text)
+    options = {word for span in spans for word in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+    used = {found[1] for span in spans if (found := re.match(r"sfwebhooks ([a-z]+)\b", span))}
+    assert (options - known, used - names) == (set(), set())
+
+
+@pytest.mark.parametrize(("path", "block"), INI, ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_each_block_of_settings_is_right(
+    path: Path, block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in re.findall(r"env:(\w+)", block):
+        monkeypatch.setenv(variable, URL_FOR_ALL if "URL" in variable else KEY_OF_32)
+    for name in re.findall(r"file:([\w.-]+)", block):
+        (tmp_path / name).write_text("{}" if name.endswith(".j2") else KEY_OF_32)
+    (tmp_path / "webhooks.ini").write_text(block, encoding="utf-8")
+    assert config.load(tmp_path / "webhooks.ini").mistakes == ()
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.name))
+def test_each_block_of_json_python_and_yaml_can_be_read(path: Path) -> None:
+    for language, block in blocks(path.read_text(encoding="utf-8")):
+        if language == "json":
+            json.loads(block if block.lstrip()[0] in "{[" else f"{{{block}}}")
+        elif language == "python":
+            compile(block, path.name, "exec")
+        elif language == "yaml":
+            assert list(yaml.safe_load_all(block))
+
+
+def test_each_page_is_in_the_site_and_in_its_navigation() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    copied = {"index.md", "reporting.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+    assert set(re.findall(r": (\S+\.md)$", site, re.M)) == copied | set(PAGES)
+
+
+def test_the_sizes_of_a_deployment_are_those_that_were_measured() -> None:
+    section = PAGES["deployment.md"].partition("## Sizing")[2].partition("\n## ")[0]
+    rows = "\n".join(line for line in section.splitlines() if line.startswith("| "))
+    figures = re.findall(r"[\d,.]+ (?:MB|us)|\d+,\d{3}", rows)
+    assert len(figures) >= 8
+    assert [figure for figure in figures if f" {figure} " not in PAGES["speed.md"]] == []
+
+
+def test_the_manifest_for_kubernetes_has_what_it_refers_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {one["kind"]: one for one in yaml.safe_load_all((DOCKER / "kubernetes.yaml").read_text(encoding="utf-8"))}
+    settings = parts["ConfigMap"]["data"]["webhooks.ini"]
+    assert set(re.findall(r"env:(\w+)", settings)) == set(parts["Secret"]["stringData"])
+    for variable in parts["Secret"]["stringData"]:
+        monkeypatch.setenv(variable, URL_FOR_ALL if "URL" in variable else KEY_OF_32)
+    (tmp_path / "webhooks.ini").write_text(settings, encoding="utf-8")
+    found = config.load(tmp_path / "webhooks.ini")
+    assert (found.mistakes, found.enabled, len(found.endpoints)) == ((), True, 1)
+    pod = parts["Deployment"]["spec"]["template"]["spec"]
+    web, sender = pod["containers"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for each in (web, sender) for mount in each["volumeMounts"]} == volumes
+    assert (web["env"], web["envFrom"], web["image"]) == (sender["env"], sender["envFrom"], sender["image"])
+    assert pod["securityContext"]["runAsUser"] == int(re.findall(r"--uid (\d+)", DOCKERFILE)[0])
+
+
+def test_the_dockerfile_copies_what_is_there() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.M))
+    assert set(re.findall(r"--from=(\S+)", DOCKERFILE)) | set(re.findall(r"--target (\S+)", DOCKERFILE)) <= stages
+    assert f"docker build -f {(DOCKER / 'Dockerfile').relative_to(ROOT)} " in DOCKERFILE
+
+
 def test_the_documented_headers_are_those_that_are_sent() -> None:
     endpoints = [an_endpoint(secrets=["x"], format=naming) for naming in GUIDES]
     sent = {name for one in endpoints for name in sign(Content(b""), a_batch(replayed=True), one, 0.0).headers}
@@ -131,7 +274,7 @@ def test_the_documented_headers_are_those_that_are_sent() -> None:
 
 @pytest.mark.parametrize(("naming", "header"), [(name, FORMATS[name].naming.signature) for name in GUIDES])
 def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None:
-    code = re.search(r"```python\n(.*?)```", SIGNATURES, re.S)
+    code = re.search(r"```python\n(import hashlib\n.*?)```", RECEIVERS, re.S)
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
@@ -140,6 +283,26 @@ def test_the_documented_way_to_verify_is_right(naming: str, header: str) -> None
     assert names["is_ours"](sent.body, given, "the text")
     assert not names["is_ours"](sent.body + b"\n", given, "the text")
     assert not names["is_ours"](sent.body, given, "another text")
+
+
+def test_the_documented_call_of_verify_is_right() -> None:
+    code = re.search(r"```python\n(from sfwebhooks\.receive .*?)```", RECEIVERS, re.S)
+    assert code
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    batch = a_batch()
+    sent = sign(Content(b"{}"), batch, an_endpoint(secrets=["the text"]), time.time())
+    assert names["accept"](sent.body, sent.headers, "the text") == batch.id
+    with pytest.raises(PermissionError, match="answer 401: webhook-signature does not fit"):
+        names["accept"](sent.body + b" ", sent.headers, "the text")
+
+
+def test_the_documented_signature_of_verify_is_its_own() -> None:
+    found = inspect.signature(verify).parameters.values()
+    words = [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in found]
+    words.insert(sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in found), "*")
+    assert f"`verify({', '.join(words)})`" in RECEIVERS
+    assert all(f"\n| `{one.name}` |" in RECEIVERS for one in found)
 
 
 def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
@@ -156,7 +319,7 @@ def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
 
 
 def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> None:
-    code = re.search(r"```python\n(import base64\n.*?)```", SIGNATURES, re.S)
+    code = re.search(r"```python\n(import base64\n.*?)```", RECEIVERS, re.S)
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
@@ -166,7 +329,7 @@ def test_the_documented_way_to_verify_with_a_public_key_in_python_is_right() -> 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no JavaScript here")
 def test_the_documented_way_to_verify_with_a_public_key_in_node_is_right() -> None:
-    code = re.search(r"```js\n(.*?)```", SIGNATURES, re.S)
+    code = re.search(r"```js\n(.*?)```", RECEIVERS, re.S)
     assert code
     cases = [[body.decode(), headers] for body, headers, _ in ed25519_cases()]
     call = "for (const [b, h] of JSON.parse(process.argv[1])) console.log(isOurs(Buffer.from(b), h, process.argv[2]))"
@@ -236,12 +399,6 @@ def test_the_documented_replies_are_those_of_the_code() -> None:
     rows = {cells[1]: cells[0] for cells in re.findall(r"^\| (.*?) \| (.*?) \|$", DOCS, re.M)}
     retried = next(row for meaning, row in rows.items() if meaning.startswith("tried again"))
     assert {int(number) for number in re.findall(r"\b\d{3}\b", retried)} == RETRY_STATUS
-
-
-@pytest.mark.parametrize("reason", [*DeadReason, *WaitingReason, *Failure])
-def test_the_documents_have_each_reason_with_its_sentence_and_what_helps(reason: Reason) -> None:
-    helps = reason.cure.format(name="NAME", pid="PID")
-    assert f"| `{reason.value}` | {reason.meaning} | {helps} |" in OPERATIONS
 
 
 def test_ci_runs_the_two_commands_of_the_readme() -> None:

@@ -203,6 +203,7 @@ CHANGES: dict[str, Any] = {
     "metadata": {"user": "other"},
     "proxy": Secret("http://proxy.test:3128"),
     "allow_private": False,
+    "source_address": "192.0.2.7",
     "retry_after_max": 60.0,
     "interval": 1.0,
     "batch_size": 100,

@@ -61,6 +61,7 @@ PLACES = [
     ("spiderfoot.db", DRAIN),
     (f"modules/{SHIM}", ("install", "--spiderfoot", ".")),
     ("got", ("receive", "--port", "0", "--save", "got")),
+    ("got.db", ("receive", "--port", "0", "--log", "got.db")),
     (FILE, EMIT),
     (FILE, ("deliveries",)),
     (f"{FILE}-shm", DRAIN),

@@ -43,6 +43,7 @@ EXPECTED = {
     Failure.TLS_REFUSED: Outcome.HOLD,
     Failure.CERTIFICATE: Outcome.HOLD,
     Failure.ADDRESS: Outcome.HOLD,
+    Failure.SOURCE: Outcome.HOLD,
     Failure.PROXY_REFUSED: Outcome.HOLD,
     Failure.TOKEN_UNAVAILABLE: Outcome.RETRY,
     Failure.TOKEN_REFUSED: Outcome.HOLD,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfwebhooks.text import amount, brief_duration, counted, duration, in_line, moment, people, readable
+from sfwebhooks.text import age, amount, brief_duration, counted, duration, in_line, moment, people, readable
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,11 @@ from sfwebhooks.text import amount, brief_duration, counted, duration, in_line, 
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(7259.0, "2 h"), (59.4, "59 s"), (-5.0, "0 s"), (86400.0, "1 d")])
+def test_an_age_has_its_largest_unit(seconds: float, words: str) -> None:
+    assert age(seconds) == words
 
 
 def test_a_time_that_no_calendar_has_is_a_number() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,30 +11,25 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sfwebhooks.config.settings import Settings, off
+from sfwebhooks.config.settings import Settings
 from sfwebhooks.dependencies import outdated
+from sfwebhooks.doctor.configuration import data_files, switch_words
+from sfwebhooks.doctor.installation import Level, modules_of
+from sfwebhooks.doctor.storage import outbox_problems
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.enrichment.data_file import UnusableDataError
-from sfwebhooks.enrichment.enrichment import Enrichment
-from sfwebhooks.errors import CertificateError, InstallError, OutboxError
-from sfwebhooks.files import is_deleted
-from sfwebhooks.host.hosts import remembered
-from sfwebhooks.host.install import SHIM, modules_folder, trouble
-from sfwebhooks.network.tls import context_for, expiring
+from sfwebhooks.errors import OutboxError
+from sfwebhooks.host.install import trouble
+from sfwebhooks.network.tls import expiring, tls_problem
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import endpoint_lock, url_lock
-from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.permissions import checked, permission_warnings, refused, write_problem
+from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.reasons import WaitingReason
-from sfwebhooks.scan.host_database import MODULE, saved_options
+from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
 from sfwebhooks.terminal.arguments import add_config, folder, settings
-from sfwebhooks.terminal.live_state import UNKNOWN, Look, look
+from sfwebhooks.terminal.live_state import ATTENTION, UNKNOWN, Look, live_state
 from sfwebhooks.terminal.output import console, plain, stacked, table
 from sfwebhooks.text import amount
 
-#: the exit code if something other than the settings needs attention
-LOOK = 3
 #: terminal width from which the table has all of these columns
 WIDE = 130
 COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
@@ -68,28 +61,31 @@ def add(commands: Any) -> None:
 def _check(given: argparse.Namespace) -> int:
     found, out, path = settings(given), console(), folder(given) / FILE
     sent_to = [endpoint for endpoint in found.endpoints if not endpoint.mistake]
-    broken = {endpoint.name: problem for endpoint in sent_to if (problem := _tls_problem(endpoint))}
+    broken = {endpoint.name: problem for endpoint in sent_to if (problem := tls_problem(endpoint))}
     mistakes = [str(mistake) for mistake in found.mistakes]
     mistakes += [f"{found.file}: [webhooks.{name}] {problem}" for name, problem in broken.items()]
     if not (found.endpoints or found.off or mistakes):
         mistakes.append(f"{found.file}: there is no usable endpoint")
-    modules = _modules(given.spiderfoot)
-    out.print(plain(f"{found.file}: {_switch(found, saved_options(folder(given)))}"))
+    modules = modules_of(given.spiderfoot)
+    out.print(plain(f"{found.file}: {switch_words(found, saved_options(folder(given)))[0]}"))
     if not modules:
         out.print("No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout.")
-    wrong = {module: words for module in modules if (words := trouble(module))}
+    wrong = {module: ": ".join(filter(None, words)) for module in modules if (words := trouble(module))[0]}
     for module in modules:
         if module not in wrong:
             out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
-    looks, unusable = _looks(found, path, broken)
-    mistakes += unusable
+    looks, problems = _looks(found, path, broken)
+    mistakes += problems
     _print_endpoints(found, looks, out)
     for one in looks.values():
         for line in one.lines:
             out.print(plain(line))
-    read, doubts, unread = _data_files(found.enrichment)
-    for line in read:
-        out.print(plain(line), soft_wrap=True)
+    lists = [*data_files(found.enrichment)]
+    read, unread = ([one for one in lists if (one.level is Level.OK) is well] for well in (True, False))
+    for report in read:
+        out.print(plain(f"{report.name} {report.words}"), soft_wrap=True)
+    doubts = [report.cure for report in read if report.cure]
+    doubts += [f"{report.name} {report.words}" for report in unread]
     if given.show_secrets:
         _print_secrets(found, out)
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
@@ -99,7 +95,7 @@ def _check(given: argparse.Namespace) -> int:
         out.print(plain(f"mistake: {mistake}", "red"))
     troubled = [name for name, one in looks.items() if one.is_trouble]
     troubled += ["the module"] if any(modules[module] for module in wrong) else []
-    troubled += unread
+    troubled += [report.name for report in unread]
     return _conclude(len(mistakes), troubled, out)
 
 
@@ -110,17 +106,17 @@ def _conclude(mistakes: int, troubled: list[str], out: Console) -> int:
         return 1
     if troubled:
         out.print(plain(f"No mistakes, but these need attention: {', '.join(troubled)}."))
-        return LOOK
+        return ATTENTION
     out.print("No mistakes.")
     return 0
 
 
 def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:
     """Return each endpoint's state, from its files and its receiver's last answer, and the problems of the outbox."""
-    problems, looks = list(_unusable(found, path)), {}
+    problems, looks = [*outbox_problems(found, path)], {}
     if not problems:
         try:
-            looks = look(found, path)
+            looks = {**live_state(found, path).looks}
         except OutboxError as error:
             problems = [str(error)]
     if problems:
@@ -129,51 +125,6 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
         broken, "held: see below"
     )
     return looks | {name: replace(looks[name], words=words, colour="red") for name, words in wrong.items()}, problems
-
-
-def _data_files(enrichment: Enrichment) -> tuple[list[str], list[str], list[str]]:
-    """Return what kev_file and epss_file have, the warnings about them, and the keys of those that cannot be used."""
-    lines, warnings, unread = [], [], []
-    for file in enrichment.files:
-        try:
-            data = file.read()
-        except UnusableDataError as error:
-            warnings.append(f"{file.key} {file.path}: {error}")
-            unread.append(file.key)
-        else:
-            dated = f", data of {data.date}" if data.date else ""
-            lines.append(f"{file.key} {file.path}: {amount(data.count, 'CVE')}{dated}")
-            warnings += file.warnings(data, time.time())
-    return lines, warnings, unread
-
-
-def _switch(found: Settings, saved: dict[str, str]) -> str:
-    """Return which scans send webhooks, in words."""
-    why = off(saved)
-    if why:
-        return f"webhooks are off ({why})"
-    if found.enabled is None:
-        return f"webhooks are on in scans that use the module {MODULE}"
-    return "webhooks are on in every scan" if found.enabled else "webhooks are off (enabled = false)"
-
-
-def _unusable(found: Settings, path: Path) -> Iterator[str]:
-    """Yield the reasons why this user cannot use the outbox or the lock of an endpoint."""
-    try:
-        if is_deleted(path):
-            trouble = None if is_deleted(path.parent) else write_problem(checked(path))  # SpiderFoot creates its folder
-            if trouble:
-                yield f"outbox {path} cannot be created: {trouble}"
-            return
-        with closing(Outbox(path, listing=True)) as outbox:
-            outbox.file.check()
-        for endpoint in found.endpoints:
-            endpoint_lock(path, endpoint.name).check()
-            url_lock(path, endpoint.url_id).check()
-    except OutboxError as error:
-        yield str(error)
-    except OSError as error:
-        yield str(refused(f"outbox {path}", path, error))
 
 
 def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> None:
@@ -213,32 +164,6 @@ def _tls(endpoint: Endpoint) -> str:
     trust = "own CA" if endpoint.ca_bundle else "public CAs"
     verified = f"verified, {trust}" if endpoint.verify_tls else "NOT VERIFIED"
     return f"{verified}, mTLS" if endpoint.client_cert else verified
-
-
-def _tls_problem(endpoint: Endpoint) -> str:
-    """Return the problem with the endpoint's certificate files, or an empty text."""
-    try:
-        context_for(endpoint)
-    except CertificateError as error:
-        return str(error)
-    return ""
-
-
-def _modules(spiderfoot: Path | None) -> dict[Path, bool]:
-    """Return the module's path in each SpiderFoot -> whether it should be there: the SpiderFoot that the command line
-    names, else those into which it was installed, else the one installed for this Python.
-
-    Raises:
-        InstallError: the named folder is not a SpiderFoot.
-        ConfigError: the record of installations is damaged.
-    """
-    if spiderfoot:
-        return {modules_folder(spiderfoot) / SHIM: True}
-    known = {path / "modules" / SHIM: True for path in remembered()}
-    try:
-        return known or {modules_folder() / SHIM: False}
-    except InstallError:
-        return {}  # no SpiderFoot is installed with pip
 
 
 def _print_secrets(found: Settings, out: Console) -> None:

@@ -37,7 +37,7 @@ def _install(given: argparse.Namespace) -> int:
         remember(spiderfoot)
     except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
         print(f"Commands need --spiderfoot and --folder, because this location could not be saved: {error}")
-    print("Next: write the settings, then run: sfwebhooks check")
+    print("Next: sfwebhooks init creates the settings, sfwebhooks create adds an endpoint.")
     return 0
 
 

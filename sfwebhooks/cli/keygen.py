@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.errors import ConfigError
-from sfwebhooks.outbox.permissions import make
 from sfwebhooks.signing_keys import WHPK_HINT, new_whsec, new_whsk, receiver_form
+from sfwebhooks.terminal.secret_file import write_secret
 
 
 def add(commands: Any) -> None:
@@ -27,7 +25,7 @@ def _keygen(given: argparse.Namespace) -> int:
     """Print the keys alone to stdout, one per line, and their use to stderr."""
     secret = new_whsk() if given.ed25519 else new_whsec()
     if given.file:
-        _write(given.file, secret)
+        write_secret(given.file, secret)
         print(f"Written to {given.file}; in the settings: secret = file:{given.file.absolute()}", file=sys.stderr)
     else:
         print(secret)
@@ -38,23 +36,3 @@ def _keygen(given: argparse.Namespace) -> int:
     else:
         print("The receiver needs the same secret; send it over a secure channel.", file=sys.stderr)
     return 0
-
-
-def _write(path: Path, secret: str) -> None:
-    """Write a secret to a new file that only its owner can read.
-
-    Raises:
-        ConfigError: the file exists or cannot be written.
-    """
-    try:
-        number = make(path)
-    except FileExistsError as error:
-        raise ConfigError(f"{path} already exists; it was not changed") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(number, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-    except OSError as error:
-        path.unlink()  # it is ours, and incomplete
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

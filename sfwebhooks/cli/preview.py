@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sfwebhooks.authentication import credentials
-from sfwebhooks.catalogue import type_named
 from sfwebhooks.cli.drawing import draw, page
-from sfwebhooks.config.values import nearest
-from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
+from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError, OutboxError, SelectionError, WebhooksError, is_shortage
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
-from sfwebhooks.examples import example, examples_for, readdressed
+from sfwebhooks.examples import examples_for, readdressed
 from sfwebhooks.files import demand_regular, is_deleted
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.digest import DIGEST_MAX
@@ -32,7 +30,7 @@ from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.signing import sign
-from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, without_mistake
+from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, without_mistake
 from sfwebhooks.text import amount
 
 T = TypeVar("T")
@@ -190,15 +188,8 @@ def _sources(given: argparse.Namespace, endpoint: Endpoint) -> Iterator[list[Sou
         usual = [one for one in reversed(found) if one.event.type == EXAMPLE]  # the least severe first
         yield [(one.id, partial(readdressed, one, endpoint)) for one in (found if given.html else (usual or found)[:1])]
     else:
-        word = given.event or EXAMPLE
-        entry = type_named(word)
-        if not entry:
-            raise SelectionError(
-                f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)} See sfwebhooks events."
-            )
-        made = example(entry, word)
-        named = replace(made, name=endpoint.name_for(made.event) or made.name)
-        yield [(made.id, partial(readdressed, named, endpoint))]
+        made = named_example(given.event or EXAMPLE, endpoint)
+        yield [(made.id, lambda: made)]
 
 
 def _ids(given: argparse.Namespace, listing: Listing) -> list[str]:

@@ -1,31 +1,35 @@
-"""`sfwebhooks receive`: a local receiver that verifies and shows deliveries."""
+"""`sfwebhooks receive`: a local receiver that verifies, shows and stores deliveries."""
 
 from __future__ import annotations
 
 import argparse
-import base64
-import html
 import io
-import itertools
 import json
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
+from rich.text import Text
 
 from sfwebhooks.config.endpoint import secret_text
-from sfwebhooks.config.values import whole_number as whole_number
+from sfwebhooks.config.values import path as file_name
+from sfwebhooks.config.values import seconds, whole_number
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError
+from sfwebhooks.errors import ConfigError, NotStoredError
 from sfwebhooks.files import demand_regular, open_to_append
-from sfwebhooks.formats.naming import naming_of
+from sfwebhooks.network.addresses import Network
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
-from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.repeats import AcceptedIds
+from sfwebhooks.receive.request_log import RequestLog
+from sfwebhooks.receive.responses import Response, responses
+from sfwebhooks.receive.server import FORBIDDEN, NOT_STORED, Checks, Received, Receiver, server_context
+from sfwebhooks.receive.verification import TOLERANCE_SECONDS
 from sfwebhooks.terminal.arguments import (
     add_config,
     endpoint_named,
@@ -34,14 +38,12 @@ from sfwebhooks.terminal.arguments import (
     said,
     without_mistake,
 )
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.output import as_json, console, plain
+from sfwebhooks.terminal.received import as_object, body_of, print_request, time_of_day, verdict_of
 from sfwebhooks.terminal.stop_signal import StopSignal
-from sfwebhooks.text import in_line
+from sfwebhooks.text import amount, moment
 
-#: characters of a value in a line
-WORD = 200
-#: messages of a request that are shown: as many as a batch can have
-MESSAGES_MAX = 1000
+NOT_ALLOWED = "--allow does not name its address"
 
 
 def add(commands: Any) -> None:
@@ -53,65 +55,193 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--port", type=said(whole_number(0, 65535)), help="port to listen on (8080, or the endpoint's; 0: any free one)"
     )
-    command.add_argument(
-        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
-    )
-    command.add_argument("--api-key", default="", help="require this bearer token: text, env:NAME or file:PATH")
+    _add_checks(command)
     command.add_argument("--cert", type=Path, help="serve https with this certificate (PEM)")
     command.add_argument("--key", type=Path, help="its key, if not in the same file")
     command.add_argument("--client-ca", type=Path, help="require a client certificate from this CA")
     command.add_argument(
-        "--status", default="200", help="answer with this status; several (500,500,200) in turn, then always the last"
+        "--respond",
+        type=said(responses),
+        default="200",
+        metavar="ANSWERS",
+        help="statuses for verified deliveries, in turn, then always the last: 500*3,200 or 429:30 (with Retry-After)",
     )
-    command.add_argument("--full", action="store_true", help="show the whole message")
+    command.add_argument("--slow", type=said(seconds), metavar="TIME", help="wait before each answer, such as 5s")
+    shown = command.add_mutually_exclusive_group()
+    shown.add_argument("--full", action="store_true", help="show the whole message")
+    shown.add_argument("--json", action="store_true", help="print each request as one line of JSON, for programs")
     command.add_argument("--save", type=Path, metavar="FILE", help="append each request, one JSON object per line")
+    command.add_argument(
+        "--log", type=said(file_name), metavar="FILE", help="add each request to the table webhook_logs (SQLite)"
+    )
     command.set_defaults(run=_receive)
 
 
+def _add_checks(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
+    )
+    command.add_argument("--api-key", default="", help="require this bearer token: text, env:NAME or file:PATH")
+    command.add_argument(
+        "--tolerance",
+        type=said(seconds),
+        metavar="TIME",
+        help="refuse a webhook-timestamp that is further off (5m); if given, also one that is not signed",
+    )
+    command.add_argument(
+        "--allow",
+        type=said(network),
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="answer others than this address or network with 403; can be repeated",
+    )
+
+
+def network(text: str) -> Network:
+    """Read an address or a network."""
+    try:
+        return ip_network(text.strip())
+    except ValueError as error:
+        expected = "expected an address or a network such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+        raise ValueError(f"{expected}{_meant(text)}") from error
+
+
+def _meant(text: str) -> str:
+    """Return the network of an address with a prefix length, which is ambiguous."""
+    try:
+        return f"; did you mean {ip_network(text.strip(), strict=False)}?"
+    except ValueError:
+        return ""
+
+
 def _receive(given: argparse.Namespace) -> int:
-    out, done, check = console(), StopSignal(), CompletenessCheck()
-    receiver = _receiver(given, check, out)
+    done = StopSignal()
+    checks, port = _expected(given)
+    desk = Desk(given, bool(checks.secrets), done)
+    receiver = _receiver(given, (checks, port), desk)
     receiver.start()
     place = receiver.url.rpartition("/")[0]  # the endpoint's path may be a secret
-    out.print(plain(f"Listening on {place}, any path; stop with Ctrl-C."))
+    desk.note(plain(f"Listening on {place}, any path; stop with Ctrl-C."))
     done.wait()
     receiver.stop()
-    for account in check.open:
-        out.print(_account(account))
-    if check.forgotten:
-        out.print(f"{check.forgotten:,} more unfinished scans: too many at once to check for completeness.")
-    out.print("Stopped.")
+    desk.close()
     return 0
 
 
-def _receiver(given: argparse.Namespace, check: CompletenessCheck, out: Console) -> Receiver:
-    checks, port = _expected(given)
+class Desk:
+    """All that is done with a request between its verification and its answer. Thread-safe.
+
+    Args:
+        checked: whether a secret is known.
+        done: set once nobody reads what is printed.
+    """
+
+    def __init__(self, given: argparse.Namespace, checked: bool, done: StopSignal) -> None:
+        self._full, self._json, self._checked, self._done = given.full, given.json, checked, done
+        self._out = console()
+        self._notes = Console(stderr=True, highlight=False, soft_wrap=True) if given.json else self._out
+        self._accepted, self._check, self._forbidden = AcceptedIds(), CompletenessCheck(), 0
+        self._responses: Iterator[Response] = given.respond
+        self._saved = _saved(given.save) if given.save else None
+        self._log = _log(given.log) if given.log else None
+        self._lock = threading.Lock()
+
+    def respond(self, received: Received) -> Response:
+        """Return the next response."""
+        with self._lock:
+            return next(self._responses)
+
+    def take(self, received: Received) -> None:
+        """Store a request, then show it.
+
+        Raises:
+            NotStoredError: it could not be stored.
+        """
+        try:
+            with self._lock:
+                self._take(received)
+        except (BrokenPipeError, SystemExit):  # the latter is how rich reports it
+            self._done.set()
+            raise
+
+    def _take(self, received: Received) -> None:
+        repeat_of = self._accepted.first_at(received.id) if received.taken else None
+        try:
+            self._store(received, repeat_of)
+        except NotStoredError as error:
+            self._show(received, repeat_of, (), str(error))
+            raise
+        if received.taken:
+            self._accepted.add(received.id, received.at)
+        entered = map(self._check.enter, received.messages if received.taken else ())
+        self._show(received, repeat_of, [account for account in entered if account], "")
+
+    def _store(self, received: Received, repeat_of: float | None) -> None:
+        if self._saved:
+            _save(received, self._saved)
+        if self._log:
+            answer = "" if received.taken else f"answered {received.answer} as asked"
+            repeat = "" if repeat_of is None else f"repeat: accepted at {moment(repeat_of)}"
+            self._log.add(received, "; ".join(received.problems) or answer or repeat)
+
+    def _show(self, received: Received, repeat_of: float | None, accounts: Sequence[Account], failure: str) -> None:
+        if self._json:
+            found = as_object(received, self._checked, repeat_of, accounts)
+            if failure:
+                found.update(status=NOT_STORED[0], problems=[*found["problems"], f"not stored: {failure}"])
+            self._out.print(plain(as_json(found)), soft_wrap=True)
+            return
+        print_request(received, self._full, self._out)
+        self._out.print(verdict_of(received, self._checked, repeat_of))
+        if failure:
+            self._out.print(plain(f"  not stored: {failure}; answered {NOT_STORED[0]}, to be sent again", "red"))
+        for account in accounts:
+            self._out.print(_line(account))
+
+    def forbid(self, address: str) -> None:
+        """Count and show a request from an address that is not allowed."""
+        with self._lock:
+            self._forbidden += 1
+            if self._json:
+                found = {"at": time.time(), "source_ip": address, "status": FORBIDDEN[0], "problems": [NOT_ALLOWED]}
+                self._out.print(plain(as_json(found)), soft_wrap=True)
+            else:
+                self._out.print(plain(f"{time_of_day(time.time())}  refused {address}: {NOT_ALLOWED}", "red"))
+
+    def refuse(self, reason: str) -> None:
+        """Show why a TLS handshake failed."""
+        with self._lock:
+            self.note(plain(f"{time_of_day(time.time())}  refused in the TLS handshake: {reason}", "red"))
+
+    def note(self, text: Text) -> None:
+        """Print a line that is not about a request."""
+        self._notes.print(text)
+
+    def close(self) -> None:
+        """Show what is incomplete, and close the files."""
+        with self._lock:
+            for account in self._check.open:
+                self.note(_line(account))
+            if self._check.forgotten:
+                more = f"{self._check.forgotten:,} more unfinished scans"
+                self.note(Text(f"{more}: too many at once to check for completeness."))
+            if self._forbidden:
+                self.note(Text(f"{amount(self._forbidden, 'request')} from addresses that are not allowed."))
+            if self._log:
+                self._log.close()
+            self.note(Text("Stopped."))
+
+
+def _receiver(given: argparse.Namespace, expected: tuple[Checks, int], desk: Desk) -> Receiver:
+    checks, port = expected
     tls = _tls(given)
-    statuses, lock = _statuses(given.status), threading.Lock()
-
-    def status(received: Received) -> int:
-        with lock:
-            return next(statuses)
-
-    def show(received: Received) -> None:
-        with lock:
-            _print(received, given.full, out)
-            out.print(_verdict(received, bool(checks.secrets)))
-            for message in received.messages if received.taken else ():
-                account = check.enter(message)
-                if account:
-                    out.print(_account(account))
-            if saved:
-                _save(received, saved, out)
-
-    def refuse(reason: str) -> None:
-        out.print(plain(f"{_now()}  refused in the TLS handshake: {reason}", "red"))
-
-    saved = _saved(given.save) if given.save else None
     try:
-        return Receiver(checks, (given.host, port), tls, status, show, refuse)
+        made = Receiver(checks, (given.host, port), tls, desk.respond, desk.take)
     except OSError as error:
         raise ConfigError(f"cannot listen on {given.host}:{port}: {error}") from error
+    made.on_refuse, made.on_forbid, made.slow_seconds = desk.refuse, desk.forbid, given.slow or 0.0
+    return made
 
 
 def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
@@ -142,7 +272,8 @@ def _expected(given: argparse.Namespace) -> tuple[Checks, int]:
         known += [secret.reveal() for secret in endpoint.secrets]
         api_key = api_key or (endpoint.api_key.reveal() if endpoint.api_key else "")
         port = urlsplit(endpoint.url.reveal()).port if port is None else port
-    return Checks(known, api_key), 8080 if port is None else port
+    tolerance, timeless = given.tolerance or TOLERANCE_SECONDS, given.tolerance is None
+    return Checks(known, api_key, tolerance, timeless, tuple(given.allow)), 8080 if port is None else port
 
 
 def _demand_tls(endpoint: Endpoint, cert: Path | None) -> None:
@@ -158,66 +289,20 @@ def _demand_tls(endpoint: Endpoint, cert: Path | None) -> None:
         )
 
 
-def _statuses(text: str) -> Iterator[int]:
-    words = text.split(",")
-    if not all(word.isdigit() and 200 <= int(word) <= 599 for word in words):
-        raise ConfigError(f'--status "{text}": expected numbers from 200 to 599, separated by commas')
-    return itertools.chain(map(int, words), itertools.repeat(int(words[-1])))
-
-
-def _print(received: Received, full: bool, out: Console) -> None:
-    """Show a request from its body: the headers that repeat it are not signed."""
-    naming, messages = naming_of(received.headers), received.messages
-    again = f"  ({naming.replay}, not signed: sent again)" if naming.replay in received.headers else ""
-    if len(messages) != 1:
-        out.print(plain(f"{_now()}  {len(messages)} messages{again}", "bold"))
-    if received.is_crowded:
-        out.print("  It has too many values to be shown.")
-    for message in messages[:MESSAGES_MAX]:
-        only = len(messages) == 1
-        name = _word(message.get("event_type", "a message"))
-        _print_message(message, f"{_now()}  {name}" if only else f"  {name}", again if only else "", full, out)
-
-
-def _print_message(message: dict[str, Any], head: str, tail: str, full: bool, out: Console) -> None:
-    data = message.get("raw_data", message.get("data"))
-    data, metadata = (part if isinstance(part, dict) else {} for part in (data, message.get("metadata")))
-    number = metadata.get("sequence", message.get("sequence"))
-    severity = metadata.get("severity", message.get("severity_exact"))
-    out.print(plain(head + (f" #{number}" if number else "") + f"  {_word(data.get('target', ''))}{tail}", "bold"))
-    if full:
-        for line in json.dumps(message, indent=2, ensure_ascii=False).split("\n"):
-            out.print(plain(line), soft_wrap=True)
-    elif "data" in data:
-        words = [_word(value) for value in (severity, data.get("event_type"), data["data"]) if value not in (None, "")]
-        out.print(plain(f"  {': '.join(words)}"))
-    elif isinstance(message.get("text"), str):  # of a chat
-        out.print(plain("  " + html.unescape(message["text"]).strip().partition("\n")[0]))
-    elif data:
-        shown = {key: value for key, value in data.items() if isinstance(value, (int, float, str)) and key != "target"}
-        out.print(plain("  " + ", ".join(f"{key} {_word(value)}" for key, value in shown.items())))
-
-
-def _word(value: Any) -> str:
-    """Return a value as JSON, a text without its quotation marks, in one line."""
-    return in_line(value if isinstance(value, str) else json.dumps(value), WORD)
-
-
-def _verdict(received: Received, checked: bool) -> Any:
-    client = f", client certificate of {received.client}" if received.client else ""
-    guide = naming_of(received.headers).signature
-    if received.problems:
-        return plain("  NOT VERIFIED: " + "; ".join(received.problems) + client, "red")
-    signed = any(name in received.headers for name in ("webhook-signature", guide))
-    unknown = "signed, not verified: no secret given" if signed else "not signed"
-    timeless = "" if "webhook-signature" in received.headers else f" by {guide} alone, which does not cover the time"
-    answer = "" if received.taken else f", answered {received.answer} as asked"
-    words = f"verified{timeless}" if checked else unknown
-    return plain(f"  {words}{client}, {len(received.body)} bytes{answer}", "green")
-
-
-def _account(account: Account) -> Any:
+def _line(account: Account) -> Text:
     return plain(f"  {account}", "bold green" if account.complete else "bold yellow")
+
+
+def _log(path: Path) -> RequestLog:
+    """Open the log.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        return RequestLog(path)
+    except NotStoredError as error:
+        raise ConfigError(f"--log {path} cannot be written: {error}") from error
 
 
 def _saved(path: Path) -> io.FileIO:
@@ -232,29 +317,22 @@ def _saved(path: Path) -> io.FileIO:
         raise ConfigError(f"--save {path} cannot be written: {error.strerror}") from error
 
 
-def _save(received: Received, file: io.FileIO, out: Console) -> None:
+def _save(received: Received, file: io.FileIO) -> None:
     """Append a request to a file, in the form that `receive/capture` reads.
 
     Raises:
-        OSError: it cannot be written (shown first); the sender gets no answer and sends the request again.
+        NotStoredError: it cannot be written.
     """
     line: dict[str, Any] = {
         "at": received.at,
         "path": received.path,
         "headers": dict(received.headers.items()),
-        "body": received.body.decode("utf-8", "replace"),
+        **body_of(received),
         "problems": received.problems,
     }
-    if line["body"].encode() != received.body:  # not UTF-8: the text alone could not be verified again
-        line["body_base64"] = base64.b64encode(received.body).decode()
     try:
         data = json.dumps(line).encode() + b"\n"
         while data:
             data = data[file.write(data) :]
     except OSError as error:
-        out.print(plain(f"  not saved: {error.strerror}", "red"))
-        raise
-
-
-def _now() -> str:
-    return time.strftime("%H:%M:%S")
+        raise NotStoredError(error.strerror) from error

@@ -2,4 +2,5 @@
 
 `file` reads sections and keys, `options` knows all keys, `values` parses what they hold, `endpoint` builds one
 endpoint. `samples`, `sections` and `warnings` recognise placeholders, misspelt names and risky values.
+`editing` and `rewriting` change an endpoint by command; `exposure` knows what must not be an argument of one.
 """

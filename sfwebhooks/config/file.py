@@ -25,6 +25,8 @@ from sfwebhooks.events import printable
 from sfwebhooks.masking import MASK, shown
 from sfwebhooks.text_file import FileState, decoded_text, settled, state_of
 
+#: suffix of a file whose settings are JSON
+JSON = ".json"
 #: a section's name begins its line; ours are found indented too
 HEADER = re.compile(r"(?:\s*(?=\[webhooks[\].]))?\[([^\]]+)\]")
 #: the start of a dotted key: an endpoint's name
@@ -213,14 +215,23 @@ def read_settings(path: Path, draft: Draft) -> None:
         raise ConfigError(f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"cannot be read: {error}") from error
-    if path.suffix == ".json":
+    read_text(text, path, draft)
+
+
+def read_text(text: str, path: Path, draft: Draft) -> None:
+    """Read the text of a file, whose lines end with newlines, into the draft.
+
+    Raises:
+        ConfigError: nothing of it can be used.
+    """
+    if path.suffix == JSON:
         try:
             mapping = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"is not JSON: {error}") from error
         read_mapping(mapping, draft)
         return
-    blocks = _blocks(text)
+    blocks = blocks_of(text)
     for block in blocks:
         if is_ours(block.section):
             _read_ours(block, draft)
@@ -289,7 +300,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _blocks(text: str) -> list[Block]:
+def blocks_of(text: str) -> list[Block]:
     """Return all sections of a file.
 
     Raises:

@@ -19,6 +19,7 @@ from sfwebhooks.config.values import (
     durability,
     event_words,
     one_of,
+    own_address,
     password,
     path,
     rate,
@@ -132,6 +133,7 @@ ENDPOINT_OPTIONS = {
         Option("client_key_password", password, "password of an encrypted key", secret=True),
         Option("proxy", proxy_url, "proxy to go through: http://, https:// or socks5h://, user:password allowed", True),
         Option("allow_private", boolean, "false: never connect to a private address (true)"),
+        Option("source_address", own_address, "address of this machine to connect from (the system chooses one)"),
         Option("timeout", seconds, "time for one attempt (15s)"),
         Option("concurrency", whole_number(1, 64), "attempts at once (4; chats 1); 1 keeps the order"),
         Option(

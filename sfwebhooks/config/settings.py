@@ -13,12 +13,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
-from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings
+from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.config.values import alike, nearest
@@ -108,7 +108,8 @@ def missing(data_folder: Path) -> ConfigError:
     """Return the error for a missing configuration, with the places that were searched."""
     return ConfigError(
         f"no configuration: there is no [webhooks] in {data_folder / 'spiderfoot.conf'}, no "
-        f"{data_folder / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one"
+        f"{data_folder / 'webhooks.ini'}, and neither --config nor $SFWEBHOOKS_CONFIG names one; sfwebhooks init"
+        " creates one"
     )
 
 
@@ -154,10 +155,18 @@ def load(path: Path | None) -> Settings:
     """Return the settings of a file; without one, settings without endpoints."""
     if path is None:
         return Settings()
-    path = path.absolute()  # another process may have another folder
+    return _loaded(path.absolute(), read_settings)  # another process may have another folder
+
+
+def load_text(path: Path, text: str) -> Settings:
+    """Return the settings that a file would have with another text, whose lines end with newlines."""
+    return _loaded(path.absolute(), partial(read_text, text))
+
+
+def _loaded(path: Path, read: Callable[[Path, Draft], None]) -> Settings:
     draft = Draft(str(path), path.parent)
     try:
-        read_settings(path, draft)
+        read(path, draft)
     except ConfigError as error:
         draft.mistakes.append(Mistake(str(path), "", "", "", str(error)))
         draft.incomplete = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Callable
 from urllib.parse import SplitResult, urlsplit
@@ -301,6 +302,18 @@ def header_value(text: str) -> str:
     if not re.fullmatch(r"[!-~](?:[ -~\t]*[!-~])?", text):
         raise ValueError("expected one line of ASCII text")
     return text
+
+
+def own_address(text: str) -> str:
+    """Read an IPv4 or IPv6 address that a machine can have; whether this one has it shows only when it is used."""
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        address = None
+    mapped = getattr(address, "ipv4_mapped", None)
+    if address is None or address.is_unspecified or address.is_multicast or mapped or "%" in text:
+        raise ValueError("expected an IPv4 or IPv6 address of this machine such as 192.0.2.7 or 2001:db8::7")
+    return str(address)
 
 
 def path(text: str) -> Path:

@@ -54,13 +54,13 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
         what = " and its credentials" if any(credentials[1:]) else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
-    fitting = _fitting_formats(host, urlsplit(endpoint.url.reveal()).path)
+    fitting = fitting_formats(host, urlsplit(endpoint.url.reveal()).path)
     if fitting and endpoint.format not in fitting:
         yield f"{name} sends to {host}, which accepts only format = {' or '.join(fitting)}"
 
 
-def _fitting_formats(host: str, path: str) -> list[str]:
-    """Return the formats whose pattern matches an address; if several do, those with the longest one."""
+def fitting_formats(host: str, path: str) -> list[str]:
+    """Return the formats with a pattern for the host and path of a URL; of several, those with the longest one."""
     found = [
         (len(pattern), name)
         for name, one in FORMATS.items()

@@ -1,4 +1,5 @@
-"""The delivery process, as a scan's process sees it: settings come in, the id of a process that sends goes out.
+"""The delivery process, as a scan's process sees it: settings come in, the id of a process that sends goes out; and the
+other processes that send (`senders`).
 
 A scan starts `sfwebhooks run --while-needed` (`service`), so that sending takes no time from the scan, and goes on
 after it. There is one for each outbox: it holds a lock, whose note has its process id and a digest of its settings.
@@ -12,13 +13,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.outbox.locks import Lock, scan_lock
+from sfwebhooks.outbox.store import Store
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a new one may take to begin, also on a busy machine: where the scan's process sends once, it goes on
@@ -27,14 +31,71 @@ START_SECONDS = 10.0
 FLAGS: int = getattr(subprocess, "DETACHED_PROCESS", 0)
 
 
+class Role(str, Enum):
+    """The role of a process that sends."""
+
+    #: it runs a scan, or has just ended one
+    SCAN = "scan"
+    #: it was started by a scan, and sends for all of them
+    DELIVERY = "delivery_process"
+    #: `sfwebhooks run`
+    RUN = "run"
+    #: a command that sends for a while, such as drain or backfill
+    COMMAND = "command"
+
+    @property
+    def words(self) -> str:
+        """The role for people."""
+        return ROLE_WORDS[self]
+
+
+ROLE_WORDS = {
+    Role.SCAN: "a scan",
+    Role.DELIVERY: "the delivery process",
+    Role.RUN: "sfwebhooks run",
+    Role.COMMAND: "a command such as sfwebhooks drain",
+}
+
+
 def service_lock(outbox: Path) -> Lock:
     """Return the lock of the process that sends whatever any process has stored: the delivery process, or `run`."""
     return Lock(outbox, "service")
 
 
-def note_service(lock: Lock, settings: Settings) -> None:
-    """Write into a service's lock, which this process holds, which settings it has."""
-    lock.note(f"{os.getpid()} {settings.digest}")
+def note_service(lock: Lock, settings: Settings, role: Role = Role.RUN) -> None:
+    """Write into a service's lock, which this process holds, which settings and which role it has."""
+    lock.note(f"{os.getpid()} {settings.digest} {role.value}")
+
+
+def senders(outbox: Store, owners: Iterable[int]) -> dict[int, Role]:
+    """Return the processes that send: process id -> role. A running scan counts if there is no other one, since it
+    leaves sending to the delivery process.
+
+    Args:
+        owners: ids of the processes that own the lock of an endpoint.
+
+    Raises:
+        OutboxError: the outbox cannot be read.
+    """
+    scans = {}
+    for scan in outbox.scans.open_scans():
+        lock = scan_lock(outbox.path, scan.id)
+        words = lock.noted().split(" ")
+        with suppress(OutboxError, ValueError, IndexError):  # another user's lock; an incomplete note
+            if not lock.is_free:
+                scans[int(words[2])] = Role.SCAN
+    service = _service(service_lock(outbox.path))
+    roles = scans | service
+    return {pid: roles.get(pid, Role.COMMAND) for pid in owners} | service or scans
+
+
+def _service(lock: Lock) -> dict[int, Role]:
+    """Return the process that holds the lock of services, with its role; empty if there is none."""
+    pid, *words = lock.noted().split(" ")
+    with suppress(OutboxError, ValueError):
+        if words and not lock.is_free:
+            return {int(pid): Role(words[-1])}
+    return {}
 
 
 class DeliveryProcess:
@@ -88,9 +149,9 @@ class DeliveryProcess:
     @property
     def pid(self) -> int:
         """Id of the process that sends for these settings, or is about to; 0: there is none."""
-        pid, _, digest = self._lock.noted().partition(" ")
+        pid, *words = self._lock.noted().split(" ")
         with suppress(OutboxError):
-            if digest == self._digest and not self._lock.is_free:
+            if words[:1] == [self._digest] and not self._lock.is_free:
                 return int(pid)
         begins = time.monotonic() - self._started_at < START_SECONDS
         return self._child.pid if self._child and begins and self._child.poll() is None else 0

@@ -56,6 +56,11 @@ class Situation:
     #: the process that sends to it
     owner: Owner | None = None
 
+    @property
+    def paced_seconds(self) -> float:
+        """The seconds that its pace allows the waiting deliveries at least."""
+        return math.ceil(self.backlog.waiting / self.batch_size) * self.interval
+
 
 def situation(outbox: Store, name: str, found: Settings | None, now: float) -> Situation:
     """Return the state of an endpoint.
@@ -192,9 +197,8 @@ def _delays(found: Situation, now: float) -> Iterator[str]:
         yield f"{backlog.refused} of them {times} set aside until the next try"
     if backlog.due_at is not None and backlog.due_at > now:
         yield f"the next attempt is due at {moment(backlog.due_at)}"
-    seconds = math.ceil(backlog.waiting / found.batch_size) * found.interval
-    if seconds > PACED_SECONDS:
-        yield f"paced to {pace(found.interval)}, about {duration(seconds)} for the waiting deliveries"
+    if found.paced_seconds > PACED_SECONDS:
+        yield f"paced to {pace(found.interval)}, about {duration(found.paced_seconds)} for the waiting deliveries"
 
 
 def pace(interval: float) -> str:

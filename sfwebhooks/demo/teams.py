@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
+from sfwebhooks.receive.responses import Response
 from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
 
 SLACK_PATH = "/services/T00000000/B00000000/"
@@ -107,13 +108,13 @@ def _siem(authority: Authority, server: Identity) -> Team:
 def _slack(authority: Authority, server: Identity) -> Team:
     path = SLACK_PATH + secrets.token_hex(12)
 
-    def status(received: Received) -> int:
+    def respond(received: Received) -> Response:
         """Answer as Slack does: 404 for a wrong address, 400 for an invalid message."""
         if received.path != path:
-            return 404
-        return 200 if slack_problem(received.body) == "" else 400
+            return Response(404)
+        return Response(200 if slack_problem(received.body) == "" else 400)
 
-    receiver = Receiver(SlackChecks(), tls=server_context(server.cert, server.key), status=status)
+    receiver = Receiver(SlackChecks(), tls=server_context(server.cert, server.key), respond=respond)
     settings = {
         "url": receiver.url.replace("/webhook", path),
         "format": "slack",

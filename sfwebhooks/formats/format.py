@@ -13,7 +13,7 @@ from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.naming import SPIDERFOOT, Naming
+from sfwebhooks.naming import SPIDERFOOT, Naming
 
 #: what only a format knows of a reply: a verdict on the request, one on each of its deliveries, or nothing
 Reading = Union[Verdict, Sequence[Verdict], None]

@@ -16,10 +16,11 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Delivery
 from sfwebhooks.formats.chat import WHY
 from sfwebhooks.formats.content import Content, array, sized
+from sfwebhooks.formats.event_names import event_name
 from sfwebhooks.formats.format import Format
 from sfwebhooks.formats.generic import message
-from sfwebhooks.formats.naming import SECURITY_AUDIT, event_name
 from sfwebhooks.jsontext import Stored
+from sfwebhooks.naming import SECURITY_AUDIT
 from sfwebhooks.text import numbers, readable, text_of
 
 Data = dict[str, Any]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from sfwebhooks.errors import ConfigError
@@ -20,6 +21,8 @@ RECORD = Path(".spiderfoot") / "webhooks.hosts"
 #: text by which a SpiderFoot says that it supports PostgreSQL only, and the file that has it
 ONLY_SERVER = "Only PostgreSQL is supported"
 STORE = Path("spiderfoot") / "db" / "db_core.py"
+#: the line of a SpiderFoot's code that has its version
+VERSION = re.compile(r"^VERSION *= *\(([\d, ]{1,40})\)", re.M)
 #: where scans start in forks without sfscan.py
 STARTS = ("spiderfoot/scan_service/scanner.py", "spiderfoot/scan/scanner.py")
 
@@ -35,6 +38,12 @@ def lacks(spiderfoot: Path) -> str:
     if ONLY_SERVER in _code(spiderfoot / STORE):
         missing.append("a database in a file (it supports PostgreSQL only)")
     return " and ".join(missing)
+
+
+def version_of(spiderfoot: Path) -> str:
+    """Return the version of a SpiderFoot, or nothing if it cannot be read."""
+    found = VERSION.search(_code(spiderfoot / "spiderfoot" / "__version__.py"))
+    return ".".join(re.findall(r"\d+", found[1])) if found else ""
 
 
 def data_folder_of(spiderfoot: Path) -> Path:
@@ -76,7 +85,7 @@ def remembered() -> dict[Path, Path]:
         path = Path.home() / RECORD
         record = json.loads(content(path, SETTINGS_MAX))
         return {Path(spiderfoot): Path(data) for spiderfoot, data in record.items()}
-    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError):  # no record, or no home folder
+    except (FileNotFoundError, NotADirectoryError, PermissionError, RuntimeError, KeyError):  # no record, or no home
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error

@@ -52,20 +52,20 @@ def install(folder: Path) -> Path:
     return path
 
 
-def trouble(path: Path) -> str:
-    """Return what is wrong with the shim of a SpiderFoot and the command that helps, or nothing."""
+def trouble(path: Path) -> tuple[str, str]:
+    """Return what is wrong with the shim of a SpiderFoot, or nothing, and the command that helps, if there is one."""
     missing = lacks(path.parent.parent)
     if missing:
-        return f"{path.parent.parent} is not supported: it lacks {missing}"
+        return f"{path.parent.parent} is not supported: it lacks {missing}", ""
     where = "" if _is_pips(path.parent) else f" --spiderfoot {shlex.quote(str(path.parent.parent))}"
     again = f"sfwebhooks install{where}"
     try:
         is_old = content(path, SETTINGS_MAX) != _text().encode()
     except (FileNotFoundError, NotADirectoryError):
-        return f"the module is not installed in SpiderFoot, as {path}: {again}"
+        return f"the module is not installed in SpiderFoot, as {path}", again
     except OSError as error:
-        return f"the module cannot be read: {path}: {error.strerror}"
-    return f"the module in SpiderFoot is from another version: {path}: {again}" if is_old else ""
+        return f"the module cannot be read: {path}: {error.strerror}", ""
+    return (f"the module in SpiderFoot is from another version: {path}", again) if is_old else ("", "")
 
 
 def uninstall(folder: Path) -> Path | None:

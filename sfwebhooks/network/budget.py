@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
+from sfwebhooks.network.steps import Watch
+
 #: most bytes that an attempt may receive: the reply's body, 64 KiB, and headers, interim replies, framing, TLS
 RECEIVED_MAX = 256 * 1024
 
@@ -42,6 +44,8 @@ class Budget:
     reused: bool = False
     #: whether any part of a reply has arrived
     answered: bool = False
+    #: gets each step; None in normal sending
+    watch: Watch | None = None
 
     def seconds_left(self) -> float:
         """Return the remaining time.

@@ -18,8 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from sfwebhooks import files
 from sfwebhooks.errors import CertificateError
+from sfwebhooks.events import printable
 
 BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+#: characters of a name in a summary
+NAME_MAX = 120
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,42 @@ class ClientCertificate:
             raise CertificateError(f"client_cert {self.file} expired on {utc(self.ends_at)}")
         if now < self.begins_at:
             raise CertificateError(f"client_cert {self.file} is valid only from {utc(self.begins_at)} on")
+
+
+@dataclass(frozen=True)
+class CertificateSummary:
+    """The parts of a certificate that people look at."""
+
+    #: its owner's name, such as CN=receiver.example (RFC 4514); may be empty
+    subject: str
+    #: host names and addresses for which it is valid
+    names: tuple[str, ...]
+    #: name of the CA that issued it
+    issuer: str
+    #: epoch seconds
+    begins_at: float
+    #: epoch seconds
+    ends_at: float
+
+
+def summary_of(certificate: bytes) -> CertificateSummary | None:
+    """Return the summary of a certificate in DER, or None if it cannot be read."""
+    try:
+        read = x509.load_der_x509_certificate(certificate)
+        subject, issuer = (printable(name.rfc4514_string())[:NAME_MAX] for name in (read.subject, read.issuer))
+        return CertificateSummary(subject, tuple(_names(read)), issuer, *validity(read))
+    except Exception:  # of many kinds, since a peer wrote it: an attempt must not end because people look at it
+        return None
+
+
+def _names(certificate: x509.Certificate) -> Iterator[str]:
+    """Yield the names for which a certificate is valid."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    yield from (printable(name)[:NAME_MAX] for name in found.get_values_for_type(x509.DNSName))
+    yield from (str(address) for address in found.get_values_for_type(x509.IPAddress))
 
 
 def check_identity(certificate: Path, key: Path, password: str | None, now: float) -> ClientCertificate:

@@ -15,9 +15,11 @@ from typing import Callable
 
 from sfwebhooks.attempts import NoReplyError, Reply
 from sfwebhooks.network.budget import Budget, Phase, ReplyTooLongError
+from sfwebhooks.network.handshake import HandshakeLog
 from sfwebhooks.network.http_reader import NotHTTPError, ReplyReader
 from sfwebhooks.network.proxy import Proxy, proxys_refusal, socks_talk
 from sfwebhooks.network.route import Place, Route
+from sfwebhooks.network.steps import Arrived, Sent, Tunnelled
 from sfwebhooks.network.streams import Bytes, Stream, TLSStream
 
 #: seconds to wait for the rest of a reply after its status: an excerpt is not worth more
@@ -52,8 +54,14 @@ class Connection:
 
     def begin_tls(self, context: ssl.SSLContext, host: str, budget: Budget) -> None:
         """Start TLS with the peer that the connection has reached."""
-        secured = TLSStream(self.stream, context, host)
-        secured.shake_hands(budget.ends_at)
+        seen = HandshakeLog(context, budget.watch) if budget.watch else None
+        secured, succeeded = TLSStream(self.stream, context, host), False
+        try:
+            secured.shake_hands(budget.ends_at)
+            succeeded = True
+        finally:
+            if seen:
+                seen.end(secured, host, budget.phase is Phase.PROXY, succeeded)
         self.stream = secured
 
     def exchange(self, request: bytes, budget: Budget, reader: ReplyReader) -> bool:
@@ -79,10 +87,14 @@ class Connection:
                     unsent = unsent[count:]
                 elif budget.phase is Phase.REQUEST:
                     budget.phase = Phase.REPLY
+                    if budget.watch:
+                        budget.watch(Sent(len(request)))
                 if not count:
                     data = self.stream.recv(until, bool(unsent))
                     if data:
                         budget.answered = True
+                        if budget.watch:
+                            budget.watch(Arrived(len(data)))
                         reader.feed(data)
                     elif data is not None:
                         reader.end()
@@ -215,6 +227,8 @@ class Pool:
                 connection.ask_socks(proxy, route.host, route.port, budget)
             elif proxy and not route.forwarded:
                 connection.ask_tunnel(route, proxy, budget)
+            if proxy and not route.forwarded and budget.watch:
+                budget.watch(Tunnelled(route.host, route.port))
             if route.secure:
                 budget.phase = Phase.TLS
                 connection.begin_tls(self.contexts.receiver, route.host.rstrip("."), budget)

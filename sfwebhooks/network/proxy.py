@@ -123,10 +123,10 @@ class Proxy:
 
 
 #: bytes to send, or number of bytes to receive
-Step = Union[bytes, int]
+Turn = Union[bytes, int]
 
 
-def socks_talk(proxy: Proxy, host: str, port: int) -> Generator[Step, bytes, None]:
+def socks_talk(proxy: Proxy, host: str, port: int) -> Generator[Turn, bytes, None]:
     """Ask a SOCKS proxy for a connection to a host and port; it resolves the host itself (RFC 1928, RFC 1929).
 
     Yields bytes to send, or the number of bytes to receive, which are sent into the generator.

@@ -6,6 +6,7 @@ one. Behind a proxy, the proxy looks up the name, and only an address in the URL
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import re
@@ -15,6 +16,7 @@ import time
 from _socket import getaddrinfo  # the one in `socket` asks the scan's own DNS server, if it has one
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from selectors import EVENT_WRITE
@@ -22,11 +24,14 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from sfwebhooks import system
+from sfwebhooks.attempts import NoReplyError, Reply
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import AddressError
 from sfwebhooks.network.addresses import literal, refusal
 from sfwebhooks.network.budget import Budget, Phase
 from sfwebhooks.network.proxy import Proxy
+from sfwebhooks.network.steps import Connected, Resolved, Unreached
+from sfwebhooks.reasons import Failure
 
 #: seconds for connecting to a host, over all of its addresses
 CONNECT_SECONDS = 5.0
@@ -34,6 +39,9 @@ CONNECT_SECONDS = 5.0
 NEXT_SECONDS = 0.25
 #: most addresses of a host that are tried
 ADDRESSES_MAX = 16
+FAMILIES: dict[int, str] = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+#: errors of a socket for an address that this machine does not have
+NOT_OURS = (errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
 class Place(NamedTuple):
@@ -62,6 +70,8 @@ class Route:
     #: whether the receiver may be in a private network
     allow_private: bool
     proxy: Proxy | None
+    #: address of this machine from which connections are opened; empty: any
+    source: str = ""
 
     @classmethod
     def to(cls, endpoint: Endpoint) -> Route:
@@ -81,7 +91,9 @@ class Route:
         if forwarded:
             target = f"http://{place}{target}"  # RFC 9112 section 3.2.2
         authority = named if port == own_port else f"{named}:{port}"
-        return cls(host, port, authority, target, secure, forwarded, endpoint.allow_private, proxy)
+        return cls(
+            host, port, authority, target, secure, forwarded, endpoint.allow_private, proxy, endpoint.source_address
+        )
 
     def head(self, method: str = "POST", query: str = "", path: str = "") -> bytes:
         """Return the beginning of a request: its first line and the headers that never change (RFC 9112 section 3).
@@ -103,17 +115,45 @@ class Route:
 
         Raises:
             AddressError: the network policy forbids the address.
+            NoReplyError: no connection can be opened from `source`.
             OSError: no connection could be opened.
         """
-        if not self.proxy:
-            return dial(self.host, self.port, budget, first, self.allow_private)
-        _check_name(self.host)
-        address = literal(self.host)
-        why = refusal(address, self.allow_private) if address else ""
-        if why:
-            raise AddressError(why)
-        budget.phase = Phase.PROXY
-        return dial(self.proxy.host, self.proxy.port, budget, first)
+        places = self.places(budget)
+        if first in places:
+            places.sort(key=lambda place: place != first)
+        return _race(places[:ADDRESSES_MAX], self.source, budget)
+
+    def places(self, budget: Budget) -> list[Place]:
+        """Return the addresses of the receiver, or of its proxy, that may be connected to.
+
+        Raises:
+            AddressError: the network policy allows none of them.
+            NoReplyError: none of them can be reached from `source`.
+            OSError: the host has no address.
+        """
+        host, port, allow_private = self.host, self.port, self.allow_private
+        if self.proxy:
+            _check_name(host)
+            address = literal(host)
+            why = refusal(address, allow_private) if address else ""
+            if why:
+                raise AddressError(why)
+            budget.phase = Phase.PROXY
+            host, port, allow_private = self.proxy.host, self.proxy.port, True
+        found = addresses_of(host, port, budget)
+        reasons = {place: refusal(place.address[0], allow_private) for place in found}
+        allowed = [place for place in found if not reasons[place]]
+        family = family_of(self.source) if self.source else None
+        fitting = [place for place in allowed if family in (None, place.family)]
+        if budget.watch:
+            others = {place.address[0]: reasons[place] or "source_address" for place in found if place not in fitting}
+            budget.watch(Resolved(host, tuple(place.address[0] for place in fitting), others))
+        if not allowed:
+            raise AddressError(next(iter(reasons.values())))
+        if family and not fitting:
+            who, theirs = "the proxy" if self.proxy else "the receiver", FAMILIES[allowed[0].family]
+            raise unusable(self.source, f"is {FAMILIES[family]}, and {who} has only {theirs} addresses")
+        return fitting
 
 
 def elsewhere(target: str, path: str, query: str) -> str:
@@ -123,45 +163,32 @@ def elsewhere(target: str, path: str, query: str) -> str:
     return f"{target}{'&' if '?' in target else '?'}{query}" if query else target
 
 
-def dial(
-    host: str, port: int, budget: Budget, first: Place | None = None, allow_private: bool = True
-) -> tuple[socket.socket, Place]:
-    """Return a connection to the first of a host's addresses that is allowed and answers, and that address.
-
-    Raises:
-        AddressError: no address is allowed.
-        OSError: no allowed address can be connected to, or the host has no address.
-    """
-    places = addresses_of(host, port, budget)
-    reasons = {place: refusal(place.address[0], allow_private) for place in places}
-    allowed = [place for place in places if not reasons[place]]
-    if not allowed:
-        raise AddressError(next(iter(reasons.values())))
-    if first in allowed:
-        allowed.sort(key=lambda place: place != first)
-    return _race(allowed[:ADDRESSES_MAX], min(CONNECT_SECONDS, budget.seconds_left()))
-
-
-def _race(places: Sequence[Place], seconds: float) -> tuple[socket.socket, Place]:
+def _race(places: Sequence[Place], source: str, budget: Budget) -> tuple[socket.socket, Place]:
     """Connect to addresses in parallel, with staggered starts; return the first that answers (RFC 8305 section 5).
 
     The pause between two is shorter if there are many, so that each is tried in time.
+
+    Args:
+        source: address of this machine to connect from; empty: any.
     """
+    seconds = min(CONNECT_SECONDS, budget.seconds_left())
     waiting, pause = deque(places), min(NEXT_SECONDS, seconds / (len(places) + 1))
     begun: dict[int, tuple[socket.socket, Place]] = {}
     selector, next_at, until = system.Selector(), 0.0, time.monotonic() + seconds
-    failed: OSError | None = None
+    failed: Exception | None = None
     try:
         while waiting or begun:
             now = time.monotonic()
             if now >= until:
                 raise socket.timeout("no address answered in time")
             if waiting and (now >= next_at or not begun):
-                next_at = now + pause
+                next_at, place = now + pause, waiting.popleft()
                 try:
-                    sock, place = _begin(waiting.popleft())
-                except OSError as error:
+                    sock = _begin(place, source)
+                except (OSError, NoReplyError) as error:
                     failed, next_at = error, now
+                    if budget.watch:
+                        budget.watch(Unreached(place.address[0], getattr(error, "strerror", None) or str(error)))
                     continue
                 begun[sock.fileno()] = sock, place
                 selector.register(sock, EVENT_WRITE)
@@ -172,24 +199,69 @@ def _race(places: Sequence[Place], seconds: float) -> tuple[socket.socket, Place
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if budget.watch:
+                        silent = tuple(other.address[0] for _, other in begun.values())
+                        address, port = place.address[:2]
+                        budget.watch(Connected(address, port, sock.getsockname()[0], silent))
                     return sock, place
                 sock.close()
                 failed, next_at = OSError(code, os.strerror(code)), now
+                if budget.watch:
+                    budget.watch(Unreached(place.address[0], os.strerror(code)))
         raise failed or socket.timeout("no address answered in time")
     finally:
         for sock, _ in begun.values():
             sock.close()
 
 
-def _begin(place: Place) -> tuple[socket.socket, Place]:
+def _begin(place: Place, source: str) -> socket.socket:
     """Start connecting."""
     sock = socket.socket(place.family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    code = sock.connect_ex(place.address)
-    if code not in system.CONNECTING:
+    try:
+        sock.setblocking(False)
+        if source:
+            bind(sock, source)
+        code = sock.connect_ex(place.address)
+        if code not in system.CONNECTING:
+            raise connect_error(code, place, source)
+    except BaseException:
         sock.close()
-        raise OSError(code, os.strerror(code))
-    return sock, place
+        raise
+    return sock
+
+
+def bind(sock: socket.socket, source: str) -> None:
+    """Let a socket use an address of this machine.
+
+    Raises:
+        NoReplyError: this machine does not have it.
+    """
+    if system.BIND_ADDRESS_NO_PORT:  # else receivers would share the ports of an address, which closed connections hold
+        with suppress(OSError):  # a kernel without it
+            sock.setsockopt(socket.IPPROTO_IP, system.BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((source, 0))
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        raise unusable(source, f"is not an address of this machine: {error.strerror}") from error
+
+
+def connect_error(code: int, place: Place, source: str) -> OSError | NoReplyError:
+    """Return the error for the code with which connecting to an address from `source` failed at once."""
+    if source and code == errno.EINVAL:  # as from 127.0.0.1 to another machine
+        return unusable(source, f"cannot reach {place.address[0]}: {os.strerror(code)}")
+    return OSError(code, os.strerror(code))
+
+
+def unusable(source: str, why: str) -> NoReplyError:
+    """Return the error about a `source_address` from which no connection can be opened."""
+    return NoReplyError(Reply(failure=Failure.SOURCE, detail=f"source_address {source} {why}"))
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """Return the family of an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def addresses_of(host: str, port: int, budget: Budget) -> list[Place]:

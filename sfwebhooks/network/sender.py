@@ -30,6 +30,7 @@ from sfwebhooks.network.connection import Contexts, Pool
 from sfwebhooks.network.http_reader import REPLY_BYTES, NotHTTPError, ReplyReader, decoded
 from sfwebhooks.network.proxy import is_proxys, proxys_refusal
 from sfwebhooks.network.route import Route, elsewhere
+from sfwebhooks.network.steps import Begun, Ended, Watch
 from sfwebhooks.network.tls import context_for, credentials_for
 from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
@@ -54,6 +55,8 @@ class Sender:
     ) -> None:
         #: monotonic seconds at which every attempt ends, whatever the endpoint's `timeout`
         self.until = float("inf")
+        #: gets each step of the attempts; None in normal sending
+        self.watch: Watch | None = None
         self._endpoint = endpoint
         #: epoch seconds, for the validity of our certificate
         self._clock = clock
@@ -104,7 +107,9 @@ class Sender:
         prepared.pool, ends_at = adapter.pool, min(time.monotonic() + self._endpoint.timeout, self.until, ends_at)
         try:
             while True:
-                prepared.budget = budget = Budget(ends_at)
+                prepared.budget = budget = Budget(ends_at, watch=self.watch)
+                if self.watch:
+                    self.watch(Begun())
                 answer = adapter.send(prepared)
                 reply = answer if isinstance(answer, Reply) else _made_by_others(answer)
                 # A receiver may close a kept connection just when we reuse it. A missing answer then says nothing about
@@ -194,6 +199,9 @@ class Prepared(requests.PreparedRequest):
             return error.reply
         except (OSError, NotHTTPError, ReplyTooLongError) as error:
             return failed(error, budget.phase)
+        finally:
+            if budget.watch:
+                budget.watch(Ended(reader.status))
         place = _redirect(pool.route, reader) if 300 <= reader.status < 400 else ""
         reply = Reply(reader.status, None, place, reader.headers, reader.body)
         return proxys_refusal(reply, reader.reason) if pool.route.forwarded and is_proxys(reply) else reply

@@ -106,7 +106,8 @@ class TLSStream:
     def __init__(self, below: Bytes, context: ssl.SSLContext, host: str) -> None:
         self._below = below
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        #: what was agreed upon, and the plain bytes
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         #: encrypted bytes that wait to be sent
         self._unsent = b""
         #: error after which no more can be sent
@@ -115,7 +116,7 @@ class TLSStream:
     @property
     def is_readable(self) -> bool:
         """Whether bytes or the end have arrived."""
-        return bool(self._incoming.pending or self._tls.pending()) or self._below.is_readable
+        return bool(self._incoming.pending or self.tls.pending()) or self._below.is_readable
 
     def shake_hands(self, until: float) -> None:
         """Start TLS.
@@ -125,7 +126,7 @@ class TLSStream:
         """
         while True:
             try:
-                self._tls.do_handshake()
+                self.tls.do_handshake()
                 return
             except ssl.SSLWantReadError:
                 pass
@@ -142,7 +143,7 @@ class TLSStream:
             return 0
         count = 0
         with suppress(ssl.SSLWantReadError):  # in the middle of a renegotiation
-            count = self._tls.write(data[:PART])
+            count = self.tls.write(data[:PART])
         self._flush()
         return count
 
@@ -150,7 +151,7 @@ class TLSStream:
         """Wait for bytes and return them, b"" at the end; None if there are none, and maybe more can be sent."""
         while True:
             try:
-                return self._tls.read(PART)
+                return self.tls.read(PART)
             except ssl.SSLWantReadError:
                 self._flush()
             except ssl.SSLEOFError:

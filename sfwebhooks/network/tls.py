@@ -62,7 +62,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Expiry:
-    """A certificate that expires soon, or has expired."""
+    """When a certificate expires, or has expired."""
 
     #: the option that names its file: client_cert, ca_bundle
     what: str
@@ -73,6 +73,11 @@ class Expiry:
     ends_at: float
     #: seconds from the check until the expiry; negative after it
     seconds_left: float = field(compare=False)
+
+    @property
+    def is_soon(self) -> bool:
+        """Whether it is time to renew it."""
+        return self.seconds_left <= EXPIRY_WARNING_SECONDS
 
     @property
     def words(self) -> str:
@@ -88,6 +93,15 @@ class Expiry:
 def context_for(endpoint: Endpoint) -> ssl.SSLContext:
     """Return the TLS context of an endpoint from its current files; errors are those of `credentials_for`."""
     return credentials_for(endpoint, time.time()).context
+
+
+def tls_problem(endpoint: Endpoint) -> str:
+    """Return the problem with the endpoint's certificate files, or an empty text."""
+    try:
+        context_for(endpoint)
+    except CertificateError as error:
+        return str(error)
+    return ""
 
 
 def credentials_for(endpoint: Endpoint, now: float) -> Credentials:
@@ -122,7 +136,12 @@ def _load(endpoint: Endpoint, states: States, now: float) -> Credentials:
 
 
 def expiring(endpoint: Endpoint, now: float) -> list[Expiry]:
-    """Return the certificates of an endpoint's client chain and of its own CAs that expire soon or have expired.
+    """Return those of an endpoint's `expiries` that are soon or past."""
+    return [expiry for expiry in expiries(endpoint, now) if expiry.is_soon]
+
+
+def expiries(endpoint: Endpoint, now: float) -> list[Expiry]:
+    """Return when the certificates of an endpoint's client chain and of its own CAs expire.
 
     An unreadable file is skipped here: `credentials_for` reports it.
 
@@ -144,8 +163,7 @@ def _ending(what: str, file: Path, now: float) -> list[Expiry]:
     with reading(what, file):
         ends = [validity(certificate)[1] for certificate in certificates]
         subjects = [printable(one.subject.rfc4514_string()) if len(ends) > 1 else "" for one in certificates]
-    found = [Expiry(what, file, subject, end, end - now) for subject, end in zip(subjects, ends)]
-    return [expiry for expiry in found if expiry.seconds_left <= EXPIRY_WARNING_SECONDS]
+    return [Expiry(what, file, subject, end, end - now) for subject, end in zip(subjects, ends)]
 
 
 def _states(endpoint: Endpoint) -> States:

@@ -18,6 +18,7 @@ from sfwebhooks.attempts import Reply
 from sfwebhooks.authentication import basic_of_client
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.network.sender import Sender
+from sfwebhooks.network.steps import TokenFetched, TokenWanted, Watch
 from sfwebhooks.reasons import Failure
 from sfwebhooks.signing import Request
 
@@ -49,7 +50,8 @@ class TokenSender:
         self._endpoint = endpoint
         self._monotonic = monotonic
         self._sender = Sender(endpoint)
-        self._tokens = Sender(replace(endpoint, url=endpoint.token_url or endpoint.url))
+        self._issuer = replace(endpoint, url=endpoint.token_url or endpoint.url)
+        self._tokens = Sender(self._issuer)
         self._token: Token | None = None
         #: held while a token is fetched, so that only one is
         self._guard = threading.Lock()
@@ -62,6 +64,15 @@ class TokenSender:
     @until.setter
     def until(self, value: float) -> None:
         self._sender.until = value
+
+    @property
+    def watch(self) -> Watch | None:
+        """Gets each step of the attempts, also of those to fetch a token; None in normal sending."""
+        return self._sender.watch
+
+    @watch.setter
+    def watch(self, value: Watch | None) -> None:
+        self._sender.watch = self._tokens.watch = value
 
     def send(self, request: Request) -> Reply:
         """Make one attempt with a token; with a new one if the receiver does not accept a kept one (401)."""
@@ -105,11 +116,16 @@ class TokenSender:
         }
         scope = endpoint.scope.split()
         body = client.prepare_request_body(**({"scope": scope} if scope else {}))
+        if self.watch:
+            self.watch(TokenWanted(self._issuer.place))
         asked_at = self._monotonic()
         reply = self._tokens.send(Request(self._tokens.url, headers, body.encode()), ends_at)
         if reply.failure:
             return replace(reply, detail=f"token endpoint: {reply.detail}")
-        return _token_in(reply, client, asked_at)
+        found = _token_in(reply, client, asked_at)
+        if self.watch and isinstance(found, Token):
+            self.watch(TokenFetched(found.ends_at - asked_at))
+        return found
 
 
 def sender_of(endpoint: Endpoint) -> Sender | TokenSender:

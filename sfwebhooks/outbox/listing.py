@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NewType
 
@@ -33,6 +33,8 @@ TEXTS = ("id", "event_id", "endpoint", "name", "type", "series")
 TIMES = ("accepted_at", "due_at")
 #: attempts among which the last one of an endpoint is sought
 RECENT = 10_000
+#: results among which the last success and the last failure of each endpoint are sought
+RESULTS = 100_000
 #: of an event's id
 KEY_BYTES = 16
 #: to be followed by a WHERE on `delivery`
@@ -54,6 +56,18 @@ BEGINNING = f"""
 EVENTS_BEGINNING = """
     SELECT d.number FROM event e JOIN delivery d ON d.event = e.number
     WHERE e.id BETWEEN event_key_of(?1, NULL, '0') AND event_key_of(?1, NULL, 'f')
+"""
+#: the last deliveries, in the order of an index, and the last failures; a format may have its own word for a success
+DELIVERED = """
+    SELECT endpoint, settled_at FROM delivery WHERE state <> 'waiting' AND state = 'delivered'
+    ORDER BY settled_at DESC LIMIT ?
+"""
+FAILED = """
+    SELECT d.endpoint, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
+    FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number
+    WHERE a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ? AND a.reason NOT GLOB 'http_2[0-9][0-9]'
+          AND NOT (d.state = 'delivered' AND d.reason = a.reason)
+    ORDER BY a.rowid DESC
 """
 #: acceptance of the oldest waiting delivery; a fresh one is due from then on, unless it was a probe
 OLDEST = f"""
@@ -112,6 +126,16 @@ class Backlog:
     oldest_at: float | None = None
     #: epoch seconds at which the first one is due
     due_at: float | None = None
+
+
+@dataclass(frozen=True)
+class LastResults:
+    """The last results of an endpoint, if they are among the last of all."""
+
+    #: epoch seconds of its last success
+    delivered_at: float | None = None
+    #: its last attempt that failed
+    failed: Attempt | None = None
 
 
 class Listing:
@@ -227,6 +251,17 @@ class Listing:
             row = sql.execute(query, (endpoint, reason, RECENT)).fetchone()
         return str(row[0]) if row else ""
 
+    def last_results(self, endpoints: Collection[str]) -> dict[str, LastResults]:
+        """Return the last results of endpoints, from the last RESULTS deliveries and attempts."""
+        with self._file.reading() as sql:
+            delivered = _first_of_each(endpoints, sql.execute(DELIVERED, (RESULTS,)))
+            failed = _first_of_each(endpoints, sql.execute(FAILED, (RESULTS,)))
+        return {
+            name: LastResults(delivered[name][1] if name in delivered else None,
+                              Attempt(*failed[name][1:]) if name in failed else None)
+            for name in endpoints
+        }  # fmt: skip
+
     def attempts_since(self, last: Cursor, selection: Selection) -> tuple[list[tuple[Record, Attempt]], Cursor]:
         """Return attempts after the given place, at most 500, and the place to continue from.
 
@@ -272,6 +307,15 @@ class Listing:
             for endpoint, state, number in sql.execute(query, selection.values):
                 found.setdefault(endpoint, {})[state] = number
         return found
+
+
+def _first_of_each(endpoints: Collection[str], rows: Iterable[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Return the first row of each endpoint, which a row begins with; no more rows are read than that takes."""
+    found: dict[str, Sequence[Any]] = {}
+    for row in rows:
+        if row[0] in endpoints and found.setdefault(row[0], row) is row and len(found) == len(endpoints):
+            break
+    return found
 
 
 def _id_in(row: Sequence[Any]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sfwebhooks import system
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.permissions import (
     LOCKS,
     Identity,
@@ -187,6 +188,12 @@ if hasattr(os, "register_at_fork"):
 
 def _note_of(lock: Path) -> Path:
     return lock.with_suffix(".note")
+
+
+def are_readable(outbox: Path) -> bool:
+    """Return whether this user can see who holds the locks of an outbox."""
+    folder = real_path(outbox).with_suffix(LOCKS)
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK) or is_deleted(folder)
 
 
 def scan_lock(outbox: Path, scan_id: str) -> Lock:

@@ -1,5 +1,10 @@
 """The receiving side, as in a team's receiver: a request comes in, and the problems with it go out.
 
-`server` accepts requests, `capture` reads saved ones, `diagnosis` explains a signature that does not verify, and
-`completeness` checks whether every message of a scan has arrived.
+`verification` has `verify`, for every receiver in Python. `server` accepts requests, `request_log` stores them,
+`capture` reads saved ones, `diagnosis` explains a signature that does not verify, and `completeness` checks whether
+every message of a scan has arrived.
 """
+
+from sfwebhooks.receive.verification import VerificationError, Verified, verify
+
+__all__ = ["VerificationError", "Verified", "verify"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sfwebhooks.signing import TOLERANCE_SECONDS
+from sfwebhooks.receive.verification import TOLERANCE_SECONDS
 from sfwebhooks.text import duration, moment
 
 #: smallest whole number that is taken for a unit, the unit, and how many of it are a second

@@ -1,7 +1,7 @@
 """Diagnosis of signatures: a captured request and the receiver's secrets come in, Observations go out.
 
-The verdict is that of `signing.problems`, as in a receiver; this module explains it as precisely as possible. Secrets
-are named by their position, and the texts repeat nothing of the request but its times and the names of its headers.
+The verdict is that of `verification`, as in a receiver; this module explains it as precisely as possible. Secrets are
+named by their position, and the texts repeat nothing of the request but its times and the names of its headers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from functools import cache, partial
 from itertools import chain
 from typing import Callable
 
-from sfwebhooks.formats.naming import naming_of, plain_name
 from sfwebhooks.jsontext import written
+from sfwebhooks.naming import naming_of, plain_name
 from sfwebhooks.receive import variants
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
-from sfwebhooks.signing import SIGNATURES_MAX, STANDARD, alone, guide_fits, problems, signed_message, standard_fits
+from sfwebhooks.receive.verification import SIGNATURES_MAX, alone, problems
+from sfwebhooks.signatures import STANDARD, guide_fits, signed_message, standard_fits
 from sfwebhooks.signing_keys import is_asymmetric
 
 SIGNATURE_BYTES = {"v1": 32, "v1a": 64}

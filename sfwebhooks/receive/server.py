@@ -1,4 +1,4 @@
-"""A local receiver: accepts deliveries over http, https or mTLS, verifies both signatures, and reports each request.
+"""A local receiver: accepts deliveries over http, https or mTLS, verifies them, reports each request and answers it.
 
 For `sfwebhooks receive` and the demo. It shows what a receiver has to do, and is not meant for the internet.
 """
@@ -18,14 +18,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable
 
 from requests.structures import CaseInsensitiveDict
 
-from sfwebhooks import signing
+from sfwebhooks.errors import NotStoredError
+from sfwebhooks.naming import naming_of
+from sfwebhooks.network.addresses import Network
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
+from sfwebhooks.receive.responses import Response
+from sfwebhooks.receive.verification import TOLERANCE_SECONDS, VerificationError, is_timeless, verify
 
 SOCKET_SECONDS = 30.0
 #: bytes of all large bodies that are in hand at once, and of a body that is not large
@@ -33,11 +38,14 @@ ROOM = 2 * BODY_MAX
 SMALL = 128 * 1024
 #: bytes that are read at once of a body that is not kept
 PIECE = 64 * 1024
-#: seconds after which a sender may come again if there was no room for its body
+#: seconds after which a sender may come again if there was no room for its body, or it could not be stored
 RETRY_SECONDS = 5
 #: status, body and headers
 Answer = tuple[int, bytes, Mapping[str, str]]
-NO_ROOM: Answer = (503, b"too many large bodies at once", {"Retry-After": str(RETRY_SECONDS)})
+LATER = {"Retry-After": str(RETRY_SECONDS)}
+NO_ROOM: Answer = (503, b"too many large bodies at once", LATER)
+NOT_STORED: Answer = (503, b"it could not be stored", LATER)
+FORBIDDEN: Answer = (403, b"this address is not allowed", {})
 #: most values in a body that is read as JSON, where each can take a hundred times its bytes; counted by their signs
 VALUES_MAX = 1_000_000
 #: the name of a sender
@@ -59,11 +67,18 @@ class Received:
     client: str
     #: status that it is answered with
     answer: int = 200
+    #: address of the sender, or of the last proxy
+    source: str = ""
 
     @property
     def taken(self) -> bool:
         """Whether it is answered with success."""
         return 200 <= self.answer < 300
+
+    @property
+    def id(self) -> str:
+        """The id of the delivery by its headers, of which only webhook-id is signed; empty if they have none."""
+        return self.headers.get("webhook-id") or self.headers.get(naming_of(self.headers).delivery, "")
 
     @property
     def is_crowded(self) -> bool:
@@ -95,14 +110,30 @@ class Checks:
     secrets: Sequence[str] = field(default=(), repr=False)
     #: required as Authorization: Bearer; empty: none is required
     api_key: str = field(default="", repr=False)
+    #: seconds by which a timestamp may be off
+    tolerance: float = TOLERANCE_SECONDS
+    #: whether a guide's signature alone is enough, which does not cover the time
+    timeless: bool = True
+    #: networks of the senders; empty: any
+    networks: Sequence[Network] = ()
 
     def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
         """Return what is wrong with a request, in words."""
-        found = signing.problems(headers, body, self.secrets, time.time()) if self.secrets else []
+        found: list[str] = []
+        if self.secrets:
+            timeless = self.timeless and is_timeless(headers, self.secrets)
+            try:
+                verify(body, headers, self.secrets, tolerance=None if timeless else self.tolerance, strict=True)
+            except VerificationError as error:
+                found += error.reasons
         given, right = headers.get("Authorization", ""), f"Bearer {self.api_key}"
         if self.api_key and not hmac.compare_digest(given.encode("utf-8", "replace"), right.encode()):
             found.append("the bearer token is missing or wrong")
         return tuple(found)
+
+    def allow(self, address: str) -> bool:
+        """Return whether a sender may have an address."""
+        return not self.networks or any(ip_address(address) in network for network in self.networks)
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
@@ -147,8 +178,9 @@ class Receiver(ThreadingHTTPServer):
     """The server; it runs in threads of its own between `start` and `stop`.
 
     Args:
-        status: the reply's status for a delivery that was verified; one that was not gets 401.
-        on_receive: called with each request, from several threads.
+        respond: returns the response to a delivery that was verified; one that was not gets 401.
+        on_receive: called with each request, from several threads, before it is answered; a NotStoredError makes the
+            answer 503.
         on_refuse: called with the reason when a TLS handshake failed.
     """
 
@@ -160,7 +192,7 @@ class Receiver(ThreadingHTTPServer):
         checks: Checks,
         address: tuple[str, int] = ("127.0.0.1", 0),
         tls: ssl.SSLContext | None = None,
-        status: Callable[[Received], int] = lambda received: 200,
+        respond: Callable[[Received], Response] = lambda received: Response(),
         on_receive: Callable[[Received], None] = lambda received: None,
         on_refuse: Callable[[str], None] = lambda reason: None,
     ) -> None:
@@ -168,9 +200,14 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.checks = checks
         self.tls = tls
-        self.status = status
+        self.respond = respond
         self.on_receive = on_receive
         self.on_refuse = on_refuse
+        #: called with the address of each request from one that is not allowed
+        self.on_forbid: Callable[[str], None] = lambda address: None
+        #: seconds between a delivery and its answer
+        self.slow_seconds = 0.0
+        self._stopping = threading.Event()
         self.room = Room()
         #: held while a body is decompressed, which can need more than its own bytes
         self.inflating = threading.Lock()
@@ -189,11 +226,16 @@ class Receiver(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """Accept no more requests, free the port, and end the connections that are kept alive."""
+        self._stopping.set()
         self.shutdown()
         self.server_close()
         for request in list(self._open):
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
+
+    def wait(self) -> None:
+        """Wait before an answer, for as long as it was asked for, or until the end."""
+        self._stopping.wait(self.slow_seconds)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's own thread, then serve it."""
@@ -247,28 +289,46 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Receiver
 
+    def parse_request(self) -> bool:
+        """Read the head of a request; one from an address that is not allowed is answered here, whatever it asks."""
+        if not super().parse_request():
+            return False
+        address = self._source()
+        if self.server.checks.allow(address):
+            return True
+        self.server.on_forbid(address)
+        length = self._length() or 0
+        self._skip(length if length <= BODY_MAX else 0, FORBIDDEN)
+        self.close_connection = True
+        return False
+
     def do_POST(self) -> None:
         """Accept a delivery, verify it, answer."""
-        length = self.headers.get("Content-Length", "")
-        digits = length.isascii() and length.isdigit()
-        if not digits or int(length[:20]) > BODY_MAX:
+        length = self._length()
+        if length is None or length > BODY_MAX:
             self.close_connection = True
-            self._answer(413 if digits else 411, b"")
+            self._answer(411 if length is None else 413, b"")
             return
-        with self.server.room.taken(int(length)) as fits:
-            answer = self._take(int(length)) if fits else None
+        with self.server.room.taken(length) as fits:
+            answer = self._take(length) if fits else None
         if answer:  # once the room is given back: the sender may send the next large one at once
+            self.server.wait()
             self._answer(*answer)
         elif not fits:
-            self._skip(int(length))
+            self._skip(length, NO_ROOM)
 
-    def _skip(self, length: int) -> None:
-        """Read a body for which there is no room, and ask the sender to come again."""
+    def _length(self) -> int | None:
+        """Return the size of the body, at most 20 digits of it; None if it is unknown."""
+        length = self.headers.get("Content-Length", "")
+        return int(length[:20]) if length.isascii() and length.isdigit() else None
+
+    def _skip(self, length: int, answer: Answer) -> None:
+        """Read a body that is not used, and answer."""
         for left in range(length, 0, -PIECE):
             if not self.rfile.read(min(left, PIECE)):
                 self.close_connection = True
                 return
-        self._answer(*NO_ROOM)
+        self._answer(*answer)
 
     def _take(self, length: int) -> Answer | None:
         """Read a body, decompress and verify it; return the answer, or None if the sender is gone."""
@@ -288,12 +348,15 @@ class Handler(BaseHTTPRequestHandler):
     def _verify(self, headers: CaseInsensitiveDict[str], body: bytes) -> Answer:
         """Verify a delivery, and return the answer."""
         problems = self.server.checks.problems(headers, body)
-        received = Received(time.time(), self.path, headers, body, problems, self._client())
-        status = 401 if problems else self.server.status(received)
-        received = replace(received, answer=status)
-        self.server.on_receive(received)
-        words = "; ".join(problems) or ("ok" if received.taken else f"answering {status} as asked")
-        return status, words.encode(), {}
+        received = Received(time.time(), self.path, headers, body, problems, self._client(), source=self._source())
+        response = Response(401) if problems else self.server.respond(received)
+        received = replace(received, answer=response.status)
+        try:
+            self.server.on_receive(received)
+        except NotStoredError:
+            return NOT_STORED
+        words = "; ".join(problems) or ("ok" if received.taken else f"answering {response.status} as asked")
+        return response.status, words.encode(), response.headers
 
     def do_GET(self) -> None:
         """Describe this server."""
@@ -320,6 +383,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _source(self) -> str:
+        """Return the address of the other end: of IPv4 also where it came to a socket for both, without a zone."""
+        address = ip_address(str(self.client_address[0]).partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return str(mapped or address)
 
     def _client(self) -> str:
         certificate = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None

@@ -74,7 +74,7 @@ def data_folder() -> Path:
     named = os.environ.get("SPIDERFOOT_DATA")
     try:
         return Path(named) if named else Path.home() / ".spiderfoot"
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:  # KeyError: Python 3.9
         raise ConfigError(
             f"uid {system.user()} has no home folder, where SpiderFoot's data would be: set SPIDERFOOT_DATA or HOME"
         ) from error

@@ -111,7 +111,7 @@ def running_scans(outbox: Store) -> list[str]:
         OutboxError: the outbox or a lock cannot be read.
     """
     locks = [scan_lock(outbox.path, scan.id) for scan in outbox.scans.open_scans()]
-    return [lock.noted().partition(" ")[2] for lock in locks if not lock.is_free]
+    return [f"{lock.noted()} ".split(" ")[1] for lock in locks if not lock.is_free]
 
 
 def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str] = ()) -> int:

@@ -6,6 +6,7 @@ Anything that could not be stored or reported is left to `recovery`, in this pro
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -241,7 +242,7 @@ class ScanRun:
         if self._begun_in and self._begun_in == self._outbox.file.generation():
             return
         self._lock.take()
-        self._lock.note(f"{own_mark()} {self.settings.digest}")
+        self._lock.note(f"{own_mark()} {self.settings.digest} {os.getpid()}")
         event = started(self.scan, self._modules)
         wanted = pipeline.wanted_by(event, self.settings.endpoints)
         self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())

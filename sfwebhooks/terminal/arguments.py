@@ -9,16 +9,19 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from sfwebhooks import files
+from sfwebhooks.catalogue import type_named
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.endpoint import sourced
 from sfwebhooks.config.values import nearest, receiver_secrets
-from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError
-from sfwebhooks.events import clean_text
+from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
+from sfwebhooks.errors import ConfigError, SelectionError
+from sfwebhooks.events import Delivery, clean_text
+from sfwebhooks.examples import example, readdressed
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.text import epoch_of
@@ -59,13 +62,22 @@ def settings(given: argparse.Namespace) -> config.Settings:
     Raises:
         ConfigError: there is no configuration.
     """
+    return config.load(settings_file(given))
+
+
+def settings_file(given: argparse.Namespace) -> Path:
+    """Return the configuration file that the command line names.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if given.config:
-        return config.load(config.named(given.config))
+        return config.named(given.config)
     place = folder(given)
     path = config.find_file(saved_options(place).get("config", ""), place)
     if path is None:
         raise config.missing(place)
-    return config.load(path)
+    return path
 
 
 def known_settings(given: argparse.Namespace) -> config.Settings | None:
@@ -115,6 +127,21 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
         there_are = f"there are: {', '.join(endpoints) or 'none'}"
         raise ConfigError(f'there is no endpoint "{name}"; {there_are}.{nearest(name, endpoints)}')
     return endpoints[name]
+
+
+def named_example(word: str, endpoint: Endpoint) -> Delivery:
+    """Return the example of the event type that the command line names, as it would be to an endpoint.
+
+    Raises:
+        SelectionError: there is no such type.
+    """
+    entry = type_named(word)
+    if not entry:
+        raise SelectionError(
+            f"no event type is called {word!r}.{nearest(word.lower(), EVENT_NAMES)} See sfwebhooks events."
+        )
+    made = example(entry, word)
+    return readdressed(replace(made, name=endpoint.name_for(made.event) or made.name), endpoint)
 
 
 def named_content(name: str, most: int) -> bytes:

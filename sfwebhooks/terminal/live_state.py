@@ -1,45 +1,154 @@
-"""The live state of the endpoints for `sfwebhooks check`: settings and outbox come in, a Look per endpoint goes out."""
+"""The live state of the endpoints: settings and outbox come in, a Look per endpoint and the sending processes go out.
+
+`status` shows it, `check` and `doctor` show a part of it; whether an endpoint needs attention is decided here for all.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.maintenance import AGE_SHARE
-from sfwebhooks.delivery.status import Situation, condition_text, hanging, paused, situation, why_waiting
+from sfwebhooks.delivery.process import Role, senders
+from sfwebhooks.delivery.status import (
+    IDLE,
+    Situation,
+    condition_text,
+    config_mistake,
+    hanging,
+    paused,
+    situation,
+    switch_of,
+    why_waiting,
+)
 from sfwebhooks.delivery.troubleshooting import cure
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.files import is_deleted
+from sfwebhooks.health import Health
+from sfwebhooks.outbox.endpoint_state import Orders
+from sfwebhooks.outbox.listing import Backlog
+from sfwebhooks.outbox.locks import are_readable
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.reasons import Reason
 from sfwebhooks.retry import State
 from sfwebhooks.text import duration
+
+
+class Standing(Reason):
+    """The live state of an endpoint; one in TROUBLE needs attention."""
+
+    READY = ("ready", "it accepts messages, or was not tried since its settings changed")
+    OFF = ("off", "the settings or the environment prevent sending to it")
+    PAUSED = ("paused", "an operator paused it", "sfwebhooks resume NAME")
+    MISTAKE = ("mistake", "its settings have a mistake; its events are accepted and kept", "sfwebhooks check")
+    FAILING = (
+        "failing",
+        "it failed several times in a row; it is probed at intervals",
+        "sfwebhooks test NAME shows whether it works again, sfwebhooks resume NAME sends at once",
+    )
+    HELD = (
+        "held",
+        "it refuses messages, or is configured wrongly; it is probed at intervals",
+        "correct what the reason says; sfwebhooks resume NAME sends at once",
+    )
+    DISABLED = ("disabled", "it answered 410 Gone", "set its new url, or sfwebhooks enable NAME")
+    HANGING = (
+        "sender_hangs",
+        "deliveries are waiting, and the process that owns its lock is inactive",
+        "if that process is stopped or hangs, end it: kill -9 PID",
+    )
+    LATE = (
+        "late",
+        "a delivery has been waiting for longer than a tenth of max_age",
+        "sfwebhooks drain sends once, sfwebhooks run keeps sending",
+    )
+    REMOVED = (
+        "removed",
+        "deliveries are waiting for it, and it is not in the settings",
+        "sfwebhooks move sends them to another endpoint, sfwebhooks drop makes them dead letters",
+    )
+    UNKNOWN = ("unknown", "the outbox cannot be read", "sfwebhooks doctor")
+
+
+TROUBLE = {
+    Standing.MISTAKE,
+    Standing.FAILING,
+    Standing.HELD,
+    Standing.DISABLED,
+    Standing.HANGING,
+    Standing.LATE,
+    Standing.REMOVED,
+}
 
 
 @dataclass(frozen=True)
 class Look:
     """The state of an endpoint."""
 
+    standing: Standing
     #: in a few words
     words: str
     #: of the words: green, yellow, red
     colour: str = "green"
     #: details, one line each
     lines: tuple[str, ...] = ()
-    #: whether it needs attention
-    is_trouble: bool = False
+    #: what helps; empty: nothing is known, or needed
+    cure: str = ""
+    #: its deliveries, health and sender; None: there is no outbox
+    situation: Situation | None = None
+    #: number of its dead letters
+    dead: int = 0
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether it needs attention."""
+        return self.standing in TROUBLE
+
+    @property
+    def advice(self) -> str:
+        """What helps, or what usually helps in this state."""
+        known, text = self.situation, self.cure or self.standing.cure
+        if known is None:
+            return text
+        name, pid = known.name, str(known.owner.pid) if known.owner else "PID"
+        return COMMAND.sub(lambda found: f"{found[1]}{name}", text).replace("kill -9 PID", f"kill -9 {pid}")
 
 
-READY = Look("ready")
-UNKNOWN = Look("unknown", "yellow")
+#: the locks of the outbox are another user's
+UNSEEN = "this user cannot see which process sends: run this as the user of SpiderFoot"
+#: a command in a cure, before the name that it needs
+COMMAND = re.compile(r"(sfwebhooks [a-z]+ )NAME")
+#: exit code of a command that found something in need of attention
+ATTENTION = 3
+UNKNOWN = Look(Standing.UNKNOWN, "unknown", "yellow")
 
 
-def look(found: Settings, path: Path) -> dict[str, Look]:
-    """Return the state of the endpoints in the settings, and of others with waiting deliveries.
+@dataclass(frozen=True)
+class LiveState:
+    """The live state of all endpoints."""
+
+    #: those in the settings, and others with waiting deliveries
+    looks: Mapping[str, Look]
+    #: the processes that send: process id -> role
+    senders: Mapping[int, Role] = field(default_factory=dict)
+    #: whether this user can see all of them
+    sees_senders: bool = True
+
+    @property
+    def sending(self) -> str:
+        """The processes that send, in words, or what makes one send."""
+        if self.senders:
+            return f"sending: {', '.join(f'{role.words} (process {pid})' for pid, role in self.senders.items())}"
+        return IDLE if self.sees_senders else UNSEEN
+
+
+def live_state(found: Settings, path: Path) -> LiveState:
+    """Return the live state of the endpoints.
 
     Args:
         path: of the outbox, which need not exist.
@@ -47,28 +156,36 @@ def look(found: Settings, path: Path) -> dict[str, Look]:
     Raises:
         OutboxError: it cannot be read.
     """
-    looks = {one.name: READY for one in found.endpoints} | {one.name: Look("off", "yellow") for one in found.off}
+    names, now = [*(one.name for one in (*found.endpoints, *found.off)), *sorted(unsettled(found))], time.time()
     if is_deleted(path):
-        return looks
+        return LiveState({name: _look(_nothing(name, found), found, "", now) for name in names})
     with closing(Outbox(path, listing=True)) as outbox:
-        counts, now = outbox.listing.counts(Selection()), time.time()
-        names = [*looks, *(name for name in outbox.retention.waiting_endpoints() if name not in looks)]
-        settled = {endpoint.name: endpoint for endpoint in found.endpoints}
-        for name in names:
-            known, its = situation(outbox, name, found, now), counts.get(name, {})
-            lines = list(_lines(known, its, now))
-            if name in settled:
-                looks[name] = _of_endpoint(settled[name], known, outbox, lines, now)
-            elif name in looks:
-                looks[name] = Look("off", "yellow", tuple(lines))
-            else:
-                looks[name] = Look("", "red", tuple(lines), is_trouble=True)
-    return looks
+        dead = outbox.listing.counts(Selection(states=(State.DEAD,)))
+        looks, owners = {}, []
+        for name in dict.fromkeys([*names, *outbox.retention.waiting_endpoints()]):
+            known, number = situation(outbox, name, found, now), dead.get(name, {}).get(State.DEAD.value, 0)
+            said = "" if known.health.healthy else outbox.listing.last_words(name, known.health.reason)
+            made = _look(known, found, said, now)
+            lines = (*_lines(known, number, now), *([f"{name}: what to do: {made.cure}"] if made.cure else []))
+            looks[name] = replace(made, lines=lines, dead=number)
+            owners += [known.owner.pid] if known.owner and not known.owner.hangs(now) else []
+        return LiveState(looks, senders(outbox, owners), are_readable(path))
 
 
-def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[str]:
+def unsettled(found: Settings) -> frozenset[str]:
+    """Return the names of the endpoints that accept nothing, since a mistake makes their events unknown."""
+    return found.unused - {endpoint.name for endpoint in found.off}
+
+
+def _nothing(name: str, found: Settings) -> Situation:
+    """Return the situation of an endpoint without an outbox."""
+    mistake = found.held.get(name, "")
+    return Situation(name, Health(), Orders(), Backlog(), switch_of(found, name), mistake)
+
+
+def _lines(known: Situation, dead: int, now: float) -> Iterator[str]:
     """Yield the details of an endpoint's deliveries, one line each."""
-    backlog, dead = known.backlog, counts.get(State.DEAD.value, 0)
+    backlog = known.backlog
     if backlog.oldest_at is not None:
         oldest = duration(max(now - backlog.oldest_at, 0.0))
         yield f"{known.name}: {backlog.waiting} waiting, the oldest for {oldest}: {why_waiting(known, now)}"
@@ -76,19 +193,34 @@ def _lines(known: Situation, counts: Mapping[str, int], now: float) -> Iterator[
         yield f"{known.name}: {dead} dead: sfwebhooks dead list --endpoint {known.name}"
 
 
-def _of_endpoint(endpoint: Endpoint, known: Situation, outbox: Outbox, lines: list[str], now: float) -> Look:
+def _look(known: Situation, found: Settings, said: str, now: float) -> Look:
+    """Return the state of an endpoint.
+
+    Args:
+        said: the receiver's words with the reason of its health.
+    """
+    endpoint = next((one for one in (*found.endpoints, *found.off) if one.name == known.name), None)
     health, backlog = known.health, known.backlog
+
+    def look(standing: Standing, words: str, colour: str, cure: str = "") -> Look:
+        return Look(standing, words, colour, cure=cure, situation=known)
+
+    if endpoint is None:
+        is_known = known.name in found.unused or not found.is_complete
+        return look(Standing.MISTAKE if is_known else Standing.REMOVED, "", "red")
+    if known.switch:
+        return look(Standing.OFF, "off", "yellow")
+    if known.mistake:
+        return look(Standing.MISTAKE, config_mistake(known.mistake), "red")
     if known.orders.paused_until > now:
-        return Look(paused(known.orders), "yellow", tuple(lines))
+        return look(Standing.PAUSED, paused(known.orders), "yellow")
     if not health.healthy and health.fingerprint == endpoint.fingerprint:
-        helps = cure(health.reason, outbox.listing.last_words(endpoint.name, health.reason))
-        lines += [f"{endpoint.name}: what to do: {helps}"] if helps else []
-        return Look(condition_text(health), "red", tuple(lines), is_trouble=True)
+        return look(Standing(health.condition.value), condition_text(health), "red", cure(health.reason, said))
     if backlog.waiting and known.owner and known.owner.hangs(now):
-        return Look(hanging(known.owner), "red", tuple(lines), is_trouble=True)
-    if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age and not known.switch:
-        return Look("waiting too long", "red", tuple(lines), is_trouble=True)
+        return look(Standing.HANGING, hanging(known.owner), "red")
+    if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age:
+        return look(Standing.LATE, "waiting too long", "red")
     if not health.healthy:
-        return Look("not tried since its settings changed", "yellow", tuple(lines))
+        return look(Standing.READY, "not tried since its settings changed", "yellow")
     refused = f", {backlog.refused} refused" if backlog.refused else ""
-    return Look(f"ready{refused}", "yellow" if refused or health.failures else "green", tuple(lines))
+    return look(Standing.READY, f"ready{refused}", "yellow" if refused or health.failures else "green")

@@ -46,6 +46,15 @@ def plain(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
+def print_hanging(head: str, text: Text, out: Console) -> None:
+    """Print a text behind its head; on a terminal, what does not fit is continued below the text."""
+    width = out.width - len(head)
+    parts = text.wrap(out, width) if out.is_terminal and width > 0 else [text]
+    for number, part in enumerate(parts):
+        part.rstrip()
+        out.print(plain(" " * len(head) if number else head) + part, soft_wrap=True)
+
+
 def as_json(found: dict[str, Any]) -> str:
     """Return an object as one line of ASCII JSON, without control characters for the terminal."""
     return json.dumps(found)

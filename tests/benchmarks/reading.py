@@ -23,7 +23,7 @@ from sfwebhooks.emission import Emission, event_of
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Delivery, clean_text, printable
 from sfwebhooks.formats import FORMATS, redaction, slack
-from sfwebhooks.formats.naming import naming_of
+from sfwebhooks.naming import naming_of
 from sfwebhooks.network.addresses import literal
 from sfwebhooks.network.http_reader import ReplyReader
 from sfwebhooks.network.proxy import is_proxys, proxy_url, proxys_refusal
@@ -34,13 +34,13 @@ from sfwebhooks.receive.clock_skew import clock_words
 from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.receive.diagnosis import diagnose
 from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.verification import problems
 from sfwebhooks.retry import judge, retry_after
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.host_log import ModuleError, _failed
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.severity import severity_of, special_of
-from sfwebhooks.signing import problems
 from tests.builders import NOW, a_batch, a_delivery, a_finding, a_scan, an_endpoint, an_event
 
 SECRET = "my-long-signing-secret-2024"

@@ -31,7 +31,7 @@ def test_else_it_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user of whom Python finds no home."""
     monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr("os.getuid", lambda: NAMELESS)
 
 
 def test_without_either_it_is_said_what_to_set(homeless: None) -> None:
@@ -49,7 +49,17 @@ def test_the_scanners_exit_says_so_in_one_line(homeless: None, caplog: pytest.Lo
 
 
 COMMANDS = [
-    *(("check",), ("drain",), ("run",), ("test",), ("deliveries",), ("show", "abcdef"), ("dead", "list")),
+    *(
+        ("check",),
+        ("status",),
+        ("doctor",),
+        ("drain",),
+        ("run",),
+        ("test",),
+        ("deliveries",),
+        ("show", "abcdef"),
+        ("dead", "list"),
+    ),
     *(("dead", "drop", "--all"), ("replay", "--all"), ("backfill", "X", "--endpoint", "e"), ("pause", "e")),
     *(("resume", "e"), ("emit", "high_risk_event", "--data", "-")),
 ]

@@ -89,7 +89,7 @@ def test_the_receiver_is_asked_first_at_the_exact_address_with_our_credentials(
     assert (asked["WebHook-Request-Origin"], asked["WebHook-Request-Rate"]) == ("osint.acme.example", "120")
     assert (asked["Authorization"], asked["Content-Length"]) == (f"Bearer {KEY}", "0")
     assert "webhook-signature" not in asked and sent["WebHook-Request-Origin"] == "osint.acme.example"
-    assert "team: handshake: the receiver allows messages from osint.acme.example, 120 requests" in shown.words
+    assert "reply handshake: the receiver allows messages from osint.acme.example, 120 requests" in shown.words
 
 
 def test_a_lower_rate_is_named_with_the_key_to_set(broker: Broker, ask: Callable[..., Result]) -> None:

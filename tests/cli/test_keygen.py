@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from sfwebhooks.cli import main
-from sfwebhooks.cli.keygen import _write
 from sfwebhooks.config import settings
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.signing_keys import problem, receiver_form
+from sfwebhooks.terminal.secret_file import write_secret
 from tests.leaks import leaks
 from tests.test_signing import SEED_ALONE, WHPK, WHSEC, WHSK
 
@@ -105,7 +105,7 @@ def test_a_full_disk_leaves_no_half_a_secret(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(ConfigError, match="No space left on device") as raised:
-        _write(tmp_path / "team.secret", WHSEC)
+        write_secret(tmp_path / "team.secret", WHSEC)
     assert leaks(str(raised.value), WHSEC) == []
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,9 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.diagnosis import diagnose
-from sfwebhooks.signing import SIGNATURES_MAX, guide_signature, problems, sign, standard_signature
+from sfwebhooks.receive.verification import SIGNATURES_MAX, problems
+from sfwebhooks.signatures import guide_signature, standard_signature
+from sfwebhooks.signing import sign
 from sfwebhooks.signing_keys import new_whsk, receiver_form
 from tests.builders import NOW, a_delivery, an_endpoint
 from tests.cli.test_cli import Listening

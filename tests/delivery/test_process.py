@@ -17,12 +17,13 @@ import pytest
 
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.delivery.process import START_SECONDS, DeliveryProcess, note_service, service_lock
-from sfwebhooks.outbox.locks import Lock
+from sfwebhooks.delivery.process import START_SECONDS, DeliveryProcess, Role, note_service, senders, service_lock
+from sfwebhooks.outbox.locks import Lock, scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.service import PACKAGE
-from tests.builders import an_endpoint
+from tests.builders import a_scan, an_endpoint
 from tests.conftest import Team, put
+from tests.filled import begin
 from tests.threads import until
 from tests.tiers import slow
 
@@ -168,3 +169,35 @@ def test_one_that_fails_at_its_start_is_not_waited_for(
         view = one(settings)
         view.ensure()
     until(lambda: not view.pid, seconds=START_SECONDS / 2)
+
+
+# --- who sends
+
+
+def test_a_service_sends_in_its_role_and_other_owners_of_locks_are_commands(
+    outbox: Outbox, settings: Settings, lock: Lock
+) -> None:
+    assert (senders(outbox, []), senders(outbox, [4711])) == ({}, {4711: Role.COMMAND})
+    for role in (Role.RUN, Role.DELIVERY):
+        note_service(lock, settings, role)
+        assert senders(outbox, []) == {os.getpid(): role}
+        assert senders(outbox, [os.getpid(), 4711]) == {os.getpid(): role, 4711: Role.COMMAND}
+
+
+@pytest.mark.parametrize("note", ["", "4711", "soon digest run", "4711 digest nonsense"])
+def test_a_note_that_is_incomplete_names_no_sender(outbox: Outbox, lock: Lock, note: str) -> None:
+    lock.note(note)
+    assert senders(outbox, []) == {}
+
+
+def test_a_running_scan_sends_itself_only_where_nothing_else_does(outbox: Outbox) -> None:
+    begin(outbox, a_scan())
+    scan = scan_lock(outbox.path, a_scan().id)
+    assert scan.take()
+    scan.note("mark")
+    assert senders(outbox, []) == {}
+    scan.note("mark digest 4711")
+    assert (senders(outbox, []), senders(outbox, [4711])) == ({4711: Role.SCAN}, {4711: Role.SCAN})
+    assert senders(outbox, [1]) == {1: Role.COMMAND}
+    scan.release()
+    assert senders(outbox, []) == {}

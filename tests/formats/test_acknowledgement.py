@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 
 from sfwebhooks.attempts import Outcome, Reply
-from sfwebhooks.cli import endpoints
+from sfwebhooks.cli import test as test_command
 from sfwebhooks.config.settings import load_mapping
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.events import Handle
@@ -293,7 +293,7 @@ def test_a_test_waits_a_while_for_the_acknowledgement(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(endpoints, "PENDING_SECONDS", 3.0 * (not is_slow))
+    monkeypatch.setattr(test_command, "PENDING_SECONDS", 3.0 * (not is_slow))
     splunk.is_slow = is_slow
     settings = tmp_path / "webhooks.ini"
     settings.touch(0o600)
@@ -301,6 +301,7 @@ def test_a_test_waits_a_while_for_the_acknowledgement(
     settings.write_text("[webhooks.splunk]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
     done = cli("test", "splunk")
     assert (done.code, said in done.words) == (0, True), done.out
+    assert ("confirm the receiver is asked whether it has the message for good" in done.words) is not is_slow
 
 
 @pytest.mark.parametrize("path", ["", "/", "/services/collector/raw"])

@@ -8,6 +8,7 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.events import correlation_id, delivery_id, finding_id, lifecycle_id
+from sfwebhooks.receive.responses import Response
 from sfwebhooks.receive.server import Received
 from tests.host.conftest import QUICK, SECRET, Scanner, Team, sequence
 
@@ -25,13 +26,13 @@ class Taking:
         self._left = number
         self._guard = threading.Lock()
 
-    def __call__(self, received: Received) -> int:
+    def __call__(self, received: Received) -> Response:
         with self._guard:
             if not self._left:
-                return 503
+                return Response(503)
             self._left -= 1
             self.taken.append(received.headers["webhook-id"])
-            return 200
+            return Response(200)
 
     def open(self) -> None:
         with self._guard:
@@ -50,7 +51,7 @@ def test_a_scan_that_was_half_delivered_is_sent_completely_to_its_endpoint_and_t
     scanner: Scanner, new_team: Callable[..., Team]
 ) -> None:
     answers = {"team": Taking(TAKEN), "late": Taking(-1)}
-    teams = {name: new_team(tls=False, status=answer) for name, answer in answers.items()}
+    teams = {name: new_team(tls=False, respond=answer) for name, answer in answers.items()}
     general = f"[webhooks]\nenabled = true\nsecret = {SECRET}\nevents = all, !system_alert\ndrain_timeout = 1s\n"
     sections = {name: f"[webhooks.{name}]\nurl = {team.receiver.url}\n" for name, team in teams.items()}
     scanner.configure(general + sections["team"])

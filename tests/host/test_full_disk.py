@@ -11,6 +11,7 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.receive.responses import Response
 from sfwebhooks.receive.server import Received
 from tests.host.conftest import SECRET, Scanner, Team, until
 from tests.outbox.test_file import fill
@@ -44,7 +45,7 @@ def test_a_disk_that_is_full_from_the_middle_of_a_scan_on(
 ) -> None:
     team = new_team(tls=False)
     configure(scanner, team)
-    team.receiver.status = filling(team, disk)
+    team.receiver.respond = filling(team, disk)
     code, log = scanner.scan()
     assert (code, scanner.status()) == (0, "FINISHED")
     assert "events are buffered in memory" in log and "they will be sent by the next process" in log
@@ -60,7 +61,7 @@ def test_a_disk_that_is_full_from_the_middle_of_a_scan_on(
 def test_a_disk_that_is_full_for_a_while(scanner: Scanner, new_team: Callable[..., Team], disk: Path) -> None:
     team = new_team(tls=False)
     configure(scanner, team)
-    team.receiver.status = filling(team, disk)
+    team.receiver.respond = filling(team, disk)
     process = scanner.start()
     until(lambda: (disk / "filler").exists())
     until(lambda: len(scanner.hashes()) > len(accepted(scanner)) + 20)
@@ -78,14 +79,14 @@ def accepted(scanner: Scanner) -> set[str]:
     return {row[0] for row in scanner.outbox("SELECT id FROM delivery")}
 
 
-def filling(team: Team, disk: Path) -> Callable[[Received], int]:
+def filling(team: Team, disk: Path) -> Callable[[Received], Response]:
     """Return an answer that leaves no room on the disk once some deliveries have come."""
 
     filled = threading.Lock()
 
-    def answer(received: Received) -> int:
+    def answer(received: Received) -> Response:
         if len(team.got) >= BEFORE and filled.acquire(blocking=False):  # several may be answered at once
             fill(disk)
-        return 200
+        return Response(200)
 
     return answer

@@ -14,7 +14,7 @@ from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import NO_ID, delivery_id, event_key_of
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.file import FILE
-from sfwebhooks.outbox.listing import Backlog, Cursor, Record
+from sfwebhooks.outbox.listing import Backlog, Cursor, LastResults, Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import CHUNK, Selection
@@ -445,3 +445,37 @@ def test_a_text_that_is_not_utf_8_is_listed_with_a_sign_in_its_place(outbox: Out
     with closing(Outbox(outbox.path, listing=True)) as listed:
         found = listed.listing.deliveries(Selection(), 9)
     assert [record.reason for record in found] == ["", "h\ufffd"]
+
+
+# --- the last results of an endpoint
+
+
+def test_the_last_success_and_the_last_failure_of_each_endpoint_are_found(records: Outbox) -> None:
+    put(records, *range(6))
+    put(records, 7, 8, endpoint="other")
+    assert records.listing.last_results(["team"]) == {"team": LastResults()}
+    for at, (state, reason) in enumerate(
+        [(State.DELIVERED, "http_200"), (State.WAITING, "http_503"), (State.DEAD, "refused: http_403")]
+    ):
+        send(records, state, reason, at=NOW + at)
+    send(records, State.DELIVERED, "hec_acknowledged", at=NOW + 3)
+    send(records, State.WAITING, "timeout", endpoint="other", at=NOW + 4)
+    found = records.listing.last_results(["team", "other", "nobody"])
+    assert (found["team"].delivered_at, found["team"].failed) == (
+        NOW + 3.125,
+        Attempt(NOW + 2, 0.125, 403, "http_403", "ok"),
+    )
+    assert (found["other"].delivered_at, found["other"].failed and found["other"].failed.reason) == (None, "timeout")
+    assert found["nobody"] == LastResults()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_only_the_last_results_of_all_are_looked_at(
+    records: Outbox, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.listing.RESULTS", number)
+    put(records, 1)
+    put(records, 2, endpoint="other")
+    send(records, at=NOW)
+    send(records, endpoint="other", at=NOW + 1)
+    assert (records.listing.last_results(["team", "other"])["team"].delivered_at is None) is (number == 1)

@@ -20,7 +20,8 @@ from sfwebhooks.formats import render
 from sfwebhooks.network.sender import as_sent
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
-from sfwebhooks.signing import problems, sign
+from sfwebhooks.receive.verification import problems
+from sfwebhooks.signing import sign
 from tests.builders import NOW, PATIENCE, a_batch
 from tests.conftest import Clock, Team, put
 

@@ -401,7 +401,7 @@ def test_the_log_is_written_back_meanwhile(host: Callable[..., Host], monkeypatc
 def test_the_lock_of_a_scan_says_whose_it_is(host: Callable[..., Host], tmp_path: Path) -> None:
     scan = host()
     noted = scan_lock(tmp_path / FILE, scan.run.scan.id).noted()
-    assert noted == f"{own_mark()} {scan.run.settings.digest}"
+    assert noted == f"{own_mark()} {scan.run.settings.digest} {os.getpid()}"
     scan.finish()
 
 

@@ -22,6 +22,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import Maintenance
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.teams import Teams
+from sfwebhooks.doctor.installation import Installation
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS, render
@@ -72,6 +73,12 @@ def work(found: Settings, folder: Path) -> Work:
     return Work(found.endpoints[0], found, past, Dispatcher(found.endpoints, outbox), Outbox(outbox), stop)
 
 
+def installation(found: Settings, folder: Path) -> Installation:
+    made = Installation(folder, lambda: found)
+    assert made.settings is found and made.live
+    return made
+
+
 #: class -> makes one from settings full of secrets, or from what a receiver got
 HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Settings": lambda found, folder: found,
@@ -90,6 +97,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Dispatcher": lambda found, folder: Dispatcher(found.endpoints, folder / FILE).queues,
     "Service": lambda found, folder: Service(lambda: found, folder / FILE),
     "Work": lambda found, folder: work(found, folder),
+    "Installation": installation,
     "Maintenance": lambda found, folder: Maintenance(found, folder / FILE),
     "ScanRun": lambda found, folder: ScanRun(a_scan(), found, folder),
     "Reply": lambda found, folder: [Reply(400, headers={"X-Echo": ALL}, body=ALL.encode()),

@@ -148,6 +148,10 @@ SITUATIONS: dict[str, tuple[Failure, Callable[[Stage], dict[str, Any]]]] = {
     "no such host": (Failure.DNS, lambda stage: {"place": "http://no-such-host.invalid"}),
     "cloud metadata": (Failure.ADDRESS, lambda stage: {"place": f"http://{METADATA}"}),
     "a private address": (Failure.ADDRESS, lambda stage: {"place": "http://localhost:1", "allow_private": "false"}),
+    "an address of another machine": (
+        Failure.SOURCE,
+        lambda stage: {"place": "http://127.0.0.1:1", "source_address": "192.0.2.200"},
+    ),
     "a client that is refused a token": (Failure.TOKEN_REFUSED, lambda stage: with_tokens(stage, 401)),
     "a busy token endpoint": (Failure.TOKEN_UNAVAILABLE, lambda stage: with_tokens(stage, 503)),
     "no certificate": (

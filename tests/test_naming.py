@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sfwebhooks.events import Batch
-from sfwebhooks.formats.naming import NAMINGS, SECURITY_AUDIT, SPIDERFOOT, Naming, event_name, naming_of
+from sfwebhooks.formats.event_names import event_name
+from sfwebhooks.naming import NAMINGS, SECURITY_AUDIT, SPIDERFOOT, Naming, naming_of
 from sfwebhooks.severity import Severity
 from tests.builders import a_delivery, an_event
 

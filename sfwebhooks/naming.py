@@ -1,6 +1,6 @@
-"""Naming: the names of a message's own headers, and of its event, in one guide or the other.
+"""Naming: the names of a message's own headers in one guide or the other.
 
-`signing` names the headers after it, `formats.security_audit` the event. A receiver recognises the naming by the
+`signing` names the headers after it, and `formats/event_names` the event. A receiver recognises the naming by the
 headers. Those of Standard Webhooks are sent as well and have the same names in both.
 """
 
@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-
-from sfwebhooks.endpoints import ALIASES
-from sfwebhooks.events import Batch, Delivery
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Naming:
+class Naming(NamedTuple):
     """The names after one guide."""
 
     event: str
@@ -49,19 +45,6 @@ SECURITY_AUDIT = Naming(
 )
 #: SPIDERFOOT counts if a received message has headers of both
 NAMINGS = (SPIDERFOOT, SECURITY_AUDIT)
-
-
-def event_name(sent: Delivery | Batch, naming: Naming) -> str:
-    """Return the name under which an event is sent, "batch" for several of them."""
-    if isinstance(sent, Batch):
-        if len(sent.deliveries) > 1:
-            return sent.name
-        sent = sent.deliveries[0]
-    if not naming.dotted:
-        return sent.name
-    alias = ALIASES.get(sent.name, sent.name)
-    # the guide has a name for each severity, and none for both
-    return f"finding.{sent.event.severity.label}" if alias == ALIASES["high_risk_event"] else alias
 
 
 def naming_of(headers: Iterable[str]) -> Naming:

@@ -1,0 +1,116 @@
+"""`sfwebhooks update`, `delete`, `disable` and `enable`: change the settings of an endpoint."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from typing import Any
+
+from sfwebhooks.config.editing import Edit
+from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import is_deleted
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import DeadReason
+from sfwebhooks.terminal.arguments import add_config, folder, settings, settings_file
+from sfwebhooks.terminal.asking import can_ask, confirmed
+from sfwebhooks.terminal.delivery_table import counted_deliveries
+from sfwebhooks.terminal.editing import add_values, given_values, secret_file, write_edit
+from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.text import duration
+
+
+def add(commands: Any) -> None:
+    """Add the commands."""
+    update = commands.add_parser("update", help="change the settings of an endpoint")
+    delete = commands.add_parser("delete", help="remove an endpoint from the settings")
+    disable = commands.add_parser("disable", help="send nothing to an endpoint any more, until enable")
+    enable = commands.add_parser(
+        "enable",
+        help="use an endpoint again that is disabled, by the settings or because it answered 410",
+        description="Use an endpoint again: undo enabled = false in its settings, and send to it again, as resume does,"
+        " also if it was disabled because it answered 410.",
+    )
+    for command, run in ((update, _update), (delete, _delete), (disable, _disable), (enable, _enable)):
+        command.add_argument("name", metavar="NAME", help="the endpoint")
+        command.set_defaults(run=run, error=command.error)
+    add_values(update)
+    update.add_argument(
+        "--unset", action="append", default=[], metavar="KEY", help="remove a key, so that its default applies"
+    )
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (update, delete, disable, enable):
+        add_config(command)
+    enable.set_defaults(resume=commands.choices["resume"])
+
+
+def _update(given: argparse.Namespace) -> int:
+    values: dict[str, str | None] = {**given_values(given)}
+    for key in given.unset:
+        if key in values:
+            given.error(f"--unset {key}: it is given a value as well")
+        values[key] = None
+    if not values:
+        given.error("nothing to change: name a value, such as --events, or --set KEY=VALUE")
+    out = console()
+    write_edit(given, Edit(given.name, values), out, "Updated")
+    out.print(plain(f"Test it with: sfwebhooks test {given.name}"))
+    return 0
+
+
+def _delete(given: argparse.Namespace) -> int:
+    out, waiting = console(), _waiting(given)
+    if waiting:
+        out.print(
+            plain(
+                f"{counted_deliveries(waiting)} waiting for {given.name} would not be sent, and become dead letters"
+                f" ({DeadReason.REMOVED.value}) after {duration(Endpoint.max_age)}. Send them first:"
+                f" sfwebhooks drain; or to another endpoint: sfwebhooks move --endpoint {given.name} --to NAME"
+            )
+        )
+    if not given.yes:
+        if not can_ask():
+            raise ConfigError(f"{given.name} was not deleted: there is no terminal to ask, --yes deletes it")
+        if not confirmed(f"Delete {given.name} from the settings?", default=False):
+            out.print("Nothing was changed.")
+            return 1
+    write_edit(given, Edit(given.name, is_removed=True), out, "Deleted")
+    file = secret_file(settings_file(given), given.name)
+    if not is_deleted(file):
+        out.print(plain(f"{file} stays: delete it if nothing else uses it."))
+    return 0
+
+
+def _disable(given: argparse.Namespace) -> int:
+    out = console()
+    if _is_off(given):
+        out.print(plain(f"{given.name} is already disabled."))
+        return 0
+    write_edit(given, Edit(given.name, {"enabled": "false"}), out, "Disabled")
+    waiting = _waiting(given)
+    if waiting:
+        out.print(plain(f"{counted_deliveries(waiting)} waiting: kept until sfwebhooks enable {given.name}."))
+    return 0
+
+
+def _enable(given: argparse.Namespace) -> int:
+    if _is_off(given):
+        write_edit(given, Edit(given.name, {"enabled": "true"}), console(), "Enabled")
+    places = [*(["--config", given.config] if given.config else [])]
+    places += ["--folder", str(given.folder)] if given.folder else []
+    resuming = given.resume.parse_args([given.name, *places])
+    return int(resuming.run(resuming))
+
+
+def _is_off(given: argparse.Namespace) -> bool:
+    return any(endpoint.name == given.name for endpoint in settings(given).off)
+
+
+def _waiting(given: argparse.Namespace) -> int:
+    """Return the number of deliveries that wait for an endpoint."""
+    path = folder(given) / FILE
+    if is_deleted(path):
+        return 0
+    with closing(Outbox(path, listing=True)) as outbox:
+        return outbox.listing.backlog(given.name).waiting
