@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     command.set_defaults(
         run=on_outbox(_purge, changes=True),
         ids=(),
-        stopped="some are deleted, and not overwritten yet; run the same command again for the rest",
+        stopped="some deliveries are deleted but not overwritten yet; run the same command again",
     )
 
 
@@ -63,7 +63,8 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
         if not given.yes and not _agrees(out):
             out.print("Nothing was deleted.")
             return 1
-    purged, left = records.retention.purge(chosen), total(records.listing.counts(chosen))
+    purged = records.retention.purge(chosen)
+    left = total(records.listing.counts(chosen))
     trouble = ""
     if records.retention.erasure.is_needed():  # also after a purge that was stopped
         with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():

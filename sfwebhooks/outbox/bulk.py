@@ -37,7 +37,11 @@ def change_in_chunks(
     change: Callable[[sqlite3.Connection, Sequence[T]], int],
     progress: Progress = unseen,
 ) -> int:
-    """Change the found rows in short transactions with equally long pauses; return how many were changed."""
+    """Change the found rows in short transactions with equally long pauses; return how many were changed.
+
+    Args:
+        progress: called after each transaction.
+    """
     with file.reading() as sql:
         found, number = find(sql), file.number
     changed, done, size, held = 0, 0, FIRST, 0.0

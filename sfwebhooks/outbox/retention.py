@@ -145,7 +145,12 @@ class Retention:
 
     def drop(self, selection: Selection) -> int:
         """Delete dead letters with their own attempts and events; return how many. Those of a running scan stay."""
-        dropped = self._delete_for_good(selection, f"{DEAD} AND {OVER}", DEAD)
+        dropped = change_in_chunks(
+            self._file,
+            lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
+            partial(_delete_for_good, still=DEAD),
+            self.progress,
+        )
         if dropped:
             self._erase()
         return dropped
@@ -156,18 +161,16 @@ class Retention:
         Those of a running scan stay. `erasure` is to follow.
         """
         which = "1" if State.WAITING in selection.states else SETTLED
-        purged = self._delete_for_good(selection, f"{which} AND {OVER}", which, handles=True)
+        purged = change_in_chunks(
+            self._file,
+            lambda sql: numbers_of(sql, selection, f"{which} AND {OVER}"),
+            partial(_delete_for_good, still=which, handles=True),
+            self.progress,
+        )
         with self._file.writing() as sql:
             if _forget_scans(sql):
                 note_order(sql)
         return purged
-
-    def _delete_for_good(self, selection: Selection, which: str, still: str, handles: bool = False) -> int:
-        def delete(sql: sqlite3.Connection, chunk: Sequence[int]) -> int:
-            note_order(sql)
-            return _delete(sql, chunk, still, handles)
-
-        return change_in_chunks(self._file, lambda sql: numbers_of(sql, selection, which), delete, self.progress)
 
     def waiting_endpoints(self) -> list[str]:
         """Return the names of the endpoints with waiting deliveries."""
@@ -273,6 +276,12 @@ def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: 
     if handles:
         sql.executemany(ITS_HANDLE, [(row[2], about) for row in rows for about in row[3:] if about is not None])
     return len(rows)
+
+
+def _delete_for_good(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: bool = False) -> int:
+    """Do as `_delete` by an operator's order."""
+    note_order(sql)
+    return _delete(sql, chunk, still, handles)
 
 
 def _forget_scans(sql: sqlite3.Connection, before: float = math.inf) -> int:

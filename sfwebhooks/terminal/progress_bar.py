@@ -64,5 +64,8 @@ def bar_of_changes(out: Console) -> Iterator[Callable[[int, int], None]]:
                 bars.append(stack.enter_context(Bar(out, total, "changed")))
             for bar in bars:
                 bar.show(total - done)
+            if done == total:  # what follows may show something else
+                bars.clear()
+                stack.close()
 
         yield show

@@ -200,7 +200,7 @@ def test_without_settings_the_places_that_were_looked_at_are_named(doctor: Docto
         f"no [webhooks] in {tmp_path / 'spiderfoot.conf'}, no {tmp_path / 'webhooks.ini'}"
         in (found["configuration"]["words"])
     )
-    assert "webhooks.ini" in found["configuration"]["cure"]
+    assert found["configuration"]["cure"] == "sfwebhooks init, then sfwebhooks create"
     assert [name for name, one in found.items() if one["state"] != "ok"] == ["configuration"]
 
 
