@@ -105,6 +105,11 @@ class Service:
         self._lock = service_lock(path)
         self._begin()
 
+    @property
+    def settings(self) -> Settings:
+        """The current settings."""
+        return self._settings
+
     def run(self, stop: threading.Event, reload: threading.Event, need: Need | None = None) -> bool:
         """Run until `stop` is set; return whether all attempts in flight at that time were settled.
 

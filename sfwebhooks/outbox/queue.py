@@ -46,11 +46,16 @@ SETTLE = f"""
     WHERE number = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
           AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered')) AND {ITS_ROW.format("?12", "?13")}
 """
-#: in the delivery log, if the delivery still exists
+#: in the delivery log, if the delivery still exists; after SETTLE: the row shows whether this attempt delivered it
 LOG = f"""
-    INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery
-    WHERE number = ?1 AND {ITS_ROW.format("?8", "?9")}
+    INSERT INTO delivery_attempt (number, at, seconds, status, reason, excerpt, cause, outcome, waited)
+    SELECT number, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+           CASE WHEN state = 'delivered' AND settled_at = ?2 + ?3 AND ?8 = 'delivered'
+                THEN max(settled_at - accepted_at, 0.0) END
+    FROM delivery WHERE number = ?1 AND {ITS_ROW.format("?9", "?10")}
 """
+#: outcome of an attempt after which another request has to follow
+PENDING = "pending"
 #: the row number of the delivery of an event to an endpoint
 NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
 #: another number than before: row numbers known from before may be those of other deliveries now
@@ -209,13 +214,13 @@ class Queue:
                     done.append((*place, delivery.id))
                     its = (bytes.fromhex(delivery.event.id.replace("-", "")), delivery.endpoint)
                     settled.append((*changes, *refusal, row, delivery.sequence, delivery.series, *its))
-                    logged.append((row, *entry, *its))
+                    logged.append((row, *entry, PENDING if new.pending else changes[0], *its))
                 gone.append((result.batch.id,))
                 if result.handle:
                     _keep(sql, result, result.handle)
             sql.executemany("DELETE FROM frozen WHERE id = ?", gone)
-            sql.executemany(LOG, logged)
             sql.executemany(SETTLE, settled)
+            sql.executemany(LOG, logged)
             for endpoint, health in (healths or {}).items():
                 save_health(sql, endpoint, health)
             for event, wanted in alerts:

@@ -1,0 +1,48 @@
+"""`sfwebhooks metrics`: the metrics for Prometheus, as text or in a file for node_exporter."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.errors import ConfigError
+from sfwebhooks.files import demand_regular
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, settings
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser("metrics", help="show the metrics for Prometheus, or write them to a file")
+    add_config(command)
+    command.add_argument(
+        "--textfile",
+        type=Path,
+        metavar="FILE",
+        help="write them to this file, at once and whole, for node_exporter (its name must end in .prom there)",
+    )
+    command.set_defaults(run=_metrics)
+
+
+def _metrics(given: argparse.Namespace) -> int:
+    demand_prometheus("metrics")
+    from prometheus_client import generate_latest, write_to_textfile
+
+    from sfwebhooks.metrics import OutboxMetrics
+
+    found = settings(given)
+    with closing(OutboxMetrics(folder(given) / FILE, lambda: found)) as metrics:
+        if not given.textfile:
+            sys.stdout.write(generate_latest(metrics.registry()).decode())
+            return 0
+        try:
+            with suppress(FileNotFoundError):
+                demand_regular(given.textfile)  # a device or a pipe would be replaced
+            write_to_textfile(str(given.textfile), metrics.registry())
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConfigError(f"--textfile {given.textfile} cannot be written: {why}") from error
+    return 0
