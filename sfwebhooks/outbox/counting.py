@@ -1,8 +1,9 @@
 """Statements that count what happens to deliveries, so that a number never goes down when rows are deleted, replayed or
 moved.
 
-Deaths, withheld events and ends of scans are rare, and counted by triggers when they happen. Attempts are counted later
-(`totals`), since that would cost each delivery time; a trigger counts those that are deleted before.
+Deaths, withheld events and ends of scans are rare, and counted when they happen. Attempts are counted later (`totals`),
+since that would cost each delivery time; a trigger counts those that are deleted before. A trigger on `delivery` would
+cost each delivery time too, so each statement that ends deliveries as dead follows one of `dying`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,25 @@ def counted_as(attempt: str) -> str:
     Args:
         attempt: name of its row.
     """
+    outcome = f"coalesce({attempt}.outcome, 'delivered')"
     reason = (
-        f"CASE WHEN {attempt}.outcome IN ('delivered', 'pending') THEN ''"
+        f"CASE WHEN {outcome} IN ('delivered', 'pending') THEN ''"
         f" WHEN {attempt}.status IS NULL THEN {attempt}.reason ELSE 'http_' || {attempt}.status END"
     )
     seconds, waited = bound(f"{attempt}.seconds", SECONDS_BOUNDS), bound(f"{attempt}.waited", WAITED_BOUNDS)
-    return f"{attempt}.outcome, {reason}, {seconds}, {waited}"
+    return f"{outcome}, {reason}, {seconds}, {waited}"
+
+
+def dying(reason: str, which: str) -> str:
+    """Return the statement that counts deaths; to be executed just before the deliveries are set to dead.
+
+    Args:
+        reason: SQL of the reason; words after a colon are not counted.
+        which: a WHERE on `delivery`.
+    """
+    word = f"substr({reason}, 1, instr({reason} || ':', ':') - 1)"
+    counted = f"SELECT endpoint, 'death', {word}, count(*) FROM delivery WHERE {which} GROUP BY 1"
+    return f"INSERT INTO tally (endpoint, what, reason, number) {counted} {ADD}"
 
 
 #: the tables' triggers; each statement ends a line, and nothing else in them ends one with a semicolon
@@ -47,9 +61,6 @@ TRIGGERS = f"""
             old.at + old.seconds FROM delivery WHERE number = old.number AND old.id > (SELECT counted FROM file)
             {ADD}; UPDATE file SET counted = min(counted, (SELECT coalesce(max(id), 0) FROM delivery_attempt))
             WHERE old.id > (SELECT coalesce(max(id), 0) FROM delivery_attempt); END;
-    CREATE TRIGGER delivery_died AFTER UPDATE OF state ON delivery WHEN new.state = 'dead' AND old.state <> 'dead' BEGIN
-        INSERT INTO tally (endpoint, what, reason, number) VALUES (new.endpoint, 'death',
-            substr(new.reason, 1, instr(new.reason || ':', ':') - 1), 1) {ADD}; END;
     CREATE TRIGGER withheld_first AFTER INSERT ON withheld BEGIN
         INSERT INTO tally (endpoint, what, reason, number)
             VALUES (new.endpoint, 'withheld', new.reason, new.number) {ADD}; END;

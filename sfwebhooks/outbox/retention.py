@@ -17,6 +17,7 @@ from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import change_in_chunks
 from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
@@ -222,6 +223,7 @@ def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: f
 
 
 def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float) -> int:
+    sql.execute(dying("?", f"number IN ({marks(chunk)}) AND state = 'waiting'"), (reason, reason, *chunk))
     return sql.executemany(
         "UPDATE delivery SET state = 'dead', reason = ?, settled_at = ? WHERE number = ? AND state = 'waiting'",
         [(reason, now, number) for number in chunk],

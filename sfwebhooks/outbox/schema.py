@@ -99,7 +99,7 @@ TABLES = """
         reason  TEXT NOT NULL,
         excerpt TEXT NOT NULL,
         cause   TEXT NOT NULL,
-        outcome TEXT NOT NULL,              -- state of the delivery by this attempt, or pending
+        outcome TEXT,                       -- waiting, dead or pending; null, which costs least: delivered
         waited  REAL                        -- seconds since its acceptance, if this attempt delivered it
     );
     CREATE INDEX delivery_attempt_number ON delivery_attempt (number);
