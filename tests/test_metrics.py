@@ -315,6 +315,24 @@ def test_the_file_has_what_the_command_prints(
     assert [path.name for path in tmp_path.glob("*.prom*")] == ["sfwebhooks.prom"]
 
 
+def test_attempts_in_the_file_are_read_once_and_counted(
+    show: Callable[[], str],
+    cli: Callable[..., Result],
+    outbox: Outbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.totals.COUNT_LEAST", 1)
+    filled.put(outbox, 1)
+    filled.send(outbox)
+    before = samples(show())
+    for _ in range(2):
+        assert cli("metrics", "--textfile", str(tmp_path / "sfwebhooks.prom")).code == 0
+    assert sql(outbox, "SELECT counted, (SELECT sum(number) FROM tally) FROM file") == [(1, 1)]
+    after = samples((tmp_path / "sfwebhooks.prom").read_text())
+    assert {key for key in before if after[key] != before[key]} <= {("sfwebhooks_outbox_bytes", frozenset())}
+
+
 @pytest.mark.parametrize("place", ["none/x.prom", "folder", "pipe"])
 def test_a_file_that_cannot_be_written_is_said(
     show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path, place: str

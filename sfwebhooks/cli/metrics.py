@@ -8,9 +8,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.errors import ConfigError
-from sfwebhooks.files import demand_regular
+from sfwebhooks.errors import ConfigError, OutboxError
+from sfwebhooks.files import demand_regular, is_deleted
 from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, settings
 
 
@@ -29,20 +30,34 @@ def add(commands: Any) -> None:
 
 def _metrics(given: argparse.Namespace) -> int:
     demand_prometheus("metrics")
-    from prometheus_client import generate_latest, write_to_textfile
+    from prometheus_client import generate_latest
 
     from sfwebhooks.metrics import OutboxMetrics
 
-    found = settings(given)
-    with closing(OutboxMetrics(folder(given) / FILE, lambda: found)) as metrics:
+    found, path = settings(given), folder(given) / FILE
+    with closing(OutboxMetrics(path, lambda: found)) as metrics:
         if not given.textfile:
             sys.stdout.write(generate_latest(metrics.registry()).decode())
             return 0
-        try:
-            with suppress(FileNotFoundError):
-                demand_regular(given.textfile)  # a device or a pipe would be replaced
-            write_to_textfile(str(given.textfile), metrics.registry())
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            raise ConfigError(f"--textfile {given.textfile} cannot be written: {why}") from error
+        _write(given.textfile, metrics.registry())
+    if not is_deleted(path):
+        with closing(Outbox(path)) as outbox, suppress(OutboxError):
+            outbox.totals.count()  # such a file is written again and again
     return 0
+
+
+def _write(file: Path, registry: Any) -> None:
+    """Write the metrics of a registry to a file, which is replaced as a whole.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from prometheus_client import write_to_textfile
+
+    try:
+        with suppress(FileNotFoundError):
+            demand_regular(file)  # a device or a pipe would be replaced
+        write_to_textfile(str(file), registry)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"--textfile {file} cannot be written: {why}") from error

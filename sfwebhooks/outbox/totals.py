@@ -15,7 +15,7 @@ from sfwebhooks.outbox.rows import FRESH, LATE
 
 #: attempts that are added to `tally` in one transaction, in which other processes wait a few milliseconds, and at once
 CHUNK_ATTEMPTS = 2_000
-COUNT_MAX = 200_000
+COUNT_MAX = 100_000
 #: fewer are read each time rather than added: a transaction costs as much
 COUNT_LEAST = 500
 #: what the attempts after the ?1 th up to the ?2 th are counted as

@@ -33,7 +33,7 @@ LIMITS = {
     "finding_counts.TOP_MAX": 10,
     "totals.CHUNK_ATTEMPTS": 2000,
     "totals.COUNT_LEAST": 500,
-    "totals.COUNT_MAX": 200000,
+    "totals.COUNT_MAX": 100000,
     "unencodable.EVENTS_MAX": 100000,
     "unencodable.PROBLEMS_MAX": 20,
     "unencodable.PROBLEM_MAX": 200,
