@@ -171,12 +171,13 @@ def exposed_metrics(address: tuple[str, int], path: Path, settings: Callable[[],
         raise ConfigError(
             f"--metrics {shown}:{address[1]}: {error.strerror}; expected a free port and an address of this machine"
         ) from error
-    log.info("webhooks: metrics at %s", server.url)
-    if not ipaddress.ip_address(address[0]).is_loopback:
-        log.warning(
-            "webhooks: metrics at %s can be read by anyone who reaches this address: names of endpoints and numbers",
-            server.url,
+    if ipaddress.ip_address(address[0]).is_loopback:
+        log.info("webhooks: metrics at %s", server.url)
+    else:
+        text = (
+            "webhooks: metrics at %s: anyone who can reach this address can read the names of the endpoints and numbers"
         )
+        log.warning(text, server.url)
     server.start()
     try:
         yield server

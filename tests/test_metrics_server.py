@@ -163,7 +163,7 @@ def test_an_address_that_others_reach_is_said_in_the_log(
 ) -> None:
     with exposed_metrics((host, 0), outbox.path, Settings) as server:
         assert value(scrape(server.url.replace("0.0.0.0", "127.0.0.1"))[1], "outbox_limit_bytes") == 512e6
-    assert ("can be read by anyone who reaches this address" in caplog.text) is warned
+    assert ("anyone who can reach this address can read" in caplog.text) is warned
 
 
 # --- hostile clients

@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         "--textfile",
         type=Path,
         metavar="FILE",
-        help="write them to this file, at once and whole, for node_exporter (its name must end in .prom there)",
+        help="replace this file with them, for node_exporter's textfile collector (its name must end in .prom)",
     )
     command.set_defaults(run=_metrics)
 
