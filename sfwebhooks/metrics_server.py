@@ -61,7 +61,7 @@ class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
 
     def start(self) -> None:
         """Start to answer, in a thread."""
-        threading.Thread(target=self.serve_forever, args=(ROUND_SECONDS,), name="webhooks-metrics", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(ROUND_SECONDS,), name="metrics", daemon=True).start()
 
     def stop(self) -> None:
         """Answer no more, and free the port."""

@@ -171,6 +171,8 @@ def test_a_damaged_row_breaks_neither_lines_nor_the_command(show: Callable[[], s
     filled.send(outbox)
     sql(outbox, "INSERT INTO tally (endpoint, what, reason, number) VALUES (x'ff00', 'death', 'x', 1)")
     sql(outbox, "INSERT INTO tally (endpoint, what, reason, number) VALUES ('team', 'death', 'x\nsfwebhooks_y 1', 1)")
+    sql(outbox, "INSERT INTO tally VALUES ('team', x'01', x'ff', 'x', 'x', 'x', 'x', 'x', 'x')")
+    sql(outbox, "UPDATE delivery_attempt SET seconds = 'x', at = x'ff', reason = x'ff', status = 'x', outcome = x'01'")
     text = show()
     assert {dict(labels).get("endpoint", "team") for _, labels in samples(text)} == {"team"}
     assert "sfwebhooks_y" not in text and text.isascii()

@@ -26,8 +26,12 @@ COUNTED = f"""
 """
 #: the last attempt that is in `tally`, and the last one
 PLACES = "SELECT counted, (SELECT coalesce(max(id), 0) FROM delivery_attempt) FROM file"
-#: one statement, since attempts may be added between two
-ALL = f"SELECT * FROM tally UNION ALL {COUNTED.format('(SELECT counted FROM file)', '9e999')}"
+#: one statement, since attempts may be added between two; a damaged row has no other types, but perhaps other values
+ALL = f"""
+    SELECT endpoint, what, CAST(reason AS TEXT), seconds_to + 0.0, waited_to + 0.0, number + 0, seconds + 0.0,
+           waited + 0.0, last_at + 0.0
+    FROM (SELECT * FROM tally UNION ALL {COUNTED.format("(SELECT counted FROM file)", "9e999")})
+"""
 QUEUES = f"""
     SELECT endpoint, sum(number) FROM (
         SELECT endpoint, count(*) number FROM delivery WHERE {FRESH} GROUP BY 1
