@@ -2,7 +2,7 @@
 
 Events come in with the endpoints that want them (`admission`), batches go out to be sent (`claim`), and results are
 settled (`queue`). `scan_end` accepts one end per scan. An `Outbox` has one `file` and parts that use it: `queue`, `due`
-and `endpoint_state` for senders, `scans` for scans, `listing` and `retention` for commands. `schema`,
-`sequence_numbers` and `permissions` maintain the file, and `locks` determines which process sends. The rooms above know
-it as a `store`.
+and `endpoint_state` for senders, `scans` for scans, `listing` and `retention` for commands, `totals` for metrics.
+`schema`, `sequence_numbers` and `permissions` maintain the file, and `locks` determines which process sends. The rooms
+above know it as a `store`.
 """
