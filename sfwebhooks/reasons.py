@@ -9,11 +9,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-#: reasons of attempts after which the receiver has the message, in addition to the status 2xx, such as http_200
-ACKNOWLEDGED = frozenset({"stored_before", "hec_acknowledged", "http_400_not_modified"})
-#: reasons of attempts after which it did what was asked, and another request follows
-PENDING = frozenset({"hec_pending", "message_gone"})
-
 
 class Reason(str, Enum):
     """A reason; its value is the word for machines, which stays."""

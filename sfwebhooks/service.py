@@ -106,6 +106,11 @@ class Service:
         self._role = Role.RUN
         self._begin()
 
+    @property
+    def settings(self) -> Settings:
+        """The current settings."""
+        return self._settings
+
     def run(self, stop: threading.Event, reload: threading.Event, need: Need | None = None) -> bool:
         """Run until `stop` is set; return whether all attempts in flight at that time were settled.
 

@@ -32,13 +32,14 @@ def send(
     excerpt: str = "ok",
     endpoint: str = "team",
     at: float = NOW,
+    pending: bool = False,
 ) -> str:
     """Let the next delivery of an endpoint be attempted, with what comes of it; return its id."""
     batch = claim_one(outbox, Limits(endpoint), (), at)
     assert batch
     status = int(reason[-3:]) if reason[-3:].isdigit() else None
     attempt = Attempt(at, 0.125, status, reason.partition(": ")[2] or reason, excerpt)
-    outbox.queue.settle([Result(batch, attempt, [Settlement(state, reason, at + 60, True)])])
+    outbox.queue.settle([Result(batch, attempt, [Settlement(state, reason, at + 60, True, pending=pending)])])
     return batch.id
 
 

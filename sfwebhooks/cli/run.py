@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from sfwebhooks.errors import ConfigError
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.service import Need, Service
-from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, settings
+from sfwebhooks.terminal.arguments import (
+    add_config,
+    demand_prometheus,
+    demand_sending,
+    folder,
+    parsed_address,
+    said,
+    settings,
+)
 from sfwebhooks.terminal.stop_signal import StopSignal
 
 
@@ -28,7 +37,14 @@ def add(commands: Any) -> None:
         epilog="example:\n  sfwebhooks run --config /etc/spiderfoot/webhooks.ini",
     )
     add_config(command)
-    command.add_argument(
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--metrics",
+        type=said(parsed_address),
+        metavar="ADDRESS:PORT",
+        help="serve metrics for Prometheus at this address, such as 127.0.0.1:9464, path /metrics",
+    )
+    how.add_argument(
         "--while-needed",
         action="store_true",
         help="end when no scan is running and nothing can be sent soon, at the latest detach_timeout after the last"
@@ -41,6 +57,8 @@ def add(commands: Any) -> None:
 
 def _run(given: argparse.Namespace) -> int:
     demand_sending()
+    if given.metrics:
+        demand_prometheus("run --metrics")
     stop, reload = StopSignal(), threading.Event()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reload.set())
@@ -51,4 +69,15 @@ def _run(given: argparse.Namespace) -> int:
         raise ConfigError("there is no usable endpoint: sfwebhooks check shows why")
     path = folder(given) / FILE
     need = Need(path, given.module, time.monotonic()) if given.while_needed else None
-    return 0 if Service(lambda: settings(given), path).run(stop, reload, need) else 1
+    service = Service(lambda: settings(given), path)
+    with _metrics(given, path, service):
+        return 0 if service.run(stop, reload, need) else 1
+
+
+def _metrics(given: argparse.Namespace, path: Path, service: Service) -> AbstractContextManager[object]:
+    """Return a context in which the metrics can be read, if they are wanted."""
+    if not given.metrics:
+        return nullcontext()
+    from sfwebhooks.metrics_server import exposed_metrics
+
+    return exposed_metrics(given.metrics, path, lambda: service.settings)

@@ -27,6 +27,7 @@ from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.statistics import Statistics
+from sfwebhooks.outbox.totals import Totals
 from sfwebhooks.outbox.unencodable import Unwritable
 
 #: more than an event takes in the file, whatever its data
@@ -59,6 +60,7 @@ class Outbox:
         self.listing = Listing(self.file)
         self.retention = Retention(self.file)
         self.statistics = Statistics(self.file)
+        self.totals = Totals(self.file)
         #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
         self._fullness, self._filled = 1.0, 0.0
         #: the events that this process could not write

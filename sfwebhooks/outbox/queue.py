@@ -18,6 +18,7 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch, Handle, WebhookEvent, event_key_of
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
+from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert, numbers_by_ids
@@ -38,19 +39,32 @@ ITS_ROW = (
 #: unless it was delivered; one that got another number after it was claimed, as in a new file, is not settled: the
 #: receiver has to see that number. Nor is one whose row is another one's now, in a backup that was restored into the
 #: open file
+SETTLED = (
+    "number = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)"
+    f" AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered')) AND {ITS_ROW.format('?12', '?13')}"
+)
 SETTLE = f"""
     UPDATE delivery SET state = ?1, reason = ?2, due_at = ?3, settled_at = ?4, attempts = attempts + ?5,
                         batch = CASE WHEN ?6 = '' THEN batch ELSE ?6 END,
                         refusals = refusals + ?7, refused_in = coalesce(refused_in, ?8),
                         crashes = CASE ?1 WHEN 'waiting' THEN 0 ELSE crashes END
-    WHERE number = ?9 AND sequence = ?10 AND series = (SELECT number FROM series WHERE name = ?11)
-          AND (state = 'waiting' OR (state = 'dead' AND ?1 = 'delivered')) AND {ITS_ROW.format("?12", "?13")}
+    WHERE {SETTLED}
 """
-#: in the delivery log, if the delivery still exists
+#: with the parameters of SETTLE
+DIES = dying("?2", SETTLED)
+#: in the delivery log, if the delivery still exists; after SETTLE: the row shows whether this attempt delivered it
 LOG = f"""
-    INSERT INTO delivery_attempt SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM delivery
-    WHERE number = ?1 AND {ITS_ROW.format("?8", "?9")}
+    INSERT INTO delivery_attempt (number, at, seconds, status, reason, excerpt, cause, outcome, waited)
+    SELECT number, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+           CASE WHEN ?8 IS NULL AND state = 'delivered' AND settled_at = ?2 + ?3
+                THEN max(settled_at - accepted_at, 0.0) END
+    FROM delivery WHERE number = ?1 AND {ITS_ROW.format("?9", "?10")}
 """
+#: enums, which take long to look up
+WAITING, DEAD = State.WAITING.value, State.DEAD.value
+#: state of a delivery after an attempt -> the attempt's outcome in the log; or PENDING if another request has to follow
+OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
+PENDING = "pending"
 #: the row number of the delivery of an event to an endpoint
 NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
 #: another number than before: row numbers known from before may be those of other deliveries now
@@ -181,10 +195,9 @@ class Queue:
                 )
             dead = f"{itself} AND crashes >= ?2"
             found = sql.execute(f"SELECT endpoint FROM delivery WHERE {dead}", (alone, CRASHES_MAX)).fetchall()
-            sql.execute(
-                f"UPDATE delivery SET state = 'dead', reason = ?3, settled_at = ?4 WHERE {dead}",
-                (alone, CRASHES_MAX, DeadReason.CRASHED.value, now),
-            )
+            given = (alone, CRASHES_MAX, DeadReason.CRASHED.value, now)
+            sql.execute(dying("?3", dead), given[:3])
+            sql.execute(f"UPDATE delivery SET state = 'dead', reason = ?3, settled_at = ?4 WHERE {dead}", given)
             return [row[0] for row in found]
 
     def settle(
@@ -193,6 +206,7 @@ class Queue:
         """Commit results of attempts, the endpoints' health where it changed, and the alerts that report it."""
         settled: list[tuple[Any, ...]] = []
         logged: list[tuple[Any, ...]] = []
+        dead: list[tuple[Any, ...]] = []
         gone: list[tuple[str]] = []
         done: list[tuple[int, int, str]] = []
         with self._file.writing() as sql:
@@ -202,20 +216,24 @@ class Queue:
                 # `astuple` takes a hundred times as long
                 entry = (attempt.at, attempt.seconds, attempt.status, attempt.reason, attempt.excerpt, attempt.trigger)
                 for delivery, new in zip(result.batch.deliveries, result.settlements):
-                    ended_at = None if new.state is State.WAITING else attempt.at + attempt.seconds
-                    changes = (new.state.value, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
+                    state = new.state.value
+                    ended_at = None if state == WAITING else attempt.at + attempt.seconds
+                    changes = (state, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
                     refusal = (int(new.refused), new.refused_in)
                     row = self._rows.get((*place, delivery.id)) or _number(sql, delivery.id, delivery.endpoint)
                     done.append((*place, delivery.id))
                     its = (bytes.fromhex(delivery.event.id.replace("-", "")), delivery.endpoint)
                     settled.append((*changes, *refusal, row, delivery.sequence, delivery.series, *its))
-                    logged.append((row, *entry, *its))
+                    logged.append((row, *entry, OUTCOMES[state] if not new.pending else PENDING, *its))
+                    if state == DEAD:
+                        dead.append(settled[-1])
                 gone.append((result.batch.id,))
                 if result.handle:
                     _keep(sql, result, result.handle)
             sql.executemany("DELETE FROM frozen WHERE id = ?", gone)
-            sql.executemany(LOG, logged)
+            sql.executemany(DIES, dead)
             sql.executemany(SETTLE, settled)
+            sql.executemany(LOG, logged)
             for endpoint, health in (healths or {}).items():
                 save_health(sql, endpoint, health)
             for event, wanted in alerts:

@@ -16,6 +16,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
@@ -242,6 +243,7 @@ def send_again(sql: sqlite3.Connection, chunk: Sequence[tuple[int, int]], now: f
 
 
 def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float) -> int:
+    sql.execute(dying("?", f"number IN ({marks(chunk)}) AND state = 'waiting'"), (reason, reason, *chunk))
     return sql.executemany(
         "UPDATE delivery SET state = 'dead', reason = ?, settled_at = ? WHERE number = ? AND state = 'waiting'",
         [(reason, now, number) for number in chunk],
@@ -266,7 +268,9 @@ def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: 
         handles: also what receivers called them, or what they are about.
     """
     its = "d.number, d.event, d.endpoint, d.subject, d.batch"
-    rows = sql.execute(f"SELECT {its} FROM delivery d WHERE d.number IN ({marks(chunk)}) AND {still}", chunk).fetchall()
+    # by their numbers: the index of an age would be read as a whole for each chunk
+    query = f"SELECT {its} FROM delivery d NOT INDEXED WHERE d.number IN ({marks(chunk)}) AND {still}"
+    rows = sql.execute(query, chunk).fetchall()
     sql.executemany("DELETE FROM delivery_attempt WHERE number = ?", [(row[0],) for row in rows])
     sql.executemany("DELETE FROM delivery WHERE number = ?", [(row[0],) for row in rows])
     sql.executemany(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 
 from sfwebhooks.errors import OutboxError
+from sfwebhooks.outbox.counting import TRIGGERS
 from sfwebhooks.outbox.views import VIEWS
 
 VERSION = 1
@@ -20,6 +21,7 @@ TABLES = """
         boot    TEXT NOT NULL,              -- of the machine that opened it last
         inode   INTEGER NOT NULL,
         reused  INTEGER NOT NULL,           -- numbers of `delivery` given again after the last rows were deleted
+        counted INTEGER NOT NULL,           -- id of the last attempt that `tally` includes
         erase_at REAL                       -- when to rewrite it without deleted content (`erasure`); NULL: has none
     );
     CREATE TABLE series (
@@ -91,13 +93,16 @@ TABLES = """
         WHEN old.number > (SELECT coalesce(max(number), 0) FROM delivery)
         BEGIN UPDATE file SET reused = reused + old.number - (SELECT coalesce(max(number), 0) FROM delivery); END;
     CREATE TABLE delivery_attempt (
+        id      INTEGER PRIMARY KEY,
         number  INTEGER NOT NULL,           -- of the delivery
         at      REAL NOT NULL,
         seconds REAL NOT NULL,
         status  INTEGER,
         reason  TEXT NOT NULL,
         excerpt TEXT NOT NULL,
-        cause   TEXT NOT NULL
+        cause   TEXT NOT NULL,
+        outcome TEXT,                       -- waiting, dead or pending; null, which costs least: delivered
+        waited  REAL                        -- seconds since its acceptance, if this attempt delivered it
     );
     CREATE INDEX delivery_attempt_number ON delivery_attempt (number);
     CREATE TABLE sequence (
@@ -156,6 +161,18 @@ TABLES = """
         endpoint TEXT NOT NULL,
         members  TEXT NOT NULL              -- JSON, ids of events
     ) WITHOUT ROWID;
+    CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
+        endpoint   TEXT NOT NULL,           -- empty: of none
+        what       TEXT NOT NULL,           -- outcome of an attempt; or death, withheld, end (of a scan)
+        reason     TEXT NOT NULL,
+        seconds_to REAL NOT NULL DEFAULT 0, -- upper bounds of an attempt's `seconds` and `waited`; 0: there is none
+        waited_to  REAL NOT NULL DEFAULT 0,
+        number     INTEGER NOT NULL,
+        seconds    REAL NOT NULL DEFAULT 0, -- sums
+        waited     REAL NOT NULL DEFAULT 0,
+        last_at    REAL NOT NULL DEFAULT 0, -- epoch seconds of an attempt's end, the last one
+        PRIMARY KEY (endpoint, what, reason, seconds_to, waited_to)
+    ) WITHOUT ROWID;
 """
 
 
@@ -170,7 +187,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not _is_ready(connection):  # again, under the lock
-            for statement in (TABLES + VIEWS).split(";\n"):
+            for statement in f"{TABLES}{VIEWS}{TRIGGERS}".split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

@@ -175,7 +175,7 @@ class _FileState(NamedTuple):
             sql.execute("UPDATE file SET boot = ?, inode = ?", (self.boot, self.inode))
             return
         sql.execute(
-            "INSERT INTO file VALUES (1, ?, ?, ?, 0, NULL) ON CONFLICT (id) DO UPDATE"
+            "INSERT INTO file VALUES (1, ?, ?, ?, 0, 0, NULL) ON CONFLICT (id) DO UPDATE"
             " SET series = excluded.series, boot = excluded.boot, inode = excluded.inode",
             (begin_series(sql), self.boot, self.inode),
         )

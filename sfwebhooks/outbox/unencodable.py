@@ -6,6 +6,7 @@ Its finding may come from the host's database in a writable form, so the events 
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from collections import Counter
@@ -59,6 +60,7 @@ class Unwritable:
         left: Counter[str] = Counter()
         for event_id, names in mine:
             left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (event_key_of(event_id),))})
-        sql.execute("DELETE FROM withheld WHERE scan_id = ? AND reason = ?", (scan_id, UNWRITABLE))
+        others = "scan_id = ? AND reason = ? AND endpoint NOT IN (SELECT value FROM json_each(?))"
+        sql.execute(f"DELETE FROM withheld WHERE {others}", (scan_id, UNWRITABLE, json.dumps([*left])))  # noqa: S608
         rows = [(scan_id, name, UNWRITABLE, number) for name, number in left.items()]
-        sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)
+        sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = ?4", rows)

@@ -7,17 +7,12 @@ event's id too.
 
 from __future__ import annotations
 
-from sfwebhooks.reasons import ACKNOWLEDGED, PENDING
 from sfwebhooks.severity import Severity
 
-_WORDS, _STEPS = (", ".join(f"'{reason}'" for reason in sorted(group)) for group in (ACKNOWLEDGED, PENDING))
-#: whether an attempt (a) delivered its delivery (d), and not only others of the same request
-DELIVERED_IT = f"""
-    ((d.state = 'delivered' OR d.replays > 0)
-     AND (ifnull(a.status, 0) BETWEEN 200 AND 299 AND a.reason = 'http_' || a.status OR a.reason IN ({_WORDS})))
-"""
+#: whether an attempt (a) delivered its delivery, and not only others of the same request
+DELIVERED_IT = "a.waited IS NOT NULL"
 #: whether the receiver did what was asked
-SUCCEEDED = f"({DELIVERED_IT} OR a.reason IN ({_STEPS}))"
+SUCCEEDED = f"({DELIVERED_IT} OR a.outcome IS 'pending')"
 _ID = " || '-' || ".join(f"substr(lower(hex(e.id)), {at}, {size})" for at, size in
                          ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12)))  # fmt: skip
 _SEVERITIES = " ".join(f"WHEN {int(severity)} THEN '{severity.label}'" for severity in Severity)

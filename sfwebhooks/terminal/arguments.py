@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import ipaddress
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +20,7 @@ from sfwebhooks import files
 from sfwebhooks.catalogue import type_named
 from sfwebhooks.config import settings as config
 from sfwebhooks.config.endpoint import sourced
-from sfwebhooks.config.values import nearest, receiver_secrets
+from sfwebhooks.config.values import nearest, receiver_secrets, whole_number
 from sfwebhooks.endpoints import EVENT_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, SelectionError
 from sfwebhooks.events import Delivery, clean_text
@@ -134,6 +136,30 @@ def said(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
+
+
+def demand_prometheus(what: str) -> None:
+    """Check that the package for metrics is installed.
+
+    Args:
+        what: the command or option that needs it.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if find_spec("prometheus_client") is None:
+        raise ConfigError(f"{what} requires another package: pip install 'sfwebhooks[metrics]'")
+
+
+def parsed_address(text: str) -> tuple[str, int]:
+    """Read an IP address and a port, such as 127.0.0.1:9464 or [::1]:9464."""
+    host, _, port = text.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        address = str(ipaddress.ip_address(host[1:-1] if host[:1] + host[-1:] == "[]" else host))
+        return address, whole_number(0, 65535)(port)
+    except ValueError as error:
+        raise ValueError("expected an IP address and a port, such as 127.0.0.1:9464 or [::1]:9464") from error
 
 
 def demand_sending(found: config.Settings | None = None) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-import sfwebhooks
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.statistics import Figures, Quantiles, _first_since
-from sfwebhooks.reasons import ACKNOWLEDGED, PENDING
 from sfwebhooks.retry import State
 from tests.builders import NOW, a_scan
 from tests.conftest import sql
@@ -132,26 +126,8 @@ def test_a_message_that_was_refused_among_others_failed(outbox: Outbox) -> None:
 
 def test_a_pending_request_neither_failed_nor_delivered(outbox: Outbox) -> None:
     put(outbox, 1)
-    send(outbox, State.WAITING, "hec_pending")
+    send(outbox, State.WAITING, "hec_pending", pending=True)
     assert (figures(outbox).delivered, figures(outbox).failed) == (0, 0)
-
-
-def literal_reasons(*outcomes: str) -> Iterator[str]:
-    """Yield the reasons that the formats' code has for an outcome."""
-    for path in (Path(sfwebhooks.__file__).parent / "formats").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            is_verdict = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Verdict"
-            if not (is_verdict and isinstance(node, ast.Call)):
-                continue
-            outcome, reason = node.args[:2]
-            if isinstance(outcome, ast.Attribute) and outcome.attr in outcomes:
-                assert isinstance(reason, ast.Constant), f"{path.name}: {ast.unparse(node)}"
-                yield str(reason.value)
-
-
-def test_each_success_of_a_format_is_known_as_one() -> None:
-    assert {*literal_reasons("DELIVERED")} - {"http_200"} == ACKNOWLEDGED
-    assert {*literal_reasons("PENDING")} == PENDING
 
 
 def test_withheld_events_are_those_of_new_and_running_scans(outbox: Outbox) -> None:

@@ -142,7 +142,7 @@ def test_what_was_delivered_and_is_replayed_was_processed(outbox: Outbox) -> Non
 
 def test_a_step_of_a_pending_request_was_processed(outbox: Outbox) -> None:
     put(outbox, 1)
-    send(outbox, State.WAITING, "hec_pending")
+    send(outbox, State.WAITING, "hec_pending", pending=True)
     send(outbox, State.DELIVERED, "hec_acknowledged", at=NOW + 100)
     assert [row["processed"] for row in rows(outbox, "SELECT processed FROM webhook_logs")] == [1, 1]
 

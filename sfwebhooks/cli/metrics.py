@@ -1,0 +1,67 @@
+"""`sfwebhooks metrics`: the metrics for Prometheus, as text or in a file for node_exporter."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from sfwebhooks.errors import ConfigError, OutboxError
+from sfwebhooks.files import demand_regular, is_deleted
+from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, settings
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "metrics",
+        help="show the metrics for Prometheus, or write them to a file",
+        epilog="example:\n  sfwebhooks metrics --textfile /var/lib/node_exporter/sfwebhooks.prom",
+    )
+    add_config(command)
+    command.add_argument(
+        "--textfile",
+        type=Path,
+        metavar="FILE",
+        help="replace this file with them, for node_exporter's textfile collector (its name must end in .prom)",
+    )
+    command.set_defaults(run=_metrics)
+
+
+def _metrics(given: argparse.Namespace) -> int:
+    demand_prometheus("metrics")
+    from prometheus_client import generate_latest
+
+    from sfwebhooks.metrics import OutboxMetrics
+
+    found, path = settings(given), folder(given) / FILE
+    with closing(OutboxMetrics(path, lambda: found)) as metrics:
+        if not given.textfile:
+            sys.stdout.write(generate_latest(metrics.registry()).decode())
+            return 0
+        _write(given.textfile, metrics.registry())
+    if not is_deleted(path):
+        with closing(Outbox(path)) as outbox, suppress(OutboxError):
+            outbox.totals.count()  # such a file is written again and again
+    return 0
+
+
+def _write(file: Path, registry: Any) -> None:
+    """Write the metrics of a registry to a file, which is replaced as a whole.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from prometheus_client import write_to_textfile
+
+    try:
+        with suppress(FileNotFoundError):
+            demand_regular(file)  # a device or a pipe would be replaced
+        write_to_textfile(str(file), registry)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"--textfile {file} cannot be written: {why}") from error
