@@ -43,12 +43,13 @@ def emit(
     *,
     id: str | None = None,
     severity: str | None = None,
-    config: str | os.PathLike[str] | None = None,
+    config: str | os.PathLike[str] | Mapping[str, object] | None = None,
 ) -> str:
     """Send an event from outside SpiderFoot, such as remediation.completed, to the endpoints; return its event id.
 
     When this returns, the event is on disk for each endpoint that subscribes to it. The next process that sends
-    delivers it: a scan, `sfwebhooks drain` or `sfwebhooks run`.
+    delivers it: a scan, `sfwebhooks drain` or `sfwebhooks run`. No other process knows the endpoints of a mapping, so
+    with one this call also sends, and waits for at most drain_timeout and the timeout of the endpoints.
 
     Args:
         type: name or alias of an event type; `sfwebhooks events TYPE` shows its fields.
@@ -57,12 +58,17 @@ def emit(
         id: unique id of the event; the same id of the same type is sent once. By default each call is a new event.
         severity: critical, high, medium, low or info; by default the one in the data, or the only one of the type,
             or info.
-        config: the file with the [webhooks] settings; by default the one that SpiderFoot uses.
+        config: the file with the [webhooks] settings, by default the one that SpiderFoot uses; or the settings
+            themselves, a mapping of endpoint names to their keys. Relative file names in it start from the current
+            folder.
 
     Raises:
         sfwebhooks.errors.WebhooksError: nothing was stored; the cause is the caller (EmitError), the settings
             (ConfigError) or an outbox that cannot be written (OutboxError).
     """
-    from sfwebhooks.emission import Emission, keep  # slow imports, which would delay every other caller
+    from sfwebhooks.emission import Emission, keep, keep_and_send  # slow imports, which would delay every other caller
 
-    return keep(Emission(type, data, id, severity), str(config or "")).id
+    emission = Emission(type, data, id, severity)
+    if isinstance(config, Mapping):
+        return keep_and_send(emission, config).id
+    return keep(emission, str(config or "")).id

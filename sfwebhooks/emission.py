@@ -1,6 +1,7 @@
 """Events from other tools: a type and its data come in, the event is stored in the outbox, an Emitted goes out.
 
-Nothing is sent here, so a tool never waits for a receiver. The next process that sends delivers the event.
+With the settings in a file nothing is sent here, so a tool never waits for a receiver: the next process that sends
+delivers the event. With the settings in a mapping, which only the caller knows, it is also sent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.emitted import NO_REMEDIATION
-from sfwebhooks.config.settings import Settings, active, missing, named
+from sfwebhooks.config.settings import Settings, active, find_file, load, load_mapping, missing, named, off
 from sfwebhooks.config.values import nearest
+from sfwebhooks.delivery.dispatcher import Dispatcher
+from sfwebhooks.delivery.status import obstacle, situations
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
@@ -44,6 +47,8 @@ MISTAKES_MAX = 10
 TITLE_MAX = 200
 #: severity -> the word for it in the other guide's counts
 RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
+#: who sends what a call with a mapping could not
+NEXT_SENDER = "the next emit with this configuration sends them, or a process whose settings have this endpoint"
 #: mistakes in settings that this process has logged
 _logged: set[str] = set()
 
@@ -78,9 +83,24 @@ def keep(emission: Emission, config: str = "", folder: Path | None = None) -> Em
     """Store an event of another tool for each endpoint that subscribes to it; see `sfwebhooks.emit`."""
     event = event_of(emission, time.time())
     folder = folder or used_folder()
-    settings = _settings(config, folder)
+    return _stored(event, _settings(config, folder), folder / FILE)
+
+
+def keep_and_send(emission: Emission, config: Mapping[str, object]) -> Emitted:
+    """Store an event of another tool as `keep` does, for the endpoints of a mapping, and send
+    their waiting deliveries."""
+    event = event_of(emission, time.time())
+    folder = used_folder()
+    settings = _mapped(config, folder)
+    emitted = _stored(event, settings, folder / FILE)
+    if emitted.endpoints:
+        _send(settings, folder / FILE)
+    return emitted
+
+
+def _stored(event: WebhookEvent, settings: Settings, path: Path) -> Emitted:
     wanted = pipeline.wanted_by(event, settings.endpoints)
-    outbox = Outbox(folder / FILE, storage=settings.storage)
+    outbox = Outbox(path, storage=settings.storage)
     names = tuple(endpoint for endpoint, _ in wanted)
     try:
         new = _accepted(event, settings, outbox) if wanted else 0
@@ -266,6 +286,51 @@ def _settings(config: str, folder: Path) -> Settings:
             _logged.add(text)
             log.warning("webhooks: %s", text)
     return settings
+
+
+def _mapped(config: Mapping[str, object], folder: Path) -> Settings:
+    """Return the settings of a mapping.
+
+    Raises:
+        ConfigError: there is any mistake in them, or webhooks are off.
+    """
+    why = off(saved_options(folder))
+    settings = load_mapping(config, "config", Path.cwd())
+    if why or settings.enabled is False:
+        raise ConfigError(f"webhooks are off ({why or 'enabled = false'}); nothing was stored")
+    mistakes = [*map(str, settings.mistakes), *_taken(settings, folder)]
+    if mistakes or not settings.endpoints:
+        lines = "".join(f"\n  {line}" for line in mistakes or ["config: there is no usable endpoint"])
+        raise ConfigError(f"nothing was stored:{lines}")
+    return settings
+
+
+def _taken(settings: Settings, folder: Path) -> Iterator[str]:
+    """Yield a mistake for each endpoint that has the name of another one in SpiderFoot's settings: deliveries are
+    stored by name, so that one would get them."""
+    installed = load(find_file(saved_options(folder).get("config", ""), folder))
+    others = {endpoint.name: endpoint for endpoint in (*installed.endpoints, *installed.off)}
+    for endpoint in settings.endpoints:
+        other = others.get(endpoint.name)
+        if other and other.fingerprint != endpoint.fingerprint:
+            yield (
+                f'config: endpoint "{endpoint.name}" is also in {installed.file}, with other settings, and its'
+                " deliveries would be sent by these: use another name"
+            )
+
+
+def _send(settings: Settings, path: Path) -> None:
+    """Send the waiting deliveries of the endpoints of a mapping, and log how many are left."""
+    dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+    try:
+        dispatcher.wake()
+        dispatcher.linger(time.monotonic() + settings.drain_timeout)
+    finally:
+        dispatcher.stop(max(endpoint.timeout for endpoint in settings.endpoints))
+    names = {endpoint.name for endpoint in settings.endpoints}
+    for one in situations(path, settings, names.__contains__):
+        why = obstacle(one, time.time()) or "the last attempt failed, or there was no time left"
+        log.warning("webhooks: %s: %d waiting: %s; %s", one.name, one.backlog.waiting, why, NEXT_SENDER)
 
 
 def _accepted(event: WebhookEvent, settings: Settings, outbox: Store) -> int:

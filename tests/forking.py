@@ -10,6 +10,7 @@ import encodings
 import gc
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import signal
@@ -34,6 +35,7 @@ def load() -> None:
             importlib.import_module(found.name)
     with contextlib.suppress(SystemExit):
         sys.modules["sfwebhooks.cli"].main(["events"])  # what only the first output needs
+    logging.getLogger().handlers.clear()  # each process has its own level
     sys.modules["sfwebhooks.dependencies"].outdated()  # importlib.metadata imports parts of itself when they are used
     for name in ("utf-8", "utf-8-sig", "ascii", "latin-1", "idna"):
         "".encode(name)

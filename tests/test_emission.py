@@ -6,8 +6,10 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -19,6 +21,7 @@ from jsonschema import Draft202012Validator
 from sfwebhooks import emission, emit
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.json_schema import document
+from sfwebhooks.emission import NEXT_SENDER
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
 from sfwebhooks.events import WebhookEvent
@@ -30,7 +33,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, PATIENCE, a_delivery, claim_one
 from tests.catalogue.test_check import example_of
-from tests.conftest import sql
+from tests.conftest import Team, sql
 from tests.processes import Process
 
 BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
@@ -458,3 +461,108 @@ def test_a_key_that_is_called_like_one_of_ours_is_delivered(settings: object, ou
     emit("workspace_created", data)
     batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch and batch.deliveries[0].event.data == data
+
+
+# --- settings as a mapping
+
+
+#: the mapping of the guide ("Multiple Webhooks"), with URLs of receivers here
+GUIDES_MAPPING = {
+    "security_team": {"events": ["high_risk_event", "scan_completed"], "secret": "security-team-secret"},
+    "siem_system": {"events": ["all"], "secret": "siem-system-secret"},
+    "slack_alerts": {"events": ["scan_failed", "high_risk_event"], "format": "slack"},
+}
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let tmp_path be SpiderFoot's data folder, without settings."""
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_the_guides_mapping_is_sent_to_before_emit_returns(bare: Path, receive: Callable[..., Team]) -> None:
+    secrets = [["security-team-secret"], ["siem-system-secret"], []]
+    teams = dict(zip(GUIDES_MAPPING, map(receive, secrets)))
+    webhooks = {name: {**keys, "url": teams[name].url} for name, keys in GUIDES_MAPPING.items()}
+    event = emit("finding.critical", FINDING, config=webhooks)
+    emit("cti_report_generated", REPORT, config={"webhooks": webhooks})
+    for name, number in (("security_team", 1), ("siem_system", 2), ("slack_alerts", 1)):
+        received = teams[name].got
+        assert [one.problems for one in received] == [()] * number
+    assert teams["siem_system"].got[0].message["metadata"]["event_id"] == event
+    with closing(Outbox(bare / FILE)) as outbox:
+        assert outbox.scans.tallies() == {"waiting": 0, "delivered": 4, "dead": 0}
+
+
+def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
+    bare: Path, receive: Callable[..., Team], caplog: pytest.LogCaptureFixture
+) -> None:
+    team = receive()
+    team.answer = 503
+    webhooks = {"team": {"url": team.url, "events": "all", "retry_schedule": "1s"}}
+    first = emit("cti_report_generated", REPORT, config=webhooks, id="1")
+    assert [record.getMessage() for record in caplog.records if "team: " in record.getMessage()] == [
+        f"webhooks: team: 1 waiting: the last attempt failed, or there was no time left; {NEXT_SENDER}"
+    ]
+    team.answer = 200
+    with closing(Outbox(bare / FILE)) as outbox:
+        outbox.endpoints.resume("team", time.time())
+        sql(outbox, "UPDATE delivery SET due_at = 0")
+    second = emit("cti_report_generated", REPORT, config=webhooks, id="2")
+    at_first, *then = [one.message["metadata"]["event_id"] for one in team.got]
+    assert (at_first, sorted(then)) == (first, sorted([first, second])), "two workers send the last two"
+
+
+@pytest.mark.parametrize(
+    ("webhooks", "words"),
+    [
+        ({"team": {"url": "http://127.0.0.1:9/", "rate": "fast"}}, 'config: [webhooks.team] rate = "fast": '),
+        ({"team": {"url": "http://127.0.0.1:9/", "evnts": "all"}}, 'Did you mean "events"?'),
+        ({"team": {"url": object()}}, "expected a text, a number, true, false, or a list of these"),
+        ({"team": {"url": "http://127.0.0.1:9/", "secret": "file:none"}}, "none cannot be read"),
+        ({}, "config: there is no usable endpoint"),
+        ({"enabled": False, "team": {"url": "http://127.0.0.1:9/"}}, "webhooks are off (enabled = false)"),
+    ],
+)
+def test_a_mapping_with_a_mistake_stores_nothing(bare: Path, webhooks: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        emit("cti_report_generated", REPORT, config=webhooks)
+    assert words in str(raised.value) and "nothing was stored" in str(raised.value)
+    assert not (bare / FILE).exists()
+
+
+def test_a_mapping_cannot_use_the_name_of_another_endpoint_of_the_settings(
+    settings: Callable[[str], Path], tmp_path: Path, receive: Callable[..., Team]
+) -> None:
+    team = receive()
+    settings("").write_text(f"[webhooks.team]\nurl = {team.url}\nevents = all\n")
+    with pytest.raises(ConfigError, match=r'endpoint "team" is also in .*webhooks.ini, with other settings'):
+        emit("cti_report_generated", REPORT, config={"team": {"url": "http://127.0.0.1:9/", "events": "all"}})
+    assert not (tmp_path / FILE).exists()
+    emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": ["all"]}})
+    assert len(team.got) == 1
+
+
+def test_files_of_a_mapping_start_from_the_current_folder(
+    bare: Path, receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bare / "elsewhere").mkdir()
+    (bare / "elsewhere" / "secret").write_text("the secret of the team")
+    monkeypatch.chdir(bare / "elsewhere")
+    team = receive(["the secret of the team"])
+    emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": "all", "secret": "file:secret"}})
+    assert [one.problems for one in team.got] == [()]
+
+
+def test_a_mapping_is_off_where_the_environment_says_so(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFWEBHOOKS_DISABLED", "1")
+    with pytest.raises(ConfigError, match=r"webhooks are off .SFWEBHOOKS_DISABLED is set.; nothing was stored"):
+        emit("cti_report_generated", REPORT, config={"team": {"url": "http://127.0.0.1:9/", "events": "all"}})
+
+
+def test_the_same_id_is_sent_once_by_a_mapping_too(bare: Path, receive: Callable[..., Team]) -> None:
+    team = receive()
+    webhooks = {"team": {"url": team.url, "events": "all"}}
+    ids = {emit("cti_report_generated", REPORT, config=webhooks, id="1") for _ in range(3)}
+    assert (len(ids), len(team.got)) == (1, 1)

@@ -29,9 +29,9 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.scan import backfill
 from sfwebhooks.scan.recovery import REPLAY_CHUNK, report_dead_scans
-from sfwebhooks.terminal.arguments import add_config, demand_sending, endpoint_named, folder, said, settings
+from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, endpoint_named, folder, said, settings
 from sfwebhooks.terminal.delivery_table import counted_deliveries
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.output import console, plain, show_result
 from sfwebhooks.terminal.progress_bar import Bar
 from sfwebhooks.terminal.stop_signal import StopSignal
 
@@ -44,6 +44,7 @@ The events are stored in the outbox, at the pace of --rate, and delivered as by 
 the waiting deliveries of all endpoints. Deliveries still waiting after --timeout are sent by the next scan, drain or
 run. To continue a backfill that was stopped or killed, run the same command again without --again.
 """
+EXAMPLE = "example:\n  sfwebhooks backfill 5909AA61 --endpoint new_siem --rate 5/s"
 #: the advice after Ctrl-C: before --again has made earlier deliveries due again, and after that
 AGAIN = "run the same command again; everything in the outbox is kept"
 GO_ON = (
@@ -54,7 +55,7 @@ GO_ON = (
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("backfill", help="send a past scan to an endpoint", description=HELP)
+    command = commands.add_parser("backfill", help="send a past scan to an endpoint", description=HELP, epilog=EXAMPLE)
     command.add_argument("scan", type=clean_text, metavar="SCAN_ID", help="SpiderFoot's id of the scan")
     command.add_argument("--endpoint", required=True, metavar="NAME", help="the endpoint to send it to")
     command.add_argument(
@@ -72,7 +73,8 @@ def add(commands: Any) -> None:
         help="stop at most this long after the last event was stored in the outbox (60s)",
     )
     add_config(command)
-    command.set_defaults(run=_backfill, stopped=AGAIN)
+    add_json(command)
+    command.set_defaults(run=_backfill, log_level=logging.INFO, stopped=AGAIN)
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,9 @@ class Work:
 
 
 def _backfill(given: argparse.Namespace) -> int:
-    found, out, path = settings(given), console(), folder(given) / FILE
+    found, out, path = settings(given), console(given.quiet or given.json), folder(given) / FILE
     demand_sending(found)
     endpoint = endpoint_named(given, given.endpoint)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
     stop = StopSignal()
     dispatcher = Dispatcher(found.endpoints, path, storage=found.storage)
     lock = scan_lock(path, given.scan)
@@ -149,7 +150,7 @@ def _run(work: Work, given: argparse.Namespace, out: Console) -> int:
         left = _accept(work, missing, given.rate, begun + again * given.rate, bar)
         _deliver(work, max(time.monotonic(), begun + again * given.rate) + given.timeout, bar)
     work.stop.check()
-    return _summary(work, left, work.count(State.DELIVERED) - before, out)
+    return _summary(work, left, work.count(State.DELIVERED) - before, given)
 
 
 def _settled(work: Work) -> Selection:
@@ -207,22 +208,25 @@ def _deliver(work: Work, deadline: float, bar: Bar) -> None:
     bar.show(work.count(State.WAITING))
 
 
-def _summary(work: Work, left: int, delivered: int, out: Console) -> int:
+def _summary(work: Work, left: int, delivered: int, given: argparse.Namespace) -> int:
     """Print the summary; return the exit code."""
-    outbox, name, scan_id = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id
+    outbox, name, scan_id, out = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id, console()
     waiting, dead = work.count(State.WAITING), work.count(State.DEAD)
     withheld = outbox.scans.withheld(scan_id).get(name, {})
     refused = withheld.get(OUTBOX_FULL, 0)
-    out.print(f"{delivered} delivered, {waiting} waiting, {dead} dead.")
+    problems, now = [], time.time()
     if UNWRITABLE in withheld:
-        out.print(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
+        problems.append(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
     if waiting:
-        now = time.time()
-        why = why_left(situation(outbox, name, work.settings, now), now)
-        out.print(plain(f"{name}: {waiting} waiting: {why}"))
+        problems.append(f"{name}: {waiting} waiting: {why_left(situation(outbox, name, work.settings, now), now)}")
     if dead:
-        out.print(plain(f"Dead letters: sfwebhooks dead list --scan {scan_id} --endpoint {name}"))
+        problems.append(f"Dead letters: sfwebhooks dead list --scan {scan_id} --endpoint {name}")
     if left or refused:
         reason = "The outbox is full" if refused else "Stopped"
-        out.print(f"{reason}: {left + refused} events are not in the outbox yet; run the same command again.")
+        problems.append(f"{reason}: {left + refused} events are not in the outbox yet; run the same command again.")
+    counts = {"delivered": delivered, "waiting": waiting, "dead": dead, "not_stored": left + refused}
+    fields = {"scan": scan_id, "endpoint": name, **counts, "problems": problems}
+    show_result(given, out, fields, f"{delivered} delivered, {waiting} waiting, {dead} dead.")
+    for problem in [] if given.json else problems:
+        out.print(plain(problem))
     return 1 if waiting or left or refused else 0

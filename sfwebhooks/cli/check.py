@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.signing_keys import WHPK, WHPK_HINT, WHSEC, WHSK, receiver_form
-from sfwebhooks.terminal.arguments import add_config, folder, settings
+from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
 from sfwebhooks.terminal.live_state import ATTENTION, UNKNOWN, Look, live_state
-from sfwebhooks.terminal.output import console, plain, stacked, table
+from sfwebhooks.terminal.output import as_json, console, plain, stacked, table
 from sfwebhooks.text import amount
 
 #: terminal width from which the table has all of these columns
@@ -49,12 +49,14 @@ def add(commands: Any) -> None:
         " endpoint is failing, held or disabled, its deliveries have been waiting too long, kev_file or epss_file"
         " cannot be used, or the module is missing or outdated in a SpiderFoot into which it was installed or in that"
         " of --spiderfoot.",
+        epilog="example:\n  sfwebhooks check --config /etc/spiderfoot/webhooks.ini",
     )
     add_config(command)
     command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="also look for the module in this SpiderFoot")
     command.add_argument(
         "--show-secrets", action="store_true", help="also print the receivers' whsec_ secrets and whpk_ keys"
     )
+    add_json(command)
     command.set_defaults(run=_check)
 
 
@@ -67,48 +69,107 @@ def _check(given: argparse.Namespace) -> int:
     if not (found.endpoints or found.off or mistakes):
         mistakes.append(f"{found.file}: there is no usable endpoint")
     modules = modules_of(given.spiderfoot)
-    out.print(plain(f"{found.file}: {switch_words(found, saved_options(folder(given)))[0]}"))
-    if not modules:
-        out.print("No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout.")
     wrong = {module: ": ".join(filter(None, words)) for module in modules if (words := trouble(module))[0]}
-    for module in modules:
-        if module not in wrong:
-            out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
     looks, problems = _looks(found, path, broken)
     mistakes += problems
-    _print_endpoints(found, looks, out)
-    for one in looks.values():
-        for line in one.lines:
-            out.print(plain(line))
     lists = [*data_files(found.enrichment)]
     read, unread = ([one for one in lists if (one.level is Level.OK) is well] for well in (True, False))
-    for report in read:
-        out.print(plain(f"{report.name} {report.words}"), soft_wrap=True)
     doubts = [report.cure for report in read if report.cure]
     doubts += [f"{report.name} {report.words}" for report in unread]
-    if given.show_secrets:
-        _print_secrets(found, out)
     ends = [f"{one.name}: {expiry.words}" for one in found.endpoints for expiry in expiring(one, time.time())]
-    for warning in [*wrong.values(), *outdated(), *found.warnings, *doubts, *ends, *permission_warnings(path)]:
-        out.print(plain(f"warning: {warning}", "yellow"))
-    for mistake in mistakes:
-        out.print(plain(f"mistake: {mistake}", "red"))
+    warnings = [*wrong.values(), *outdated(), *found.warnings, *doubts, *ends, *permission_warnings(path)]
     troubled = [name for name, one in looks.items() if one.is_trouble]
     troubled += ["the module"] if any(modules[module] for module in wrong) else []
-    troubled += [report.name for report in unread]
-    return _conclude(len(mistakes), troubled, out)
+    result = CheckResult(
+        switch=switch_words(found, saved_options(folder(given)))[0],
+        modules=[module for module in modules if module not in wrong],
+        looks=looks,
+        data=[f"{report.name} {report.words}" for report in read],
+        warnings=list(map(str, warnings)),
+        mistakes=mistakes,
+        troubled=troubled + [report.name for report in unread],
+    )
+    if given.json:
+        out.print(plain(as_json(_fields(found, result))), soft_wrap=True)
+    else:
+        if not modules and not given.quiet:
+            hint = "No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout."
+            out.print(hint)
+        _print(found, result, given.show_secrets, out)
+    return 1 if mistakes else ATTENTION if result.troubled else 0
 
 
-def _conclude(mistakes: int, troubled: list[str], out: Console) -> int:
-    """Print the last line; return the exit code."""
-    if mistakes:
-        out.print(f"{amount(mistakes, 'mistake')}.")
-        return 1
-    if troubled:
-        out.print(plain(f"No mistakes, but these need attention: {', '.join(troubled)}."))
-        return ATTENTION
-    out.print("No mistakes.")
-    return 0
+@dataclass(frozen=True)
+class CheckResult:
+    """The result of a check, besides the settings."""
+
+    #: in which scans webhooks are on, in words
+    switch: str
+    #: the files of ours in SpiderFoots that are current
+    modules: list[Path]
+    #: endpoint -> its state
+    looks: dict[str, Look]
+    #: what kev_file and epss_file have
+    data: list[str]
+    warnings: list[str]
+    mistakes: list[str]
+    #: what needs attention though there is no mistake
+    troubled: list[str]
+
+
+def _print(found: Settings, result: CheckResult, show_secrets: bool, out: Console) -> None:
+    out.print(plain(f"{found.file}: {result.switch}"))
+    for module in result.modules:
+        out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
+    _print_endpoints(found, result.looks, out)
+    for one in result.looks.values():
+        for line in one.lines:
+            out.print(plain(line))
+    for line in result.data:
+        out.print(plain(line), soft_wrap=True)
+    if show_secrets:
+        _print_secrets(found, out)
+    for warning in result.warnings:
+        out.print(plain(f"warning: {warning}", "yellow"))
+    for mistake in result.mistakes:
+        out.print(plain(f"mistake: {mistake}", "red"))
+    if result.mistakes:
+        out.print(f"{amount(len(result.mistakes), 'mistake')}.")
+    elif result.troubled:
+        out.print(plain(f"No mistakes, but these need attention: {', '.join(result.troubled)}."))
+    else:
+        out.print("No mistakes.")
+
+
+def _fields(found: Settings, result: CheckResult) -> dict[str, Any]:
+    """Return the result for --json."""
+    return {
+        "file": str(found.file),
+        "webhooks": result.switch,
+        "modules": list(map(str, result.modules)),
+        "endpoints": [
+            {
+                "endpoint": endpoint.name,
+                "to": endpoint.place,
+                "format": endpoint.format,
+                "events": endpoint.events,
+                "signed": _signed(endpoint),
+                "tls": _tls(endpoint),
+                "state": result.looks[endpoint.name].words,
+                "details": result.looks[endpoint.name].lines,
+            }
+            for endpoint in (*found.endpoints, *found.off)
+        ],
+        "others": {name: one.lines for name, one in result.looks.items() if name not in _names(found)},
+        "data": result.data,
+        "warnings": result.warnings,
+        "mistakes": result.mistakes,
+        "attention": result.troubled,
+    }
+
+
+def _names(found: Settings) -> set[str]:
+    return {endpoint.name for endpoint in (*found.endpoints, *found.off)}
 
 
 def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:

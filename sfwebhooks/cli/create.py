@@ -70,7 +70,7 @@ def add(commands: Any) -> None:
         help="add an endpoint to the settings, and test it",
         description="Add an endpoint to the settings, and send it a test message. Without --url or --from it asks for"
         " everything at the terminal. Exit code: 3 if the endpoint was created but the test message was not delivered.",
-        epilog="examples:\n  sfwebhooks create siem --url https://siem.example.com/events --events all --secret new\n"
+        epilog="examples:\n  sfwebhooks create siem --url https://siem.example.com/ --secret new\n"
         "  sfwebhooks create --from env:SLACK_URL",
     )
     command.add_argument("name", nargs="?", metavar="NAME", help="its name (with --from: that of its format)")

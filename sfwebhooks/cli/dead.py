@@ -14,21 +14,35 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_records, total
 from sfwebhooks.terminal.filters import add_choice, add_filters, add_listing, choice, demand, on_outbox, selection
+from sfwebhooks.terminal.output import show_result
+
+EXAMPLES = "examples:\n  sfwebhooks dead list\n  sfwebhooks dead replay --endpoint siem_system"
 
 
 def add(commands: Any) -> None:
     """Add the command and its actions."""
-    family = commands.add_parser("dead", help="the dead letters: list, show ID, replay, drop")
+    family = commands.add_parser("dead", help="the dead letters: list, show ID, replay, drop", epilog=EXAMPLES)
     actions = family.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list them, newest first", description="All times are UTC.")
+    listing = actions.add_parser(
+        "list",
+        help="list them, newest first",
+        description="List the dead letters, newest first. All times are UTC.",
+        epilog="example:\n  sfwebhooks dead list --endpoint siem_system --since 2d",
+    )
     add_filters(listing)
     add_listing(listing)
     listing.set_defaults(run=on_outbox(_list, listing=True))
-    add_show(actions, "show one of them, with every attempt", State.DEAD)
-    again = actions.add_parser("replay", help="send them again, under the same ids")
+    add_show(actions, "show one of them, with every attempt", State.DEAD, "sfwebhooks dead show 3f2a91")
+    again = actions.add_parser(
+        "replay",
+        help="send them again, under the same ids",
+        epilog="example:\n  sfwebhooks dead replay --endpoint siem_system",
+    )
     add_replay(again)
     again.set_defaults(state="dead")
-    drop = actions.add_parser("drop", help="delete them permanently")
+    drop = actions.add_parser(
+        "drop", help="delete them permanently", epilog="example:\n  sfwebhooks dead drop --scan 5909AA61 --dry-run"
+    )
     add_choice(drop)
     drop.set_defaults(run=on_outbox(_drop, changes=True))
     _add_drop(commands)
@@ -40,6 +54,7 @@ def _add_drop(commands: Any) -> None:
         help="end waiting deliveries, or delete dead letters",
         description="End waiting deliveries: they become dead letters with the reason dropped. Or delete dead letters"
         " permanently, like sfwebhooks dead drop.",
+        epilog="example:\n  sfwebhooks drop --endpoint siem --state waiting",
     )
     add_choice(drop)
     drop.add_argument("--state", choices=[State.WAITING.value, State.DEAD.value], required=True, help="their state")
@@ -53,15 +68,16 @@ def _drop_any(given: argparse.Namespace, records: Outbox, out: Console) -> int:
 def _end(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, State.WAITING)
     if given.dry_run:
-        print_counts(records.listing.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, given, out)
         return 0
     ended = records.retention.end(chosen, time.time())
     demand(ended, chosen)
     now, them = ("a dead letter", "it") if ended == 1 else ("dead letters", "them")
-    out.print(
+    words = (
         f"{counted_deliveries(ended)} dropped, now {now}: sfwebhooks dead replay sends {them} again,"
         f" sfwebhooks dead drop deletes {them}."
     )
+    show_result(given, out, {"dropped": ended}, words)
     return 0
 
 
@@ -73,11 +89,11 @@ def _list(given: argparse.Namespace, records: Outbox, out: Console) -> int:
 def _drop(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, State.DEAD)
     if given.dry_run:
-        print_counts(records.listing.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, given, out)
         return 0
     dropped, left = records.retention.drop(chosen), total(records.listing.counts(chosen))
     demand(dropped + left, chosen)
-    out.print(f"{counted_deliveries(dropped)} dropped.")
-    if left:
+    show_result(given, out, {"deleted": dropped, "left": left}, f"{counted_deliveries(dropped)} dropped.")
+    if left and not given.json:
         out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sfwebhooks.delivery.status import situations, waiting_line
+from sfwebhooks.delivery.status import waiting_lines
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.outbox import Outbox
@@ -40,6 +40,8 @@ def add(commands: Any) -> None:
         description="List the deliveries, the last accepted first. With --scan ID, also print how many of the scan's"
         " deliveries are delivered, waiting or dead; the web UI may show that line of the scan's log only when another"
         " scan logs something. All times are UTC.",
+        epilog="examples:\n  sfwebhooks deliveries --state waiting --endpoint siem_system\n"
+        "  sfwebhooks deliveries --follow",
     )
     add_filters(command)
     command.add_argument("--state", choices=[state.value for state in State], help="only deliveries in this state")
@@ -57,8 +59,8 @@ def _deliveries(given: argparse.Namespace, records: Outbox, out: Console) -> int
             out.print(f"{states(records.listing.counts(chosen))}.")
         if not given.json:
             shown = {record.endpoint for record in found if record.state is State.WAITING}
-            for one in situations(records.path, known_settings(given), shown.__contains__):
-                out.print(plain(waiting_line(one)))
+            for words in waiting_lines(records.path, known_settings(given), shown):
+                out.print(plain(words))
         return 0
     end_at_signals()
     with suppress(KeyboardInterrupt):

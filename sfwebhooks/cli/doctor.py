@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
         " endpoints, certificates, the last scan, the sending processes, the clock and limits. Show one line for each,"
         " and below it what helps. Exit code: 0 all is well; 3 something needs attention; 1 there is an error, which"
         " means that nothing is accepted or nothing is sent while it lasts.",
+        epilog="example:\n  sfwebhooks doctor --full",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object per line: name, state, words, cure")
     command.add_argument("--full", action="store_true", help="read all of the outbox, however long that takes")

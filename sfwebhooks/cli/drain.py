@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import seconds
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import expire
-from sfwebhooks.delivery.status import obstacle, situations, waiting_line, why_left
+from sfwebhooks.delivery.status import Situation, obstacle, situations, waiting_line, why_left
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans
-from sfwebhooks.terminal.arguments import add_config, demand_sending, folder, said, settings
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, folder, said, settings
+from sfwebhooks.terminal.output import console, plain, show_result
+from sfwebhooks.terminal.progress_bar import Bar
 from sfwebhooks.terminal.stop_signal import StopSignal
 from sfwebhooks.text import amount
 
@@ -39,25 +41,32 @@ def add(commands: Any) -> None:
         description="Try every waiting delivery at once, whatever the state of its endpoint, and stop when nothing more"
         " can be sent. Exit code 1 if some deliveries are still waiting. Without a terminal, as in a cron job, it"
         " prints nothing if there was nothing to do.",
+        epilog="example:\n  sfwebhooks drain --timeout 5m",
     )
     add_config(command)
     command.add_argument(
         "--timeout", type=said(seconds), default=60.0, metavar="TIME", help="stop after this time at the latest (60s)"
     )
-    command.add_argument("--quiet", action="store_true", help="print only problems and waiting deliveries")
-    command.set_defaults(run=_drain, stopped="waiting deliveries are kept and sent by the next scan, drain or run")
+    add_json(command)
+    command.set_defaults(
+        run=_drain,
+        log_level=logging.INFO,
+        stopped="waiting deliveries are kept and sent by the next scan, drain or run",
+    )
 
 
 def _drain(given: argparse.Namespace) -> int:
     demand_sending()
     found, out, path = settings(given), console(), folder(given) / FILE
-    logging.basicConfig(format="%(message)s", level=logging.WARNING if given.quiet else logging.INFO)
     if is_deleted(path):
-        if out.is_terminal and not given.quiet:
+        if given.json:
+            show_result(given, out, _fields({}, {}, 0, []))
+        elif out.is_terminal and not given.quiet:
             out.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."))
         return 0
+    problems = Console(stderr=True, highlight=False) if given.json else out
     for mistake in found.mistakes:
-        out.print(plain(f"mistake: {mistake}", "red"))
+        problems.print(plain(f"mistake: {mistake}", "red"))
     return _deliver(found, path, given, out)
 
 
@@ -69,7 +78,10 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
     def watch() -> bool:
         """Return whether the command was stopped; on a terminal, say once what it waits for."""
         nonlocal hint_at
-        if time.monotonic() > hint_at and out.is_terminal and not given.quiet:
+        if bar.is_shown and bar.is_due:  # counting is slow
+            with suppress(OutboxError):
+                bar.show(dispatcher.outbox.scans.tallies()[State.WAITING.value])
+        if time.monotonic() > hint_at and out.is_terminal and not (given.quiet or given.json):
             hint_at = float("inf")
             with suppress(OutboxError):
                 for one in situations(path, found):
@@ -78,12 +90,13 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
 
     try:
         reported = report_dead_scans(dispatcher.outbox, found)
-        if reported and not given.quiet:
+        if reported and not (given.quiet or given.json):
             out.print(f"Sent the closing event for {amount(reported, 'scan')} whose process had died.")
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
-        dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=watch)
+        with Bar(console(given.quiet or given.json), before[State.WAITING.value], "settled") as bar:
+            dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=watch)
         dark = dispatcher.tried_in_vain
     finally:
         dispatcher.stop(seconds=1.0)  # closes its files before others are opened
@@ -92,9 +105,35 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         expire(outbox, found, dark, time.time(), removed=True)
         after = outbox.scans.tallies()
     waiting = after[State.WAITING.value]
+    left = list(situations(path, found))
+    if given.json:
+        show_result(given, out, _fields(before, after, reported, left))
+        return 1 if waiting else 0
     if (waiting or not given.quiet) and (after != before or waiting or reported or out.is_terminal):
         delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
         out.print(f"{delivered} delivered, {waiting} waiting, {after[State.DEAD.value]} dead.")
-    for one in situations(path, found):
+    for one in left:
         out.print(plain(waiting_line(one, why_left)))
     return 1 if waiting else 0
+
+
+def _fields(
+    before: Mapping[str, int], after: Mapping[str, int], reported: int, left: Sequence[Situation]
+) -> dict[str, Any]:
+    """Return the result for --json.
+
+    Args:
+        before: state -> number of deliveries, before and after.
+        reported: number of scans whose end was reported.
+        left: the endpoints that have waiting deliveries.
+    """
+    now, delivered = time.time(), State.DELIVERED.value
+    return {
+        "delivered": after.get(delivered, 0) - before.get(delivered, 0),
+        "waiting": after.get(State.WAITING.value, 0),
+        "dead": after.get(State.DEAD.value, 0),
+        "scans_reported": reported,
+        "endpoints": [
+            {"endpoint": one.name, "waiting": one.backlog.waiting, "why": why_left(one, now)} for one in left
+        ],
+    }

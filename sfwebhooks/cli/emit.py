@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 from typing import Any
 
+from sfwebhooks.delivery.status import waiting_lines
 from sfwebhooks.emission import DATA_MAX, Emission, Emitted, keep
 from sfwebhooks.errors import EmitError
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.strict_json import parsed
-from sfwebhooks.terminal.arguments import add_config, folder, named_content
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.arguments import add_config, add_json, folder, known_settings, named_content
+from sfwebhooks.terminal.output import console, show_result
 from sfwebhooks.text import amount
 
 #: largest file in bytes: the data, with spaces and line ends, and the message around it
@@ -25,6 +26,7 @@ def add(commands: Any) -> None:
         help="send an event of another tool to the endpoints",
         description="Store an event of another tool for each endpoint that subscribes to it; the next scan, drain or "
         "run delivers it. `sfwebhooks events TYPE` shows the fields of its data.",
+        epilog="example:\n  sfwebhooks emit remediation.completed --data result.json --id rem-017",
     )
     command.add_argument("type", metavar="TYPE", help="name or alias, such as remediation.completed")
     command.add_argument(
@@ -36,15 +38,18 @@ def add(commands: Any) -> None:
     command.add_argument("--id", help="unique id of the event: the same TYPE and ID are sent once")
     command.add_argument("--severity", metavar="LEVEL", help="critical, high, medium, low or info")
     add_config(command)
+    add_json(command)
     command.set_defaults(run=_emit)
 
 
 def _emit(given: argparse.Namespace) -> int:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     place = "standard input" if given.data == "-" else given.data
     emission = Emission(given.type, _read(given.data, place), given.id, given.severity)
     receipt = keep(emission, given.config, folder(given))
-    console().print(plain(_words(receipt, given.type)), soft_wrap=True)
+    fields = {"event": receipt.id, "endpoints": receipt.endpoints, "new": receipt.new}
+    place = folder(given)
+    lines = waiting_lines(place / FILE, known_settings(given), receipt.endpoints) if receipt.new else ()
+    show_result(given, console(), fields, _words(receipt, given.type), *lines)
     return 0
 
 
@@ -68,7 +73,4 @@ def _words(receipt: Emitted, event_type: str) -> str:
     number = amount(receipt.new, "endpoint")
     others = len(receipt.endpoints) - receipt.new
     before = f", already stored for {others} of them" if others else ""
-    return (
-        f"event {receipt.id} accepted for {number} ({', '.join(receipt.endpoints)}){before}; "
-        "the next scan, sfwebhooks drain or run delivers it"
-    )
+    return f"event {receipt.id} accepted for {number} ({', '.join(receipt.endpoints)}){before}."

@@ -17,7 +17,8 @@ from sfwebhooks.endpoints import EVENT_NAMES
 from sfwebhooks.errors import WebhooksError
 from sfwebhooks.examples import ENDPOINT, example
 from sfwebhooks.formats import generic
-from sfwebhooks.terminal.output import console, plain, stacked, table
+from sfwebhooks.terminal.arguments import add_json
+from sfwebhooks.terminal.output import as_json, console, plain, stacked, table
 
 #: terminal width from which the alias has its own column
 WIDE = 130
@@ -25,9 +26,15 @@ WIDE = 130
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("events", help="list the event types; with TYPE: its fields and an example")
+    command = commands.add_parser(
+        "events",
+        help="list the event types; with TYPE: its fields and an example",
+        description="List the event types; with TYPE, show its fields and an example message.",
+        epilog="examples:\n  sfwebhooks events scan_completed\n  sfwebhooks events --schema",
+    )
     command.add_argument("type", nargs="?", metavar="TYPE", help="name or alias, such as scan_completed")
     command.add_argument("--schema", action="store_true", help="instead, print the JSON Schema (2020-12) of messages")
+    add_json(command, "print one JSON object per line")
     command.set_defaults(run=_events)
 
 
@@ -37,11 +44,21 @@ def _events(given: argparse.Namespace) -> int:
         raise WebhooksError(f"no event type is called {given.type!r}.{nearest(given.type.lower(), EVENT_NAMES)}")
     if given.schema:
         print(json.dumps(document([entry] if entry else EVENT_TYPES), indent=2))
+    elif given.json:
+        for one in [entry] if entry else EVENT_TYPES:
+            console().print(plain(as_json(_fields(one))), soft_wrap=True)
     elif entry:
         print_type(entry, given.type, console())
     else:
         print_types(console())
     return 0
+
+
+def _fields(entry: EventType) -> dict[str, Any]:
+    """Return an event type for --json."""
+    severities = [severity.label for severity in reversed(entry.severities)]
+    names = {"name": entry.name, "alias": entry.alias}
+    return {**names, "meaning": entry.summary, "severities": severities, "sent_by": entry.sender.value}
 
 
 def print_types(out: Console) -> None:

@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
         help="create the first configuration file",
         description="Create the first configuration file (webhooks.ini in SpiderFoot's data folder, unless another"
         " place is named), which only its owner can read. An existing one is never changed.",
+        epilog="example:\n  sfwebhooks init",
     )
     add_config(command)
     command.set_defaults(run=_init)

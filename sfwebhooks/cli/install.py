@@ -10,6 +10,8 @@ from typing import Any
 from sfwebhooks.errors import ConfigError, InstallError
 from sfwebhooks.host.hosts import data_folder_of, forget, remember
 from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
+from sfwebhooks.terminal.arguments import add_json
+from sfwebhooks.terminal.output import console, show_result
 
 
 def add(commands: Any) -> None:
@@ -18,26 +20,32 @@ def add(commands: Any) -> None:
         ("install", _install, "install the module into SpiderFoot"),
         ("uninstall", _uninstall, "remove the module from SpiderFoot"),
     ):
-        command = commands.add_parser(name, help=words)
+        command = commands.add_parser(
+            name, help=words, epilog=f"example:\n  sfwebhooks {name} --spiderfoot /opt/spiderfoot"
+        )
         command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="its folder, unless installed with pip")
+        add_json(command)
         command.set_defaults(run=run)
 
 
 def _install(given: argparse.Namespace) -> int:
     path = install(modules_folder(given.spiderfoot))
     spiderfoot = path.parent.parent
-    print(f"Installed {path}.")
-    print(f"SpiderFoot must run with this Python, where the package is installed: {sys.executable}")
+    lines = [
+        f"Installed {path}.",
+        f"SpiderFoot must run with this Python, where the package is installed: {sys.executable}",
+    ]
     try:
         data = data_folder_of(spiderfoot)
-        print(f"Settings are read from {data / 'spiderfoot.conf'} or {data / 'webhooks.ini'}.")
+        lines.append(f"Settings are read from {data / 'spiderfoot.conf'} or {data / 'webhooks.ini'}.")
     except ConfigError as error:
-        print(f"Settings are read from spiderfoot.conf or webhooks.ini in the data folder. {error}")
+        lines.append(f"Settings are read from spiderfoot.conf or webhooks.ini in the data folder. {error}")
     try:
         remember(spiderfoot)
     except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
-        print(f"Commands need --spiderfoot and --folder, because this location could not be saved: {error}")
-    print("Next: sfwebhooks init creates the settings, sfwebhooks create adds an endpoint.")
+        lines.append(f"Commands need --spiderfoot and --folder, because this location could not be saved: {error}")
+    lines.append("Next: sfwebhooks init creates the settings, sfwebhooks create adds an endpoint.")
+    show_result(given, console(), {"installed": str(path), "python": sys.executable}, *lines)
     return 0
 
 
@@ -46,12 +54,14 @@ def _uninstall(given: argparse.Namespace) -> int:
         folder = modules_folder(given.spiderfoot)
     except InstallError:
         if given.spiderfoot and _forgotten(given.spiderfoot):
-            print(f"{given.spiderfoot} is no longer a SpiderFoot; it was removed from the list of installations.")
+            words = f"{given.spiderfoot} is no longer a SpiderFoot; it was removed from the list of installations."
+            show_result(given, console(), {"removed": None}, words)
             return 0
         raise
     path = uninstall(folder)
     _forgotten(folder.parent)
-    print(f"Removed {path}." if path else f"There is no {SHIM} in {folder}; nothing to do.")
+    words = f"Removed {path}." if path else f"There is no {SHIM} in {folder}; nothing to do."
+    show_result(given, console(), {"removed": path and str(path)}, words)
     return 0
 
 

@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.events import printable
 from sfwebhooks.signing_keys import WHPK_HINT, new_whsec, new_whsk, receiver_form
 from sfwebhooks.terminal.secret_file import write_secret
 
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("keygen", help="generate a signing secret or an ed25519 key pair")
+    command = commands.add_parser(
+        "keygen",
+        help="generate a signing secret or an ed25519 key pair",
+        epilog="examples:\n  sfwebhooks keygen --file ~/.spiderfoot/webhooks.secret\n  sfwebhooks keygen --ed25519",
+    )
     command.add_argument("--ed25519", action="store_true", help="a whsk_ signing secret and its public whpk_ key")
     command.add_argument(
         "--file", type=Path, metavar="PATH", help="write the secret to this new file (mode 0600) instead of printing it"
@@ -24,15 +29,16 @@ def add(commands: Any) -> None:
 def _keygen(given: argparse.Namespace) -> int:
     """Print the keys alone to stdout, one per line, and their use to stderr."""
     secret = new_whsk() if given.ed25519 else new_whsec()
+    hints = ["The receiver needs the same secret; send it over a secure channel."]
+    if given.ed25519:
+        hints = ["The whpk_ key is for the receiver; the whsk_ secret stays with the sender.", WHPK_HINT]
     if given.file:
         write_secret(given.file, secret)
-        print(f"Written to {given.file}; in the settings: secret = file:{given.file.absolute()}", file=sys.stderr)
+        hints = [f"Written to {given.file}; in the settings: secret = file:{given.file.absolute()}", *hints]
     else:
         print(secret)
     if given.ed25519:
         print(receiver_form(secret))
-        print("The whpk_ key is for the receiver; the whsk_ secret stays with the sender.", file=sys.stderr)
-        print(WHPK_HINT, file=sys.stderr)
-    else:
-        print("The receiver needs the same secret; send it over a secure channel.", file=sys.stderr)
+    for hint in [] if given.quiet else hints:
+        print(printable(hint), file=sys.stderr)
     return 0

@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
         help="list the endpoints of the settings",
         description="List the endpoints of the settings, without their secrets. sfwebhooks check also shows whether"
         " they can be used.",
+        epilog="example:\n  sfwebhooks list --json",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     add_config(command)

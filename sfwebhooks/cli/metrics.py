@@ -17,7 +17,12 @@ from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder,
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("metrics", help="show the metrics for Prometheus, or write them to a file")
+    command = commands.add_parser(
+        "metrics",
+        help="show the metrics for Prometheus, or write them to a file",
+        epilog="examples:\n  sfwebhooks metrics\n"
+        "  sfwebhooks metrics --textfile /var/lib/node_exporter/sfwebhooks.prom",
+    )
     add_config(command)
     command.add_argument(
         "--textfile",

@@ -15,7 +15,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import endpoint_named
 from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
 from sfwebhooks.terminal.filters import add_choice, choice, demand, on_outbox
-from sfwebhooks.terminal.output import plain
+from sfwebhooks.terminal.output import plain, show_result
 
 HELP = """
 Move an endpoint's waiting deliveries to another endpoint in the settings, such as a new name for the same receiver.
@@ -23,12 +23,13 @@ Each delivery gets the id that it would have had there, and the next sequence nu
 already has are not sent twice. Deliveries that it does not subscribe to, or of scans that are still running, stay. To
 move dead letters, first make them due with sfwebhooks dead replay.
 """
+EXAMPLE = "example:\n  sfwebhooks move --endpoint siem --to siem_system"
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     words = "move an endpoint's waiting deliveries to another endpoint"
-    command = commands.add_parser("move", help=words, description=HELP)
+    command = commands.add_parser("move", help=words, description=HELP, epilog=EXAMPLE)
     add_choice(command)
     command.add_argument("--to", required=True, metavar="NAME", help="the endpoint that gets them")
     command.set_defaults(run=on_outbox(_move, changes=True))
@@ -41,13 +42,14 @@ def _move(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     if to.name == given.endpoint:
         raise SelectionError(f"--endpoint and --to name the same endpoint, {to.name}")
     if given.dry_run:
-        print_counts(records.listing.counts(chosen), chosen.states, out)
+        print_counts(records.listing.counts(chosen), chosen.states, given, out)
         return 0
     moved = move(records, chosen, to, time.time())
     left = total(records.listing.counts(chosen))
     demand(moved + left, chosen)
-    out.print(plain(f"{counted_deliveries(moved)} moved to {to.name}."))
-    if left:
+    fields = {"moved": moved, "left": left, "to": to.name}
+    show_result(given, out, fields, f"{counted_deliveries(moved)} moved to {to.name}.")
+    if left and not given.json:
         why = f"{to.name} does not subscribe to them, or their scan is still running"
         out.print(plain(f"{counted_deliveries(left)} left: {why}."))
     return 0

@@ -51,6 +51,8 @@ def add(commands: Any) -> None:
         " type, or with what the outbox has. Only time and signature differ from what is sent, and a body with"
         f" compress = gzip is shown before its compression. Secrets are replaced by {MASK}. Exit code: 1 if a message"
         " cannot be built, such as one whose row in the outbox is damaged; it is named, and the others are shown.",
+        epilog="examples:\n  sfwebhooks preview siem_system --event scan_completed\n"
+        "  sfwebhooks preview slack_alerts --html messages.html",
     )
     command.add_argument("name", metavar="NAME", help="name of the endpoint")
     which = command.add_mutually_exclusive_group()

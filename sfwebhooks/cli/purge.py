@@ -21,19 +21,19 @@ from sfwebhooks.terminal.arguments import add_config, said
 from sfwebhooks.terminal.delivery_table import Counts, counted_deliveries, print_counts, print_numbers, total
 from sfwebhooks.terminal.filters import demand, on_outbox
 from sfwebhooks.terminal.output import plain
-from sfwebhooks.terminal.progress_bar import Bar
 
 HELP = """
 Delete delivered and dead deliveries permanently, with their attempts, the receivers' replies, and the events that no
 other endpoint has. Their bytes in the outbox are overwritten. Deliveries of a scan whose end is not reported yet stay.
 SpiderFoot's own database is not changed: delete the scan there too.
 """
+EXAMPLE = "example:\n  sfwebhooks purge --scan 5909AA61 --dry-run"
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
-        "purge", help="delete the deliveries of a scan or an endpoint, or old ones", description=HELP
+        "purge", help="delete the deliveries of a scan or an endpoint, or old ones", description=HELP, epilog=EXAMPLE
     )
     command.add_argument("--scan", type=clean_text, default="", metavar="ID", help="only from this scan")
     command.add_argument("--endpoint", type=clean_text, default="", metavar="NAME", help="only to this endpoint")
@@ -56,15 +56,14 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = _chosen(given)
     counts = records.listing.counts(chosen)
     if given.dry_run:
-        print_counts(counts, chosen.states, out)
+        print_counts(counts, chosen.states, given, out)
         return 0
     if counts:
         _announce(records, counts, chosen, out)
         if not given.yes and not _agrees(out):
             out.print("Nothing was deleted.")
             return 1
-    with Bar(out, total(counts), "deleted") as bar:
-        purged = records.retention.purge(chosen, bar.show if out.is_terminal else None)
+    purged = records.retention.purge(chosen)
     left = total(records.listing.counts(chosen))
     trouble = ""
     if records.retention.erasure.is_needed():  # also after a purge that was stopped

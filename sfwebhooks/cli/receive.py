@@ -48,7 +48,12 @@ NOT_ALLOWED = "--allow does not name its address"
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("receive", help="receive deliveries here, verify them, show them")
+    command = commands.add_parser(
+        "receive",
+        help="receive deliveries here, verify them, show them",
+        epilog="examples:\n  sfwebhooks receive --endpoint siem_system\n"
+        "  sfwebhooks receive --port 9000 --respond 500*2,200",
+    )
     add_config(command)
     command.add_argument("--endpoint", metavar="NAME", help="use the port, secret and api_key of this endpoint")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
@@ -238,7 +243,7 @@ def _receiver(given: argparse.Namespace, expected: tuple[Checks, int], desk: Des
     tls = _tls(given)
     try:
         made = Receiver(checks, (given.host, port), tls, desk.respond, desk.take)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
         raise ConfigError(f"cannot listen on {given.host}:{port}: {error}") from error
     made.on_refuse, made.on_forbid, made.slow_seconds = desk.refuse, desk.forbid, given.slow or 0.0
     return made

@@ -10,11 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from sfwebhooks.config.values import rate
+from sfwebhooks.delivery.status import waiting_lines
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.arguments import said
+from sfwebhooks.terminal.arguments import known_settings, said
 from sfwebhooks.terminal.delivery_table import counted_deliveries, print_counts, total
 from sfwebhooks.terminal.filters import add_choice, choice, demand, on_outbox
+from sfwebhooks.terminal.output import show_result
 from sfwebhooks.text import duration
 
 STATES = {"delivered": (State.DELIVERED,), "dead": (State.DEAD,), "all": (State.DELIVERED, State.DEAD)}
@@ -25,6 +27,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "replay",
         help="send deliveries again, under the same ids",
+        epilog="example:\n  sfwebhooks replay --scan 5909AA61 --rate 5/s",
         description="Make delivered and dead deliveries due again, under the same ids.",
     )
     add_replay(command)
@@ -43,16 +46,17 @@ def add_replay(command: argparse.ArgumentParser) -> None:
 def _replay(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, *STATES[given.state])
     waiting = total(records.listing.counts(replace(chosen, states=(State.WAITING,))))
+    already = [f"{counted_deliveries(waiting)} already waiting: unchanged."] if waiting else []
     if given.dry_run:
-        print_counts(records.listing.counts(chosen), chosen.states, out)
-    else:
-        number = records.retention.replay(chosen, time.time(), given.rate)
-        demand(number + waiting, chosen)
-        pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
-        out.print(
-            f"{counted_deliveries(number)} will be sent again{pace}: by a running scan, the next scan, or sfwebhooks"
-            " drain."
-        )
-    if waiting:
-        out.print(f"{counted_deliveries(waiting)} already waiting: unchanged.")
+        print_counts(records.listing.counts(chosen), chosen.states, given, out)
+        for line in [] if given.json else already:
+            out.print(line)
+        return 0
+    number = records.retention.replay(chosen, time.time(), given.rate)
+    demand(number + waiting, chosen)
+    pace = f", the last one in {duration((number - 1) * given.rate)}" if given.rate and number > 1 else ""
+    words = f"{counted_deliveries(number)} will be sent again{pace}."
+    names = records.listing.counts(replace(chosen, states=(State.WAITING,))).keys()
+    lines = waiting_lines(records.path, known_settings(given), names)
+    show_result(given, out, {"replayed": number, "already_waiting": waiting}, words, *already, *lines)
     return 0

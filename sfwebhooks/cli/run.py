@@ -29,7 +29,13 @@ from sfwebhooks.terminal.stop_signal import StopSignal
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("run", help="keep delivering from the outbox until it is stopped")
+    command = commands.add_parser(
+        "run",
+        help="keep delivering from the outbox until it is stopped",
+        description="Keep delivering from the outbox until SIGTERM or Ctrl-C. The settings are read again when their"
+        " file changes, or at SIGHUP. `sfwebhooks service` prints a unit file for it.",
+        epilog="example:\n  sfwebhooks run --config /etc/spiderfoot/webhooks.ini",
+    )
     add_config(command)
     how = command.add_mutually_exclusive_group()
     how.add_argument(
@@ -46,14 +52,13 @@ def add(commands: Any) -> None:
     )
     # our file in SpiderFoot: end when it is removed
     command.add_argument("--module", type=Path, help=argparse.SUPPRESS)
-    command.set_defaults(run=_run)
+    command.set_defaults(run=_run, log_level=logging.INFO, log_form="%(asctime)s %(message)s")
 
 
 def _run(given: argparse.Namespace) -> int:
     demand_sending()
     if given.metrics:
         demand_prometheus("run --metrics")
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     stop, reload = StopSignal(), threading.Event()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reload.set())

@@ -17,7 +17,7 @@ from sfwebhooks.formats.redaction import WITHHELD, for_chat
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.arguments import add_config, known_settings
+from sfwebhooks.terminal.arguments import add_config, add_json, known_settings
 from sfwebhooks.terminal.delivery_table import fields_of, fields_of_attempt
 from sfwebhooks.terminal.filters import on_outbox
 from sfwebhooks.terminal.output import as_json, plain, table
@@ -34,16 +34,16 @@ SPARED = (
 
 def add(commands: Any) -> None:
     """Add the command."""
-    add_show(commands, "show one delivery in detail, with every attempt", None)
+    add_show(commands, "show one delivery in detail, with every attempt", None, "sfwebhooks show 3f2a91")
 
 
-def add_show(commands: Any, words: str, state: State | None) -> None:
+def add_show(commands: Any, words: str, state: State | None, example: str) -> None:
     """Add a command that shows a delivery in one state, or in any."""
-    command = commands.add_parser("show", help=words)
+    command = commands.add_parser("show", help=words, epilog=f"example:\n  {example}")
     command.add_argument(
         "id", type=clean_text, metavar="ID", help="id of the delivery or of its event, or the start of one"
     )
-    command.add_argument("--json", action="store_true", help="print a JSON object, including the event's data")
+    add_json(command, "print a JSON object, including the event's data")
     add_config(command)
     command.set_defaults(run=on_outbox(_show, listing=True), only=state)
 

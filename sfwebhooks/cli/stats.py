@@ -41,6 +41,7 @@ def add(commands: Any) -> None:
         help="count deliveries, failures and delays per endpoint",
         description="Per endpoint: the deliveries that ended in a period, the attempts that failed, the deliveries"
         " waiting now, and within what time half (p50) and 95 % (p95) of the deliveries were made. All times are UTC.",
+        epilog="example:\n  sfwebhooks stats --since 7d",
     )
     command.add_argument(
         "--since", type=said(_since), default="24h", metavar="TIME", help="2h or 7d (ago), or an ISO 8601 time (24h)"

@@ -45,6 +45,7 @@ def add(commands: Any) -> None:
         " needs attention: it is failing, held or disabled, its settings have a mistake, its deliveries have been"
         " waiting too long, or are for an endpoint that the settings do not have, or a sending process hangs; 1 the"
         " settings or the outbox cannot be read.",
+        epilog="example:\n  sfwebhooks status --json",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object per endpoint")
     add_config(command)

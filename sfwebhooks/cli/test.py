@@ -103,6 +103,7 @@ def add(commands: Any) -> None:
         " reply, verdict, and what to do if it was not delivered. Without NAME, each endpoint gets one, and the result"
         " is shown in a line. With format = cloudevents, first ask the receiver whether it allows our messages"
         " (OPTIONS). Exit code: 1 if a message was not delivered, or a receiver allows none of ours.",
+        epilog="examples:\n  sfwebhooks test siem_system\n  sfwebhooks test on_call --event high_risk_event",
     )
     command.add_argument("name", nargs="?", metavar="NAME", help="the endpoint (all of them, in brief)")
     command.add_argument(

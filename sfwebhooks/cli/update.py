@@ -9,6 +9,7 @@ from typing import Any
 from sfwebhooks.config.editing import Edit
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
+from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
@@ -23,17 +24,28 @@ from sfwebhooks.text import duration
 
 def add(commands: Any) -> None:
     """Add the commands."""
-    update = commands.add_parser("update", help="change the settings of an endpoint")
-    delete = commands.add_parser("delete", help="remove an endpoint from the settings")
-    disable = commands.add_parser("disable", help="send nothing to an endpoint any more, until enable")
+    update = commands.add_parser(
+        "update",
+        help="change the settings of an endpoint",
+        epilog="example:\n  sfwebhooks update siem --events high_risk_event --set timeout=30s",
+    )
+    delete = commands.add_parser(
+        "delete", help="remove an endpoint from the settings", epilog="example:\n  sfwebhooks delete siem"
+    )
+    disable = commands.add_parser(
+        "disable",
+        help="send nothing to an endpoint any more, until enable",
+        epilog="example:\n  sfwebhooks disable siem",
+    )
     enable = commands.add_parser(
         "enable",
         help="use an endpoint again that is disabled, by the settings or because it answered 410",
         description="Use an endpoint again: undo enabled = false in its settings, and send to it again, as resume does,"
         " also if it was disabled because it answered 410.",
+        epilog="example:\n  sfwebhooks enable siem",
     )
     for command, run in ((update, _update), (delete, _delete), (disable, _disable), (enable, _enable)):
-        command.add_argument("name", metavar="NAME", help="the endpoint")
+        command.add_argument("name", type=clean_text, metavar="NAME", help="the endpoint")
         command.set_defaults(run=run, error=command.error)
     add_values(update)
     update.add_argument(

@@ -17,6 +17,7 @@ from sfwebhooks.receive.diagnosis import Diagnosis, diagnose
 from sfwebhooks.receive.inflating import BODY_MAX
 from sfwebhooks.terminal.arguments import (
     add_config,
+    add_json,
     endpoint_named,
     known_secrets,
     named_content,
@@ -25,7 +26,7 @@ from sfwebhooks.terminal.arguments import (
     said,
     without_mistake,
 )
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.output import as_json, console, plain
 
 #: largest file in bytes: as much as `receive` accepts in one request
 CAPTURE_MAX = BODY_MAX
@@ -38,6 +39,7 @@ def add(commands: Any) -> None:
         "verify",
         help="check the signature of a captured request and explain a failure",
         description="Check the signatures of captured requests. Exit code 0 only if all of them are verified.",
+        epilog="example:\n  sfwebhooks verify requests.jsonl --endpoint siem_system --line -1",
     )
     add_config(command)
     command.add_argument(
@@ -58,6 +60,7 @@ def add(commands: Any) -> None:
         metavar="TIME",
         help="time of receipt (epoch seconds or ISO 8601), if it is not now",
     )
+    add_json(command, "print one JSON object per request")
     command.set_defaults(run=_verify)
 
 
@@ -78,18 +81,31 @@ def _verify(given: argparse.Namespace) -> int:
         raise ConfigError(f"{lacking}: nothing to verify with")
     now, out = time.time() if given.now is None else given.now, console()
     done = [(message, diagnose(message, secrets, now)) for message in messages]
+    verified = sum(diagnosis.verified for _, diagnosis in done)
+    code = 0 if verified == len(done) else 1
+    if given.json:
+        for message, diagnosis in done:
+            out.print(plain(as_json(_fields(message, diagnosis))), soft_wrap=True)
+        return code
     for message, diagnosis in done:
-        _print(message, diagnosis, len(done) > 1, out)
+        if not (given.quiet and diagnosis.verified):
+            _print(message, diagnosis, len(done) > 1, out)
     if given.now is not None and any(message.at is not None for message in messages):
         out.print("--now has no effect on requests from receive --save, which recorded their time of receipt.")
     for number, text in enumerate(named, 1):
         if text != text.strip():
             cut = f"--secret {number}: the newline or space around it was removed"
             out.print(plain(f"{cut}; a receiver that keeps it cannot verify anything"), soft_wrap=True)
-    verified = sum(diagnosis.verified for _, diagnosis in done)
-    if len(done) > 1:
+    if len(done) > 1 and not (given.quiet and code == 0):
         out.print(plain(f"{verified} of {len(done)} verified.", COLOURS[verified == len(done)]))
-    return 0 if verified == len(done) else 1
+    return code
+
+
+def _fields(message: Captured, diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the result about a request for --json."""
+    findings = [{"about": one.place, "finding": one.words, "good": one.good} for one in diagnosis.findings]
+    size = len(message.body)
+    return {"request": message.name, "bytes": size, "verified": diagnosis.verified, "findings": findings}
 
 
 def _messages(given: argparse.Namespace) -> list[Captured]:

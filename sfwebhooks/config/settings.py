@@ -164,11 +164,12 @@ def load_text(path: Path, text: str) -> Settings:
 
 
 def _loaded(path: Path, read: Callable[[Path, Draft], None]) -> Settings:
-    draft = Draft(str(path), path.parent)
+    shown = printable(str(path))
+    draft = Draft(shown, path.parent)
     try:
         read(path, draft)
     except ConfigError as error:
-        draft.mistakes.append(Mistake(str(path), "", "", "", str(error)))
+        draft.mistakes.append(Mistake(shown, "", "", "", str(error)))
         draft.incomplete = True
     return _settle(draft, path)
 

@@ -98,6 +98,19 @@ def _service(lock: Lock) -> dict[int, Role]:
     return {}
 
 
+def service_pid(lock: Lock, digest: str = "") -> int:
+    """Return the id of the process that holds the lock of services; 0: there is none.
+
+    Args:
+        digest: of the settings that it must have; empty: any.
+    """
+    pid, *words = lock.noted().split(" ")
+    with suppress(OutboxError, ValueError):
+        if words and digest in ("", words[0]) and not lock.is_free:
+            return int(pid)
+    return 0
+
+
 class DeliveryProcess:
     """The delivery process of an outbox.
 
@@ -149,9 +162,8 @@ class DeliveryProcess:
     @property
     def pid(self) -> int:
         """Id of the process that sends for these settings, or is about to; 0: there is none."""
-        pid, *words = self._lock.noted().split(" ")
-        with suppress(OutboxError):
-            if words[:1] == [self._digest] and not self._lock.is_free:
-                return int(pid)
+        pid = service_pid(self._lock, self._digest)
+        if pid:
+            return pid
         begins = time.monotonic() - self._started_at < START_SECONDS
         return self._child.pid if self._child and begins and self._child.poll() is None else 0

@@ -6,13 +6,14 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfwebhooks.config.settings import Settings, disabled
 from sfwebhooks.delivery.ownership import Owner, owner_of
+from sfwebhooks.delivery.process import service_lock, service_pid
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.outbox.admission import WITHHELD_WORDS
@@ -76,6 +77,8 @@ def situation(outbox: Store, name: str, found: Settings | None, now: float) -> S
     owner = None
     with suppress(OutboxError):  # a lock of another user; a sender would log that
         owner = owner_of(outbox.path, name, endpoint.url_id if endpoint else "", now)
+        pid = 0 if owner else service_pid(service_lock(outbox.path), found.digest if found else "")
+        owner = Owner(pid, now) if pid else owner  # it has not looked since the last one came
     return Situation(
         name,
         outbox.endpoints.health(name),
@@ -197,8 +200,15 @@ def _delays(found: Situation, now: float) -> Iterator[str]:
         yield f"{backlog.refused} of them {times} set aside until the next try"
     if backlog.due_at is not None and backlog.due_at > now:
         yield f"the next attempt is due at {moment(backlog.due_at)}"
-    if found.paced_seconds > PACED_SECONDS:
-        yield f"paced to {pace(found.interval)}, about {duration(found.paced_seconds)} for the waiting deliveries"
+    if paced(found):
+        yield paced(found)
+
+
+def paced(found: Situation) -> str:
+    """Return the pace and the time that is left, if the pace is why deliveries wait, else nothing."""
+    if found.paced_seconds <= PACED_SECONDS:
+        return ""
+    return f"paced to {pace(found.interval)}, about {duration(found.paced_seconds)} for the waiting deliveries"
 
 
 def pace(interval: float) -> str:
@@ -208,11 +218,11 @@ def pace(interval: float) -> str:
     return f"{size / interval:.3g}/{unit}"
 
 
-def summary(outbox: Store, scan_id: str, now: float, held: Mapping[str, str], sender: int = 0) -> str:
+def summary(outbox: Store, scan_id: str, now: float, found: Settings, sender: int = 0) -> str:
     """Return a summary of a scan's deliveries in one line.
 
     Args:
-        held: endpoint -> the mistake in its settings, for those that have one.
+        found: the scan's settings.
         sender: id of another process, which continues to send; 0: there is none.
 
     Raises:
@@ -220,34 +230,39 @@ def summary(outbox: Store, scan_id: str, now: float, held: Mapping[str, str], se
     """
     counts = outbox.listing.counts(Selection(scan=scan_id))
     known = {
-        name: replace(situation(outbox, name, None, now), mistake=held.get(name, ""))
-        for name, found in sorted(counts.items())
-        if State.WAITING.value in found
+        name: situation(outbox, name, found, now)
+        for name, numbers in sorted(counts.items())
+        if State.WAITING.value in numbers
     }
-    numbers = {state: sum(found.get(state.value, 0) for found in counts.values()) for state in State}
+    totals = {state: sum(numbers.get(state.value, 0) for numbers in counts.values()) for state in State}
     waiting = {name: counts[name][State.WAITING.value] for name in known}
     obstacles = {name: obstacle(one, now) for name, one in known.items()}
+    paces = {name: paced(one) for name, one in known.items() if not obstacles[name]}
     withheld: Counter[str] = Counter()
     for reasons in outbox.scans.withheld(scan_id).values():
         withheld.update(reasons)
-    left = in_brief(waiting, obstacles, sender)
-    words = [f"{numbers[State.DELIVERED]} delivered", left, f"{numbers[State.DEAD]} dead"]
+    left = in_brief(waiting, obstacles, sender, paces)
+    words = [f"{totals[State.DELIVERED]} delivered", left, f"{totals[State.DEAD]} dead"]
     words += [f"{number} {WITHHELD_WORDS[reason]}" for reason, number in withheld.items()]
     return ", ".join(words)
 
 
-def in_brief(waiting: Mapping[str, int], obstacles: Mapping[str, str], sender: int = 0) -> str:
-    """Return the number of waiting deliveries, and their obstacles, as a part of a line.
+def in_brief(
+    waiting: Mapping[str, int], obstacles: Mapping[str, str], sender: int = 0, paces: Mapping[str, str] | None = None
+) -> str:
+    """Return the number of waiting deliveries, who sends them, their pace and their obstacles, as a part of a line.
 
     Args:
         waiting: endpoint -> number of deliveries.
         obstacles: endpoint -> result of `obstacle`.
         sender: id of the process that sends; 0: there is none.
+        paces: endpoint -> result of `paced`.
     """
     total = sum(waiting.values())
     free = sum(number for name, number in waiting.items() if not obstacles[name])
-    who = f"process {sender} is sending" if sender else "sfwebhooks drain delivers"
+    who = f"process {sender} is sending" if sender else "no process is sending now, sfwebhooks drain delivers"
     words = [f"{who} {'them' if free == total else f'{free} of them'}"] if free else []
+    words += [f"{name} is {pace}" for name, pace in (paces or {}).items() if pace]
     words += [f"{number} for {name}: {obstacles[name]}" for name, number in waiting.items() if obstacles[name]]
     reasons = f" ({'; '.join(words)})" if words else ""
     return f"{total} waiting{reasons}"
@@ -280,3 +295,15 @@ def waiting_line(found: Situation, why: Callable[[Situation, float], str] = why_
     """Return a line with the number of deliveries waiting for an endpoint, and the reason, if there is one."""
     reason = why(found, time.time())
     return f"{found.name}: {found.backlog.waiting} waiting{f': {reason}' if reason else ''}"
+
+
+def waiting_lines(path: Path, found: Settings | None, names: Collection[str]) -> Iterator[str]:
+    """Yield the line of each of these endpoints that has waiting deliveries; none if the outbox is locked: the command
+    that prints them has done its work.
+
+    Args:
+        path: of the outbox.
+        found: the settings; None: not known.
+    """
+    with suppress(OutboxError):
+        yield from map(waiting_line, situations(path, found, names.__contains__))

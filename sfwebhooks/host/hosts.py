@@ -111,7 +111,7 @@ def forget(spiderfoot: Path) -> bool:
         OSError: the record cannot be written.
     """
     known = remembered()
-    was_known = known.pop(spiderfoot.resolve(), None) is not None
+    was_known = known.pop(Path(os.path.realpath(spiderfoot)), None) is not None  # `resolve` raises for a loop of links
     if was_known:
         _write_record(known)
     return was_known

@@ -23,18 +23,24 @@ TRIES = 10
 HOLD_SECONDS = 0.1
 #: rows of the first transaction
 FIRST = 100
+#: called with the number of rows that are done, and of all
+Progress = Callable[[int, int], None]
+
+
+def unseen(done: int, total: int) -> None:
+    """Take the progress of a change that nobody watches."""
 
 
 def change_in_chunks(
     file: File,
     find: Callable[[sqlite3.Connection], Sequence[T]],
     change: Callable[[sqlite3.Connection, Sequence[T]], int],
-    progress: Callable[[int], object] | None = None,
+    progress: Progress = unseen,
 ) -> int:
     """Change the found rows in short transactions with equally long pauses; return how many were changed.
 
     Args:
-        progress: called after each transaction with the number of found rows that are left.
+        progress: called after each transaction.
     """
     with file.reading() as sql:
         found, number = find(sql), file.number
@@ -44,8 +50,7 @@ def change_in_chunks(
         chunk = found[done : done + size]
         more, held = _transact(file, number, chunk, change)
         changed, done = changed + more, done + len(chunk)
-        if progress:
-            progress(len(found) - done)
+        progress(done, len(found))
         size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
     return changed
 

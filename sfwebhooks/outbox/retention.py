@@ -9,12 +9,12 @@ import logging
 import math
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import delivery_id, id_of_key
-from sfwebhooks.outbox.bulk import change_in_chunks
+from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
@@ -85,6 +85,8 @@ class Retention:
 
     def __init__(self, file: File) -> None:
         self._file = file
+        #: called after each chunk of a change that an operator asked for
+        self.progress: Progress = unseen
         self.erasure = Erasure(file)
 
     def replay(self, selection: Selection, now: float, interval: float = 0.0) -> int:
@@ -98,6 +100,7 @@ class Retention:
             self._file,
             lambda sql: list(enumerate(numbers_of(sql, selection, SETTLED))),
             partial(send_again, now=now, interval=interval),
+            self.progress,
         )
 
     def end(self, selection: Selection, now: float) -> int:
@@ -107,6 +110,7 @@ class Retention:
             self._file,
             lambda sql: numbers_of(sql, selection, WAITING),
             partial(_bury, reason=DeadReason.DROPPED.value, now=now),
+            self.progress,
         )
 
     def move(self, selection: Selection, endpoint: Endpoint, now: float) -> int:
@@ -120,6 +124,7 @@ class Retention:
             self._file,
             lambda sql: numbers_of(sql, selection, f"{WAITING} AND {OVER} AND NOT {IS_END}"),
             partial(_move, endpoint=endpoint, now=now),
+            self.progress,
         )
 
     def ends(self, selection: Selection) -> list[tuple[str, str]]:
@@ -145,25 +150,23 @@ class Retention:
             self._file,
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete_for_good, still=DEAD),
+            self.progress,
         )
         if dropped:
             self._erase()
         return dropped
 
-    def purge(self, selection: Selection, progress: Callable[[int], object] | None = None) -> int:
+    def purge(self, selection: Selection) -> int:
         """Delete deliveries in the selected states, with their own attempts, handles and events; return how many.
 
         Those of a running scan stay. `erasure` is to follow.
-
-        Args:
-            progress: called from time to time with the number of deliveries that are left to delete.
         """
         which = "1" if State.WAITING in selection.states else SETTLED
         purged = change_in_chunks(
             self._file,
             lambda sql: numbers_of(sql, selection, f"{which} AND {OVER}"),
             partial(_delete_for_good, still=which, handles=True),
-            progress,
+            self.progress,
         )
         with self._file.writing() as sql:
             if _forget_scans(sql):

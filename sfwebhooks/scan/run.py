@@ -142,7 +142,7 @@ class ScanRun:
             if self._delivery and self._dispatcher.next_at() <= time.time() + self.settings.detach_timeout:
                 self._background.attempt(self._delivery.ensure)  # the one that there was may have been killed
                 sender = self._delivery.pid
-            words = summary(self._outbox, self.scan.id, time.time(), self.settings.held, sender)
+            words = summary(self._outbox, self.scan.id, time.time(), self.settings, sender)
             self._log.info("webhooks: %s", words)
         except (OutboxError, NotYetError, sqlite3.Error) as trouble:
             waiting = len(self._pending) + self._pending.missed

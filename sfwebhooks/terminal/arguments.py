@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import ipaddress
+import logging
 import os
 import re
 import sys
@@ -45,6 +46,42 @@ def add_data(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="SpiderFoot's data folder; default: that of the SpiderFoot with the module, or $SPIDERFOOT_DATA",
     )
+
+
+def add_json(command: argparse.ArgumentParser, words: str = "print the result as a JSON object") -> None:
+    """Add the option for output that programs read."""
+    command.add_argument("--json", action="store_true", help=words)
+
+
+def add_verbosity(command: argparse.ArgumentParser) -> None:
+    """Add the options of every command for what it prints besides its result."""
+    known = command._option_string_actions
+    if "--quiet" not in known:
+        words = "print only problems, and what was asked for"
+        command.add_argument("-q", "--quiet", action="store_true", help=words)
+    if "--verbose" not in known:
+        words = "log each attempt, also successful ones, to standard error"
+        command.add_argument("-v", "--verbose", action="store_true", help=words)
+
+
+class _StandardError(logging.Handler):
+    """Writes lines to what standard error is at the time: a progress bar replaces it, to stay below the lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # a closed terminal must not end the work
+            self.handleError(record)
+
+
+def show_log(given: argparse.Namespace) -> None:
+    """Show log lines on standard error, as the command does by default, or as --quiet and --verbose ask."""
+    lines = _StandardError()
+    lines.setFormatter(logging.Formatter(given.log_form))
+    logging.basicConfig(handlers=[lines], level=logging.WARNING if given.quiet else given.log_level)
+    if given.verbose:  # ours only: others show URLs, which may be secrets
+        logging.getLogger("spiderfoot.webhooks").setLevel(logging.DEBUG)
 
 
 def folder(given: argparse.Namespace) -> Path:

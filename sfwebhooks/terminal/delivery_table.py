@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import timestamp
 from sfwebhooks.outbox.listing import Record
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.output import as_json, plain, stacked, table
+from sfwebhooks.terminal.output import as_json, plain, show_result, stacked, table
 from sfwebhooks.text import amount, in_line
 
 #: terminal width from which a line shows every column
@@ -158,14 +159,18 @@ def print_numbers(counts: Counts, states: Sequence[State], out: Console) -> None
         out.print(rows)
 
 
-def print_counts(counts: Counts, states: Sequence[State], out: Console) -> None:
+def print_counts(counts: Counts, states: Sequence[State], given: argparse.Namespace, out: Console) -> None:
     """Print the result of a dry run: the number of deliveries per endpoint and state."""
+    if given.json:
+        numbers = {name: {state.value: found.get(state.value, 0) for state in states} for name, found in counts.items()}
+        show_result(given, out, {"dry_run": True, "deliveries": total(counts), "endpoints": numbers})
+        return
     print_numbers(counts, states, out)
     out.print(f"{counted_deliveries(total(counts))}; nothing was changed (--dry-run).")
 
 
 def print_records(
-    found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], given: Any, out: Console
+    found: Sequence[Record], headings: tuple[tuple[str, ...], tuple[str, ...]], given: argparse.Namespace, out: Console
 ) -> None:
     """Print up to --limit deliveries as the command line asks; one more than that means that there are others."""
     shown = found[: given.limit]
@@ -173,9 +178,8 @@ def print_records(
         for record in shown:
             out.print(plain(as_json(fields_of(record))), soft_wrap=True)
         return
-    if not shown:
-        out.print("No deliveries.")
-        return
-    print_table(shown, headings, out)
-    more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
-    out.print(plain(f"Times are UTC.{more}"))
+    if shown:
+        print_table(shown, headings, out)
+    if not given.quiet:
+        more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
+        out.print(plain(f"Times are UTC.{more}" if shown else "No deliveries."))

@@ -21,8 +21,9 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.arguments import add_config, folder, parsed_time, said
+from sfwebhooks.terminal.arguments import add_config, add_json, folder, parsed_time, said
 from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.progress_bar import bar_of_changes
 
 #: scans that an error lists
 LAST = 5
@@ -53,6 +54,7 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     add_filters(command)
     command.add_argument("--all", action="store_true", help="all of them; required if there is no ID and no filter")
     command.add_argument("--dry-run", action="store_true", help="only count them")
+    add_json(command)
     command.set_defaults(stopped="changes made so far are kept; run the same command again for the rest")
 
 
@@ -113,7 +115,7 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
             nothing = f"There is no outbox {path}: no scan has had webhooks yet."
             if changes and (given.ids or given.endpoint or given.scan):
                 raise SelectionError(nothing)
-            there = Console(stderr=True, highlight=False) if getattr(given, "json", False) else out
+            there = Console(stderr=True, highlight=False) if given.json else out
             there.print(plain(nothing), soft_wrap=True)
             return 0
         with closing(Outbox(path, listing=listing)) as records:
@@ -122,7 +124,8 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
                 raise SelectionError(" ".join(unknown))
             for words in unknown:
                 Console(stderr=True, highlight=False).print(plain(words), soft_wrap=True)
-            return work(given, records, out)
+            with bar_of_changes(console(given.quiet or given.json)) as records.retention.progress:
+                return work(given, records, out)
 
     return run
 
@@ -156,4 +159,4 @@ def add_listing(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--limit", type=said(whole_number(1, 1_000_000)), default=50, metavar="N", help="at most N (50)"
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    add_json(command, "print one JSON object per line")

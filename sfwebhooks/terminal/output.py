@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -18,10 +19,14 @@ WIDTH = 240
 GAP = 2
 
 
-def console() -> Console:
-    """Return the terminal; lines in a pipe or a file are neither wrapped nor cut."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
+def console(quiet: bool = False) -> Console:
+    """Return the terminal; lines in a pipe or a file are neither wrapped nor cut.
+
+    Args:
+        quiet: whether nothing that is printed on it is shown.
+    """
+    out = Console(highlight=False, quiet=quiet)
+    return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH, quiet=quiet)
 
 
 def table(*columns: str, whole: Container[str] = ()) -> Table:
@@ -58,3 +63,12 @@ def print_hanging(head: str, text: Text, out: Console) -> None:
 def as_json(found: dict[str, Any]) -> str:
     """Return an object as one line of ASCII JSON, without control characters for the terminal."""
     return json.dumps(found)
+
+
+def show_result(given: argparse.Namespace, out: Console, fields: Mapping[str, Any], *lines: str) -> None:
+    """Print what a command has done: its fields with --json, otherwise the lines, unless --quiet is given."""
+    if given.json:
+        out.print(plain(as_json(dict(fields))), soft_wrap=True)
+    elif not given.quiet:
+        for line in lines:
+            out.print(plain(line))

@@ -1,8 +1,10 @@
-"""Progress of a long command: a bar on a terminal, otherwise a line for each tenth of the work."""
+"""Progress of a long command: a bar on a terminal, nothing in a pipe or a file."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -13,7 +15,7 @@ SHOW_SECONDS = 1.0
 
 
 class Bar:
-    """Shows progress while the context is entered.
+    """Shows progress while the context is entered; then it is gone, and the command prints its result.
 
     Args:
         total: number of items.
@@ -21,13 +23,14 @@ class Bar:
     """
 
     def __init__(self, out: Console, total: int, word: str) -> None:
-        self._out, self._total, self._word = out, total, word
+        self._total = total
         #: number of items that remained at the last update
         self.left = total
-        self._tenths = 0
         self._shown_at = float("-inf")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=out, disable=not out.is_terminal or not total)
+        #: whether it is seen
+        self.is_shown = out.is_terminal and not out.quiet and total > 0
+        self._progress = Progress(*columns, console=out, disable=not self.is_shown, transient=True)
         self._task = self._progress.add_task(word, total=total)
 
     def __enter__(self) -> Bar:
@@ -47,9 +50,22 @@ class Bar:
     def show(self, left: int) -> None:
         """Show that `left` items remain."""
         self.left, self._shown_at = left, time.monotonic()
-        done = max(self._total - left, 0)
-        self._progress.update(self._task, completed=done)
-        tenths = done * 10 // max(self._total, 1)
-        if tenths > self._tenths and not self._out.is_terminal:
-            self._out.print(f"{done} of {self._total} {self._word}")
-        self._tenths = max(tenths, self._tenths)
+        self._progress.update(self._task, completed=max(self._total - left, 0))
+
+
+@contextmanager
+def bar_of_changes(out: Console) -> Iterator[Callable[[int, int], None]]:
+    """Enter with a function that shows how many of all rows are changed, if it takes more than one transaction."""
+    with ExitStack() as stack:
+        bars: list[Bar] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars and done < total:
+                bars.append(stack.enter_context(Bar(out, total, "changed")))
+            for bar in bars:
+                bar.show(total - done)
+            if done == total:  # what follows may show something else
+                bars.clear()
+                stack.close()
+
+        yield show

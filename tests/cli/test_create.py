@@ -280,7 +280,7 @@ def test_an_unknown_key_is_refused(cli: Cli, path: Path, text: str) -> None:
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize("text", ["a\0b", "a\udc80b"])
+@pytest.mark.parametrize("text", ["a\udc80b"])
 def test_text_that_no_file_can_have_is_refused(cli: Cli, path: Path, text: str) -> None:
     done = cli("create", "first", "--url", URL, "--no-test", "--description", text)
     assert (done.code, "expected valid UTF-8 text" in done.err) == (1, True)

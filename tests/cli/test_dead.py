@@ -147,7 +147,7 @@ def test_what_is_chosen_is_sent_again(
 ) -> None:
     result = cli(*arguments)
     number = "1 delivery" if len(ids) == 1 else f"{len(ids)} deliveries"
-    assert (result.code, result.out.startswith(f"{number} will be sent again: ")) == (0, True)
+    assert (result.code, result.out.startswith(f"{number} will be sent again.\n")) == (0, True)
     assert again(filled) == set(ids)
 
 
@@ -221,7 +221,7 @@ def test_a_replay_can_have_a_pace(cli: Callable[..., Result], filled: Outbox) ->
     result = cli("replay", "--all", "--rate", "2/m")
     due = [number for (number,) in sql(filled, "SELECT due_at FROM delivery WHERE replays > 0 ORDER BY number")]
     assert [number - due[0] for number in due] == pytest.approx([0.0, 30.0, 60.0, 90.0], abs=0.001)
-    assert "will be sent again, the last one in 1 min 30 s: " in result.out
+    assert "will be sent again, the last one in 1 min 30 s.\n" in result.out
 
 
 @pytest.mark.parametrize("rate", ["fast", "0/s", "10", "1/d", "-1/s"])

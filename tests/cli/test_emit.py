@@ -69,10 +69,10 @@ def test_what_the_guides_tools_say_arrives_signed_and_valid_by_the_schema(
 def test_it_says_for_whom_it_was_accepted_and_who_delivers_it(cli: Callable[..., Result], tmp_path: Path) -> None:
     configure(tmp_path, "events = all\nsoc.url = http://127.0.0.1:9/soc\nwiki.url = http://127.0.0.1:9/wiki\n")
     said = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT), "--id", "1")
-    delivers = "the next scan, sfwebhooks drain or run delivers it"
+    idle = "1 waiting: no process is sending: sfwebhooks drain sends once, sfwebhooks run keeps sending"
     identity = said.out.split()[1]
     assert (said.code, said.err) == (0, "")
-    assert said.out == f"event {identity} accepted for 2 endpoints (soc, wiki); {delivers}\n"
+    assert said.out == f"event {identity} accepted for 2 endpoints (soc, wiki).\nsoc: {idle}\nwiki: {idle}\n"
     again = cli("emit", "cti_report.generated", "--data", file(tmp_path, REPORT), "--id", "1")
     assert (again.code, again.out) == (
         0,
@@ -80,8 +80,9 @@ def test_it_says_for_whom_it_was_accepted_and_who_delivers_it(cli: Callable[...,
     )
     configure(tmp_path, "events = all\nsoc.url = http://127.0.0.1:9/soc\nnew.url = http://127.0.0.1:9/new\n")
     later = cli("emit", "cti_report_generated", "--data", file(tmp_path, REPORT), "--id", "1")
-    assert (
-        later.out == f"event {identity} accepted for 1 endpoint (soc, new), already stored for 1 of them; {delivers}\n"
+    assert later.out == (
+        f"event {identity} accepted for 1 endpoint (soc, new), already stored for 1 of them.\n"
+        f"new: {idle}\nsoc: {idle}\n"
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from sfwebhooks.config.settings import Settings, load
+from sfwebhooks.config.settings import Settings, load, load_mapping
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, Owner
+from sfwebhooks.delivery.process import service_lock
 from sfwebhooks.delivery.status import (
     ENDED,
     IDLE,
@@ -26,6 +27,7 @@ from sfwebhooks.delivery.status import (
     summary,
     switch_of,
     waiting_line,
+    waiting_lines,
     why_left,
     why_waiting,
 )
@@ -38,7 +40,7 @@ from sfwebhooks.outbox.locks import endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.retry import State
-from tests.builders import NOW, a_scan
+from tests.builders import NOW, URL, a_scan
 from tests.conftest import sql
 from tests.filled import put, send
 
@@ -202,8 +204,12 @@ def test_nothing_is_said_of_settings_that_are_not_known() -> None:
     ("waiting", "words"),
     [
         ({}, "0 waiting"),
-        ({"a": 1, "b": 2}, "3 waiting (sfwebhooks drain delivers them)"),
-        ({"a": 1, "held": 2}, "3 waiting (sfwebhooks drain delivers 1 of them; 2 for held: held since noon, http_401)"),
+        ({"a": 1, "b": 2}, "3 waiting (no process is sending now, sfwebhooks drain delivers them)"),
+        (
+            {"a": 1, "held": 2},
+            "3 waiting (no process is sending now, sfwebhooks drain delivers 1 of them;"
+            " 2 for held: held since noon, http_401)",
+        ),
         ({"gone": 1, "held": 2}, "3 waiting (1 for gone: it answered 410 Gone; 2 for held: held since noon, http_401)"),
     ],
 )
@@ -214,6 +220,10 @@ def test_only_what_can_be_sent_is_promised_to_be(waiting: dict[str, int], words:
 
 def test_a_process_that_continues_to_send_is_named() -> None:
     assert in_brief({"a": 2}, {"a": ""}, sender=4711) == "2 waiting (process 4711 is sending them)"
+    pace = "paced to 1/s, about 2 min for the waiting deliveries"
+    assert in_brief({"a": 120, "b": 1}, {"a": "", "b": ""}, 4711, {"a": pace, "b": ""}) == (
+        f"121 waiting (process 4711 is sending them; a is {pace})"
+    )
     obstacles = {"a": "", "held": "held since noon, http_401"}
     assert in_brief({"a": 1, "held": 2}, obstacles, sender=4711) == (
         "3 waiting (process 4711 is sending 1 of them; 2 for held: held since noon, http_401)"
@@ -307,7 +317,36 @@ def test_the_summary_of_a_scan_has_all_that_became_of_its_deliveries(outbox: Out
         outbox,
         "INSERT INTO withheld VALUES ('5C4A0001', 'team', 'outbox_full', 3), ('5C4A0001', 'b', 'outbox_full', 4)",
     )
-    assert summary(outbox, "5C4A0001", NOW, {"b": "rate = fast: wrong."}) == (
-        "3 delivered, 3 waiting (sfwebhooks drain delivers 1 of them; 2 for b: config_mistake, rate = fast: wrong),"
-        " 1 dead, 7 refused because the outbox was full"
+    settings = load_mapping({"team": {"url": URL}, "b": {"url": URL, "rate": "fast"}, "done": {"url": URL}})
+    mistake = next(one for one in settings.endpoints if one.name == "b").mistake.rstrip(".")
+    assert summary(outbox, "5C4A0001", NOW, settings) == (
+        "3 delivered, 3 waiting (no process is sending now, sfwebhooks drain delivers 1 of them;"
+        f" 2 for b: config_mistake, {mistake}), 1 dead, 7 refused because the outbox was full"
+    )
+
+
+def test_a_service_that_has_not_looked_yet_is_who_sends(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, 1)
+    lock = service_lock(outbox.path)
+    lock.take()
+    settings = load_mapping({"team": {"url": URL}})
+    lock.note(f"4711 {settings.digest}")
+    line = "team: 1 waiting: process 4711 is sending"
+    assert list(waiting_lines(outbox.path, settings, ["team"])) == [line]
+    assert list(waiting_lines(outbox.path, None, ["team"])) == [line]
+    others = load_mapping({"team": {"url": URL, "rate": "1/s"}})
+    assert list(waiting_lines(outbox.path, others, ["team"])) == [f"team: 1 waiting: {IDLE}"]
+    lock.note("")
+    assert list(waiting_lines(outbox.path, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
+    lock.note(f"4711 {settings.digest}")
+    lock.release()
+    assert list(waiting_lines(outbox.path, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
+
+
+def test_the_summary_of_a_scan_has_the_pace_and_the_time_that_is_left(outbox: Outbox) -> None:
+    put(outbox, *range(1, 31))
+    settings = load_mapping({"team": {"url": URL, "rate": "1/s"}})
+    assert summary(outbox, "5C4A0001", NOW, settings, sender=4711) == (
+        "0 delivered, 30 waiting (process 4711 is sending them; team is paced to 1/s, about 30 s for the waiting"
+        " deliveries), 0 dead"
     )

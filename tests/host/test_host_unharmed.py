@@ -173,7 +173,8 @@ def test_with_a_nonsensical_ca_bundle_in_the_environment(scanner: Scanner, new_t
 def test_with_a_dead_endpoint_the_scan_ends_and_says_how_many_deliveries_wait(scanner: Scanner) -> None:
     scanner.configure(f"{ENABLED}default_url = http://127.0.0.1:{free_port()}/\n")
     log = fine(scanner)
-    why = r"(sfwebhooks drain delivers them|\d+ for default: failing, connection_failed, unhealthy since 20\S+ \S+ UTC)"
+    idle = "no process is sending now, sfwebhooks drain delivers them"
+    why = rf"({idle}|\d+ for default: failing, connection_failed, unhealthy since 20\S+ \S+ UTC)"
     assert re.search(rf"webhooks: 0 delivered, \d+ waiting \({why}\), 0 dead", log)
 
 

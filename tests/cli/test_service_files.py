@@ -1,0 +1,145 @@
+"""`sfwebhooks service`: files for systemd, Compose and cron that fit this installation, and any name of a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sfwebhooks.cli import main, parser
+from sfwebhooks.cli.service import _in_unit
+from sfwebhooks.system import user_name
+from tests.tiers import slow
+
+#: names that a shell, systemd, Compose or cron reads in another way than they are meant
+NAMES = ["plain", "a b", 'q"uote', "back\\slash", "50%n", "$HOME", "${X}", "#no", "ü"]
+EXPOSURE_MAX = 3.0
+
+
+@pytest.fixture
+def printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[str, str, Path]]:
+    """Print a service file for a data folder: `printed("a b", "--cron")`; return it, the hint, and the folder."""
+
+    def run(name: str, *arguments: str) -> tuple[str, str, Path]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9/\n")
+        monkeypatch.setenv("SPIDERFOOT_DATA", str(folder))
+        assert main(["service", *arguments]) == 0
+        done = capsys.readouterr()
+        return done.out, done.err, folder
+
+    return run
+
+
+def command_of(*words: str) -> list[str]:
+    return [sys.executable, "-m", "sfwebhooks", *words]
+
+
+def in_systemd(line: str) -> list[str]:
+    """Return the words of a line as systemd reads it."""
+    words = [match[1] or match[2] for match in re.finditer(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)]
+    return [re.sub(r"\\(.)", r"\1", word).replace("%%", "%").replace("$$", "$") for word in words]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_unit_runs_the_service_for_any_name_of_a_folder(
+    name: str, printed: Callable[..., tuple[str, str, Path]]
+) -> None:
+    unit, hint, folder = printed(name, "--systemd")
+    keys = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"\w+=", line))
+    assert in_systemd(keys["ExecStart"]) == command_of(
+        "run", "--config", str(folder / "webhooks.ini"), "--folder", str(folder)
+    )
+    assert in_systemd(keys["ReadWritePaths"]) == [str(folder)]
+    assert keys["User"] == user_name(folder.stat().st_uid)
+    assert "/etc/systemd/system/sfwebhooks.service" in hint
+    parser().parse_args(in_systemd(keys["ExecStart"])[3:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cron_line_drains_for_any_name_of_a_folder(
+    name: str, printed: Callable[..., tuple[str, str, Path]]
+) -> None:
+    text, hint, folder = printed(name, "--cron")
+    line = text.splitlines()[-1]
+    assert not re.search(r"(?<!\\)%", line), "cron would end the command there"
+    minutes, *_, command = line.replace("\\%", "%").split(" ", 5)
+    words = ["drain", "--quiet", "--config", str(folder / "webhooks.ini"), "--folder", str(folder)]
+    assert (minutes, shlex.split(command)) == ("*/5", command_of(*words))
+    assert "crontab" in hint
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_compose_service_has_the_folder_at_the_same_place(
+    name: str, printed: Callable[..., tuple[str, str, Path]]
+) -> None:
+    text, hint, folder = printed(name, "--compose", "--image", "spiderfoot:5")
+    (command,) = re.findall(r"^    command: (.*)$", text, re.M)
+    mounts = [json.loads(line.replace("$$", "$")) for line in re.findall(r"^      - (\{.*)$", text, re.M)]
+    words = ["run", "--config", str(folder / "webhooks.ini"), "--folder", str(folder)]
+    assert json.loads(command.replace("$$", "$")) == words
+    assert mounts == [{"type": "bind", "source": str(folder), "target": str(folder)}]
+    assert '    image: "spiderfoot:5"\n' in text and "compose.yaml" in hint
+
+
+def test_settings_elsewhere_are_mounted_too(printed: Callable[..., tuple[str, str, Path]], tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "hooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9/\n")
+    text, _, _ = printed("data", "--compose", "--config", str(tmp_path / "etc" / "hooks.ini"))
+    mount = {"type": "bind", "source": str(tmp_path / "etc"), "target": str(tmp_path / "etc"), "read_only": True}
+    assert f"      - {json.dumps(mount)}\n" in text
+
+
+def test_an_outbox_elsewhere_can_be_written(printed: Callable[..., tuple[str, str, Path]], tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "webhooks.db").symlink_to(tmp_path / "disk" / "webhooks.db")
+    unit, _, folder = printed("data", "--systemd")
+    assert f"\nReadWritePaths={folder} {tmp_path / 'disk'}\n" in unit
+
+
+def test_quiet_prints_the_file_alone(printed: Callable[..., tuple[str, str, Path]]) -> None:
+    assert printed("data", "--cron", "--quiet")[1] == ""
+
+
+@pytest.mark.parametrize("name", ["new\nline", "escape\x1b"])
+def test_a_name_that_no_file_can_have_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9/\n")
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path / name))
+    assert main(["service", "--systemd"]) == 1
+    assert "a character in it is not printable" in capsys.readouterr().err
+
+
+def test_a_word_of_a_unit_is_quoted_if_it_must_be() -> None:
+    assert [_in_unit(word) for word in ("/a/b.c", "a b", "%h")] == ["/a/b.c", '"a b"', '"%%h"']
+
+
+@slow
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_finds_the_unit_right_and_well_protected(
+    printed: Callable[..., tuple[str, str, Path]], tmp_path: Path
+) -> None:
+    unit = tmp_path / "sfwebhooks.service"
+    unit.write_text(printed("a b", "--systemd")[0])
+    verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (verified.returncode, [line for line in verified.stderr.splitlines() if unit.name in line]) == (0, [])
+    rated = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    exposure = re.search(r"exposure level for \S+: ([\d.]+)", rated.stdout)
+    assert exposure, rated.stderr
+    assert float(exposure[1]) <= EXPOSURE_MAX
