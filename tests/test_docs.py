@@ -49,6 +49,10 @@ DEPLOYMENT = sorted(DOCKER.iterdir())
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 #: a fenced block: indentation, fence, language, content
 BLOCK = re.compile(r"^( *)(`{3,}|~{3,})(\w*)\n(.*?)^ *\2 *$", re.S | re.M)
+#: a line with a command of ours: alone, after a pipe, in a container, by cron, in a Dockerfile; not one of an output
+COMMAND_LINE = re.compile(
+    r"(?: *|.*(?:\||--|CONTAINER|&&|exec) |[*/\d ]+ )(?:\S*/)?sfwebhooks ((?:[a-z]+|--version)\b.*)"
+)
 #: of the programs that the documents name besides ours
 OPTIONS_OF_OTHERS = {"--init", "--upgrade"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -167,7 +171,7 @@ def test_the_readme_has_no_command_that_is_unknown() -> None:
 def uses(text: str) -> Iterator[list[str]]:
     """Yield the arguments of each `sfwebhooks ...` in a text, without what is optional, explained or piped."""
     for line in text.replace("\\\n", " ").splitlines():
-        found = re.search(r"(?:^|[ /])sfwebhooks ((?:[a-z]+|--version)\b.*)", line)
+        found = COMMAND_LINE.match(line)
         if found:
             words = re.sub(r"\[[^]]*\]|'\]$", "", found[1])
             yield shlex.split(re.split(r"\s{2,}|\s[#|;>]|\s&&", words)[0])

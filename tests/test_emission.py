@@ -510,7 +510,8 @@ def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
         outbox.endpoints.resume("team", time.time())
         sql(outbox, "UPDATE delivery SET due_at = 0")
     second = emit("cti_report_generated", REPORT, config=webhooks, id="2")
-    assert [one.message["metadata"]["event_id"] for one in team.got] == [first, second, first]
+    at_first, *then = [one.message["metadata"]["event_id"] for one in team.got]
+    assert (at_first, sorted(then)) == (first, sorted([first, second])), "two workers send the last two"
 
 
 @pytest.mark.parametrize(

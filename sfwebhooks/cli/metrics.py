@@ -20,7 +20,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "metrics",
         help="show the metrics for Prometheus, or write them to a file",
-        epilog="example:\n  sfwebhooks metrics --textfile /var/lib/node_exporter/sfwebhooks.prom",
+        epilog="examples:\n  sfwebhooks metrics\n"
+        "  sfwebhooks metrics --textfile /var/lib/node_exporter/sfwebhooks.prom",
     )
     add_config(command)
     command.add_argument(
