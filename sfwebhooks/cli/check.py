@@ -34,7 +34,7 @@ from sfwebhooks.text import amount
 WIDE = 130
 COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
 #: the same below that width
-NARROW = ("endpoint / to", "format", "events", "state")
+NARROW = ("endpoint / to / state", "format", "events")
 #: characters for format, signature and TLS there
 FORMAT = 18
 
@@ -194,16 +194,17 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
     rows.columns[1].width = None if wide else FORMAT
     for endpoint in (*found.endpoints, *found.off):
         name, to = plain(endpoint.name, "bold"), plain(endpoint.place)
+        look = looks[endpoint.name]
         events, state = (
             plain(", ".join(endpoint.events)) if wide else Text("\n").join(map(plain, endpoint.events)),
-            plain(looks[endpoint.name].words, looks[endpoint.name].colour),
+            plain(look.words, look.colour),
         )
         form, signed, tls = _format(endpoint), _signed(endpoint), _tls(endpoint)
         if wide:
             rows.add_row(name, to, form, events, signed, tls, state)
         else:
             how = stacked(plain(form), plain(f"signed: {signed}"), plain(f"TLS: {tls}"))
-            rows.add_row(stacked(name, to), how, events, state)
+            rows.add_row(stacked(name, to, state), how, events)
     if found.endpoints or found.off:
         out.print(rows)
 

@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 def _status(given: argparse.Namespace) -> int:
     found, out, path = settings(given), console(), folder(given) / FILE
     state = live_state(found, path)
-    if not state.looks:
+    if not state.looks or (found.mistakes and not (found.endpoints or found.off or found.unused)):
         mistake = next(map(str, found.mistakes), f"{found.file}: there is no endpoint")
         raise ConfigError(f"{mistake}; sfwebhooks check shows everything that is wrong")
     is_new = is_deleted(path)

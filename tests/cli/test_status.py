@@ -469,6 +469,15 @@ def test_an_outbox_that_cannot_be_written_can_be_read() -> None:
     assert words.endswith("This user cannot see which process sends: run this as the user of SpiderFoot.")
 
 
+def test_settings_that_cannot_be_read_are_an_error_even_if_deliveries_wait(
+    cli: Callable[..., Result], configure: Any, outbox: Outbox, tmp_path: Path
+) -> None:
+    configure(TEAM)
+    put(outbox, 1, at=time.time())
+    result = cli("status", "--config", str(tmp_path / "none.ini"))
+    assert (result.code, "none.ini: cannot be read: No such file or directory" in result.err) == (1, True)
+
+
 def test_hostile_texts_do_not_reach_the_terminal(cli: Callable[..., Result], configure: Any, outbox: Outbox) -> None:
     configure(TEAM)
     put(outbox, 1, at=time.time())
