@@ -561,10 +561,12 @@ def test_rate_spreads_those_that_are_sent_again_too(setup: Setup, backfill: Call
     assert len(setup.team.got) == 30
 
 
-def test_progress_is_shown_in_lines_where_there_is_no_terminal(setup: Setup, backfill: Callable[..., Result]) -> None:
+def test_where_there_is_no_terminal_it_shows_the_beginning_and_the_end(
+    setup: Setup, backfill: Callable[..., Result]
+) -> None:
     lines = backfill("team", "--rate", "50/s").out.splitlines()
-    assert lines[0] == f"Scan {ID} of acme.example to team: 15 deliveries to send."
-    assert lines[-2:] == ["15 of 15 settled", "15 delivered, 0 waiting, 0 dead."]
+    first = f"Scan {ID} of acme.example to team: 15 deliveries to send."
+    assert lines == [first, "15 delivered, 0 waiting, 0 dead."]
 
 
 def enlarge(setup: Setup) -> None:
