@@ -26,6 +26,7 @@ from tests.test_metrics import value
 from tests.test_service import Run
 from tests.test_service import run as run
 from tests.threads import until
+from tests.tiers import slow
 
 LOCAL = ("127.0.0.1", 0)
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -76,6 +77,7 @@ def test_a_service_serves_its_metrics_while_it_delivers(
     assert service.end(signal.SIGTERM) == 0
 
 
+@slow
 def test_its_metrics_follow_the_settings(
     run: Callable[..., Run], configure: Callable[..., None], team: Team, tmp_path: Path
 ) -> None:
@@ -178,11 +180,11 @@ def test_more_slow_clients_than_there_is_room_for_are_turned_away_until_the_firs
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ExitStack() as stack:
-        slow = [stack.enter_context(dribbling(server)) for _ in range(CONNECTIONS_MAX)]
+        dribblers = [stack.enter_context(dribbling(server)) for _ in range(CONNECTIONS_MAX)]
         extra = stack.enter_context(dribbling(server))
         assert extra.recv(1) == b""
         monkeypatch.setattr("sfwebhooks.metrics_server.CONNECTION_SECONDS", 0.0)
-        assert [client.recv(1) for client in slow] == [b""] * CONNECTIONS_MAX
+        assert [client.recv(1) for client in dribblers] == [b""] * CONNECTIONS_MAX
         monkeypatch.setattr("sfwebhooks.metrics_server.CONNECTION_SECONDS", PATIENCE)
         assert until(lambda: answered(server))
 
@@ -233,6 +235,7 @@ def test_a_client_that_sends_no_more_does_not_hinder_the_end(outbox: Outbox) -> 
             assert not any(thread.is_alive() for thread in serving)
 
 
+@slow
 def test_a_service_with_slow_clients_delivers_and_ends(
     run: Callable[..., Run], configure: Callable[..., None], team: Team, outbox: Outbox
 ) -> None:

@@ -24,6 +24,7 @@ from tests.conftest import Result, sql
 from tests.filled import HOSTILE, put, send
 from tests.processes import Process
 from tests.terminals import in_terminal
+from tests.tiers import slow
 
 #: seconds of the age of what `filled` has
 AGE = 60.0
@@ -223,6 +224,7 @@ def test_in_a_pipe_each_round_is_a_line_until_ctrl_c(filled: Outbox, watch: Call
     assert re.fullmatch(r"2 delivered, 1 attempt failed, 1 dead, 0 waiting, 0\.[345] per s\n", second[25:])
 
 
+@slow
 def test_a_program_gets_the_rate_from_the_second_round_on(filled: Outbox, watch: Callable[..., Process]) -> None:
     with watch("--json") as process:
         assert process.stdout
@@ -234,6 +236,7 @@ def test_a_program_gets_the_rate_from_the_second_round_on(filled: Outbox, watch:
     assert (first["per_second"], 0 < second["per_second"] <= 0.5) == (None, True)
 
 
+@slow
 def test_an_ended_reader_ends_it_without_a_traceback(filled: Outbox, watch: Callable[..., Process]) -> None:
     process = watch()
     assert process.stdout and process.stdout.readline()
