@@ -186,9 +186,13 @@ def test_a_scan_of_which_nothing_was_sent_is_forgotten(cli: Callable[..., Result
 # --- the question
 
 
+#: what a person types -> whether it is deleted
+ANSWERS = ((b"y\n", True), (b"\n", False), (b"YES\n", True), (b"n\n", False), (b"\x04", False))
+
+
 @pytest.mark.parametrize(
     ("answer", "deleted"),
-    quick_first([(b"y\n", True), (b"\n", False), (b"YES\n", True), (b"n\n", False), (b"\x04", False)], 2),
+    quick_first([pytest.param(*row) for row in ANSWERS], 2),
 )
 def test_a_person_is_asked_before_anything_is_deleted(filled: Outbox, answer: bytes, deleted: bool) -> None:
     arguments = ["purge", "--scan", OLD.id, "--waiting", "--folder", str(filled.path.parent)]
