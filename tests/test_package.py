@@ -103,7 +103,7 @@ def test_the_bill_of_materials_is_valid_and_has_every_dependency(wheel: ZipFile)
     bill = json.loads(text)
     needed = re.search(r"^dependencies = \[\n(.*?)^\]", PROJECT, re.S | re.M)
     assert needed
-    declared = {str(Requirement(line.strip().strip('",'))) for line in needed[1].splitlines()}
+    declared = {str(Requirement(line.strip().strip('",'))).lower() for line in needed[1].splitlines()}
     required = [one for one in bill["components"] if one["scope"] == "required"]
-    assert {str(Requirement(each["value"])) for one in required for each in one["properties"]} == declared
+    assert {str(Requirement(each["value"])).lower() for one in required for each in one["properties"]} == declared
     assert bill["metadata"]["component"]["version"] == sfwebhooks.__version__

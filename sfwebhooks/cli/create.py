@@ -92,7 +92,7 @@ def _run(command: argparse.ArgumentParser, words: list[str]) -> int:
 
 
 def _create(given: argparse.Namespace) -> int:
-    present, out = _present(settings_file(given)), console()
+    present, out = _present(settings_file(given)), console(given.quiet)
     asks = can_ask() and not given.source and given.url is None
     if not (given.source or asks or given.url is not None):
         given.error("--url is missing: there is no terminal to ask for it")
@@ -112,6 +112,7 @@ def _create(given: argparse.Namespace) -> int:
         out.print(plain(f"Test it with: sfwebhooks test {name}"))
         return 0
     places = ["--config", str(present.path), *(["--folder", str(given.folder)] if given.folder else [])]
+    places += ["--quiet"] if given.quiet else []
     return UNTESTED if given.test([name, *places]) else 0
 
 
@@ -177,7 +178,9 @@ def _free_name(name: str, taken: frozenset[str]) -> str:
 
 def _ask_all(values: dict[str, str], name: str, present: Present) -> None:
     """Ask for the values that were not given."""
-    values["url"] = secret_answer(f"URL of {name}", demand_url)
+    values["url"] = secret_answer(
+        f"URL of {name}, or env:NAME or file:PATH", lambda text: demand_url(text, present.path.parent)
+    )
     if exposed("url", values["url"]):
         demand_private(present.path)
     usual = present.general.get("format", "generic")

@@ -39,8 +39,8 @@ def add(commands: Any) -> None:
         "drain",
         help="deliver everything waiting in the outbox, then stop",
         description="Try every waiting delivery at once, whatever the state of its endpoint, and stop when nothing more"
-        " can be sent. Exit code 1 if some deliveries are still waiting. Without a terminal, as in a cron job, it"
-        " prints nothing if there was nothing to do.",
+        " can be sent. Exit code 1 if some deliveries are still waiting whose endpoint is neither off nor paused."
+        " Without a terminal, as in a cron job, it prints nothing if there was nothing to do.",
         epilog="example:\n  sfwebhooks drain --timeout 5m",
     )
     add_config(command)
@@ -85,7 +85,8 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
             hint_at = float("inf")
             with suppress(OutboxError):
                 for one in situations(path, found):
-                    out.print(plain(f"Still trying (Ctrl-C stops): {waiting_line(one, obstacle)}"))
+                    if _is_tried(one, found):
+                        out.print(plain(f"Still trying (Ctrl-C stops): {waiting_line(one, obstacle)}"))
         return stop.is_set()
 
     try:
@@ -95,7 +96,8 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         before = dispatcher.outbox.scans.tallies()
         dispatcher.open_now()
         dispatcher.wake()
-        with Bar(console(given.quiet or given.json), before[State.WAITING.value], "settled") as bar:
+        bars = console(quiet=True) if given.quiet or given.json else out  # lines are printed above its bar
+        with Bar(bars, before[State.WAITING.value], "settled") as bar:
             dispatcher.linger(time.monotonic() + given.timeout, everything=True, is_over=watch)
         dark = dispatcher.tried_in_vain
     finally:
@@ -106,15 +108,21 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         after = outbox.scans.tallies()
     waiting = after[State.WAITING.value]
     left = list(situations(path, found))
+    tried = [one for one in left if _is_tried(one, found)]
     if given.json:
         show_result(given, out, _fields(before, after, reported, left))
-        return 1 if waiting else 0
-    if (waiting or not given.quiet) and (after != before or waiting or reported or out.is_terminal):
+        return 1 if tried else 0
+    if (tried or not given.quiet) and (after != before or waiting or reported or out.is_terminal):
         delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
         out.print(f"{delivered} delivered, {waiting} waiting, {after[State.DEAD.value]} dead.")
-    for one in left:
+    for one in tried if given.quiet else left:
         out.print(plain(waiting_line(one, why_left)))
-    return 1 if waiting else 0
+    return 1 if tried else 0
+
+
+def _is_tried(one: Situation, found: Settings) -> bool:
+    """Return whether nobody has switched the endpoint off or paused it."""
+    return one.orders.paused_until <= time.time() and all(one.name != off.name for off in found.off)
 
 
 def _fields(

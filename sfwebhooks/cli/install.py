@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sfwebhooks.config.settings import find_file
 from sfwebhooks.errors import ConfigError, InstallError
-from sfwebhooks.host.hosts import data_folder_of, forget, remember
+from sfwebhooks.host.hosts import data_folder_of, forget, remember, used_folder
 from sfwebhooks.host.install import SHIM, install, modules_folder, uninstall
+from sfwebhooks.scan.host_database import saved_options
 from sfwebhooks.terminal.arguments import add_json
 from sfwebhooks.terminal.output import console, show_result
 
@@ -28,6 +31,13 @@ def add(commands: Any) -> None:
         command.set_defaults(run=run)
 
 
+def _has_settings() -> bool:
+    with suppress(ConfigError):
+        place = used_folder()
+        return find_file(saved_options(place).get("config", ""), place) is not None
+    return False
+
+
 def _install(given: argparse.Namespace) -> int:
     path = install(modules_folder(given.spiderfoot))
     spiderfoot = path.parent.parent
@@ -44,7 +54,8 @@ def _install(given: argparse.Namespace) -> int:
         remember(spiderfoot)
     except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
         lines.append(f"Commands need --spiderfoot and --folder, because this location could not be saved: {error}")
-    lines.append("Next: sfwebhooks init creates the settings, sfwebhooks create adds an endpoint.")
+    if not _has_settings():
+        lines.append("Next: sfwebhooks init creates the settings, sfwebhooks create adds an endpoint.")
     show_result(given, console(), {"installed": str(path), "python": sys.executable}, *lines)
     return 0
 

@@ -20,7 +20,7 @@ from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, said
 from sfwebhooks.terminal.delivery_table import Counts, counted_deliveries, print_counts, print_numbers, total
 from sfwebhooks.terminal.filters import demand, on_outbox
-from sfwebhooks.terminal.output import plain
+from sfwebhooks.terminal.output import console, plain
 
 HELP = """
 Delete delivered and dead deliveries permanently, with their attempts, the receivers' replies, and the events that no
@@ -58,6 +58,7 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     if given.dry_run:
         print_counts(counts, chosen.states, given, out)
         return 0
+    out = console(given.quiet and given.yes)
     if counts:
         _announce(records, counts, chosen, out)
         if not given.yes and not _agrees(out):
@@ -124,12 +125,15 @@ def _is_gone(records: Outbox, trouble: str, out: Console) -> bool:
         trouble: why it could not be overwritten; empty: it was.
     """
     name, folder = records.path.name, records.path.resolve().parent
+    there = console()
     if trouble:
-        out.print(plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True)
-        out.print("sfwebhooks run erases it within a minute, and so does the same command again.")
+        there.print(
+            plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True
+        )
+        there.print("sfwebhooks run erases it within a minute, and so does the same command again.")
     else:
         out.print(f"What was deleted is overwritten in {name} and {name}-wal; backups are not changed.")
     aside = sorted(folder.glob(f"{name}.corrupt-*"))
     for path in aside:
-        out.print(plain(f"{path} was set aside earlier and may still have it: delete it.", "yellow"), soft_wrap=True)
+        there.print(plain(f"{path} was set aside earlier and may still have it: delete it.", "yellow"), soft_wrap=True)
     return not (trouble or aside)

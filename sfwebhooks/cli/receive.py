@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import ssl
@@ -244,7 +245,8 @@ def _receiver(given: argparse.Namespace, expected: tuple[Checks, int], desk: Des
     try:
         made = Receiver(checks, (given.host, port), tls, desk.respond, desk.take)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
-        raise ConfigError(f"cannot listen on {given.host}:{port}: {error}") from error
+        cure = "; --port chooses another one" if getattr(error, "errno", 0) == errno.EADDRINUSE else ""
+        raise ConfigError(f"cannot listen on {given.host}:{port}: {error}{cure}") from error
     made.on_refuse, made.on_forbid, made.slow_seconds = desk.refuse, desk.forbid, given.slow or 0.0
     return made
 
@@ -261,7 +263,8 @@ def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
         return server_context(given.cert, given.key or given.cert, given.client_ca)
     except OSError as error:
         files = ", ".join(str(path) for path in (given.cert, given.key, given.client_ca) if path)
-        raise ConfigError(f"these files cannot be used for https: {files}: {error}") from error
+        cure = "" if given.key else "; if the certificate's file has no private key, name the file that has it: --key"
+        raise ConfigError(f"these files cannot be used for https: {files}: {error}{cure}") from error
 
 
 def _expected(given: argparse.Namespace) -> tuple[Checks, int]:

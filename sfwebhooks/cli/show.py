@@ -84,7 +84,7 @@ def _lines(record: Record, event: WebhookEvent | None, attempts: int, waits: str
     if record.reason:
         means = meaning(record.reason) if record.state is State.DEAD else ""
         yield "why", record.reason + (f": {means}" if means else "")
-        helps = cure(record.reason, record.last.excerpt if record.last else "")
+        helps = cure(record.reason, record.last.excerpt if record.last else "", record.endpoint)
         if helps:
             yield "what to do", helps
     if waits:

@@ -75,7 +75,8 @@ class Tested:
     def cure(self) -> str:
         """What to do if it was not delivered, or nothing."""
         attempt = self.result.attempt
-        return "" if self.is_accepted else cure(attempt.reason, attempt.excerpt)
+        name = self.result.batch.deliveries[0].endpoint
+        return "" if self.is_accepted else cure(attempt.reason, attempt.excerpt, name)
 
     @property
     def verdict(self) -> str:

@@ -65,20 +65,21 @@ def _update(given: argparse.Namespace) -> int:
         values[key] = None
     if not values:
         given.error("nothing to change: name a value, such as --events, or --set KEY=VALUE")
-    out = console()
+    out = console(given.quiet)
     write_edit(given, Edit(given.name, values), out, "Updated")
     out.print(plain(f"Test it with: sfwebhooks test {given.name}"))
     return 0
 
 
 def _delete(given: argparse.Namespace) -> int:
-    out, waiting = console(), _waiting(given)
+    out, waiting = console(given.quiet and given.yes), _waiting(given)
     if waiting:
+        enable = f"sfwebhooks enable {given.name}, then " if _is_off(given) else ""
         out.print(
             plain(
-                f"{counted_deliveries(waiting)} waiting for {given.name} would not be sent, and become dead letters"
-                f" ({DeadReason.REMOVED.value}) after {duration(Endpoint.max_age)}. Send them first:"
-                f" sfwebhooks drain; or to another endpoint: sfwebhooks move --endpoint {given.name} --to NAME"
+                f"Deliveries waiting for {given.name}: {waiting:,}. Without the endpoint they are not sent, and become"
+                f" dead letters ({DeadReason.REMOVED.value}) after {duration(Endpoint.max_age)}. To send them first:"
+                f" {enable}sfwebhooks drain; or to another endpoint: sfwebhooks move --endpoint {given.name} --to NAME"
             )
         )
     if not given.yes:
@@ -95,7 +96,7 @@ def _delete(given: argparse.Namespace) -> int:
 
 
 def _disable(given: argparse.Namespace) -> int:
-    out = console()
+    out = console(given.quiet)
     if _is_off(given):
         out.print(plain(f"{given.name} is already disabled."))
         return 0
@@ -108,9 +109,10 @@ def _disable(given: argparse.Namespace) -> int:
 
 def _enable(given: argparse.Namespace) -> int:
     if _is_off(given):
-        write_edit(given, Edit(given.name, {"enabled": "true"}), console(), "Enabled")
+        write_edit(given, Edit(given.name, {"enabled": "true"}), console(given.quiet), "Enabled")
     places = [*(["--config", given.config] if given.config else [])]
     places += ["--folder", str(given.folder)] if given.folder else []
+    places += ["--quiet"] if given.quiet else []
     resuming = given.resume.parse_args([given.name, *places])
     return int(resuming.run(resuming))
 

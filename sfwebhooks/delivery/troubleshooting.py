@@ -98,14 +98,16 @@ def meaning(reason: str) -> str:
     return next((known.meaning for known in DeadReason if known.value == word), "")
 
 
-def cure(reason: str, words: str = "") -> str:
+def cure(reason: str, words: str = "", name: str = "NAME") -> str:
     """Return the remedy for a reason why something was not delivered, or nothing if none is known.
 
     Args:
         reason: of an attempt, of an endpoint's health, or of a delivery, which may start with one of ours, such as
             "refused: http_403".
         words: the receiver's answer, or the text of the failure.
+        name: the endpoint, for commands in the remedy.
     """
     word = reason.rpartition(": ")[2]
     fitting = (text for known, said, text in CURES if re.fullmatch(known, word) and re.search(said, words, re.I))
-    return next(fitting, "") or next((known.cure for known in (*Failure, *DeadReason) if known.value == word), "")
+    found = next(fitting, "") or next((known.cure for known in (*Failure, *DeadReason) if known.value == word), "")
+    return found.replace(" NAME", f" {name}")

@@ -91,7 +91,7 @@ def last_scan(found: Installation) -> Iterator[Report]:
         yield Report("last scan", "none is in the outbox")
     else:
         scan, ended = known
-        about = f"{scan.id} of {scan.target}"
+        about = f"{scan.id}{f' of {scan.target}' if scan.target else ''}"
         if ended:
             yield Report("last scan", f"{about}: {ended}{f' {age(found.now - end.at)} ago' if end else ''}")
         elif scan_lock(found.path, scan.id).is_free:

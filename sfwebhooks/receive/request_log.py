@@ -123,6 +123,8 @@ def _demand_log(connection: sqlite3.Connection) -> None:
         lacking = COLUMNS - {name for (name,) in rows}
     if lacking:
         raise NotStoredError(f"its table {TABLE} has no column {', '.join(sorted(lacking))}; {EXPECTED}")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    connection.execute(f"PRAGMA user_version = {version}")  # all before it is possible in a file that is only readable
     connection.execute("COMMIT")
 
 

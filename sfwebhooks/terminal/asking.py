@@ -11,6 +11,7 @@ from sfwebhooks.terminal.output import console, plain
 
 #: wrong answers until a question is given up
 TRIES = 5
+YES, NO = ("y", "yes"), ("n", "no")
 
 
 def can_ask() -> bool:
@@ -38,9 +39,19 @@ def secret_answer(question: str, parse: Callable[[str], object] = str) -> str:
 
 
 def confirmed(question: str, default: bool) -> bool:
-    """Return whether the answer is yes."""
-    given = answer(question, "Y/n" if default else "y/N")
-    return given == "Y/n" or given.lower() in ("y", "yes")
+    """Return whether the answer is yes.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    shown = "Y/n" if default else "y/N"
+    given = answer(question, shown, _demand_decision)
+    return default if given == shown else given.lower() in YES
+
+
+def _demand_decision(text: str) -> None:
+    if text.lower() not in (*YES, *NO, "y/n"):
+        raise ValueError("answer yes or no")
 
 
 def _answer(get: Callable[[], str], parse: Callable[[str], object]) -> str:

@@ -25,7 +25,7 @@ from sfwebhooks.network.tls import tls_problem
 from sfwebhooks.signing_keys import new_whsec
 from sfwebhooks.terminal.arguments import settings_file
 from sfwebhooks.terminal.asking import can_ask, secret_answer
-from sfwebhooks.terminal.output import plain
+from sfwebhooks.terminal.output import console, plain
 from sfwebhooks.terminal.secret_file import write_secret
 from sfwebhooks.text import amount
 
@@ -72,7 +72,7 @@ def given_values(given: argparse.Namespace) -> dict[str, str]:
     for key, text, option in pairs:
         if key in made:
             raise ConfigError(f"{option}: {key} is given twice")
-        made[key] = _checked(key, text, option)
+        made[key] = _checked(given, key, text, option)
     return made
 
 
@@ -87,13 +87,16 @@ def _pair(text: str) -> tuple[str, str, str]:
     return key, value.strip(), f"--set {key}"
 
 
-def _checked(key: str, text: str, option: str) -> str:
+def _checked(given: argparse.Namespace, key: str, text: str, option: str) -> str:
     """Return a value; one that is asked for is not in the arguments."""
     asks = option in ("--url", "--secret")
     if asks and not text:
         if not can_ask():
             raise ConfigError(f"{option}: a value is needed where there is no terminal: env:NAME or file:PATH")
-        return secret_answer(*(("URL", demand_url) if key == "url" else ("Secret", secrets)))
+        if key == "secret":
+            return secret_answer("Secret", secrets)
+        folder = settings_file(given).parent
+        return secret_answer("URL", lambda answer: demand_url(answer, folder))
     if clean_text(text) != text or "\0" in text:
         raise ConfigError(f"{option}: expected valid UTF-8 text")
     why = "" if (key, text) == ("secret", NEW) else exposed(key, text)
@@ -106,14 +109,13 @@ def _checked(key: str, text: str, option: str) -> str:
     return text
 
 
-def demand_url(text: str) -> None:
+def demand_url(text: str, folder: Path) -> None:
     """Check an answer that is to be a URL, or the place of one.
 
     Raises:
         ValueError: it is neither.
     """
-    if not is_source(text):
-        url(text)
+    url(secret_text(text, folder) if is_source(text) else text)
 
 
 def demand_private(path: Path) -> None:
@@ -166,9 +168,10 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     where = backup.name if backup.parent == path.absolute().parent else backup
     out.print(plain(f"{words} {edit.name} in {path}; the previous version is {where}."))
     out.print("Running senders use the new settings within seconds, scans from their start on.")
+    problems = console()
     for warning in after.warnings:
         if warning not in before.warnings:
-            out.print(plain(f"warning: {warning}", "yellow"))
+            problems.print(plain(f"warning: {warning}", "yellow"))
     if after.mistakes:
         out.print(plain(f"The file has {amount(len(after.mistakes), 'older mistake')}: sfwebhooks check", "yellow"))
     return after

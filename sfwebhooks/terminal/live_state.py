@@ -215,7 +215,9 @@ def _look(known: Situation, found: Settings, said: str, now: float) -> Look:
     if known.orders.paused_until > now:
         return look(Standing.PAUSED, paused(known.orders), "yellow")
     if not health.healthy and health.fingerprint == endpoint.fingerprint:
-        return look(Standing(health.condition.value), condition_text(health), "red", cure(health.reason, said))
+        return look(
+            Standing(health.condition.value), condition_text(health), "red", cure(health.reason, said, known.name)
+        )
     if backlog.waiting and known.owner and known.owner.hangs(now):
         return look(Standing.HANGING, hanging(known.owner), "red")
     if backlog.oldest_at is not None and now - backlog.oldest_at > AGE_SHARE * endpoint.max_age:

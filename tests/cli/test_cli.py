@@ -411,7 +411,7 @@ def test_check_of_an_endpoint_that_is_not_healthy_has_a_code_of_its_own(
     check(outbox, condition, reason, path)
     result = cli("check")
     assert f"{condition.value}, {reason}, unhealthy since 2026-11-21 10:00:00 UTC" in result.out
-    assert f"team: what to do: {cure(reason)}" in result.out
+    assert f"team: what to do: {cure(reason, name='team')}" in result.out
     assert (result.code, result.out.endswith("No mistakes, but these need attention: team.")) == (3, True)
     configure(section("team", "https://hooks.example.test/", secret=SECRET, timeout="9s"))
     result = cli("check")
@@ -709,7 +709,6 @@ def test_drain_sends_nothing_where_webhooks_are_off(
     ("text", "words"),
     [
         ("[webhooks.other]\nurl = http://127.0.0.1:9/\n", "sfwebhooks move --endpoint team --to NAME"),
-        ("[webhooks.team]\nurl = http://127.0.0.1:9/\nenabled = false\n", "it is off (enabled = false in its section)"),
         ("[webhooks.team]\nurl = http://127.0.0.1:9/\ntimeout = never\n", "config_mistake, timeout: "),
         ("[webhooks.team]\nurl = http://127.0.0.1:9/\nevents = never\n", "its events are not known"),
     ],
@@ -721,6 +720,16 @@ def test_drain_says_why_what_the_settings_do_not_use_waits(
     fill(1)
     result = cli("drain", "--timeout", "0.2s")
     assert (result.code, f"team: 1 waiting: {words}" in result.out or words in result.out) == (1, True)
+
+
+def test_what_an_operator_holds_back_is_shown_and_no_failure_of_a_drain(
+    cli: Callable[..., Result], configure: Callable[..., Path], fill: Callable[..., None]
+) -> None:
+    configure("[webhooks.team]\nurl = http://127.0.0.1:9/\nenabled = false\n")
+    fill(1)
+    result = cli("drain", "--timeout", "0.2s")
+    assert (result.code, "team: 1 waiting: it is off (enabled = false in its section)" in result.out) == (0, True)
+    assert (cli("drain", "--timeout", "0.2s", "--quiet").out, result.err) == ("", "")
 
 
 def test_a_pace_is_why_a_drain_leaves_some(
@@ -1440,7 +1449,7 @@ def test_a_paused_endpoint_is_sent_nothing_until_it_is_resumed(
     assert "team is paused until 20" in cli("pause", "team", "--for", "2h").out
     assert "paused until 20" in cli("check").out
     paused = cli("drain", "--timeout", "1s")
-    assert (paused.code, "team: 1 waiting: paused until 20" in paused.out, team.got) == (1, True, [])
+    assert (paused.code, "team: 1 waiting: paused until 20" in paused.out, team.got) == (0, True, [])
     cli("resume", "team")
     assert (cli("drain").code, len(team.got)) == (0, 1)
     outbox.close()

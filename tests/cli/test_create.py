@@ -344,7 +344,7 @@ def test_delete_says_what_is_waiting_and_does_nothing_without_a_yes(cli: Cli, pa
     put(outbox, an_endpoint(url=URL), events=3)
     done = cli("delete", "team")
     assert (done.code, "--yes deletes it" in done.err) == (1, True)
-    for words in ("3 deliveries waiting for team", "endpoint_removed", "sfwebhooks move --endpoint team --to NAME"):
+    for words in ("Deliveries waiting for team: 3.", "endpoint_removed", "sfwebhooks move --endpoint team --to NAME"):
         assert words in done.words
     assert "team" in path.read_text()
     assert cli("delete", "team", "--yes").code == 0
@@ -404,8 +404,8 @@ def test_create_asks_for_what_it_needs(cli: Cli, path: Path, tmp_path: Path, rec
     hidden = f"{team.url}/qT5zR8wXy1LmN3oPs7uVk2aB"
     answers = [
         ("Name of the endpoint: ", "first"),
-        ("URL of first (not shown): ", "ftp://x"),
-        ("URL of first (not shown): ", hidden),
+        ("URL of first, or env:NAME or file:PATH (not shown): ", "ftp://x"),
+        ("URL of first, or env:NAME or file:PATH (not shown): ", hidden),
         ("Format [generic]: ", "slak"),
         ("Format [generic]: ", ""),
         ("Events [scan_*, high_risk_event, correlation_found]: ", "all"),
@@ -423,13 +423,27 @@ def test_create_asks_for_what_it_needs(cli: Cli, path: Path, tmp_path: Path, rec
 @slow
 def test_the_format_is_guessed_and_what_it_needs_is_asked_for(cli: Cli, path: Path, tmp_path: Path) -> None:
     answers = [
-        ("URL of bot (not shown): ", "https://api.telegram.org/bot123:AbC-d/sendMessage"),
+        ("URL of bot, or env:NAME or file:PATH (not shown): ", "https://api.telegram.org/bot123:AbC-d/sendMessage"),
         ("Format [telegram]: ", ""),
         ("Events [high_risk_event", ""),
         ("chat_id", "-100123"),
     ]
     code, _ = conversation(tmp_path, ["create", "bot", "--no-test"], answers)
     assert (code, load(path).mistakes, load(path).endpoints[0].format) == (0, (), "telegram")
+
+
+@slow
+def test_an_answer_that_is_neither_yes_nor_no_is_asked_for_again(cli: Cli, path: Path, tmp_path: Path) -> None:
+    answers = [
+        ("URL of soc, or env:NAME or file:PATH (not shown): ", "env:NOT_SET_ANYWHERE"),
+        ("URL of soc, or env:NAME or file:PATH (not shown): ", "http://127.0.0.1:9/"),
+        ("Format [generic]: ", ""),
+        ("[Y/n]: ", "new"),
+        ("[Y/n]: ", "No"),
+    ]
+    code, shown = conversation(tmp_path, ["create", "soc", "--events", "all", "--no-test"], answers)
+    assert (code, "NOT_SET_ANYWHERE is not set" in shown, "answer yes or no" in shown) == (0, True, True)
+    assert load(path).endpoints[0].secrets == ()
 
 
 @slow

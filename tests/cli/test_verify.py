@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks.cli import main
 from sfwebhooks.events import Batch
@@ -541,7 +542,7 @@ def test_verdict_and_findings_agree_with_the_receiver(signing: list[str]) -> Non
         *(({k: v for k, v in signed(*signing).items() if k != name}, BODY) for name in ("", *NEEDED)),
     ]
     for (headers, body), secrets in itertools.product(requests, known):
-        found = diagnose(Captured("it", headers, body), secrets, NOW)
+        found = diagnose(Captured("it", CaseInsensitiveDict(headers), body), secrets, NOW)
         right = problems(headers, body, secrets, NOW) == []
         assert (found.verified, all(one.good is not False for one in found.findings)) == (right, right)
         assert leaks(" ".join(one.words for one in found.findings), *HIDDEN) == []

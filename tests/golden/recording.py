@@ -80,7 +80,7 @@ def record() -> Json:
     Raises:
         HostError: there is no scanner.
     """
-    with tempfile.TemporaryDirectory() as name, Site() as site:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, Site() as site:
         folder = Path(name)
         home = host.prepare(folder / "home", site.port)
         settings = home.data / "webhooks.ini"

@@ -55,7 +55,7 @@ def test_messages_at_a_pace_arrive_after_the_scan_has_ended_and_then_it_ends(
     code, log = scanner.scan()
     assert code == 0, log
     left, (pid,) = len(team.got), delivery_processes(scanner)
-    assert f"waiting (process {pid} is sending them)" in log
+    assert f"waiting (process {pid} is sending them" in log
     assert not team.ends()
     until(team.ends)
     assert len(team.got) > left
@@ -108,7 +108,7 @@ def test_a_scan_whose_delivery_process_is_killed_sends_itself_and_starts_another
     finally:
         stop_group(process)
     second = sending(scanner)
-    assert f"waiting (process {second} is sending them)" in log
+    assert f"waiting (process {second} is sending them" in log
     configure(scanner, team, detach="60s")  # as fast as it goes
     until(team.ends)
     assert team.hashes_once() == scanner.hashes()
