@@ -8,6 +8,7 @@ a file that the two read differently is never changed. `rewriting` writes the fi
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from configparser import Error
@@ -22,6 +23,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import nearest
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.text_file import decoded_text
 
 #: the advice for a file that is not edited
 BY_HAND = "change it in an editor, then run sfwebhooks check"
@@ -31,6 +33,8 @@ INDENT = "    "
 SECTION_MAX = 2000
 #: the first characters of a comment
 COMMENT = ("#", ";")
+#: control characters and line separators but tab and newline: a reader may end a line at one of them
+CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: number of a line in the text of a mistake: an edit moves lines
 LINE = re.compile(r"line \d+")
 
@@ -55,15 +59,20 @@ class _Lines(ConfigUpdater):
         return optionstr
 
 
+def as_read(text: str) -> str:
+    """Return a text as it is read from the file to which it is written (`text_file`)."""
+    return decoded_text(BOM_UTF8 + text.encode())
+
+
 def draft_of(text: str, path: Path) -> Draft:
-    """Return the draft of a file with a text, its lines ended by newlines, also by CRLF.
+    """Return the draft of a file with a text.
 
     Raises:
         ConfigError: nothing of it can be used.
     """
     draft = Draft(str(path), path.parent)
     try:
-        read_text(text.replace("\r\n", "\n"), path, draft)
+        read_text(as_read(text), path, draft)
     except ConfigError as error:
         raise ConfigError(f"{path} {error}") from error
     return draft
@@ -82,6 +91,7 @@ def edited(text: str, edit: Edit, path: Path) -> str:
         raise ConfigError(f"{path} is JSON, and commands edit INI files only: {BY_HAND}")
     if re.search(r"\r(?!\n)|\0", text):
         raise ConfigError(f"{path} has carriage returns or zeros within its lines: {BY_HAND}")
+    _demand_lines(edit)
     before = draft_of(text, path)
     _demand_endpoint(before, edit, path)
     if edit.is_new:
@@ -115,6 +125,18 @@ def _moved(mistake: Mistake) -> str:
 
 def _place_of(mistake: Mistake) -> tuple[str, str]:
     return LINE.sub("line", mistake.section), mistake.key
+
+
+def _demand_lines(edit: Edit) -> None:
+    """Check that no key or value of an edit has characters at which a reader may end a line.
+
+    Raises:
+        ConfigError: one has.
+    """
+    for key, value in edit.values.items():
+        if CONTROL.search(key) or "\n" in key or CONTROL.search((value or "").replace("\r\n", "\n")):
+            (place,) = _shown_places([(edit.name, key)])
+            raise ConfigError(f"{place}: expected text without control characters; a value may have tabs and newlines")
 
 
 def _demand_endpoint(before: Draft, edit: Edit, path: Path) -> None:

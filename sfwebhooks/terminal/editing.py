@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sfwebhooks.config.editing import Edit, edited, refused_mistakes
+from sfwebhooks.config.editing import Edit, as_read, edited, refused_mistakes
 from sfwebhooks.config.endpoint import NAME, NAME_RULE, secret_text
 from sfwebhooks.config.exposure import exposed, is_source
 from sfwebhooks.config.file import MISTAKES_MAX
@@ -146,7 +146,7 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
 
     def changed(text: str) -> str:
         result = edited(text, edit, path)
-        before, after = (load_text(path, one.replace("\r\n", "\n")) for one in (text, result))
+        before, after = (load_text(path, as_read(one)) for one in (text, result))
         _demand_valid(before, after, edit)
         seen[:] = [before, after]
         return result
