@@ -362,12 +362,45 @@ def test_delete_names_the_secret_that_stays_and_create_uses_it_again(cli: Cli, p
     assert load(path).endpoints[0].secrets[0].reveal() == secret.read_text().strip()
 
 
-def test_a_corrupt_outbox_is_an_error_and_deletes_nothing(cli: Cli, path: Path, tmp_path: Path) -> None:
-    path.write_text(f"[webhooks.team]\nurl = {URL}\n")
-    (tmp_path / FILE).write_bytes(b"rubbish" * 1000)
-    (tmp_path / FILE).chmod(0o600)
-    assert cli("delete", "team", "--yes").code == 1
-    assert "team" in path.read_text()
+@pytest.fixture
+def corrupt(tmp_path: Path) -> Path:
+    """An outbox that cannot be read."""
+    outbox = tmp_path / FILE
+    outbox.write_bytes(os.urandom(100_000))
+    outbox.chmod(0o600)
+    return outbox
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "settings"),
+    [
+        ("disable team", 0, "[webhooks.team]\nurl = {}\nenabled = false\n"),
+        ("delete team --yes", 0, ""),
+        ("test team", 0, "[webhooks.team]\nurl = {}\n"),
+        ("create b --url {}", 0, "[webhooks.team]\nurl = {}\n\n[webhooks.b]\nurl = {}\n"),
+        (f"create b --url {URL}", 3, f"[webhooks.team]\nurl = {{}}\n\n[webhooks.b]\nurl = {URL}\n"),
+    ],
+)
+def test_a_corrupt_outbox_keeps_no_command_from_its_work_and_is_left_as_it_is(
+    cli: Cli, path: Path, corrupt: Path, team: Team, command: str, code: int, settings: str
+) -> None:
+    path.write_text(f"[webhooks.team]\nurl = {team.url}\n")
+    before = corrupt.read_bytes()
+    done = cli(*command.format(team.url).split())
+    assert (done.code, "file is not a database" in done.err) == (code, True)
+    assert path.read_text() == settings.replace("{}", team.url)
+    assert len(team.got) == (team.url in command.format(team.url) or "test" in command)
+    assert (corrupt.read_bytes(), [*path.parent.glob(f"{FILE}.*")]) == (before, [])
+
+
+def test_an_endpoint_is_enabled_in_the_settings_also_if_the_outbox_is_corrupt(
+    cli: Cli, path: Path, corrupt: Path
+) -> None:
+    path.write_text(f"[webhooks.team]\nurl = {URL}\nenabled = false\n")
+    done = cli("enable", "team")
+    assert (done.code, "if team is paused or failing there, it still is" in done.err) == (3, True)
+    assert path.read_text() == f"[webhooks.team]\nurl = {URL}\nenabled = true\n"
+    assert cli("enable", "team").code == 1
 
 
 # --- at a terminal
