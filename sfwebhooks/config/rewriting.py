@@ -62,14 +62,17 @@ def _replaced(real: Path, change: Callable[[str], str]) -> Path | None:
     if len(made) > SETTINGS_MAX:
         raise OSError(errno.EFBIG, f"it would have more than {SETTINGS_MAX:,} bytes")
     backup = real.with_name(real.name + PREVIOUS)
-    _draft(backup, data, real).replace(backup)
-    draft = _draft(real, made, real)
+    drafts: list[Path] = []
     try:
+        for place, its in ((backup, data), (real, made)):
+            drafts.append(_draft(place, its, real))
         if content(real, SETTINGS_MAX) != data:
             raise OSError(errno.EBUSY, "another program changed it in this moment: run the command again")
-        draft.replace(real)
+        for draft, place in zip(drafts, (backup, real)):
+            draft.replace(place)
     except BaseException:
-        draft.unlink()
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
         raise
     _sync_folder(real.parent)
     return backup
@@ -152,11 +155,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _why(real: Path, error: OSError) -> str:
+    """Return the reason in words, with the path if it is another one than that of the file."""
     if error.errno == errno.ENOENT:
         return "there is no such file; sfwebhooks init creates one"
     if error.errno == errno.EBUSY and error.filename:  # rename(2), of a bind mount
         return "it is mounted as a single file: mount its folder"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC) and error.filename:
         found = write_problem(real)
-        return str(found) if found else error.strerror or str(error)
-    return error.strerror or str(error)
+        if found:
+            return str(found)
+    place, words = error.filename2 or error.filename, error.strerror or str(error)
+    return f"{place}: {words}" if place and str(place) != str(real) else words

@@ -195,6 +195,32 @@ def test_an_edit_that_changes_nothing_keeps_the_previous_version(
     assert path.with_name(path.name + PREVIOUS).read_text() == OLD
 
 
+@pytest.mark.parametrize("name", ["webhooks.ini.previous", ".webhooks.ini.new", ".webhooks.ini.previous.new"])
+def test_a_folder_in_the_place_of_a_file_is_named_and_no_draft_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = put(tmp_path / "webhooks.ini")
+    (tmp_path / name).mkdir()
+    assert main(["update", "team", "--events", "all", "--config", str(path)]) == 1
+    shown = capsys.readouterr().err.replace("\n", "")
+    assert f"{path} cannot be changed: {tmp_path / name}: Is a directory; it is as it was" in shown
+    assert (sorted(one.name for one in tmp_path.iterdir()), path.read_text()) == (sorted([path.name, name]), OLD)
+
+
+def test_an_edit_that_fails_keeps_the_previous_version(tmp_path: Path) -> None:
+    path = put(tmp_path / "webhooks.ini")
+    backup = tmp_path / "webhooks.ini.previous"
+    backup.write_text("older")
+
+    def slow_change(text: str) -> str:
+        path.write_text("by an editor\n")
+        return text + "#\n"
+
+    with pytest.raises(ConfigError):
+        rewrite(path, slow_change)
+    assert backup.read_text() == "older"
+
+
 @pytest.mark.parametrize("mask", [0, 0o077, 0o777])
 def test_the_mode_stays_whatever_the_umask(tmp_path: Path, mask: int) -> None:
     path = put(tmp_path / "webhooks.ini", mode=0o640)
