@@ -1,8 +1,8 @@
 """Replacing the settings file: a path and a function from its text to a new one come in, the path of a backup goes out.
 
 At any moment there is the old file or the new one, complete and with the same owner and mode. Two commands wait for
-each other by a lock on the file itself; if another program, such as an editor, changed it meanwhile, it is left as it
-is.
+each other by a lock on a file of their own, which other users cannot open; if another program, such as an editor,
+changed the settings meanwhile, they are left as they are.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from typing import Callable
 
 from sfwebhooks import system
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.files import SETTINGS_MAX, content, open_regular
-from sfwebhooks.outbox.permissions import identity, make, real_path, write_problem
+from sfwebhooks.files import SETTINGS_MAX, content
+from sfwebhooks.outbox.permissions import identity, make, open_ours, real_path, write_problem
 from sfwebhooks.text_file import decoded_text, settled
 
 #: suffix of the previous version, which is kept next to the file
 PREVIOUS = ".previous"
 #: suffix of a version that is not complete yet
 DRAFT = ".new"
+#: suffix of the file that a command locks while it runs, and then removes
+LOCK = ".lock"
 #: seconds to wait for another command, and between two tries
 PATIENCE_SECONDS = 10.0
 TRY_SECONDS = 0.05
@@ -80,29 +82,30 @@ def _replaced(real: Path, change: Callable[[str], str]) -> Path | None:
 
 @contextmanager
 def _locked(real: Path) -> Iterator[None]:
-    """Hold the lock on a file that other commands which replace it wait for."""
+    """Hold the lock that other commands which replace a file wait for."""
     if not system.REMOVES_OPEN:  # a file that is open cannot be replaced either
         yield
         return
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (descriptor := _try(real)) is None:
+    lock, deadline = real.with_name(f".{real.name}{LOCK}"), time.monotonic() + PATIENCE_SECONDS
+    while (descriptor := _try(lock)) is None:
         if time.monotonic() > deadline:
             raise OSError(errno.EBUSY, "another command is changing it")
         time.sleep(TRY_SECONDS)
     try:
         yield
     finally:
+        lock.unlink(missing_ok=True)
         os.close(descriptor)  # releases the lock
 
 
-def _try(real: Path) -> int | None:
-    """Return the descriptor of the locked file, or None if it is locked or was replaced."""
-    descriptor = open_regular(real, os.O_RDONLY)
+def _try(lock: Path) -> int | None:
+    """Return the descriptor of the locked file, or None if it is locked or was removed."""
+    descriptor = open_ours(lock)
     is_locked = True
     with suppress(OSError):  # some network file systems have no such locks; contents are compared anyway
         is_locked = system.lock(descriptor)
     found = os.fstat(descriptor)
-    if is_locked and identity(real) == (found.st_dev, found.st_ino):
+    if is_locked and identity(lock) == (found.st_dev, found.st_ino):
         return descriptor
     os.close(descriptor)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -127,6 +128,21 @@ def test_commands_that_run_at_once_lose_no_change(tmp_path: Path) -> None:
     ]
     assert [one.wait(PATIENCE) for one in started] == [0] * 6
     assert {one.name for one in load(path).endpoints} == {"team", *(f"e{number}" for number in range(6))}
+
+
+def test_a_lock_of_a_user_who_may_read_the_settings_holds_nobody(tmp_path: Path) -> None:
+    path = put(tmp_path / "webhooks.ini", mode=0o644)
+    modes = []
+
+    def change(text: str) -> str:
+        modes.append(stat.S_IMODE((tmp_path / ".webhooks.ini.lock").stat().st_mode))
+        return text + "#\n"
+
+    with path.open() as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert rewrite(path, change)
+    assert modes == [0o600]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["webhooks.ini", f"webhooks.ini{PREVIOUS}"]
 
 
 def test_a_change_by_another_program_in_this_moment_is_not_lost(tmp_path: Path) -> None:
