@@ -158,11 +158,11 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
             made.unlink()
         raise
     before, after = seen
-    if backup is None:
-        out.print(plain(f"Nothing was changed: {path} has these settings already."))
-        return after
     if made:
         out.print(plain(f"Generated {made}: the receiver needs this secret as well."))
+    if backup is None:
+        out.print(plain(f"{'Else nothing' if made else 'Nothing'} was changed: {path} has these settings already."))
+        return after
     where = backup.name if backup.parent == path.absolute().parent else backup
     out.print(plain(f"{words} {edit.name} in {path}; the previous version is {where}."))
     out.print("Running senders use the new settings within seconds, scans from their start on.")

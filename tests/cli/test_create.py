@@ -146,6 +146,29 @@ def test_a_secret_is_not_generated_over_a_file(cli: Cli, path: Path, tmp_path: P
     assert "first" not in path.read_text()
 
 
+def test_a_secret_is_generated_again_in_the_place_of_one_that_was_removed(cli: Cli, path: Path, tmp_path: Path) -> None:
+    assert cli("create", "first", "--url", URL, "--secret", "new", "--no-test").code == 0
+    (tmp_path / "first.secret").unlink()
+    aged(path)
+    done = cli("update", "first", "--secret", "new")
+    assert (done.code, load(path).mistakes) == (0, ())
+    assert f"Generated {tmp_path / 'first.secret'}: the receiver needs this secret" in done.words
+    assert "Else nothing was changed: " in done.words
+
+
+def test_a_generated_secret_is_on_the_disk_before_the_settings_that_name_it(
+    cli: Cli, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", record)
+    assert cli("create", "first", "--url", URL, "--secret", "new", "--no-test").code == 0
+    wanted = [one.stat().st_ino for one in (tmp_path / "first.secret", path)]
+    assert [number for number in synced if number in wanted] == wanted
+
+
 def test_a_refused_endpoint_leaves_no_secret_behind(cli: Cli, path: Path, tmp_path: Path) -> None:
     assert cli("create", "first", "--url", URL, "--secret", "new", "--events", "nothing").code == 1
     assert cli("create", "../first", "--url", URL, "--secret", "new").code == 1
