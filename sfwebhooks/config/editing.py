@@ -229,12 +229,10 @@ def _with_keys(lines: list[str], block: Block, values: Mapping[str, str | None],
     section, end = made[SECTION], "\r\n" if lines[block.line - 1].endswith("\r") else "\n"
     for key, value in values.items():
         if value is None:
-            section.pop(key, None)
             continue
         text, comments = _written(value, end) + end[:-1], []
         if key in section:
-            first, *others = section[key].lines
-            comments = [line[:-1] for line in others if line.strip()[:1] in COMMENT]
+            first, comments = section[key].lines[0], _comments(section[key])
             indent = first[: len(first) - len(first.lstrip())]  # without it, indented lines below would continue it
         else:
             options, indent = section.option_blocks(), ""
@@ -242,8 +240,18 @@ def _with_keys(lines: list[str], block: Block, values: Mapping[str, str | None],
         option = section[key]
         option.set_values(["\n".join([text, *comments])], prepend_newline=False)
         option.key = indent + key
-    changed = "".join(map(str, section.structure)).split("\n")[:-1]
+    changed: list[str] = []
+    for part in section.structure:
+        if isinstance(part, Option) and part.key in values and values[part.key] is None:
+            changed += _comments(part)
+        else:
+            changed += str(part).split("\n")[:-1]
     return [*lines[: block.line], *changed, *lines[block.line + len(block.lines) :]]
+
+
+def _comments(option: Option) -> list[str]:
+    """Return the comments within and below a value, which may be about the next key."""
+    return [line[:-1] for line in option.lines[1:] if line.strip()[:1] in COMMENT]
 
 
 def _without(lines: list[str], block: Block, path: Path) -> list[str]:

@@ -401,6 +401,13 @@ def test_a_comment_within_a_value_survives(tmp_path: Path) -> None:
     assert path.read_text() == f"[webhooks.team]\nurl = {URL}\nevents = scan_*\n   # not yet:\ntimeout = 5s\n"
 
 
+def test_a_comment_below_a_removed_key_survives(tmp_path: Path) -> None:
+    begin, comment, end = f"[webhooks.team]\n  url = {URL}\n", "  # the receiver is slow\n", "  timeout = 50s\n"
+    path = put(tmp_path, f"{begin}  events = all\n    !info_event\n{comment}{end}")
+    assert main(["update", "team", "--unset", "events", "--config", str(path)]) == 0
+    assert path.read_text() == begin + comment + end
+
+
 def test_a_section_of_very_many_lines_is_left_to_an_editor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = put(tmp_path, TEAM + "".join(f"metadata.m{number} = 1\n" for number in range(10_000)))
     assert main(["update", "team", "--events", "all", "--config", str(path)]) == 1
