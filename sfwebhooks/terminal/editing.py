@@ -139,7 +139,8 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     path = settings_file(given)
     seen: list[Settings] = []
     values = dict(edit.values)
-    if any(exposed(key, text) for key, text in values.items() if text and text != NEW):
+    typed = [key for key, text in values.items() if text and text != NEW and exposed(key, text)]
+    if typed:
         demand_private(path)
     made = _new_secret(path, edit, values)
     edit = Edit(edit.name, values, edit.is_new, edit.is_removed)
@@ -165,6 +166,9 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
         return after
     where = backup.name if backup.parent == path.absolute().parent else backup
     out.print(plain(f"{words} {edit.name} in {path}; the previous version is {where}."))
+    if typed:
+        keys = " and ".join(typed)
+        out.print(plain(f"It has {keys} in clear; file:PATH as the value keeps a secret in its own file."))
     out.print("Running senders use the new settings within seconds, scans from their start on.")
     for warning in after.warnings:
         if warning not in before.warnings:

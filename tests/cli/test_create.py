@@ -96,7 +96,7 @@ def test_create_writes_a_section_with_a_new_secret_and_delivers_a_signed_test(
 ) -> None:
     team = receive()
     done = cli("create", "first", "--url", team.url, "--events", "all", "--secret", "new")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err, "in clear" in done.out) == (0, "", False)
     secret = (tmp_path / "first.secret").read_text().strip()
     assert stat.S_IMODE((tmp_path / "first.secret").stat().st_mode) == 0o600
     assert path.read_text().endswith(
@@ -478,6 +478,7 @@ def test_create_asks_for_what_it_needs(cli: Cli, path: Path, tmp_path: Path, rec
     ]
     code, shown = conversation(tmp_path, ["create"], answers)
     assert (code, "it does not begin with http://" in shown, 'Did you mean "slack"' in shown) == (0, True, True)
+    assert "It has url in clear; file:PATH as the value keeps a secret in its own file." in " ".join(shown.split())
     assert leaks(shown, "qT5zR8wXy1LmN3oPs7uVk2aB", (tmp_path / "first.secret").read_text().strip()) == []
     assert path.read_text().endswith(
         f"[webhooks.first]\nurl = {hidden}\nformat = generic\nevents = all\nsecret = file:first.secret\n"
