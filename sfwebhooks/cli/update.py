@@ -119,7 +119,7 @@ def _enable(given: argparse.Namespace) -> int:
     except OutboxError as error:
         if not was_off:
             raise
-        note(f"{error}; if {given.name} is paused or failing there, it still is")
+        note(f"{error}; {given.name} was not resumed: sfwebhooks resume {given.name} does that later")
         return ATTENTION
 
 

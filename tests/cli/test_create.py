@@ -430,7 +430,7 @@ def test_an_endpoint_is_enabled_in_the_settings_also_if_the_outbox_is_corrupt(
 ) -> None:
     path.write_text(f"[webhooks.team]\nurl = {URL}\nenabled = false\n")
     done = cli("enable", "team")
-    assert (done.code, "if team is paused or failing there, it still is" in done.err) == (3, True)
+    assert (done.code, "team was not resumed: sfwebhooks resume team does" in done.err) == (3, True)
     assert path.read_text() == f"[webhooks.team]\nurl = {URL}\nenabled = true\n"
     assert cli("enable", "team").code == 1
 
