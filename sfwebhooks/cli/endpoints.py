@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sfwebhooks.config.values import seconds
@@ -59,7 +60,7 @@ def _pause(given: argparse.Namespace) -> int:
 
 def _resume(given: argparse.Namespace) -> int:
     endpoint, path = endpoint_named(given, given.name), folder(given) / FILE
-    orders, health = known_state(given, endpoint)
+    orders, health = _known_state(path, endpoint)
     if not is_deleted(path):
         with closing(Outbox(path)) as outbox:
             outbox.endpoints.resume(endpoint.name, time.time())
@@ -74,10 +75,9 @@ def _resume(given: argparse.Namespace) -> int:
     return 0
 
 
-def known_state(given: argparse.Namespace, endpoint: Endpoint) -> tuple[Orders, Health]:
+def _known_state(path: Path, endpoint: Endpoint) -> tuple[Orders, Health]:
     """Return an endpoint's orders and health from the outbox, if there is one."""
-    path = folder(given) / FILE
     if is_deleted(path):
         return Orders(), Health()
-    with closing(Outbox(path)) as outbox:
+    with closing(Outbox(path, listing=True)) as outbox:
         return outbox.endpoints.orders(endpoint.name), outbox.endpoints.health(endpoint.name)

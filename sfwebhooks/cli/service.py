@@ -15,19 +15,31 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from sfwebhooks.config.file import Draft, read_settings
+from sfwebhooks.config.options import Option, option_for
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.masking import shown_name
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.system import user_name
 from sfwebhooks.terminal.arguments import add_config, folder, settings
+from sfwebhooks.terminal.output import note
 
 #: a word that a unit file needs no quotation marks for
 BARE = re.compile(r"[\w./@:+,=-]+", re.ASCII)
+#: folders that PrivateTmp= hides (systemd.exec(5))
+PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 HINTS = {
     "systemd": "Save it as /etc/systemd/system/sfwebhooks.service, then run:"
     " systemctl daemon-reload && systemctl enable --now sfwebhooks",
     "compose": "Add it to your compose.yaml, set the image, then run: docker compose up -d sfwebhooks",
     "cron": "Add the line to the crontab of {user}: crontab -u {user} -e",
+}
+#: where a service gets environment variables
+VARIABLES = {
+    "systemd": "the file of EnvironmentFile=",
+    "compose": "the file of env_file",
+    "cron": "lines NAME=VALUE above it in the crontab",
 }
 
 
@@ -63,6 +75,12 @@ def _service(given: argparse.Namespace) -> int:
         raise ConfigError(f"there is no data folder {data}: SpiderFoot creates it; --folder names another one")
     fill = {"systemd": _unit, "compose": _compose, "cron": _crontab}[given.kind]
     print(fill(found, data, given.image), end="")
+    variables = ", ".join(map(shown_name, _variables(found)))
+    if variables:
+        note(
+            f"{found} names environment variables that the service does not have yet ({variables}): set them in"
+            f" {VARIABLES[given.kind]}"
+        )
     if not given.quiet:
         print(HINTS[given.kind].format(user=user_name(data.stat().st_uid)), file=sys.stderr)
     return 0
@@ -76,16 +94,42 @@ def _places(found: Path, data: Path) -> list[str]:
     return ["--config", str(found), "--folder", str(data)]
 
 
+def _variables(found: Path) -> list[str]:
+    """Return the environment variables that the settings name."""
+    draft = Draft(str(found), found.parent)
+    read_settings(found, draft)
+    entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
+    texts = [entry.text.strip() for entry in entries if _may_name(option_for(entry.place[1]))]
+    return sorted({text[len("env:") :].strip() for text in texts if text.startswith("env:")})
+
+
+def _may_name(option: Option | None) -> bool:
+    """Return whether the value of an option may be env:NAME."""
+    return option is not None and (option.secret or option.sourced)
+
+
+def _writable(data: Path) -> list[Path]:
+    """Return the folders that the service writes to: the outbox may be a symbolic link."""
+    return [*dict.fromkeys([data, (data / FILE).resolve().parent])]
+
+
 def _unit(found: Path, data: Path, _: str) -> str:
-    command = [sys.executable, "-m", "sfwebhooks", "run", *_places(found, data)]
-    writable = dict.fromkeys([data, (data / FILE).resolve().parent])  # the outbox may be a symbolic link
+    command = [_in_unit(word) for word in (sys.executable, "-m", "sfwebhooks", "run", *_places(found, data))]
+    writable = _writable(data)
+    used = [*writable, found, found.resolve(), Path(sys.executable)]
     return _template("systemd.service").substitute(
         user=user_name(data.stat().st_uid),
         folder=str(data).replace("%", "%%"),
-        command=" ".join(_in_unit(word).replace("$", "$$") for word in command),
+        # variables are not replaced in the first word ("Command lines" in systemd.service(5))
+        command=" ".join([command[0], *(word.replace("$", "$$") for word in command[1:])]),
         writable=" ".join(_in_unit(str(path)) for path in writable),
-        private_tmp="no" if any(Path("/tmp") in path.parents for path in writable) else "yes",  # noqa: S108
+        private_tmp="no" if any(map(_is_private, used)) else "yes",
     )
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether a service with PrivateTmp= would not find a path."""
+    return any(folder in (path, *path.parents) for folder in PRIVATE)
 
 
 def _in_unit(word: str) -> str:
@@ -98,16 +142,21 @@ def _in_unit(word: str) -> str:
 
 
 def _compose(found: Path, data: Path, image: str) -> str:
-    owner = data.stat()
-    mounts: list[dict[str, object]] = [{"type": "bind", "source": str(data), "target": str(data)}]
-    if data not in found.parents:
-        mounts.append({"type": "bind", "source": str(found.parent), "target": str(found.parent), "read_only": True})
+    owner, writable = data.stat(), _writable(data)
+    mounts: list[dict[str, object]] = [_mount(place) for place in writable]
+    for place in dict.fromkeys([found.parent, found.resolve().parent]):  # the settings may be a link too
+        if not any(folder in (place, *place.parents) for folder in writable):
+            mounts.append({**_mount(place), "read_only": True})
     return _template("compose.yaml").substitute(
         image=_in_yaml(image),
         command=_in_yaml(["run", *_places(found, data)]),
         user=f"{owner.st_uid}:{owner.st_gid}",
         volumes="\n".join(f"      - {_in_yaml(mount)}" for mount in mounts),
     )
+
+
+def _mount(place: Path) -> dict[str, object]:
+    return {"type": "bind", "source": str(place), "target": str(place)}
 
 
 def _in_yaml(value: Any) -> str:

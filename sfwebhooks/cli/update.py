@@ -8,7 +8,7 @@ from typing import Any
 
 from sfwebhooks.config.editing import Edit
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.errors import ConfigError
+from sfwebhooks.errors import ConfigError, OutboxError
 from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import FILE
@@ -18,7 +18,8 @@ from sfwebhooks.terminal.arguments import add_config, folder, settings, settings
 from sfwebhooks.terminal.asking import can_ask, confirmed
 from sfwebhooks.terminal.delivery_table import counted_deliveries
 from sfwebhooks.terminal.editing import add_values, given_values, secret_file, write_edit
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.live_state import ATTENTION
+from sfwebhooks.terminal.output import console, note, plain
 from sfwebhooks.text import duration
 
 
@@ -108,13 +109,20 @@ def _disable(given: argparse.Namespace) -> int:
 
 
 def _enable(given: argparse.Namespace) -> int:
-    if _is_off(given):
+    was_off = _is_off(given)
+    if was_off:
         write_edit(given, Edit(given.name, {"enabled": "true"}), console(given.quiet), "Enabled")
     places = [*(["--config", given.config] if given.config else [])]
     places += ["--folder", str(given.folder)] if given.folder else []
     places += ["--quiet"] if given.quiet else []
     resuming = given.resume.parse_args([given.name, *places])
-    return int(resuming.run(resuming))
+    try:
+        return int(resuming.run(resuming))
+    except OutboxError as error:
+        if not was_off:
+            raise
+        note(f"{error}; {given.name} was not resumed: sfwebhooks resume {given.name} does that later")
+        return ATTENTION
 
 
 def _is_off(given: argparse.Namespace) -> bool:
@@ -122,9 +130,13 @@ def _is_off(given: argparse.Namespace) -> bool:
 
 
 def _waiting(given: argparse.Namespace) -> int:
-    """Return the number of deliveries that wait for an endpoint."""
+    """Return the number of deliveries that wait for an endpoint; 0 also if it is not known."""
     path = folder(given) / FILE
     if is_deleted(path):
         return 0
-    with closing(Outbox(path, listing=True)) as outbox:
-        return outbox.listing.backlog(given.name).waiting
+    try:
+        with closing(Outbox(path, listing=True)) as outbox:
+            return outbox.listing.backlog(given.name).waiting
+    except OutboxError as error:
+        note(f"{error}; how many deliveries are waiting for {given.name} is not known")
+        return 0

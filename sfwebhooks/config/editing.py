@@ -8,6 +8,7 @@ a file that the two read differently is never changed. `rewriting` writes the fi
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from configparser import Error
@@ -22,6 +23,7 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.config.values import nearest
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.text_file import decoded_text
 
 #: the advice for a file that is not edited
 BY_HAND = "change it in an editor, then run sfwebhooks check"
@@ -31,6 +33,8 @@ INDENT = "    "
 SECTION_MAX = 2000
 #: the first characters of a comment
 COMMENT = ("#", ";")
+#: control characters and line separators but tab and newline: a reader may end a line at one of them
+CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: number of a line in the text of a mistake: an edit moves lines
 LINE = re.compile(r"line \d+")
 
@@ -55,15 +59,20 @@ class _Lines(ConfigUpdater):
         return optionstr
 
 
+def as_read(text: str) -> str:
+    """Return a text as it is read from the file to which it is written (`text_file`)."""
+    return decoded_text(BOM_UTF8 + text.encode())
+
+
 def draft_of(text: str, path: Path) -> Draft:
-    """Return the draft of a file with a text, its lines ended by newlines, also by CRLF.
+    """Return the draft of a file with a text.
 
     Raises:
         ConfigError: nothing of it can be used.
     """
     draft = Draft(str(path), path.parent)
     try:
-        read_text(text.replace("\r\n", "\n"), path, draft)
+        read_text(as_read(text), path, draft)
     except ConfigError as error:
         raise ConfigError(f"{path} {error}") from error
     return draft
@@ -82,6 +91,7 @@ def edited(text: str, edit: Edit, path: Path) -> str:
         raise ConfigError(f"{path} is JSON, and commands edit INI files only: {BY_HAND}")
     if re.search(r"\r(?!\n)|\0", text):
         raise ConfigError(f"{path} has carriage returns or zeros within its lines: {BY_HAND}")
+    _demand_lines(edit)
     before = draft_of(text, path)
     _demand_endpoint(before, edit, path)
     if edit.is_new:
@@ -115,6 +125,18 @@ def _moved(mistake: Mistake) -> str:
 
 def _place_of(mistake: Mistake) -> tuple[str, str]:
     return LINE.sub("line", mistake.section), mistake.key
+
+
+def _demand_lines(edit: Edit) -> None:
+    """Check that no key or value of an edit has characters at which a reader may end a line.
+
+    Raises:
+        ConfigError: one has.
+    """
+    for key, value in edit.values.items():
+        if CONTROL.search(key) or "\n" in key or CONTROL.search((value or "").replace("\r\n", "\n")):
+            (place,) = _shown_places([(edit.name, key)])
+            raise ConfigError(f"{place}: expected text without control characters; a value may have tabs and newlines")
 
 
 def _demand_endpoint(before: Draft, edit: Edit, path: Path) -> None:
@@ -207,12 +229,10 @@ def _with_keys(lines: list[str], block: Block, values: Mapping[str, str | None],
     section, end = made[SECTION], "\r\n" if lines[block.line - 1].endswith("\r") else "\n"
     for key, value in values.items():
         if value is None:
-            section.pop(key, None)
             continue
         text, comments = _written(value, end) + end[:-1], []
         if key in section:
-            first, *others = section[key].lines
-            comments = [line[:-1] for line in others if line.strip()[:1] in COMMENT]
+            first, comments = section[key].lines[0], _comments(section[key])
             indent = first[: len(first) - len(first.lstrip())]  # without it, indented lines below would continue it
         else:
             options, indent = section.option_blocks(), ""
@@ -220,8 +240,18 @@ def _with_keys(lines: list[str], block: Block, values: Mapping[str, str | None],
         option = section[key]
         option.set_values(["\n".join([text, *comments])], prepend_newline=False)
         option.key = indent + key
-    changed = "".join(map(str, section.structure)).split("\n")[:-1]
+    changed: list[str] = []
+    for part in section.structure:
+        if isinstance(part, Option) and part.key in values and values[part.key] is None:
+            changed += _comments(part)
+        else:
+            changed += str(part).split("\n")[:-1]
     return [*lines[: block.line], *changed, *lines[block.line + len(block.lines) :]]
+
+
+def _comments(option: Option) -> list[str]:
+    """Return the comments within and below a value, which may be about the next key."""
+    return [line[:-1] for line in option.lines[1:] if line.strip()[:1] in COMMENT]
 
 
 def _without(lines: list[str], block: Block, path: Path) -> list[str]:

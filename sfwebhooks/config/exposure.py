@@ -5,6 +5,7 @@ Other users see the arguments of a process, and a shell keeps them in its histor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -16,6 +17,10 @@ from sfwebhooks.masking import CREDENTIAL, MASK, is_plain, shown
 
 #: options whose value is a URL, which need not be a secret
 URLS = ("url", "token_url", "proxy")
+#: further names in a query whose value is a credential, however short
+KEYS = re.compile(r"(?i)code|sig|hmac|hash|pass|pwd")
+#: letters and digits of a header that may be a credential, though they may be a long word
+TOKEN = re.compile(rf"[A-Za-z0-9]{{{CREDENTIAL}}}")
 
 
 def exposed(key: str, text: str) -> str:
@@ -26,7 +31,7 @@ def exposed(key: str, text: str) -> str:
     if key in URLS:
         return next(_secret_parts(text), "")
     if option.name == "header.":
-        is_secret = CREDENTIAL_NAME.search(key[len(option.name) :]) or shown(text) == MASK
+        is_secret = CREDENTIAL_NAME.search(key[len(option.name) :]) or TOKEN.search(text) or shown(text) == MASK
         return "the header may be a credential" if is_secret else ""
     return f"{key} is a secret"
 
@@ -57,13 +62,20 @@ def _secret_parts(url: str) -> Iterator[str]:
         return
     if "@" in parts.netloc:
         yield "the URL has a user name or password"
-    if any(CREDENTIAL_NAME.search(name) or not is_plain(value) for name, value in parse_qsl(parts.query)):
+    if any(_may_be_credential(*pair) for pair in parse_qsl(parts.query, keep_blank_values=True)):
         yield "the query of the URL may be a credential"
     chats = [name for name in formats_at(url) if _has_secret_url(name)]
     if chats and (parts.path.strip("/") or parts.query):
         yield f"a {' or '.join(chats)} URL is a secret"
     if any(len(word) >= CREDENTIAL and not is_plain(word) for word in parts.path.split("/")):
         yield "the path of the URL may be a credential"
+
+
+def _may_be_credential(name: str, value: str) -> bool:
+    """Return whether a pair of a query may have a credential, also in place of its name: ?TOKEN, ?TOKEN=."""
+    is_named = bool(CREDENTIAL_NAME.search(name) or KEYS.fullmatch(name))
+    is_bare = not value and len(name) >= CREDENTIAL
+    return is_named or is_bare or not is_plain(name) or not is_plain(value)
 
 
 def _has_secret_url(name: str) -> bool:

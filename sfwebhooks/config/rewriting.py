@@ -1,8 +1,8 @@
 """Replacing the settings file: a path and a function from its text to a new one come in, the path of a backup goes out.
 
 At any moment there is the old file or the new one, complete and with the same owner and mode. Two commands wait for
-each other by a lock on the file itself; if another program, such as an editor, changed it meanwhile, it is left as it
-is.
+each other by a lock on a file of their own, which other users cannot open; if another program, such as an editor,
+changed the settings meanwhile, they are left as they are.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from typing import Callable
 
 from sfwebhooks import system
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.files import SETTINGS_MAX, content, open_regular
-from sfwebhooks.outbox.permissions import identity, make, real_path, write_problem
+from sfwebhooks.files import SETTINGS_MAX, content
+from sfwebhooks.outbox.permissions import identity, make, open_ours, real_path, write_problem
 from sfwebhooks.text_file import decoded_text, settled
 
 #: suffix of the previous version, which is kept next to the file
 PREVIOUS = ".previous"
 #: suffix of a version that is not complete yet
 DRAFT = ".new"
+#: suffix of the file that a command locks while it runs, and then removes
+LOCK = ".lock"
 #: seconds to wait for another command, and between two tries
 PATIENCE_SECONDS = 10.0
 TRY_SECONDS = 0.05
@@ -62,14 +64,17 @@ def _replaced(real: Path, change: Callable[[str], str]) -> Path | None:
     if len(made) > SETTINGS_MAX:
         raise OSError(errno.EFBIG, f"it would have more than {SETTINGS_MAX:,} bytes")
     backup = real.with_name(real.name + PREVIOUS)
-    _draft(backup, data, real).replace(backup)
-    draft = _draft(real, made, real)
+    drafts: list[Path] = []
     try:
+        for place, its in ((backup, data), (real, made)):
+            drafts.append(_draft(place, its, real))
         if content(real, SETTINGS_MAX) != data:
             raise OSError(errno.EBUSY, "another program changed it in this moment: run the command again")
-        draft.replace(real)
+        for draft, place in zip(drafts, (backup, real)):
+            draft.replace(place)
     except BaseException:
-        draft.unlink()
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
         raise
     _sync_folder(real.parent)
     return backup
@@ -77,29 +82,30 @@ def _replaced(real: Path, change: Callable[[str], str]) -> Path | None:
 
 @contextmanager
 def _locked(real: Path) -> Iterator[None]:
-    """Hold the lock on a file that other commands which replace it wait for."""
+    """Hold the lock that other commands which replace a file wait for."""
     if not system.REMOVES_OPEN:  # a file that is open cannot be replaced either
         yield
         return
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (descriptor := _try(real)) is None:
+    lock, deadline = real.with_name(f".{real.name}{LOCK}"), time.monotonic() + PATIENCE_SECONDS
+    while (descriptor := _try(lock)) is None:
         if time.monotonic() > deadline:
             raise OSError(errno.EBUSY, "another command is changing it")
         time.sleep(TRY_SECONDS)
     try:
         yield
     finally:
+        lock.unlink(missing_ok=True)
         os.close(descriptor)  # releases the lock
 
 
-def _try(real: Path) -> int | None:
-    """Return the descriptor of the locked file, or None if it is locked or was replaced."""
-    descriptor = open_regular(real, os.O_RDONLY)
+def _try(lock: Path) -> int | None:
+    """Return the descriptor of the locked file, or None if it is locked or was removed."""
+    descriptor = open_ours(lock)
     is_locked = True
     with suppress(OSError):  # some network file systems have no such locks; contents are compared anyway
         is_locked = system.lock(descriptor)
     found = os.fstat(descriptor)
-    if is_locked and identity(real) == (found.st_dev, found.st_ino):
+    if is_locked and identity(lock) == (found.st_dev, found.st_ino):
         return descriptor
     os.close(descriptor)
     return None
@@ -152,11 +158,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _why(real: Path, error: OSError) -> str:
+    """Return the reason in words, with the path if it is another one than that of the file."""
     if error.errno == errno.ENOENT:
         return "there is no such file; sfwebhooks init creates one"
     if error.errno == errno.EBUSY and error.filename:  # rename(2), of a bind mount
         return "it is mounted as a single file: mount its folder"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC) and error.filename:
         found = write_problem(real)
-        return str(found) if found else error.strerror or str(error)
-    return error.strerror or str(error)
+        if found:
+            return str(found)
+    place, words = error.filename2 or error.filename, error.strerror or str(error)
+    return f"{place}: {words}" if place and str(place) != str(real) else words

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread
 
 import sfwebhooks
 from sfwebhooks import system
-from sfwebhooks.attempts import NoReplyError, Reply
+from sfwebhooks.attempts import NoReplyError
 from sfwebhooks.delivery.troubleshooting import cure
 from sfwebhooks.doctor.installation import Installation, Level, Report
 from sfwebhooks.endpoints import Endpoint
@@ -18,16 +20,20 @@ from sfwebhooks.events import lifecycle_id
 from sfwebhooks.files import SQLITE
 from sfwebhooks.health import SET_SECONDS
 from sfwebhooks.network.local_address import local_address
+from sfwebhooks.network.route import Route
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.reasons import Failure
 from sfwebhooks.scan.host_database import DATABASE, READ_SECONDS, HostDatabase
 from sfwebhooks.text import age, moment
 
 #: files that a process has open besides its connections
 OTHER_FILES = 64
-#: names that are looked up at once, and seconds for one of them
-LOOKUPS = 8
-LOOKUP_SECONDS = 2.0
+#: names that are looked up at once, and seconds for all of them: less than a check may take
+LOOKUPS = 32
+LOOKUPS_SECONDS = 6.0
+#: the result for a name that was not looked up in that time
+UNRESOLVED = (Failure.DNS.value, "no name server answered in time")
 SEND = "sfwebhooks drain sends once, sfwebhooks run keeps sending"
 
 
@@ -47,26 +53,52 @@ def endpoints(found: Installation) -> Iterator[Report]:
 def addresses(found: Installation) -> Iterator[Report]:
     """Report from which address of this machine each endpoint, or its proxy, is reached; receivers may ask for it."""
     usable = [one for one in found.settings.endpoints if not one.mistake] if found.settings else []
-    with ThreadPoolExecutor(LOOKUPS) as threads:
-        reached = [*threads.map(_address, usable)]
-    names: dict[str, list[str]] = {}
-    for endpoint, address in zip(usable, reached):
-        if isinstance(address, str):
-            names.setdefault(address, []).append(endpoint.name)
+    reached = _addresses(usable)
+    names: dict[str | tuple[str, str], list[str]] = {}
+    for endpoint in usable:
+        names.setdefault(reached.get(_way(endpoint), UNRESOLVED), []).append(endpoint.name)
+    for answer, its in names.items():
+        if isinstance(answer, str):
+            yield Report("address", f"{', '.join(its)}: reached from {answer}")
         else:
-            reason = address.failure.value if address.failure else ""
-            words = f"{endpoint.name}: {reason}, {address.detail}"
-            yield Report("address", words, Level.WARNING, cure(reason, address.detail))
-    for address, its in names.items():
-        yield Report("address", f"{', '.join(its)}: reached from {address}")
+            yield Report("address", f"{', '.join(its)}: {', '.join(answer)}", Level.WARNING, cure(*answer))
 
 
-def _address(endpoint: Endpoint) -> str | Reply:
-    """Return the address from which an endpoint is reached, or the reply that says why it is not."""
+def _way(endpoint: Endpoint) -> tuple[object, ...]:
+    """Return what the address from which an endpoint is reached depends on."""
+    route = Route.to(endpoint)
+    return route.host, route.proxy and (route.proxy.host, route.proxy.port), route.allow_private, route.source
+
+
+def _addresses(endpoints: list[Endpoint]) -> dict[tuple[object, ...], str | tuple[str, str]]:
+    """Return each way's address, or the reason and the words why it has none; it is missing if a name server hangs.
+
+    The threads are daemons: the process does not wait for them.
+    """
+    reached: dict[tuple[object, ...], str | tuple[str, str]] = {}
+    ways = deque({_way(endpoint): endpoint for endpoint in endpoints}.items())
+    deadline = time.monotonic() + LOOKUPS_SECONDS
+
+    def look_up() -> None:
+        with suppress(IndexError):
+            while (left := deadline - time.monotonic()) > 0:
+                way, endpoint = ways.popleft()
+                reached[way] = _address(endpoint, left)
+
+    threads = [Thread(target=look_up, name="doctor-address", daemon=True) for _ in range(min(LOOKUPS, len(ways)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    return {**reached}
+
+
+def _address(endpoint: Endpoint, seconds: float) -> str | tuple[str, str]:
+    """Return the address from which an endpoint is reached, or the reason and the words why it is not."""
     try:
-        return local_address(endpoint, LOOKUP_SECONDS)
+        return local_address(endpoint, seconds)
     except NoReplyError as error:
-        return error.reply
+        return error.reply.failure.value if error.reply.failure else "", error.reply.detail
 
 
 def sender(found: Installation) -> Iterator[Report]:

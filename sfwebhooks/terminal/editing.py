@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sfwebhooks.config.editing import Edit, edited, refused_mistakes
+from sfwebhooks.config.editing import Edit, as_read, edited, refused_mistakes
 from sfwebhooks.config.endpoint import NAME, NAME_RULE, secret_text
 from sfwebhooks.config.exposure import exposed, is_source
 from sfwebhooks.config.file import MISTAKES_MAX
@@ -141,14 +141,15 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
     path = settings_file(given)
     seen: list[Settings] = []
     values = dict(edit.values)
-    if any(exposed(key, text) for key, text in values.items() if text and text != NEW):
+    typed = [key for key, text in values.items() if text and text != NEW and exposed(key, text)]
+    if typed:
         demand_private(path)
     made = _new_secret(path, edit, values)
     edit = Edit(edit.name, values, edit.is_new, edit.is_removed)
 
     def changed(text: str) -> str:
         result = edited(text, edit, path)
-        before, after = (load_text(path, one.replace("\r\n", "\n")) for one in (text, result))
+        before, after = (load_text(path, as_read(one)) for one in (text, result))
         _demand_valid(before, after, edit)
         seen[:] = [before, after]
         return result
@@ -160,13 +161,16 @@ def write_edit(given: argparse.Namespace, edit: Edit, out: Console, words: str) 
             made.unlink()
         raise
     before, after = seen
-    if backup is None:
-        out.print(plain(f"Nothing was changed: {path} has these settings already."))
-        return after
     if made:
         out.print(plain(f"Generated {made}: the receiver needs this secret as well."))
+    if backup is None:
+        out.print(plain(f"{'Else nothing' if made else 'Nothing'} was changed: {path} has these settings already."))
+        return after
     where = backup.name if backup.parent == path.absolute().parent else backup
     out.print(plain(f"{words} {edit.name} in {path}; the previous version is {where}."))
+    if typed:
+        keys = " and ".join(typed)
+        out.print(plain(f"It has {keys} in clear; file:PATH as the value keeps a secret in its own file."))
     out.print("Running senders use the new settings within seconds, scans from their start on.")
     problems = console()
     for warning in after.warnings:

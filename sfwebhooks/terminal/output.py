@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -58,6 +59,11 @@ def print_hanging(head: str, text: Text, out: Console) -> None:
     for number, part in enumerate(parts):
         part.rstrip()
         out.print(plain(" " * len(head) if number else head) + part, soft_wrap=True)
+
+
+def note(words: str) -> None:
+    """Print on standard error what keeps a command from a part of its work."""
+    print(f"sfwebhooks: {printable(words)}", file=sys.stderr)
 
 
 def as_json(found: dict[str, Any]) -> str:

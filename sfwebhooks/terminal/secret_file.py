@@ -24,6 +24,8 @@ def write_secret(path: Path, secret: str) -> None:
     try:
         with os.fdopen(number, "w", encoding="ascii") as file:
             file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # the settings that name it survive a power failure
     except OSError as error:
         path.unlink()  # it is ours, and incomplete
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

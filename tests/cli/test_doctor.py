@@ -10,6 +10,7 @@ import resource
 import shutil
 import sqlite3
 import tempfile
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +30,7 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from sfwebhooks.scan.host_database import DATABASE
-from tests.builders import a_host_database, a_scan
+from tests.builders import PATIENCE, a_host_database, a_scan
 from tests.conftest import Result
 from tests.filled import begin, end, put
 from tests.processes import Process
@@ -448,6 +449,30 @@ def test_the_address_from_which_a_receiver_is_reached_is_named(doctor: Doctor, c
     configure(f"{SETTINGS}[webhooks.other]\nurl = https://nowhere.invalid/\nsecret = Zeppelin-over-Ithaca\n")
     found = doctor()["address"]
     assert (doctor.code, found["state"], "other: dns_failed" in found["words"]) == (3, "warning", True)
+
+
+def test_name_servers_that_never_answer_are_named_and_hold_nobody(
+    doctor: Doctor, configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, over = [], threading.Event()
+
+    def look(host: str, port: int, *args: Any) -> list[Any]:
+        asked.append(host)
+        over.wait(PATIENCE)
+        return []
+
+    monkeypatch.setattr("sfwebhooks.network.route.getaddrinfo", look)
+    monkeypatch.setattr("sfwebhooks.doctor.sending.LOOKUPS_SECONDS", 0.5)
+    sections = [f"[webhooks.e{number}]\nurl = https://h{number // 2}.example/\n" for number in range(200)]
+    configure("".join(sections))
+    found = doctor()["address"]
+    assert found["words"].startswith("e0, e1, e2, ")
+    assert found["words"].endswith(", e199: dns_failed, no name server answered in time")
+    assert found["cure"].startswith("correct the host name in url, or this machine's resolver")
+    assert sorted(asked) == sorted(f"h{number}.example" for number in range(len(asked)))
+    waiting = [thread for thread in threading.enumerate() if thread.name in ("doctor-address", "webhooks-lookup")]
+    over.set()
+    assert (waiting != [], all(thread.daemon for thread in waiting)) == (True, True)
 
 
 def test_the_process_that_sends_is_named(doctor: Doctor, tmp_path: Path) -> None:

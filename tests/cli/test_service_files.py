@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.cli import main, parser
-from sfwebhooks.cli.service import _in_unit
+from sfwebhooks.cli.service import _in_unit, _is_private
 from sfwebhooks.system import user_name
 from tests.tiers import slow
 
 #: names that a shell, systemd, Compose or cron reads in another way than they are meant
-NAMES = ["plain", "a b", 'q"uote', "back\\slash", "50%n", "$HOME", "${X}", "#no", "ü"]
+NAMES = ["plain", "a b", 'q"uote', "back\\slash", "end\\", "50%n", "$HOME", "${X}", "#no", "ü"]
 EXPOSURE_MAX = 3.0
 
 
@@ -108,6 +108,69 @@ def test_an_outbox_elsewhere_can_be_written(printed: Callable[..., tuple[str, st
     assert f"\nReadWritePaths={folder} {tmp_path / 'disk'}\n" in unit
 
 
+def test_a_description_does_not_continue_on_the_next_line(printed: Callable[..., tuple[str, str, Path]]) -> None:
+    unit, _, _ = printed("end\\", "--systemd")
+    assert not [line for line in unit.splitlines() if line.endswith("\\")]
+
+
+@pytest.mark.parametrize(("place", "hidden"), [("/tmp", 1), ("/tmp/a/b", 1), ("/var/tmp/a", 1), ("/srv/tmp", 0)])
+def test_folders_that_the_unit_would_not_see_are_known(place: str, hidden: int) -> None:
+    assert _is_private(Path(place)) == bool(hidden)
+
+
+def test_the_unit_sees_settings_in_a_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sfwebhooks.cli.service.PRIVATE", (tmp_path,))
+    (tmp_path / "webhooks.ini").write_text("[webhooks.team]\nurl = http://127.0.0.1:9/\n")
+    arguments = ["service", "--systemd", "--folder", "/usr", "--config", str(tmp_path / "webhooks.ini")]
+    assert main(arguments) == 0
+    assert "\nPrivateTmp=no\n" in capsys.readouterr().out
+    monkeypatch.setattr("sfwebhooks.cli.service.PRIVATE", (tmp_path / "other",))
+    assert main(arguments) == 0
+    assert "\nPrivateTmp=yes\n" in capsys.readouterr().out
+
+
+def test_variables_are_not_replaced_in_the_program_of_the_unit(
+    printed: Callable[..., tuple[str, str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/$x/bin/python")
+    assert '\nExecStart="/opt/$x/bin/python" -m ' in printed("data", "--systemd")[0]
+
+
+def test_links_to_other_folders_are_mounted_with_what_they_lead_to(
+    printed: Callable[..., tuple[str, str, Path]], tmp_path: Path
+) -> None:
+    for name in ("disk", "data", "etc"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "webhooks.db").symlink_to(tmp_path / "disk" / "webhooks.db")
+    (tmp_path / "data" / "webhooks.ini").symlink_to(tmp_path / "etc" / "hooks.ini")
+    text, _, _ = printed("data", "--compose")
+    mounts = [json.loads(line) for line in re.findall(r"^      - (\{.*)$", text, re.M)]
+    assert [(one["source"], one.get("read_only", False)) for one in mounts] == [
+        (str(tmp_path / "data"), False),
+        (str(tmp_path / "disk"), False),
+        (str(tmp_path / "etc"), True),
+    ]
+    assert all(one["source"] == one["target"] for one in mounts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("--systemd", "EnvironmentFile="), ("--compose", "env_file"), ("--cron", "NAME=VALUE")]
+)
+def test_variables_that_the_settings_name_are_named(
+    kind: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPIDERFOOT_DATA", str(tmp_path))
+    monkeypatch.setenv("TEAM_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("TEAM_KEY", "Zeppelin-over-Ithaca")
+    keys = "url = env:TEAM_URL\nsecret = env:TEAM_KEY\ndescription = env:NOTHING\n"
+    (tmp_path / "webhooks.ini").write_text(f"[webhooks.team]\n{keys}")
+    assert main(["service", kind, "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert ("(TEAM_KEY, TEAM_URL)" in said, place in said) == (True, True)
+
+
 def test_quiet_prints_the_file_alone(printed: Callable[..., tuple[str, str, Path]]) -> None:
     assert printed("data", "--cron", "--quiet")[1] == ""
 
@@ -128,12 +191,16 @@ def test_a_word_of_a_unit_is_quoted_if_it_must_be() -> None:
 
 
 @slow
+@pytest.mark.parametrize("name", ["a b", "end\\"])
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
 def test_systemd_finds_the_unit_right_and_well_protected(
-    printed: Callable[..., tuple[str, str, Path]], tmp_path: Path
+    printed: Callable[..., tuple[str, str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    (tmp_path / "$x").mkdir()
+    (tmp_path / "$x" / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "$x" / "python"))
     unit = tmp_path / "sfwebhooks.service"
-    unit.write_text(printed("a b", "--systemd")[0])
+    unit.write_text(printed(name, "--systemd")[0])
     verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     assert (verified.returncode, [line for line in verified.stderr.splitlines() if unit.name in line]) == (0, [])
     rated = subprocess.run(

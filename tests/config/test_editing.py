@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sfwebhooks.cli import main
-from sfwebhooks.config.editing import Edit, edited
+from sfwebhooks.config.editing import Edit, as_read, edited
 from sfwebhooks.config.rewriting import PREVIOUS
 from sfwebhooks.config.settings import Settings, load, load_text
 from sfwebhooks.endpoints import Endpoint
@@ -247,7 +247,7 @@ def test_rubbish_is_edited_as_meant_or_refused(lines: list[str], edit: Edit, end
         made = edited(text, edit, Path("webhooks.ini"))
     except ConfigError:
         return
-    old, new = (load_text(Path("webhooks.ini"), one.replace("\r\n", "\n")) for one in (text, made))
+    old, new = (load_text(Path("webhooks.ini"), as_read(one)) for one in (text, made))
     assert [others(found, edit.name) for found in (old, new)] == [others(old, edit.name)] * 2
     if not edit.is_removed:
         assert [line for line in lines if line[:1] in ("#", ";")] == [
@@ -373,10 +373,39 @@ def test_a_value_that_would_be_read_as_something_else_is_refused(
     assert path.read_text() == TEAM
 
 
+@pytest.mark.parametrize("end", [*"\0\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"])
+@pytest.mark.parametrize("key", ["description", "metadata.a"])
+def test_a_value_cannot_begin_another_section(tmp_path: Path, end: str, key: str) -> None:
+    path = put(tmp_path, TEAM)
+    value = end.join(["x", "[webhooks.evil]", f"url = {URL}", "secret = abcdefghijklmnopqrstuv"])
+    with pytest.raises(ConfigError, match=r"expected text without control characters"):
+        edited(TEAM, Edit("team", {key: value}), path)
+    if end != "\0":  # in an argument, the command line refuses it
+        assert main(["update", "team", "--set", f"{key}={value}", "--config", str(path)]) == 1
+        assert main(["create", "new", "--url", URL, "--set", f"{key}={value}", "--config", str(path)]) == 1
+    assert path.read_text() == TEAM
+
+
+@pytest.mark.parametrize("end", [*"\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"])
+def test_a_key_cannot_begin_another_section(tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str) -> None:
+    path = put(tmp_path, TEAM)
+    key = end.join(["metadata.a", "[webhooks.evil]", "url"])
+    assert main(["update", "team", "--set", f"{key}={URL}", "--config", str(path)]) == 1
+    assert "[webhooks.team] met***: expected text without control" in " ".join(capsys.readouterr().err.split())
+    assert path.read_text() == TEAM
+
+
 def test_a_comment_within_a_value_survives(tmp_path: Path) -> None:
     path = put(tmp_path, f"[webhooks.team]\nurl = {URL}\nevents = all\n   # not yet:\n   !info_event\ntimeout = 5s\n")
     assert main(["update", "team", "--events", "scan_*", "--config", str(path)]) == 0
     assert path.read_text() == f"[webhooks.team]\nurl = {URL}\nevents = scan_*\n   # not yet:\ntimeout = 5s\n"
+
+
+def test_a_comment_below_a_removed_key_survives(tmp_path: Path) -> None:
+    comment = "  # the receiver is slow\n"
+    path = put(tmp_path, f"{TEAM}events = all\n    !info_event\n{comment}timeout = 50s\n")
+    assert main(["update", "team", "--unset", "events", "--config", str(path)]) == 0
+    assert path.read_text() == f"{TEAM}{comment}timeout = 50s\n"
 
 
 def test_a_section_of_very_many_lines_is_left_to_an_editor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

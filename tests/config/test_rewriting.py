@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -129,6 +130,21 @@ def test_commands_that_run_at_once_lose_no_change(tmp_path: Path) -> None:
     assert {one.name for one in load(path).endpoints} == {"team", *(f"e{number}" for number in range(6))}
 
 
+def test_a_lock_of_a_user_who_may_read_the_settings_holds_nobody(tmp_path: Path) -> None:
+    path = put(tmp_path / "webhooks.ini", mode=0o644)
+    modes = []
+
+    def change(text: str) -> str:
+        modes.append(stat.S_IMODE((tmp_path / ".webhooks.ini.lock").stat().st_mode))
+        return text + "#\n"
+
+    with path.open() as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert rewrite(path, change)
+    assert modes == [0o600]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["webhooks.ini", f"webhooks.ini{PREVIOUS}"]
+
+
 def test_a_change_by_another_program_in_this_moment_is_not_lost(tmp_path: Path) -> None:
     path = put(tmp_path / "webhooks.ini")
 
@@ -193,6 +209,32 @@ def test_an_edit_that_changes_nothing_keeps_the_previous_version(
     assert [main(command), main(command)] == [0, 0]
     assert "Nothing was changed: " in capsys.readouterr().out
     assert path.with_name(path.name + PREVIOUS).read_text() == OLD
+
+
+@pytest.mark.parametrize("name", ["webhooks.ini.previous", ".webhooks.ini.new", ".webhooks.ini.previous.new"])
+def test_a_folder_in_the_place_of_a_file_is_named_and_no_draft_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = put(tmp_path / "webhooks.ini")
+    (tmp_path / name).mkdir()
+    assert main(["update", "team", "--events", "all", "--config", str(path)]) == 1
+    shown = capsys.readouterr().err.replace("\n", "")
+    assert f"{path} cannot be changed: {tmp_path / name}: Is a directory; it is as it was" in shown
+    assert (sorted(one.name for one in tmp_path.iterdir()), path.read_text()) == (sorted([path.name, name]), OLD)
+
+
+def test_an_edit_that_fails_keeps_the_previous_version(tmp_path: Path) -> None:
+    path = put(tmp_path / "webhooks.ini")
+    backup = tmp_path / "webhooks.ini.previous"
+    backup.write_text("older")
+
+    def slow_change(text: str) -> str:
+        path.write_text("by an editor\n")
+        return text + "#\n"
+
+    with pytest.raises(ConfigError):
+        rewrite(path, slow_change)
+    assert backup.read_text() == "older"
 
 
 @pytest.mark.parametrize("mask", [0, 0o077, 0o777])
