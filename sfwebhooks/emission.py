@@ -10,8 +10,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.emitted import NO_REMEDIATION
-from sfwebhooks.config.settings import Settings, active, find_file, load, load_mapping, missing, named, off
+from sfwebhooks.config.settings import Settings, active, load_mapping, missing, named, off
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import obstacle, situations
-from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
+from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
 from sfwebhooks.host.hosts import used_folder
@@ -48,7 +48,7 @@ TITLE_MAX = 200
 #: severity -> the word for it in the other guide's counts
 RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
 #: who sends what a call with a mapping could not
-NEXT_SENDER = "the next emit with this configuration sends them, or a process whose settings have this endpoint"
+NEXT_SENDER = "the next emit with this configuration sends them"
 #: mistakes in settings that this process has logged
 _logged: set[str] = set()
 
@@ -292,31 +292,24 @@ def _mapped(config: Mapping[str, object], folder: Path) -> Settings:
     """Return the settings of a mapping.
 
     Raises:
-        ConfigError: there is any mistake in them, or webhooks are off.
+        ConfigError: there is a mistake in them, or webhooks are off.
     """
     why = off(saved_options(folder))
     settings = load_mapping(config, "config", Path.cwd())
     if why or settings.enabled is False:
         raise ConfigError(f"webhooks are off ({why or 'enabled = false'}); nothing was stored")
-    mistakes = [*map(str, settings.mistakes), *_taken(settings, folder)]
+    mistakes = [*map(str, settings.mistakes)]
     if mistakes or not settings.endpoints:
         lines = "".join(f"\n  {line}" for line in mistakes or ["config: there is no usable endpoint"])
         raise ConfigError(f"nothing was stored:{lines}")
-    return settings
+    return replace(settings, endpoints=_bound(settings.endpoints))
 
 
-def _taken(settings: Settings, folder: Path) -> Iterator[str]:
-    """Yield a mistake for each endpoint that has the name of another one in SpiderFoot's settings: deliveries are
-    stored by name, so that one would get them."""
-    installed = load(find_file(saved_options(folder).get("config", ""), folder))
-    others = {endpoint.name: endpoint for endpoint in (*installed.endpoints, *installed.off)}
-    for endpoint in settings.endpoints:
-        other = others.get(endpoint.name)
-        if other and other.fingerprint != endpoint.fingerprint:
-            yield (
-                f'config: endpoint "{endpoint.name}" is also in {installed.file}, with other settings, and its'
-                " deliveries would be sent by these: use another name"
-            )
+def _bound(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Return the endpoints of a mapping under names that contain where they send: deliveries are stored by name, and
+    those of another mapping, or of an installed endpoint, must not be sent there. No name in settings has an @."""
+    names = {endpoint.name: f"{endpoint.name}@{endpoint.account_id}" for endpoint in endpoints}
+    return tuple(replace(one, name=names[one.name], fallback=names.get(one.fallback, "")) for one in endpoints)
 
 
 def _send(settings: Settings, path: Path) -> None:

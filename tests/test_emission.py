@@ -21,6 +21,7 @@ from jsonschema import Draft202012Validator
 from sfwebhooks import emission, emit
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.json_schema import document
+from sfwebhooks.cli import main
 from sfwebhooks.emission import NEXT_SENDER
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
@@ -502,12 +503,13 @@ def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
     team.answer = 503
     webhooks = {"team": {"url": team.url, "events": "all", "retry_schedule": "1s"}}
     first = emit("cti_report_generated", REPORT, config=webhooks, id="1")
-    assert [record.getMessage() for record in caplog.records if "team: " in record.getMessage()] == [
-        f"webhooks: team: 1 waiting: the last attempt failed, or there was no time left; {NEXT_SENDER}"
+    (name,) = {endpoint.name for endpoint in emission._mapped(webhooks, bare).endpoints}
+    assert [record.getMessage() for record in caplog.records if f"{name}: " in record.getMessage()] == [
+        f"webhooks: {name}: 1 waiting: the last attempt failed, or there was no time left; {NEXT_SENDER}"
     ]
     team.answer = 200
     with closing(Outbox(bare / FILE)) as outbox:
-        outbox.endpoints.resume("team", time.time())
+        outbox.endpoints.resume(name, time.time())
         sql(outbox, "UPDATE delivery SET due_at = 0")
     second = emit("cti_report_generated", REPORT, config=webhooks, id="2")
     at_first, *then = [one.message["metadata"]["event_id"] for one in team.got]
@@ -532,16 +534,50 @@ def test_a_mapping_with_a_mistake_stores_nothing(bare: Path, webhooks: dict[str,
     assert not (bare / FILE).exists()
 
 
-def test_a_mapping_cannot_use_the_name_of_another_endpoint_of_the_settings(
-    settings: Callable[[str], Path], tmp_path: Path, receive: Callable[..., Team]
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"secret": "the secret of team A"}, {"secret": "the secret of team B"}),
+        ({"url": "{same}", "api_key": "key-of-a"}, {"url": "{same}", "api_key": "key-of-b"}),
+        ({"url": "{same}", "header.X-Tenant": "a"}, {"url": "{same}", "header.X-Tenant": "b"}),
+    ],
+    ids=["url", "api_key", "header"],
+)
+def test_a_mapping_never_sends_the_deliveries_of_another_one_with_the_same_name(
+    bare: Path, receive: Callable[..., Team], theirs: dict[str, str], ours: dict[str, str]
+) -> None:
+    team = receive()
+    down = {"url": "http://127.0.0.1:9/", **theirs, "events": "all", "retry_schedule": "1s"}
+    up = {"url": team.url, **ours, "events": "all"}
+    down["url"], up["url"] = (one["url"].replace("{same}", team.url) for one in (down, up))
+    team.answer = 503
+    emit("cti_report_generated", REPORT, config={"customer": down}, id="1")
+    team.answer = 200
+    team.got.clear()
+    with closing(Outbox(bare / FILE)) as outbox:
+        sql(outbox, "UPDATE delivery SET due_at = 0")
+        sql(outbox, "DELETE FROM health")
+    event = emit("cti_report_generated", REPORT, config={"customer": up}, id="2")
+    assert [one.message["metadata"]["event_id"] for one in team.got] == [event]
+
+
+def test_an_endpoint_of_the_settings_never_sends_the_deliveries_of_a_mapping(
+    settings: Callable[[str], Path], receive: Callable[..., Team]
 ) -> None:
     team = receive()
     settings("").write_text(f"[webhooks.team]\nurl = {team.url}\nevents = all\n")
-    with pytest.raises(ConfigError, match=r'endpoint "team" is also in .*webhooks.ini, with other settings'):
-        emit("cti_report_generated", REPORT, config={"team": {"url": "http://127.0.0.1:9/", "events": "all"}})
-    assert not (tmp_path / FILE).exists()
-    emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": ["all"]}})
-    assert len(team.got) == 1
+    emit("cti_report_generated", REPORT, config={"team": {"url": "http://127.0.0.1:9/", "events": "all"}})
+    event = emit("cti_report_generated", REPORT)
+    main(["drain"])
+    assert [one.message["metadata"]["event_id"] for one in team.got] == [event]
+
+
+def test_the_endpoints_of_a_mapping_are_called_by_name_and_account(bare: Path, receive: Callable[..., Team]) -> None:
+    webhooks = {"a": {"url": receive().url, "events": "all", "fallback": "b"}, "b": {"url": receive().url}}
+    bound = {one.name.partition("@")[0]: one for one in emission._mapped(webhooks, bare).endpoints}
+    assert bound["a"].name == f"a@{bound['a'].account_id}" and bound["a"].fallback == bound["b"].name
+    renewed = {**webhooks, "a": {**webhooks["a"], "secret": "another secret of the team", "timeout": "3s"}}
+    assert emission._mapped(renewed, bare).endpoints[0].name == bound["a"].name
 
 
 def test_files_of_a_mapping_start_from_the_current_folder(
