@@ -10,7 +10,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ from sfwebhooks.catalogue.emitted import NO_REMEDIATION
 from sfwebhooks.config.settings import Settings, active, load_mapping, missing, named, off
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.status import obstacle, situations
+from sfwebhooks.delivery.status import obstacle, situation
 from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
-from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
+from sfwebhooks.events import WebhookEvent, clean_text, delivery_id, id_of, printable
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.retry import State
 from sfwebhooks.scan.host_database import FINISHED, saved_options
 from sfwebhooks.severity import Severity
 from sfwebhooks.strict_json import pure_json
@@ -94,7 +97,7 @@ def keep_and_send(emission: Emission, config: Mapping[str, object]) -> Emitted:
     settings = _mapped(config, folder)
     emitted = _stored(event, settings, folder / FILE)
     if emitted.endpoints:
-        _send(settings, folder / FILE)
+        _send(event, settings, folder / FILE)
     return emitted
 
 
@@ -312,18 +315,32 @@ def _bound(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     return tuple(replace(one, name=names[one.name], fallback=names.get(one.fallback, "")) for one in endpoints)
 
 
-def _send(settings: Settings, path: Path) -> None:
-    """Send the waiting deliveries of the endpoints of a mapping, and log how many are left."""
-    dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+def _send(event: WebhookEvent, settings: Settings, path: Path) -> None:
+    """Send the waiting deliveries of the endpoints of a mapping, and log those of the event that are left."""
     try:
-        dispatcher.wake()
-        dispatcher.linger(time.monotonic() + settings.drain_timeout)
-    finally:
-        dispatcher.stop(max(endpoint.timeout for endpoint in settings.endpoints))
-    names = {endpoint.name for endpoint in settings.endpoints}
-    for one in situations(path, settings, names.__contains__):
-        why = obstacle(one, time.time()) or "the last attempt failed, or there was no time left"
-        log.warning("webhooks: %s: %d waiting: %s; %s", one.name, one.backlog.waiting, why, NEXT_SENDER)
+        dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+        try:
+            dispatcher.wake()
+            dispatcher.linger(time.monotonic() + settings.drain_timeout)
+        finally:
+            dispatcher.stop(max(endpoint.timeout for endpoint in settings.endpoints))
+        for line in _left(event, settings, path):
+            log.warning("webhooks: %s; %s", line, NEXT_SENDER)
+    except OutboxError as error:
+        log.warning("webhooks: event %s is stored, and may not be sent yet: %s; %s", event.id, error, NEXT_SENDER)
+    except Exception:  # the event is stored: after an error the caller would emit it again
+        log.exception("webhooks: bug while event %s was sent; %s", event.id, NEXT_SENDER)
+
+
+def _left(event: WebhookEvent, settings: Settings, path: Path) -> Iterator[str]:
+    """Yield a line for each waiting delivery of an event."""
+    ids = tuple(delivery_id(event.id, endpoint.name) for endpoint in settings.endpoints)
+    with closing(Outbox(path, listing=True)) as outbox:
+        for one in outbox.listing.deliveries(Selection(ids=ids, states=(State.WAITING,)), len(ids)):
+            now = time.time()
+            why = obstacle(situation(outbox, one.endpoint, settings, now), now)
+            last = f"its last attempt failed ({one.reason})" if one.tries else "there was no time left to send it"
+            yield f"{one.endpoint}: event {event.id} is waiting: {why or last}"
 
 
 def _accepted(event: WebhookEvent, settings: Settings, outbox: Store) -> int:

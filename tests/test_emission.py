@@ -505,7 +505,7 @@ def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
     first = emit("cti_report_generated", REPORT, config=webhooks, id="1")
     (name,) = {endpoint.name for endpoint in emission._mapped(webhooks, bare).endpoints}
     assert [record.getMessage() for record in caplog.records if f"{name}: " in record.getMessage()] == [
-        f"webhooks: {name}: 1 waiting: the last attempt failed, or there was no time left; {NEXT_SENDER}"
+        f"webhooks: {name}: event {first} is waiting: its last attempt failed (http_503); {NEXT_SENDER}"
     ]
     team.answer = 200
     with closing(Outbox(bare / FILE)) as outbox:
@@ -602,3 +602,35 @@ def test_the_same_id_is_sent_once_by_a_mapping_too(bare: Path, receive: Callable
     webhooks = {"team": {"url": team.url, "events": "all"}}
     ids = {emit("cti_report_generated", REPORT, config=webhooks, id="1") for _ in range(3)}
     assert (len(ids), len(team.got)) == (1, 1)
+
+
+def test_a_warning_is_about_the_own_event_only(
+    bare: Path, receive: Callable[..., Team], caplog: pytest.LogCaptureFixture
+) -> None:
+    team = receive()
+    webhooks = {"team": {"url": team.url, "events": "all", "retry_schedule": "1h"}}
+    team.answer = 503
+    emit("cti_report_generated", REPORT, config=webhooks)
+    team.answer = 200
+    with closing(Outbox(bare / FILE)) as outbox:
+        sql(outbox, "DELETE FROM health")
+        caplog.clear()
+        emit("cti_report_generated", REPORT, config=webhooks)
+        assert outbox.scans.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
+    assert NEXT_SENDER not in caplog.text
+
+
+def test_an_event_that_was_stored_is_not_refused_because_it_cannot_be_sent(
+    bare: Path, receive: Callable[..., Team], caplog: pytest.LogCaptureFixture
+) -> None:
+    team = receive()
+
+    def removing(received: object) -> int:
+        (bare / FILE).rename(bare / "aside.db")
+        (bare / FILE).mkdir()
+        return 200
+
+    team.answer = removing
+    event = emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": "all"}})
+    assert len(team.got) == 1
+    assert f"event {event} is stored, and may not be sent yet: " in caplog.text and "not a regular file" in caplog.text
