@@ -320,8 +320,8 @@ def _send(event: WebhookEvent, settings: Settings, path: Path) -> None:
     try:
         dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
         try:
-            dispatcher.wake()
-            dispatcher.linger(time.monotonic() + settings.drain_timeout)
+            send = dispatcher.linger if dispatcher.wake() else dispatcher.run_here
+            send(time.monotonic() + settings.drain_timeout)
         finally:
             dispatcher.stop(max(endpoint.timeout for endpoint in settings.endpoints))
         for line in _left(event, settings, path):

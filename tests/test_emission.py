@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -634,3 +635,23 @@ def test_an_event_that_was_stored_is_not_refused_because_it_cannot_be_sent(
     event = emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": "all"}})
     assert len(team.got) == 1
     assert f"event {event} is stored, and may not be sent yet: " in caplog.text and "not a regular file" in caplog.text
+
+
+def test_a_mapping_is_sent_to_where_no_thread_can_be_started(
+    bare: Path, receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the interpreter's exit since Python 3.12."""
+    start = threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name.startswith("webhooks-"):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    team, failing = receive(), receive()
+    failing.answer = 503
+    webhooks = {"a": {"url": team.url, "events": "all"}, "b": {"url": failing.url, "events": "all"}}
+    event = emit("cti_report_generated", REPORT, config=webhooks)
+    for one in (team, failing):
+        assert [received.message["metadata"]["event_id"] for received in one.got] == [event]
