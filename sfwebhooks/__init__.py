@@ -60,7 +60,7 @@ def emit(
             or info.
         config: the file with the [webhooks] settings, by default the one that SpiderFoot uses; or the settings
             themselves, a mapping of endpoint names to their keys. Relative file names in it start from the current
-            folder.
+            folder. Its deliveries are bound to the receiver: no other mapping sends them, whatever its names.
 
     Raises:
         sfwebhooks.errors.WebhooksError: nothing was stored; the cause is the caller (EmitError), the settings

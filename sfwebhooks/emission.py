@@ -11,7 +11,8 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,19 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.emitted import NO_REMEDIATION
-from sfwebhooks.config.settings import Settings, active, find_file, load, load_mapping, missing, named, off
+from sfwebhooks.config.settings import Settings, active, load_mapping, missing, named, off
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.dispatcher import Dispatcher
-from sfwebhooks.delivery.status import obstacle, situations
-from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES
+from sfwebhooks.delivery.status import obstacle, situation
+from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
-from sfwebhooks.events import WebhookEvent, clean_text, id_of, printable
+from sfwebhooks.events import WebhookEvent, clean_text, delivery_id, id_of, printable
 from sfwebhooks.host.hosts import used_folder
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.retry import State
 from sfwebhooks.scan.host_database import FINISHED, saved_options
 from sfwebhooks.severity import Severity
 from sfwebhooks.strict_json import pure_json
@@ -48,7 +51,7 @@ TITLE_MAX = 200
 #: severity -> the word for it in the other guide's counts
 RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
 #: who sends what a call with a mapping could not
-NEXT_SENDER = "the next emit with this configuration sends them, or a process whose settings have this endpoint"
+NEXT_SENDER = "the next emit with this configuration sends them"
 #: mistakes in settings that this process has logged
 _logged: set[str] = set()
 
@@ -94,7 +97,7 @@ def keep_and_send(emission: Emission, config: Mapping[str, object]) -> Emitted:
     settings = _mapped(config, folder)
     emitted = _stored(event, settings, folder / FILE)
     if emitted.endpoints:
-        _send(settings, folder / FILE)
+        _send(event, settings, folder / FILE)
     return emitted
 
 
@@ -292,45 +295,52 @@ def _mapped(config: Mapping[str, object], folder: Path) -> Settings:
     """Return the settings of a mapping.
 
     Raises:
-        ConfigError: there is any mistake in them, or webhooks are off.
+        ConfigError: there is a mistake in them, or webhooks are off.
     """
     why = off(saved_options(folder))
     settings = load_mapping(config, "config", Path.cwd())
     if why or settings.enabled is False:
         raise ConfigError(f"webhooks are off ({why or 'enabled = false'}); nothing was stored")
-    mistakes = [*map(str, settings.mistakes), *_taken(settings, folder)]
+    mistakes = [*map(str, settings.mistakes)]
     if mistakes or not settings.endpoints:
         lines = "".join(f"\n  {line}" for line in mistakes or ["config: there is no usable endpoint"])
         raise ConfigError(f"nothing was stored:{lines}")
-    return settings
+    return replace(settings, endpoints=_bound(settings.endpoints))
 
 
-def _taken(settings: Settings, folder: Path) -> Iterator[str]:
-    """Yield a mistake for each endpoint that has the name of another one in SpiderFoot's settings: deliveries are
-    stored by name, so that one would get them."""
-    installed = load(find_file(saved_options(folder).get("config", ""), folder))
-    others = {endpoint.name: endpoint for endpoint in (*installed.endpoints, *installed.off)}
-    for endpoint in settings.endpoints:
-        other = others.get(endpoint.name)
-        if other and other.fingerprint != endpoint.fingerprint:
-            yield (
-                f'config: endpoint "{endpoint.name}" is also in {installed.file}, with other settings, and its'
-                " deliveries would be sent by these: use another name"
-            )
+def _bound(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Return the endpoints of a mapping under names that contain where they send: deliveries are stored by name, and
+    those of another mapping, or of an installed endpoint, must not be sent there. No name in settings has an @."""
+    names = {endpoint.name: f"{endpoint.name}@{endpoint.account_id}" for endpoint in endpoints}
+    return tuple(replace(one, name=names[one.name], fallback=names.get(one.fallback, "")) for one in endpoints)
 
 
-def _send(settings: Settings, path: Path) -> None:
-    """Send the waiting deliveries of the endpoints of a mapping, and log how many are left."""
-    dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+def _send(event: WebhookEvent, settings: Settings, path: Path) -> None:
+    """Send the waiting deliveries of the endpoints of a mapping, and log those of the event that are left."""
     try:
-        dispatcher.wake()
-        dispatcher.linger(time.monotonic() + settings.drain_timeout)
-    finally:
-        dispatcher.stop(max(endpoint.timeout for endpoint in settings.endpoints))
-    names = {endpoint.name for endpoint in settings.endpoints}
-    for one in situations(path, settings, names.__contains__):
-        why = obstacle(one, time.time()) or "the last attempt failed, or there was no time left"
-        log.warning("webhooks: %s: %d waiting: %s; %s", one.name, one.backlog.waiting, why, NEXT_SENDER)
+        dispatcher = Dispatcher(settings.endpoints, path, storage=settings.storage)
+        try:
+            send = dispatcher.linger if dispatcher.wake() else dispatcher.run_here
+            send(time.monotonic() + settings.drain_timeout)
+        finally:
+            dispatcher.stop(max(endpoint.timeout for endpoint in settings.endpoints))
+        for line in _left(event, settings, path):
+            log.warning("webhooks: %s; %s", line, NEXT_SENDER)
+    except OutboxError as error:
+        log.warning("webhooks: event %s is stored, and may not be sent yet: %s; %s", event.id, error, NEXT_SENDER)
+    except Exception:  # the event is stored: after an error the caller would emit it again
+        log.exception("webhooks: bug while event %s was sent; %s", event.id, NEXT_SENDER)
+
+
+def _left(event: WebhookEvent, settings: Settings, path: Path) -> Iterator[str]:
+    """Yield a line for each waiting delivery of an event."""
+    ids = tuple(delivery_id(event.id, endpoint.name) for endpoint in settings.endpoints)
+    with closing(Outbox(path, listing=True)) as outbox:
+        for one in outbox.listing.deliveries(Selection(ids=ids, states=(State.WAITING,)), len(ids)):
+            now = time.time()
+            why = obstacle(situation(outbox, one.endpoint, settings, now), now)
+            last = f"its last attempt failed ({one.reason})" if one.tries else "there was no time left to send it"
+            yield f"{one.endpoint}: event {event.id} is waiting: {why or last}"
 
 
 def _accepted(event: WebhookEvent, settings: Settings, outbox: Store) -> int:

@@ -152,6 +152,13 @@ class Endpoint:
         return hashlib.sha256(repr((self.url.reveal(), own)).encode("utf-8", "replace")).hexdigest()[:32]
 
     @property
+    def account_id(self) -> str:
+        """Id of the receiver and of the account there, by its URL, chat, user name, api_key and headers; it reveals
+        nothing. Secrets and passwords, which people may choose badly and replace, have no part in it."""
+        chosen = self.address_id, self.username, self.client_id, _settled(self.api_key), _settled(self.headers)
+        return hashlib.sha256(repr(chosen).encode("utf-8", "replace")).hexdigest()[:16]
+
+    @property
     def fingerprint(self) -> str:
         """Hash over all settings and certificate files, which differs after any change."""
         digest = hashlib.sha256()

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from jsonschema import Draft202012Validator
 from sfwebhooks import emission, emit
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.json_schema import document
+from sfwebhooks.cli import main
 from sfwebhooks.emission import NEXT_SENDER
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
@@ -502,12 +504,13 @@ def test_the_next_emit_with_the_mapping_sends_what_the_last_one_could_not(
     team.answer = 503
     webhooks = {"team": {"url": team.url, "events": "all", "retry_schedule": "1s"}}
     first = emit("cti_report_generated", REPORT, config=webhooks, id="1")
-    assert [record.getMessage() for record in caplog.records if "team: " in record.getMessage()] == [
-        f"webhooks: team: 1 waiting: the last attempt failed, or there was no time left; {NEXT_SENDER}"
+    (name,) = {endpoint.name for endpoint in emission._mapped(webhooks, bare).endpoints}
+    assert [record.getMessage() for record in caplog.records if f"{name}: " in record.getMessage()] == [
+        f"webhooks: {name}: event {first} is waiting: its last attempt failed (http_503); {NEXT_SENDER}"
     ]
     team.answer = 200
     with closing(Outbox(bare / FILE)) as outbox:
-        outbox.endpoints.resume("team", time.time())
+        outbox.endpoints.resume(name, time.time())
         sql(outbox, "UPDATE delivery SET due_at = 0")
     second = emit("cti_report_generated", REPORT, config=webhooks, id="2")
     at_first, *then = [one.message["metadata"]["event_id"] for one in team.got]
@@ -532,16 +535,50 @@ def test_a_mapping_with_a_mistake_stores_nothing(bare: Path, webhooks: dict[str,
     assert not (bare / FILE).exists()
 
 
-def test_a_mapping_cannot_use_the_name_of_another_endpoint_of_the_settings(
-    settings: Callable[[str], Path], tmp_path: Path, receive: Callable[..., Team]
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"secret": "the secret of team A"}, {"secret": "the secret of team B"}),
+        ({"url": "{same}", "api_key": "key-of-a"}, {"url": "{same}", "api_key": "key-of-b"}),
+        ({"url": "{same}", "header.X-Tenant": "a"}, {"url": "{same}", "header.X-Tenant": "b"}),
+    ],
+    ids=["url", "api_key", "header"],
+)
+def test_a_mapping_never_sends_the_deliveries_of_another_one_with_the_same_name(
+    bare: Path, receive: Callable[..., Team], theirs: dict[str, str], ours: dict[str, str]
+) -> None:
+    team = receive()
+    down = {"url": "http://127.0.0.1:9/", **theirs, "events": "all", "retry_schedule": "1s"}
+    up = {"url": team.url, **ours, "events": "all"}
+    down["url"], up["url"] = (one["url"].replace("{same}", team.url) for one in (down, up))
+    team.answer = 503
+    emit("cti_report_generated", REPORT, config={"customer": down}, id="1")
+    team.answer = 200
+    team.got.clear()
+    with closing(Outbox(bare / FILE)) as outbox:
+        sql(outbox, "UPDATE delivery SET due_at = 0")
+        sql(outbox, "DELETE FROM health")
+    event = emit("cti_report_generated", REPORT, config={"customer": up}, id="2")
+    assert [one.message["metadata"]["event_id"] for one in team.got] == [event]
+
+
+def test_an_endpoint_of_the_settings_never_sends_the_deliveries_of_a_mapping(
+    settings: Callable[[str], Path], receive: Callable[..., Team]
 ) -> None:
     team = receive()
     settings("").write_text(f"[webhooks.team]\nurl = {team.url}\nevents = all\n")
-    with pytest.raises(ConfigError, match=r'endpoint "team" is also in .*webhooks.ini, with other settings'):
-        emit("cti_report_generated", REPORT, config={"team": {"url": "http://127.0.0.1:9/", "events": "all"}})
-    assert not (tmp_path / FILE).exists()
-    emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": ["all"]}})
-    assert len(team.got) == 1
+    emit("cti_report_generated", REPORT, config={"team": {"url": "http://127.0.0.1:9/", "events": "all"}})
+    event = emit("cti_report_generated", REPORT)
+    main(["drain"])
+    assert [one.message["metadata"]["event_id"] for one in team.got] == [event]
+
+
+def test_the_endpoints_of_a_mapping_are_called_by_name_and_account(bare: Path, receive: Callable[..., Team]) -> None:
+    webhooks = {"a": {"url": receive().url, "events": "all", "fallback": "b"}, "b": {"url": receive().url}}
+    bound = {one.name.partition("@")[0]: one for one in emission._mapped(webhooks, bare).endpoints}
+    assert bound["a"].name == f"a@{bound['a'].account_id}" and bound["a"].fallback == bound["b"].name
+    renewed = {**webhooks, "a": {**webhooks["a"], "secret": "another secret of the team", "timeout": "3s"}}
+    assert emission._mapped(renewed, bare).endpoints[0].name == bound["a"].name
 
 
 def test_files_of_a_mapping_start_from_the_current_folder(
@@ -566,3 +603,55 @@ def test_the_same_id_is_sent_once_by_a_mapping_too(bare: Path, receive: Callable
     webhooks = {"team": {"url": team.url, "events": "all"}}
     ids = {emit("cti_report_generated", REPORT, config=webhooks, id="1") for _ in range(3)}
     assert (len(ids), len(team.got)) == (1, 1)
+
+
+def test_a_warning_is_about_the_own_event_only(
+    bare: Path, receive: Callable[..., Team], caplog: pytest.LogCaptureFixture
+) -> None:
+    team = receive()
+    webhooks = {"team": {"url": team.url, "events": "all", "retry_schedule": "1h"}}
+    team.answer = 503
+    emit("cti_report_generated", REPORT, config=webhooks)
+    team.answer = 200
+    with closing(Outbox(bare / FILE)) as outbox:
+        sql(outbox, "DELETE FROM health")
+        caplog.clear()
+        emit("cti_report_generated", REPORT, config=webhooks)
+        assert outbox.scans.tallies() == {"waiting": 1, "delivered": 1, "dead": 0}
+    assert NEXT_SENDER not in caplog.text
+
+
+def test_an_event_that_was_stored_is_not_refused_because_it_cannot_be_sent(
+    bare: Path, receive: Callable[..., Team], caplog: pytest.LogCaptureFixture
+) -> None:
+    team = receive()
+
+    def removing(received: object) -> int:
+        (bare / FILE).rename(bare / "aside.db")
+        (bare / FILE).mkdir()
+        return 200
+
+    team.answer = removing
+    event = emit("cti_report_generated", REPORT, config={"team": {"url": team.url, "events": "all"}})
+    assert len(team.got) == 1
+    assert f"event {event} is stored, and may not be sent yet: " in caplog.text and "not a regular file" in caplog.text
+
+
+def test_a_mapping_is_sent_to_where_no_thread_can_be_started(
+    bare: Path, receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the interpreter's exit since Python 3.12."""
+    start = threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name.startswith("webhooks-"):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    team, failing = receive(), receive()
+    failing.answer = 503
+    webhooks = {"a": {"url": team.url, "events": "all"}, "b": {"url": failing.url, "events": "all"}}
+    event = emit("cti_report_generated", REPORT, config=webhooks)
+    for one in (team, failing):
+        assert [received.message["metadata"]["event_id"] for received in one.got] == [event]

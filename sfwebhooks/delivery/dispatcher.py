@@ -94,10 +94,12 @@ class Dispatcher:
         for queue in self.queues:
             queue.be_polite(REST_SHARE * len(self.queues))
 
-    def wake(self) -> None:
-        """Let all queues look for work; the first call starts the threads."""
+    def wake(self) -> bool:
+        """Let all queues look for work; the first call starts the threads. Return whether all queues have some: when
+        the interpreter exits, none can be started."""
         for queue in self.queues:
             queue.wake()
+        return all(queue.has_threads for queue in self.queues)
 
     def follow(self) -> None:
         """Let all queues look for work if another process has changed the outbox; call often.

@@ -103,6 +103,11 @@ class SendQueue:
         if not self._workers.will_look and (self._could_send or not self._workers.began):
             self._workers.wake()
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether a thread looks for work."""
+        return self._workers.began
+
     def look(self) -> None:
         """Look for work now, whatever this process knows: another one may have brought some."""
         self._workers.wake()

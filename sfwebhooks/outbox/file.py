@@ -57,6 +57,8 @@ NOT_UTF8 = "could not decode to utf-8"
 REFUSED = ("unable to open", "readonly")
 #: seconds for which a removed file may still be read
 LOOK_SECONDS = 0.2
+#: seconds that a fork waits for threads that use a file
+FORK_SECONDS = 2.0
 #: seconds that emptying the log waits for readers: nothing can be written meanwhile
 EMPTY_SECONDS = 0.1
 
@@ -112,6 +114,7 @@ class File:
         #: time of the last check that the file is still the same, in monotonic seconds
         self._looked_at = 0.0
         self._guard = threading.RLock()
+        _ALL[id(self)] = self
 
     def generation(self) -> int:
         """Return the number of files so far: 2 after the first one was set aside or removed."""
@@ -322,7 +325,6 @@ class File:
             with suppress(OutboxError):
                 self._forget_saved(lock)
             lock.release()
-        _OPEN.add(self)
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
@@ -399,14 +401,18 @@ def _is_closed(path: str) -> bool:
         return True
 
 
-#: the opened databases of this process
-_OPEN: weakref.WeakSet[File] = weakref.WeakSet()
+#: the databases of this process, opened or not. A WeakSet cannot be read while other threads add to it
+_ALL: weakref.WeakValueDictionary[int, File] = weakref.WeakValueDictionary()
 #: held by a thread that opens a file or saves a log
 _OPENING = threading.RLock()
 
 
+def _all() -> list[File]:
+    return [one for one in (reference() for reference in _ALL.valuerefs()) if one]
+
+
 def _of_this_process(database: File) -> list[File]:
-    return [one for one in list(_OPEN) if one._names[1:] == database._names[1:]]
+    return [one for one in _all() if one._names[1:] == database._names[1:]]
 
 
 @contextmanager
@@ -459,3 +465,59 @@ def _set_aside(path: Path, files: tuple[Identity | None, ...]) -> Path | None:
         raise OutboxError(f"outbox {path} is corrupt and cannot be set aside: {error.strerror}") from error
     finally:
         lock.release()
+
+
+# --- fork
+
+
+#: held by the thread that forks, and what else it holds meanwhile
+_FORKING = threading.RLock()
+_HELD = ExitStack()
+#: connections in use when a child was forked, which it must neither use nor close (sqlite.org/howtocorrupt.html, 2.6)
+_INHERITED: list[sqlite3.Connection] = []
+
+
+def _before_fork() -> None:
+    """Close all files and keep other threads from opening one, but do not wait long for those that use one: a child
+    would inherit their locks, and SQLite's belief that it holds those on the file."""
+    _FORKING.acquire()
+    deadline = time.monotonic() + FORK_SECONDS
+    while not _hold_all(deadline):
+        _HELD.close()
+
+
+def _hold_all(deadline: float) -> bool:
+    """Hold the guards of all files and close these, until `deadline` (monotonic seconds); return False if another one
+    was opened meanwhile."""
+    held = []
+    for guard, one in [*((one._guard, one) for one in _all()), (_OPENING, None)]:
+        if guard.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            _HELD.callback(guard.release)
+            held += [one] if one else []
+    if time.monotonic() < deadline and any(one._connection for one in _all() if one not in held):
+        return False
+    for one in held:
+        if one._connection and not one._connection.in_transaction:  # by this thread
+            with suppress(OutboxError, OSError, sqlite3.Error):
+                one.close()
+    return True
+
+
+def _after_fork() -> None:
+    _HELD.close()
+    _FORKING.release()
+
+
+def _after_fork_in_child() -> None:
+    global _FORKING, _OPENING
+    _HELD.pop_all()
+    _FORKING, _OPENING = threading.RLock(), threading.RLock()
+    for one in _all():
+        one._guard = threading.RLock()
+        if one._connection:
+            _INHERITED.append(one._connection)
+            one._connection = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -7,13 +7,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sfwebhooks import system
 from sfwebhooks.events import event_key_of
 from sfwebhooks.files import open_regular
-from sfwebhooks.outbox.permissions import identity, write_problem
+from sfwebhooks.outbox.permissions import write_problem
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds that a statement waits for another process's write
@@ -44,9 +44,10 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection.close()
     log_path = path.with_name(f"{path.name}-wal")
-    if identity(log_path) and log_path.stat().st_size:
-        text = "webhooks: %s, with the latest changes, cannot be read (%s); they are missing below"
-        log.warning(text, log_path, write_problem(path))
+    with suppress(FileNotFoundError):
+        if log_path.stat().st_size:
+            text = "webhooks: %s, with the latest changes, cannot be read (%s); they are missing below"
+            log.warning(text, log_path, write_problem(path))
     return opened(path, "immutable=1")
 
 

@@ -221,7 +221,9 @@ def permission_warnings(outbox: Path) -> Iterator[str]:
     if found and found.st_mode & 0o077:
         yield f"{path} can be read or written by others: chmod 600 {_quoted(path)}"
     if folder and system.user() == 0:
-        yield from (str(_foreign(one)) for one in _family(path) if one.lstat().st_uid != folder.st_uid)
+        for one in _of_others(path, folder.st_uid):
+            with suppress(FileNotFoundError):
+                yield str(_foreign(one))
 
 
 def _is_private(folder: os.stat_result) -> bool:
@@ -263,8 +265,9 @@ def write_problem(path: Path) -> OutboxError | None:
     if space and space.f_flag & os.ST_RDONLY:
         return OutboxError(f"the file system of {folder} is read-only")
     for file in (*_family(path), *([path] if os.path.lexists(path) else [])):
-        if not _may(file, os.R_OK | os.W_OK):
-            return _foreign(file)
+        with suppress(FileNotFoundError):  # the log, if another process has just closed the outbox
+            if not _may(file, os.R_OK | os.W_OK):
+                return _foreign(file)
     if not _may(folder, os.W_OK | os.X_OK):
         owner = _user(found.st_uid)
         return OutboxError(
@@ -298,7 +301,8 @@ def _foreign(file: Path) -> OutboxError:
         return OutboxError(f"{mine} may not use {file}, which has the mode {mode}: chmod -R u+rwX {_quoted(top)}")
     if found.st_uid == folder.st_uid:
         return OutboxError(f"{file} belongs to {owner}, and this process runs as {mine}: run it as {owner}")
-    names = " ".join(_quoted(one) for one in _family(file) if one == top or one.lstat().st_uid != folder.st_uid)
+    others = _of_others(file, folder.st_uid)
+    names = " ".join(_quoted(one) for one in _family(file) if one == top or one in others)
     return OutboxError(
         f"{file} belongs to {owner}, its folder to {_user(folder.st_uid)}, and this process runs as {mine}:"
         f" as root, chown -R {system.user_name(folder.st_uid)}:{folder.st_gid} {names}"
@@ -317,6 +321,15 @@ def _family(file: Path) -> list[Path]:
     ending = DATABASE if top.suffix == LOCKS else top.suffix.partition("-")[0]
     names = [f"{top.stem}{ending}{suffix}" for suffix in SUFFIXES]
     return [one for one in map(top.with_name, (*names, f"{top.stem}{LOCKS}")) if os.path.lexists(one)]
+
+
+def _of_others(file: Path, owner: int) -> list[Path]:
+    """Return those of the family that belong to another user; SQLite may remove its files at any time."""
+    found = []
+    for one in _family(file):
+        with suppress(FileNotFoundError):
+            found += [one] if one.lstat().st_uid != owner else []
+    return found
 
 
 def _may(path: Path, how: int) -> bool:

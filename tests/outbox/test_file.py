@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -625,3 +626,91 @@ def test_a_log_that_is_read_is_emptied_later(outbox: Outbox, monkeypatch: pytest
     monkeypatch.setattr(outbox.file, "_connect", lambda: Reading("no such table"))
     with pytest.raises(OutboxError, match="no such table"):
         outbox.file.empty_log()
+
+
+# --- fork
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do something in a forked child; return its id. Its exit code is 0 if that ended in time and raised nothing."""
+    child = os.fork()
+    if child:
+        return child
+    signal.alarm(int(PATIENCE))
+    try:
+        work()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def is_well(child: int) -> bool:
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_child_opens_the_file_that_its_parent_had_open(outbox: Outbox) -> None:
+    """Else it would not have SQLite's lock that keeps the parent from removing the log."""
+    put(outbox, TEAM)
+    (is_there, says_so), (may_end, ends) = os.pipe(), os.pipe()
+
+    def keep_open() -> None:
+        put(outbox, TEAM, start=2)
+        os.write(says_so, b"!")
+        os.read(may_end, 1)
+
+    child = forked(keep_open)
+    assert os.read(is_there, 1) == b"!"
+    outbox.close()
+    assert outbox.path.with_name(f"{FILE}-wal").exists()
+    os.write(ends, b"!")
+    assert is_well(child)
+    assert outbox.scans.tallies()["waiting"] == 2
+    for descriptor in (is_there, says_so, may_end, ends):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("use", ["opening", "reading"])
+def test_a_child_uses_a_file_that_another_thread_was_using(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    monkeypatch.setattr("sfwebhooks.outbox.file.FORK_SECONDS", 0.1)
+    put(outbox, TEAM)
+    began, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with _OPENING if use == "opening" else outbox.file.reading():
+            began.set()
+            end.wait(PATIENCE)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert began.wait(PATIENCE)
+    child = forked(lambda: put(outbox, TEAM, start=2))
+    end.set()
+    thread.join()
+    assert is_well(child)
+    assert outbox.scans.tallies()["waiting"] == 2
+
+
+def test_a_fork_waits_for_a_transaction_of_another_thread(outbox: Outbox) -> None:
+    put(outbox, TEAM)
+    children: list[int] = []
+    assert waits_for(outbox.file.writing(), lambda: children.append(forked(lambda: put(outbox, TEAM, start=2))))
+    assert is_well(children[0])
+    assert outbox.scans.tallies()["waiting"] == 2
+
+
+def test_forks_of_several_threads_do_not_disturb_each_other(outbox: Outbox) -> None:
+    def fork(number: int) -> None:
+        for start in range(100 * number, 100 * number + 10, 2):
+            children.append(forked(partial(put, outbox, TEAM, start=start)))
+            put(outbox, TEAM, start=start + 1)
+
+    children: list[int] = []
+    threads = [threading.Thread(target=fork, args=(number,)) for number in range(1, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(children) == 15 and all(map(is_well, children))
+    assert outbox.scans.tallies()["waiting"] == 30

@@ -749,3 +749,22 @@ def test_where_a_system_does_not_say_how_much_space_is_left_none_is_missed(
 def test_an_error_for_which_no_cause_is_found_keeps_the_systems_words(tmp_path: Path) -> None:
     error = refused("outbox x", tmp_path / FILE, PermissionError(errno.EACCES, "Permission denied"))
     assert str(error) == "outbox x cannot be used: Permission denied"
+
+
+def test_a_log_that_another_process_removes_at_that_moment_is_no_obstacle(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.file.check()
+    outbox.close()
+    log_path, access = outbox.path.with_name(f"{outbox.path.name}-wal"), os.access
+    log_path.touch()
+
+    def closing_meanwhile(path: Path, *args: Any, **kwargs: Any) -> bool:
+        if path == log_path:
+            log_path.unlink(missing_ok=True)
+        return access(path, *args)
+
+    monkeypatch.setattr(os, "access", closing_meanwhile)
+    with closing(Outbox(outbox.path, listing=True)) as listing:
+        assert listing.retention.waiting_endpoints() == []
+    assert not log_path.exists()
