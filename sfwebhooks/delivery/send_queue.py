@@ -184,7 +184,7 @@ class SendQueue:
             self._forget(state)
             return self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
         while state.pieces:  # of a batch the last is the smallest: it finds the refused message soonest
-            waits = self._outbox.queue.waits(state.pieces[-1])
+            waits = self._outbox.queue.is_waiting(state.pieces[-1])
             piece = state.pieces.pop()
             if waits:
                 return piece
@@ -198,7 +198,7 @@ class SendQueue:
         if limits.size > 1 or limits.late:
             return self._outbox.queue.claim_batch(limits, self._busy, now)
         age = abs(now - state.claimed_at)
-        is_gone = state.ahead and age > CERTAIN_SECONDS and not self._outbox.queue.waits(state.ahead[0])
+        is_gone = state.ahead and age > CERTAIN_SECONDS and not self._outbox.queue.is_waiting(state.ahead[0])
         if not state.ahead or is_gone or age > AHEAD_SECONDS:
             claimed = self._outbox.queue.claim(limits.endpoint, self._busy, now, ahead)
             state.ahead, state.claimed_at = deque(claimed), now

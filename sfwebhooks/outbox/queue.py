@@ -161,7 +161,7 @@ class Queue:
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
 
-    def waits(self, batch: Batch) -> bool:
+    def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
         with self._file.reading() as sql:
             found = ((one.event.id.replace("-", ""), one.endpoint) for one in batch.deliveries)
