@@ -335,18 +335,41 @@ def test_attempts_in_the_file_are_read_once_and_counted(
     assert {key for key in before if after[key] != before[key]} <= {("sfwebhooks_outbox_bytes", frozenset())}
 
 
-@pytest.mark.parametrize("place", ["none/x.prom", "folder", "pipe"])
+@pytest.mark.parametrize("place", ["none/x.prom", "folder.prom", "pipe.prom", "loop.prom"])
 def test_a_file_that_cannot_be_written_is_said(
     show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path, place: str
 ) -> None:
     show()
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder.prom").mkdir()
+    os.mkfifo(tmp_path / "pipe.prom")
+    (tmp_path / "loop.prom").symlink_to("loop.prom")
     before = sorted(tmp_path.iterdir())
     result = cli("metrics", "--textfile", str(tmp_path / place))
     assert (result.code, result.out) == (1, "")
     assert f"--textfile {tmp_path / place} cannot be written: " in result.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("target", ["there.prom", "new.prom"])
+def test_a_link_to_the_file_stays(
+    show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path, target: str
+) -> None:
+    show()
+    (tmp_path / "there.prom").write_text("what was there before")
+    (tmp_path / "link.prom").symlink_to(target)
+    assert cli("metrics", "--textfile", str(tmp_path / "link.prom")).code == 0
+    assert (tmp_path / "link.prom").is_symlink()
+    assert samples((tmp_path / target).read_text()).keys() == samples(show()).keys()
+
+
+@pytest.mark.parametrize("name", ["m.txt", "m.prom.txt", "m", "m.PROM"])
+def test_a_file_that_node_exporter_would_ignore_is_wrong_usage(
+    cli: Callable[..., Result], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli("metrics", "--textfile", str(tmp_path / name))
+    assert (caught.value.code, [*tmp_path.glob("m*")]) == (2, [])
+    assert "expected a file whose name ends in .prom" in capsys.readouterr().err
 
 
 def test_a_failed_reading_leaves_the_file_as_it_was(
