@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import FAILURES_MAX
+from sfwebhooks.metrics import UNUSED_SECONDS
 from sfwebhooks.network.certificates import certificates_of, validity
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
@@ -257,6 +259,27 @@ def test_an_endpoint_that_was_removed_keeps_its_numbers_and_has_no_state(
     text = show()
     assert value(text, "deliveries_total", endpoint="gone", outcome="delivered", reason="") == 1
     assert 'sfwebhooks_endpoint_state{endpoint="gone"' not in text
+
+
+def test_of_an_endpoint_that_is_no_longer_used_only_what_it_counted_stays(
+    show: Callable[[], str], outbox: Outbox
+) -> None:
+    long_ago = time.time() - UNUSED_SECONDS - 60
+    for name, at in (("gone", long_ago), ("team", long_ago), ("waiting", long_ago), ("recent", long_ago + 120)):
+        filled.put(outbox, 1, 2, endpoint=name)
+        filled.send(outbox, endpoint=name, at=at)
+        if name != "waiting":
+            filled.send(outbox, State.DEAD, "timeout", endpoint=name, at=at)
+    text = show()
+    assert {name for (name, labels), _ in samples(text).items() if ("endpoint", "gone") in labels} == {
+        "sfwebhooks_deliveries_total",
+        "sfwebhooks_attempts_failed_total",
+    }
+    assert value(text, "deliveries_total", endpoint="gone", outcome="delivered", reason="") == 1
+    assert value(text, "deliveries_total", endpoint="gone", outcome="dead", reason="refused") is None
+    for name in ("team", "waiting", "recent"):
+        assert value(text, "delivery_latency_seconds_count", endpoint=name) == 1
+        assert value(text, "queue_depth", endpoint=name) == (name == "waiting")
 
 
 def test_counting_changes_nothing_in_an_outbox(show: Callable[[], str], outbox: Outbox) -> None:
