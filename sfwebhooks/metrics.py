@@ -65,13 +65,16 @@ KNOWN_FAILURES = STATUSES.union(FAILURES)
 Numbers = Counter[tuple[str, ...]]
 #: a reason that is not one of ours, in a damaged row
 OTHER = "other"
+#: seconds since its last attempt after which an endpoint that is neither in the settings nor has waiting deliveries has
+#: only the counters that are not 0: names of past endpoints are never forgotten
+UNUSED_SECONDS = 30 * 86400.0
 
 
 @dataclass(frozen=True)
 class Picture:
     """The endpoints of an outbox and of the settings at one moment."""
 
-    #: names of all endpoints
+    #: names of the endpoints that have all metrics
     names: Sequence[str] = ()
     tallies: Sequence[Tally] = ()
     #: endpoint -> number of waiting deliveries
@@ -135,11 +138,11 @@ class OutboxMetrics(Collector):
                 outbox.totals.count()
         tallies = [one for one in outbox.totals.tallies() if _is_name(one.endpoint)]
         depths = {name: number for name, number in outbox.totals.queues().items() if _is_name(name)}
-        names = {*configured, *depths, *(one.endpoint for one in tallies if one.endpoint)}
+        recent = {one.endpoint for one in tallies if one.endpoint and one.last_at > now - UNUSED_SECONDS}
         oldest = {name: outbox.listing.oldest(name) for name in depths}
         used = {name: (outbox.endpoints.health(name), outbox.endpoints.orders(name)) for name in {*configured, *depths}}
         return Picture(
-            sorted(names),
+            sorted({*configured, *depths, *recent}),
             tallies,
             depths,
             {name: max(now - at, 0.0) for name, at in oldest.items() if at is not None},
@@ -203,7 +206,8 @@ def _counters(found: Picture) -> Iterator[Metric]:
             ended[one.endpoint, State.DEAD.value, _known(one.reason, DEAD_REASONS)] += one.number
         elif one.what in FAILED:
             failed[one.endpoint, _failure(one.reason)] += one.number
-            retries[one.endpoint,] += one.number if one.what == State.WAITING.value else 0
+            if one.what == State.WAITING.value:
+                retries[one.endpoint,] += one.number
         elif one.what == WITHHELD:
             withheld[one.endpoint, _known(one.reason, WITHHELD_WORDS)] += one.number
         elif one.what == END:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import socket
 import socketserver
 import threading
@@ -26,6 +27,11 @@ from sfwebhooks.metrics import OutboxMetrics
 
 log = logging.getLogger("spiderfoot.webhooks")
 PATH = "/metrics"
+METHODS = ("GET", "HEAD")
+#: the beginning of an absolute URL, as clients send it to a proxy (RFC 9112, section 3.2.2)
+HOST = re.compile("^https?://[^/]*", re.IGNORECASE)
+#: in an Accept header: the OpenMetrics format instead of the text format
+OPEN_METRICS = "application/openmetrics-text"
 #: connections that are served at once; others are closed
 CONNECTIONS_MAX = 8
 #: seconds after which a connection is closed, whatever it is doing
@@ -136,19 +142,33 @@ def _app(metrics: OutboxMetrics) -> Callable[[Environment, StartResponse], Itera
     exposed, trouble = make_wsgi_app(metrics.registry()), Trouble("metrics: ", over="metrics can be read again")
 
     def app(environment: Environment, start: StartResponse) -> Iterable[bytes]:
-        status, words = "404 Not Found", f"the metrics are at {PATH}\n"
-        if environment["PATH_INFO"] == PATH:
+        method, found = environment["REQUEST_METHOD"], []
+        status, words = "404 Not Found", f"the metrics are at {PATH}"
+        if method not in METHODS:
+            status, words = "405 Method Not Allowed", f"expected {' or '.join(METHODS)}"
+        elif HOST.sub("", environment["PATH_INFO"]) == PATH:
             try:
-                answer: Iterable[bytes] = exposed(environment, start)
+                body = b"".join(exposed(_asked(environment), lambda *begin: found.append(begin)))
                 trouble.ended()
-                return answer
+                start(found[0][0], [*found[0][1], ("Content-Length", str(len(body)))])
+                return [] if method == "HEAD" else [body]
             except WebhooksError as error:  # a failed scrape is an alert of its own; it names no file
                 trouble.met(str(error))
-                status, words = "503 Service Unavailable", "the outbox cannot be read: see the log\n"
-        start(status, [("Content-Type", "text/plain; charset=utf-8")])
-        return [words.encode()]
+                status, words = "503 Service Unavailable", "the outbox cannot be read: see the log"
+            except Exception as error:  # a bug; raised further, each scrape would write a traceback to stderr
+                trouble.met(f"{type(error).__name__}: {error}")
+                status, words = "500 Internal Server Error", "the metrics cannot be made: see the log"
+        start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(words) + 1))])
+        return [] if method == "HEAD" else [f"{words}\n".encode()]
 
     return app
+
+
+def _asked(environment: Environment) -> Environment:
+    """Return of a request what prometheus_client is to see: neither a query nor a version, which it may not know."""
+    accept = OPEN_METRICS if OPEN_METRICS in environment.get("HTTP_ACCEPT", "") else ""
+    encoding = environment.get("HTTP_ACCEPT_ENCODING", "")
+    return {"REQUEST_METHOD": "GET", "PATH_INFO": PATH, "HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
 
 
 @contextmanager

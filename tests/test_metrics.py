@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.demo.certificates import Identity
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import FAILURES_MAX
+from sfwebhooks.metrics import UNUSED_SECONDS
 from sfwebhooks.network.certificates import certificates_of, validity
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
@@ -259,6 +261,27 @@ def test_an_endpoint_that_was_removed_keeps_its_numbers_and_has_no_state(
     assert 'sfwebhooks_endpoint_state{endpoint="gone"' not in text
 
 
+def test_of_an_endpoint_that_is_no_longer_used_only_what_it_counted_stays(
+    show: Callable[[], str], outbox: Outbox
+) -> None:
+    long_ago = time.time() - UNUSED_SECONDS - 60
+    for name, at in (("gone", long_ago), ("team", long_ago), ("waiting", long_ago), ("recent", long_ago + 120)):
+        filled.put(outbox, 1, 2, endpoint=name)
+        filled.send(outbox, endpoint=name, at=at)
+        if name != "waiting":
+            filled.send(outbox, State.DEAD, "timeout", endpoint=name, at=at)
+    text = show()
+    assert {name for (name, labels), _ in samples(text).items() if ("endpoint", "gone") in labels} == {
+        "sfwebhooks_deliveries_total",
+        "sfwebhooks_attempts_failed_total",
+    }
+    assert value(text, "deliveries_total", endpoint="gone", outcome="delivered", reason="") == 1
+    assert value(text, "deliveries_total", endpoint="gone", outcome="dead", reason="refused") is None
+    for name in ("team", "waiting", "recent"):
+        assert value(text, "delivery_latency_seconds_count", endpoint=name) == 1
+        assert value(text, "queue_depth", endpoint=name) == (name == "waiting")
+
+
 def test_counting_changes_nothing_in_an_outbox(show: Callable[[], str], outbox: Outbox) -> None:
     filled.put(outbox, 1)
     filled.send(outbox)
@@ -335,18 +358,41 @@ def test_attempts_in_the_file_are_read_once_and_counted(
     assert {key for key in before if after[key] != before[key]} <= {("sfwebhooks_outbox_bytes", frozenset())}
 
 
-@pytest.mark.parametrize("place", ["none/x.prom", "folder", "pipe"])
+@pytest.mark.parametrize("place", ["none/x.prom", "folder.prom", "pipe.prom", "loop.prom"])
 def test_a_file_that_cannot_be_written_is_said(
     show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path, place: str
 ) -> None:
     show()
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder.prom").mkdir()
+    os.mkfifo(tmp_path / "pipe.prom")
+    (tmp_path / "loop.prom").symlink_to("loop.prom")
     before = sorted(tmp_path.iterdir())
     result = cli("metrics", "--textfile", str(tmp_path / place))
     assert (result.code, result.out) == (1, "")
     assert f"--textfile {tmp_path / place} cannot be written: " in result.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("target", ["there.prom", "new.prom"])
+def test_a_link_to_the_file_stays(
+    show: Callable[[], str], cli: Callable[..., Result], tmp_path: Path, target: str
+) -> None:
+    show()
+    (tmp_path / "there.prom").write_text("what was there before")
+    (tmp_path / "link.prom").symlink_to(target)
+    assert cli("metrics", "--textfile", str(tmp_path / "link.prom")).code == 0
+    assert (tmp_path / "link.prom").is_symlink()
+    assert samples((tmp_path / target).read_text()).keys() == samples(show()).keys()
+
+
+@pytest.mark.parametrize("name", ["m.txt", "m.prom.txt", "m", "m.PROM"])
+def test_a_file_that_node_exporter_would_ignore_is_wrong_usage(
+    cli: Callable[..., Result], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli("metrics", "--textfile", str(tmp_path / name))
+    assert (caught.value.code, [*tmp_path.glob("m*")]) == (2, [])
+    assert "expected a file whose name ends in .prom" in capsys.readouterr().err
 
 
 def test_a_failed_reading_leaves_the_file_as_it_was(

@@ -22,7 +22,7 @@ from tests import filled
 from tests.builders import PATIENCE, an_endpoint
 from tests.conftest import Result, Team, put
 from tests.test_metrics import configure as configure
-from tests.test_metrics import value
+from tests.test_metrics import samples, value
 from tests.test_service import Run
 from tests.test_service import run as run
 from tests.threads import until
@@ -113,6 +113,57 @@ def test_the_format_is_the_one_that_prometheus_asks_for(server: MetricsServer) -
 
 def test_another_path_has_no_metrics(server: MetricsServer) -> None:
     assert status_of(server.url.replace("/metrics", "/")) == 404
+
+
+@pytest.mark.parametrize("version", ["x", "0.0.1", "99", "", ";;=,"])
+def test_a_format_of_an_unknown_version_is_sent_in_ours(
+    server: MetricsServer, version: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in ("text/plain", "application/openmetrics-text"):
+        found, text = scrape(server.url, f"{kind};version={version}")
+        assert (found.startswith(kind), value(text, "queue_depth", endpoint="team")) == (True, 1)
+    assert (capfd.readouterr().err, caplog.text) == ("", "")
+
+
+@pytest.mark.parametrize("query", ["?name[]=sfwebhooks_queue_depth", "?collect[]=x", "?"])
+def test_a_query_changes_nothing(server: MetricsServer, query: str) -> None:
+    assert samples(scrape(server.url + query)[1]).keys() == samples(scrape(server.url)[1]).keys()
+
+
+def asked(server: MetricsServer, line: str) -> tuple[bytes, bytes, bytes]:
+    """Return the status line, the headers and the body of the answer to a request line."""
+    with socket.create_connection(place_of(server), timeout=PATIENCE) as client, client.makefile("rb") as reply:
+        client.sendall(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head, _, body = reply.read().partition(b"\r\n\r\n")
+        status, _, headers = head.partition(b"\r\n")
+        return status.partition(b" ")[2], headers, body
+
+
+def test_an_absolute_url_has_the_metrics_too(server: MetricsServer) -> None:
+    for url in (server.url, "HTTP://monitoring.test:9464/metrics?x"):
+        status, _, body = asked(server, f"GET {url}")
+        assert (status, b"sfwebhooks_queue_depth" in body) == (b"200 OK", True)
+    assert asked(server, "GET http://x/other")[0] == asked(server, "GET http://x")[0] == b"404 Not Found"
+
+
+def test_head_has_the_headers_of_get(server: MetricsServer) -> None:
+    status, headers, body = asked(server, "HEAD /metrics")
+    assert (status, body, b"Content-Type: text/plain; version=" in headers) == (b"200 OK", b"", True)
+    assert b"Content-Length: 0" not in headers
+    assert asked(server, "POST /metrics")[0] == b"405 Method Not Allowed"
+
+
+def test_a_bug_is_logged_once_and_no_traceback_is_printed(
+    outbox: Outbox, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def settings() -> Settings:
+        raise ZeroDivisionError("a bug")
+
+    with exposed_metrics(LOCAL, outbox.path, settings) as server:
+        assert [status_of(server.url) for _ in range(2)] == [500, 500]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["webhooks: metrics: ZeroDivisionError: a bug"]
+    assert "Traceback" not in capfd.readouterr().err + caplog.text
 
 
 def test_an_outbox_that_cannot_be_read_is_a_failed_scrape(

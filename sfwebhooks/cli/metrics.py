@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import closing, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from sfwebhooks.errors import ConfigError, OutboxError
 from sfwebhooks.files import demand_regular, is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, settings
+from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, said, settings
 
 
 def add(commands: Any) -> None:
@@ -26,11 +27,22 @@ def add(commands: Any) -> None:
     add_config(command)
     command.add_argument(
         "--textfile",
-        type=Path,
+        type=said(_prom_file),
         metavar="FILE",
         help="replace this file with them, for node_exporter's textfile collector (its name must end in .prom)",
     )
     command.set_defaults(run=_metrics)
+
+
+def _prom_file(text: str) -> Path:
+    """Return the path of a file that node_exporter reads.
+
+    Raises:
+        ValueError: it ignores files of this name.
+    """
+    if not text.endswith(".prom"):
+        raise ValueError(f"{text!r}: expected a file whose name ends in .prom: node_exporter ignores others")
+    return Path(text)
 
 
 def _metrics(given: argparse.Namespace) -> int:
@@ -52,7 +64,7 @@ def _metrics(given: argparse.Namespace) -> int:
 
 
 def _write(file: Path, registry: Any) -> None:
-    """Write the metrics of a registry to a file, which is replaced as a whole.
+    """Write the metrics of a registry to a file, which is replaced as a whole; a link to it stays.
 
     Raises:
         ConfigError: it cannot be written.
@@ -62,7 +74,7 @@ def _write(file: Path, registry: Any) -> None:
     try:
         with suppress(FileNotFoundError):
             demand_regular(file)  # a device or a pipe would be replaced
-        write_to_textfile(str(file), registry)
+        write_to_textfile(os.path.realpath(file), registry)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"--textfile {file} cannot be written: {why}") from error

@@ -37,8 +37,10 @@ from sfwebhooks.system import Clock
 log = logging.getLogger("spiderfoot.webhooks")
 #: seconds between two looks for deliveries from other processes, and for the lock of a dead sender
 POLL_SECONDS = 0.5
-#: deliveries that a worker claims at once where each goes alone, and seconds after which the rest is claimed again
+#: deliveries that a worker claims at once where each goes alone; seconds after which they are looked up again before
+#: they are sent, since an operator may have deleted them, and after which the rest is claimed again
 AHEAD_MAX = 20
+CERTAIN_SECONDS = 0.02
 AHEAD_SECONDS = 0.5
 #: results of sent deliveries that are kept in memory while the outbox cannot be written; from then on nothing is sent
 UNSETTLED_MAX = 1000
@@ -186,8 +188,12 @@ class SendQueue:
         if not health.healthy:
             self._forget(state)
             return self._outbox.queue.pick(limits, self._busy, Pick(health.setbacks % len(Pick)), fresh=False)
-        if state.pieces:
-            return state.pieces.pop()  # of a batch the last is the smallest: it finds the refused message soonest
+        while state.pieces:  # of a batch the last is the smallest: it finds the refused message soonest
+            waits = self._outbox.queue.is_waiting(state.pieces[-1])
+            piece = state.pieces.pop()
+            if waits:
+                return piece
+            self._release(piece)  # what is left of it is claimed from the outbox
         if health.failures >= 2 or health.refusals >= 2:  # the next message may lie elsewhere in the queue
             state.ahead.clear()
             other = Pick((health.setbacks - 1) % len(Pick))
@@ -196,7 +202,9 @@ class SendQueue:
                 return batch
         if limits.size > 1 or limits.late:
             return self._outbox.queue.claim_batch(limits, self._busy, now)
-        if not state.ahead or abs(now - state.claimed_at) > AHEAD_SECONDS:
+        age = abs(now - state.claimed_at)
+        is_gone = state.ahead and age > CERTAIN_SECONDS and not self._outbox.queue.is_waiting(state.ahead[0])
+        if not state.ahead or is_gone or age > AHEAD_SECONDS:
             claimed = self._outbox.queue.claim(limits.endpoint, self._busy, now, ahead)
             state.ahead, state.claimed_at = deque(claimed), now
         return state.ahead.popleft() if state.ahead else None

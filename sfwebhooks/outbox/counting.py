@@ -53,6 +53,15 @@ def dying(reason: str, which: str) -> str:
     return f"INSERT INTO tally (endpoint, what, reason, number) {counted} {ADD}"
 
 
+#: counts what is more than was counted of a scan, an endpoint and a reason: recovery offers refused events again
+WITHHELD = f"""
+        INSERT INTO tally (endpoint, what, reason, number)
+            SELECT new.endpoint, 'withheld', new.reason, new.number - most FROM (
+                SELECT coalesce(max(number), 0) most FROM withheld_most
+                WHERE scan_id = new.scan_id AND endpoint = new.endpoint AND reason = new.reason)
+            WHERE new.number > most {ADD}; INSERT INTO withheld_most
+            VALUES (new.scan_id, new.endpoint, new.reason, new.number)
+            ON CONFLICT DO UPDATE SET number = max(number, excluded.number);"""
 #: the tables' triggers; each statement ends a line, and nothing else in them ends one with a semicolon
 TRIGGERS = f"""
     -- its delivery must still be there. The ids of the last ones are given again, to attempts that are not counted
@@ -61,12 +70,8 @@ TRIGGERS = f"""
             old.at + old.seconds FROM delivery WHERE number = old.number AND old.id > (SELECT counted FROM file)
             {ADD}; UPDATE file SET counted = min(counted, (SELECT coalesce(max(id), 0) FROM delivery_attempt))
             WHERE old.id > (SELECT coalesce(max(id), 0) FROM delivery_attempt); END;
-    CREATE TRIGGER withheld_first AFTER INSERT ON withheld BEGIN
-        INSERT INTO tally (endpoint, what, reason, number)
-            VALUES (new.endpoint, 'withheld', new.reason, new.number) {ADD}; END;
-    CREATE TRIGGER withheld_more AFTER UPDATE OF number ON withheld WHEN new.number > old.number BEGIN
-        INSERT INTO tally (endpoint, what, reason, number)
-            VALUES (new.endpoint, 'withheld', new.reason, new.number - old.number) {ADD}; END;
+    CREATE TRIGGER withheld_first AFTER INSERT ON withheld BEGIN {WITHHELD} END;
+    CREATE TRIGGER withheld_more AFTER UPDATE OF number ON withheld BEGIN {WITHHELD} END;
     CREATE TRIGGER scan_ended AFTER UPDATE OF ended ON scan WHEN old.ended IS NULL AND new.ended IS NOT NULL BEGIN
         INSERT INTO tally (endpoint, what, reason, number) VALUES ('', 'end', new.ended, 1) {ADD}; END;
 """

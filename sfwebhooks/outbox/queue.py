@@ -67,6 +67,7 @@ OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
 #: the row number of the delivery of an event to an endpoint
 NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
+WAITS = f"{NUMBER} AND state = 'waiting'"
 #: another number than before: row numbers known from before may be those of other deliveries now
 REUSED = "SELECT reused FROM file"
 #: an event and its receivers: (endpoint, event name)
@@ -159,6 +160,12 @@ class Queue:
         members = json.dumps([delivery.event.id for delivery in batch.deliveries])
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
+
+    def is_waiting(self, batch: Batch) -> bool:
+        """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
+        with self._file.reading() as sql:
+            found = ((one.event.id.replace("-", ""), one.endpoint) for one in batch.deliveries)
+            return all(sql.execute(WAITS, (bytes.fromhex(id), endpoint)).fetchone() for id, endpoint in found)
 
     def recall(self, endpoint: str) -> None:
         """Restore batches that were in flight when their sender died, with the same members."""

@@ -126,6 +126,13 @@ TABLES = """
         number   INTEGER NOT NULL,
         PRIMARY KEY (scan_id, endpoint, reason)
     ) WITHOUT ROWID;
+    CREATE TABLE withheld_most (            -- the highest number that `withheld` has had, which `tally` includes
+        scan_id  TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        reason   TEXT NOT NULL,
+        number   INTEGER NOT NULL,
+        PRIMARY KEY (scan_id, endpoint, reason)
+    ) WITHOUT ROWID;
     CREATE TABLE health (
         endpoint    TEXT PRIMARY KEY,
         condition   TEXT NOT NULL,

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from sfwebhooks.delivery.send_queue import AHEAD_MAX, AHEAD_SECONDS, GROUP_MAX, POLL_SECONDS, SendQueue
+from sfwebhooks.delivery.send_queue import AHEAD_MAX, AHEAD_SECONDS, CERTAIN_SECONDS, GROUP_MAX, POLL_SECONDS, SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
-from tests.conftest import Clock, Gate, Team, put, soon, sql
+from tests.conftest import Clock, Gate, Result, Team, put, soon, sql
 
 
 def claims(queue: SendQueue) -> int:
@@ -162,6 +162,38 @@ def test_what_was_claimed_ahead_is_forgotten_with_the_lock(
     while queue.step(AHEAD_MAX):
         pass
     assert len(team.ids) == len({*team.ids}) == 3
+
+
+@pytest.mark.parametrize("command", ["purge --endpoint team --waiting --yes", "drop --endpoint team --state waiting"])
+def test_what_an_operator_deletes_is_not_sent_even_if_it_was_claimed(
+    command: str,
+    outbox: Outbox,
+    queue: SendQueue,
+    endpoint: Endpoint,
+    team: Team,
+    clock: Clock,
+    cli: Callable[..., Result],
+) -> None:
+    put(outbox, endpoint, events=AHEAD_MAX)
+    queue.step(AHEAD_MAX)
+    assert claims(queue) == AHEAD_MAX - 1
+    assert cli(*command.split()).code == 0
+    clock.now += 1.1 * CERTAIN_SECONDS
+    while queue.step(AHEAD_MAX):
+        pass
+    assert (team.sequences, outbox.scans.tallies()["waiting"]) == ([1], 0)
+
+
+def test_what_is_left_of_them_is_sent(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
+) -> None:
+    put(outbox, endpoint, events=4)
+    queue.step(AHEAD_MAX)
+    sql(outbox, "DELETE FROM delivery WHERE sequence IN (2, 4)")
+    clock.now += 1.1 * CERTAIN_SECONDS
+    while queue.step(AHEAD_MAX):
+        pass
+    assert team.sequences == [1, 3]
 
 
 def test_a_batch_of_several_is_claimed_alone(outbox: Outbox, team: Team, new_queue: Callable[..., SendQueue]) -> None:

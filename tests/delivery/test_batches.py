@@ -22,7 +22,7 @@ from sfwebhooks.reasons import DeadReason
 from sfwebhooks.receive.server import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
-from tests.conftest import Clock, Gate, Team, put, soon, spoil, sql
+from tests.conftest import Clock, Gate, Result, Team, put, soon, spoil, sql
 from tests.formats.bodies import messages
 from tests.tiers import quick_first
 
@@ -542,6 +542,20 @@ def test_pieces_that_are_forgotten_can_be_claimed_again(
     assert (len(queue.states[0].pieces), len(queue._busy)) == (2, SIZE)
     queue._forget(queue.states[0])
     assert (queue.states[0].pieces, queue._busy) == ([], set())
+
+
+def test_a_half_of_which_an_operator_deletes_a_part_is_sent_without_it(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, cli: Callable[..., Result]
+) -> None:
+    team.answer = refusing(1)
+    put(outbox, endpoint, events=SIZE)
+    queue.step()
+    ids = [row[0] for row in sql(outbox, "SELECT id FROM delivery WHERE sequence IN (1, 2, 3, 4, 5, 7)")]
+    assert cli("drop", "--state", "waiting", *ids).code == 0
+    while queue.step():
+        pass
+    assert [numbers(one) for one in team.got[1:]] == [[6, 8, 9, 10]]
+    assert (outbox.scans.tallies(), queue._busy) == ({"waiting": 0, "delivered": 4, "dead": 6}, set())
 
 
 def test_what_is_left_of_a_batch_that_cannot_be_made_does_not_hold_up_the_others(

@@ -17,6 +17,7 @@ LIMITS = {
     "send_queue.POLL_SECONDS": 0.5,
     "send_queue.AHEAD_MAX": 20,
     "send_queue.AHEAD_SECONDS": 0.5,
+    "send_queue.CERTAIN_SECONDS": 0.02,
     "send_queue.UNSETTLED_MAX": 1000,
     "send_queue.GROUP_MAX": 20,
     "send_queue.GROUP_SECONDS": 0.05,

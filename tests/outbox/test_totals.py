@@ -6,12 +6,14 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sfwebhooks.attempts import Attempt
 from sfwebhooks.events import Batch
 from sfwebhooks.outbox.counting import SECONDS_BOUNDS, WAITED_BOUNDS
+from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
@@ -249,6 +251,17 @@ def test_refused_events_stay_counted_when_they_are_offered_again(outbox: Outbox)
         )
     outbox.scans.forget_withheld("scan", ["team"])
     assert counts(outbox) == {("team", "withheld", "outbox_full"): 2}
+
+
+def test_refused_events_are_counted_once_however_often_they_are_offered_again(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "webhooks.db", storage=Storage(max_bytes=1))  # full from the begin
+    for offered in ((1, 2, 3), (1, 2), (1, 2, 3), (1, 2, 3, 4)):
+        outbox.scans.forget_withheld("5C4A0001", ["team"])
+        for number in offered:
+            put_event(outbox, an_event(number))
+        assert outbox.scans.withheld("5C4A0001") == {"team": {"outbox_full": len(offered)}}
+    assert counts(outbox) == {("team", "withheld", "outbox_full"): 4}
+    outbox.close()
 
 
 def test_an_unwritable_event_is_counted_once_however_often_its_scan_is_recounted(outbox: Outbox) -> None:
