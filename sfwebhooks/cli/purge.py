@@ -126,7 +126,7 @@ def _is_gone(records: Outbox, trouble: str, out: Console) -> bool:
     name, folder = records.path.name, records.path.resolve().parent
     if trouble:
         out.print(plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True)
-        out.print("sfwebhooks run erases it within a minute, and so does the same command again.")
+        out.print("sfwebhooks run tries that again within an hour, and the same command at once.")
     else:
         out.print(f"What was deleted is overwritten in {name} and {name}-wal; backups are not changed.")
     aside = sorted(folder.glob(f"{name}.corrupt-*"))

@@ -191,7 +191,7 @@ class Retention:
         trouble = self.erasure.run()
         if trouble:
             text = (
-                "webhooks: deleted content may still be in %s or %s-wal (%s); sfwebhooks run erases it within a minute"
+                "webhooks: deleted content may still be in %s or %s-wal: %s; sfwebhooks run tries again within an hour"
             )
             log.warning(text, self._file.path, self._file.path.name, trouble)
 
@@ -206,6 +206,10 @@ class Retention:
             keep_dead: seconds for which a dead letter stays.
             chunks: most chunks of 500 to delete.
         """
+        with self._file.sparing():
+            return self._prune(now, keep_delivered, keep_dead, chunks)
+
+    def _prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int) -> int:
         pruned = 0
         for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
             old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"

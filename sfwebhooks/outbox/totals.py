@@ -68,7 +68,7 @@ class Totals:
 
     def tallies(self) -> list[Tally]:
         """Return all tallies; several may be about the same."""
-        with self._file.reading() as sql:
+        with self._file.sparing(), self._file.reading() as sql:
             return [Tally(*row) for row in sql.execute(ALL)]
 
     def queues(self) -> dict[str, int]:
@@ -84,7 +84,7 @@ class Totals:
             if last - counted < COUNT_LEAST:
                 return
             begin = time.monotonic()
-            with self._file.writing() as sql:
+            with self._file.sparing(), self._file.writing() as sql:
                 counted, last = sql.execute(PLACES).fetchone()  # another process may do the same
                 until = min(last, counted + CHUNK_ATTEMPTS)
                 sql.execute(f"INSERT INTO tally {COUNTED.format('?1', '?2')} {ADD}", (counted, until))
