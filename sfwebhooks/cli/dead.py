@@ -89,11 +89,13 @@ def _list(given: argparse.Namespace, records: Outbox, out: Console) -> int:
 def _drop(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, State.DEAD)
     if given.dry_run:
-        print_counts(records.listing.counts(chosen), chosen.states, given, out)
+        print_counts(records.listing.counts(chosen, over=True), chosen.states, given, out)
         return 0
+    was_stopped = records.retention.erasure.is_ordered()
     dropped, left = records.retention.drop(chosen), total(records.listing.counts(chosen))
-    demand(dropped + left, chosen)
+    if not was_stopped:
+        demand(dropped + left, chosen)
     show_result(given, out, {"deleted": dropped, "left": left}, f"{counted_deliveries(dropped)} dropped.")
     if left and not given.json:
         out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
-    return 0
+    return 3 if records.retention.erasure.is_needed() else 0

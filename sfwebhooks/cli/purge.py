@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
 
 def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = _chosen(given)
-    counts = records.listing.counts(chosen)
+    counts = records.listing.counts(chosen, over=True)
     if given.dry_run:
         print_counts(counts, chosen.states, given, out)
         return 0
@@ -65,11 +65,11 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
             return 1
     purged = records.retention.purge(chosen)
     left = total(records.listing.counts(chosen))
-    trouble = ""
-    if records.retention.erasure.is_needed():  # also after a purge that was stopped
+    trouble, ordered = "", records.retention.erasure.is_ordered()  # also after a purge that was stopped
+    if records.retention.erasure.is_needed():
         with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():
             trouble = records.retention.erasure.run()
-    else:
+    if not ordered:
         demand(purged + left, chosen)
     out.print(f"{counted_deliveries(purged)} deleted.")
     if left:

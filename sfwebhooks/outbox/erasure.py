@@ -84,6 +84,12 @@ class Erasure:
             row = sql.execute("SELECT erase_at IS NOT NULL FROM file").fetchone()
         return bool(row and row[0])
 
+    def is_ordered(self) -> bool:
+        """Return whether an operator's deletion is not finished, or a rewrite that was begun."""
+        with self._file.reading() as sql:
+            row = sql.execute("SELECT erase_at <= 0 FROM file").fetchone()
+        return bool(row and row[0])
+
     def run(self) -> str:
         """Rewrite the file and empty the log now; return what prevented it after some seconds, or an empty text."""
         deadline, order = time.monotonic() + PATIENCE_SECONDS, 0.0

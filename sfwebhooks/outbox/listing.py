@@ -16,7 +16,7 @@ from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, deliveries, numbers_by_ids
-from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numbers_of
+from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 
@@ -299,10 +299,15 @@ class Listing:
         due = min((at for at in (fresh[1], late[1]) if at is not None), default=None)
         return Backlog(fresh[0] + late[0], refused[0], oldest[0], due)
 
-    def counts(self, selection: Selection) -> dict[str, dict[str, int]]:
-        """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path."""
+    def counts(self, selection: Selection, over: bool = False) -> dict[str, dict[str, int]]:
+        """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path.
+
+        Args:
+            over: only those that can be deleted: not of a scan whose end is not reported.
+        """
         found: dict[str, dict[str, int]] = {}
-        query = f"SELECT d.endpoint, d.state, count(*) FROM {selection.source} WHERE {selection.where} GROUP BY 1, 2"
+        where = f"{selection.where} AND {OVER}" if over else selection.where
+        query = f"SELECT d.endpoint, d.state, count(*) FROM {selection.source} WHERE {where} GROUP BY 1, 2"
         with self._file.reading() as sql:
             for endpoint, state, number in sql.execute(query, selection.values):
                 found.setdefault(endpoint, {})[state] = number
