@@ -174,9 +174,9 @@ class Retention:
         return purged
 
     def waiting_endpoints(self) -> list[str]:
-        """Return the names of the endpoints with waiting deliveries."""
+        """Return the names of the endpoints with waiting deliveries; not those that only a damaged row has."""
         with self._file.reading() as sql:
-            return [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
+            return [name for (name,) in sql.execute(WAITING_ENDPOINTS) if isinstance(name, str)]
 
     def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
         """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
