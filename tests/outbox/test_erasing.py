@@ -476,6 +476,25 @@ def test_a_process_that_maintains_an_outbox_without_room_logs_it_once_an_hour(
     assert not outbox.retention.erasure.is_needed()
 
 
+#: a process whose files cannot grow beyond 500 kB, so that a rewrite fails in the log; prints what is left in it
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from sfwebhooks.outbox.outbox import Outbox
+outbox = Outbox(Path(sys.argv[1]))
+outbox.file.check()
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+print(outbox.retention.erasure.run().split(": ")[1])
+print(Path(sys.argv[1] + "-wal").stat().st_size)
+"""
+
+
+def test_a_rewrite_that_failed_leaves_nothing_in_the_log(outbox: Outbox) -> None:
+    dead_letters(outbox, 250)
+    outbox.close()
+    assert run([outbox.path], LIMITED).stdout.split("\n")[:2] == ["disk I/O error", "0"]
+
+
 # --- damage
 
 
