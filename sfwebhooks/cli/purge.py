@@ -18,7 +18,14 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, said
-from sfwebhooks.terminal.delivery_table import Counts, counted_deliveries, print_counts, print_numbers, total
+from sfwebhooks.terminal.delivery_table import (
+    Counts,
+    counted_deliveries,
+    print_counts,
+    print_left,
+    print_numbers,
+    total,
+)
 from sfwebhooks.terminal.filters import demand, on_outbox
 from sfwebhooks.terminal.output import plain
 
@@ -57,6 +64,7 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     counts = records.listing.counts(chosen, over=True)
     if given.dry_run:
         print_counts(counts, chosen.states, given, out)
+        print_left(total(records.listing.counts(chosen)) - total(counts), out)
         return 0
     if counts:
         _announce(records, counts, chosen, out)
@@ -72,8 +80,7 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     if not ordered:
         demand(purged + left, chosen)
     out.print(f"{counted_deliveries(purged)} deleted.")
-    if left:
-        out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
+    print_left(left, out)
     return 0 if _is_gone(records, trouble, out) else 3
 
 

@@ -124,7 +124,8 @@ def test_a_running_scan_stays_and_that_is_said(cli: Callable[..., Result], fille
 
 def test_a_dry_run_does_not_count_a_running_scan(cli: Callable[..., Result], filled: Outbox) -> None:
     sql(filled, f"UPDATE scan SET ended = NULL WHERE id = '{OLD.id}'")
-    assert "3 deliveries; nothing was changed" in cli("purge", "--all", "--dry-run").words
+    words = cli("purge", "--all", "--dry-run").words
+    assert "3 deliveries; nothing was changed (--dry-run). 3 deliveries left: the end of their scan is not" in words
     assert "3 deliveries will be deleted permanently" in cli("purge", "--all", "--yes").words
 
 
