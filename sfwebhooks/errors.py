@@ -51,6 +51,10 @@ class DiskFullError(OutboxBusyError):
     cure = "make room on its disk"
 
 
+class DamagedError(OutboxError):
+    """Maintenance met damage in the outbox file, which is logged; senders, who do not, still use the file."""
+
+
 class ShortageError(OutboxBusyError):
     """This process has no descriptors or memory left; the same call may succeed once some are released."""
 

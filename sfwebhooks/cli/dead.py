@@ -12,7 +12,7 @@ from sfwebhooks.cli.replay import add_replay
 from sfwebhooks.cli.show import add_show
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
-from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_records, total
+from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_left, print_records, total
 from sfwebhooks.terminal.filters import add_choice, add_filters, add_listing, choice, demand, on_outbox, selection
 from sfwebhooks.terminal.output import show_result
 
@@ -89,11 +89,16 @@ def _list(given: argparse.Namespace, records: Outbox, out: Console) -> int:
 def _drop(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = choice(given, records, State.DEAD)
     if given.dry_run:
-        print_counts(records.listing.counts(chosen), chosen.states, given, out)
+        counts = records.listing.counts(chosen, over=True)
+        print_counts(counts, chosen.states, given, out)
+        if not given.json:
+            print_left(total(records.listing.counts(chosen)) - total(counts), out)
         return 0
+    was_stopped = records.retention.erasure.is_ordered()
     dropped, left = records.retention.drop(chosen), total(records.listing.counts(chosen))
-    demand(dropped + left, chosen)
+    if not was_stopped:
+        demand(dropped + left, chosen)
     show_result(given, out, {"deleted": dropped, "left": left}, f"{counted_deliveries(dropped)} dropped.")
-    if left and not given.json:
-        out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
-    return 0
+    if not given.json:
+        print_left(left, out)
+    return 3 if records.retention.erasure.is_needed() else 0

@@ -18,7 +18,14 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, said
-from sfwebhooks.terminal.delivery_table import Counts, counted_deliveries, print_counts, print_numbers, total
+from sfwebhooks.terminal.delivery_table import (
+    Counts,
+    counted_deliveries,
+    print_counts,
+    print_left,
+    print_numbers,
+    total,
+)
 from sfwebhooks.terminal.filters import demand, on_outbox
 from sfwebhooks.terminal.output import console, plain
 
@@ -54,9 +61,10 @@ def add(commands: Any) -> None:
 
 def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = _chosen(given)
-    counts = records.listing.counts(chosen)
+    counts = records.listing.counts(chosen, over=True)
     if given.dry_run:
         print_counts(counts, chosen.states, given, out)
+        print_left(total(records.listing.counts(chosen)) - total(counts), out)
         return 0
     out = console(given.quiet and given.yes)
     if counts:
@@ -66,15 +74,14 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
             return 1
     purged = records.retention.purge(chosen)
     left = total(records.listing.counts(chosen))
-    trouble = ""
-    if records.retention.erasure.is_needed():  # also after a purge that was stopped
+    trouble, ordered = "", records.retention.erasure.is_ordered()  # also after a purge that was stopped
+    if records.retention.erasure.is_needed():
         with out.status("Overwriting what was deleted ...") if out.is_terminal else nullcontext():
             trouble = records.retention.erasure.run()
-    else:
+    if not ordered:
         demand(purged + left, chosen)
     out.print(f"{counted_deliveries(purged)} deleted.")
-    if left:
-        out.print(f"{counted_deliveries(left)} left: the end of their scan is not reported yet and would restore them.")
+    print_left(left, out)
     return 0 if _is_gone(records, trouble, out) else 3
 
 
@@ -130,7 +137,7 @@ def _is_gone(records: Outbox, trouble: str, out: Console) -> bool:
         there.print(
             plain(f"Deleted content may still be in {name} or {name}-wal: {trouble}.", "yellow"), soft_wrap=True
         )
-        there.print("sfwebhooks run erases it within a minute, and so does the same command again.")
+        there.print("sfwebhooks run tries that again within an hour, and the same command at once.")
     else:
         out.print(f"What was deleted is overwritten in {name} and {name}-wal; backups are not changed.")
     aside = sorted(folder.glob(f"{name}.corrupt-*"))

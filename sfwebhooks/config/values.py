@@ -94,8 +94,10 @@ def boolean(text: str) -> bool:
 def seconds(text: str) -> float:
     """Read a positive duration such as 15, 15s, 5m, 1h or 7d, in seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not match or not 0 < float(match[1]) * UNITS[match[2]] <= 365 * 86400:
+    if not match or not float(match[1]):
         raise ValueError("expected a duration above zero such as 15s, 5m, 1h or 7d")
+    if float(match[1]) * UNITS[match[2]] > 365 * 86400:
+        raise ValueError("expected a duration of at most 365d")
     return float(match[1]) * UNITS[match[2]]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.maintenance import Maintenance
-from sfwebhooks.errors import NO_MEMORY, OutboxError, is_shortage
+from sfwebhooks.errors import NO_MEMORY, DamagedError, OutboxError, is_shortage
 from sfwebhooks.events import Scan
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -46,6 +46,8 @@ class BackgroundWork:
         """Do a task; return the outbox error that it met, or an empty text."""
         try:
             task()
+        except DamagedError:
+            self._log.debug("webhooks: maintenance is not possible", exc_info=True)
         except OutboxError as error:
             self._log.debug("webhooks: background work is postponed", exc_info=True)
             return str(error)

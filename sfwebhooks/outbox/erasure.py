@@ -8,11 +8,20 @@ the rewrite waits until no scan is running, but no longer than a day; the deleti
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 
-from sfwebhooks.errors import DiskFullError, OutboxBusyError
+from sfwebhooks.errors import DamagedError, DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.permissions import real_path
+
+log = logging.getLogger("spiderfoot.webhooks")
 
 #: seconds from a deletion by age to the rewrite, which serves all deletions until then
 COLLECT_SECONDS = 3600.0
@@ -23,6 +32,14 @@ PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 #: seconds until a rewrite is tried again that failed, for lack of space or because of another process
 RETRY_SECONDS = 3600.0
+#: bytes that the log adds to each page (https://sqlite.org/fileformat2.html#the_write_ahead_log)
+FRAME_BYTES = 24
+MB = 1_000_000
+#: when a rewrite is due, and whether a scan is running
+DUE = "SELECT erase_at + 0.0, EXISTS (SELECT 1 FROM scan WHERE ended IS NULL) FROM file"
+#: where SQLite looks for a folder for temporary files, and then where (https://sqlite.org/tempfiles.html)
+COPY_VARIABLES = ("SQLITE_TMPDIR", "TMPDIR")
+COPY_FOLDERS = ("/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108  # nothing of ours is written there
 
 
 class Erasure:
@@ -32,6 +49,8 @@ class Erasure:
         self._file = file
         #: time until which no rewrite is tried, in epoch seconds, and when it was set
         self._waits: tuple[float, float] = (0.0, 0.0)
+        #: of a rewrite that is done, until the log is empty, what `_finish` needs
+        self._order = 0.0
 
     def maintain(self, now: float) -> None:
         """Rewrite the file if that is due, and empty the log; call from time to time (`now` in epoch seconds).
@@ -39,19 +58,20 @@ class Erasure:
         While another process is reading the log, emptying it waits for the next call.
         """
         set_at, until = self._waits
-        if not self.is_due(now) or set_at <= now < until:
-            self._file.empty_log()
-            return
-        self._waits = (now, now + RETRY_SECONDS)
-        order = self._rewrite()
-        if self._file.empty_log():
-            self._finish(order)
-            self._waits = (0.0, 0.0)
+        if not self._order and self.is_due(now) and not set_at <= now < until:
+            self._waits = (now, now + RETRY_SECONDS)
+            try:
+                self._order = self._rewrite()
+            except DiskFullError as error:
+                log.warning("webhooks: deleted content may still be in the outbox, until there is room: %s", error)
+        if self._file.empty_log() and self._order:
+            self._finish(self._order)
+            self._order, self._waits = 0.0, (0.0, 0.0)
 
     def is_due(self, now: float) -> bool:
         """Return whether the file has to be rewritten now."""
         with self._file.reading() as sql:
-            row = sql.execute("SELECT erase_at, EXISTS (SELECT 1 FROM scan WHERE ended IS NULL) FROM file").fetchone()
+            row = sql.execute(DUE).fetchone()
         erase_at, scans = row or (None, False)
         if erase_at is None:
             return False
@@ -64,6 +84,12 @@ class Erasure:
             row = sql.execute("SELECT erase_at IS NOT NULL FROM file").fetchone()
         return bool(row and row[0])
 
+    def is_ordered(self) -> bool:
+        """Return whether an operator's deletion is not finished, or a rewrite that was begun."""
+        with self._file.reading() as sql:
+            row = sql.execute("SELECT erase_at <= 0 FROM file").fetchone()
+        return bool(row and row[0])
+
     def run(self) -> str:
         """Rewrite the file and empty the log now; return what prevented it after some seconds, or an empty text."""
         deadline, order = time.monotonic() + PATIENCE_SECONDS, 0.0
@@ -74,7 +100,7 @@ class Erasure:
                     self._finish(order)
                     return ""
                 trouble = "another process is reading it"
-            except DiskFullError as error:
+            except (DiskFullError, DamagedError) as error:
                 return str(error)
             except OutboxBusyError as error:
                 trouble = str(error)
@@ -83,13 +109,44 @@ class Erasure:
             time.sleep(PAUSE_SECONDS)
 
     def _rewrite(self) -> float:
-        """Rewrite the file; return what `_finish` needs."""
+        """Rewrite the file; return what `_finish` needs.
+
+        Raises:
+            DiskFullError: there is no room for it.
+            DamagedError: damage prevents it.
+        """
         order = -time.time()
         with self._file.writing() as sql:
             sql.execute("UPDATE file SET erase_at = ?", (order,))  # due at once, should this process be killed
-        with self._file.reading() as sql:
-            sql.execute("VACUUM")
+        self._file.empty_log()
+        self._check_room()
+        try:
+            with self._file.sparing(), self._file.reading() as sql:
+                sql.execute("VACUUM")
+        except OutboxError:
+            with suppress(OutboxError):
+                self._file.empty_log()  # it can have filled the disk, and others need the room
+            raise
         return order
+
+    def _check_room(self) -> None:
+        """Check that there is room for a copy of the file in the folder for temporary files, and for one in the log.
+
+        Raises:
+            DiskFullError: there is not; nothing was written.
+        """
+        with self._file.reading() as sql:
+            pages, free, size = (
+                sql.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+            )
+        need, folder, copies = (pages - free) * (size + FRAME_BYTES), real_path(self._file.path).parent, copy_folder()
+        shared = folder.stat().st_dev == copies.stat().st_dev
+        for place, its in ((folder, need * 2 if shared else need), (copies, need)):
+            disk = shutil.disk_usage(place)
+            if disk.total and disk.free < its:  # a total of 0: not known
+                raise DiskFullError(
+                    f"its rewrite needs {its / MB:,.1f} MB in {place}, where {disk.free / MB:,.1f} MB are free"
+                )
 
     def _finish(self, order: float) -> None:
         """Note that nothing deleted is left, unless more was deleted since the rewrite began."""
@@ -98,8 +155,20 @@ class Erasure:
 
 
 def note_deletion(sql: sqlite3.Connection, now: float) -> None:
-    """Note that content was deleted because of its age at `now`, within the transaction that deletes it."""
-    sql.execute("UPDATE file SET erase_at = CASE WHEN erase_at >= 0 THEN erase_at ELSE ? END", (now + COLLECT_SECONDS,))
+    """Note that content was deleted because of its age at `now`, within the transaction that deletes it.
+
+    If a rewrite is due or under way, the next one is due too.
+    """
+    sql.execute("UPDATE file SET erase_at = coalesce(max(erase_at, 0), ?)", (now + COLLECT_SECONDS,))
+
+
+def copy_folder() -> Path:
+    """Return the folder in which SQLite makes the copy for a rewrite."""
+    if os.name != "posix":
+        return Path(tempfile.gettempdir())
+    named = [os.environ[name] for name in COPY_VARIABLES if name in os.environ]
+    places = [Path(name) for name in (*named, *COPY_FOLDERS) if name]
+    return next((place for place in places if place.is_dir() and os.access(place, os.W_OK | os.X_OK)), Path())
 
 
 def note_order(sql: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfwebhooks.errors import DiskFullError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import DamagedError, DiskFullError, OutboxBusyError, OutboxError
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.opening import (
     BUSY_SECONDS,
@@ -114,6 +114,8 @@ class File:
         #: time of the last check that the file is still the same, in monotonic seconds
         self._looked_at = 0.0
         self._guard = threading.RLock()
+        #: whether a corrupt file stays where it is, and the damage that was logged
+        self._is_sparing, self._damage = False, ""
         _ALL[id(self)] = self
 
     def generation(self) -> int:
@@ -231,6 +233,19 @@ class File:
             except OSError as error:
                 raise refused(f"outbox {self.path}", real_path(self.path), error) from error
 
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """Keep the file if damage is met meanwhile: it may be where senders never read.
+
+        Raises:
+            DamagedError: damage was met.
+        """
+        before, self._is_sparing = self._is_sparing, True
+        try:
+            yield
+        finally:
+            self._is_sparing = before
+
     def _translated(self, error: sqlite3.DatabaseError) -> OutboxError:
         """Return the error as an OutboxError; a corrupt file is set aside, so that the same call finds a new one."""
         text = str(error)
@@ -256,6 +271,12 @@ class File:
                 f"outbox {self.path} is corrupt ({text}) and was not changed: the next scan, sfwebhooks drain or"
                 " sfwebhooks run sets it aside and creates a new one"
             )
+        if self._is_sparing:
+            words = f"outbox {self.path} is damaged ({text}) where maintenance reads it"
+            if text != self._damage:
+                log.error("webhooks: %s; deliveries are still sent. sfwebhooks doctor --full says more", words)
+            self._damage = text
+            return DamagedError(words)
         aside, self._is_lost = _set_aside(real_path(self.path), self._files[:1]), True
         where = f"it was set aside as {aside}" if aside else "another process has set it aside or is doing so"
         try:

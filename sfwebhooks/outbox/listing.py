@@ -15,8 +15,8 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, deliveries, numbers_by_ids
-from sfwebhooks.outbox.selection import CHUNK, Selection, chunks_of, marks, numbers_of
+from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, as_text, deliveries, numbers_by_ids
+from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
 
@@ -29,7 +29,7 @@ PREFIX_LEAST = 4
 #: ids shown if several have the same prefix
 ALIKE = 10
 #: fields of a record that are texts or epoch seconds in each row that we write
-TEXTS = ("id", "event_id", "endpoint", "name", "type", "series")
+TEXTS = ("id", "event_id", "endpoint", "name", "type", "scan_id", "target", "series", "reason", "batch")
 TIMES = ("accepted_at", "due_at")
 #: attempts among which the last one of an endpoint is sought
 RECENT = 10_000
@@ -37,13 +37,17 @@ RECENT = 10_000
 RESULTS = 100_000
 #: of an event's id
 KEY_BYTES = 16
+#: the fields of an attempt (a), of their types in a damaged row too
+ATTEMPT = ", ".join(
+    ("a.at + 0.0", "a.seconds + 0.0", "a.status + 0", *map(as_text, ("a.reason", "a.excerpt", "a.cause")))
+)
 #: to be followed by a WHERE on `delivery`
-SELECT_RECORD = """
+SELECT_RECORD = f"""
     SELECT e.id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
            (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
            d.due_at, d.settled_at, d.replays,
            coalesce(d.batch, ''), (SELECT count(*) FROM delivery_attempt WHERE number = d.number),
-           a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
+           {ATTEMPT}
     FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
 """
@@ -59,11 +63,11 @@ EVENTS_BEGINNING = """
 """
 #: the last deliveries, in the order of an index, and the last failures; a format may have its own word for a success
 DELIVERED = """
-    SELECT endpoint, settled_at FROM delivery WHERE state <> 'waiting' AND state = 'delivered'
+    SELECT endpoint, settled_at + 0.0 FROM delivery WHERE state <> 'waiting' AND state = 'delivered'
     ORDER BY settled_at DESC LIMIT ?
 """
-FAILED = """
-    SELECT d.endpoint, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause
+FAILED = f"""
+    SELECT d.endpoint, {ATTEMPT}
     FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number
     WHERE a.rowid > (SELECT max(rowid) FROM delivery_attempt) - ? AND a.reason NOT GLOB 'http_2[0-9][0-9]'
           AND NOT (d.state = 'delivered' AND d.reason = a.reason)
@@ -71,7 +75,7 @@ FAILED = """
 """
 #: acceptance of the oldest waiting delivery; a fresh one is due from then on, unless it was a probe
 OLDEST = f"""
-    SELECT min(at) FROM (
+    SELECT min(at) + 0.0 FROM (
         SELECT min(due_at) at FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at = accepted_at
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {FRESH} AND due_at <> accepted_at
         UNION ALL SELECT min(accepted_at) FROM delivery WHERE endpoint = ?1 AND {LATE}
@@ -171,7 +175,7 @@ class Listing:
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
         with self._file.reading() as sql:
-            return [row[0] for row in sql.execute(f"{ENDPOINTS} ORDER BY 1")]
+            return [name for (name,) in sql.execute(f"{ENDPOINTS} ORDER BY 1") if isinstance(name, str)]
 
     def knows(self, scan_id: str) -> bool:
         """Return whether the outbox has or had anything of a scan."""
@@ -228,10 +232,7 @@ class Listing:
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """Return the attempts at a delivery in order."""
-        query = (
-            "SELECT at, seconds, status, reason, excerpt, cause FROM delivery_attempt"
-            f" WHERE number IN ({numbers_by_ids('?1')}) ORDER BY rowid"
-        )
+        query = f"SELECT {ATTEMPT} FROM delivery_attempt a WHERE number IN ({numbers_by_ids('?1')}) ORDER BY rowid"
         with self._file.reading() as sql:
             return [Attempt(*row) for row in sql.execute(query, (json.dumps([delivery_id]),))]
 
@@ -268,7 +269,7 @@ class Listing:
         If the last ones were deleted, their numbers are reused; then it continues from the last one that is left.
         """
         query = (
-            "SELECT a.rowid, e.id, d.endpoint, a.at, a.seconds, a.status, a.reason, a.excerpt, a.cause"
+            f"SELECT a.rowid, e.id, d.endpoint, {ATTEMPT}"
             " FROM delivery_attempt a JOIN delivery d ON d.number = a.number JOIN event e ON e.number = d.event"
             " WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
         )
@@ -276,7 +277,7 @@ class Listing:
             rows = sql.execute(query, (last, CHUNK)).fetchall()
         if not rows:
             return [], min(last, self.last_attempt())
-        its = [delivery_id(id_of_key(row[1]), row[2]) for row in rows]
+        its = [_id_in(row[1:]) for row in rows]
         ids = {*its}.intersection(selection.ids or its)
         found = self.deliveries(replace(selection, ids=tuple(ids)), CHUNK) if ids else []
         records = {record.id: record for record in found}
@@ -292,17 +293,23 @@ class Listing:
         """Return an endpoint's backlog. Counts the rows: not for a hot path."""
         its = "FROM delivery WHERE endpoint = ?"
         with self._file.reading() as sql:
-            fresh = sql.execute(f"SELECT count(*), min(due_at) {its} AND {FRESH}", (endpoint,)).fetchone()
-            late = sql.execute(f"SELECT count(*), min(due_at) {its} AND {LATE}", (endpoint,)).fetchone()
+            fresh = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {FRESH}", (endpoint,)).fetchone()
+            late = sql.execute(f"SELECT count(*), min(due_at) + 0.0 {its} AND {LATE}", (endpoint,)).fetchone()
             refused = sql.execute(f"SELECT count(*) {its} AND {LATE} AND refusals > 0", (endpoint,)).fetchone()
             oldest = sql.execute(OLDEST, (endpoint,)).fetchone()
         due = min((at for at in (fresh[1], late[1]) if at is not None), default=None)
         return Backlog(fresh[0] + late[0], refused[0], oldest[0], due)
 
-    def counts(self, selection: Selection) -> dict[str, dict[str, int]]:
-        """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path."""
+    def counts(self, selection: Selection, over: bool = False) -> dict[str, dict[str, int]]:
+        """Return endpoint -> state -> number of deliveries. Counts the rows: not for a hot path.
+
+        Args:
+            over: only those that can be deleted: not of a scan whose end is not reported.
+        """
         found: dict[str, dict[str, int]] = {}
-        query = f"SELECT d.endpoint, d.state, count(*) FROM {selection.source} WHERE {selection.where} GROUP BY 1, 2"
+        where = f"{selection.where} AND {OVER}" if over else selection.where
+        its = f"{as_text('d.endpoint')}, {as_text('d.state')}"
+        query = f"SELECT {its}, count(*) FROM {selection.source} WHERE {where} GROUP BY d.endpoint, d.state"
         with self._file.reading() as sql:
             for endpoint, state, number in sql.execute(query, selection.values):
                 found.setdefault(endpoint, {})[state] = number
@@ -338,6 +345,7 @@ def _record(row: Sequence[Any]) -> Record:
         values |= {"severity": Severity(values["severity"]), "state": State(values["state"])}
         wrong = [name for name in TEXTS if not isinstance(values[name], str)]
         wrong += [name for name in TIMES if not isinstance(values[name], float)]
+        wrong += ["settled_at"] if not isinstance(values["settled_at"], (float, type(None))) else []
         if wrong:
             raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
     except (ValueError, AttributeError) as error:

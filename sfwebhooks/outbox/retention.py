@@ -19,8 +19,9 @@ from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
 from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
-from sfwebhooks.outbox.selection import CHUNK, Selection, marks, numbers_of
+from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
 
@@ -43,16 +44,12 @@ ITS_HANDLE = """
     AND NOT EXISTS (SELECT 1 FROM delivery WHERE batch = ?2 AND state = 'waiting')
     AND NOT EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND subject = ?2 AND state = 'waiting')
 """
-FORGET_SCANS = """
-    UPDATE scan SET name = '', target = '', target_type = '', database = ''
-    WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
+EMPTY_SCANS = """
+    SELECT id FROM scan WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
         AND NOT EXISTS (SELECT 1 FROM event WHERE scan_id = scan.id)
 """
+FORGET_SCAN = "UPDATE scan SET name = '', target = '', target_type = '', database = '' WHERE id = ?"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
-#: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
-OVER = """
-    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.number = d.event AND s.ended IS NULL)
-"""
 #: the names in the waiting rows, each found by a jump in an index and not by reading all of it
 WAITING_ENDPOINTS = f"""
     WITH RECURSIVE fresh (last) AS (
@@ -145,14 +142,17 @@ class Retention:
         )
 
     def drop(self, selection: Selection) -> int:
-        """Delete dead letters with their own attempts and events; return how many. Those of a running scan stay."""
+        """Delete dead letters with their own attempts and events; return how many. Those of a running scan stay.
+
+        Also erases what was deleted before, by a command that was killed.
+        """
         dropped = change_in_chunks(
             self._file,
             lambda sql: numbers_of(sql, selection, f"{DEAD} AND {OVER}"),
             partial(_delete_for_good, still=DEAD),
             self.progress,
         )
-        if dropped:
+        if self.erasure.is_needed():
             self._erase()
         return dropped
 
@@ -169,14 +169,14 @@ class Retention:
             self.progress,
         )
         with self._file.writing() as sql:
-            if _forget_scans(sql):
+            if self._forget_scans(sql):
                 note_order(sql)
         return purged
 
     def waiting_endpoints(self) -> list[str]:
-        """Return the names of the endpoints with waiting deliveries."""
+        """Return the names of the endpoints with waiting deliveries; not those that only a damaged row has."""
         with self._file.reading() as sql:
-            return [row[0] for row in sql.execute(WAITING_ENDPOINTS)]
+            return [name for (name,) in sql.execute(WAITING_ENDPOINTS) if isinstance(name, str)]
 
     def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
         """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
@@ -191,7 +191,7 @@ class Retention:
         trouble = self.erasure.run()
         if trouble:
             text = (
-                "webhooks: deleted content may still be in %s or %s-wal (%s); sfwebhooks run erases it within a minute"
+                "webhooks: deleted content may still be in %s or %s-wal: %s; sfwebhooks run tries again within an hour"
             )
             log.warning(text, self._file.path, self._file.path.name, trouble)
 
@@ -206,6 +206,10 @@ class Retention:
             keep_dead: seconds for which a dead letter stays.
             chunks: most chunks of 500 to delete.
         """
+        with self._file.sparing():
+            return self._prune(now, keep_delivered, keep_dead, chunks)
+
+    def _prune(self, now: float, keep_delivered: float, keep_dead: float, chunks: int) -> int:
         pruned = 0
         for state, keep in ((State.DELIVERED, keep_delivered), (State.DEAD, keep_dead)):
             old = f"{SETTLED} AND d.state = '{state.value}' AND d.settled_at < {now - keep!r}"
@@ -213,10 +217,23 @@ class Retention:
             pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
         with self._file.writing() as sql:
             sql.execute("DELETE FROM handle WHERE at < ?", (now - HANDLE_SECONDS,))
-            if pruned | _forget_scans(sql, now - SCAN_SECONDS):
+            if pruned | self._forget_scans(sql, now - SCAN_SECONDS):
                 note_deletion(sql, now)
         self.erasure.maintain(now)
         return pruned
+
+    def _forget_scans(self, sql: sqlite3.Connection, before: float = math.inf) -> int:
+        """Forget names and targets of scans that are over and have no events left; return of how many.
+
+        Their ids stay, so that no end is reported twice, and so do the numbers given to their deliveries. A scan that
+        is being backfilled needs them: its lock is held.
+
+        Args:
+            before: only scans that began before this time, in epoch seconds.
+        """
+        found = [scan for (scan,) in sql.execute(EMPTY_SCANS, (before,)) if scan_lock(self._file.path, scan).is_free]
+        sql.executemany(FORGET_SCAN, [(scan,) for scan in found])
+        return len(found)
 
 
 def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
@@ -262,10 +279,11 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
 
 
 def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: bool = False) -> int:
-    """Delete the rows that meet the condition `still`, their attempts, and events without other deliveries.
+    """Delete the rows that meet the condition `still`, their attempts, what receivers called their pending requests,
+    and events without other deliveries.
 
     Args:
-        handles: also what receivers called them, or what they are about.
+        handles: also what receivers called their subjects.
     """
     its = "d.number, d.event, d.endpoint, d.subject, d.batch"
     # by their numbers: the index of an age would be read as a whole for each chunk
@@ -277,8 +295,10 @@ def _delete(sql: sqlite3.Connection, chunk: Sequence[int], still: str, handles: 
         "DELETE FROM event WHERE number = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE event = event.number)",
         [(row[1],) for row in rows],
     )
-    if handles:
-        sql.executemany(ITS_HANDLE, [(row[2], about) for row in rows for about in row[3:] if about is not None])
+    its_names = [
+        (row[2], about) for row in rows for about in (row[3] if handles else None, row[4]) if about is not None
+    ]
+    sql.executemany(ITS_HANDLE, its_names)
     return len(rows)
 
 
@@ -286,14 +306,3 @@ def _delete_for_good(sql: sqlite3.Connection, chunk: Sequence[int], still: str, 
     """Do as `_delete` by an operator's order."""
     note_order(sql)
     return _delete(sql, chunk, still, handles)
-
-
-def _forget_scans(sql: sqlite3.Connection, before: float = math.inf) -> int:
-    """Forget names and targets of scans that are over and have no events left; return of how many.
-
-    Their ids stay, so that no end is reported twice, and so do the numbers given to their deliveries.
-
-    Args:
-        before: only scans that began before this time, in epoch seconds.
-    """
-    return sql.execute(FORGET_SCANS, (before,)).rowcount

@@ -49,6 +49,11 @@ NO_KEY = bytes(16)
 SEVERITIES = {int(severity): severity for severity in Severity}
 
 
+def as_text(column: str) -> str:
+    """Return SQL for a column of texts that is a text in a damaged row too."""
+    return f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE quote({column}) END"
+
+
 def numbers_by_ids(array: str) -> str:
     """Return the query for the numbers of the deliveries with some ids. No index has the ids: each could be the one of
     an event to one of the endpoints.

@@ -28,6 +28,11 @@ CONDITIONS = {
     "until": "d.accepted_at < :until",
 }
 
+#: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
+OVER = """
+    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.number = d.event AND s.ended IS NULL)
+"""
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.listing import Cursor
-from sfwebhooks.outbox.rows import ENDPOINTS
+from sfwebhooks.outbox.rows import ENDPOINTS, as_text
 from sfwebhooks.outbox.views import DELIVERED_IT, SUCCEEDED
 
 #: seconds by which an attempt can be logged after others that began later
@@ -46,11 +46,12 @@ ATTEMPTS = f"""
     FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number WHERE a.rowid >= ? AND a.at >= ?
 """
 #: the place of the first attempt from a place on, and its time
-ATTEMPT_FROM = "SELECT rowid, at FROM delivery_attempt WHERE rowid >= ? ORDER BY rowid LIMIT 1"
-DIED = "SELECT endpoint FROM delivery WHERE state <> 'waiting' AND state = 'dead' AND settled_at >= ?"
+ATTEMPT_FROM = "SELECT rowid, at + 0.0 FROM delivery_attempt WHERE rowid >= ? ORDER BY rowid LIMIT 1"
+DIED = f"SELECT {as_text('endpoint')} FROM delivery WHERE state <> 'waiting' AND state = 'dead' AND settled_at >= ?"
 #: of scans that began since a time, or are not over, and of events that are not of a scan
-WITHHELD = """
-    SELECT w.endpoint, w.reason, sum(w.number) FROM withheld w LEFT JOIN scan s ON s.id = w.scan_id
+WITHHELD = f"""
+    SELECT {as_text("w.endpoint")}, {as_text("w.reason")}, sum(w.number)
+    FROM withheld w LEFT JOIN scan s ON s.id = w.scan_id
     WHERE s.id IS NULL OR s.ended IS NULL OR s.begun_at >= ? GROUP BY 1, 2 ORDER BY 2
 """
 
@@ -101,7 +102,7 @@ class Statistics:
         """Return endpoint -> its figures since a time in epoch seconds. Reads all attempts since then."""
         withheld: dict[str, dict[str, int]] = {}
         with self._file.reading() as sql:
-            names = [name for (name,) in sql.execute(ENDPOINTS)]
+            names = [name for (name,) in sql.execute(ENDPOINTS) if isinstance(name, str)]
             attempts = _attempts(sql, names, since) if names else {}
             dead = Counter(endpoint for (endpoint,) in sql.execute(DIED, (since,)))
             for endpoint, reason, number in sql.execute(WITHHELD, (since,)):
@@ -122,7 +123,8 @@ class Statistics:
     def delivered_after(self, place: Cursor) -> tuple[dict[str, int], Cursor]:
         """Return endpoint -> number of successful deliveries after a place in the delivery log, and its present end."""
         query = (
-            "SELECT d.endpoint, count(*) FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number"
+            f"SELECT {as_text('d.endpoint')}, count(*)"
+            " FROM delivery_attempt a CROSS JOIN delivery d ON d.number = a.number"
             f" WHERE a.rowid > ? AND {DELIVERED_IT} GROUP BY 1"
         )
         with self._file.reading() as sql:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sfwebhooks.outbox.bulk import HOLD_SECONDS
 from sfwebhooks.outbox.counting import ADD, counted_as
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE
+from sfwebhooks.outbox.rows import FRESH, LATE, as_text
 
 #: attempts that are added to `tally` in one transaction, in which other processes wait a few milliseconds, and at once
 CHUNK_ATTEMPTS = 2_000
@@ -33,7 +33,7 @@ ALL = f"""
     FROM (SELECT * FROM tally UNION ALL {COUNTED.format("(SELECT counted FROM file)", "9e999")})
 """
 QUEUES = f"""
-    SELECT endpoint, sum(number) FROM (
+    SELECT {as_text("endpoint")}, sum(number) FROM (
         SELECT endpoint, count(*) number FROM delivery WHERE {FRESH} GROUP BY 1
         UNION ALL SELECT endpoint, count(*) FROM delivery WHERE {LATE} GROUP BY 1
     ) GROUP BY 1
@@ -68,7 +68,7 @@ class Totals:
 
     def tallies(self) -> list[Tally]:
         """Return all tallies; several may be about the same."""
-        with self._file.reading() as sql:
+        with self._file.sparing(), self._file.reading() as sql:
             return [Tally(*row) for row in sql.execute(ALL)]
 
     def queues(self) -> dict[str, int]:
@@ -84,7 +84,7 @@ class Totals:
             if last - counted < COUNT_LEAST:
                 return
             begin = time.monotonic()
-            with self._file.writing() as sql:
+            with self._file.sparing(), self._file.writing() as sql:
                 counted, last = sql.execute(PLACES).fetchone()  # another process may do the same
                 until = min(last, counted + CHUNK_ATTEMPTS)
                 sql.execute(f"INSERT INTO tally {COUNTED.format('?1', '?2')} {ADD}", (counted, until))

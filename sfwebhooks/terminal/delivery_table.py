@@ -150,6 +150,13 @@ def total(counts: Counts) -> int:
     return sum(sum(states.values()) for states in counts.values())
 
 
+def print_left(number: int, out: Console) -> None:
+    """Print how many of the chosen deliveries are not deleted, and why."""
+    if number:
+        words = f"{counted_deliveries(number)} left: the end of their scan is not reported yet and would restore them."
+        out.print(words)
+
+
 def print_numbers(counts: Counts, states: Sequence[State], out: Console) -> None:
     """Print the number of deliveries per endpoint and state."""
     rows = table("endpoint", *(state.value for state in states))

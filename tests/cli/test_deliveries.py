@@ -355,6 +355,7 @@ def hostile(outbox: Outbox) -> Outbox:
     data = {"event_type": HOSTILE, "data": HOSTILE + "\ud800", "module": HOSTILE}
     put_event(outbox, an_event(1, scan=scan, type=HOSTILE, data=data), HOSTILE, HOSTILE)
     send(outbox, State.DEAD, HOSTILE, HOSTILE, endpoint=HOSTILE)
+    sql(outbox, "UPDATE scan SET ended = 'scan_completed'")
     return outbox
 
 

@@ -11,6 +11,7 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.events import lifecycle_id
+from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from tests.builders import NOW, a_scan, an_event
@@ -121,6 +122,28 @@ def test_a_running_scan_stays_and_that_is_said(cli: Callable[..., Result], fille
     assert "3 deliveries left: the end of their scan is not reported yet" in result.words
 
 
+def test_a_dry_run_does_not_count_a_running_scan(cli: Callable[..., Result], filled: Outbox) -> None:
+    sql(filled, f"UPDATE scan SET ended = NULL WHERE id = '{OLD.id}'")
+    words = cli("purge", "--all", "--dry-run").words
+    assert "3 deliveries; nothing was changed (--dry-run). 3 deliveries left: the end of their scan is not" in words
+    assert "3 deliveries will be deleted permanently" in cli("purge", "--all", "--yes").words
+
+
+def test_what_is_deleted_by_age_is_erased_by_filters_that_match_nothing(
+    cli: Callable[..., Result], filled: Outbox
+) -> None:
+    sql(filled, f"UPDATE file SET erase_at = {time.time() + 60}")
+    result = cli("purge", "--older-than", "364d", "--yes")
+    assert (result.code, "no delivered or dead delivery matches the filters" in result.err) == (1, True)
+    assert sql(filled, "SELECT erase_at FROM file") == [(None,)]
+
+
+def test_an_age_beyond_the_limit_is_said(cli: Callable[..., Result], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli("purge", "--older-than", "366d", "--yes")
+    assert "expected a duration of at most 365d" in capsys.readouterr().err
+
+
 def test_handles_are_deleted_unless_a_delivery_waits_for_them(cli: Callable[..., Result], outbox: Outbox) -> None:
     for number, subject in ((1, "gone"), (2, "shared"), (3, "shared")):
         put_event(outbox, an_event(number, subject=subject))
@@ -147,7 +170,7 @@ def test_another_process_that_reads_for_long_is_said(
         reader.execute("SELECT count(*) FROM event").fetchone()
         result = cli("purge", "--scan", OLD.id, "--yes")
     assert (result.code, "another process is reading it" in result.words) == (3, True)
-    assert "sfwebhooks run erases it within a minute" in result.words
+    assert "sfwebhooks run tries that again within an hour" in result.words
     assert cli("purge", "--scan", OLD.id, "--yes").code == 0
 
 
@@ -181,6 +204,17 @@ def test_a_scan_of_which_nothing_was_sent_is_forgotten(cli: Callable[..., Result
     end(outbox, OLD)
     assert cli("purge", "--scan", OLD.id, "--yes").code == 0
     assert sql(outbox, "SELECT name, target FROM scan") == [("", "")]
+
+
+def test_a_scan_that_is_being_backfilled_is_not_forgotten(cli: Callable[..., Result], filled: Outbox) -> None:
+    sql(filled, f"DELETE FROM event WHERE scan_id = '{NEW.id}'")
+    lock = scan_lock(filled.path, NEW.id)
+    assert lock.take()
+    assert cli("purge", "--scan", OLD.id, "--waiting", "--yes").code == 0
+    assert sql(filled, "SELECT target FROM scan ORDER BY id") == [("",), (NEW.target,)]
+    lock.release()
+    assert cli("purge", "--all", "--yes").code == 0
+    assert sql(filled, "SELECT target FROM scan ORDER BY id") == [("",), ("",)]
 
 
 # --- the question

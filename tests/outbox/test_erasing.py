@@ -15,8 +15,9 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.maintenance import PRUNE_CHUNKS, Maintenance
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import DamagedError, OutboxBusyError
 from sfwebhooks.outbox.erasure import COLLECT_SECONDS, RETRY_SECONDS, SCANS_SECONDS, note_deletion
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import SUFFIXES
 from sfwebhooks.outbox.rows import insert
@@ -134,7 +135,7 @@ def test_what_is_dropped_while_somebody_reads_for_long_is_logged(
 def test_what_was_dropped_while_somebody_read_is_said_and_gone_after_the_next_prune(
     outbox: Outbox, reader: sqlite3.Connection, cli: Callable[..., Result], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert cli("dead", "drop", "--all").code == 0
+    assert cli("dead", "drop", "--all").code == 3
     assert "deleted content may still be in" in caplog.text
     reader.close()
     with closing(Outbox(outbox.path)) as records:
@@ -265,6 +266,7 @@ def test_what_was_never_committed_is_gone_too(two_scans: Outbox, cli: Callable[.
 KILLED = """
 import os, sys
 from pathlib import Path
+from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
@@ -286,6 +288,20 @@ def test_a_purge_that_was_killed_is_finished_by_the_same_command(two_scans: Outb
     two_scans.close()
     assert run([two_scans.path, GONE.id], KILLED).returncode == 9
     assert cli("purge", "--scan", GONE.id, "--yes").code == 0
+    assert needles(two_scans) == set()
+
+
+def test_a_drop_that_was_killed_is_finished_by_the_same_command(
+    two_scans: Outbox, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_scans.close()
+    assert run([two_scans.path, GONE.id], KILLED).returncode == 9
+    with closing(sqlite3.connect(two_scans.path, isolation_level=None)) as reader, monkeypatch.context() as patch:
+        patch.setattr("sfwebhooks.outbox.erasure.PATIENCE_SECONDS", 0.0)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        assert cli("dead", "drop", "--scan", GONE.id).code == 3
+    assert cli("dead", "drop", "--scan", GONE.id).code == 0
     assert needles(two_scans) == set()
 
 
@@ -374,12 +390,12 @@ def test_a_deletion_during_a_rewrite_needs_another_one(outbox: Outbox, deletion:
     assert outbox.retention.erasure.is_needed()
 
 
-def test_a_deletion_by_age_during_a_rewrite_is_noted(outbox: Outbox) -> None:
+def test_a_deletion_by_age_does_not_put_off_a_rewrite_that_is_under_way_or_was_killed(outbox: Outbox) -> None:
     outbox.file.check()
     sql(outbox, "UPDATE file SET erase_at = -1.5")
     with outbox.file.writing() as connection:
         note_deletion(connection, NOW)
-    assert sql(outbox, "SELECT erase_at FROM file") == [(NOW + COLLECT_SECONDS,)]
+    assert sql(outbox, "SELECT erase_at FROM file") == [(0.0,)]
 
 
 def test_a_rewrite_that_failed_is_not_tried_again_at_once(outbox: Outbox, rewrites: Callable[[float], bool]) -> None:
@@ -390,3 +406,132 @@ def test_a_rewrite_that_failed_is_not_tried_again_at_once(outbox: Outbox, rewrit
         with pytest.raises(OutboxBusyError):
             rewrites(NOW)
     assert [rewrites(NOW + at) for at in (1, RETRY_SECONDS - 1, RETRY_SECONDS)] == [False, False, True]
+
+
+def test_a_rewrite_that_waits_for_a_reader_is_not_repeated(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    outbox.retention.purge(Selection(states=(State.DEAD,)))
+    with closing(sqlite3.connect(outbox.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        outbox.retention.erasure.maintain(NOW)
+        begun = sql(outbox, "SELECT erase_at FROM file")
+        outbox.retention.erasure.maintain(NOW + RETRY_SECONDS)
+        assert sql(outbox, "SELECT erase_at FROM file") == begun
+    outbox.retention.erasure.maintain(NOW + 60)
+    assert not outbox.retention.erasure.is_needed()
+
+
+# --- without room
+
+
+def dead_letters(outbox: Outbox, number: int) -> None:
+    """Put dead letters of 2 kB into an outbox: one to the siem, all others to the team."""
+    event = an_event(scan=None, type="system_alert").type
+    for n in range(number):
+        one = an_event(n, scan=None, type=event, data={"data": f"FINDING-{n}-" + "x" * 2000})
+        outbox.accept([(one, [("team" if n else "siem", event)])], NOW)
+        outbox.file.empty_log()
+    outbox.retention.end(Selection(), NOW)
+    outbox.file.empty_log()
+
+
+#: deletes the one to the siem
+PURGE = ("purge", "--endpoint", "siem", "--yes", "--folder")
+
+
+def test_a_rewrite_without_room_is_not_begun(small_disk: Path, cli: Callable[..., Result], tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    with closing(Outbox(small_disk / FILE)) as outbox:
+        dead_letters(outbox, 150)
+        result = cli(*PURGE, str(small_disk))
+    assert (result.code, "its rewrite needs 0." in result.words) == (3, True)
+    assert f"MB in {small_disk}, where 0." in result.words
+    assert "sfwebhooks run tries that again within an hour, and the same command at once." in result.words
+
+
+def test_a_full_folder_for_the_copy_is_named(small_disk: Path, cli: Callable[..., Result], outbox: Outbox,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    dead_letters(outbox, 600)
+    monkeypatch.setenv("SQLITE_TMPDIR", str(small_disk))
+    result = cli(*PURGE, str(outbox.path.parent))
+    assert (result.code, f"MB in {small_disk}, where 1.0 MB are free" in result.words) == (3, True)
+    assert Path(f"{outbox.path}-wal").stat().st_size == 0
+    monkeypatch.delenv("SQLITE_TMPDIR")
+    assert cli(*PURGE, str(outbox.path.parent)).code == 0
+
+
+def test_a_process_that_maintains_an_outbox_without_room_logs_it_once_an_hour(
+    small_disk: Path, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead_letters(outbox, 600)
+    outbox.retention.purge(Selection("siem", states=(State.DEAD,)))
+    monkeypatch.setenv("SQLITE_TMPDIR", str(small_disk))
+    for at in (NOW, NOW + 60, NOW + RETRY_SECONDS - 1):
+        outbox.retention.prune(at, 99 * DAY, 99 * DAY)
+    assert len(caplog.messages) == 1
+    monkeypatch.delenv("SQLITE_TMPDIR")
+    outbox.retention.prune(NOW + RETRY_SECONDS, 99 * DAY, 99 * DAY)
+    assert not outbox.retention.erasure.is_needed()
+
+
+#: a process whose files cannot grow beyond 500 kB, so that a rewrite fails in the log; prints what is left in it
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from sfwebhooks.outbox.outbox import Outbox
+outbox = Outbox(Path(sys.argv[1]))
+outbox.file.check()
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+print(outbox.retention.erasure.run().split(": ")[1])
+print(Path(sys.argv[1] + "-wal").stat().st_size)
+"""
+
+
+def test_a_rewrite_that_failed_leaves_nothing_in_the_log(outbox: Outbox) -> None:
+    dead_letters(outbox, 250)
+    outbox.close()
+    assert run([outbox.path], LIMITED).stdout.split("\n")[:2] == ["disk I/O error", "0"]
+
+
+# --- damage
+
+
+@pytest.fixture
+def damaged(outbox: Outbox) -> Outbox:
+    """An outbox with a damaged page of the delivery log, and a waiting delivery."""
+    fill(outbox, 200)
+    put_event(outbox, an_event(1000, scan=None))
+    query = "SELECT max(pageno) FROM dbstat WHERE name = 'delivery_attempt'"
+    try:
+        ((page,),) = sql(outbox, query)
+    except sqlite3.OperationalError:
+        pytest.skip("this SQLite cannot say where a table is")
+    ((size,),) = sql(outbox, "PRAGMA page_size")
+    outbox.file.empty_log()
+    outbox.close()
+    with outbox.path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * 200)
+    return outbox
+
+
+def test_damage_that_only_a_rewrite_meets_is_logged_once_and_the_file_is_used_further(
+    damaged: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sql(damaged, "UPDATE file SET erase_at = 0")
+    with closing(Maintenance(Settings(()), damaged.path)) as maintenance:
+        for at in (NOW, NOW + RETRY_SECONDS):
+            with pytest.raises(DamagedError):
+                maintenance.look(at)
+    assert len(caplog.messages) == 1
+    assert "is damaged (database disk image is malformed)" in caplog.text
+    assert len(damaged.queue.claim("team", [], NOW + 1, 9)) == 1
+
+
+def test_an_operator_learns_of_damage_that_prevents_erasure(damaged: Outbox, cli: Callable[..., Result]) -> None:
+    sql(damaged, "UPDATE file SET erase_at = 0")
+    result = cli("purge", "--older-than", "300d", "--yes")
+    assert (result.code, "is damaged (database disk image is malformed)" in result.words) == (3, True)
+    assert len(damaged.queue.claim("team", [], NOW + 1, 9)) == 1

@@ -408,18 +408,6 @@ def test_what_cannot_be_written_after_another_boot_is_listed(small_disk: Path) -
 # --- no room, no permission
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def fill(folder: Path) -> Path:
     """Leave no room on a disk; return the file to remove for more."""
     path = folder / "filler"

@@ -127,3 +127,12 @@ def test_names_are_kept_longer_than_deliveries_but_not_for_ever(outbox: Outbox) 
     assert claimed(outbox).deliveries[0].handle == HANDLE
     outbox.retention.prune(later + 2, 60.0, 60.0)
     assert claimed(outbox).deliveries[0].handle is None
+
+
+def test_a_pending_request_has_no_name_once_its_dead_letter_is_dropped(outbox: Outbox) -> None:
+    put(outbox, 1, subject=None)
+    settle(outbox, claimed(outbox), PENDING, HANDLE)
+    assert sql(outbox, "SELECT count(*) FROM handle") == [(1,)]
+    outbox.retention.end(Selection(), NOW)
+    outbox.retention.drop(Selection())
+    assert sql(outbox, "SELECT count(*) FROM handle") == [(0,)]

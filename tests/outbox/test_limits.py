@@ -30,6 +30,8 @@ LIMITS = {
     "erasure.PATIENCE_SECONDS": 5.0,
     "erasure.PAUSE_SECONDS": 0.05,
     "erasure.RETRY_SECONDS": 3600.0,
+    "erasure.FRAME_BYTES": 24,
+    "erasure.MB": 1000000,
     "retention.HANDLE_SECONDS": 34560000.0,
     "retention.SCAN_SECONDS": 86400.0,
     "schema.VERSION": 1,
