@@ -131,7 +131,8 @@ def _event_type(received: Received) -> str:
     if len(received.messages) > 1:
         return "batch"
     name = received.message.get("event_type")
-    return (in_line(printable(clean_text(name)), NAME_MAX) if isinstance(name, str) else "") or "unknown"
+    start = name[: 4 * NAME_MAX] if isinstance(name, str) else ""  # each of its characters is looked at
+    return in_line(printable(clean_text(start)), NAME_MAX) or "unknown"
 
 
 def _payload(body: bytes) -> str | bytes:

@@ -36,6 +36,8 @@ SOCKET_SECONDS = 30.0
 #: bytes of all large bodies that are in hand at once, and of a body that is not large
 ROOM = 2 * BODY_MAX
 SMALL = 128 * 1024
+#: bytes that are kept of a body that is not verified: anybody may send one
+REFUSED_MAX = 1_000_000
 #: bytes that are read at once of a body that is not kept
 PIECE = 64 * 1024
 #: seconds after which a sender may come again if there was no room for its body, or it could not be stored
@@ -348,6 +350,9 @@ class Handler(BaseHTTPRequestHandler):
     def _verify(self, headers: CaseInsensitiveDict[str], body: bytes) -> Answer:
         """Verify a delivery, and return the answer."""
         problems = self.server.checks.problems(headers, body)
+        if problems and len(body) > REFUSED_MAX:
+            problems += (f"of its {len(body):,} bytes, {REFUSED_MAX:,} are kept",)
+            body = body[:REFUSED_MAX]
         received = Received(time.time(), self.path, headers, body, problems, self._client(), source=self._source())
         response = Response(401) if problems else self.server.respond(received)
         received = replace(received, answer=response.status)
