@@ -14,7 +14,7 @@ from sfwebhooks.errors import NotStoredError, OutboxError
 from sfwebhooks.events import clean_text, printable
 from sfwebhooks.files import demand_database
 from sfwebhooks.outbox.permissions import Identity, identity, make, real_path
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.text import in_line
 
 TABLE = "webhook_logs"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sfwebhooks.naming import naming_of
 from sfwebhooks.receive.completeness import Account
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.terminal.output import plain
 from sfwebhooks.text import in_line
 

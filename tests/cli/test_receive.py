@@ -294,7 +294,7 @@ def test_others_than_the_allowed_are_refused_shown_and_counted(
     assert [(reply.status, reply.body) for reply in replies] == [(403, b"this address is not allowed")] * 2
     _, out, err = receiver.end()
     assert len(re.findall(r"^\d\d:\d\d:\d\d  refused 127\.0\.0\.1: --allow does not name its address$", out, re.M)) == 2
-    assert "2 requests from addresses that are not allowed.\nStopped.\n" in out
+    assert "2 connections from addresses that are not allowed.\nStopped.\n" in out
     assert (rows(path), err) == ([], "")
 
 
