@@ -10,7 +10,7 @@ from http.client import HTTPException
 HEAD_MAX = 128 * 1024
 
 
-class Head(io.BufferedIOBase):
+class HeadLines(io.BufferedIOBase):
     """The lines of a head, for the standard library's parser, which limits each line and their number.
 
     Raises:

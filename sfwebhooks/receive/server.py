@@ -25,7 +25,7 @@ from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks.errors import NotStoredError
 from sfwebhooks.receive.checks import Checks
-from sfwebhooks.receive.head import Head, is_ambiguous
+from sfwebhooks.receive.head import HeadLines, is_ambiguous
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
 from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
@@ -158,7 +158,7 @@ class Receiver(ThreadingHTTPServer):
             if ends_at < now:
                 _end(request)
 
-    def allow(self, request: socket.socket, seconds: float) -> None:
+    def limit(self, request: socket.socket, seconds: float) -> None:
         """Set the seconds after which a connection is ended."""
         self._open[request] = time.monotonic() + seconds
 
@@ -166,7 +166,7 @@ class Receiver(ThreadingHTTPServer):
         """Serve a connection in a thread, or refuse it before anything of it is read."""
         address = plain_address(client_address)
         if self.checks.allow(address):
-            self.allow(request, math.inf)
+            self.limit(request, math.inf)
             super().process_request(request, client_address)
             return
         self.on_forbid(address)
@@ -262,12 +262,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Serve a request that comes in time."""
-        self.server.allow(self.connection, HEAD_SECONDS)
+        self.server.limit(self.connection, HEAD_SECONDS)
         super().handle_one_request()
 
     def parse_request(self) -> bool:
         """Read the head of a request, and refuse one that a proxy may read differently."""
-        file, self.rfile = self.rfile, Head(self.rfile)
+        file, self.rfile = self.rfile, HeadLines(self.rfile)
         try:
             parsed = super().parse_request()
         finally:
@@ -276,7 +276,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._answer(*UNCLEAR)
             return False
-        self.server.allow(self.connection, BODY_SECONDS)
+        self.server.limit(self.connection, BODY_SECONDS)
         return parsed
 
     def do_POST(self) -> None:
@@ -313,7 +313,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the sender died while sending: not a message
             self.close_connection = True
             return None
-        self.server.allow(self.connection, math.inf)
+        self.server.limit(self.connection, math.inf)
         headers = CaseInsensitiveDict(self.headers.items())
         try:
             with self.server.inflating:
