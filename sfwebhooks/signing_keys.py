@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 WHSEC, WHSK, WHPK = "whsec_", "whsk_", "whpk_"
 #: size of an ed25519 seed, and of a public key (RFC 8032 section 5.1.5)
 KEY_BYTES = 32
+#: the field of ed25519, and the y of its points of small order: with one as public key, signatures of many messages can
+#: be made without a secret
+FIELD = 2**255 - 19
+EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL_ORDER = {0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH}
 
 
 def is_asymmetric(secret: str) -> bool:
@@ -44,6 +49,8 @@ def problem(secret: str, signs: bool = True) -> str:
         return "a whpk_ key is public and only verifies; expected the whsk_... secret that belongs to it"
     if secret.startswith(WHPK) and len(key) != KEY_BYTES:
         return "expected base64 of the 32 bytes of an ed25519 public key after whpk_"
+    if secret.startswith(WHPK) and int.from_bytes(key, "little") % 2**255 % FIELD in SMALL_ORDER:
+        return "this whpk_ key verifies signatures of anybody (a point of small order); expected the sender's own key"
     if secret.startswith(WHSK) and len(key) not in (KEY_BYTES, 2 * KEY_BYTES):
         return "expected base64 of 64 bytes after whsk_, an ed25519 seed and its public key, or of the seed's 32 alone"
     if secret.startswith(WHSK) and key[KEY_BYTES:] not in (b"", _public_bytes(_private_key(secret))):

@@ -31,8 +31,10 @@ from sfwebhooks.host.install import SHIM
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.receive.checks import Checks
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
-from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.server import Receiver, server_context
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
 from tests.outbox_rows import rows_of

@@ -319,6 +319,9 @@ def ed25519_cases() -> list[tuple[bytes, dict[str, str], bool]]:
         {"webhook-signature": "v1a,AAAA v1a, v1a"},
     ]
     wrong = [(sent.body, {**headers, **change}, False) for change in changes]
+    elsewhere = {"webhook-id": f"{headers['webhook-id']}.0.{{", "webhook-timestamp": "1"}
+    message = sign(Content(b"{.1.forged"), a_batch(), an_endpoint(secrets=[WHSK]), 0.0)
+    wrong.append((b"forged", {**message.headers, **elsewhere}, False))
     return [(sent.body, headers, True), (sent.body + b" ", headers, False), *wrong]
 
 

@@ -173,6 +173,16 @@ def without(request: Request, name: str) -> Request:
     return replace(request, headers={key: value for key, value in request.headers.items() if key != name})
 
 
+def divided_elsewhere(secret: str) -> Request:
+    """Return a request whose signed bytes are those of a genuine one, but a part of its body is now the timestamp."""
+    now = f"{time.time():.0f}"
+    genuine = sign(Content(f"title.{now}.forged".encode()), a_batch(), an_endpoint(secrets=[secret]), time.time() - 900)
+    message_id = f"{genuine.headers['webhook-id']}.{genuine.headers['webhook-timestamp']}.title"
+    return replace(
+        genuine, body=b"forged", headers={**genuine.headers, "webhook-id": message_id, "webhook-timestamp": now}
+    )
+
+
 def refused(secret: str) -> Iterator[tuple[str, Request]]:
     """Yield what a receiver must not accept, each with its name."""
     right = signed(secret)
@@ -182,6 +192,7 @@ def refused(secret: str) -> Iterator[tuple[str, Request]]:
     yield "an old message", signed(secret, late=400)
     yield "one of tomorrow", signed(secret, late=-400)
     yield "not signed", signed()
+    yield "another division", divided_elsewhere(secret)
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
         yield f"no {name}", without(right, name)
     for name, value in (

@@ -6,6 +6,7 @@ import pytest
 
 from sfwebhooks.config.values import receiver_secrets, secrets
 from sfwebhooks.endpoints import Secret
+from sfwebhooks.receive import verify
 from sfwebhooks.signing_keys import (
     ed25519_fits,
     ed25519_signature,
@@ -37,6 +38,28 @@ def test_a_whpk_key_has_32_bytes(size: int) -> None:
     assert "32 bytes" in problem(f"whpk_{b64(size)}", signs=False)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "00" * 32,
+        "00" * 31 + "80",
+        "01" + "00" * 31,
+        "01" + "00" * 30 + "80",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "ff",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    ],
+)
+def test_a_whpk_key_of_small_order_is_a_problem(key: str) -> None:
+    """With 32 zero bytes, every fourth message or so verifies with the same signature."""
+    secret = f"whpk_{base64.b64encode(bytes.fromhex(key)).decode()}"
+    assert "small order" in problem(secret, signs=False)
+    with pytest.raises(ValueError, match="small order"):
+        verify(b"{}", {}, secret)
+
+
 @pytest.mark.parametrize("text", ["s", "short", "x" * 500])
 def test_a_receiver_can_use_the_whsec_form_of_any_text(text: str) -> None:
     assert problem(receiver_form(text), signs=False) == ""
@@ -55,7 +78,7 @@ def test_a_whsk_secret_whose_halves_do_not_belong_together_is_a_problem() -> Non
 
 
 def test_the_public_key_of_a_published_pair() -> None:
-    assert receiver_form(WHSK) == WHPK
+    assert (receiver_form(WHSK), problem(WHPK, signs=False)) == (WHPK, "")
 
 
 def test_the_seed_alone_has_the_same_public_key() -> None:

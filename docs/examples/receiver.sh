@@ -27,6 +27,8 @@ sha256() { openssl dgst -sha256 -binary; }
 
 case ${CONTENT_LENGTH:-} in '' | 0?* | *[!0-9]* | ????????*) answer '411 Length Required' ;; esac
 [ "$CONTENT_LENGTH" -le $body_max ] || answer '413 Content Too Large'
+# with a stop in the id, a part of a signed body could pass as the timestamp
+case ${HTTP_WEBHOOK_ID:-} in '' | *[!A-Za-z0-9_-]*) answer '401 Unauthorized' ;; esac
 case ${HTTP_WEBHOOK_TIMESTAMP:-} in '' | 0* | *[!0-9]* | ????????????*) answer '401 Unauthorized' ;; esac
 age=$(($(date +%s) - HTTP_WEBHOOK_TIMESTAMP))
 [ ${age#-} -le $tolerance_seconds ] || answer '401 Unauthorized'

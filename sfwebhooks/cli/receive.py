@@ -25,11 +25,13 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError, NotStoredError
 from sfwebhooks.files import demand_regular, open_to_append
 from sfwebhooks.network.addresses import Network
+from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.repeats import AcceptedIds
 from sfwebhooks.receive.request_log import RequestLog
 from sfwebhooks.receive.responses import Response, responses
-from sfwebhooks.receive.server import FORBIDDEN, NOT_STORED, Checks, Received, Receiver, server_context
+from sfwebhooks.receive.server import FORBIDDEN, NOT_STORED, Receiver, server_context
 from sfwebhooks.receive.verification import TOLERANCE_SECONDS
 from sfwebhooks.terminal.arguments import (
     add_config,
@@ -100,7 +102,7 @@ def _add_checks(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="answer others than this address or network with 403; can be repeated",
+        help="refuse connections from others than this address or network, before TLS; can be repeated",
     )
 
 
@@ -206,11 +208,11 @@ class Desk:
             self._out.print(_line(account))
 
     def forbid(self, address: str) -> None:
-        """Count and show a request from an address that is not allowed."""
+        """Count and show a connection from an address that is not allowed."""
         with self._lock:
             self._forbidden += 1
             if self._json:
-                found = {"at": time.time(), "source_ip": address, "status": FORBIDDEN[0], "problems": [NOT_ALLOWED]}
+                found = {"at": time.time(), "source_ip": address, "status": FORBIDDEN, "problems": [NOT_ALLOWED]}
                 self._out.print(plain(as_json(found)), soft_wrap=True)
             else:
                 self._out.print(plain(f"{time_of_day(time.time())}  refused {address}: {NOT_ALLOWED}", "red"))
@@ -233,7 +235,7 @@ class Desk:
                 more = f"{self._check.forgotten:,} more unfinished scans"
                 self.note(Text(f"{more}: too many at once to check for completeness."))
             if self._forbidden:
-                self.note(Text(f"{amount(self._forbidden, 'request')} from addresses that are not allowed."))
+                self.note(Text(f"{amount(self._forbidden, 'connection')} from addresses that are not allowed."))
             if self._log:
                 self._log.close()
             self.note(Text("Stopped."))

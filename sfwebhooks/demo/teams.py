@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfwebhooks.demo.certificates import Authority, Identity
+from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.completeness import Account, CompletenessCheck
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
-from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.server import Receiver, server_context
 
 SLACK_PATH = "/services/T00000000/B00000000/"
 

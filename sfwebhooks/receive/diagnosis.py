@@ -21,7 +21,7 @@ from sfwebhooks.naming import naming_of, plain_name
 from sfwebhooks.receive import variants
 from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
-from sfwebhooks.receive.verification import SIGNATURES_MAX, alone, problems
+from sfwebhooks.receive.verification import BAD_ID, ID, SIGNATURES_MAX, alone, problems
 from sfwebhooks.signatures import STANDARD, guide_fits, signed_message, standard_fits
 from sfwebhooks.signing_keys import is_asymmetric
 
@@ -63,6 +63,9 @@ def diagnose(message: Captured, secrets: Sequence[str], now: float) -> Diagnosis
     others = cache(lambda: variants.bodies(message.body))
     signatures = [*_guide(message, secrets, others), *_standard(message, secrets, others)]
     found = [*_missing(message.headers, secrets), *signatures]
+    message_id = message.headers.get("webhook-id", "")
+    if message_id and not ID.fullmatch(message_id):
+        found.append(Observation("webhook-id", False, BAD_ID.partition(" ")[2]))
     if message.headers.get("webhook-timestamp"):
         good, words = clock_words(message.headers["webhook-timestamp"], message.at, now)
         found.append(Observation("webhook-timestamp", good, words))

@@ -14,7 +14,7 @@ from sfwebhooks.errors import NotStoredError, OutboxError
 from sfwebhooks.events import clean_text, printable
 from sfwebhooks.files import demand_database
 from sfwebhooks.outbox.permissions import Identity, identity, make, real_path
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.text import in_line
 
 TABLE = "webhook_logs"
@@ -133,7 +133,8 @@ def _event_type(received: Received) -> str:
     if len(received.messages) > 1:
         return "batch"
     name = received.message.get("event_type")
-    return (in_line(printable(clean_text(name)), NAME_MAX) if isinstance(name, str) else "") or "unknown"
+    start = name[: 4 * NAME_MAX] if isinstance(name, str) else ""  # each of its characters is looked at
+    return in_line(printable(clean_text(start)), NAME_MAX) or "unknown"
 
 
 def _payload(body: bytes) -> str | bytes:

@@ -6,17 +6,15 @@ For `sfwebhooks receive` and the demo. It shows what a receiver has to do, and i
 from __future__ import annotations
 
 import contextlib
-import hmac
-import json
+import math
 import re
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -26,16 +24,26 @@ from typing import Any, Callable
 from requests.structures import CaseInsensitiveDict
 
 from sfwebhooks.errors import NotStoredError
-from sfwebhooks.naming import naming_of
-from sfwebhooks.network.addresses import Network
+from sfwebhooks.receive.checks import Checks
+from sfwebhooks.receive.head import HeadLines, is_ambiguous
 from sfwebhooks.receive.inflating import BODY_MAX, InflatedTooLongError, inflated
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
-from sfwebhooks.receive.verification import TOLERANCE_SECONDS, VerificationError, is_timeless, verify
+from sfwebhooks.receive.room import Room
 
 SOCKET_SECONDS = 30.0
-#: bytes of all large bodies that are in hand at once, and of a body that is not large
-ROOM = 2 * BODY_MAX
-SMALL = 128 * 1024
+#: seconds for a whole head, from the end of the request before it, and for a whole body
+HEAD_SECONDS = 30.0
+BODY_SECONDS = 300.0
+#: connections at once; others wait in the system's backlog
+CONNECTIONS_MAX = 256
+#: seconds between two looks whether one has ended, or whether there are file descriptors again
+PAUSE_SECONDS = 0.05
+#: connections from addresses that are not allowed that have the time to read their answer, and seconds of it
+REFUSALS_MAX = 16
+REFUSAL_SECONDS = 2.0
+#: bytes that are kept of a body that is not verified: anybody may send one
+REFUSED_MAX = 1_000_000
 #: bytes that are read at once of a body that is not kept
 PIECE = 64 * 1024
 #: seconds after which a sender may come again if there was no room for its body, or it could not be stored
@@ -45,95 +53,14 @@ Answer = tuple[int, bytes, Mapping[str, str]]
 LATER = {"Retry-After": str(RETRY_SECONDS)}
 NO_ROOM: Answer = (503, b"too many large bodies at once", LATER)
 NOT_STORED: Answer = (503, b"it could not be stored", LATER)
-FORBIDDEN: Answer = (403, b"this address is not allowed", {})
-#: most values in a body that is read as JSON, where each can take a hundred times its bytes; counted by their signs
-VALUES_MAX = 1_000_000
+UNCLEAR: Answer = (400, b"it is not clear where this request ends", {})
+FORBIDDEN = 403
+FORBIDDEN_REPLY = (
+    b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 27\r\n"
+    b"\r\nthis address is not allowed"
+)
 #: the name of a sender
 NAME = re.compile(r"[!-~]{1,253}")
-
-
-@dataclass(frozen=True)
-class Received:
-    """One request as received."""
-
-    #: epoch seconds
-    at: float
-    path: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    #: what is wrong with its signatures or its bearer token; empty if verified
-    problems: tuple[str, ...]
-    #: common name in the client certificate, or nothing
-    client: str
-    #: status that it is answered with
-    answer: int = 200
-    #: address of the sender, or of the last proxy
-    source: str = ""
-
-    @property
-    def taken(self) -> bool:
-        """Whether it is answered with success."""
-        return 200 <= self.answer < 300
-
-    @property
-    def id(self) -> str:
-        """The id of the delivery by its headers, of which only webhook-id is signed; empty if they have none."""
-        return self.headers.get("webhook-id") or self.headers.get(naming_of(self.headers).delivery, "")
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether the body has too many values to be read."""
-        return sum(self.body.count(sign) for sign in (b",", b"[", b"{")) > VALUES_MAX
-
-    @cached_property
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages in the body: one, or those of a batch; none if it is crowded."""
-        if self.is_crowded:
-            return []
-        try:
-            found = json.loads(self.body)
-        except (ValueError, RecursionError):  # RecursionError: brackets that are nested too deeply
-            return []
-        return [message for message in (found if isinstance(found, list) else [found]) if isinstance(message, dict)]
-
-    @property
-    def message(self) -> dict[str, Any]:
-        """The only message in the body, or nothing."""
-        return self.messages[0] if len(self.messages) == 1 else {}
-
-
-@dataclass(frozen=True)
-class Checks:
-    """The requirements for a delivery."""
-
-    #: one of these must have signed it; empty: no signature is required
-    secrets: Sequence[str] = field(default=(), repr=False)
-    #: required as Authorization: Bearer; empty: none is required
-    api_key: str = field(default="", repr=False)
-    #: seconds by which a timestamp may be off
-    tolerance: float = TOLERANCE_SECONDS
-    #: whether a guide's signature alone is enough, which does not cover the time
-    timeless: bool = True
-    #: networks of the senders; empty: any
-    networks: Sequence[Network] = ()
-
-    def problems(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
-        """Return what is wrong with a request, in words."""
-        found: list[str] = []
-        if self.secrets:
-            timeless = self.timeless and is_timeless(headers, self.secrets)
-            try:
-                verify(body, headers, self.secrets, tolerance=None if timeless else self.tolerance, strict=True)
-            except VerificationError as error:
-                found += error.reasons
-        given, right = headers.get("Authorization", ""), f"Bearer {self.api_key}"
-        if self.api_key and not hmac.compare_digest(given.encode("utf-8", "replace"), right.encode()):
-            found.append("the bearer token is missing or wrong")
-        return tuple(found)
-
-    def allow(self, address: str) -> bool:
-        """Return whether a sender may have an address."""
-        return not self.networks or any(ip_address(address) in network for network in self.networks)
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
@@ -148,30 +75,6 @@ def server_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-class Room:
-    """Memory for bodies, shared by all connections: anybody may send large ones, also compressed. Thread-safe."""
-
-    def __init__(self, size: int = ROOM) -> None:
-        self._left = size
-        self._guard = threading.Lock()
-
-    @contextlib.contextmanager
-    def taken(self, size: int) -> Iterator[bool]:
-        """Take some bytes while the block runs; False comes in if fewer are left.
-
-        A few are always there: slow senders of large bodies do not keep out the others.
-        """
-        size = 0 if size <= SMALL else size
-        with self._guard:
-            fits = size <= self._left
-            self._left -= size if fits else 0
-        try:
-            yield fits
-        finally:
-            with self._guard:
-                self._left += size if fits else 0
 
 
 class Receiver(ThreadingHTTPServer):
@@ -203,7 +106,7 @@ class Receiver(ThreadingHTTPServer):
         self.respond = respond
         self.on_receive = on_receive
         self.on_refuse = on_refuse
-        #: called with the address of each request from one that is not allowed
+        #: called with the address of each connection from one that is not allowed
         self.on_forbid: Callable[[str], None] = lambda address: None
         #: seconds between a delivery and its answer
         self.slow_seconds = 0.0
@@ -211,7 +114,9 @@ class Receiver(ThreadingHTTPServer):
         self.room = Room()
         #: held while a body is decompressed, which can need more than its own bytes
         self.inflating = threading.Lock()
-        self._open: set[socket.socket] = set()
+        #: connection -> time.monotonic() at which it is ended
+        self._open: dict[socket.socket, float] = {}
+        self._refusals = threading.Semaphore(REFUSALS_MAX)
 
     @property
     def url(self) -> str:
@@ -230,31 +135,82 @@ class Receiver(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         for request in list(self._open):
-            with contextlib.suppress(OSError):
-                request.shutdown(socket.SHUT_RDWR)
+            _end(request)
 
     def wait(self) -> None:
         """Wait before an answer, for as long as it was asked for, or until the end."""
         self._stopping.wait(self.slow_seconds)
 
+    def get_request(self) -> Any:
+        """Accept a connection once there are fewer than the most."""
+        while len(self._open) >= CONNECTIONS_MAX and not self._stopping.wait(PAUSE_SECONDS):
+            self.service_actions()
+        try:
+            return super().get_request()
+        except OSError:  # no file descriptors: the connection stays in the backlog, and would be tried again at once
+            self._stopping.wait(PAUSE_SECONDS)
+            raise
+
+    def service_actions(self) -> None:
+        """End the connections whose time is over."""
+        now = time.monotonic()
+        for request, ends_at in list(self._open.items()):
+            if ends_at < now:
+                _end(request)
+
+    def limit(self, request: socket.socket, seconds: float) -> None:
+        """Set the seconds after which a connection is ended."""
+        self._open[request] = time.monotonic() + seconds
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, or refuse it before anything of it is read."""
+        address = plain_address(client_address)
+        if self.checks.allow(address):
+            self.limit(request, math.inf)
+            super().process_request(request, client_address)
+            return
+        self.on_forbid(address)
+        if self.tls or not self._refusals.acquire(blocking=False):
+            self.shutdown_request(request)
+        else:
+            threading.Thread(target=self._refuse, args=(request,), daemon=True).start()
+
+    def _refuse(self, request: socket.socket) -> None:
+        try:
+            request.settimeout(REFUSAL_SECONDS)
+            with contextlib.suppress(OSError):
+                request.sendall(FORBIDDEN_REPLY)
+            _drain(request)
+        finally:
+            self._refusals.release()
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's own thread, then serve it."""
         request.settimeout(SOCKET_SECONDS)
         if self.tls:
+            raw = request
             # not at once: wrap_socket closes a socket whose handshake fails
-            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
-            try:
-                request.do_handshake()
-            except OSError as error:
-                self.on_refuse(getattr(error, "reason", "") or str(error))
-                _drain(request)
-                return
+            request = self.tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+            self._open[request] = self._open.pop(raw)
         try:
-            self._open.add(request)
-            super().finish_request(request, client_address)
+            if not self.tls or self._shake_hands(request):
+                super().finish_request(request, client_address)
         finally:
-            self._open.discard(request)
             self.shutdown_request(request)
+
+    def _shake_hands(self, request: ssl.SSLSocket) -> bool:
+        try:
+            request.do_handshake()
+        except OSError as error:
+            self.on_refuse(getattr(error, "reason", "") or str(error))
+            _drain(request)
+            return False
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a sender that disconnects; any other error is a bug of ours."""
@@ -271,13 +227,28 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
 
 
-def _drain(request: ssl.SSLSocket) -> None:
-    """Read what is still coming, so that closing does not reset the connection before our alert has arrived."""
+def _end(request: socket.socket) -> None:
+    """End a connection that another thread reads; of TLS too its socket alone, since that thread uses the rest."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(request, socket.SHUT_RDWR)
+
+
+def _drain(request: socket.socket) -> None:
+    """Read what is still coming for a while, so that closing does not reset the connection before our last words have
+    arrived."""
+    ends_at = time.monotonic() + REFUSAL_SECONDS
     with contextlib.suppress(OSError), socket.socket(fileno=request.detach()) as raw:
         raw.settimeout(0.5)
         raw.shutdown(socket.SHUT_WR)
-        while raw.recv(65536):
+        while time.monotonic() < ends_at and raw.recv(65536):
             pass
+
+
+def plain_address(client_address: Any) -> str:
+    """Return the address of the other end: of IPv4 also where it came to a socket for both, without a zone."""
+    address = ip_address(str(client_address[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -289,18 +260,24 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Receiver
 
+    def handle_one_request(self) -> None:
+        """Serve a request that comes in time."""
+        self.server.limit(self.connection, HEAD_SECONDS)
+        super().handle_one_request()
+
     def parse_request(self) -> bool:
-        """Read the head of a request; one from an address that is not allowed is answered here, whatever it asks."""
-        if not super().parse_request():
+        """Read the head of a request, and refuse one that a proxy may read differently."""
+        file, self.rfile = self.rfile, HeadLines(self.rfile)
+        try:
+            parsed = super().parse_request()
+        finally:
+            self.rfile = file
+        if parsed and is_ambiguous(self.command, self.headers):
+            self.close_connection = True
+            self._answer(*UNCLEAR)
             return False
-        address = self._source()
-        if self.server.checks.allow(address):
-            return True
-        self.server.on_forbid(address)
-        length = self._length() or 0
-        self._skip(length if length <= BODY_MAX else 0, FORBIDDEN)
-        self.close_connection = True
-        return False
+        self.server.limit(self.connection, BODY_SECONDS)
+        return parsed
 
     def do_POST(self) -> None:
         """Accept a delivery, verify it, answer."""
@@ -336,6 +313,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the sender died while sending: not a message
             self.close_connection = True
             return None
+        self.server.limit(self.connection, math.inf)
         headers = CaseInsensitiveDict(self.headers.items())
         try:
             with self.server.inflating:
@@ -348,7 +326,12 @@ class Handler(BaseHTTPRequestHandler):
     def _verify(self, headers: CaseInsensitiveDict[str], body: bytes) -> Answer:
         """Verify a delivery, and return the answer."""
         problems = self.server.checks.problems(headers, body)
-        received = Received(time.time(), self.path, headers, body, problems, self._client(), source=self._source())
+        if problems and len(body) > REFUSED_MAX:
+            problems += (f"of its {len(body):,} bytes, {REFUSED_MAX:,} are kept",)
+            body = body[:REFUSED_MAX]
+        received = Received(
+            time.time(), self.path, headers, body, problems, self._client(), source=plain_address(self.client_address)
+        )
         response = Response(401) if problems else self.server.respond(received)
         received = replace(received, answer=response.status)
         try:
@@ -379,16 +362,12 @@ class Handler(BaseHTTPRequestHandler):
         if status != 204:
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-
-    def _source(self) -> str:
-        """Return the address of the other end: of IPv4 also where it came to a socket for both, without a zone."""
-        address = ip_address(str(self.client_address[0]).partition("%")[0])
-        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        return str(mapped or address)
 
     def _client(self) -> str:
         certificate = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None

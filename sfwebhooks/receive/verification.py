@@ -6,6 +6,7 @@ For everyone who writes a receiver in Python (`from sfwebhooks.receive import ve
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -21,6 +22,10 @@ TOLERANCE_SECONDS = 300
 SIGNATURES_MAX = 32
 #: most digits of a timestamp
 DIGITS_MAX = 20
+#: the ids of sfwebhooks and of Standard Webhooks; with a stop in one, a part of a signed body could pass as the
+#: timestamp, and the rest as another body
+ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+BAD_ID = "webhook-id is not 1 to 200 letters, digits, hyphens or underscores"
 
 
 class VerificationError(Exception):
@@ -170,6 +175,9 @@ def _standard_problems(
     given = headers.get("webhook-signature", "").split()[:SIGNATURES_MAX]
     if not (message_id and stamp and given):
         yield "webhook-id, webhook-timestamp or webhook-signature is missing"
+        return
+    if not ID.fullmatch(message_id):
+        yield BAD_ID
         return
     message = signed_message(message_id, stamp, body)
     if not any(standard_fits(signature, secret, message) for secret in secrets for signature in given):

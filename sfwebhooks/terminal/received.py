@@ -7,6 +7,7 @@ import html
 import json
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -14,12 +15,15 @@ from rich.text import Text
 
 from sfwebhooks.naming import naming_of
 from sfwebhooks.receive.completeness import Account
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.terminal.output import plain
 from sfwebhooks.text import in_line
 
 #: characters of a value in a line
 WORD = 200
+#: characters of a chat's text, and values of an event, that are shown
+TEXT_MAX = 2000
+VALUES_SHOWN = 50
 #: messages of a request that are shown: as many as a batch can have
 MESSAGES_MAX = 1000
 
@@ -112,12 +116,13 @@ def _print_message(message: dict[str, Any], head: str, tail: str, full: bool, ou
         words = [_word(value) for value in (severity, data.get("event_type"), data["data"]) if value not in (None, "")]
         out.print(plain(f"  {': '.join(words)}"))
     elif isinstance(message.get("text"), str):  # of a chat
-        out.print(plain("  " + html.unescape(message["text"]).strip().partition("\n")[0]))
+        out.print(plain("  " + html.unescape(message["text"][:TEXT_MAX]).strip().partition("\n")[0]))
     elif data:
-        shown = {key: value for key, value in data.items() if isinstance(value, (int, float, str)) and key != "target"}
-        out.print(plain("  " + ", ".join(f"{key} {_word(value)}" for key, value in shown.items())))
+        shown = (item for item in data.items() if isinstance(item[1], (int, float, str)) and item[0] != "target")
+        out.print(plain("  " + ", ".join(f"{_word(key)} {_word(value)}" for key, value in islice(shown, VALUES_SHOWN))))
 
 
 def _word(value: Any) -> str:
     """Return a value as JSON, a text without its quotation marks, in one line."""
-    return in_line(value if isinstance(value, str) else json.dumps(value), WORD)
+    start = value if isinstance(value, str) else "".join(islice(json.JSONEncoder().iterencode(value), 4 * WORD))
+    return in_line(start, WORD)

@@ -33,7 +33,7 @@ from sfwebhooks.receive.capture import Captured
 from sfwebhooks.receive.clock_skew import clock_words
 from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.receive.diagnosis import diagnose
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.verification import problems
 from sfwebhooks.retry import judge, retry_after
 from sfwebhooks.scan.escapes import unescaped

@@ -146,6 +146,21 @@ def test_any_body_is_logged_as_it_came(
     assert stored == (body.decode() if payload is None else payload)
 
 
+@pytest.mark.parametrize("option", ["--log", "--save"])
+def test_of_a_large_body_that_is_not_verified_the_start_is_kept(
+    listen: Callable[..., Listening], tmp_path: Path, option: str
+) -> None:
+    path = tmp_path / "got"
+    receiver = listen("--secret", SECRET, option, path)
+    body = b'{"event_type":"' + b"\x7f" * 20_000_000 + b'"}'
+    assert receiver.post(body, {}) == 401
+    assert receiver.send(body, secrets=[SECRET]).status == 200
+    _, out, err = receiver.end()
+    kept = [len(one["body"]) for one in objects(path.read_text())] if option == "--save" else None
+    assert (kept or [size for (size,) in rows(path, "length(payload)")]) == [1_000_000, len(body)]
+    assert ("of its 20,000,017 bytes, 1,000,000 are kept" in out, len(out) < 2000, err) == (True, True, "")
+
+
 def test_a_request_is_not_accepted_while_the_log_is_locked(listen: Callable[..., Listening], tmp_path: Path) -> None:
     path = tmp_path / "got.db"
     receiver = listen("--log", path)
@@ -279,7 +294,7 @@ def test_others_than_the_allowed_are_refused_shown_and_counted(
     assert [(reply.status, reply.body) for reply in replies] == [(403, b"this address is not allowed")] * 2
     _, out, err = receiver.end()
     assert len(re.findall(r"^\d\d:\d\d:\d\d  refused 127\.0\.0\.1: --allow does not name its address$", out, re.M)) == 2
-    assert "2 requests from addresses that are not allowed.\nStopped.\n" in out
+    assert "2 connections from addresses that are not allowed.\nStopped.\n" in out
     assert (rows(path), err) == ([], "")
 
 

@@ -242,6 +242,11 @@ def test_a_change_of_something_else_is_narrowed_down_by_the_other_signature(veri
     assert "though X-SpiderFoot-Signature matches secret 1: webhook-id, webhook-timestamp or this signature" in text
 
 
+def test_an_id_that_nobody_sends_is_said(verify: Callable[..., Any]) -> None:
+    code, text = verify(saved({**signed(TEXT), "webhook-id": "a.1.b"}), TEXT)
+    assert (code, "webhook-id: is not 1 to 200 letters, digits, hyphens or underscores" in text) == (1, True)
+
+
 def test_another_first_secret_is_narrowed_down_by_the_standard_signature(verify: Callable[..., Any]) -> None:
     code, text = verify(saved(signed(OTHER, TEXT)), TEXT)
     assert (code, "the body is correct: the sender's first shared secret is not among these" in text) == (1, True)

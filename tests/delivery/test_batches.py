@@ -19,7 +19,7 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Result, Team, put, soon, spoil, sql

@@ -23,7 +23,7 @@ from sfwebhooks.outbox.locks import url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
 from sfwebhooks.pipeline import accept
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.system import uptime
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql

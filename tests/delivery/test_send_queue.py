@@ -41,7 +41,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
 from sfwebhooks.pipeline import accept
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, PATIENCE, URL, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Team, fail, hold, put, soon, spoil, sql

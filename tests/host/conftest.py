@@ -27,7 +27,9 @@ import pytest
 from sfwebhooks.demo import scanner as host
 from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.demo.site import Site
-from sfwebhooks.receive.server import Checks, Received, Receiver, server_context
+from sfwebhooks.receive.checks import Checks
+from sfwebhooks.receive.received import Received
+from sfwebhooks.receive.server import Receiver, server_context
 from tests import threads
 from tests.conftest import host_shim, shim_command
 from tests.outbox_rows import rows_of

@@ -8,8 +8,8 @@ from typing import Callable
 import pytest
 
 from sfwebhooks.events import correlation_id, delivery_id, finding_id, lifecycle_id
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
-from sfwebhooks.receive.server import Received
 from tests.host.conftest import QUICK, SECRET, Scanner, Team, sequence
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from typing import Callable
 
 import pytest
 
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
-from sfwebhooks.receive.server import Received
 from tests.host.conftest import SECRET, Scanner, Team, until
 from tests.outbox.test_file import fill
 

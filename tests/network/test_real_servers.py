@@ -19,7 +19,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
-from sfwebhooks.receive.server import Received
+from sfwebhooks.receive.received import Received
 from tests.builders import PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Team, sql
 from tests.servers import free_port, installed, listens, running

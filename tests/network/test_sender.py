@@ -25,7 +25,8 @@ from sfwebhooks.network.http_reader import REPLY_BYTES
 from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import excerpt
 from sfwebhooks.reasons import Failure
-from sfwebhooks.receive.server import Checks, Receiver, server_context
+from sfwebhooks.receive.checks import Checks
+from sfwebhooks.receive.server import Receiver, server_context
 from sfwebhooks.signing import Request
 from tests.builders import PATIENCE, URL, an_endpoint
 from tests.conftest import Team

@@ -23,8 +23,10 @@ from rich.console import Console
 from rich.text import Text
 
 from sfwebhooks.cli import main
+from sfwebhooks.receive.checks import Checks
+from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
-from sfwebhooks.receive.server import Checks, Received, Receiver
+from sfwebhooks.receive.server import Receiver
 from tests.pages import DOCS
 
 FOLDER = DOCS / "pictures"

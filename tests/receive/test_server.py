@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Callable
 
@@ -18,17 +19,11 @@ from sfwebhooks.demo.certificates import Authority, Identity
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.formats.content import Content
 from sfwebhooks.network.tls import context_for
+from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.inflating import BODY_MAX
-from sfwebhooks.receive.server import (
-    RETRY_SECONDS,
-    SMALL,
-    VALUES_MAX,
-    Checks,
-    Received,
-    Receiver,
-    Room,
-    server_context,
-)
+from sfwebhooks.receive.received import VALUES_MAX, Received
+from sfwebhooks.receive.room import SMALL, Room
+from sfwebhooks.receive.server import REFUSALS_MAX, RETRY_SECONDS, Receiver, server_context
 from sfwebhooks.signing import Request, sign
 from tests.builders import PATIENCE, a_batch, a_delivery, an_endpoint
 from tests.conftest import Team
@@ -229,6 +224,89 @@ def raw(team: Team, head: bytes) -> bytes:
 )
 def test_a_body_without_a_usable_length_is_refused(receive: Callable[..., Team], length: bytes, status: bytes) -> None:
     assert raw(receive(), b"POST / HTTP/1.1\r\n" + length + b"\r\n\r\n").split()[1] == status
+
+
+NEXT = b"POST /hidden HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nContent-Length: %d\r\n" % len(NEXT),
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+        b"OPTIONS / HTTP/1.1\r\nContent-Length: %d\r\n" % len(NEXT),
+        b"GET / HTTP/1.1\r\nX : y\r\nContent-Length: %d\r\n" % len(NEXT),
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: %d\r\n" % len(NEXT),
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+    ],
+    ids=["GET", "GET in chunks", "OPTIONS", "no header", "two lengths", "length and chunks"],
+)
+def test_a_request_whose_end_a_proxy_may_see_elsewhere_is_refused(receive: Callable[..., Team], head: bytes) -> None:
+    team = receive()
+    with socket.create_connection(address_of(team), PATIENCE) as connection:
+        connection.sendall(head + b"\r\n" + NEXT)
+        reply = b""
+        with contextlib.suppress(ConnectionResetError):  # it closes before it has read everything
+            while part := connection.recv(65536):
+                reply += part
+    assert (reply[:13], reply.count(b"HTTP/1.1"), team.got) == (b"HTTP/1.1 400 ", 1, [])
+
+
+def test_a_head_that_is_too_long_is_refused(receive: Callable[..., Team]) -> None:
+    heads = [b"X-%d: " % number + b"x" * 60_000 + b"\r\n" for number in range(3)]
+    assert raw(receive(), b"POST / HTTP/1.1\r\n" + b"".join(heads)).split()[1] == b"431"
+
+
+@pytest.mark.parametrize("head", [b"", b"POST / HTTP/1.1\r\nX: y\r\n"], ids=["nothing", "half a head"])
+def test_a_sender_whose_head_does_not_end_is_ended(
+    receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr("sfwebhooks.receive.server.HEAD_SECONDS", 0.1)
+    with socket.create_connection(address_of(receive()), PATIENCE) as connection:
+        connection.sendall(head)
+        reply = b"."
+        with contextlib.suppress(ConnectionError):
+            reply = connection.recv(1)
+    assert reply in (b"", b".")  # without TimeoutError: the receiver has closed it
+
+
+def test_more_connections_than_the_most_wait_for_one_to_end(
+    receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.receive.server.CONNECTIONS_MAX", 2)
+    team = receive()
+    with contextlib.ExitStack() as idle:
+        first = [idle.enter_context(contextlib.closing(connection_to(team))) for _ in range(2)]
+        assert [exchange(one, signed(""))[0] for one in first] == [200, 200]
+        third = idle.enter_context(contextlib.closing(connection_to(team)))
+        third.connect()
+        third.sock.settimeout(0.3)
+        third.request("POST", "/webhook", BODY)
+        with pytest.raises(socket.timeout):  # another class than TimeoutError before Python 3.10
+            third.sock.recv(1)
+        first[0].close()
+        third.sock.settimeout(PATIENCE)
+        assert third.getresponse().status == 200
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_one_who_is_not_allowed_is_refused_before_anything_is_read(
+    receive: Callable[..., Team], https: ssl.SSLContext, tls: bool
+) -> None:
+    team = receive(networks=[ip_network("192.0.2.7")], tls=https if tls else None)
+    with socket.create_connection(address_of(team), PATIENCE) as connection:
+        assert connection.makefile("rb").readline() == (b"" if tls else b"HTTP/1.1 403 Forbidden\r\n")
+
+
+def test_many_who_are_not_allowed_keep_nobody_waiting(
+    receive: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfwebhooks.receive.server.CONNECTIONS_MAX", 1)
+    team = receive(networks=[ip_network("127.0.0.1")])
+    with contextlib.ExitStack() as others:
+        for _ in range(2 * REFUSALS_MAX):
+            others.enter_context(socket.create_connection(address_of(team), PATIENCE, ("127.0.0.2", 0)))
+        assert post(team, signed(""))[0] == 200
 
 
 def test_a_person_with_a_browser_sees_what_this_is(receive: Callable[..., Team]) -> None:

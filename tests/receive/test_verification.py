@@ -15,7 +15,7 @@ import pytest
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.receive import VerificationError, Verified, verify
 from sfwebhooks.receive.verification import SIGNATURES_MAX, TOLERANCE_SECONDS, problems
-from sfwebhooks.signatures import STANDARD, guide_signature
+from sfwebhooks.signatures import STANDARD, guide_signature, standard_signature
 from sfwebhooks.signing import sign
 from tests.builders import NOW, a_batch, a_delivery, an_endpoint
 from tests.receivers import GUIDES
@@ -221,11 +221,18 @@ def test_a_time_that_is_five_minutes_off_is_a_problem(late: int, word: str) -> N
 def test_nonsense_in_the_headers_is_a_problem_and_no_crash(stamp: str, signature: str) -> None:
     headers = {
         "X-SpiderFoot-Signature": signature,
-        "webhook-id": "é",
+        "webhook-id": "x",
         "webhook-timestamp": stamp,
         "webhook-signature": signature,
     }
     assert len(problems(headers, b"", ["s"], NOW)) == 3
+
+
+@pytest.mark.parametrize("message_id", ["a.b", ".", "é", "\udc80", "a b", "a\n", "a" * 201, "a" * 5_000_000])
+def test_an_id_that_nobody_sends_is_a_problem(message_id: str) -> None:
+    headers, body = received()
+    (problem,) = problems({**headers, "webhook-id": message_id}, body, ["s"], NOW)
+    assert problem == "webhook-id is not 1 to 200 letters, digits, hyphens or underscores"
 
 
 # --- verify, as other people's receivers call it
@@ -337,6 +344,20 @@ def test_nothing_but_a_verification_error_comes_of_nonsense(name: str, value: st
         assert verify(body, changed, "s", now=NOW).id == a_delivery().id
     with pytest.raises(VerificationError):
         verify(body, changed, "s", tolerance=tolerance, now=NOW, strict=True)
+
+
+@pytest.mark.parametrize(("signing", "known"), [("s", "s"), (WHSEC, WHSEC), (WHSK, WHPK)], ids=["text", "v1", "v1a"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_part_of_a_signed_body_is_not_taken_for_the_timestamp(signing: str, known: str, strict: bool) -> None:
+    """The signed bytes are id.timestamp.body: with a stop in the id they could be divided elsewhere."""
+    signature = standard_signature(signing, "3f2a91", "1700000000", f"CEF:0|msg=title.{NOW:.0f}.forged words".encode())
+    headers = {
+        "webhook-id": "3f2a91.1700000000.CEF:0|msg=title",
+        "webhook-timestamp": f"{NOW:.0f}",
+        "webhook-signature": signature,
+    }
+    with pytest.raises(VerificationError, match="webhook-id is not"):
+        verify(b"forged words", headers, known, now=NOW, strict=strict)
 
 
 def test_verify_takes_the_current_time_by_default() -> None:

@@ -35,7 +35,8 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import Failure
 from sfwebhooks.receive.capture import from_file
-from sfwebhooks.receive.server import Checks, Received
+from sfwebhooks.receive.checks import Checks
+from sfwebhooks.receive.received import Received
 from sfwebhooks.scan.backfill import Past
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 from sfwebhooks.scan.run import ScanRun
