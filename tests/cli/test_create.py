@@ -442,6 +442,7 @@ def conversation(folder: Path, arguments: Sequence[str], answers: Sequence[tuple
     """Run a command at a terminal, with an answer for each question; return its exit code and what it printed."""
     child, terminal = pty.fork()
     if child == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it, and so would the command
         os.environ.update(SPIDERFOOT_DATA=str(folder), COLUMNS="80")
         os.execv(sys.executable, [sys.executable, "-m", "sfwebhooks", *arguments])
     shown, deadline, left = "", time.monotonic() + PATIENCE, list(answers)
