@@ -37,6 +37,7 @@ COLUMNS = ("endpoint", "to", "format", "events", "signed", "TLS", "state")
 NARROW = ("endpoint / to / state", "format", "events")
 #: characters for format, signature and TLS there
 FORMAT = 18
+NO_SCANNER = "No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout."
 
 
 def add(commands: Any) -> None:
@@ -92,10 +93,7 @@ def _check(given: argparse.Namespace) -> int:
     if given.json:
         out.print(plain(as_json(_fields(found, result))), soft_wrap=True)
     else:
-        if not modules and not given.quiet:
-            hint = "No SpiderFoot is installed for this Python; --spiderfoot DIR looks for the module in a checkout."
-            out.print(hint)
-        _print(found, result, given.show_secrets, out)
+        _print(found, result, given.show_secrets, out, "" if modules or given.quiet else NO_SCANNER)
     return 1 if mistakes else ATTENTION if result.troubled else 0
 
 
@@ -117,8 +115,10 @@ class CheckResult:
     troubled: list[str]
 
 
-def _print(found: Settings, result: CheckResult, show_secrets: bool, out: Console) -> None:
+def _print(found: Settings, result: CheckResult, show_secrets: bool, out: Console, hint: str) -> None:
     out.print(plain(f"{found.file}: {result.switch}"))
+    if hint:
+        out.print(hint)
     for module in result.modules:
         out.print(plain(f"The module is in SpiderFoot: {module}"), soft_wrap=True)
     _print_endpoints(found, result.looks, out)
