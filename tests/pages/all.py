@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.pages import commands, event_types, messages, reasons
+from tests.pages import commands, event_types, keys, messages, reasons
 
 PAGES = {
     "commands.md": commands.page,
     "event-types.md": event_types.page,
+    "keys.md": keys.page,
     "messages.md": messages.page,
     "reasons.md": reasons.page,
 }
