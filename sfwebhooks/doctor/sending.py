@@ -23,7 +23,7 @@ from sfwebhooks.network.local_address import local_address
 from sfwebhooks.network.route import Route
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.reasons import Failure
+from sfwebhooks.reasons import Failure, WaitingReason
 from sfwebhooks.scan.host_database import DATABASE, READ_SECONDS, HostDatabase
 from sfwebhooks.text import age, moment
 
@@ -34,7 +34,6 @@ LOOKUPS = 32
 LOOKUPS_SECONDS = 6.0
 #: the result for a name that was not looked up in that time
 UNRESOLVED = (Failure.DNS.value, "no name server answered in time")
-SEND = "sfwebhooks drain sends once, sfwebhooks run keeps sending"
 
 
 def endpoints(found: Installation) -> Iterator[Report]:
@@ -128,7 +127,7 @@ def last_scan(found: Installation) -> Iterator[Report]:
             yield Report("last scan", f"{about}: {ended}{f' {age(found.now - end.at)} ago' if end else ''}")
         elif scan_lock(found.path, scan.id).is_free:
             words = f"{about}: its process has died, and its end is not reported yet"
-            yield Report("last scan", words, Level.WARNING, f"the next scan reports it; {SEND}")
+            yield Report("last scan", words, Level.WARNING, f"the next scan reports it; {WaitingReason.NO_SENDER.cure}")
         else:
             yield Report("last scan", f"{about}: running")
     if missed:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -34,7 +33,7 @@ from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.locks import are_readable
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
-from sfwebhooks.reasons import Reason
+from sfwebhooks.reasons import Reason, WaitingReason
 from sfwebhooks.retry import State
 from sfwebhooks.text import duration
 
@@ -44,28 +43,28 @@ class Standing(Reason):
 
     READY = ("ready", "it accepts messages, or was not tried since its settings changed")
     OFF = ("off", "the settings or the environment prevent sending to it")
-    PAUSED = ("paused", "an operator paused it", "sfwebhooks resume NAME")
+    PAUSED = ("paused", "an operator paused it", "sfwebhooks resume {name}")
     MISTAKE = ("mistake", "its settings have a mistake; its events are accepted and kept", "sfwebhooks check")
     FAILING = (
         "failing",
         "it failed several times in a row; it is probed at intervals",
-        "sfwebhooks test NAME shows whether it works again, sfwebhooks resume NAME sends at once",
+        "sfwebhooks test {name} shows whether it works again, sfwebhooks resume {name} sends at once",
     )
     HELD = (
         "held",
         "it refuses messages, or is configured wrongly; it is probed at intervals",
-        "correct what the reason says; sfwebhooks resume NAME sends at once",
+        "correct what the reason says; sfwebhooks resume {name} sends at once",
     )
-    DISABLED = ("disabled", "it answered 410 Gone", "set its new url, or sfwebhooks enable NAME")
+    DISABLED = ("disabled", "it answered 410 Gone", "set its new url, or sfwebhooks enable {name}")
     HANGING = (
         "sender_hangs",
         "deliveries are waiting, and the process that owns its lock is inactive",
-        "if that process is stopped or hangs, end it: kill -9 PID",
+        "if that process is stopped or hangs, end it: kill -9 {pid}",
     )
     LATE = (
         "late",
         "a delivery has been waiting for longer than a tenth of max_age",
-        "sfwebhooks drain sends once, sfwebhooks run keeps sending",
+        WaitingReason.NO_SENDER.cure,
     )
     REMOVED = (
         "removed",
@@ -112,17 +111,13 @@ class Look:
     @property
     def advice(self) -> str:
         """What helps, or what usually helps in this state."""
-        known, text = self.situation, self.cure or self.standing.cure
-        if known is None:
-            return text
-        name, pid = known.name, str(known.owner.pid) if known.owner else "PID"
-        return COMMAND.sub(lambda found: f"{found[1]}{name}", text).replace("kill -9 PID", f"kill -9 {pid}")
+        known = self.situation
+        name, owner = known.name if known else "NAME", known.owner if known else None
+        return self.cure or self.standing.cure.format(name=name, pid=owner.pid if owner else "PID")
 
 
 #: the locks of the outbox are another user's
 UNSEEN = "this user cannot see which process sends: run this as the user of SpiderFoot"
-#: a command in a cure, before the name that it needs
-COMMAND = re.compile(r"(sfwebhooks [a-z]+ )NAME")
 #: exit code of a command that found something in need of attention
 ATTENTION = 3
 UNKNOWN = Look(Standing.UNKNOWN, "unknown", "yellow")

@@ -282,7 +282,8 @@ def test_a_pause_without_end_has_no_time(cli: Callable[..., Result], configure: 
 @pytest.mark.parametrize("standing", Standing)
 def test_the_documents_have_each_state(standing: Standing) -> None:
     code = 1 if standing is Standing.UNKNOWN else 3 if standing in TROUBLE else 0
-    assert f"| `{standing.value}` | {standing.meaning} | {standing.cure} | {code} |" in OPERATIONS
+    cure = standing.cure.format(name="NAME", pid="PID")
+    assert f"| `{standing.value}` | {standing.meaning} | {cure} | {code} |" in OPERATIONS
 
 
 # --- who sends
