@@ -14,6 +14,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.delivery_table import DEAD, counted_deliveries, print_counts, print_left, print_records, total
 from sfwebhooks.terminal.filters import add_choice, add_filters, add_listing, choice, demand, on_outbox, selection
+from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import show_result
 
 EXAMPLES = "examples:\n  sfwebhooks dead list\n  sfwebhooks dead replay --endpoint siem_system"
@@ -101,4 +102,4 @@ def _drop(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     show_result(given, out, {"deleted": dropped, "left": left}, f"{counted_deliveries(dropped)} dropped.")
     if not given.json:
         print_left(left, out)
-    return 3 if records.retention.erasure.is_needed() else 0
+    return ATTENTION if records.retention.erasure.is_needed() else 0

@@ -12,7 +12,7 @@ from rich.console import Console
 from sfwebhooks.doctor.examination import CHECK_SECONDS, examine, in_time
 from sfwebhooks.doctor.installation import Installation, Level, Report, modules_of
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.terminal.arguments import add_config, folder, settings
+from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
 from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import as_json, console, plain, table
 
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         " means that nothing is accepted or nothing is sent while it lasts.",
         epilog="example:\n  sfwebhooks doctor --full",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object per line: name, state, words, cure")
+    add_json(command, "print one JSON object per line: name, state, words, cure")
     command.add_argument("--full", action="store_true", help="read all of the outbox, however long that takes")
     command.add_argument("--spiderfoot", type=Path, metavar="DIR", help="look at this SpiderFoot")
     add_config(command)

@@ -10,7 +10,7 @@ from rich.console import Console
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import ConfigError
-from sfwebhooks.terminal.arguments import add_config, settings
+from sfwebhooks.terminal.arguments import add_config, add_json, settings
 from sfwebhooks.terminal.output import as_json, console, plain, table
 from sfwebhooks.text import amount
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         " they can be used.",
         epilog="example:\n  sfwebhooks list --json",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    add_json(command, "print one JSON object per line")
     add_config(command)
     command.set_defaults(run=_list)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sfwebhooks import __version__
-from sfwebhooks.cli.overview import EXIT_CODES, ROWS, SUMMARY, RootParser
+from sfwebhooks.cli.overview import EXIT_CODES, SUMMARY, RootParser, by_task
 
 
 def add(commands: Any) -> None:
@@ -30,14 +30,11 @@ def _page(root: RootParser) -> Iterator[str]:
     yield from (".SH NAME", r"sfwebhooks \- webhooks for SpiderFoot")
     yield from (".SH SYNOPSIS", ".B sfwebhooks", ".I COMMAND", r"[\fIOPTIONS\fR]")
     yield from (".SH DESCRIPTION", _line(SUMMARY))
-    found, last = root.commands, ""
-    for row in ROWS:
-        if row.task != last and any(name in found for name in row.commands):
-            yield f".SH {_line(row.task.upper())}"
-            last = row.task
-        for name in row.commands:
-            if name in found:
-                yield from _command(found[name][1])
+    found = root.commands
+    for task, rows in by_task():
+        yield f".SH {_line(task.upper())}"
+        for name in (name for row in rows for name in row.commands):
+            yield from _command(found[name][1])
     yield ".SH EXIT STATUS"
     for code, words in EXIT_CODES.items():
         yield from (".TP", f".B {code}", _line(words))

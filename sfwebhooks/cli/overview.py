@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from sfwebhooks.config.values import nearest
@@ -70,21 +71,22 @@ class RootParser(CommandParser):
 
     def format_help(self) -> str:
         """Return the overview."""
-        return overview(self.commands)
+        return overview()
 
 
-def overview(known: Collection[str]) -> str:
-    """Return the commands by task, on one screen.
+def by_task() -> Iterator[tuple[str, list[Row]]]:
+    """Yield each task with its rows."""
+    for task, rows in groupby(ROWS, lambda row: row.task):
+        yield task, list(rows)
 
-    Args:
-        known: the commands that there are.
-    """
-    lines, last = [], ""
-    for row in ROWS:
-        names = ", ".join(name for name in row.commands if name in known)
-        if names:
-            lines.append(f"  {'' if row.task == last else row.task:{TASK}}{names:{NAMES}}{row.words}")
-            last = row.task
+
+def overview() -> str:
+    """Return the commands by task, on one screen."""
+    lines = [
+        f"  {'' if number else task:{TASK}}{', '.join(row.commands):{NAMES}}{row.words}"
+        for task, rows in by_task()
+        for number, row in enumerate(rows)
+    ]
     parts = ["usage: sfwebhooks [--help] [--version] COMMAND ...", SUMMARY, "\n".join(lines)]
     return "\n\n".join([*parts, textwrap.fill(HINT, WIDTH)]) + "\n"
 
@@ -123,14 +125,10 @@ def _named(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Argume
 def _sentences(root: RootParser) -> Iterator[str]:
     """Yield the lines of the whole list."""
     yield f"{SUMMARY}\n"
-    found, last = root.commands, ""
-    for row in ROWS:
-        if row.task != last and any(name in found for name in row.commands):
-            yield f"{row.task.capitalize()}:"
-            last = row.task
-        for name in row.commands:
-            if name in found:
-                yield _entry(name, found[name][0])
+    found = root.commands
+    for task, rows in by_task():
+        yield f"{task.capitalize()}:"
+        yield from (_entry(name, found[name][0]) for row in rows for name in row.commands)
     yield "\nExit codes:"
     for code, words in EXIT_CODES.items():
         yield _entry(str(code), words)

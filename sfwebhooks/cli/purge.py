@@ -27,6 +27,7 @@ from sfwebhooks.terminal.delivery_table import (
     total,
 )
 from sfwebhooks.terminal.filters import demand, on_outbox
+from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import console, plain
 
 HELP = """
@@ -82,7 +83,7 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
         demand(purged + left, chosen)
     out.print(f"{counted_deliveries(purged)} deleted.")
     print_left(left, out)
-    return 0 if _is_gone(records, trouble, out) else 3
+    return 0 if _is_gone(records, trouble, out) else ATTENTION
 
 
 def _chosen(given: argparse.Namespace) -> Selection:

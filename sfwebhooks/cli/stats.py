@@ -18,7 +18,7 @@ from sfwebhooks.events import clean_text
 from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.statistics import Figures
-from sfwebhooks.terminal.arguments import add_config, known_settings, said
+from sfwebhooks.terminal.arguments import add_config, add_json, known_settings, said
 from sfwebhooks.terminal.filters import on_outbox, past_time
 from sfwebhooks.terminal.output import as_json, plain
 from sfwebhooks.terminal.stats_table import EndpointRow, Round, drawing, fields_of_row, round_line
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--endpoint", type=clean_text, default="", metavar="NAME", help="only this endpoint")
     command.add_argument("--watch", action="store_true", help="update them every two seconds until Ctrl-C")
-    command.add_argument("--json", action="store_true", help="print one JSON object per line and endpoint")
+    add_json(command, "print one JSON object per line and endpoint")
     add_config(command)
     command.set_defaults(run=on_outbox(_stats, listing=True))
 

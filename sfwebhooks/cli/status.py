@@ -22,7 +22,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import LastResults
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.reasons import WaitingReason
-from sfwebhooks.terminal.arguments import add_config, folder, settings
+from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
 from sfwebhooks.terminal.delivery_table import fields_of_attempt
 from sfwebhooks.terminal.live_state import ATTENTION, LiveState, Look, Standing, live_state
 from sfwebhooks.terminal.output import as_json, console, plain, table
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         " settings or the outbox cannot be read.",
         epilog="example:\n  sfwebhooks status --json",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object per endpoint")
+    add_json(command, "print one JSON object per endpoint")
     add_config(command)
     command.set_defaults(run=_status)
 

@@ -32,7 +32,7 @@ from sfwebhooks.retry import Settlement, State
 from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
 from sfwebhooks.signing import unsigned
-from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, settings
+from sfwebhooks.terminal.arguments import add_config, add_json, endpoint_named, folder, named_example, settings
 from sfwebhooks.terminal.attempt_steps import AttemptSteps
 from sfwebhooks.terminal.output import as_json, console, note, plain, print_hanging
 
@@ -117,7 +117,7 @@ def add(commands: Any) -> None:
         help="send the example of this event type instead, with test = true in its data; it has the consequences of a"
         " real one, such as a call for the person on duty",
     )
-    command.add_argument("--json", action="store_true", help="one JSON object per endpoint, with all steps")
+    add_json(command, "one JSON object per endpoint, with all steps")
     add_config(command)
     command.set_defaults(run=_test)
 

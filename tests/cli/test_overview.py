@@ -50,7 +50,7 @@ def test_each_command_is_in_the_overview_once() -> None:
 
 
 def test_the_overview_of_all_commands_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = overview(PLACED).splitlines()
+    lines = overview().splitlines()
     assert (len(lines) <= 23, max(map(len, lines)) <= 80) == (True, True), "a prompt follows"
     assert run("--help") == 0
     shown = capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_the_overview_of_all_commands_fits_a_terminal(capsys: pytest.CaptureFixt
 
 def test_without_a_command_the_overview_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 2
-    assert capsys.readouterr() == ("", overview(parser().commands))
+    assert capsys.readouterr() == ("", overview())
 
 
 def test_help_has_a_sentence_about_each_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Iterator
 
 from sfwebhooks.cli import parser
+from sfwebhooks.cli.overview import EXIT_CODES
 from tests.pages import MARK, cell, table
 
+CODES = "\n".join(table("code | meaning", [(str(code), words) for code, words in EXIT_CODES.items()]))
 INTRODUCTION = f"""# Commands
 
 {MARK}
@@ -17,14 +19,7 @@ helps when.
 
 ## Exit codes
 
-| code | |
-|---|---|
-| 0 | success |
-| 1 | an error, which the output explains |
-| 2 | wrong usage: an unknown command or option, or a value that it does not accept |
-| 3 | the settings are right, but something needs attention |
-| 130 | stopped by Ctrl-C |
-
+{CODES}
 What 1 and 3 mean for a command is said below where it is not obvious.
 """
 
