@@ -37,7 +37,8 @@ from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.certificates import certificates_of, reading, validity
 from sfwebhooks.outbox.admission import WITHHELD_WORDS
-from sfwebhooks.outbox.counting import SECONDS_BOUNDS, WAITED_BOUNDS
+from sfwebhooks.outbox.claim import SCAN_ENDS
+from sfwebhooks.outbox.counting import DEATH, END, SECONDS_BOUNDS, WAITED_BOUNDS, WITHHELD
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
@@ -47,16 +48,12 @@ from sfwebhooks.retry import State
 
 #: outcomes of an attempt that failed: its delivery is retried, or dead
 FAILED = (State.WAITING.value, State.DEAD.value)
-#: what a tally has instead of an outcome if it is not about attempts
-DEATH, WITHHELD, END = "death", "withheld", "end"
 #: the states of an endpoint; the first one that holds counts
 STATES = (
     *(one.value for one in (WaitingReason.OFF, WaitingReason.MISTAKE, WaitingReason.PAUSED, WaitingReason.GONE)),
     *(one.value for one in (WaitingReason.HELD, WaitingReason.FAILING)),
     Condition.HEALTHY.value,
 )
-#: the events that report a scan's end
-SCAN_ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 DEAD_REASONS = tuple(one.value for one in DeadReason)
 FAILURES = tuple(one.value for one in Failure)
 STATUSES = frozenset(f"http_{status.value}" for status in HTTPStatus)
@@ -126,7 +123,7 @@ class OutboxMetrics(Collector):
         self._outbox.close()
 
     def _picture(self, found: Settings, now: float) -> Picture:
-        configured = {one.name: one for one in (*found.endpoints, *found.off)}
+        configured = {one.name: one for one in found.known}
         ends = {name: end for name, one in configured.items() for end in _certificate_end(one)}
         limit = float(found.storage.max_bytes)
         if is_deleted(self._path):

@@ -158,7 +158,7 @@ def _fields(found: Settings, result: CheckResult) -> dict[str, Any]:
                 "state": result.looks[endpoint.name].words,
                 "details": result.looks[endpoint.name].lines,
             }
-            for endpoint in (*found.endpoints, *found.off)
+            for endpoint in found.known
         ],
         "others": {name: one.lines for name, one in result.looks.items() if name not in _names(found)},
         "data": result.data,
@@ -169,7 +169,7 @@ def _fields(found: Settings, result: CheckResult) -> dict[str, Any]:
 
 
 def _names(found: Settings) -> set[str]:
-    return {endpoint.name for endpoint in (*found.endpoints, *found.off)}
+    return {endpoint.name for endpoint in found.known}
 
 
 def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[str, Look], list[str]]:
@@ -181,7 +181,7 @@ def _looks(found: Settings, path: Path, broken: dict[str, str]) -> tuple[dict[st
         except OutboxError as error:
             problems = [str(error)]
     if problems:
-        looks = {endpoint.name: UNKNOWN for endpoint in (*found.endpoints, *found.off)}
+        looks = {endpoint.name: UNKNOWN for endpoint in found.known}
     wrong = dict.fromkeys(found.held, f"{WaitingReason.MISTAKE.value}: see below") | dict.fromkeys(
         broken, "held: see below"
     )
@@ -192,7 +192,7 @@ def _print_endpoints(found: Settings, looks: dict[str, Look], out: Console) -> N
     wide = out.width >= WIDE
     rows = table(*(COLUMNS if wide else NARROW))
     rows.columns[1].width = None if wide else FORMAT
-    for endpoint in (*found.endpoints, *found.off):
+    for endpoint in found.known:
         name, to = plain(endpoint.name, "bold"), plain(endpoint.place)
         look = looks[endpoint.name]
         events, state = (

@@ -24,7 +24,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
 from sfwebhooks.scan.recovery import report_dead_scans
 from sfwebhooks.terminal.arguments import add_config, add_json, demand_sending, folder, said, settings
-from sfwebhooks.terminal.output import console, plain, show_result
+from sfwebhooks.terminal.output import beside, console, no_outbox, plain, show_result
 from sfwebhooks.terminal.progress_bar import Bar
 from sfwebhooks.terminal.stop_signal import StopSignal
 from sfwebhooks.text import amount
@@ -62,11 +62,10 @@ def _drain(given: argparse.Namespace) -> int:
         if given.json:
             show_result(given, out, _fields({}, {}, 0, []))
         elif out.is_terminal and not given.quiet:
-            out.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."))
+            out.print(plain(no_outbox(path)))
         return 0
-    problems = Console(stderr=True, highlight=False) if given.json else out
     for mistake in found.mistakes:
-        problems.print(plain(f"mistake: {mistake}", "red"))
+        beside(out, given.json).print(plain(f"mistake: {mistake}", "red"))
     return _deliver(found, path, given, out)
 
 

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 def _list(given: argparse.Namespace) -> int:
     found, out = settings(given), console()
-    known = sorted((*found.endpoints, *found.off), key=lambda endpoint: endpoint.name)
+    known = sorted(found.known, key=lambda endpoint: endpoint.name)
     unknown = sorted(found.unused - {endpoint.name for endpoint in known})
     if found.mistakes and not (known or unknown):
         raise ConfigError(str(found.mistakes[0]))

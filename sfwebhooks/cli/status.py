@@ -25,7 +25,7 @@ from sfwebhooks.reasons import WaitingReason
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, settings
 from sfwebhooks.terminal.delivery_table import fields_of_attempt
 from sfwebhooks.terminal.live_state import ATTENTION, LiveState, Look, Standing, live_state
-from sfwebhooks.terminal.output import as_json, console, plain, table
+from sfwebhooks.terminal.output import as_json, beside, console, no_outbox, plain, table
 from sfwebhooks.text import age
 
 COLUMNS = ("endpoint", "state", "waiting", "oldest", "last success", "last error")
@@ -65,9 +65,9 @@ def _status(given: argparse.Namespace) -> int:
             out.print(plain(as_json(_fields(name, found, state, results.get(name)))), soft_wrap=True)
     else:
         _print(state, results, out)
-    there = Console(stderr=True, highlight=False) if given.json else out
+    there = beside(out, given.json)
     if is_new:
-        there.print(plain(f"There is no outbox {path}: no scan has had webhooks yet."), soft_wrap=not out.is_terminal)
+        there.print(plain(no_outbox(path)), soft_wrap=not out.is_terminal)
     if not found.is_complete:
         there.print(plain("The settings may have another endpoint: sfwebhooks check shows the mistake.", "red"))
     is_trouble = any(look.is_trouble for look in state.looks.values()) or not found.is_complete
@@ -127,7 +127,7 @@ def _fields(name: str, found: Settings, state: LiveState, last: LastResults | No
     """Return an endpoint's state for --json; times are RFC 3339."""
     now, look, last = time.time(), state.looks[name], last or LastResults()
     known = look.situation
-    places = {endpoint.name: endpoint.place for endpoint in (*found.endpoints, *found.off)}
+    places = {endpoint.name: endpoint.place for endpoint in found.known}
     return {
         "endpoint": name,
         "to": places.get(name, ""),

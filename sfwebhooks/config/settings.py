@@ -67,6 +67,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
 
     @property
+    def known(self) -> tuple[Endpoint, ...]:
+        """The endpoints, also those that are off."""
+        return (*self.endpoints, *self.off)
+
+    @property
     def digest(self) -> str:
         """Hash over the settings of all endpoints, with their secrets: processes with equal ones send the same."""
         texts = (f"{endpoint.name} {endpoint.fingerprint}" for endpoint in self.endpoints)

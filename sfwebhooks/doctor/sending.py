@@ -40,7 +40,7 @@ def endpoints(found: Installation) -> Iterator[Report]:
     """Report the live state of each endpoint."""
     if not (found.live and found.settings):
         return
-    places = {one.name: one.place for one in (*found.settings.endpoints, *found.settings.off)}
+    places = {one.name: one.place for one in found.settings.known}
     for name, look in found.live.looks.items():
         words = (look.situation and look.situation.switch) or look.words
         to = f" ({places[name]})" if name in places else ""

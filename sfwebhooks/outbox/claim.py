@@ -28,13 +28,10 @@ FREE = """
 """
 #: a replay or backfill, which is marked as such; live deliveries do not go in one request with it
 MARKED = "(d.replays > 0 OR d.backfilled > 0)"
-#: names of the events that end a scan, and are not tried while other messages of it wait
-ENDS = frozenset(
-    name
-    for entry in EVENT_TYPES
-    if entry.name in ("scan_completed", "scan_failed", "scan_aborted")
-    for name in (entry.name, entry.alias)
-)
+#: the events that report a scan's end
+SCAN_ENDS = ("scan_completed", "scan_failed", "scan_aborted")
+#: their names, under any of which they are not tried while other messages of the scan wait
+ENDS = frozenset(name for entry in EVENT_TYPES if entry.name in SCAN_ENDS for name in (entry.name, entry.alias))
 #: most seconds that an end waits for deliveries in flight, so that the scan's process, which lingers longer, can still
 #: send it
 END_SECONDS = 5.0

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: what a tally has instead of an outcome if it is not about attempts
+DEATH, WITHHELD, END = "death", "withheld", "end"
 #: upper bounds in seconds of the classes of an attempt's duration, and of the time from acceptance to delivery
 SECONDS_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
 WAITED_BOUNDS = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0)
@@ -49,14 +51,14 @@ def dying(reason: str, which: str) -> str:
         which: a WHERE on `delivery`.
     """
     word = f"substr({reason}, 1, instr({reason} || ':', ':') - 1)"
-    counted = f"SELECT endpoint, 'death', {word}, count(*) FROM delivery WHERE {which} GROUP BY 1"
+    counted = f"SELECT endpoint, '{DEATH}', {word}, count(*) FROM delivery WHERE {which} GROUP BY 1"
     return f"INSERT INTO tally (endpoint, what, reason, number) {counted} {ADD}"
 
 
 #: counts what is more than was counted of a scan, an endpoint and a reason: recovery offers refused events again
-WITHHELD = f"""
+COUNT_WITHHELD = f"""
         INSERT INTO tally (endpoint, what, reason, number)
-            SELECT new.endpoint, 'withheld', new.reason, new.number - most FROM (
+            SELECT new.endpoint, '{WITHHELD}', new.reason, new.number - most FROM (
                 SELECT coalesce(max(number), 0) most FROM withheld_most
                 WHERE scan_id = new.scan_id AND endpoint = new.endpoint AND reason = new.reason)
             WHERE new.number > most {ADD}; INSERT INTO withheld_most
@@ -70,8 +72,8 @@ TRIGGERS = f"""
             old.at + old.seconds FROM delivery WHERE number = old.number AND old.id > (SELECT counted FROM file)
             {ADD}; UPDATE file SET counted = min(counted, (SELECT coalesce(max(id), 0) FROM delivery_attempt))
             WHERE old.id > (SELECT coalesce(max(id), 0) FROM delivery_attempt); END;
-    CREATE TRIGGER withheld_first AFTER INSERT ON withheld BEGIN {WITHHELD} END;
-    CREATE TRIGGER withheld_more AFTER UPDATE OF number ON withheld BEGIN {WITHHELD} END;
+    CREATE TRIGGER withheld_first AFTER INSERT ON withheld BEGIN {COUNT_WITHHELD} END;
+    CREATE TRIGGER withheld_more AFTER UPDATE OF number ON withheld BEGIN {COUNT_WITHHELD} END;
     CREATE TRIGGER scan_ended AFTER UPDATE OF ended ON scan WHEN old.ended IS NULL AND new.ended IS NOT NULL BEGIN
-        INSERT INTO tally (endpoint, what, reason, number) VALUES ('', 'end', new.ended, 1) {ADD}; END;
+        INSERT INTO tally (endpoint, what, reason, number) VALUES ('', '{END}', new.ended, 1) {ADD}; END;
 """

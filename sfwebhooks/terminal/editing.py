@@ -221,7 +221,7 @@ def _demand_valid(before: Settings, after: Settings, edit: Edit) -> None:
 
 
 def _endpoint(found: Settings, name: str) -> Endpoint | None:
-    return next((one for one in (*found.endpoints, *found.off) if one.name == name and not one.mistake), None)
+    return next((one for one in found.known if one.name == name and not one.mistake), None)
 
 
 def known_url(text: str, folder: Path) -> str:

@@ -22,7 +22,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
 from sfwebhooks.terminal.arguments import add_config, add_json, folder, parsed_time, said
-from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.terminal.output import beside, console, no_outbox, plain
 from sfwebhooks.terminal.progress_bar import bar_of_changes
 
 #: scans that an error lists
@@ -112,18 +112,17 @@ def on_outbox(work: Work, changes: bool = False, listing: bool = False) -> Calla
     def run(given: argparse.Namespace) -> int:
         path, out = folder(given) / FILE, console()
         if is_deleted(path):
-            nothing = f"There is no outbox {path}: no scan has had webhooks yet."
+            nothing = no_outbox(path)
             if changes and (given.ids or given.endpoint or given.scan):
                 raise SelectionError(nothing)
-            there = Console(stderr=True, highlight=False) if given.json else out
-            there.print(plain(nothing), soft_wrap=True)
+            beside(out, given.json).print(plain(nothing), soft_wrap=True)
             return 0
         with closing(Outbox(path, listing=listing)) as records:
             unknown = list(_unknown(given, records))
             if unknown and changes:
                 raise SelectionError(" ".join(unknown))
             for words in unknown:
-                Console(stderr=True, highlight=False).print(plain(words), soft_wrap=True)
+                beside(out, True).print(plain(words), soft_wrap=True)
             with bar_of_changes(console(given.quiet or given.json)) as records.retention.progress:
                 return work(given, records, out)
 

@@ -151,7 +151,7 @@ def live_state(found: Settings, path: Path) -> LiveState:
     Raises:
         OutboxError: it cannot be read.
     """
-    names, now = [*(one.name for one in (*found.endpoints, *found.off)), *sorted(unsettled(found))], time.time()
+    names, now = [*(one.name for one in found.known), *sorted(unsettled(found))], time.time()
     if is_deleted(path):
         return LiveState({name: _look(_nothing(name, found), found, "", now) for name in names})
     with closing(Outbox(path, listing=True)) as outbox:
@@ -194,7 +194,7 @@ def _look(known: Situation, found: Settings, said: str, now: float) -> Look:
     Args:
         said: the receiver's words with the reason of its health.
     """
-    endpoint = next((one for one in (*found.endpoints, *found.off) if one.name == known.name), None)
+    endpoint = next((one for one in found.known if one.name == known.name), None)
     health, backlog = known.health, known.backlog
 
     def look(standing: Standing, words: str, colour: str, cure: str = "") -> Look:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +29,16 @@ def console(quiet: bool = False) -> Console:
     """
     out = Console(highlight=False, quiet=quiet)
     return out if out.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH, quiet=quiet)
+
+
+def beside(out: Console, wants_json: bool) -> Console:
+    """Return where lines go that are not part of a command's result: to standard error if that is JSON."""
+    return Console(stderr=True, highlight=False) if wants_json else out
+
+
+def no_outbox(path: Path) -> str:
+    """Return the text for an outbox that does not exist."""
+    return f"There is no outbox {path}: no scan has had webhooks yet."
 
 
 def table(*columns: str, whole: Container[str] = ()) -> Table:
