@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -404,3 +405,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root can mount a small disk")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The addresses of names, as the name servers of this test give them."""
+    answers: dict[str, list[str]] = {}
+
+    def look(host: str, port: int, *args: Any) -> list[Any]:
+        found = answers.get(host, [host])
+        return [(socket.AF_INET6 if ":" in one else socket.AF_INET, 1, 6, "", (one, port)) for one in found]
+
+    monkeypatch.setattr("sfwebhooks.network.route.getaddrinfo", look)
+    return answers

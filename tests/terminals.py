@@ -5,35 +5,40 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from collections.abc import Sequence
-from subprocess import Popen
 
 from tests.builders import PATIENCE
 
 
-def in_terminal(arguments: Sequence[str], until: bytes, keys: bytes) -> tuple[int, str]:
-    """Run a command in a terminal of 80x24, press keys once it shows a text; return its exit code and output."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    command = [sys.executable, "-m", "sfwebhooks", *arguments]
-    text, deadline = b"", time.monotonic() + PATIENCE
-    with Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True) as process:
-        os.close(theirs)
-        while time.monotonic() < deadline and select.select([ours], [], [], PATIENCE)[0]:
-            try:
-                text += os.read(ours, 4096)
-            except OSError:  # it has ended
-                break
-            if until in text and keys:
-                if keys == b"\x03":  # this terminal controls no process that would get the signal
-                    process.send_signal(2)
-                else:
-                    os.write(ours, keys)
-                keys = b""
-        if process.poll() is None and time.monotonic() >= deadline:
-            process.kill()
-        code = process.wait(PATIENCE)
-    os.close(ours)
-    return code, text.decode()
+def in_terminal(arguments: Sequence[str], keys: Sequence[tuple[str, str]], **environment: str) -> tuple[int, str]:
+    """Run a command in a terminal of 80x24; return its exit code and what it printed.
+
+    Args:
+        keys: texts and, for each, what is typed once the command shows it, one after the other.
+        environment: further variables.
+    """
+    child, terminal = pty.fork()
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it, and so would the command
+        os.environ.update(TERM="xterm", COLUMNS="80", LINES="24", **environment)
+        os.execv(sys.executable, [sys.executable, "-m", "sfwebhooks", *arguments])
+    shown, place, left, deadline = b"", 0, list(keys), time.monotonic() + PATIENCE
+    while select.select([terminal], [], [], max(deadline - time.monotonic(), 0))[0]:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not data:
+            break
+        shown += data
+        while left and (at := shown.find(left[0][0].encode(), place)) >= 0:
+            text, typed = left.pop(0)
+            place = at + len(text.encode())
+            os.write(terminal, typed.encode())
+    os.close(terminal)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert left == [], shown.decode()
+    return code, shown.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,15 @@ def command_as(
     environment = {"PATH": os.environ["PATH"], **given}
     done = run([uid, *arguments], PROGRAM, input=text, env=environment, cwd=Path("/"))
     return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@contextmanager
+def open_folder(mode: int = 0o755) -> Iterator[Path]:
+    """Lend a folder of root's into which other users can look, as they cannot into the tests' own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(mode)
+        yield folder
 
 
 @contextmanager

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import stat
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
@@ -21,9 +18,10 @@ from sfwebhooks.config.exposure import exposed
 from sfwebhooks.config.settings import load
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
-from tests.builders import PATIENCE, an_endpoint
+from tests.builders import an_endpoint
 from tests.conftest import Result, Team, put
 from tests.leaks import leaks
+from tests.terminals import in_terminal
 from tests.test_service import Run
 from tests.tiers import slow
 
@@ -440,28 +438,8 @@ def test_an_endpoint_is_enabled_in_the_settings_also_if_the_outbox_is_corrupt(
 
 def conversation(folder: Path, arguments: Sequence[str], answers: Sequence[tuple[str, str]]) -> tuple[int, str]:
     """Run a command at a terminal, with an answer for each question; return its exit code and what it printed."""
-    child, terminal = pty.fork()
-    if child == 0:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it, and so would the command
-        os.environ.update(SPIDERFOOT_DATA=str(folder), COLUMNS="80")
-        os.execv(sys.executable, [sys.executable, "-m", "sfwebhooks", *arguments])
-    shown, deadline, left = "", time.monotonic() + PATIENCE, list(answers)
-    place = 0
-    while select.select([terminal], [], [], max(deadline - time.monotonic(), 0))[0]:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:  # Linux: the other end is closed
-            break
-        if not data:
-            break
-        shown += data.decode()
-        while left and left[0][0] in shown[place:]:
-            place = shown.index(left[0][0], place) + len(left[0][0])
-            os.write(terminal, left.pop(0)[1].encode() + b"\n")
-    os.close(terminal)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert left == [], shown
-    return code, shown
+    keys = [(question, f"{answer}\n") for question, answer in answers]
+    return in_terminal(arguments, keys, SPIDERFOOT_DATA=str(folder))
 
 
 @slow

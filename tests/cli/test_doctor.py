@@ -37,7 +37,7 @@ from tests.processes import Process
 from tests.test_docs import OPERATIONS
 from tests.test_service import Run
 from tests.tiers import slow
-from tests.users import NOBODY, command_as, needs_root
+from tests.users import NOBODY, command_as, needs_root, open_folder
 
 URL = "http://127.0.0.1:9/hush-path"
 TEAM = f"[webhooks.team]\nurl = {URL}\nsecret = hush-secret-of-the-team\n"
@@ -309,9 +309,7 @@ def test_a_certificate_that_cannot_be_used_needs_attention(doctor: Doctor, confi
 
 @needs_root
 def test_a_folder_that_cannot_be_written_is_an_error() -> None:
-    with tempfile.TemporaryDirectory() as name:  # the tests' own folder is closed to others
-        folder = Path(name)
-        folder.chmod(0o755)
+    with open_folder() as folder:
         (folder / "webhooks.ini").write_text(SETTINGS)
         with closing(Outbox(folder / FILE)) as outbox:
             outbox.file.check()

@@ -221,16 +221,16 @@ def test_a_scan_that_is_being_backfilled_is_not_forgotten(cli: Callable[..., Res
 
 
 #: what a person types -> whether it is deleted
-ANSWERS = ((b"y\n", True), (b"\n", False), (b"YES\n", True), (b"n\n", False), (b"\x04", False))
+ANSWERS = (("y\n", True), ("\n", False), ("YES\n", True), ("n\n", False), ("\x04", False))
 
 
 @pytest.mark.parametrize(
     ("answer", "deleted"),
     quick_first([pytest.param(*row) for row in ANSWERS], 2),
 )
-def test_a_person_is_asked_before_anything_is_deleted(filled: Outbox, answer: bytes, deleted: bool) -> None:
+def test_a_person_is_asked_before_anything_is_deleted(filled: Outbox, answer: str, deleted: bool) -> None:
     arguments = ["purge", "--scan", OLD.id, "--waiting", "--folder", str(filled.path.parent)]
-    code, text = in_terminal(arguments, b"[y/N]", answer)
+    code, text = in_terminal(arguments, [("[y/N]", answer)])
     assert text.index("4 deliveries will be deleted permanently") < text.index("Delete them? [y/N]")
     assert (code, "Nothing was deleted." in text) == ((0, False) if deleted else (1, True))
     assert left(filled) == rows_of(NEW.id) | (set() if deleted else rows_of(OLD.id))

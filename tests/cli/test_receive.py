@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from tests.cli.test_cli import HOSTILE, Listening, a_body, a_message, command, e
 from tests.conftest import Result
 from tests.test_docs import OPERATIONS
 from tests.tiers import slow
-from tests.users import NOBODY, command_as, needs_root
+from tests.users import NOBODY, command_as, needs_root, open_folder
 
 SECRET = "the secret of both"
 GUIDE = Path(__file__).parent.parent / "receivers" / "webhook_logs.sql"
@@ -271,9 +270,8 @@ def test_something_else_is_not_taken_for_a_log(cli: Callable[..., Result], tmp_p
 @needs_root
 @pytest.mark.parametrize("writable", [False, True], ids=["folder", "file"])
 def test_a_log_that_cannot_be_written_is_noticed_at_the_start(writable: bool) -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's folders are closed to others
-        folder, path = Path(name), Path(name) / "got.db"
-        folder.chmod(0o777 if writable else 0o755)
+    with open_folder(0o777 if writable else 0o755) as folder:
+        path = folder / "got.db"
         if writable:
             RequestLog(path).close()
             path.chmod(0o444)

@@ -245,7 +245,7 @@ def test_an_ended_reader_ends_it_without_a_traceback(filled: Outbox, watch: Call
 
 
 def test_in_a_terminal_the_table_is_drawn_in_place_and_stays_after_ctrl_c(filled: Outbox) -> None:
-    code, text = in_terminal(["stats", "--watch", "--folder", str(filled.path.parent)], b"p50, p95:", b"\x03")
+    code, text = in_terminal(["stats", "--watch", "--folder", str(filled.path.parent)], [("p50, p95:", "\x03")])
     enter, leave = "\x1b[?1049h", "\x1b[?1049l"
     assert (code, text.count(enter), text.count(leave)) == (0, 1, 1)
     while_watching, after = text.partition(enter)[2].split(leave)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,7 +30,7 @@ from tests.processes import Process
 from tests.test_docs import OPERATIONS
 from tests.test_service import Run
 from tests.threads import until
-from tests.users import NOBODY, command_as, needs_root
+from tests.users import NOBODY, command_as, needs_root, open_folder
 
 TEAM = "[webhooks.team]\nurl = https://team.example.test/hush-path\nsecret = hush-secret-of-the-team\n"
 NOTHING_SENDS = "No process is sending: sfwebhooks drain sends once, sfwebhooks run keeps sending."
@@ -457,9 +456,7 @@ def test_an_outbox_locked_for_reading_ends_badly(cli: Callable[..., Result], con
 
 @needs_root
 def test_an_outbox_that_cannot_be_written_can_be_read() -> None:
-    with tempfile.TemporaryDirectory() as name:  # the tests' own folder is closed to others
-        folder = Path(name)
-        folder.chmod(0o755)
+    with open_folder() as folder:
         (folder / "webhooks.ini").write_text(TEAM)
         with closing(Outbox(folder / FILE)) as outbox:
             put(outbox, 1, at=time.time())

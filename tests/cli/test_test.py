@@ -210,19 +210,6 @@ def test_a_receiver_on_ipv6_is_shown_with_its_family(ask: Ask) -> None:
     assert line(shown, "connect").endswith(f"ms ::1 port {port} (IPv6), from ::1")
 
 
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The addresses of names, as the name servers of this test give them."""
-    answers: dict[str, list[str]] = {}
-
-    def look(host: str, port: int, *args: Any) -> list[Any]:
-        found = answers.get(host, [host])
-        return [(socket.AF_INET6 if ":" in one else socket.AF_INET, 1, 6, "", (one, port)) for one in found]
-
-    monkeypatch.setattr("sfwebhooks.network.route.getaddrinfo", look)
-    return answers
-
-
 def test_an_address_that_refuses_is_shown_with_the_one_that_answers(
     ask: Ask, team: Team, names: dict[str, list[str]]
 ) -> None:

@@ -56,19 +56,6 @@ def receiver(hostile: Callable[..., Hostile], sources: list[str]) -> Hostile:
     return hostile(noting)
 
 
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The addresses of names, as the name servers of this test give them."""
-    answers: dict[str, list[str]] = {}
-
-    def look(host: str, port: int, *args: Any) -> list[Any]:
-        found = answers.get(host, [host])
-        return [(socket.AF_INET6 if ":" in one else socket.AF_INET, 1, 6, "", (one, port)) for one in found]
-
-    monkeypatch.setattr("sfwebhooks.network.route.getaddrinfo", look)
-    return answers
-
-
 # --- the settings
 
 
