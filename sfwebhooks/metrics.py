@@ -42,7 +42,7 @@ from sfwebhooks.outbox.counting import DEATH, END, SECONDS_BOUNDS, WAITED_BOUNDS
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.totals import Tally
+from sfwebhooks.outbox.totals import Tally, Totals
 from sfwebhooks.reasons import DeadReason, Failure, WaitingReason
 from sfwebhooks.retry import State
 
@@ -101,6 +101,7 @@ class OutboxMetrics(Collector):
         self._settings = settings
         self._counting = counting
         self._outbox = Outbox(path, listing=not counting)
+        self._totals = Totals(self._outbox.file)
         self._guard = threading.Lock()
 
     def registry(self) -> CollectorRegistry:
@@ -132,9 +133,9 @@ class OutboxMetrics(Collector):
         outbox = self._outbox
         if self._counting:
             with suppress(OutboxBusyError):  # the next time
-                outbox.totals.count()
-        tallies = [one for one in outbox.totals.tallies() if _is_name(one.endpoint)]
-        depths = {name: number for name, number in outbox.totals.queues().items() if _is_name(name)}
+                self._totals.count()
+        tallies = [one for one in self._totals.tallies() if _is_name(one.endpoint)]
+        depths = {name: number for name, number in self._totals.queues().items() if _is_name(name)}
         recent = {one.endpoint for one in tallies if one.endpoint and one.last_at > now - UNUSED_SECONDS}
         oldest = {name: outbox.listing.oldest(name) for name in depths}
         used = {name: (outbox.endpoints.health(name), outbox.endpoints.orders(name)) for name in {*configured, *depths}}

@@ -13,6 +13,7 @@ from sfwebhooks.errors import ConfigError, OutboxError
 from sfwebhooks.files import demand_regular, is_deleted
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.totals import Totals
 from sfwebhooks.terminal.arguments import add_config, demand_prometheus, folder, said, settings
 
 
@@ -59,7 +60,7 @@ def _metrics(given: argparse.Namespace) -> int:
         _write(given.textfile, metrics.registry())
     if not is_deleted(path):
         with closing(Outbox(path)) as outbox, suppress(OutboxError):
-            outbox.totals.count()  # such a file is written again and again
+            Totals(outbox.file).count()  # such a file is written again and again
     return 0
 
 

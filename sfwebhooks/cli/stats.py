@@ -17,7 +17,7 @@ from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import clean_text
 from sfwebhooks.outbox.listing import Cursor
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.outbox.statistics import Figures
+from sfwebhooks.outbox.statistics import Figures, Statistics
 from sfwebhooks.terminal.arguments import add_config, add_json, known_settings, said
 from sfwebhooks.terminal.filters import on_outbox, past_time
 from sfwebhooks.terminal.output import as_json, plain
@@ -110,6 +110,7 @@ class _Counting:
 
     def __init__(self, records: Outbox, given: argparse.Namespace) -> None:
         self._records = records
+        self._statistics = Statistics(records.file)
         self._since: Since = given.since
         self._only: str = given.endpoint
         found = known_settings(given)
@@ -124,7 +125,7 @@ class _Counting:
             OutboxError: the outbox cannot be read.
         """
         since, rates, listing = self._since(now), self._rates(), self._records.listing
-        figures = self._records.statistics.figures(since)
+        figures = self._statistics.figures(since)
         active = {*figures, *self._records.retention.waiting_endpoints()}
         names = [*self._names, *sorted(active.difference(self._names))]
         rows = [
@@ -143,6 +144,6 @@ class _Counting:
         """Return endpoint -> deliveries per second since the last call; None: this is the first one."""
         now, before = time.monotonic(), self._before
         place = before[0] if before else self._records.listing.last_attempt()
-        delivered, end = self._records.statistics.delivered_after(place)
+        delivered, end = self._statistics.delivered_after(place)
         self._before = (end, now)
         return {name: number / max(now - before[1], 0.001) for name, number in delivered.items()} if before else None

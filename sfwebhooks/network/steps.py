@@ -6,33 +6,28 @@ Only `sfwebhooks test` watches. In normal sending `Budget.watch` is not set, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Callable, Union
+from typing import Callable, NamedTuple, Union
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(NamedTuple):
     """The request is written, and the files for TLS are loaded: the connection is next."""
 
 
-@dataclass(frozen=True)
-class TokenWanted:
+class TokenWanted(NamedTuple):
     """A token is fetched before the request; the next steps are about that."""
 
     #: scheme and host of the token endpoint
     place: str
 
 
-@dataclass(frozen=True)
-class TokenFetched:
+class TokenFetched(NamedTuple):
     """There is a token, and the next steps are about the request again."""
 
     #: seconds for which it is used
     seconds: float
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """The addresses of the receiver, or of its proxy, are known."""
 
     host: str
@@ -42,16 +37,14 @@ class Resolved:
     refused: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Unreached:
+class Unreached(NamedTuple):
     """One of the addresses could not be connected to; another one may be."""
 
     address: str
     why: str
 
 
-@dataclass(frozen=True)
-class Connected:
+class Connected(NamedTuple):
     """There is a connection to one of the addresses."""
 
     address: str
@@ -62,8 +55,7 @@ class Connected:
     silent: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Secured:
+class Secured(NamedTuple):
     """A TLS handshake is over, with the proxy or with the receiver."""
 
     #: whether it was with the proxy
@@ -85,37 +77,32 @@ class Secured:
     ours: tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """The receiver asked for our certificate after the handshake (RFC 8446 section 4.6.2), and got these, in DER."""
 
     ours: tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
-class Tunnelled:
+class Tunnelled(NamedTuple):
     """The proxy has connected to the receiver."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(NamedTuple):
     """The whole request was handed to the system."""
 
     size: int
 
 
-@dataclass(frozen=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A part of a reply has arrived; a proxy's reply to CONNECT counts too."""
 
     size: int
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """The reply was read, to its end or as far as it matters; or there will be none."""
 
     #: 0: there is no reply

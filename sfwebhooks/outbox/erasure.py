@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -165,7 +164,9 @@ def note_deletion(sql: sqlite3.Connection, now: float) -> None:
 def copy_folder() -> Path:
     """Return the folder in which SQLite makes the copy for a rewrite."""
     if os.name != "posix":
-        return Path(tempfile.gettempdir())
+        from tempfile import gettempdir  # not in a scan's process, which has no other use for it
+
+        return Path(gettempdir())
     named = [os.environ[name] for name in COPY_VARIABLES if name in os.environ]
     places = [Path(name) for name in (*named, *COPY_FOLDERS) if name]
     return next((place for place in places if place.is_dir() and os.access(place, os.W_OK | os.X_OK)), Path())

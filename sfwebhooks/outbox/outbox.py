@@ -4,8 +4,8 @@
                   ^  |                         \\-> dead (a dead letter; DeadReason says why)
                   \\--/ retry at due_at
 
-It has parts: `queue`, `due` and `endpoints` for the senders, `scans` for a scan's start and end, `listing`,
-`retention` and `statistics` for the commands. All of them use one `file`.
+It has parts: `queue`, `due` and `endpoints` for the senders, `scans` for a scan's start and end, `listing` and
+`retention` for the commands. All of them use one `file`, as do `statistics` and `totals`, which no sender needs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
-from sfwebhooks.outbox.statistics import Statistics
-from sfwebhooks.outbox.totals import Totals
 from sfwebhooks.outbox.unencodable import Unwritable
 
 #: more than an event takes in the file, whatever its data
@@ -59,8 +57,6 @@ class Outbox:
         #: the commands
         self.listing = Listing(self.file)
         self.retention = Retention(self.file)
-        self.statistics = Statistics(self.file)
-        self.totals = Totals(self.file)
         #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
         self._fullness, self._filled = 1.0, 0.0
         #: the events that this process could not write

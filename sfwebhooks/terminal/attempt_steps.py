@@ -7,7 +7,7 @@ next, so that a failure is shown at the one in which it happened.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Callable
 
 from rich.console import Console
@@ -139,7 +139,7 @@ class AttemptSteps:
         known = [*step.addresses, *step.refused]
         host = f"the proxy {step.host}" if self._route.proxy else step.host
         words = f"{host} is {listed_texts(known)}" if known != [step.host] else f"{host}, an address"
-        self._show("resolve", words, **asdict(step))
+        self._show("resolve", words, **step._asdict())
         for why in dict.fromkeys(step.refused.values()) if step.addresses else ():
             others = [address for address, reason in step.refused.items() if reason == why]
             self.line("", f"not tried: {listed_texts(others)} ({why})")
@@ -151,7 +151,7 @@ class AttemptSteps:
         if proxy:
             words += f": the proxy {proxy.place}" + (", which forwards the request" if forwarded else "")
         unreached = {missed.address: missed.why for missed in self._unreached}
-        self._show("connect", words, proxy=proxy.place if proxy else None, **asdict(step), unreached=unreached)
+        self._show("connect", words, proxy=proxy.place if proxy else None, **step._asdict(), unreached=unreached)
         self._show_unreached()
         if step.silent:
             self.line("", f"no answer so far from {listed_texts(step.silent)}")
@@ -190,13 +190,13 @@ class AttemptSteps:
         self.line("  ours", our_words(certificates, self._endpoint, when, time.time()), style)
 
     def _tunnelled(self, step: Tunnelled) -> None:
-        self._show("proxy", f"connected to {step.host} port {step.port}", **asdict(step))
+        self._show("proxy", f"connected to {step.host} port {step.port}", **step._asdict())
         self._next = "TLS" if self._route.secure else "send"
 
     def _sent(self, step: Sent) -> None:
         if self._next == "resolve":
             self.line("connect", "the connection from before is used again")
-        self._show("send", amount(step.size, "byte"), **asdict(step))
+        self._show("send", amount(step.size, "byte"), **step._asdict())
         self._next = "wait"
 
     def _arrived(self, step: Arrived) -> None:
@@ -212,7 +212,7 @@ class AttemptSteps:
         if not step.status:
             self._over_at = self._clock()
             return
-        self._show("read", amount(self._size, "byte"), size=self._size, **asdict(step))
+        self._show("read", amount(self._size, "byte"), size=self._size, **step._asdict())
         self._next = "token" if self._request == "token" else "reply"
 
 

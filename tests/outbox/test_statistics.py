@@ -6,7 +6,7 @@ import pytest
 
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
-from sfwebhooks.outbox.statistics import Figures, Quantiles, _first_since
+from sfwebhooks.outbox.statistics import Figures, Quantiles, Statistics, _first_since
 from sfwebhooks.retry import State
 from tests.builders import NOW, a_scan
 from tests.conftest import sql
@@ -16,12 +16,12 @@ DAY = 86400.0
 
 
 def figures(outbox: Outbox, since: float = NOW) -> Figures:
-    return outbox.statistics.figures(since).get("team", Figures())
+    return Statistics(outbox.file).figures(since).get("team", Figures())
 
 
 def test_an_outbox_without_attempts_has_no_figures(outbox: Outbox) -> None:
     put(outbox, 1)
-    assert outbox.statistics.figures(NOW) == {}
+    assert Statistics(outbox.file).figures(NOW) == {}
 
 
 def test_each_result_is_counted_for_its_endpoint(outbox: Outbox) -> None:
@@ -31,7 +31,7 @@ def test_each_result_is_counted_for_its_endpoint(outbox: Outbox) -> None:
     send(outbox, State.WAITING, "http_503")
     send(outbox, State.DEAD, "http_400")
     send(outbox, endpoint="siem")
-    found = outbox.statistics.figures(NOW)
+    found = Statistics(outbox.file).figures(NOW)
     assert {name: (one.delivered, one.failed, one.dead) for name, one in found.items()} == {
         "team": (1, 2, 1),
         "siem": (1, 0, 0),
@@ -150,6 +150,6 @@ def test_what_was_delivered_since_a_place_is_counted_once(outbox: Outbox) -> Non
     place = outbox.listing.last_attempt()
     send(outbox)
     send(outbox, State.DEAD, "http_400")
-    delivered, end_of_log = outbox.statistics.delivered_after(place)
+    delivered, end_of_log = Statistics(outbox.file).delivered_after(place)
     assert delivered == {"team": 1}
-    assert outbox.statistics.delivered_after(end_of_log) == ({}, end_of_log)
+    assert Statistics(outbox.file).delivered_after(end_of_log) == ({}, end_of_log)

@@ -17,6 +17,7 @@ from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.outbox.totals import Totals
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
@@ -48,7 +49,7 @@ WAITING = Selection(states=(State.WAITING,))
 def counts(outbox: Outbox) -> Counter[tuple[str, str, str]]:
     """Return (endpoint, what, reason) -> number."""
     found: Counter[tuple[str, str, str]] = Counter()
-    for one in outbox.totals.tallies():
+    for one in Totals(outbox.file).tallies():
         found[one.endpoint, one.what, one.reason] += one.number
     return found
 
@@ -61,7 +62,7 @@ def arrive(outbox: Outbox, batch: Batch) -> None:
 
 def count_now(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfwebhooks.outbox.totals.COUNT_LEAST", 1)
-    outbox.totals.count()
+    Totals(outbox.file).count()
     assert sql(outbox, "SELECT counted = (SELECT coalesce(max(id), 0) FROM delivery_attempt) FROM file") == [(1,)]
 
 
@@ -83,7 +84,7 @@ def test_attempts_are_counted_by_outcome_and_reason(outbox: Outbox) -> None:
 def test_a_delivery_is_in_the_classes_of_its_durations(outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox, at=NOW + 100)
-    (one,) = outbox.totals.tallies()
+    (one,) = Totals(outbox.file).tallies()
     assert (one.seconds_to, one.waited_to) == (0.25, 300.0)
     assert {one.seconds_to, one.waited_to} <= {*SECONDS_BOUNDS, *WAITED_BOUNDS}
     assert (one.seconds, one.waited, one.last_at) == (0.125, 100.125, NOW + 100.125)
@@ -92,7 +93,7 @@ def test_a_delivery_is_in_the_classes_of_its_durations(outbox: Outbox) -> None:
 def test_a_clock_that_was_set_back_takes_nothing_from_the_sum(outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox, at=NOW - 100)
-    assert [(one.waited_to, one.waited) for one in outbox.totals.tallies()] == [(WAITED_BOUNDS[0], 0.0)]
+    assert [(one.waited_to, one.waited) for one in Totals(outbox.file).tallies()] == [(WAITED_BOUNDS[0], 0.0)]
 
 
 def test_a_message_that_two_processes_send_is_two_attempts_and_one_delivery(outbox: Outbox) -> None:
@@ -100,7 +101,7 @@ def test_a_message_that_two_processes_send_is_two_attempts_and_one_delivery(outb
     batch = outbox.queue.claim("team", (), NOW)[0]
     send(outbox)
     arrive(outbox, batch)
-    assert sorted((one.what, one.waited_to > 0, one.number) for one in outbox.totals.tallies()) == [
+    assert sorted((one.what, one.waited_to > 0, one.number) for one in Totals(outbox.file).tallies()) == [
         ("delivered", False, 1),
         ("delivered", True, 1),
     ]
@@ -137,7 +138,7 @@ def test_nothing_that_happens_afterwards_changes_what_was_counted(
         if what == "put":
             put(outbox, *range(made, made + 5), endpoint=name, at=now)
             made += 5
-        elif what in ("send", "fail", "die") and outbox.totals.queues().get(name):
+        elif what in ("send", "fail", "die") and Totals(outbox.file).queues().get(name):
             outbox.due.make_due(name, now)
             state, reason, counted = {
                 "send": (State.DELIVERED, "http_200", [("delivered", "")]),
@@ -181,7 +182,7 @@ def test_two_processes_that_count_count_each_attempt_once(outbox: Outbox, monkey
     for _ in range(200):
         send(outbox)
     others = [Outbox(outbox.path) for _ in range(2)]
-    threads = [threading.Thread(target=one.totals.count) for one in others]
+    threads = [threading.Thread(target=Totals(one.file).count) for one in others]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -195,7 +196,7 @@ def test_two_processes_that_count_count_each_attempt_once(outbox: Outbox, monkey
 def test_few_attempts_are_not_worth_a_transaction(outbox: Outbox) -> None:
     put(outbox, 1)
     send(outbox)
-    outbox.totals.count()
+    Totals(outbox.file).count()
     assert sql(outbox, "SELECT count(*) FROM tally") == [(0,)]
 
 
@@ -288,4 +289,4 @@ def test_queues_are_counted_by_endpoint(outbox: Outbox) -> None:
     put(outbox, 1, endpoint="siem")
     send(outbox, State.WAITING, "http_503")
     send(outbox)
-    assert outbox.totals.queues() == {"team": 2, "siem": 1}
+    assert Totals(outbox.file).queues() == {"team": 2, "siem": 1}
