@@ -35,6 +35,7 @@ from sfwebhooks.receive.server import FORBIDDEN, NOT_STORED, Receiver, server_co
 from sfwebhooks.receive.verification import TOLERANCE_SECONDS
 from sfwebhooks.terminal.arguments import (
     add_config,
+    add_secret,
     endpoint_named,
     known_secrets,
     named_secrets,
@@ -86,9 +87,7 @@ def add(commands: Any) -> None:
 
 
 def _add_checks(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
-    )
+    add_secret(command)
     command.add_argument("--api-key", default="", help="require this bearer token: text, env:NAME or file:PATH")
     command.add_argument(
         "--tolerance",

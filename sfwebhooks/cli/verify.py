@@ -18,6 +18,7 @@ from sfwebhooks.receive.inflating import BODY_MAX
 from sfwebhooks.terminal.arguments import (
     add_config,
     add_json,
+    add_secret,
     endpoint_named,
     known_secrets,
     named_content,
@@ -50,9 +51,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="instead of FILE")
     command.add_argument("--body", metavar="FILE", help="the body for --header; - is standard input")
-    command.add_argument(
-        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
-    )
+    add_secret(command)
     command.add_argument("--endpoint", metavar="NAME", help="verify with the secrets of this endpoint")
     command.add_argument(
         "--now",

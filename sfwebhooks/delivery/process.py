@@ -84,18 +84,23 @@ def senders(outbox: Store, owners: Iterable[int]) -> dict[int, Role]:
         with suppress(OutboxError, ValueError, IndexError):  # another user's lock; an incomplete note
             if not lock.is_free:
                 scans[int(words[2])] = Role.SCAN
-    service = _service(service_lock(outbox.path))
+    holder = _holder(service_lock(outbox.path))
+    service = dict([holder] if holder else [])
     roles = scans | service
     return {pid: roles.get(pid, Role.COMMAND) for pid in owners} | service or scans
 
 
-def _service(lock: Lock) -> dict[int, Role]:
-    """Return the process that holds the lock of services, with its role; empty if there is none."""
-    pid, *words = lock.noted().split(" ")
+def _holder(lock: Lock, digest: str = "") -> tuple[int, Role] | None:
+    """Return the id and the role of the process that holds the lock of services, if there is one.
+
+    Args:
+        digest: of the settings that it must have; empty: any.
+    """
     with suppress(OutboxError, ValueError):
-        if words and not lock.is_free:
-            return {int(pid): Role(words[-1])}
-    return {}
+        pid, its_digest, role = lock.noted().split(" ")
+        if digest in ("", its_digest) and not lock.is_free:
+            return int(pid), Role(role)
+    return None
 
 
 def service_pid(lock: Lock, digest: str = "") -> int:
@@ -104,11 +109,8 @@ def service_pid(lock: Lock, digest: str = "") -> int:
     Args:
         digest: of the settings that it must have; empty: any.
     """
-    pid, *words = lock.noted().split(" ")
-    with suppress(OutboxError, ValueError):
-        if words and digest in ("", words[0]) and not lock.is_free:
-            return int(pid)
-    return 0
+    holder = _holder(lock, digest)
+    return holder[0] if holder else 0
 
 
 class DeliveryProcess:

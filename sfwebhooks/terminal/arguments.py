@@ -53,6 +53,13 @@ def add_json(command: argparse.ArgumentParser, words: str = "print the result as
     command.add_argument("--json", action="store_true", help=words)
 
 
+def add_secret(command: argparse.ArgumentParser) -> None:
+    """Add the option for the secrets of a receiver."""
+    command.add_argument(
+        "--secret", action="append", default=[], help="verify with it: text, whpk_ key, env:NAME, file:PATH"
+    )
+
+
 def add_verbosity(command: argparse.ArgumentParser) -> None:
     """Add the options of every command for what it prints besides its result."""
     known = command._option_string_actions

@@ -12,7 +12,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings, load, load_mapping
 from sfwebhooks.delivery.ownership import HUNG_SECONDS, Owner
-from sfwebhooks.delivery.process import service_lock
+from sfwebhooks.delivery.process import Role, service_lock
 from sfwebhooks.delivery.status import (
     ENDED,
     IDLE,
@@ -330,7 +330,7 @@ def test_a_service_that_has_not_looked_yet_is_who_sends(outbox: Outbox, tmp_path
     lock = service_lock(outbox.path)
     lock.take()
     settings = load_mapping({"team": {"url": URL}})
-    lock.note(f"4711 {settings.digest}")
+    lock.note(f"4711 {settings.digest} {Role.RUN.value}")
     line = "team: 1 waiting: process 4711 is sending"
     assert list(waiting_lines(outbox.path, settings, ["team"])) == [line]
     assert list(waiting_lines(outbox.path, None, ["team"])) == [line]
@@ -338,7 +338,7 @@ def test_a_service_that_has_not_looked_yet_is_who_sends(outbox: Outbox, tmp_path
     assert list(waiting_lines(outbox.path, others, ["team"])) == [f"team: 1 waiting: {IDLE}"]
     lock.note("")
     assert list(waiting_lines(outbox.path, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
-    lock.note(f"4711 {settings.digest}")
+    lock.note(f"4711 {settings.digest} {Role.RUN.value}")
     lock.release()
     assert list(waiting_lines(outbox.path, settings, ["team"])) == [f"team: 1 waiting: {IDLE}"]
 
