@@ -107,7 +107,7 @@ def _stored(event: WebhookEvent, settings: Settings, path: Path) -> Emitted:
     names = tuple(endpoint for endpoint, _ in wanted)
     try:
         new = _accepted(event, settings, outbox) if wanted else 0
-        if new < len(names) and not outbox.scans.endpoints_of(event.id).issuperset(names):
+        if new < len(names) and not outbox.scans.endpoints_of(event).issuperset(names):
             raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
     finally:
         outbox.close()

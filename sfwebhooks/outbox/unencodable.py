@@ -59,7 +59,7 @@ class Unwritable:
             return
         left: Counter[str] = Counter()
         for event_id, names in mine:
-            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (event_key_of(event_id),))})
+            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (scan_id, event_key_of(event_id)))})
         others = "scan_id = ? AND reason = ? AND endpoint NOT IN (SELECT value FROM json_each(?))"
         sql.execute(f"DELETE FROM withheld WHERE {others}", (scan_id, UNWRITABLE, json.dumps([*left])))  # noqa: S608
         rows = [(scan_id, name, UNWRITABLE, number) for name, number in left.items()]

@@ -99,7 +99,7 @@ def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
     endpoint = an_endpoint(url=team.url, batch_size=100, batch_max_bytes=20_000, max_body=10**6)
     sizes = [3000, 3000, "\N{PILE OF POO}" * 3000, 3000, 15_000, 60_000, *[10] * 30]
     events = [
-        an_event(number, data={"data": "x" * size if isinstance(size, int) else size})
+        an_event(number, scan=None, data={"data": "x" * size if isinstance(size, int) else size})
         for number, size in enumerate(sizes)
     ]
     accept(events, (endpoint,), outbox, NOW)

@@ -36,6 +36,7 @@ LIMITS = {
     "retention.SCAN_SECONDS": 86400.0,
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
+    "selection.FEW": 5,
     "soundness.PAUSE_SECONDS": 0.01,
     "statistics.DISORDER_SECONDS": 3600.0,
     "statistics.CODES": 800,
