@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
+from functools import lru_cache
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
@@ -21,13 +22,27 @@ UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 A
 FRESH = f"{UNTRIED} AND batch IS NULL"
 #: waiting for its due time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
-#: gives a scan's next number to an endpoint
-COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
-#: with the number just given
-INSERT = """
-    INSERT INTO delivery (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+#: an event of a scan (?1; empty: of none), unless it is there
+ADD_EVENT = """
+    INSERT OR IGNORE INTO event (scan, id, type, severity, special, at, data)
+    SELECT number, ?2, ?3, ?4, ?5, ?6, ?7
+    FROM (SELECT number FROM scan WHERE id = ?1 UNION ALL SELECT 0 WHERE ?1 = '')
 """
+#: gives a scan's (?1) next number to endpoints. FAIL: SQLite keeps no copy of each changed page for the case that a
+#: later row fails, as the whole transaction is rolled back then
+COUNT = """
+    INSERT OR FAIL INTO sequence SELECT ?1, column1, series, 1 FROM (VALUES {0}) CROSS JOIN file WHERE true
+    ON CONFLICT DO UPDATE SET last = last + 1
+"""
+#: with the numbers just given
+INSERT = """
+    INSERT OR FAIL INTO delivery
+        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
+    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5
+    FROM (VALUES {0}) CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
+"""
+#: most endpoints in one statement
+TOGETHER = 100
 #: the names of all endpoints for which anything was ever accepted
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
 ADD_SCAN = "INSERT INTO scan VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -135,7 +150,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise
     except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
-    return (key, event.type, int(event.severity), event.special, event.at, texts[-1])
+    return (texts[0], key, event.type, int(event.severity), event.special, event.at, texts[-1])
 
 
 def insert(
@@ -153,28 +168,28 @@ def insert(
     if not wanted:
         return 0
     row = row_of(event)
-    scan, scan_id = _number_of(sql, event.scan, now) if event.scan else 0, event.scan_id
-    added = sql.execute(
-        "INSERT OR IGNORE INTO event (scan, id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (scan, *row),
-    )
+    added = sql.execute(ADD_EVENT, row)
+    if not added.rowcount and event.scan:
+        # a scan that began in another file gets a row here, but its end is not missed
+        began = (*map(clean_text, astuple(event.scan)), now, "")
+        if sql.execute(f"{ADD_SCAN} ON CONFLICT DO NOTHING", began).rowcount:
+            added = sql.execute(ADD_EVENT, row)
     number, new = added.lastrowid, wanted
     if not added.rowcount:  # else none of its deliveries can be there
-        (number,) = sql.execute("SELECT number FROM event WHERE scan = ? AND id = ?", (scan, row[0])).fetchone()
+        (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one[0] not in known]
-    sql.executemany(COUNT, [(scan_id, endpoint) for endpoint, _ in new])
-    about = (now, now, event.subject, backfilled, scan_id)
-    sql.executemany(
-        INSERT,
-        [(number, endpoint, name, *about, endpoint) for endpoint, name in new],
-    )
+    its = (row[0], number, now, event.subject, backfilled)
+    for start in range(0, len(new), TOGETHER):
+        part = new[start : start + TOGETHER]
+        count, add = _for_endpoints(len(part))
+        sql.execute(count, (row[0], *[one[0] for one in part]))
+        sql.execute(add, (*its, *[value for one in part for value in one[:2]]))
     return len(new)
 
 
-def _number_of(sql: sqlite3.Connection, scan: Scan, now: float) -> int:
-    """Return the number of a scan's row; one that began in another file gets a row here, but its end is not missed."""
-    row = sql.execute("SELECT number FROM scan WHERE id = ?", (scan.id,)).fetchone()
-    if row is None:
-        return int(sql.execute(ADD_SCAN, (*map(clean_text, astuple(scan)), now, "")).lastrowid or 0)
-    return int(row[0])
+@lru_cache(maxsize=TOGETHER)
+def _for_endpoints(number: int) -> tuple[str, str]:
+    """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
+    pairs = ", ".join(f"(?{6 + 2 * at}, ?{7 + 2 * at})" for at in range(number))
+    return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)

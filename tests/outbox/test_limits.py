@@ -34,6 +34,7 @@ LIMITS = {
     "erasure.MB": 1000000,
     "retention.HANDLE_SECONDS": 34560000.0,
     "retention.SCAN_SECONDS": 86400.0,
+    "rows.TOGETHER": 100,
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
     "selection.FEW": 5,

@@ -21,6 +21,7 @@ from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
+from sfwebhooks.outbox.rows import TOGETHER
 from sfwebhooks.outbox.unencodable import PROBLEMS_MAX
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
@@ -89,6 +90,15 @@ def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     assert claimed == Delivery(
         delivery_id(event.id, "team"), event, "team", "high_risk_event", claimed.series, sequence=1
     )
+
+
+def test_an_event_goes_to_any_number_of_endpoints(outbox: Outbox) -> None:
+    names = [(f"team{number}", f"name{number}") for number in range(2 * TOGETHER + 1)]
+    items = [(an_event(1), names[:1]), (an_event(2), names), (an_event(3), names)]
+    assert outbox.accept(items, NOW) == 2 * len(names) + 1
+    found = rows(outbox, "SELECT endpoint, name, sequence FROM delivery ORDER BY number")
+    second, third = ([(*name, at + (name == names[0])) for name in names] for at in (1, 2))
+    assert found == [(*names[0], 1), *second, *third]
 
 
 def test_a_delivery_knows_the_scan_that_was_begun(outbox: Outbox) -> None:
