@@ -526,6 +526,18 @@ def test_the_package_alone_is_cheap() -> None:
     assert not {"json", "sqlite3", "requests", "logging", "typing"} & set(loaded)
 
 
+def test_a_process_that_only_stores_events_loads_neither_the_network_nor_the_formats_of_others(
+    settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings("team.url = https://discord.com/api/webhooks/1/token\nteam.format = discord\n")
+    code = f"import sys, sfwebhooks; sfwebhooks.emit('cti_report_generated', {REPORT}); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert len(kept()) == 1
+    assert not {"requests", "urllib3", "cryptography", "jinja2", "sfwebhooks.network.sender"} & set(loaded)
+    files = {f"sfwebhooks.formats.{name.replace('-', '_')}" for name in FORMATS}
+    assert files & set(loaded) == {"sfwebhooks.formats.discord", "sfwebhooks.formats.generic"}
+
+
 def test_a_key_that_is_called_like_one_of_ours_is_delivered(settings: object, outbox: Outbox) -> None:
     data = {"workspace_id": "w", "name": "n", "receipts": ["a.pdf"], "receipt": {"team": 1}}
     emit("workspace_created", data)

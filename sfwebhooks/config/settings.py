@@ -218,9 +218,9 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
     values: dict[str, Any] = {}
     inherited: dict[str, Any] = {}
     for key, entry in draft.general.items():
-        option = option_for(key)
-        if key in GENERAL_OPTIONS:
-            values.update(value(GENERAL_OPTIONS[key], key, entry, draft))
+        option = GENERAL_OPTIONS.get(key) or option_for(key)
+        if option and key in GENERAL_OPTIONS:
+            values.update(value(option, key, entry, draft))
         elif option and option.inherited:
             inherited.update(value(option, key, entry, draft))
         else:
@@ -273,5 +273,6 @@ def _warnings(
 
 def _is_written_secret(entry: Entry) -> bool:
     """Return whether an entry contains a secret itself rather than a reference to it."""
-    option = option_for(entry.place[1])
+    key = entry.place[1]
+    option = GENERAL_OPTIONS.get(key) or option_for(key)
     return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))
