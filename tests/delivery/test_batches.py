@@ -8,7 +8,7 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.config.options import BATCHES
+from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
@@ -150,7 +150,7 @@ def test_a_batch_by_the_security_audit_guide_is_an_array_of_its_envelopes(
     assert (team.got[0].headers["X-Security-Event"], names) == ("batch", ["finding.high"] * SIZE)
 
 
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", formats_for("batch_size"))
 def test_a_batch_has_what_the_single_messages_have(name: str) -> None:
     single = an_endpoint(format=name)
     together = replace(single, batch_size=2)
