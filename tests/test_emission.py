@@ -535,7 +535,7 @@ def test_a_process_that_only_stores_events_loads_neither_the_network_nor_the_for
     assert len(kept()) == 1
     assert not {"requests", "urllib3", "cryptography", "jinja2", "sfwebhooks.network.sender"} & set(loaded)
     files = {f"sfwebhooks.formats.{name.replace('-', '_')}" for name in FORMATS}
-    assert files & set(loaded) == {"sfwebhooks.formats.discord", "sfwebhooks.formats.generic"}
+    assert files & set(loaded) == {"sfwebhooks.formats.discord"}
 
 
 def test_a_key_that_is_called_like_one_of_ours_is_delivered(settings: object, outbox: Outbox) -> None:
