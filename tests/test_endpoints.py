@@ -211,6 +211,7 @@ CHANGES: dict[str, Any] = {
     "max_age": 60.0,
     "fallback": "another",
     "enabled": False,
+    "only_if_changed": True,
     "compress": "gzip",
     "max_body": 50_000,
     "batch_max_bytes": 50_000,

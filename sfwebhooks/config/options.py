@@ -105,6 +105,7 @@ ENDPOINT_OPTIONS = {
         Option("description", any_text, "a comment for people", inherited=False),
         Option("enabled", boolean, "false: this endpoint receives nothing", inherited=False),
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
+        Option("only_if_changed", boolean, "true: surface_changed only if something is new or gone (false)"),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
         Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
         Option("auth", one_of(AUTHS), f"how requests are authenticated: {', '.join(AUTHS)} (bearer)", inherited=False),

@@ -140,6 +140,22 @@ class Scans:
         with self._file.reading() as sql:
             return {row[0] for row in sql.execute(RECEIVERS, (event_key_of(event_id),))}
 
+    def receivers(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Return id -> names of the endpoints that have a delivery of it, in any state, for those events that have one.
+
+        Args:
+            event_ids: at most 500.
+        """
+        query = (
+            "SELECT e.id, d.endpoint FROM event e JOIN delivery d ON d.event = e.number"
+            f" WHERE e.id IN ({marks(event_ids)})"
+        )
+        found: dict[str, set[str]] = {}
+        with self._file.reading() as sql:
+            for key, endpoint in sql.execute(query, [event_key_of(one) for one in event_ids]):
+                found.setdefault(id_of_key(key), set()).add(endpoint)
+        return found
+
     def open_scans(self) -> list[Scan]:
         """Return the scans whose end is not reported."""
         with self._file.reading() as sql:

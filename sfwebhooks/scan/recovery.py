@@ -16,7 +16,7 @@ from itertools import chain, islice
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import NotYetError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
@@ -28,10 +28,6 @@ from sfwebhooks.scan.lifecycle import ended
 log = logging.getLogger("spiderfoot.webhooks")
 #: findings that are read and committed together
 REPLAY_CHUNK = 500
-
-
-class NotYetError(Exception):
-    """The time for a recovery is over; the next run continues it."""
 
 
 def replay_scan(outbox: Store, settings: Settings, scan: Scan, deadline: float = float("inf")) -> int:

@@ -21,7 +21,7 @@ from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.process import DeliveryProcess
 from sfwebhooks.delivery.status import summary
-from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import FileReplacedError, NotYetError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.finding_counts import FindingCounts
@@ -37,7 +37,7 @@ from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it sees the scan's end
