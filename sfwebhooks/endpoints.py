@@ -64,6 +64,8 @@ class Endpoint:
     enabled: bool = True
     #: subscriptions as written: names, aliases, * patterns, all, !name
     events: tuple[str, ...] = DEFAULT_EVENTS
+    only_new: bool = False
+    has_filters: bool = False
     #: whether surface_changed is only sent if something is new or gone
     only_if_changed: bool = False
     #: key in `formats.FORMATS`

@@ -258,7 +258,9 @@ def surface_changed(message: ChatMessage) -> Words:
 def differences(group: Mapping[str, Any]) -> str:
     """Return the number of findings of each type, if not all of them are named, and the first findings."""
     total, items = numbers(group).get("total", 0), group.get("items")
-    named = [_difference(one) for one in (items if isinstance(items, list) else [])[:LIST_MAX] if isinstance(one, Mapping)]
+    named = [
+        _difference(one) for one in (items if isinstance(items, list) else [])[:LIST_MAX] if isinstance(one, Mapping)
+    ]
     if len(named) == total:
         return "\n".join(named)
     by_type = numbers(group.get("by_type"))

@@ -26,6 +26,7 @@ from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
+from sfwebhooks.outbox.sightings import Sightings
 from sfwebhooks.outbox.unencodable import Unwritable
 from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
 from sfwebhooks.reasons import Withheld
@@ -57,6 +58,7 @@ class Outbox:
         self.endpoints = EndpointStates(self.file, self.due)
         #: the scan's side, with `accept`
         self.scans = Scans(self.file)
+        self.sightings = Sightings(self.file)
         #: the commands
         self.listing = Listing(self.file)
         self.retention = Retention(self.file)

@@ -11,17 +11,26 @@ import logging
 import sqlite3
 
 from sfwebhooks import fingerprints
+from sfwebhooks.endpoints import RISK_NAMES, SPECIALS, Endpoint, subscribed_name
 from sfwebhooks.events import Scan
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.findings import Finding, event_of_finding
 from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: most that are read
 MARKED_MAX = 100_000
 
 
-def false_positives(scan: Scan, database: HostDatabase) -> frozenset[bytes]:
+def screen_for(scan: Scan, endpoints: tuple[Endpoint, ...], database: HostDatabase) -> Screen:
+    """Return the screen of a scan, with what users marked as false positive if an endpoint wants findings."""
+    kinds = [(name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS]
+    asks = any(subscribed_name(one.events, *kind) for one in endpoints for kind in kinds)
+    return Screen(endpoints, marked_in(scan, database) if asks else frozenset())
+
+
+def marked_in(scan: Scan, database: HostDatabase) -> frozenset[bytes]:
     """Return the fingerprints of what users marked as false positive, in the newest scans of the target first.
 
     What could not be read in the database's limit of time is logged.

@@ -295,7 +295,9 @@ class HostDatabase:
         """
         marked = f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ? AND false_positive = 1"  # noqa: S608
         with closing(self._open()) as connection:
-            scans = connection.execute("SELECT guid, seed_target FROM tbl_scan_instance ORDER BY created DESC").fetchall()
+            scans = connection.execute(
+                "SELECT guid, seed_target FROM tbl_scan_instance ORDER BY created DESC"
+            ).fetchall()
             for scan_id, target in scans:
                 if is_meant(target):
                     yield from connection.execute(marked, (scan_id,))

@@ -1,7 +1,7 @@
-"""The event surface_changed: what a scan found that the one before it did not, and the reverse, comes in, a WebhookEvent
+"""The event surface_changed: what a scan found and the one before did not, and the reverse, comes in, a WebhookEvent
 that counts it and names the first of it goes out.
 
-`survey` records what the scan found; `outbox/sightings` compares it with the last scan of the same modules. The findings
+`survey` records what the scan found; `outbox/sightings` compares it with the last scan of the same modules. The ones
 that are named are read from the host's database, which may no longer have that scan.
 """
 
@@ -89,9 +89,7 @@ def surface_event(
         sqlite3.Error: the host's database cannot be read.
     """
     earlier = replace(scan, id=found.previous or "")
-    new, gone = (
-        _side(database, one, dict(keys), deadline) for one, keys in ((scan, found.new), (earlier, found.gone))
-    )
+    new, gone = (_side(database, one, dict(keys), deadline) for one, keys in ((scan, found.new), (earlier, found.gone)))
     pairs = [(host_type, new_hash, gone_hash) for (host_type, source), new_hash in new.only.items()
              if new_hash and (gone_hash := gone.only.get((host_type, source)))]  # fmt: skip
     data: Json = {**scan.about, "message": _in_words(found, len(pairs))}
@@ -108,11 +106,6 @@ def surface_event(
         data["not_comparable"] = found.not_comparable
     data["modules_failed"] = result.modules_failed
     return WebhookEvent(lifecycle_id(scan.id, "surface"), CHANGED, new.worst, at, data, scan)
-
-
-def is_change(found: Surface) -> bool:
-    """Return whether anything is new or gone, as far as scans could be compared."""
-    return not found.not_comparable and bool(found.new or found.gone)
 
 
 def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[WebhookEvent]:

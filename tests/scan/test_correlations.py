@@ -11,6 +11,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, correlation_id, lifecycle_id
 from sfwebhooks.formats import siem, slack
 from sfwebhooks.outbox.outbox import Outbox
@@ -19,7 +20,7 @@ from sfwebhooks.scan.correlations import EVIDENCE_MAX, completed, event_of_corre
 from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
 from sfwebhooks.scan.host_database import HostDatabase
-from sfwebhooks.scan.recovery import NotYetError, report_end
+from sfwebhooks.scan.recovery import report_end
 from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_correlation, a_delivery, a_scan, an_endpoint
 from tests.hosted import a_finished_scan, correlate
