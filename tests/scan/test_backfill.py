@@ -55,13 +55,13 @@ class Setup:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(an_endpoint(name, one.url, events=("all",)) for name, one in self.teams.items())
+        return tuple(an_endpoint(name, one.url, events=("all", "!surface_changed")) for name, one in self.teams.items())
 
     @property
     def teams(self) -> dict[str, Team]:
         return {"team": self.team, "late": self.late}
 
-    def configure(self, events: str = "all", more: str = "") -> None:
+    def configure(self, events: str = "all, !surface_changed", more: str = "") -> None:
         sections = [
             f"[webhooks.{name}]\nurl = {team.url}\nevents = {events}\n{more}" for name, team in self.teams.items()
         ]

@@ -26,7 +26,7 @@ from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
-TEAM = an_endpoint(events=("all",))
+TEAM = an_endpoint(events=("all", "!surface_changed"))
 SETTINGS = Settings((TEAM,))
 
 
