@@ -45,8 +45,8 @@ class Screen:
     def of(self, event: WebhookEvent) -> tuple[list[Wanted], dict[str, Withheld]]:
         """Return the endpoints that want an event, and for those that asked for it by name and whose filters withhold
         it the reason."""
-        named = ((one.name, one.name_for(event)) for one in self.endpoints)
-        return [Wanted(endpoint, name) for endpoint, name in named if name], {}
+        named = ((one, one.name_for(event)) for one in self.endpoints)
+        return [Wanted(one.name, name, one.baseline if one.only_new else "") for one, name in named if name], {}
 
     def of_finding(self, found: Traits) -> tuple[list[Wanted], dict[str, Withheld]]:
         """Return for a finding what `of` returns for its event, without building the event."""

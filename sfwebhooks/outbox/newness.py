@@ -6,23 +6,28 @@ what an endpoint with `only_new` gets is written; of everything else a few rows 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 
+from sfwebhooks.endpoints import SILENT
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.fingerprints import VERSION, canonical, of_event
 from sfwebhooks.outbox.sightings import begun, number_of
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
 
-#: values of `Wanted.only_new`: an endpoint gets nothing, or everything, of the first scan of a target
-SILENT, SEND = "silent", "send"
+log = logging.getLogger("spiderfoot.webhooks")
 #: of a scan (?1): its number, its target, whether it is a first one, whether something (?2) was seen before it
 SEEN_BEFORE = """
     SELECT number, target, is_first, EXISTS (
         SELECT 1 FROM sighting WHERE target = s.target AND fingerprint = ?2 AND first <> s.number)
     FROM surveyed s WHERE scan_id = ?1
 """
+FIRST = (
+    "webhooks: no earlier scan of %s is known: of this one, its baseline, endpoints with only_new are sent no findings,"
+    " unless baseline = send"
+)
 #: the row of something that is sent as new
 SEND_AS_NEW = f"""
     INSERT OR IGNORE INTO sighting (target, fingerprint, lineage, kind, version, first, last, whole)
@@ -54,7 +59,8 @@ def withheld_from(
         return held
     row = sql.execute(SEEN_BEFORE, (event.scan.id, found)).fetchone()
     if row is None:
-        begun(sql, event.scan.id, event.scan.target, now)
+        if begun(sql, event.scan.id, event.scan.target, now).is_first:
+            log.info(FIRST, event.scan.target)
         row = sql.execute(SEEN_BEFORE, (event.scan.id, found)).fetchone()
     number, target, is_first, is_known = row
     for one in asking:
