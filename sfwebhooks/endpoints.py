@@ -29,6 +29,8 @@ RISK_NAMES = {
 EVERYTHING = ("all", "*")
 #: names that a finding can have in addition to that of its severity
 SPECIALS = (None, "vulnerability_found", "malware_detected")
+#: values of `baseline`
+BASELINES = SILENT, SEND = ("silent", "send")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
 
 
@@ -64,7 +66,6 @@ class Endpoint:
     enabled: bool = True
     #: subscriptions as written: names, aliases, * patterns, all, !name
     events: tuple[str, ...] = DEFAULT_EVENTS
-    only_new: bool = False
     has_filters: bool = False
     #: whether surface_changed is only sent if something is new or gone
     only_if_changed: bool = False
@@ -120,6 +121,10 @@ class Endpoint:
     batch_wait: float = 2.0
     #: seconds after which a waiting delivery becomes a dead letter
     max_age: float = 7 * 86400.0
+    #: whether it is sent only findings and correlations that no earlier scan of their target found
+    only_new: bool = False
+    #: what it is then sent of a target's first scan: silent (nothing), send (all)
+    baseline: str = SILENT
     #: name of the endpoint that is alerted when this one cannot be reached, whatever it subscribed to
     fallback: str = ""
     #: address of the scanner's web interface for users, without a final slash; messages link to it

@@ -50,7 +50,7 @@ class Screen:
         """Return the endpoints that want an event, and for those that asked for it by name and whose filters withhold
         it the reason."""
         named = ((one, one.name_for(event)) for one in self.endpoints)
-        found = [(one, Wanted(one.name, name)) for one, name in named if name]
+        found = [(one, Wanted(one.name, name, one.baseline if one.only_new else "")) for one, name in named if name]
         if self.false_positives and of_event(event) in self.false_positives:
             return [], {one.name: Withheld.FALSE_POSITIVE for one, _ in found}
         if event.type == "surface_changed" and not has_changes(event.data):

@@ -209,6 +209,8 @@ CHANGES: dict[str, Any] = {
     "batch_size": 100,
     "batch_wait": 1.0,
     "max_age": 60.0,
+    "only_new": True,
+    "baseline": "send",
     "fallback": "another",
     "enabled": False,
     "only_if_changed": True,

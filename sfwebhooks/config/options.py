@@ -31,7 +31,7 @@ from sfwebhooks.config.values import (
     url,
     whole_number,
 )
-from sfwebhooks.endpoints import Secret
+from sfwebhooks.endpoints import BASELINES, Secret
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Key
 from sfwebhooks.network.proxy import proxy_url
@@ -157,6 +157,10 @@ ENDPOINT_OPTIONS = {
             "maximum size of a request with several messages (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
+        Option("only_new", boolean, "true: only findings and correlations that no earlier scan of the target found"),
+        Option(
+            "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"
+        ),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
@@ -205,6 +209,7 @@ GENERAL_OPTIONS = {
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
+        Option("sightings_keep", seconds, "how long what a scan found is known to later scans, see only_new (400d)"),
         Option("kev_file", path, "CISA's list of known exploited vulnerabilities, as JSON or CSV: marks their CVEs"),
         Option("epss_file", path, "FIRST's EPSS scores, as CSV, csv.gz or JSON: added to vulnerabilities"),
     )
