@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, NamedTuple
 
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import WebhookEvent, event_key_of
 from sfwebhooks.jsontext import Stored, kept
-from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.rows import RECEIVERS, insert
 from sfwebhooks.outbox.scan_receipt import STORED, receipt
 from sfwebhooks.screening import Wanted

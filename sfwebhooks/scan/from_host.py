@@ -62,9 +62,10 @@ def missing_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: Co
     Args:
         known: ids of events to skip.
     """
+    endpoints, severities = screen.at(scan.target), database.enrichment.severities
     for event_hash, event_type, risk, exploited in database.index(scan.id):
         is_new = finding_id(scan.id, event_hash) not in known
-        if is_new and findings.is_wanted(event_type, risk, screen.endpoints, bool(exploited)):
+        if is_new and findings.is_wanted(event_type, risk, endpoints, bool(exploited), severities):
             yield event_hash
 
 

@@ -21,7 +21,7 @@ from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.scan.escapes import as_typed
 from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source
-from sfwebhooks.severity import Severity, severity_of
+from sfwebhooks.severity import Severities, Severity
 
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
@@ -137,7 +137,7 @@ class HostDatabase:
 
     Args:
         limit: seconds that a read may take; None: 5 s to wait for a lock, and no limit for the read itself.
-        enrichment: says which vulnerabilities are known to be exploited, and so of a higher severity.
+        enrichment: has the severities of findings, and says which vulnerabilities are known to be exploited.
     """
 
     def __init__(self, path: str, limit: float | None = None, enrichment: Enrichment = NO_ENRICHMENT) -> None:
@@ -184,7 +184,7 @@ class HostDatabase:
             " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2, 3",
             *(scan_id, ROOT),
         )
-        return _counts_of(rows)
+        return _counts_of(rows, self.enrichment.severities)
 
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, without output modules."""
@@ -203,12 +203,16 @@ class HostDatabase:
             " WHERE i.guid = ? GROUP BY 3, 4, 5",
             *(ROOT, scan_id),
         )
-        return (*rows[0][:2], _counts_of(row[2:] for row in rows if row[2])) if rows else None
+        return (
+            (*rows[0][:2], _counts_of((row[2:] for row in rows if row[2]), self.enrichment.severities))
+            if rows
+            else None
+        )
 
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return a scan's worst findings, the newest first among equals, without informational ones."""
         with closing(self._open()) as connection:
-            connection.create_function("severity_of", 3, severity_of, deterministic=True)
+            connection.create_function("severity_of", 3, self.enrichment.severities.of, deterministic=True)
             severity = f"severity_of(type, {RISK}, {self._exploited})"
             rows = connection.execute(
                 f"SELECT type, {DATA}, {severity}, generated, module, hash"  # noqa: S608
@@ -373,9 +377,9 @@ class DeletedDatabase(HostDatabase):
         return []
 
 
-def _counts_of(rows: Iterable[tuple[str, int, int, int]]) -> FindingCounts:
+def _counts_of(rows: Iterable[tuple[str, int, int, int]], severities: Severities) -> FindingCounts:
     return FindingCounts(
-        (name, severity_of(name, risk, bool(exploited)), number) for name, risk, exploited, number in rows
+        (name, severities.of(name, risk, bool(exploited)), number) for name, risk, exploited, number in rows
     )
 
 

@@ -82,7 +82,7 @@ class ScanRun:
         self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
         settings.enrichment.report_to(self._log)
         self._screen = Screen(settings.endpoints)
-        self.wants = WantedFindings(settings.endpoints, settings.enrichment)
+        self.wants = WantedFindings(self._screen.at(scan.target), settings.enrichment)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()

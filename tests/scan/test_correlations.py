@@ -130,7 +130,13 @@ def test_the_evidence_of_many_is_read_over_one_connection(
         monkeypatch.setattr(sqlite3, "connect", connect)
         opened.clear()
         assert (
-            len(list(correlated(HostDatabase(scan.database), scan, Screen((an_endpoint(events=("all", "!surface_changed")),)))))
+            len(
+                list(
+                    correlated(
+                        HostDatabase(scan.database), scan, Screen((an_endpoint(events=("all", "!surface_changed")),))
+                    )
+                )
+            )
             > first + 20
         )
         numbers.append(len(opened))
