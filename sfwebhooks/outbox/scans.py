@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import Scan, WebhookEvent, event_key_of, id_of_key
 from sfwebhooks.jsontext import Stored
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
-from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
 from sfwebhooks.outbox.rows import FRESH, LATE, RECEIVERS, deliveries, insert

@@ -177,8 +177,8 @@ class ScanRun:
                     continue
                 report_end(self._outbox, self.settings, self.scan, error, deadline=deadline, screen=self._screen)
                 return
-            except (OutboxBusyError, sqlite3.Error) as trouble:
-                passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
+            except (OutboxBusyError, FileReplacedError, sqlite3.Error) as trouble:
+                passes = not isinstance(trouble, sqlite3.Error) or is_locked(trouble)
                 if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
