@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from sfwebhooks import fingerprints
 from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
@@ -143,7 +143,7 @@ def _is_at(word: str, name: str) -> bool:
     return isinstance(of, IPv6Network) and of.subnet_of(network)
 
 
-def network_of(text: str) -> Union[IPv4Network, IPv6Network, None]:
+def network_of(text: str) -> IPv4Network | IPv6Network | None:
     """Return the network, or the network of one address, that a text names."""
     try:
         return ip_network(text, strict=False)

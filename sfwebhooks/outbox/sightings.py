@@ -221,9 +221,7 @@ class Sightings:
         """
         with self._file.writing() as sql:
             where = number_of(sql, "target", "name", canonical(target))
-            sql.execute(
-                "INSERT OR REPLACE INTO mute VALUES (?, ?, ?, ?, ?)", (where, fingerprint, endpoint, until, now)
-            )
+            sql.execute("INSERT OR REPLACE INTO mute VALUES (?, ?, ?, ?, ?)", (where, fingerprint, endpoint, until, now))
 
     def unmute(self, target: str, fingerprint: bytes, endpoint: str | None = None) -> int:
         """Remove the mutes of a finding, or that for one endpoint (empty: that for all); return how many."""
