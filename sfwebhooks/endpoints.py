@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -147,7 +147,7 @@ class Endpoint:
     #: why nothing may be sent to it (`config_mistake`), without a secret: its events are accepted and wait
     mistake: str = ""
 
-    @property
+    @cached_property
     def has_filters(self) -> bool:
         """Whether it may not be sent an event that it subscribes to."""
         filtered = (self.finding_types, self.modules, self.targets, self.data_match, self.data_not_match)

@@ -20,7 +20,7 @@ def filter_warnings(endpoint: Endpoint, severities: Severities) -> Iterator[str]
         plain = word.lstrip("!")
         if not set(plain) & set("*?[") and not plain.startswith("sfp_"):
             begin = "the names of SpiderFoot's modules begin with sfp_"
-            yield f'{endpoint.name}: modules: "{shown(plain)}" matches none: {begin}'
+            yield f'{endpoint.name}: modules: "{shown(plain)}" matches no module: {begin}'
     if endpoint.has_filters and takes_findings(endpoint.events) and not any(_passing(endpoint, severities)):
         yield f"{endpoint.name} is sent no findings: its filters withhold all those that its events ask for"
 
@@ -39,4 +39,4 @@ def doubtful_types(words: tuple[str, ...]) -> Iterator[str]:
     """Yield a warning for each name or pattern that matches no known type of the host."""
     for word in [word.lstrip("!") for word in words][: 10 * WRONG_MAX]:
         if not any(fnmatchcase(one, word) for one in SEVERITY_OF_TYPE):
-            yield f'"{shown(word)}" is none of the event types of SpiderFoot 4.{nearest(word, SEVERITY_OF_TYPE)}'
+            yield f'"{shown(word)}" is not an event type of SpiderFoot.{nearest(word, SEVERITY_OF_TYPE)}'

@@ -97,7 +97,7 @@ class Outbox:
                     problems.append((event, wanted, str(error)))
                     if event not in self._unwritable:
                         _withhold(sql, event, wanted, Withheld.UNWRITABLE)
-            if self._withholding:
+            if self._withholding.counts:
                 counts = self._withholding.write(sql)
         if counts:
             self._withholding.written(counts)
