@@ -30,6 +30,8 @@ FINDINGS = frozenset(RISK_NAMES.values())
 EVERYTHING = ("all", "*")
 #: names that a finding can have in addition to that of its severity
 SPECIALS = (None, "vulnerability_found", "malware_detected")
+#: values of `baseline`
+BASELINES = SILENT, SEND = ("silent", "send")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
 
 
@@ -65,6 +67,8 @@ class Endpoint:
     enabled: bool = True
     #: subscriptions as written: names, aliases, * patterns, all, !name
     events: tuple[str, ...] = DEFAULT_EVENTS
+    #: whether surface_changed is only sent if something is new or gone
+    only_if_changed: bool = False
     #: which of the findings that it subscribes to it is sent: by the host's types, as names, * patterns, !name; empty:
     #: all
     finding_types: tuple[str, ...] = ()
@@ -136,6 +140,10 @@ class Endpoint:
     batch_wait: float = 2.0
     #: seconds after which a waiting delivery becomes a dead letter
     max_age: float = 7 * 86400.0
+    #: whether it is sent only findings and correlations that no earlier scan of their target found
+    only_new: bool = False
+    #: what it is then sent of a target's first scan: silent (nothing), send (all)
+    baseline: str = SILENT
     #: name of the endpoint that is alerted when this one cannot be reached, whatever it subscribed to
     fallback: str = ""
     #: address of the scanner's web interface for users, without a final slash; messages link to it
@@ -150,8 +158,9 @@ class Endpoint:
     @cached_property
     def has_filters(self) -> bool:
         """Whether it may not be sent an event that it subscribes to."""
-        filtered = (self.finding_types, self.modules, self.targets, self.data_match, self.data_not_match)
-        return any(filtered) or bool(self.min_severity or self.min_confidence) or not self.include_raw
+        chosen = (self.finding_types, self.modules, self.targets, self.data_match, self.data_not_match)
+        least = self.min_severity or self.min_confidence
+        return any(chosen) or bool(least) or not self.include_raw or self.only_if_changed
 
     @property
     def place(self) -> str:

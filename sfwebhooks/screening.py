@@ -6,11 +6,12 @@ the value that it looks at: an event of another tool need not have a module.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sfwebhooks import fingerprints
 from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
@@ -20,6 +21,7 @@ from sfwebhooks.reasons import Withheld
 from sfwebhooks.severity import Severity
 
 CORRELATION = "correlation_found"
+COMPARISON = "surface_changed"
 #: events that report trouble of ours, whatever the scan during which it is noticed
 ALERTS = frozenset({"system_alert", "resource_warning"})
 #: types whose data are whole pages, dumps and answers: those that the host itself marks as raw
@@ -43,7 +45,7 @@ class Screen:
     """The subscriptions and filters of some endpoints, and what users marked as false positive. Pure."""
 
     endpoints: tuple[Endpoint, ...]
-    #: fingerprints
+    #: fingerprints of what users marked as false positive in scans of the target
     false_positives: frozenset[bytes] = frozenset()
 
     def of(self, event: WebhookEvent) -> tuple[list[Wanted], dict[str, Withheld]]:
@@ -59,7 +61,7 @@ class Screen:
             if reason:
                 withheld[one.name] = reason
             else:
-                wanted.append(Wanted(one.name, name))
+                wanted.append(Wanted(one.name, name, one.baseline if one.only_new else ""))
         if wanted and self.false_positives and fingerprints.of_event(event) in self.false_positives:
             withheld |= dict.fromkeys((one.endpoint for one in wanted), Withheld.FALSE_POSITIVE)
             wanted = []
@@ -86,6 +88,8 @@ def withheld_by(endpoint: Endpoint, event: WebhookEvent) -> Withheld | None:
             return Withheld.MODULE
     elif event.type == CORRELATION and event.severity < endpoint.min_severity:
         return Withheld.SEVERITY
+    elif event.type == COMPARISON and endpoint.only_if_changed and not has_changes(data):
+        return Withheld.UNCHANGED
     if endpoint.targets and event.type not in ALERTS:
         target = event.scan.target if event.scan else data.get("target")
         if isinstance(target, str) and target and not is_target(endpoint.targets, target[:NAME_MAX]):
@@ -95,6 +99,11 @@ def withheld_by(endpoint: Endpoint, event: WebhookEvent) -> Withheld | None:
         if isinstance(text, str) and not is_matching(endpoint, text):
             return Withheld.DATA
     return None
+
+
+def has_changes(data: Mapping[str, Any]) -> bool:
+    """Return whether the comparison of a scan with the one before names anything that is new or gone."""
+    return any(data[part]["total"] for part in ("new", "gone"))
 
 
 def withheld_type(endpoint: Endpoint, host_type: str, severity: Severity) -> Withheld | None:

@@ -55,6 +55,8 @@ class Settings:
     #: seconds that delivered messages are kept, and dead letters
     keep_delivered: float = 7 * 86400.0
     keep_dead: float = 90 * 86400.0
+    #: seconds that a sighting is kept after the last scan with it
+    sightings_keep: float = 400 * 86400.0
     #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
     kev_file: Path | None = None
     epss_file: Path | None = None
@@ -199,7 +201,7 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
     own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead",
-           "kev_file", "epss_file")  # fmt: skip
+           "sightings_keep", "kev_file", "epss_file")  # fmt: skip
     values = {key: general[key] for key in own if key in general}
     megabytes = general.get("outbox_max_mb")
     storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))

@@ -284,6 +284,28 @@ class HostDatabase:
                 if row:
                     yield _finding(row, fetch)
 
+    def all_findings(self, scan_id: str) -> Iterator[Finding]:
+        """Yield the findings of a scan without their sources, in order of creation, as they are read."""
+        query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"  # noqa: S608
+        with closing(self._open()) as connection:
+            for row in connection.execute(query, (scan_id, ROOT)):
+                yield _finding(row, lambda _: None)
+
+    def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
+        """Yield type, data and module of what users marked as false positive, in the newest scans first.
+
+        Args:
+            is_meant: whether the scans of a target, as the host has it, are meant.
+        """
+        marked = f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ? AND false_positive = 1"  # noqa: S608
+        with closing(self._open()) as connection:
+            scans = connection.execute(
+                "SELECT guid, seed_target FROM tbl_scan_instance ORDER BY created DESC"
+            ).fetchall()
+            for scan_id, target in scans:
+                if is_meant(target):
+                    yield from connection.execute(marked, (scan_id,))
+
     def correlations(self, scan_id: str) -> list[Correlation] | None:
         """Return a scan's correlations; None if the host is older than 4.0 and has no rules."""
         if not self._has("tbl_scan_correlation_results_events"):
@@ -336,6 +358,14 @@ class DeletedDatabase(HostDatabase):
     """Stand-in for a database whose file was deleted: it has no data."""
 
     def findings(self, scan_id: str, hashes: Iterable[str]) -> Iterator[Finding]:
+        """Yield nothing."""
+        return iter(())
+
+    def all_findings(self, scan_id: str) -> Iterator[Finding]:
+        """Yield nothing."""
+        return iter(())
+
+    def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
         """Yield nothing."""
         return iter(())
 
