@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from itertools import chain
+from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -156,7 +155,7 @@ class Endpoint:
     #: why nothing may be sent to it (`config_mistake`), without a secret: its events are accepted and wait
     mistake: str = ""
 
-    @property
+    @cached_property
     def has_filters(self) -> bool:
         """Whether it may not be sent an event that it subscribes to."""
         chosen = (self.finding_types, self.modules, self.targets, self.data_match, self.data_not_match)
@@ -252,9 +251,14 @@ def subscribed_name(
 
 def takes_anything(subscriptions: tuple[str, ...]) -> bool:
     """Return whether any event matches these subscriptions."""
-    findings = ((name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS)
-    others = ((entry.name, Severity.INFO, None) for entry in EVENT_TYPES if entry.name not in RISK_NAMES.values())
-    return any(subscribed_name(subscriptions, *event) for event in chain(findings, others))
+    others = ((entry.name, Severity.INFO, None) for entry in EVENT_TYPES if entry.name not in FINDINGS)
+    return takes_findings(subscriptions) or any(subscribed_name(subscriptions, *event) for event in others)
+
+
+def takes_findings(subscriptions: tuple[str, ...]) -> bool:
+    """Return whether any finding matches these subscriptions."""
+    found = ((name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS)
+    return any(subscribed_name(subscriptions, *event) for event in found)
 
 
 def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[str, ...]:

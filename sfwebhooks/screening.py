@@ -7,11 +7,11 @@ the value that it looks at: an event of another tool need not have a module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from sfwebhooks import fingerprints
 from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
@@ -26,6 +26,8 @@ COMPARISON = "surface_changed"
 ALERTS = frozenset({"system_alert", "resource_warning"})
 #: types whose data are whole pages, dumps and answers: those that the host itself marks as raw
 RAW = ("RAW_*", "*_RAW", "*_CONTENT", "*_WHOIS", "BASE64_DATA", "WEBSERVER_HTTPHEADERS")
+#: most events whose verdicts are remembered
+REMEMBERED_MAX = 100_000
 #: characters of a name that are compared
 NAME_MAX = 256
 
@@ -40,17 +42,29 @@ class Wanted(NamedTuple):
     only_new: str = ""
 
 
+#: for which endpoints an event is wanted, and from which it is withheld
+Verdicts = tuple[list[Wanted], dict[str, Withheld]]
+
+
 @dataclass(frozen=True)
 class Screen:
-    """The subscriptions and filters of some endpoints, and what users marked as false positive. Pure."""
+    """The subscriptions and filters of some endpoints, and what users marked as false positive.
+
+    It touches nothing, and remembers only its verdicts on data that the host does not keep whole: read from the host's
+    database they could be others.
+    """
 
     endpoints: tuple[Endpoint, ...]
     #: fingerprints of what users marked as false positive in scans of the target
     false_positives: frozenset[bytes] = frozenset()
+    #: id of an event -> the verdicts, where the part of its data that the host does not keep counted
+    remembered: dict[str, Verdicts] = field(default_factory=dict, compare=False, repr=False)
 
-    def of(self, event: WebhookEvent) -> tuple[list[Wanted], dict[str, Withheld]]:
+    def of(self, event: WebhookEvent) -> Verdicts:
         """Return the endpoints that want an event, and for those that asked for it by name and whose filters withhold
         it the reason."""
+        if event.id in self.remembered:
+            return self.remembered[event.id]
         wanted: list[Wanted] = []
         withheld: dict[str, Withheld] = {}
         for one in self.endpoints:
@@ -65,6 +79,9 @@ class Screen:
         if wanted and self.false_positives and fingerprints.of_event(event) in self.false_positives:
             withheld |= dict.fromkeys((one.endpoint for one in wanted), Withheld.FALSE_POSITIVE)
             wanted = []
+        is_long = Withheld.DATA in withheld.values() and len(event.data.get("data", "")) > fingerprints.DATA_COUNTED
+        if is_long and len(self.remembered) < REMEMBERED_MAX:
+            self.remembered[event.id] = (wanted, withheld)
         return wanted, withheld
 
     def at(self, target: str) -> tuple[Endpoint, ...]:
@@ -99,6 +116,11 @@ def withheld_by(endpoint: Endpoint, event: WebhookEvent) -> Withheld | None:
         if isinstance(text, str) and not is_matching(endpoint, text):
             return Withheld.DATA
     return None
+
+
+def looks_into(endpoint: Endpoint) -> bool:
+    """Return whether an endpoint's filters look at more of a finding than its type, severity and target."""
+    return bool(endpoint.min_confidence or endpoint.modules or endpoint.data_match or endpoint.data_not_match)
 
 
 def has_changes(data: Mapping[str, Any]) -> bool:
@@ -152,7 +174,7 @@ def _is_at(word: str, name: str) -> bool:
     return isinstance(of, IPv6Network) and of.subnet_of(network)
 
 
-def network_of(text: str) -> Union[IPv4Network, IPv6Network, None]:
+def network_of(text: str) -> IPv4Network | IPv6Network | None:
     """Return the network, or the network of one address, that a text names."""
     try:
         return ip_network(text, strict=False)
