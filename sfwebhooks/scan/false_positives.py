@@ -11,7 +11,7 @@ import logging
 import sqlite3
 
 from sfwebhooks import fingerprints
-from sfwebhooks.endpoints import RISK_NAMES, SPECIALS, Endpoint, subscribed_name
+from sfwebhooks.endpoints import Endpoint, takes_findings
 from sfwebhooks.events import Scan
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.findings import Finding, event_of_finding
@@ -25,8 +25,7 @@ MARKED_MAX = 100_000
 
 def screen_for(scan: Scan, endpoints: tuple[Endpoint, ...], database: HostDatabase) -> Screen:
     """Return the screen of a scan, with what users marked as false positive if an endpoint wants findings."""
-    kinds = [(name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS]
-    asks = any(subscribed_name(one.events, *kind) for one in endpoints for kind in kinds)
+    asks = any(takes_findings(one.events) for one in endpoints)
     return Screen(endpoints, marked_in(scan, database) if asks else frozenset())
 
 

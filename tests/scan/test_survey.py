@@ -71,7 +71,7 @@ class History:
         report_end(self.outbox, self.settings, scan, late=late)
 
     def run(self, found: Sequence[Finding], **values: str) -> Scan:
-        scan = self.begin(found, **values)
+        scan = self.begin(found, None, **values)
         self.end(scan)
         return scan
 
@@ -306,7 +306,9 @@ def test_a_withheld_correlation_is_no_finding_that_was_not_wanted(tmp_path: Path
 
 def test_a_muted_finding_is_counted(tmp_path: Path, outbox: Outbox) -> None:
     history = History(tmp_path, outbox, ALL, NEWS)
-    outbox.sightings.mute(a_scan().target, of_finding("VULNERABILITY_CVE_HIGH", "a"), "all", None, NOW)
+    outbox.sightings.mute(
+        a_scan().target, (of_finding("VULNERABILITY_CVE_HIGH", "a"), "VULNERABILITY_CVE_HIGH"), "all", None, NOW
+    )
     scan = history.run(history.found("a", "b"))
     assert (history.sent(ALL, scan)["a"], history.sent(ALL, scan)["b"]) == (0, 1)
     assert history.receipt(ALL, scan)["withheld_by_reason"] == {"muted": 1}
@@ -340,7 +342,7 @@ def test_marks_that_cannot_be_read_in_time_are_said_and_hold_nothing_up(
 ) -> None:
     history = History(tmp_path, outbox, ALL)
     scan = history.begin(history.found(*map(str, range(3000))), heard=[])
-    for path, why in ((str(history.path), "that took too long"), (str(tmp_path / "none.db"), "none.db: ")):
+    for path, why in ((str(history.path), "that took too long"), (str(tmp_path / "none.db"), "unable to open")):
         caplog.clear()
         screen = screen_for(scan, (ALL,), HostDatabase(path, limit=1e-9))
         assert (screen.endpoints, screen.false_positives) == ((ALL,), frozenset())
