@@ -112,7 +112,7 @@ class Outbox:
                     problems.append((event, wanted, str(error)))
                     if event not in self._unwritable:
                         _withhold(sql, event, wanted, Withheld.UNWRITABLE)
-            if new and self._withholding:  # a commit of nothing else can wait for `write_withheld`
+            if new and self._withholding.counts:  # a commit of nothing else can wait for `write_withheld`
                 written = self._withholding.write(sql)
         if written:
             self._withholding.written(written)

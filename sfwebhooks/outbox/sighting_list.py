@@ -126,7 +126,7 @@ class SightingList:
                 "limit": limit,
             }
             rows = sql.execute(query, values).fetchall()
-        return [Sighting(*row[:-1], presence=Presence(row[-1])) for row in rows]
+        return [Sighting(*(*row[:-1], Presence(row[-1]))) for row in rows]
 
     def beginning(self, digits: str, target: str | None = None) -> list[tuple[str, bytes, str]]:
         """Return target, fingerprint and type of what was seen and has a fingerprint that begins with some hexadecimal

@@ -386,7 +386,8 @@ def test_the_examples_of_correlations_are_what_correlations_builds_of_that_one()
 
 def test_what_the_catalogue_has_is_what_the_code_can_send(tmp_path: Path) -> None:
     reachable = {"scan_started", progress.NAME, "scan_failed", *scan_life.END_OF_STATUS.values()}
-    for events in (system_alerts(), warnings_of_resources(), module_errors(), all_correlations()):
+    alerts_and_more = (system_alerts(), warnings_of_resources(), module_errors(), all_correlations())
+    for events in (*alerts_and_more, comparisons(tmp_path)):
         reachable |= {event.type for event in events}
     for event in all_findings():
         reachable |= {the(word).name for word in names_of(event.type, event.severity, event.special)}
@@ -402,7 +403,7 @@ def test_the_severity_of_an_end_is_the_one_that_scans_gives_it(name: str) -> Non
 def test_what_only_scans_or_we_ourselves_know_is_not_for_other_tools_to_emit() -> None:
     refused = {entry.name for entry in EVENT_TYPES} - {entry.name for entry in BY_OTHERS}
     ours = {"correlation_found", "correlation_completed", "system_alert", "resource_warning", "module_error"}
-    assert refused == ours
+    assert refused == {*ours, "surface_changed"}
 
 
 def test_the_counts_of_an_example_are_those_of_its_types() -> None:
