@@ -41,8 +41,9 @@ class Company(Site):
 
 @pytest.fixture
 def company() -> Iterator[Company]:
-    with Company() as site:
-        yield site
+    made = Company()
+    with made:
+        yield made
 
 
 @pytest.fixture
