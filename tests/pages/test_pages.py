@@ -63,7 +63,9 @@ def test_every_event_type_format_and_reason_has_a_place() -> None:
     places = {
         "event-types.md": [f"## {entry.name}\n" for entry in EVENT_TYPES],
         "messages.md": [f"## {name}\n" for name in FORMATS],
-        "reasons.md": [f"\n| `{one.value}` | {one.meaning} |" for one in (*WaitingReason, *DeadReason, *Withheld, *Failure)],
+        "reasons.md": [
+            f"\n| `{one.value}` | {one.meaning} |" for one in (*WaitingReason, *DeadReason, *Withheld, *Failure)
+        ],
     }
     for name, texts in places.items():
         page = (DOCS / name).read_text(encoding="utf-8")
