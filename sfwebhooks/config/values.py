@@ -259,10 +259,10 @@ def expressions(text: str) -> tuple[str, ...]:
     found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found:
         raise ValueError(f"{ACCEPTED}; one per line")
-    for one in found:
+    for number, one in enumerate(found, 1):
         wrong = expression_problem(one)
         if wrong:
-            raise WrongWordsError(wrong, [one])
+            raise WrongWordsError(f"number {number}: {wrong}" if len(found) > 1 else wrong, [one])
     return found
 
 

@@ -71,7 +71,7 @@ def test_a_filter_is_read_inherited_and_removed(key: str, written: str, read: ob
         (
             "data_match",
             "a\nfoo(?=bar)",
-            "invalid perl operator: (?=, character 4; expected a regular expression of RE2",
+            "number 2: invalid perl operator: (?=, character 4; expected a regular expression of RE2",
         ),
         ("data_not_match", "(", "missing ): (, character 1; "),
         ("include_raw", "maybe", "expected true or false"),
