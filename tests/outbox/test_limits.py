@@ -39,7 +39,6 @@ LIMITS = {
     "soundness.PAUSE_SECONDS": 0.01,
     "sightings.FORGET_MOST": 20000,
     "sightings.Surface.previous_at": 0.0,
-    "sighting_list.SightingFilter.kind": "",
     "statistics.DISORDER_SECONDS": 3600.0,
     "statistics.CODES": 800,
     "statistics.Figures.delivered": 0,
