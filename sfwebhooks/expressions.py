@@ -39,7 +39,12 @@ def expression_problem(text: str) -> str:
 def finder(texts: tuple[str, ...]) -> Callable[[str], bool]:
     """Return a function that says whether one of some regular expressions matches somewhere in a text."""
     searches = [_compiled(text).search for text in texts]
-    return lambda data: any(search(data) for search in searches)
+
+    def find(data: str) -> bool:
+        whole = data.encode("utf-8", "replace")
+        return any(search(whole) for search in searches)
+
+    return find
 
 
 def _compiled(text: str) -> Any:

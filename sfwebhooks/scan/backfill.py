@@ -155,7 +155,7 @@ def begin_backfill(
     hashes = list(from_host.missing_hashes(database, scan, only, known))
     compared = outbox.scans.event(lifecycle_id(scan.id, "surface"))  # not made later: it would compare with the future
     rest = [event for event in (*from_host.correlated(database, scan, only), *([compared] if compared else []), last)
-            if event.id not in known and any(only.of(event))]  # fmt: skip
+            if event.id not in known and only.of(event)[0]]  # fmt: skip
     survey = Survey(outbox, only, scan, past.row, database)
     return Missing(len(hashes) + len(rest), chain(from_host.found(database, scan, hashes), rest), again, only, survey)
 

@@ -95,7 +95,7 @@ def correlated(database: HostDatabase, scan: Scan, screen: Screen) -> Iterator[W
     if row is None or row.status != FINISHED or rows is None:
         return
     kept = correlations.distinct(rows)
-    wanted = [one for one in kept if any(screen.of(correlations.event_of_correlation(one, (), scan, row.ended)))]
+    wanted = [one for one in kept if screen.of(correlations.event_of_correlation(one, (), scan, row.ended))[0]]
     for correlation, evidence in zip(wanted, database.evidence(scan.id, wanted)):
         yield correlations.event_of_correlation(correlation, evidence, scan, row.ended)
     yield correlations.completed(scan, kept, row.ended)
