@@ -31,7 +31,7 @@ FIRST = (
 #: the row of something that is sent as new
 SEND_AS_NEW = f"""
     INSERT OR IGNORE INTO sighting (target, fingerprint, lineage, kind, version, first, last, whole)
-    VALUES (?1, ?2, 0, ?3, {VERSION}, ?4, ?4, 0)
+    SELECT ?1, ?2, 0, number, {VERSION}, ?4, ?4, 0 FROM kind WHERE name = ?3
 """  # noqa: S608
 #: the endpoints for which something (?2) of a target (?1) is muted at a time (?3)
 MUTED = """
@@ -69,8 +69,10 @@ def withheld_from(
         elif is_known:
             held[one.endpoint] = Withheld.KNOWN
     if not is_known and any(one.endpoint not in held for one in asking):
-        kind = number_of(sql, "kind", "name", str(event.data.get("event_type", event.type)))
-        sql.execute(SEND_AS_NEW, (target, found, kind, number))
+        row = (target, found, str(event.data.get("event_type", event.type)), number)
+        if not sql.execute(SEND_AS_NEW, row).rowcount:  # it is there, or its type is new
+            number_of(sql, "kind", "name", row[2])
+            sql.execute(SEND_AS_NEW, row)
     return held
 
 

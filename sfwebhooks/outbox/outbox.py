@@ -28,6 +28,7 @@ from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
+from sfwebhooks.outbox.sighting_list import SightingList
 from sfwebhooks.outbox.sightings import Sightings
 from sfwebhooks.outbox.unencodable import Unwritable
 from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
@@ -63,6 +64,7 @@ class Outbox:
         self.sightings = Sightings(self.file)
         #: the commands
         self.listing = Listing(self.file)
+        self.sighting_list = SightingList(self.file)
         self.retention = Retention(self.file)
         #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
         self._fullness, self._filled = 1.0, 0.0

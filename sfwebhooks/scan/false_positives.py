@@ -11,7 +11,7 @@ import logging
 import sqlite3
 
 from sfwebhooks import fingerprints
-from sfwebhooks.endpoints import RISK_NAMES, SPECIALS, Endpoint, subscribed_name
+from sfwebhooks.endpoints import Endpoint, takes_findings
 from sfwebhooks.events import Scan
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.findings import Finding, event_of_finding
@@ -19,24 +19,28 @@ from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
+#: SQLite's message for a read that took longer than its limit
+INTERRUPTED = "interrupted"
 #: most that are read
 MARKED_MAX = 100_000
 
 
 def screen_for(scan: Scan, endpoints: tuple[Endpoint, ...], database: HostDatabase) -> Screen:
-    """Return the screen of a scan, with what users marked as false positive if an endpoint wants findings."""
-    kinds = [(name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS]
-    asks = any(subscribed_name(one.events, *kind) for one in endpoints for kind in kinds)
+    """Return the screen of a scan, with what users marked as false positive if an endpoint wants findings.
+
+    Raises:
+        sqlite3.Error: the host's database cannot be read.
+    """
+    asks = any(takes_findings(one.events) for one in endpoints)
     return Screen(endpoints, marked_in(scan, database) if asks else frozenset())
 
 
 def marked_in(scan: Scan, database: HostDatabase) -> frozenset[bytes]:
     """Return the fingerprints of what users marked as false positive, in the newest scans of the target first.
 
-    What could not be read in the database's limit of time is logged.
+    If the database's limit of time cuts that short, a line in the log says so.
     """
-    target, found = fingerprints.canonical(scan.target), set[bytes]()
-    why = ""
+    target, found, why = fingerprints.canonical(scan.target), set[bytes](), ""
     try:
         for marked in database.false_positives(lambda text: fingerprints.canonical(unescaped(text)) == target):
             event = event_of_finding(Finding(*marked, "", 0.0, 0, 0, 0, ()), scan, "")
@@ -46,12 +50,14 @@ def marked_in(scan: Scan, database: HostDatabase) -> frozenset[bytes]:
             if len(found) >= MARKED_MAX:
                 why = f"there are more than {MARKED_MAX:,}"
                 break
-    except sqlite3.Error as error:
-        why = "that took too long" if str(error) == "interrupted" else str(error)
+    except sqlite3.OperationalError as error:
+        if str(error) != INTERRUPTED:
+            raise
+        why = "reading them took too long"
     if why:
         log.warning(
-            "webhooks: only %d of the findings marked as false positive in SpiderFoot were read, others are sent: %s",
-            *(len(found), why),
+            "webhooks: %s findings that are marked as false positive in SpiderFoot are not sent, but others may be: %s",
+            *(f"{len(found):,}", why),
             extra={"scanId": scan.id},
         )
     return frozenset(found)

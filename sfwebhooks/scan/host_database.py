@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,6 +283,15 @@ class HostDatabase:
             for row in map(fetch, hashes):
                 if row:
                     yield _finding(row, fetch)
+
+    def of_types(self, scan_id: str, types: Collection[str]) -> Iterator[tuple[str, str, str]]:
+        """Yield type, data and module of a scan's findings of some types, in order of creation."""
+        query = (
+            f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ?"  # noqa: S608
+            f" AND type IN ({', '.join('?' * len(types))}) ORDER BY rowid"
+        )
+        with closing(self._open()) as connection:
+            yield from connection.execute(query, (scan_id, *types))
 
     def all_findings(self, scan_id: str) -> Iterator[Finding]:
         """Yield the findings of a scan without their sources, in order of creation, as they are read."""

@@ -107,11 +107,18 @@ class ScanRun:
             )
         with suppress(sqlite3.Error):
             self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
-        host = HostDatabase(self.scan.database, READ_SECONDS)
-        self._screen = screen_for(self.scan, self.settings.endpoints, host)
+        self._read_false_positives()
         self._dispatcher.be_polite()
         self._flush()
         self._keeper.start()
+
+    def _read_false_positives(self) -> None:
+        """Let what users marked as false positive be withheld; findings are sent if that cannot be read."""
+        host = HostDatabase(self.scan.database, READ_SECONDS)
+        try:
+            self._screen = screen_for(self.scan, self.settings.endpoints, host)
+        except sqlite3.Error as error:
+            self._log.warning("webhooks: findings that are marked as false positive in SpiderFoot are sent: %s", error)
 
     def accept(self, *findings: Finding) -> None:
         """Commit findings; while the outbox cannot be written, buffer them in memory without waiting."""
@@ -177,8 +184,8 @@ class ScanRun:
                     continue
                 report_end(self._outbox, self.settings, self.scan, error, deadline=deadline, screen=self._screen)
                 return
-            except (OutboxBusyError, sqlite3.Error) as trouble:
-                passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
+            except (OutboxBusyError, FileReplacedError, sqlite3.Error) as trouble:
+                passes = not isinstance(trouble, sqlite3.Error) or is_locked(trouble)
                 if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)

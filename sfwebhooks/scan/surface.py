@@ -20,10 +20,10 @@ from sfwebhooks.outbox.sightings import Surface
 from sfwebhooks.scan.findings import SOURCE_MAX, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import HostDatabase
+from sfwebhooks.screening import COMPARISON
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import counted, moment
 
-CHANGED = "surface_changed"
 #: findings of each part that are named
 ITEMS_MAX = 20
 #: findings that wait to be sorted
@@ -105,7 +105,7 @@ def surface_event(
     if found.not_comparable:
         data["not_comparable"] = found.not_comparable
     data["modules_failed"] = result.modules_failed
-    return WebhookEvent(lifecycle_id(scan.id, "surface"), CHANGED, new.worst, at, data, scan)
+    return WebhookEvent(lifecycle_id(scan.id, "surface"), COMPARISON, new.worst, at, data, scan)
 
 
 def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[WebhookEvent]:

@@ -23,8 +23,8 @@ from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan import correlations
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
-from sfwebhooks.scan.surface import CHANGED, scanned, surface_event
-from sfwebhooks.screening import Screen, Wanted
+from sfwebhooks.scan.surface import scanned, surface_event
+from sfwebhooks.screening import COMPARISON, CORRELATION, Screen, Wanted
 from sfwebhooks.severity import Severity
 
 #: events whose deliveries are looked up together
@@ -124,7 +124,7 @@ class Survey:
         marked as false positive."""
         new, gone = (
             tuple((key, kind) for key, kind in side
-                  if kind != correlations.FOUND and key not in self._screen.false_positives)
+                  if kind != CORRELATION and key not in self._screen.false_positives)
             for side in (found.new, found.gone)
         )  # fmt: skip
         is_same = not (found.not_comparable or new or gone)
@@ -184,7 +184,7 @@ class Survey:
 
 def wants_comparison(endpoint: Endpoint) -> bool:
     """Return whether an endpoint subscribes to the comparison of scans."""
-    return subscribed_name(endpoint.events, CHANGED, Severity.INFO, None) is not None
+    return subscribed_name(endpoint.events, COMPARISON, Severity.INFO, None) is not None
 
 
 def _exhaust(found: Iterator[tuple[bytes, str]]) -> None:

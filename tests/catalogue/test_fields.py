@@ -23,6 +23,7 @@ from sfwebhooks.delivery import alerts
 from sfwebhooks.endpoints import names_of, subscribed_name
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT
 from sfwebhooks.events import Scan, WebhookEvent, delivery_id
+from sfwebhooks.fingerprints import of_finding
 from sfwebhooks.formats.content import event_data
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.tls import Expiry
@@ -30,6 +31,7 @@ from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.claim import END_SECONDS, Limits
 from sfwebhooks.outbox.finding_counts import FindingCounts
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.sightings import Surface
 from sfwebhooks.scan import correlations, progress
 from sfwebhooks.scan import lifecycle as scan_life
 from sfwebhooks.scan.findings import DATA_MAX, Finding, Source, event_of_finding
@@ -38,9 +40,11 @@ from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import ModuleError, unset_event
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
+from sfwebhooks.scan.surface import surface_event
 from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
 from tests.builders import CVE, NOW, a_correlation, a_finding, a_scan, an_endpoint, an_enrichment, an_event, claim_one
+from tests.hosted import add_scan
 
 GUIDES = """scan_started scan_completed scan_failed scan_progress high_risk_event medium_risk_event vulnerability_found
 malware_detected correlation_completed cti_report_generated workspace_created multi_scan_completed system_alert
@@ -234,6 +238,38 @@ def all_correlations() -> list[WebhookEvent]:
     return [*events_sent, correlations.completed(a_scan(), found, NOW)]
 
 
+def comparisons(folder: Path) -> list[WebhookEvent]:
+    """Return the comparison of the example's scan with the one before as it is, then those of two that differ in
+    nothing, and of one with nothing."""
+    data = the("surface_changed").example
+    database, earlier, scan = folder / "surface.db", data["compared_with"]["scan_id"], scan_of(data)
+    for id, side in ((earlier, "gone"), (scan.id, "new")):
+        target = a_finding("target", type=data["target_type"], data=data["target"], sources=())
+        source = (Source(target.type, target.data, target.module, target.hash),)
+        found = [
+            a_finding(one["hash"], type=one["event_type"], data=one["data"], module=one["module"], sources=source)
+            for one in data[side]["items"]
+        ]
+        add_scan(database, replace(scan, id=id), [target, *found])
+    host = HostDatabase(str(database))
+    result = replace(known(scan, host), modules_failed=data["modules_failed"])
+    new, gone = (
+        tuple((key_of_item(one), one["event_type"]) for one in data[side]["items"]) for side in ("new", "gone")
+    )
+    before = seconds(data["compared_with"]["ended"])
+    compared = [
+        Surface(earlier, before, new, gone),
+        Surface(earlier, before, unchanged_since=before),
+        Surface(not_comparable="first_scan"),
+    ]
+    made = [surface_event(scan, result, one, host, NOW, float("inf")) for one in compared]
+    return [linked(made[0]), *made[1:]]
+
+
+def key_of_item(item: dict[str, Any]) -> bytes:
+    return of_finding(item["event_type"], item["data"])
+
+
 def goes_by(event: WebhookEvent, name: str) -> bool:
     return subscribed_name((name,), event.type, event.severity, event.special) == name
 
@@ -382,6 +418,15 @@ def test_the_examples_of_correlations_are_what_correlations_builds_of_that_one()
     evidence = [Source(one["event_type"], one["data"], one["module"], one["hash"]) for one in data["evidence"]]
     assert correlations.event_of_correlation(found, evidence, scan_of(data), NOW).data == data
     assert correlations.completed(scan_of(data), [found], NOW).data == the("correlation_completed").example
+
+
+def test_the_fields_of_a_comparison_are_what_surface_builds(tmp_path: Path) -> None:
+    compare(the("surface_changed"), comparisons(tmp_path))
+
+
+def test_the_example_of_a_comparison_is_what_surface_builds_of_those_scans(tmp_path: Path) -> None:
+    event = comparisons(tmp_path)[0]
+    assert (event.data, event.severity) == (the("surface_changed").example, Severity.HIGH)
 
 
 def test_what_the_catalogue_has_is_what_the_code_can_send(tmp_path: Path) -> None:

@@ -376,7 +376,7 @@ def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_sett
     assert running_scans(outbox) == ["digest-of-old-settings"]
     lock.release()
     seen: list[list[str]] = []
-    monkeypatch.setattr(recovery, "replay_scan", lambda *_: seen.append(running_scans(outbox)))
+    monkeypatch.setattr(recovery, "replay_scan", lambda *_, **__: seen.append(running_scans(outbox)))
     assert report_dead_scans(outbox, SETTINGS, stopped={"its-mark"}) == 1
     assert seen == [[""]]
     assert end(outbox, "reason") == "host_stopped", "the mark is kept"
