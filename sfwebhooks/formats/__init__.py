@@ -7,12 +7,14 @@ it can have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import replace
 from importlib import import_module
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.size_limit import cut_finding
 
 #: the values of `format`, each with the hosts that accept no other one; * matches any text, and a pattern with a slash
 #: is for host and path
@@ -85,6 +87,8 @@ FORMATS = Registry(HOSTS)
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
+    if endpoint.max_data:
+        batch = Batch(tuple(replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries))
     one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)

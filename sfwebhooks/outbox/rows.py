@@ -14,6 +14,7 @@ from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, clean_text, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 
 #: no attempt was completed; a process that ended once while building the message may be chance
@@ -156,7 +157,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
 def insert(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
+    wanted: Sequence[Wanted],
     now: float,
     backfilled: bool = False,
 ) -> int:
@@ -178,12 +179,12 @@ def insert(
     if not added.rowcount:  # else none of its deliveries can be there
         (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
-        new = [one for one in wanted if one[0] not in known]
+        new = [one for one in wanted if one.endpoint not in known]
     its = (row[0], number, now, event.subject, backfilled)
     for start in range(0, len(new), TOGETHER):
         part = new[start : start + TOGETHER]
         count, add = _for_endpoints(len(part))
-        sql.execute(count, (row[0], *[one[0] for one in part]))
+        sql.execute(count, (row[0], *[one.endpoint for one in part]))
         sql.execute(add, (*its, *[value for one in part for value in one[:2]]))
     return len(new)
 

@@ -39,6 +39,8 @@ LIMITS = {
     "selection.CHUNK": 500,
     "selection.FEW": 5,
     "soundness.PAUSE_SECONDS": 0.01,
+    "sightings.FORGET_MOST": 20000,
+    "sightings.Surface.previous_at": 0.0,
     "statistics.DISORDER_SECONDS": 3600.0,
     "statistics.CODES": 800,
     "statistics.Figures.delivered": 0,
