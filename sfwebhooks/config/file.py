@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
-from sfwebhooks.config.sections import NAMELESS, SECTION, is_default, is_nearly_ours, is_ours, is_shared, meant
+from sfwebhooks.config.sections import (
+    EXPECT,
+    NAMELESS,
+    SECTION,
+    is_default,
+    is_nearly_expect,
+    is_nearly_ours,
+    is_ours,
+    is_shared,
+    meant,
+)
 from sfwebhooks.config.values import nearest
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
@@ -141,6 +151,8 @@ class Draft:
     doubtful: dict[str, str] = field(default_factory=dict)
     #: section -> its place in the file, which is shown if its name may not be
     where: dict[str, str] = field(default_factory=dict)
+    #: the lines of [webhooks-expect], each with its number in the file
+    expected: list[tuple[int, str]] = field(default_factory=list)
     #: whether there may be an endpoint whose name or events are not known
     incomplete: bool = False
     #: warnings about valid settings
@@ -236,7 +248,11 @@ def read_text(text: str, path: Path, draft: Draft) -> None:
         if is_ours(block.section):
             _read_ours(block, draft)
     for block in blocks:
-        if not is_ours(block.section):
+        if block.section == EXPECT:
+            draft.expected += enumerate(block.lines, block.line + 1)
+        elif is_nearly_expect(block.section):
+            draft.note(block.entry(), f'the section in line {block.line} is not known. Did you mean "[{EXPECT}]"?')
+        elif not is_ours(block.section):
             _read_strange(block, is_shared(path), draft)
 
 
@@ -393,6 +409,10 @@ def read_mapping(mapping: object, draft: Draft) -> None:
         mapping = mapping[SECTION]
     if not isinstance(mapping, Mapping):
         raise ConfigError("is not a mapping of endpoint names to their keys")
+    if EXPECT in mapping:
+        _read_expected(mapping[EXPECT], draft)
+        read_mapping({key: value for key, value in mapping.items() if key != EXPECT}, draft)
+        return
     for number, (key, value) in enumerate(mapping.items(), 1):
         section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
         if section == NAMELESS:
@@ -406,6 +426,18 @@ def read_mapping(mapping: object, draft: Draft) -> None:
                 draft.wrong(Entry(section, name, ""), "expected a text, a number, true, false, or a list of these")
             else:
                 draft.add(Entry(section, name, text))
+
+
+def _read_expected(value: object, draft: Draft) -> None:
+    """Read the expected scans of a mapping as the lines that they would be in an INI file."""
+    pairs = value.items() if isinstance(value, Mapping) else [("", None)]
+    for name, inner in pairs:
+        text = _text(inner)
+        if text is None:
+            draft.note(Entry(EXPECT, str(name), ""), "expected a text, or a list of texts")
+        else:
+            first, *more = text.split("\n")
+            draft.expected += [(0, f"{name} = {first}"), *((0, f"  {line}") for line in more)]
 
 
 def _flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,10 @@ from sfwebhooks.config.options import option_for
 SECTION = "webhooks"
 #: an endpoint's section without its name
 NAMELESS = f"{SECTION}."
+#: the section with the scans that are expected
+EXPECT = f"{SECTION}-expect"
+#: misspellings of that
+NEARLY_EXPECT = re.compile(r"(?i)\W*web[-_ ]?hooks?[\W_]*expect(?:ed|s|ations?|ing)?\W*")
 #: misspellings of our section's name
 NEARLY = re.compile(r"(?i)\W*web[-_ ]?hooks?(?![a-z0-9])[\W_]*")
 
@@ -19,6 +23,11 @@ NEARLY = re.compile(r"(?i)\W*web[-_ ]?hooks?(?![a-z0-9])[\W_]*")
 def is_ours(section: str) -> bool:
     """Return whether a section's name is one of ours."""
     return section == SECTION or (section.startswith(NAMELESS) and section != NAMELESS)
+
+
+def is_nearly_expect(section: str) -> bool:
+    """Return whether a section looks like the one with the expected scans, and is neither it nor an endpoint's."""
+    return NEARLY_EXPECT.fullmatch(section) is not None and not (section == EXPECT or is_ours(section))
 
 
 def is_shared(file: Path) -> bool:

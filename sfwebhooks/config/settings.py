@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.expected import expected_scans
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
@@ -27,6 +28,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.expectations import Expectation
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.text_file import FileState, settled
@@ -55,6 +57,8 @@ class Settings:
     #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
     kev_file: Path | None = None
     epss_file: Path | None = None
+    #: scans that are expected, of [webhooks-expect]
+    expected: tuple[Expectation, ...] = ()
     #: names of endpoints that are not used: they are off, or their events are not known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
@@ -189,6 +193,7 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
     take_strays(draft)
+    expected = expected_scans(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
     own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead",
@@ -200,6 +205,7 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         endpoints=endpoints,
         off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
         storage=storage,
+        expected=expected,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
         files=draft.files,

@@ -27,6 +27,7 @@ from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.unencodable import Unwritable
+from sfwebhooks.outbox.watch import WatchStates
 
 #: more than an event takes in the file, whatever its data
 EVENT_BYTES = 2_000_000
@@ -54,6 +55,8 @@ class Outbox:
         self.endpoints = EndpointStates(self.file, self.due)
         #: the scan's side, with `accept`
         self.scans = Scans(self.file)
+        #: the watch over scans
+        self.watch = WatchStates(self.file)
         #: the commands
         self.listing = Listing(self.file)
         self.retention = Retention(self.file)

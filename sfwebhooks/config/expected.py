@@ -1,0 +1,130 @@
+"""The section [webhooks-expect]: its lines come in, the Expectations go out, and a Mistake for each wrong line.
+
+    nightly = 0 2 * * *
+        acme.com
+        Perimeter of the branch offices
+
+A mistake here holds no endpoint: only the scans that it is about are not expected.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from sfwebhooks.config.file import VALUE_MAX, Draft, Mistake
+from sfwebhooks.config.sections import EXPECT
+from sfwebhooks.config.values import comment_in, quotes_in
+from sfwebhooks.events import printable
+from sfwebhooks.expectations import Expectation, key_of_scan, split_cron
+
+#: a name, and the text after it; a cron expression has none of these signs
+NAMED = re.compile(r"([\w-]{1,64})\s*[=:]\s*(.*)")
+#: most characters of a target or name
+OF_MAX = 500
+#: most scans that are expected
+EXPECTED_MAX = 1000
+LINE_ACCEPTED = (
+    "expected a name, = and a cron expression, such as nightly = 0 2 * * *, and below it one indented line for each"
+    " target or scan name"
+)
+
+
+@dataclass
+class _Group:
+    """A cron expression with its scans, while it is read."""
+
+    name: str
+    #: of its line
+    number: int
+    cron: str
+    of: list[str] = field(default_factory=list)
+
+
+def expected_scans(draft: Draft) -> tuple[Expectation, ...]:
+    """Return the scans that are expected; mistakes are noted."""
+    groups: list[_Group] = []
+    #: what an indented line belongs to; None: to a line that is wrong
+    group: _Group | None = None
+    for number, line in draft.expected:
+        text = printable(line.strip())
+        if not text or text[0] in "#;":
+            continue
+        if line[:1].isspace() and (groups or draft.mistakes):
+            if group:
+                _add(group, text, number, draft)
+            continue
+        named = NAMED.fullmatch(text)
+        group = _begun(named[1], named[2].strip(), number, draft, groups) if named else None
+        if named is None:
+            _note(draft, "", text, number, _stray(groups, text))
+        if group:
+            groups.append(group)
+    return _settled(groups, draft)
+
+
+def _begun(name: str, text: str, number: int, draft: Draft, groups: list[_Group]) -> _Group | None:
+    """Return the group that a line begins; None if it is wrong."""
+    if any(group.name == name for group in groups):
+        _note(draft, name, text, number, "given twice: use another name, or put its targets below the first one")
+        return None
+    try:
+        cron, rest = split_cron(text)
+    except ValueError as error:
+        _note(draft, name, text, number, f"{quotes_in([text]) or error}")
+        return None
+    group = _Group(name, number, cron)
+    if rest:
+        _add(group, rest, number, draft)
+    return group
+
+
+def _add(group: _Group, text: str, number: int, draft: Draft) -> None:
+    """Add a target or scan name to a group."""
+    advice = quotes_in([text]) or comment_in(text)
+    if len(text) > OF_MAX:
+        advice = f"expected the target or the name of a scan, of at most {OF_MAX} characters"
+    if advice:
+        _note(draft, group.name, text, number, advice)
+        group.of.append("")
+        return
+    if re.search(r",\s", text):
+        _doubt(draft, group, f'"{text}" (line {number}) is one target or scan name: put each on its own line')
+    if key_of_scan(text) in map(key_of_scan, group.of):
+        _doubt(draft, group, f'"{text}" (line {number}) is given twice')
+    else:
+        group.of.append(text)
+
+
+def _stray(groups: list[_Group], text: str) -> str:
+    """Return what is wrong with a line without a name."""
+    belongs = f'; if it is a target of "{groups[-1].name}", indent it' if groups and "=" not in text else ""
+    return f"{LINE_ACCEPTED}{belongs}"
+
+
+def _settled(groups: list[_Group], draft: Draft) -> tuple[Expectation, ...]:
+    found: dict[str, Expectation] = {}
+    for group in groups:
+        if not group.of:
+            problem = "it names no scan: put each target or scan name on its own, indented line below it"
+            _note(draft, group.name, group.cron, group.number, problem)
+        for of in filter(None, group.of):
+            one = Expectation(group.name, group.cron, of)
+            if one.id in found:
+                _doubt(draft, group, f'"{of}" is expected at the same times by "{found[one.id].name}"')
+            found.setdefault(one.id, one)
+    if len(found) > EXPECTED_MAX:
+        words = f"{len(found):,} scans are expected; only the first {EXPECTED_MAX:,} are watched"
+        draft.mistakes.append(Mistake(draft.file, EXPECT, "", "", words))
+    return tuple(found.values())[:EXPECTED_MAX]
+
+
+def _note(draft: Draft, name: str, text: str, number: int, problem: str) -> None:
+    """Note a mistake; a line of this section is never a secret."""
+    if not draft.is_full:
+        where = f"line {number}: " if number else ""
+        draft.mistakes.append(Mistake(draft.file, EXPECT, name, text[:VALUE_MAX], f"{where}{problem}"))
+
+
+def _doubt(draft: Draft, group: _Group, words: str) -> None:
+    draft.doubts.append(f"[{EXPECT}] {group.name}: {words}")
