@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -76,7 +77,10 @@ def test_an_endpoint_is_deleted_and_events_of_others_stay(cli: Callable[..., Res
 
 def test_old_deliveries_are_those_accepted_long_ago(cli: Callable[..., Result], filled: Outbox) -> None:
     sql(filled, f"UPDATE delivery SET accepted_at = {time.time() - 31 * 86400} WHERE number <= 4")
-    assert cli("purge", "--older-than", "30d", "--yes").code == 0
+    counted = cli("purge", "--older-than", "30d", "--dry-run")
+    told = cli("purge", "--older-than", "30d", "--yes")
+    assert re.search(r"Accepted before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", counted.out)
+    assert (told.code, "Accepted before" in told.out) == (0, True)
     assert left(filled) == {*rows_of(NEW.id), (OLD.id, "team", "waiting")}
 
 
