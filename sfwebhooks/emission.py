@@ -34,6 +34,7 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.retry import State
 from sfwebhooks.scan.host_database import FINISHED, saved_options
+from sfwebhooks.screening import Screen
 from sfwebhooks.severity import Severity
 from sfwebhooks.strict_json import pure_json
 from sfwebhooks.text import epoch_of, in_line
@@ -102,11 +103,12 @@ def keep_and_send(emission: Emission, config: Mapping[str, object]) -> Emitted:
 
 
 def _stored(event: WebhookEvent, settings: Settings, path: Path) -> Emitted:
-    wanted = pipeline.wanted_by(event, settings.endpoints)
+    screen = Screen(settings.endpoints)
+    wanted, _ = screen.of(event)
     outbox = Outbox(path, storage=settings.storage)
-    names = tuple(endpoint for endpoint, _ in wanted)
+    names = tuple(one.endpoint for one in wanted)
     try:
-        new = _accepted(event, settings, outbox) if wanted else 0
+        new = _accepted(event, screen, outbox) if wanted else 0
         if new < len(names) and not outbox.scans.endpoints_of(event.id).issuperset(names):
             raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
     finally:
@@ -343,11 +345,11 @@ def _left(event: WebhookEvent, settings: Settings, path: Path) -> Iterator[str]:
             yield f"{one.endpoint}: event {event.id} is waiting: {why or last}"
 
 
-def _accepted(event: WebhookEvent, settings: Settings, outbox: Store) -> int:
+def _accepted(event: WebhookEvent, screen: Screen, outbox: Store) -> int:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return pipeline.accept([event], settings.endpoints, outbox, time.time())
+            return pipeline.accept([event], screen, outbox, time.time())
         except OutboxBusyError:
             if time.monotonic() > deadline:
                 raise

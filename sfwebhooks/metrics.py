@@ -36,14 +36,13 @@ from sfwebhooks.events import printable
 from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.certificates import certificates_of, reading, validity
-from sfwebhooks.outbox.admission import WITHHELD_WORDS
 from sfwebhooks.outbox.claim import SCAN_ENDS
 from sfwebhooks.outbox.counting import DEATH, END, SECONDS_BOUNDS, WAITED_BOUNDS, WITHHELD
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.totals import Tally, Totals
-from sfwebhooks.reasons import DeadReason, Failure, WaitingReason
+from sfwebhooks.reasons import WITHHELD_WORDS, DeadReason, Failure, WaitingReason
 from sfwebhooks.retry import State
 
 #: outcomes of an attempt that failed: its delivery is retried, or dead

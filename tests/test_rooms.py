@@ -29,7 +29,7 @@ FLOORS = (
     ("decoding", "network"),
     ("signing",),
     ("authentication", "formats", "outbox"),
-    ("examples", "retry"),
+    ("examples", "retry", "screening"),
     ("endpoints", "fingerprints", "strict_json"),
     ("catalogue", "enrichment", "health", "jsontext", "text"),
     ("events",),

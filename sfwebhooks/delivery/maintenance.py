@@ -17,8 +17,9 @@ from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.store import Store
-from sfwebhooks.pipeline import wanted_by
+from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
+from sfwebhooks.screening import Screen
 from sfwebhooks.system import Clock, uptime
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -101,7 +102,7 @@ class Maintenance:
         if mark > before:
             event = self._warning(fullness, mark, now)
             log.warning("webhooks: %s", event.data["message"])
-            self._outbox.accept([(event, wanted_by(event, self._settings.endpoints))], now)
+            accept([event], Screen(self._settings.endpoints), self._outbox, now)
 
     def _warn_of_age(self, endpoint: Endpoint, now: float) -> None:
         """Alert other endpoints once that deliveries to an endpoint have waited long; a pause does not count."""

@@ -10,14 +10,6 @@ from sfwebhooks.endpoints import RISK_NAMES
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.severity import Severity
 
-#: reasons by which the events that an endpoint asked for and is not sent are counted
-OUTBOX_FULL = "outbox_full"
-UNWRITABLE = "unwritable"
-#: reason -> words after the number of such events
-WITHHELD_WORDS = {
-    OUTBOX_FULL: "refused because the outbox was full",
-    UNWRITABLE: "not accepted because they cannot be stored",
-}
 #: fullness from which on findings of a severity are refused, as a fraction of the maximum size
 MARKS = {
     Severity.INFO: 0.7,

@@ -11,12 +11,12 @@ It has parts: `queue`, `due` and `endpoints` for the senders, `scans` for a scan
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.outbox.admission import LEAST_MARK, OUTBOX_FULL, UNWRITABLE, is_refused
+from sfwebhooks.outbox.admission import LEAST_MARK, is_refused
 from sfwebhooks.outbox.due import DueTimes
 from sfwebhooks.outbox.endpoint_state import EndpointStates
 from sfwebhooks.outbox.file import File, Storage
@@ -28,6 +28,9 @@ from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
 from sfwebhooks.outbox.unencodable import Unwritable
 from sfwebhooks.outbox.watch import WatchStates
+from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
+from sfwebhooks.reasons import Withheld
+from sfwebhooks.screening import Wanted
 
 #: more than an event takes in the file, whatever its data
 EVENT_BYTES = 2_000_000
@@ -64,6 +67,8 @@ class Outbox:
         self._fullness, self._filled = 1.0, 0.0
         #: the events that this process could not write
         self._unwritable = Unwritable()
+        #: counts of withheld events that are not written yet
+        self._withholding = Withholding()
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -78,7 +83,7 @@ class Outbox:
         Raises:
             FileReplacedError: the file is not that generation; 0: any.
         """
-        new, problems = 0, []
+        new, problems, counts = 0, [], None
         with self.file.writing() as sql:
             if file not in (0, self.file.number):
                 raise FileReplacedError(f"outbox {self.file.path} was replaced")
@@ -87,17 +92,32 @@ class Outbox:
                 if self._fullness + self._filled >= LEAST_MARK:
                     self._fullness, self._filled = self.file.fullness_in(sql), 0.0
                 if self._fullness >= LEAST_MARK and is_refused(event, self._fullness):
-                    _withhold(sql, event, wanted, OUTBOX_FULL)
+                    _withhold(sql, event, wanted, Withheld.OUTBOX_FULL)
                     continue
                 try:
                     new += insert(sql, event, wanted, now, backfilled)
                 except UnwritableError as error:
                     problems.append((event, wanted, str(error)))
                     if event not in self._unwritable:
-                        _withhold(sql, event, wanted, UNWRITABLE)
+                        _withhold(sql, event, wanted, Withheld.UNWRITABLE)
+            if self._withholding:
+                counts = self._withholding.write(sql)
+        if counts:
+            self._withholding.written(counts)
         for problem in problems:
             self._unwritable.note(*problem)
         return new
+
+    def count_withheld(self, counts: Mapping[WithheldKey, int]) -> None:
+        """Count events that filters withhold; the next commit, or `write_withheld`, writes the counts."""
+        self._withholding.add(counts)
+
+    def write_withheld(self) -> None:
+        """Write the counts of withheld events that are not written yet."""
+        if self._withholding:
+            with self.file.writing() as sql:
+                counts = self._withholding.write(sql)
+            self._withholding.written(counts)
 
     def recount_unwritable(self, scan_id: str) -> None:
         """Count the events of a scan that this process could not write, after accepting all of the host's database."""
@@ -105,8 +125,5 @@ class Outbox:
             self._unwritable.recount(sql, scan_id)
 
 
-def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], reason: str) -> None:
-    sql.executemany(
-        "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
-        [(event.scan_id, endpoint, reason) for endpoint, _ in wanted],
-    )
+def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[Wanted], reason: Withheld) -> None:
+    add_withheld(sql, {(event.scan_id, one.endpoint, reason): 1 for one in wanted})

@@ -24,6 +24,7 @@ from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert, numbers_by_ids
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 
 #: a message whose building crashed its process this often is not built again
 CRASHES_MAX = 3
@@ -70,8 +71,8 @@ NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WH
 WAITS = f"{NUMBER} AND state = 'waiting'"
 #: another number than before: row numbers known from before may be those of other deliveries now
 REUSED = "SELECT reused FROM file"
-#: an event and its receivers: (endpoint, event name)
-Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
+#: an event and its receivers
+Accepted = tuple[WebhookEvent, Sequence[Wanted]]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Screen
 
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE number = d.event) IN ({', '.join(repr(name) for name in ENDS)})"
@@ -271,9 +272,9 @@ def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
     for number, delivery in [*deliveries(sql, where, chunk)]:
-        name = endpoint.name_for(delivery.event)
-        if name:
-            insert(sql, delivery.event, [(endpoint.name, name)], now, delivery.backfilled)
+        wanted, _ = Screen((endpoint,)).of(delivery.event)
+        if wanted:
+            insert(sql, delivery.event, wanted, now, delivery.backfilled)
             taken.append(number)
     return _delete(sql, taken, WAITING)
 

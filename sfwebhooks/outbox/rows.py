@@ -12,6 +12,7 @@ from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 
 #: no attempt was completed; a process that ended once while building the message may be chance
@@ -122,7 +123,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
 def insert(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
+    wanted: Sequence[Wanted],
     now: float,
     backfilled: bool = False,
 ) -> int:
@@ -142,11 +143,8 @@ def insert(
     if not added.rowcount:  # else none of its deliveries can be there
         (number,) = sql.execute("SELECT number FROM event WHERE id = ?", row[:1]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
-        new = [one for one in wanted if one[0] not in known]
-    sql.executemany(COUNT, [(scan_id, endpoint) for endpoint, _ in new])
+        new = [one for one in wanted if one.endpoint not in known]
+    sql.executemany(COUNT, [(scan_id, one.endpoint) for one in new])
     about = (now, now, event.subject, backfilled, scan_id)
-    sql.executemany(
-        INSERT,
-        [(number, endpoint, name, *about, endpoint) for endpoint, name in new],
-    )
+    sql.executemany(INSERT, [(number, one.endpoint, one.name, *about, one.endpoint) for one in new])
     return len(new)

@@ -16,6 +16,7 @@ from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.rows import RECEIVERS, insert
 from sfwebhooks.outbox.scan_receipt import STORED, receipt
+from sfwebhooks.screening import Wanted
 
 #: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
 GIVEN = """
@@ -27,7 +28,7 @@ GIVEN = """
 def end_once(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
+    wanted: Sequence[Wanted],
     counted: Mapping[str, tuple[int, int]],
     now: float,
 ) -> bool:
@@ -60,9 +61,9 @@ def count(sql: sqlite3.Connection, event: WebhookEvent) -> dict[str, tuple[int, 
 def with_receipts(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
+    wanted: Sequence[Wanted],
     counted: Mapping[str, tuple[int, int]],
-) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+) -> tuple[WebhookEvent, list[Wanted]]:
     """Return the event that reports a scan's end with the receipts of all endpoints, and its new receivers.
 
     Args:
@@ -71,10 +72,11 @@ def with_receipts(
     found = event.data.get("events_found", 0)
     key = event_key_of(event.id)
     known = {row[0] for row in sql.execute(RECEIVERS, (key,))}
-    new = [(name, word) for name, word in wanted if name not in known]
+    new = [one for one in wanted if one.endpoint not in known]
     row = sql.execute("SELECT data FROM event WHERE id = ?", (key,)).fetchone()
     data = dict(Stored(row[0]) if row else event.data)
-    receipts = {name: _receipt(sql, event.scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
+    names = (one.endpoint for one in new)
+    receipts = {name: _receipt(sql, event.scan_id, name, found, *counted.get(name, (0, 0))) for name in names}
     data[STORED] = {**data.get(STORED, {}), **receipts}
     sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), key))
     return replace(event, data=data), new

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 
 from sfwebhooks.events import Scan, WebhookEvent, event_key_of, id_of_key
@@ -13,7 +13,10 @@ from sfwebhooks.outbox.rows import FRESH, LATE, RECEIVERS, deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.sequence_numbers import begin_series
+from sfwebhooks.outbox.withholding import replace_withheld
+from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 
 #: state -> number of deliveries of a scan, and of all; the latter reads indexes only
 OF_SCAN = """
@@ -40,7 +43,7 @@ class Scans:
         self._file = file
 
     def begin_scan(
-        self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
+        self, scan: Scan, event: WebhookEvent, wanted: Sequence[Wanted], now: float, ended: str | None = None
     ) -> None:
         """Commit a scan and the event that reports its start, unless they are there.
 
@@ -52,7 +55,7 @@ class Scans:
             sql.execute(BEGIN_SCAN, (*astuple(scan), now, ended))
             insert(sql, event, wanted, now, backfilled=ended is not None)
 
-    def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
+    def end_scan(self, event: WebhookEvent, wanted: Sequence[Wanted], now: float) -> bool:
         """Commit the event that reports a scan's end; return False if another process was first.
 
         Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
@@ -62,7 +65,7 @@ class Scans:
         with self._file.writing() as sql:
             return end_once(sql, event, wanted, counted, now)
 
-    def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
+    def repeat_end(self, event: WebhookEvent, wanted: Sequence[Wanted], now: float) -> None:
         """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
         receipt."""
         with self._file.reading() as sql:
@@ -170,6 +173,21 @@ class Scans:
             ):
                 found.setdefault(endpoint, {})[reason] = number
         return found
+
+    def replace_withheld(
+        self,
+        scan_id: str,
+        endpoints: Iterable[str],
+        counts: Mapping[tuple[str, Withheld], int],
+        reasons: Collection[Withheld],
+    ) -> None:
+        """Replace a scan's counts of withheld events for some endpoints and reasons, once they are known exactly.
+
+        Args:
+            counts: (endpoint, reason) -> number; what is missing is 0.
+        """
+        with self._file.writing() as sql:
+            replace_withheld(sql, scan_id, endpoints, counts, reasons)
 
     def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
         """Forget the withheld events of a scan for some endpoints: all of them are about to be offered again."""

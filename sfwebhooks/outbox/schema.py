@@ -188,6 +188,51 @@ TABLES = """
         last_at    REAL NOT NULL DEFAULT 0, -- epoch seconds of an attempt's end, the last one
         PRIMARY KEY (endpoint, what, reason, seconds_to, waited_to)
     ) WITHOUT ROWID;
+    CREATE TABLE target (                   -- targets of scans, as far as sightings and mutes name them
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE         -- `fingerprints.canonical`
+    );
+    CREATE TABLE lineage (
+        number  INTEGER PRIMARY KEY,
+        modules BLOB NOT NULL UNIQUE        -- `fingerprints.lineage_of`
+    );
+    CREATE TABLE kind (                     -- types of findings
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE surveyed (                 -- scans whose findings are sighted
+        number   INTEGER PRIMARY KEY,
+        scan_id  TEXT NOT NULL UNIQUE,
+        target   INTEGER NOT NULL,
+        is_first INTEGER NOT NULL,          -- whether its target had no complete scan when it began: it is a baseline
+        lineage  INTEGER,                   -- NULL: its findings are not recorded yet, except those sent as new
+        place    INTEGER,                   -- 1, 2, 3 ... in the order of the ends; NULL: not over
+        complete INTEGER NOT NULL DEFAULT 0, -- whether it has finished, and is not forgotten for its age
+        at       REAL NOT NULL,             -- epoch seconds of its end; of its begin while it is not over
+        not_comparable TEXT NOT NULL DEFAULT '',
+        previous INTEGER,                   -- number of the scan with which it was compared
+        unchanged_since REAL                -- end of the first of the scans before it that found the same
+    );
+    CREATE INDEX surveyed_target ON surveyed (target);
+    CREATE TABLE sighting (                 -- numbers of `surveyed`: first, last, whole
+        target      INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        lineage     INTEGER NOT NULL,       -- 0: sent as new, and its scan is not recorded yet
+        kind        INTEGER NOT NULL,
+        version     INTEGER NOT NULL,       -- of the fingerprint
+        first       INTEGER NOT NULL,       -- the scan that saw it first
+        last        INTEGER NOT NULL,       -- the scan that saw it last
+        whole       INTEGER NOT NULL,       -- the last complete one before `last` that saw it; 0: none
+        PRIMARY KEY (target, fingerprint, lineage)
+    ) WITHOUT ROWID;
+    CREATE TABLE mute (
+        target      INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        endpoint    TEXT NOT NULL,          -- empty: all
+        until       REAL,                   -- epoch seconds; NULL: until it is removed
+        at          REAL NOT NULL,          -- when it was set
+        PRIMARY KEY (target, fingerprint, endpoint)
+    ) WITHOUT ROWID;
 """
 
 

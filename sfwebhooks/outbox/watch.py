@@ -15,6 +15,7 @@ from typing import Any
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import insert
+from sfwebhooks.screening import Wanted
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,8 @@ class WatchChange:
     before: WatchState | None
     #: None: it is forgotten
     after: WatchState | None
-    #: with its receivers: (endpoint, event name)
     event: WebhookEvent | None = None
-    wanted: Sequence[tuple[str, str]] = ()
+    wanted: Sequence[Wanted] = ()
 
 
 class WatchStates:

@@ -20,12 +20,13 @@ from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.admission import OUTBOX_FULL
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan import from_host
 from sfwebhooks.scan.host_database import DATABASE, FINISHED, HostDatabase, ScanRow, database_of
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
+from sfwebhooks.screening import Screen
 
 #: seconds after the end of a scan in which the host may still run its correlation rules
 RULES_SECONDS = 600.0
@@ -138,15 +139,15 @@ def begin_backfill(
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    scan, database, only = past.scan, past.database, (endpoint,)
+    scan, database, only = past.scan, past.database, Screen((endpoint,))
     first, last = started(scan), _end(outbox, past)
     again = outbox.scans.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
-    outbox.scans.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
+    outbox.scans.begin_scan(scan, first, only.of(first)[0], time.time(), ended=last.type)
     outbox.scans.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
     known = outbox.scans.known_events(scan.id, endpoint.name)
     hashes = list(from_host.missing_hashes(database, scan, only, known))
     rest = [event for event in (*from_host.correlated(database, scan, only), last)
-            if event.id not in known and endpoint.name_for(event)]  # fmt: skip
+            if event.id not in known and any(only.of(event))]  # fmt: skip
     return Missing(len(hashes) + len(rest), chain(from_host.found(database, scan, hashes), rest), again)
 
 
@@ -159,14 +160,14 @@ def put(outbox: Store, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bo
     Raises:
         OutboxError: the outbox cannot be written.
     """
-    only = (endpoint,)
+    only = Screen((endpoint,))
     found = [event for event in events if event.type not in SEVERITY_OF_END]
     pipeline.accept(found, only, outbox, time.time(), backfilled=True)
     for event in events:
         if event.type in SEVERITY_OF_END:
-            if OUTBOX_FULL in outbox.scans.withheld(event.scan_id).get(endpoint.name, {}):
+            if Withheld.OUTBOX_FULL in outbox.scans.withheld(event.scan_id).get(endpoint.name, {}):
                 return False
-            outbox.scans.repeat_end(event, pipeline.wanted_by(event, only), time.time())
+            outbox.scans.repeat_end(event, only.of(event)[0], time.time())
     return True
 
 

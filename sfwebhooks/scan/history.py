@@ -6,7 +6,6 @@ the same. The host's database is read in short reads, since a scan cannot write 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from typing import Any
 from sfwebhooks.events import clean_text, lifecycle_id, timestamp
 from sfwebhooks.expectations import key_of_scan
 from sfwebhooks.files import is_deleted
+from sfwebhooks.fingerprints import lineage_of
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan.escapes import unescaped
 from sfwebhooks.scan.host_database import DATABASE, FINISHED, OVER, DeletedDatabase, HostDatabase
@@ -150,7 +150,7 @@ class History:
         """Learn the lineages of scans; one whose modules cannot be found has that of no modules."""
         new = [scan.id for scan in scans if scan.id not in self._lineages]
         found = self._database.modules_of(new, self._until) if new else {}
-        self._lineages.update((scan_id, lineage_of(found.get(scan_id, ()))) for scan_id in new)
+        self._lineages.update((scan_id, lineage_of(found.get(scan_id, ())).hex()) for scan_id in new)
 
 
 def read_history(outbox: Store, now: float) -> History:
@@ -169,11 +169,6 @@ def read_history(outbox: Store, now: float) -> History:
     there = {scan.id for scan in scans}
     scans += [KnownScan(one.id, one.name, one.target, at, 0.0, "") for one, at, _ in begun if one.id not in there]
     return History(scans, {scan.id: ended for scan, _, ended in begun}, database, outbox)
-
-
-def lineage_of(modules: Iterable[str]) -> str:
-    """Return the id of a list of modules."""
-    return hashlib.sha256("\n".join(sorted(modules)).encode()).hexdigest()[:16]
 
 
 def usual(values: Iterable[float]) -> int | None:

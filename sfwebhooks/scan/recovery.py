@@ -24,6 +24,7 @@ from sfwebhooks.scan import from_host
 from sfwebhooks.scan.host_database import HostDatabase, database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
 from sfwebhooks.scan.lifecycle import ended
+from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: findings that are read and committed together
@@ -45,13 +46,13 @@ def replay_scan(outbox: Store, settings: Settings, scan: Scan, deadline: float =
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    database, endpoints = _database_of(scan, settings, outbox), settings.endpoints
+    database, screen = _database_of(scan, settings, outbox), Screen(settings.endpoints)
     known = outbox.scans.known_events(scan.id)
     outbox.scans.forget_withheld(
-        scan.id, [endpoint.name for endpoint in endpoints]
+        scan.id, [endpoint.name for endpoint in screen.endpoints]
     )  # refused events are offered once more
-    found = from_host.found(database, scan, from_host.missing_hashes(database, scan, endpoints, known))
-    new = _accept_all(found, settings, outbox, deadline)
+    found = from_host.found(database, scan, from_host.missing_hashes(database, scan, screen, known))
+    new = _accept_all(found, screen, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
 
@@ -60,7 +61,7 @@ def _database_of(scan: Scan, settings: Settings, outbox: Store) -> HostDatabase:
     return database_of(scan.database, outbox.path.parent, settings.enrichment)
 
 
-def _accept_all(events: Iterator[WebhookEvent], settings: Settings, outbox: Store, deadline: float) -> int:
+def _accept_all(events: Iterator[WebhookEvent], screen: Screen, outbox: Store, deadline: float) -> int:
     """Accept events in chunks; return the number of new deliveries.
 
     Raises:
@@ -68,7 +69,7 @@ def _accept_all(events: Iterator[WebhookEvent], settings: Settings, outbox: Stor
     """
     new = 0
     while chunk := list(islice(events, REPLAY_CHUNK)):
-        new += pipeline.accept(chunk, settings.endpoints, outbox, time.time())
+        new += pipeline.accept(chunk, screen, outbox, time.time())
         outbox.file.checkpoint()
         if time.monotonic() > deadline:
             raise NotYetError(f"{new} deliveries were recovered, and more are left")
@@ -94,13 +95,13 @@ def report_end(
         sqlite3.Error: the host's database cannot be read.
         OutboxError: the outbox cannot be written.
     """
-    database, endpoints = _database_of(scan, settings, outbox), settings.endpoints
+    database, screen = _database_of(scan, settings, outbox), Screen(settings.endpoints)
     result = from_host.result_of(scan, database, outbox.scans.accepted(scan.id))
-    event = ended(scan, result, error, late, endpoints)
+    event = ended(scan, result, error, late, settings.endpoints)
     unset = modules_unset(scan.id, database)
     errors = [unset_event(unset, scan)] if unset else []
-    _accept_all(chain(errors, from_host.correlated(database, scan, endpoints)), settings, outbox, deadline)
-    reported = outbox.scans.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
+    _accept_all(chain(errors, from_host.correlated(database, scan, screen)), screen, outbox, deadline)
+    reported = outbox.scans.end_scan(event, screen.of(event)[0], time.time())
     return event.type if reported else None
 
 

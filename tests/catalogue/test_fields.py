@@ -38,6 +38,7 @@ from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.host_log import ModuleError, unset_event
 from sfwebhooks.scan.host_log import event_of_error as error_event
 from sfwebhooks.scan.progress import Progress
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severity, severity_of
 from tests.builders import CVE, NOW, a_correlation, a_finding, a_scan, an_endpoint, an_enrichment, an_event, claim_one
 
@@ -161,12 +162,12 @@ def receipted(outbox: Outbox, event: WebhookEvent, receipt: dict[str, Any]) -> W
     assert event.scan
     before = [an_event(number, scan=event.scan) for number in range(receipt["accepted"] - 2)]
     begin = an_event(100, type="scan_started", severity=Severity.INFO, scan=event.scan)
-    outbox.scans.begin_scan(event.scan, begin, [("team", begin.type)], NOW)
-    outbox.accept([(one, [("team", one.type)]) for one in before], NOW)
+    outbox.scans.begin_scan(event.scan, begin, [Wanted("team", begin.type)], NOW)
+    outbox.accept([(one, [Wanted("team", one.type)]) for one in before], NOW)
     with closing(sqlite3.connect(outbox.path)) as sql, sql:
         rows = [(event.scan.id, "team", *pair) for pair in receipt["withheld_by_reason"].items()]
         sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?)", rows)
-    assert outbox.scans.end_scan(event, [("team", event.type)], NOW)
+    assert outbox.scans.end_scan(event, [Wanted("team", event.type)], NOW)
     got, busy = None, [""]
     while busy[-1] != delivery_id(event.id, "team"):
         got = claim_one(outbox, Limits("team"), busy, NOW + END_SECONDS)

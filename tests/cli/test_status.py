@@ -22,6 +22,7 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 from sfwebhooks.terminal.live_state import TROUBLE, Standing
 from sfwebhooks.terminal.output import no_outbox
 from tests.builders import a_scan, an_event
@@ -492,6 +493,8 @@ def test_a_row_of_an_unknown_event_is_not_in_the_way(
     cli: Callable[..., Result], configure: Any, outbox: Outbox
 ) -> None:
     configure(TEAM)
-    outbox.accept([(an_event(5_000_000, data={"data": "x" * 5_000_000}), [("team", "high_risk_event")])], time.time())
+    outbox.accept(
+        [(an_event(5_000_000, data={"data": "x" * 5_000_000}), [Wanted("team", "high_risk_event")])], time.time()
+    )
     sql(outbox, "UPDATE delivery SET reason = x'ff00'")
     assert cli("status").code == 0

@@ -25,6 +25,7 @@ from sfwebhooks.outbox.file import _OPENING, FILE, Storage, _locked, _set_aside,
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import identity
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Result, put, sql
 from tests.threads import waits_for
@@ -530,20 +531,20 @@ def test_of_a_file_that_cannot_be_read_nothing_is_counted(tmp_path: Path) -> Non
 def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
     before = outbox.file.fullness()
-    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [Wanted("team", "high_risk_event")])], NOW)
     assert 0.4 < outbox.file.fullness() - before < 0.6
 
 
 def test_a_file_has_the_size_that_the_documents_name_unless_it_is_configured(outbox: Outbox) -> None:
     before = outbox.file.fullness()
-    outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [Wanted("team", "high_risk_event")])], NOW)
     assert outbox.file.fullness() - before == pytest.approx(0.001, rel=0.05)
     assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
 
 
 def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
-    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [Wanted("team", "high_risk_event")])], NOW)
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("DELETE FROM event")
     assert outbox.file.fullness() < 0.2

@@ -31,6 +31,7 @@ from sfwebhooks.scan.backfill import RULES_SECONDS, UNKNOWN, begin_backfill, pas
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.recovery import report_end
+from sfwebhooks.screening import Screen, Wanted
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
@@ -70,12 +71,12 @@ class Setup:
 
     def begin(self, *endpoints: str) -> None:
         """Begin the scan as it is begun live."""
-        wanted = [(name, "scan_started") for name in endpoints or ("team",)]
+        wanted = [Wanted(name, "scan_started") for name in endpoints or ("team",)]
         self.outbox.scans.begin_scan(self.scan, started(self.scan), wanted, NOW)
 
     def accept(self, *numbers: int) -> None:
         """Accept findings as a live scan does, with the whole of their data."""
-        accept([live(self.scan, number) for number in numbers], self.endpoints[:1], self.outbox, NOW)
+        accept([live(self.scan, number) for number in numbers], Screen(self.endpoints[:1]), self.outbox, NOW)
 
     def end(self, late: str = "") -> None:
         """Tell the end to the team."""

@@ -20,6 +20,7 @@ from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
 from sfwebhooks.scan.host_database import HostDatabase
 from sfwebhooks.scan.recovery import NotYetError, report_end
+from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_correlation, a_delivery, a_scan, an_endpoint
 from tests.hosted import a_finished_scan, correlate
 
@@ -127,7 +128,10 @@ def test_the_evidence_of_many_is_read_over_one_connection(
             found(scan, title=f"Open: {number}", host_id=str(number))
         monkeypatch.setattr(sqlite3, "connect", connect)
         opened.clear()
-        assert len(list(correlated(HostDatabase(scan.database), scan, (an_endpoint(events=("all",)),)))) > first + 20
+        assert (
+            len(list(correlated(HostDatabase(scan.database), scan, Screen((an_endpoint(events=("all",)),)))))
+            > first + 20
+        )
         numbers.append(len(opened))
         monkeypatch.undo()
     assert numbers[0] == numbers[1]

@@ -35,6 +35,7 @@ from sfwebhooks.scan.outbox_failure import EVENTS_MAX
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Gate, Team, senders, sql
 from tests.threads import waits_for
@@ -765,7 +766,7 @@ def test_a_running_scan_warns_of_an_outbox_that_is_nearly_full(
 ) -> None:
     with closing(Outbox(tmp_path / FILE)) as other:
         large = an_event(scan=a_scan("OTHER"), data={"data": "x" * 850_000})
-        other.accept([(large, [("another", large.type)])], NOW)
+        other.accept([(large, [Wanted("another", large.type)])], NOW)
     scan = host(outbox_max_mb=1)
     assert "refused from now on" in said.wait_for("The outbox is")
     scan.finish()
