@@ -95,12 +95,16 @@ class Expectation:
         at = next(times, float("inf"))
         while at <= now:
             following = next(times, float("inf"))
-            limit = at + min(GRACE_SECONDS, (following - at) / 2)
+            limit = at + _grace_between(at, following)
             if limit > now:
                 break
             found.append((at, limit))
             at = following
         return found
+
+    def grace(self, at: float, zone: tzinfo) -> float:
+        """Return the seconds after an expected time in which the scan may start."""
+        return _grace_between(at, next(self.times(at, zone), float("inf")))
 
     def _horizon(self, now: float, zone: tzinfo) -> float:
         """Return the time before which nothing is looked at, so that even one a minute takes moments."""
@@ -136,6 +140,10 @@ def missed(over: Sequence[tuple[float, float]], starts: Sequence[float], before:
 def is_made_up(found: Missed, starts: Sequence[float]) -> bool:
     """Return whether a scan has started since the last one that was missed."""
     return any(start > found.last_at for start in starts)
+
+
+def _grace_between(at: float, following: float) -> float:
+    return min(GRACE_SECONDS, (following - at) / 2)
 
 
 def key_of_scan(text: str) -> str:

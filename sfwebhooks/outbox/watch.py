@@ -88,7 +88,8 @@ def _state_of(row: Sequence[Any] | None) -> WatchState | None:
         data = json.loads(row[4])
     except (ValueError, RecursionError):
         return None
-    return WatchState(*row[:4], data) if isinstance(data, dict) else None
+    kind, subject, checked_at, begun_at = row[:4]
+    return WatchState(kind, subject, checked_at, begun_at, data) if isinstance(data, dict) else None
 
 
 def _replace(sql: sqlite3.Connection, change: WatchChange) -> bool:

@@ -14,7 +14,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
-from sfwebhooks.events import clean_text, lifecycle_id, timestamp
+from sfwebhooks.events import LAST_SECOND, clean_text, lifecycle_id, timestamp
 from sfwebhooks.expectations import key_of_scan
 from sfwebhooks.files import is_deleted
 from sfwebhooks.fingerprints import lineage_of
@@ -80,6 +80,8 @@ class History:
     def __init__(
         self, scans: Iterable[KnownScan], ended: dict[str, str | None], database: HostDatabase, outbox: Store
     ) -> None:
+        #: whether the host has a database
+        self.has_host = not isinstance(database, DeletedDatabase)
         self.scans = {scan.id: scan for scan in scans}
         self.ended = ended
         self._database = database
@@ -107,6 +109,25 @@ class History:
     def of(self, text: str) -> list[KnownScan]:
         """Return the scans of a target, or with a name, in order of their starts."""
         return sorted(self._named.get(key_of_scan(text), ()), key=lambda scan: scan.started)
+
+    def finished_after(self, at: float) -> list[KnownScan]:
+        """Return the scans that finished after a time, in order."""
+        found = (scan for scan in self.scans.values() if scan.ended > at and scan.has_finished)
+        return sorted(found, key=lambda scan: scan.ended)
+
+    def last_before(self, scan: KnownScan) -> KnownScan | None:
+        """Return the last scan of a scan's target that finished before it started."""
+        return next((one for one in self.finished.get(scan.key, ()) if one.ended <= scan.started), None)
+
+    def is_over(self, scan: KnownScan) -> bool:
+        """Whether a scan has ended, or its end was reported."""
+        return scan.is_over or self.ended.get(scan.id) is not None
+
+    def is_overtaken(self, scan: KnownScan) -> bool:
+        """Whether a later scan of the target with the same modules has finished."""
+        later = [one for one in self.finished.get(scan.key, ())[:EARLIER_MAX] if one.started > scan.started]
+        self._look_up([scan, *later])
+        return any(self._lineages[one.id] == self._lineages[scan.id] for one in later)
 
     def is_reported(self, scan: KnownScan) -> bool:
         """Whether the outbox has its end, or does not have the scan."""
@@ -163,7 +184,9 @@ def read_history(outbox: Store, now: float) -> History:
     path = outbox.path.parent / DATABASE
     database = (DeletedDatabase if is_deleted(path) else HostDatabase)(str(path), PAST_READ_SECONDS)
     scans = [
-        KnownScan(row[0], *(clean_text(unescaped(text)) for text in row[1:3]), *row[3:]) for row in database.instances()
+        KnownScan(scan_id, clean_text(unescaped(name)), clean_text(unescaped(target)), started, ended, status)
+        for scan_id, name, target, started, ended, status in database.instances()
+        if 0 <= started < LAST_SECOND and 0 <= ended < LAST_SECOND
     ]
     begun = outbox.scans.begun(now - DELETED_SECONDS)
     there = {scan.id for scan in scans}

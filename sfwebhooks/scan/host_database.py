@@ -182,7 +182,7 @@ class HostDatabase:
             until: monotonic seconds at which the search ends, with what was found.
         """
         left, found = set(scan_ids), {}
-        ((end,),) = self._rows("SELECT ifnull(max(rowid), 0) FROM tbl_scan_config")
+        end = max((row[0] for row in self._rows("SELECT ifnull(max(rowid), 0) FROM tbl_scan_config")), default=0)
         query = "SELECT scan_instance_id, val FROM tbl_scan_config WHERE rowid BETWEEN ? AND ?"
         while left and end > 0 and time.monotonic() < until:
             for scan_id, names in self._rows(f"{query} AND opt = '_modulesenabled'", end - CONFIG_ROWS + 1, end):
