@@ -29,6 +29,8 @@ FIELD = re.compile(r"[\d*][\d*,/-]*|[*?LW]|\d+[LW#]\d*")
 GRACE_SECONDS = 3600.0
 #: seconds by which it may start before: clocks differ
 EARLY_SECONDS = 300.0
+#: next times that people are shown
+NEXT_SHOWN = 2
 #: expected times of the past that are looked at, as many seconds at most, and at least
 PAST_MAX = 1000
 PAST_SECONDS = 400 * 86400.0
@@ -86,6 +88,10 @@ class Expectation:
     def next_at(self, now: float, zone: tzinfo) -> float:
         """Return the next expected time."""
         return next(self.times(now, zone))
+
+    def next_times(self, now: float, zone: tzinfo) -> list[float]:
+        """Return the next expected times."""
+        return [*islice(self.times(now, zone), NEXT_SHOWN)]
 
     def over(self, after: float, now: float, zone: tzinfo) -> list[tuple[float, float]]:
         """Return the expected times after a time whose scan should have started by now, each with the last moment for

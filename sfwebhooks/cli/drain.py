@@ -40,9 +40,9 @@ def add(commands: Any) -> None:
         "drain",
         help="deliver everything waiting in the outbox, then stop",
         description="Try every waiting delivery at once, whatever the state of its endpoint, and stop when nothing more"
-        " can be sent. Scans that were missed, run too long or found too little are reported first (see scan_missed in"
-        " `sfwebhooks events`). Exit code 1 if some deliveries are still waiting whose endpoint is neither off nor paused."
-        " Without a terminal, as in a cron job, it prints nothing if there was nothing to do.",
+        " can be sent. Scans that were missed, run too long or found too little are reported first (scan_missed and"
+        " others, see `sfwebhooks events`). Exit code 1 if some deliveries are still waiting whose endpoint is neither"
+        " off nor paused. Without a terminal, as in a cron job, it prints nothing if there was nothing to do.",
         epilog="example:\n  sfwebhooks drain --timeout 5m",
     )
     add_config(command)

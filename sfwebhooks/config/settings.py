@@ -21,16 +21,17 @@ from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_s
 from sfwebhooks.config.expected import expected_scans
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
-from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
+from sfwebhooks.config.sections import EXPECT, NAMELESS, SECTION, is_nearly_ours, is_ours
 from sfwebhooks.config.values import alike, nearest
 from sfwebhooks.config.warnings import endpoint_warnings, open_to_others
-from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
 from sfwebhooks.expectations import Expectation
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import Storage
+from sfwebhooks.severity import Severity
 from sfwebhooks.text_file import FileState, settled
 
 
@@ -211,7 +212,7 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         files=draft.files,
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
-        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints, values))),
+        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints, bool(expected), values))),
         **values,
     )
 
@@ -256,13 +257,15 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
 
 
 def _warnings(
-    draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...], values: Mapping[str, Any]
+    draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...], expected: bool, values: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield the warnings about valid settings; `values` are those of [webhooks] itself."""
     yield from draft.doubts
     entries = [*draft.general.values(), *(entry for keys in draft.endpoints.values() for entry in keys.values())]
     if file and not (entries or draft.endpoints or draft.mistakes):
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
+    if expected and not any(subscribed_name(one.events, "scan_missed", Severity.INFO, None) for one in endpoints):
+        yield f"[{EXPECT}] expects scans, but no endpoint subscribes to scan_missed"
     for endpoint in endpoints:
         yield from () if endpoint.mistake else endpoint_warnings(endpoint)
     is_secret = {path: False for path in values.values() if isinstance(path, Path)}
