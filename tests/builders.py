@@ -127,9 +127,7 @@ def a_host_database(path: Path, scan: Scan, status: str = "RUNNING") -> None:
         connection.commit()
 
 
-def add_past_scan(
-    path: Path, id: str, started: float, seconds: float = 600, findings: int = 0, **values: Any
-) -> None:
+def add_past_scan(path: Path, id: str, started: float, seconds: float = 600, findings: int = 0, **values: Any) -> None:
     """Add a scan to a host's database: its `name`, `target`, `status`, `modules` and those that `failed`.
 
     Args:
@@ -149,7 +147,10 @@ def add_past_scan(
         )
         connection.executemany(
             "INSERT INTO tbl_scan_results (scan_instance_id, hash, type, data) VALUES (?, ?, ?, ?)",
-            [(id, "ROOT", "ROOT", "acme.test"), *((id, f"{id}{n}", "INTERNET_NAME", f"{n}.test") for n in range(findings))],
+            [
+                (id, "ROOT", "ROOT", "acme.test"),
+                *((id, f"{id}{n}", "INTERNET_NAME", f"{n}.test") for n in range(findings)),
+            ],
         )
         connection.executemany(
             "INSERT INTO tbl_scan_log VALUES (?, ?, ?, 'ERROR', 'it failed')",

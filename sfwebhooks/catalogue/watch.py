@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfwebhooks.catalogue.fields import Field, only
+from sfwebhooks.catalogue.scan import KNOWN
 
 RESOLVED = Field("resolved", "boolean", "False: it has begun; true: it is well again.", False)
 SINCE = Field("since", "string", "When it began (RFC 3339, UTC).", "2026-11-20T02:00:00.000Z")
@@ -87,7 +88,7 @@ OVERDUE = (
     SCAN_NAME,
     TARGET,
     STARTED,
-    Field("status", "string", "The scan's status in the scanner's own words.", "RUNNING"),
+    Field("status", "string", "The scan's status in the scanner's own words.", "RUNNING", when=KNOWN),
     Field("elapsed", "integer", "Whole seconds since its start; if it is over, its duration.", 2400),
     USUAL_DURATION,
     COMPARED,
@@ -103,11 +104,17 @@ THIN = (
     SCAN_ID,
     SCAN_NAME,
     TARGET,
-    LINEAGE,
     STARTED,
     ENDED,
+    LINEAGE,
     Field("events_found", "integer", "Number of its findings.", 31),
-    Field("usual_events_found", "integer", "Median of the earlier scans' numbers.", 412),
+    Field(
+        "usual_events_found",
+        "integer",
+        "Median of the earlier scans' numbers; null: there are too few.",
+        412,
+        nullable=True,
+    ),
     COMPARED,
     FAILED,
     LAST,
@@ -121,9 +128,9 @@ DEGRADED = (
     SCAN_ID,
     SCAN_NAME,
     TARGET,
-    LINEAGE,
     STARTED,
     ENDED,
+    LINEAGE,
     Field("modules", "array", "The modules that fail, or that work again.", ["sfp_shodan"], of="string"),
     FAILED,
     COMPARED,

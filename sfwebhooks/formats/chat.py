@@ -37,7 +37,7 @@ SILENT = ("scan_id", "target", "target_type", "severity", "rule_risk", "hash", "
 SILENT_OF = {
     "scan_progress": ("number", "status"),
     "module_error": ("exception",),
-    **dict.fromkeys(WATCH_TYPES, ("resolved", "since", "lineage", "scan_name", "compared_scans", "started")),
+    **dict.fromkeys(WATCH_TYPES, ("resolved", "since", "lineage", "scan_name", "compared_scans", "started", "link")),
 }
 #: keys that the body sums up in one line
 COUNTS = ("events_found", "high_risk_events", "medium_risk_events", "low_risk_events", "info_events",
@@ -277,14 +277,14 @@ def described(data: Mapping[str, Any], key: str) -> str:
 def fact(key: str, value: Any) -> str:
     """Return a short form of a value; an empty text if it is not simple."""
     if key == "last_scan":
-        return last_scan(value)
+        return earlier_scan(value)
     seconds = duration(value) if key.endswith(("duration", "elapsed")) else ""
     if isinstance(value, str) and TIME.fullmatch(value):
         return f"{value[:10]} {value[11:19]} UTC"
     return seconds or listed(value) or counted(value) or simple(value)
 
 
-def last_scan(value: Any) -> str:
+def earlier_scan(value: Any) -> str:
     """Return an earlier scan in short."""
     if not isinstance(value, Mapping):
         return simple(value)
