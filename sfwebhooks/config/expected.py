@@ -10,6 +10,7 @@ A mistake here holds no endpoint: only the scans that it is about are not expect
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from sfwebhooks.config.file import VALUE_MAX, Draft, Mistake
@@ -38,34 +39,39 @@ class _Group:
     #: of its line
     number: int
     cron: str
-    of: list[str] = field(default_factory=list)
+    #: key -> target or name, as written
+    of: dict[str, str] = field(default_factory=dict)
+    #: whether there is a line with a target, right or wrong
+    is_filled: bool = False
 
 
 def expected_scans(draft: Draft) -> tuple[Expectation, ...]:
     """Return the scans that are expected; mistakes are noted."""
-    groups: list[_Group] = []
-    #: what an indented line belongs to; None: to a line that is wrong
+    groups: dict[str, _Group] = {}
+    #: what a deeper line belongs to; None: to a line that is wrong
     group: _Group | None = None
+    depth: float = float("inf")
     for number, line in draft.expected:
         text = printable(line.strip())
         if not text or text[0] in "#;":
             continue
-        if line[:1].isspace() and (groups or draft.mistakes):
+        its_depth = len(line) - len(line.lstrip())
+        if its_depth > depth:
             if group:
                 _add(group, text, number, draft)
             continue
-        named = NAMED.fullmatch(text)
+        depth, named = its_depth, NAMED.fullmatch(text)
         group = _begun(named[1], named[2].strip(), number, draft, groups) if named else None
         if named is None:
             _note(draft, "", text, number, _stray(groups, text))
         if group:
-            groups.append(group)
-    return _settled(groups, draft)
+            groups[group.name] = group
+    return _settled(groups.values(), draft)
 
 
-def _begun(name: str, text: str, number: int, draft: Draft, groups: list[_Group]) -> _Group | None:
+def _begun(name: str, text: str, number: int, draft: Draft, groups: Container[str]) -> _Group | None:
     """Return the group that a line begins; None if it is wrong."""
-    if any(group.name == name for group in groups):
+    if name in groups:
         _note(draft, name, text, number, "given twice: use another name, or put its targets below the first one")
         return None
     try:
@@ -81,34 +87,33 @@ def _begun(name: str, text: str, number: int, draft: Draft, groups: list[_Group]
 
 def _add(group: _Group, text: str, number: int, draft: Draft) -> None:
     """Add a target or scan name to a group."""
+    group.is_filled = True
     advice = quotes_in([text]) or comment_in(text)
     if len(text) > OF_MAX:
         advice = f"expected the target or the name of a scan, of at most {OF_MAX} characters"
     if advice:
         _note(draft, group.name, text, number, advice)
-        group.of.append("")
         return
     if re.search(r",\s", text):
         _doubt(draft, group, f'"{text}" (line {number}) is one target or scan name: put each on its own line')
-    if key_of_scan(text) in map(key_of_scan, group.of):
+    if group.of.setdefault(key_of_scan(text), text) is not text:
         _doubt(draft, group, f'"{text}" (line {number}) is given twice')
-    else:
-        group.of.append(text)
 
 
-def _stray(groups: list[_Group], text: str) -> str:
+def _stray(groups: Iterable[str], text: str) -> str:
     """Return what is wrong with a line without a name."""
-    belongs = f'; if it is a target of "{groups[-1].name}", indent it' if groups and "=" not in text else ""
+    *_, last = ("", *groups)
+    belongs = f'; if it is a target of "{last}", indent it' if last and "=" not in text else ""
     return f"{LINE_ACCEPTED}{belongs}"
 
 
-def _settled(groups: list[_Group], draft: Draft) -> tuple[Expectation, ...]:
+def _settled(groups: Iterable[_Group], draft: Draft) -> tuple[Expectation, ...]:
     found: dict[str, Expectation] = {}
     for group in groups:
-        if not group.of:
+        if not group.is_filled:
             problem = "it names no scan: put each target or scan name on its own, indented line below it"
             _note(draft, group.name, group.cron, group.number, problem)
-        for of in filter(None, group.of):
+        for of in group.of.values():
             one = Expectation(group.name, group.cron, of)
             if one.id in found:
                 _doubt(draft, group, f'"{of}" is expected at the same times by "{found[one.id].name}"')

@@ -43,7 +43,7 @@ log = logging.getLogger("spiderfoot.webhooks")
 #: the state that says when the watch looked last, and seconds for which it is not written again
 LOOKED = ("", "looked")
 LOOKED_SECONDS = 600.0
-#: a scan is overdue from so many times its usual duration, and not before so many seconds
+#: a scan is overdue from this multiple of its usual duration on, and not before this time in seconds
 OVERDUE_TIMES = 3
 OVERDUE_LEAST = 300.0
 #: seconds after which a scan that has not ended is not watched any more: its process has died
@@ -96,8 +96,10 @@ class Watch:
         """
         if not self.is_needed:
             return []
-        states, history = self._outbox.watch.all(), read_history(self._outbox, now)
-        changes = [*self._looked(states, now), *self._missed(history, states, now)]
+        known, history = self._outbox.watch.all(), read_history(self._outbox, now)
+        states = {key: state for key, state in known.items() if is_whole(state)}
+        changes = [WatchChange(state, None) for key, state in known.items() if key not in states]
+        changes += [*self._looked(states, now), *self._missed(history, states, now)]
         if history.has_host:
             changes += [*self._overdue(history, states, now)]
             changes += [change for kind in (THIN, DEGRADED) for change in self._ended(kind, history, states, now)]
@@ -287,6 +289,22 @@ def missed_before(state: WatchState) -> Missed | None:
     if state.begun_at is None:
         return None
     return Missed(state.begun_at, float(state.data["last_at"]), int(state.data["number"]))
+
+
+def is_whole(state: WatchState) -> bool:
+    """Return whether a state has what we write with one of its kind: its row may be damaged."""
+    data = state.data
+    try:
+        if state.kind == MISSED:
+            missed_before(state)
+        elif state.kind == OVERDUE and state.subject:
+            name, target, started = data["scan"]
+            return isinstance(name, str) and isinstance(target, str) and float(started) + (data["usual"] or 0) >= 0
+        elif state.kind == DEGRADED and state.begun_at is not None:
+            return all(isinstance(name, str) for name in data["modules"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _missing(state: WatchState, one: Expectation, found: Missed) -> WatchState:

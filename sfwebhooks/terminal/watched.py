@@ -13,7 +13,7 @@ from sfwebhooks.events import timestamp
 from sfwebhooks.expectations import LOCAL, Expectation
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.watch import WatchState
-from sfwebhooks.scan.watch import LOOKED, missed_before
+from sfwebhooks.scan.watch import LOOKED, is_whole, missed_before
 from sfwebhooks.scan.watch_events import DEGRADED, MISSED, OVERDUE, THIN, local_time
 from sfwebhooks.text import age, amount, in_line
 
@@ -113,7 +113,7 @@ def watch_overview(settings: Settings, outbox: Outbox | None, now: float, zone: 
         OutboxError: the outbox cannot be read.
     """
     states: Mapping[tuple[str, str], WatchState] = outbox.watch.all() if outbox else {}
-    found = [_unwell(state) for state in states.values() if state.begun_at is not None]
+    found = [_unwell(state) for state in states.values() if state.begun_at is not None and is_whole(state)]
     looked = states.get(LOOKED)
     unwell = tuple(sorted(found, key=lambda one: (one.since, one.kind, one.about)))
     return WatchOverview(expected_in(settings, now, zone), unwell, looked.checked_at if looked else None, zone)

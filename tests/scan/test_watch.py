@@ -550,6 +550,21 @@ def test_states_that_we_never_write_are_replaced(watched: Watched) -> None:
         assert watched.outbox.watch.all()[LOOKED].checked_at == AT + 10
 
 
+@pytest.mark.parametrize("value", ["{}", '{"last_at": "x", "number": 1}', '{"scan": 1, "usual": "x", "modules": [1]}'])
+def test_states_with_garbage_are_replaced_too(watched: Watched, value: str) -> None:
+    watched.look(AT - 9 * DAY)
+    watched.nights(5)
+    watched.scan("SLOW", AT - 600, seconds=0, failed=["sfp_a"])
+    watched.scan("BAD", AT - 500, seconds=60, findings=20, failed=["sfp_a"])
+    watched.look(AT)
+    watched.outbox.close()
+    with closing(sqlite3.connect(watched.folder / FILE)) as connection, connection:
+        connection.execute("UPDATE watch SET data = ?, begun_at = 1.0", (value,))
+    watched.look(AT + 10)
+    watched.look(AT + 20)
+    assert ("scan_missed", False) in watched.look(AT + DAY + 4000)
+
+
 def test_the_modules_of_old_scans_are_found_in_parts(watched: Watched) -> None:
     watched.scan("OLD", AT, modules="sfp_b,sfp_a")
     rows = [("OTHER", "GLOBAL", f"option{number}", "") for number in range(2 * CONFIG_ROWS + 10)]
