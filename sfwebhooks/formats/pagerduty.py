@@ -2,8 +2,8 @@
 (https://developer.pagerduty.com/docs/events-API-v2-overview).
 
 An alert can wake somebody up. So only a live finding, correlation, alert, failed scan or trouble that the watch saw
-makes one, of at least low severity; everything else is a change event, which is listed at the service and never notifies. The same finding in
-another scan has the same `dedup_key`, so it joins the open alert.
+makes one, of at least low severity; everything else is a change event, which is listed at the service and never
+notifies. The same finding in another scan has the same `dedup_key`, so it joins the open alert.
 """
 
 from __future__ import annotations

@@ -141,8 +141,13 @@ class History:
     def comparable(self, scan: KnownScan) -> list[KnownScan]:
         """Return the last finished scans of the target before a scan, with the same modules; the last one first."""
         earlier = [one for one in self.finished.get(scan.key, ()) if one.id != scan.id and one.ended <= scan.started]
-        self._look_up([scan, *earlier[:EARLIER_MAX]])
-        same = [one for one in earlier[:EARLIER_MAX] if self._lineages[one.id] == self._lineages[scan.id]]
+        same: list[KnownScan] = []
+        for begin in range(0, min(len(earlier), EARLIER_MAX), COMPARED_MAX):
+            part = earlier[begin : begin + COMPARED_MAX]  # mostly the first is enough, and the others are far back
+            self._look_up([scan, *part])
+            same += [one for one in part if self._lineages[one.id] == self._lineages[scan.id]]
+            if len(same) >= COMPARED_MAX:
+                break
         return same[:COMPARED_MAX]
 
     def findings(self, scan: KnownScan) -> int:

@@ -420,7 +420,7 @@ def test_a_finding_has_no_other_severities_than_the_catalogue_says(entry: EventT
         ("system_alert", system_alerts),
         ("resource_warning", warnings_of_resources),
         ("module_error", module_errors),
-        *((name, lambda name=name: [*all_of_watch(name)]) for name in sorted(WATCH_TYPES)),  # type: ignore[misc]
+        *((name, lambda name=name: [*all_of_watch(name)]) for name in sorted(WATCH_TYPES)),
     ],
 )
 def test_events_about_trouble_are_as_the_catalogue_says(name: str, made: Callable[[], list[WebhookEvent]]) -> None:

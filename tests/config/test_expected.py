@@ -58,42 +58,43 @@ def test_a_json_file_and_a_mapping_have_lists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "problem"),
+    ("lines", "value", "problem"),
     [
-        ("n = 0 25 * * *\n x.test\n", f'[webhooks-expect] n = "0 25 * * *": line 6: the hour is wrong or never comes; {CRON_ACCEPTED}'),
-        ("n = nightly\n x.test\n", f'[webhooks-expect] n = "nightly": line 6: {CRON_ACCEPTED}'),
-        ("n = 0 0 2 * * *\n", f'[webhooks-expect] n = "0 0 2 * * *": line 6: it has more than 5 fields; {CRON_ACCEPTED}'),
-        ("n =\n", f"[webhooks-expect] n: line 6: {CRON_ACCEPTED}"),
-        ('n = "0 2 * * *"\n', '[webhooks-expect] n = ""0 2 * * *"": line 6: remove the quotes around the value'),
-        ("acme.test\n", f'[webhooks-expect] = "acme.test": line 6: {LINE_ACCEPTED}'),
-        ("0 2 * * * = acme.test\n", f'[webhooks-expect] = "0 2 * * * = acme.test": line 6: {LINE_ACCEPTED}'),
+        ("n = 0 25 * * *\n x.test\n", 'n = "0 25 * * *"', f"line 6: the hour is wrong or never comes; {CRON_ACCEPTED}"),
+        ("n = nightly\n x.test\n", 'n = "nightly"', f"line 6: {CRON_ACCEPTED}"),
+        ("n = 0 0 2 * * *\n", 'n = "0 0 2 * * *"', f"line 6: it has more than 5 fields; {CRON_ACCEPTED}"),
+        ("n =\n", "n", f"line 6: {CRON_ACCEPTED}"),
+        ('n = "0 2 * * *"\n', 'n = ""0 2 * * *""', "line 6: remove the quotes around the value"),
+        ("acme.test\n", '= "acme.test"', f"line 6: {LINE_ACCEPTED}"),
+        ("0 2 * * * = acme.test\n", '= "0 2 * * * = acme.test"', f"line 6: {LINE_ACCEPTED}"),
         (
             "n = 0 2 * * * a.test\nb.test\n",
-            f'[webhooks-expect] = "b.test": line 7: {LINE_ACCEPTED}; if it is a target of "n", indent it',
+            '= "b.test"',
+            f'line 7: {LINE_ACCEPTED}; if it is a target of "n", indent it',
         ),
         (
             "n = 0 2 * * *\n",
-            '[webhooks-expect] n = "0 2 * * *": line 6: it names no scan: put each target or scan name on its own,'
-            " indented line below it",
+            'n = "0 2 * * *"',
+            "line 6: it names no scan: put each target or scan name on its own, indented line below it",
         ),
         (
             "n = 0 2 * * * a.test\nn = 0 3 * * * b.test\n",
-            '[webhooks-expect] n = "0 3 * * * b.test": line 7: given twice: use another name, or put its targets below'
-            " the first one",
+            'n = "0 3 * * * b.test"',
+            "line 7: given twice: use another name, or put its targets below the first one",
         ),
         (
             "n = 0 2 * * *\n a.test # the first\n",
-            '[webhooks-expect] n = "a.test # the first": line 7: the text after # looks like a comment; put it on its'
-            " own line",
+            'n = "a.test # the first"',
+            "line 7: the text after # looks like a comment; put it on its own line",
         ),
-        ("n = 0 2 * * *\n 'a.test'\n", '[webhooks-expect] n = "\'a.test\'": line 7: remove the quotes around the value'),
+        ("n = 0 2 * * *\n 'a.test'\n", "n = \"'a.test'\"", "line 7: remove the quotes around the value"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_names_its_line_and_what_is_accepted_and_holds_no_endpoint(
-    tmp_path: Path, lines: str, problem: str
+    tmp_path: Path, lines: str, value: str, problem: str
 ) -> None:
     found = read(tmp_path, lines)
-    assert problems(found) == [problem]
+    assert problems(found) == [f"[webhooks-expect] {value}: {problem}"]
     assert (found.held, found.is_complete) == ({}, True)
 
 
@@ -120,10 +121,13 @@ def test_a_misspelt_section_is_not_taken_for_an_endpoint(tmp_path: Path, section
     ("lines", "warning"),
     [
         ("n = 0 2 * * *\n a.test\n A.test.\n", 'n: "A.test." (line 8) is given twice'),
-        ("n = 0 2 * * *\n a.test, b.test\n", 'n: "a.test, b.test" (line 7) is one target or scan name: put each on its own line'),
+        (
+            "n = 0 2 * * *\n a.test, b.test\n",
+            'n: "a.test, b.test" (line 7) is one target or scan name: put each on its own line',
+        ),
         ("n = 0 2 * * * a.test\nm = 0  2 * * * A.TEST\n", 'm: "A.TEST" is expected at the same times by "n"'),
     ],
-)  # fmt: skip
+)
 def test_what_may_be_meant_differently_is_a_warning(tmp_path: Path, lines: str, warning: str) -> None:
     found = read(tmp_path, lines)
     assert (found.mistakes, found.warnings) == ((), (f"[webhooks-expect] {warning}",))
