@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from sfwebhooks.config.settings import Settings, active, load_mapping, missing, 
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import obstacle, situation
-from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
+from sfwebhooks.endpoints import EVENT_NAMES, FINDINGS, RISK_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, delivery_id, id_of, printable
 from sfwebhooks.host.hosts import used_folder
@@ -35,7 +35,7 @@ from sfwebhooks.outbox.store import Store
 from sfwebhooks.retry import State
 from sfwebhooks.scan.host_database import FINISHED, saved_options
 from sfwebhooks.screening import Screen
-from sfwebhooks.severity import Severity
+from sfwebhooks.severity import Severities, Severity
 from sfwebhooks.strict_json import pure_json
 from sfwebhooks.text import epoch_of, in_line
 
@@ -102,13 +102,25 @@ def keep_and_send(emission: Emission, config: Mapping[str, object]) -> Emitted:
     return emitted
 
 
+def _rated(event: WebhookEvent, severities: Severities) -> WebhookEvent:
+    """Return a finding with the severity that the settings give its type, if any."""
+    own = severities.override_of(str(event.data.get("event_type", ""))) if event.type in FINDINGS else None
+    if own is None or own is event.severity:
+        return event
+    data = {**event.data, **({"severity": own.label} if "severity" in event.data else {})}
+    return replace(event, type=RISK_NAMES[own], severity=own, data=data)
+
+
 def _stored(event: WebhookEvent, settings: Settings, path: Path) -> Emitted:
+    event = _rated(event, settings.severities)
     screen = Screen(settings.endpoints)
-    wanted, _ = screen.of(event)
+    wanted, withheld = screen.of(event)
     outbox = Outbox(path, storage=settings.storage)
     names = tuple(one.endpoint for one in wanted)
     try:
-        new = _accepted(event, screen, outbox) if wanted else 0
+        new = _accepted(event, screen, outbox) if wanted or withheld else 0
+        with suppress(OutboxBusyError):  # the event is stored; only a count is lost
+            outbox.write_withheld()
         if new < len(names) and not outbox.scans.endpoints_of(event.id).issuperset(names):
             raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
     finally:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.jsontext import written
@@ -64,12 +65,14 @@ def of_event(event: WebhookEvent) -> bytes | None:
 
 def of_finding(kind: str, data: object) -> bytes:
     """Return the fingerprint of a finding with the host's type and its data."""
-    return _short(kind, data[:DATA_COUNTED] if isinstance(data, str) else data)
+    if not isinstance(data, str):
+        return _short(f"{VERSION} {kind}\n{written(normalised(kind, data))}")
+    return _short(f"{VERSION} {kind}\n{_normal_text(kind, data[:DATA_COUNTED])}")
 
 
 def of_correlation(rule_id: str, title: str) -> bytes:
     """Return the fingerprint of a match of a rule."""
-    return _short("correlation_found", {"rule_id": rule_id, "title": title[:DATA_COUNTED]})
+    return _short(f"{VERSION} correlation_found {len(rule_id)} {rule_id}\n{_normal_text('', title[:DATA_COUNTED])}")
 
 
 def lineage_of(modules: Iterable[str]) -> bytes:
@@ -78,8 +81,8 @@ def lineage_of(modules: Iterable[str]) -> bytes:
     return hashlib.sha256(written(sorted({*modules})).encode()).digest()[:LINEAGE_SIZE]
 
 
-def _short(kind: str, data: object) -> bytes:
-    return bytes.fromhex(fingerprint(kind, data)[: 2 * SIZE])
+def _short(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()[:SIZE]
 
 
 def dedup_key(target: str, found: str, secret: str) -> str:
@@ -99,14 +102,22 @@ def normalised(kind: str, data: object) -> object:
         return {str(key): normalised(kind, data[key]) for key in sorted(data, key=str)}
     if isinstance(data, (list, tuple)):
         return sorted((normalised(kind, item) for item in data), key=written)
-    if not isinstance(data, str):
-        return data
-    for types, part in VOLATILE:
-        if types.fullmatch(kind):
-            data = part.sub("", data)
-    text = data.replace("<SFURL>", "").replace("</SFURL>", "").strip()
+    return _normal_text(kind, data) if isinstance(data, str) else data
+
+
+def _normal_text(kind: str, text: str) -> str:
+    volatile, is_name = _rules(kind)
+    for part in volatile:
+        text = part.sub("", text)
+    text = text.replace("<SFURL>", "").replace("</SFURL>", "").strip()
     text = URL.sub(_url, text) if "://" in text else text
-    return canonical(text) if NAMES.fullmatch(kind) else text
+    return canonical(text) if is_name else text
+
+
+@lru_cache(maxsize=1024)
+def _rules(kind: str) -> tuple[list[re.Pattern[str]], bool]:
+    """Return the volatile parts of the data of a type, and whether these are host names."""
+    return [part for types, part in VOLATILE if types.fullmatch(kind)], NAMES.fullmatch(kind) is not None
 
 
 def _url(found: re.Match[str]) -> str:

@@ -219,7 +219,7 @@ def _counters(found: Picture) -> Iterator[Metric]:
     yield _counter("sfwebhooks_attempts_failed", words, ("endpoint", "reason"), failed)
     words = "Failed attempts after which the delivery was kept for another one."
     yield _counter("sfwebhooks_retries", words, ("endpoint",), retries)
-    words = "Events that an endpoint subscribes to and that were not accepted."
+    words = "Events that an endpoint subscribes to and that are not sent: refused, or withheld by its filters."
     yield _counter("sfwebhooks_withheld", words, ("endpoint", "reason"), withheld)
     words = "Scans whose end was reported, by the event that reported it."
     yield _counter("sfwebhooks_scans", words, ("event",), scans)

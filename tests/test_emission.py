@@ -138,6 +138,32 @@ def test_a_vulnerability_is_special_and_says_so_to_who_takes_all(kept: Callable[
     ]
 
 
+@pytest.mark.parametrize(
+    ("severity", "name"), [("high", "high_risk_event"), ("low", "low_risk_event"), ("critical", "high_risk_event")]
+)
+def test_a_finding_has_the_severity_that_the_settings_give_its_type(
+    severity: str, name: str, settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings(f"team.url = http://127.0.0.1:9/team\n[webhooks-severity]\n{severity} = EMAILADDR_*\n")
+    emit("medium_risk_event", {"event_type": "EMAILADDR_COMPROMISED", "data": "anna@acme.example"})
+    emit("medium_risk_event", {"event_type": "PHONE_NUMBER", "data": "555"})
+    first, second = kept()
+    assert (first[1], first[3], first[4]) == (name, name, Severity.parse(severity))
+    assert first[6]["severity"] == severity
+    assert second[1] == "medium_risk_event"
+
+
+def test_what_filters_withhold_is_counted_and_not_stored(
+    settings: Callable[[str], Path], kept: Callable[[], Any], outbox: Outbox
+) -> None:
+    settings("team.url = http://127.0.0.1:9/team\nteam.min_severity = high\nteam.modules = sfp_x\n")
+    emitted = emission.keep(emission.Emission("finding.low", {**FINDING, "severity": "low"}))
+    assert (emitted.endpoints, emitted.new, kept()) == ((), 0, [])
+    emit("finding.critical", FINDING)
+    assert [row[0] for row in kept()] == ["team"], "it names no module"
+    assert outbox.scans.withheld("") == {"team": {"severity": 1}}
+
+
 def test_only_subscribers_get_it_and_under_the_subscribed_name(
     settings: Callable[[str], Path], kept: Callable[[], Any]
 ) -> None:

@@ -35,7 +35,7 @@ FLOORS = (
     ("events",),
     ("attempts", "severity"),
     ("reasons", "signatures"),
-    ("dependencies", "errors", "log_once", "naming", "searching", "signing_keys", "text_file"),
+    ("dependencies", "errors", "expressions", "log_once", "naming", "searching", "signing_keys", "text_file"),
     ("files",),
     ("system",),
     ("__init__",),

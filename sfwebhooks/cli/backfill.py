@@ -170,7 +170,7 @@ def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, 
         chunk = list(islice(missing.events, 1 if interval else REPLAY_CHUNK))
         if not chunk:  # the scan was deleted meanwhile
             return 0
-        if not backfill.put(work.dispatcher.outbox, work.endpoint, chunk):
+        if not backfill.put(work.dispatcher.outbox, missing, chunk):
             return 1
         work.dispatcher.outbox.file.checkpoint()
         work.dispatcher.wake()

@@ -25,11 +25,11 @@ from sfwebhooks.config.options import (
     option_for,
 )
 from sfwebhooks.config.samples import TO_GO_WITHOUT, is_nothing, unfilled
-from sfwebhooks.config.sections import SECTION
+from sfwebhooks.config.sections import SECTION, SEVERITY
 from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.config.values import path as file_name
 from sfwebhooks.config.warnings import value_warnings
-from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.endpoints import Endpoint, Secret, takes_findings
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.masking import shown, shown_name
@@ -169,6 +169,9 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
             draft.doubt(Entry(f"{SECTION}.{name}", "events", ""), f"not known, so it accepts nothing: {BACKFILL}")
         draft.incomplete |= values.get("enabled", True)
         return None
+    if draft.misrated and takes_findings(values.get("events", Endpoint.events)):
+        draft.note(_place(name), f"held because of the mistake in [{SEVERITY}]")
+        reasons.append(draft.misrated)
     made = _made(name, values, reasons[0] if reasons else "")
     return made if reasons else _tried(made, own, draft)
 

@@ -22,9 +22,11 @@ from sfwebhooks.config.sections import (
     EXPECT,
     NAMELESS,
     SECTION,
+    SEVERITY,
     is_default,
     is_nearly_expect,
     is_nearly_ours,
+    is_nearly_severity,
     is_ours,
     is_shared,
     meant,
@@ -153,6 +155,9 @@ class Draft:
     where: dict[str, str] = field(default_factory=dict)
     #: the lines of [webhooks-expect], each with its number in the file
     expected: list[tuple[int, str]] = field(default_factory=list)
+    #: the entries of [webhooks-severity], and a mistake there
+    severities: list[Entry] = field(default_factory=list)
+    misrated: str = ""
     #: whether there may be an endpoint whose name or events are not known
     incomplete: bool = False
     #: warnings about valid settings
@@ -252,6 +257,11 @@ def read_text(text: str, path: Path, draft: Draft) -> None:
             draft.expected += enumerate(block.lines, block.line + 1)
         elif is_nearly_expect(block.section):
             draft.note(block.entry(), f'the section in line {block.line} is not known. Did you mean "[{EXPECT}]"?')
+        elif block.section == SEVERITY:
+            _read_severities(block, draft)
+        elif is_nearly_severity(block.section):
+            draft.misrated = f'the section in line {block.line} is not known. Did you mean "[{SEVERITY}]"?'
+            draft.note(block.entry(), draft.misrated)
         elif not is_ours(block.section):
             _read_strange(block, is_shared(path), draft)
 
@@ -262,6 +272,15 @@ def _read_ours(block: Block, draft: Draft) -> None:
     draft.open(block.section, f"line {block.line}")
     for entry in _entries(block, draft):
         draft.add(entry)
+
+
+def _read_severities(block: Block, draft: Draft) -> None:
+    before = len(draft.mistakes)
+    if any(entry.section == block.section for entry in draft.severities):
+        draft.note(block.entry(), f"given twice, the second time in line {block.line}")
+    draft.severities += _entries(block, draft)
+    if len(draft.mistakes) > before:
+        draft.misrated = str(draft.mistakes[before])
 
 
 def _read_strange(block: Block, shared: bool, draft: Draft) -> None:
@@ -411,8 +430,10 @@ def read_mapping(mapping: object, draft: Draft) -> None:
         raise ConfigError("is not a mapping of endpoint names to their keys")
     if EXPECT in mapping:
         _read_expected(mapping[EXPECT], draft)
-        read_mapping({key: value for key, value in mapping.items() if key != EXPECT}, draft)
-        return
+        mapping = {key: value for key, value in mapping.items() if key != EXPECT}
+    if SEVERITY in mapping:
+        _read_rated(mapping[SEVERITY], draft)
+        mapping = {key: value for key, value in mapping.items() if key != SEVERITY}
     for number, (key, value) in enumerate(mapping.items(), 1):
         section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
         if section == NAMELESS:
@@ -438,6 +459,17 @@ def _read_expected(value: object, draft: Draft) -> None:
         else:
             first, *more = text.split("\n")
             draft.expected += [(0, f"{name} = {first}"), *((0, f"  {line}") for line in more)]
+
+
+def _read_rated(value: object, draft: Draft) -> None:
+    """Read the severities of a mapping."""
+    for label, inner in value.items() if isinstance(value, Mapping) else [("", None)]:
+        text = _text(inner)
+        if text is None:
+            draft.misrated = f"[{SEVERITY}] expected severities with a text, or a list of texts"
+            draft.note(Entry(SEVERITY, str(label), ""), "expected a text, or a list of texts")
+        else:
+            draft.severities.append(Entry(SEVERITY, str(label), text))
 
 
 def _flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,9 @@ from sfwebhooks.config.values import (
     byte_size,
     durability,
     event_words,
+    expressions,
+    finding_types,
+    module_names,
     one_of,
     own_address,
     password,
@@ -28,10 +31,12 @@ from sfwebhooks.config.values import (
     seconds_or_never,
     secret,
     secrets,
+    severity,
+    targets,
     url,
     whole_number,
 )
-from sfwebhooks.endpoints import Secret
+from sfwebhooks.endpoints import BASELINES, Secret
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Key
 from sfwebhooks.network.proxy import proxy_url
@@ -105,6 +110,18 @@ ENDPOINT_OPTIONS = {
         Option("description", any_text, "a comment for people", inherited=False),
         Option("enabled", boolean, "false: this endpoint receives nothing", inherited=False),
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
+        Option("only_if_changed", boolean, "true: surface_changed only if something is new or gone (false)"),
+        Option("finding_types", finding_types, "which findings: SpiderFoot's event types, * patterns, !TYPE (all)"),
+        Option("min_severity", severity, "least severity of findings and correlations: info, low, medium, high (info)"),
+        Option("min_confidence", whole_number(0, 100), "least confidence of a finding, 0 to 100 (0)"),
+        Option("modules", module_names, "findings of which modules: names, * patterns, !NAME (all)"),
+        Option(
+            "targets", targets, "scans of which targets: names, * patterns, networks such as 10.0.0.0/8, !NAME (all)"
+        ),
+        Option("data_match", expressions, "regular expressions, one per line: one must match a finding's data"),
+        Option("data_not_match", expressions, "regular expressions, one per line: none may match a finding's data"),
+        Option("include_raw", boolean, "false: no findings that are whole pages, dumps or answers (true)"),
+        Option("max_data", byte_size("100B", "250kB"), "maximum size of a finding's data; longer data is cut"),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
         Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
         Option("auth", one_of(AUTHS), f"how requests are authenticated: {', '.join(AUTHS)} (bearer)", inherited=False),
@@ -156,6 +173,10 @@ ENDPOINT_OPTIONS = {
             "maximum size of a request with several messages (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
+        Option("only_new", boolean, "true: only findings and correlations that no earlier scan of the target found"),
+        Option(
+            "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"
+        ),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
@@ -204,6 +225,7 @@ GENERAL_OPTIONS = {
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
+        Option("sightings_keep", seconds, "how long what a scan found is known to later scans, see only_new (400d)"),
         Option("kev_file", path, "CISA's list of known exploited vulnerabilities, as JSON or CSV: marks their CVEs"),
         Option("epss_file", path, "FIRST's EPSS scores, as CSV, csv.gz or JSON: added to vulnerabilities"),
     )

@@ -75,6 +75,7 @@ class Maintenance:
             long_here = self._steady() - self._began_at >= REMOVED_SECONDS
             expire(self._outbox, self._settings, dark, now, removed=long_here)
             self._outbox.retention.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
+            self._outbox.sightings.prune(now, self._settings.sightings_keep, PRUNE_CHUNKS)
 
     def close(self) -> None:
         """Close the outbox file."""

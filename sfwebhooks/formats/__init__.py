@@ -6,12 +6,14 @@ it can have.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.size_limit import cut_finding
 
 #: the values of `format`; each one is the FORMAT of the file of that name, in which - is _
 NAMES = (
@@ -47,6 +49,8 @@ FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name.replace('-'
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
+    if endpoint.max_data:
+        batch = Batch(tuple(replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries))
     one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)

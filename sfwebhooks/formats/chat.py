@@ -243,11 +243,52 @@ def not_sent(receipt: Any) -> str:
     return counted({reason.replace("_", " "): number for reason, number in reasons.items()})
 
 
+def surface_changed(message: ChatMessage) -> Words:
+    """Return the words for the comparison of a scan with the one before it."""
+    data = message.data
+    groups = {name: data[name] if isinstance(data.get(name), Mapping) else {} for name in ("new", "gone", "changed")}
+    compared = data.get("compared_with")
+    facts = [
+        ("Target", message.target),
+        *((people(name), differences(group)) for name, group in groups.items()),
+        ("Modules failed", listed(data.get("modules_failed"))),
+        ("Compared with", f"scan {text_of(compared, 'scan_id')}" if isinstance(compared, Mapping) else ""),
+    ]
+    found = counted({name: numbers(group).get("total", 0) for name, group in groups.items()})
+    what = "not compared" if "not_comparable" in data else "changed" if found else "unchanged"
+    new = numbers(groups["new"]).get("total", 0)
+    colour = COLOURS[message.delivery.event.severity] if new or what == "not compared" else GOOD
+    return f"Surface {what}" + (f": {found}" if found else ""), text_of(data, "message"), facts, colour
+
+
+def differences(group: Mapping[str, Any]) -> str:
+    """Return the number of findings of each type, if not all of them are named, and the first findings."""
+    total, items = numbers(group).get("total", 0), group.get("items")
+    named = [
+        _difference(one) for one in (items if isinstance(items, list) else [])[:LIST_MAX] if isinstance(one, Mapping)
+    ]
+    if len(named) == total:
+        return "\n".join(named)
+    by_type = numbers(group.get("by_type"))
+    order = sorted(by_type, key=lambda name: (-severity_of(name), -by_type[name], name))
+    more = [f"{len(order) - LIST_MAX:,} more types"] if len(order) > LIST_MAX else []
+    types = ", ".join([*(f"{by_type[name]:,} {name}" for name in order[:LIST_MAX]), *more])
+    return "\n".join(filter(None, [types, *named, f"and {total - len(named):,} more" if named else ""]))
+
+
+def _difference(finding: Mapping[str, Any]) -> str:
+    """Return a finding in one line; of a changed one also what it was before."""
+    before = finding.get("before")
+    was = item(before).partition(" ")[2] if isinstance(before, Mapping) else ""
+    return f"{item(finding)} (was {was})" if was else item(finding)
+
+
 LIFECYCLE: dict[str, Callable[[ChatMessage], Words]] = {
     "scan_started": scan_started,
     "scan_completed": scan_ended,
     "scan_failed": scan_ended,
     "scan_aborted": scan_ended,
+    "surface_changed": surface_changed,
 }
 
 

@@ -119,6 +119,6 @@ def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
     link = ""
     if event.scan is None and event.type in WATCH_TYPES:
         link = endpoint.link(watched_scan(event))
-    elif event.type.startswith("scan_"):
+    elif event.type.startswith(("scan_", "surface_")):
         link = endpoint.link(event.scan)
     return {**event.data, "link": link} if link else event.data

@@ -6,7 +6,7 @@ correlations and alerts are few, and always accepted.
 
 from __future__ import annotations
 
-from sfwebhooks.endpoints import RISK_NAMES
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.severity import Severity
 
@@ -19,7 +19,6 @@ MARKS = {
     Severity.CRITICAL: 1.0,
 }
 LEAST_MARK = min(MARKS.values())
-FINDINGS = frozenset(RISK_NAMES.values())
 
 
 def is_refused(event: WebhookEvent, fullness: float) -> bool:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import Scan, WebhookEvent, event_key_of, id_of_key
+from sfwebhooks.jsontext import Stored
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
 from sfwebhooks.outbox.rows import FRESH, LATE, RECEIVERS, deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
+from sfwebhooks.outbox.selection import CHUNK, marks
 from sfwebhooks.outbox.sequence_numbers import begin_series
 from sfwebhooks.outbox.withholding import replace_withheld
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
 from sfwebhooks.screening import Wanted
+from sfwebhooks.severity import Severity
 
 #: state -> number of deliveries of a scan, and of all; the latter reads indexes only
 OF_SCAN = """
@@ -27,6 +31,9 @@ OF_ALL = f"""
     UNION ALL SELECT 'waiting', count(*) FROM delivery WHERE {LATE}
     UNION ALL SELECT state, count(*) FROM delivery WHERE state <> 'waiting' GROUP BY state
 """  # noqa: S608
+#: types of a scan's findings and correlations
+FOUND_TYPES = (*sorted(FINDINGS), "correlation_found")
+FOUND = f"FROM event WHERE scan_id = ? AND type IN ({marks(FOUND_TYPES)})"
 #: a scan that was forgotten but for its id is known again
 BEGIN_SCAN = """
     INSERT INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
@@ -55,21 +62,28 @@ class Scans:
             sql.execute(BEGIN_SCAN, (*astuple(scan), now, ended))
             insert(sql, event, wanted, now, backfilled=ended is not None)
 
-    def end_scan(self, event: WebhookEvent, wanted: Sequence[Wanted], now: float) -> bool:
+    def end_scan(
+        self, event: WebhookEvent, wanted: Sequence[Wanted], now: float, besides: Mapping[str, int] | None = None
+    ) -> bool:
         """Commit the event that reports a scan's end; return False if another process was first.
 
         Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
+
+        Args:
+            besides: endpoint -> number of its withheld events that are not findings.
         """
         with self._file.reading() as sql:
-            counted = count(sql, event)  # not while the file is locked for writing
+            counted = count(sql, event, besides or {})  # not while the file is locked for writing
         with self._file.writing() as sql:
             return end_once(sql, event, wanted, counted, now)
 
-    def repeat_end(self, event: WebhookEvent, wanted: Sequence[Wanted], now: float) -> None:
+    def repeat_end(
+        self, event: WebhookEvent, wanted: Sequence[Wanted], now: float, besides: Mapping[str, int] | None = None
+    ) -> None:
         """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
         receipt."""
         with self._file.reading() as sql:
-            counted = count(sql, event)
+            counted = count(sql, event, besides or {})
         with self._file.writing() as sql:
             insert(sql, *with_receipts(sql, event, wanted, counted), now, backfilled=True)
 
@@ -142,6 +156,41 @@ class Scans:
         """Return the names of the endpoints that have a delivery of an event, in any state."""
         with self._file.reading() as sql:
             return {row[0] for row in sql.execute(RECEIVERS, (event_key_of(event_id),))}
+
+    def receivers(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Return id -> names of the endpoints that have a delivery of it, in any state, for those events that have one.
+
+        Args:
+            event_ids: at most 500.
+        """
+        query = (
+            "SELECT e.id, d.endpoint FROM event e JOIN delivery d ON d.event = e.number"  # noqa: S608
+            f" WHERE e.id IN ({marks(event_ids)})"
+        )
+        found: dict[str, set[str]] = {}
+        with self._file.reading() as sql:
+            for key, endpoint in sql.execute(query, [event_key_of(one) for one in event_ids]):
+                found.setdefault(id_of_key(key), set()).add(endpoint)
+        return found
+
+    def number_found(self, scan_id: str) -> int:
+        """Return the number of a scan's findings and correlations that are sent to an endpoint. Counts the rows."""
+        query = f"SELECT count(*) {FOUND} AND EXISTS (SELECT 1 FROM delivery WHERE event = event.number)"  # noqa: S608
+        with self._file.reading() as sql:
+            return int(sql.execute(query, (scan_id, *FOUND_TYPES)).fetchone()[0])
+
+    def found(self, scan_id: str) -> Iterator[WebhookEvent]:
+        """Yield the accepted findings and correlations of a scan, without the scan, in order of acceptance."""
+        query = f"SELECT number, id, type, severity, at, data {FOUND} AND json_valid(data) AND number > ?"
+        last = 0
+        while True:
+            with self._file.reading() as sql:
+                values = (scan_id, *FOUND_TYPES, last)
+                rows = sql.execute(f"{query} ORDER BY number LIMIT {CHUNK}", values).fetchall()
+            for last, key, event_type, severity, at, data in rows:  # noqa: B007  # the last one is the next page's
+                yield WebhookEvent(id_of_key(key), event_type, Severity(severity), at, Stored(data))
+            if len(rows) < CHUNK:
+                return
 
     def open_scans(self) -> list[Scan]:
         """Return the scans whose end is not reported."""

@@ -209,6 +209,7 @@ TABLES = """
         place    INTEGER,                   -- 1, 2, 3 ... in the order of the ends; NULL: not over
         complete INTEGER NOT NULL DEFAULT 0, -- whether it has finished, and is not forgotten for its age
         at       REAL NOT NULL,             -- epoch seconds of its end; of its begin while it is not over
+        kept     INTEGER NOT NULL DEFAULT 1, -- whether there may be sightings of which it is the last scan
         not_comparable TEXT NOT NULL DEFAULT '',
         previous INTEGER,                   -- number of the scan with which it was compared
         unchanged_since REAL                -- end of the first of the scans before it that found the same
@@ -229,6 +230,7 @@ TABLES = """
         target      INTEGER NOT NULL,
         fingerprint BLOB NOT NULL,
         endpoint    TEXT NOT NULL,          -- empty: all
+        kind        INTEGER NOT NULL,
         until       REAL,                   -- epoch seconds; NULL: until it is removed
         at          REAL NOT NULL,          -- when it was set
         PRIMARY KEY (target, fingerprint, endpoint)

@@ -1,8 +1,8 @@
 """Sightings: the fingerprints of what each scan of a target found come in; what is new, gone, known or muted goes out.
 
 There is one row for each target, fingerprint and lineage (`fingerprints.lineage_of`), without data. Accepting a finding
-writes it only if it is sent as new (`admission` asks `judged`, in the transaction that accepts the event); at a scan's
-end all of the scan's findings are recorded, whichever process does that: `record`, then `finish`.
+writes one only if it is sent as new (`newness`); at a scan's end all of the scan's findings are recorded, whichever
+process does that: `record`, then `finish`.
 
 A scan is compared with the last complete one of its lineage: what other modules would have found is never gone. A row
 names three scans: the first and the last that saw it, and the last complete one before `last`. So a scan that is
@@ -20,6 +20,7 @@ from typing import Any
 from sfwebhooks.errors import FileReplacedError, OutboxBusyError
 from sfwebhooks.fingerprints import VERSION, canonical
 from sfwebhooks.outbox.bulk import change_in_chunks, changes
+from sfwebhooks.outbox.erasure import note_deletion
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.selection import CHUNK
@@ -28,6 +29,8 @@ from sfwebhooks.outbox.selection import CHUNK
 Seen = tuple[bytes, str]
 #: why a scan cannot be compared, besides the reason of one that is not complete (aborted, failed, died)
 FIRST_SCAN, OTHER_MODULES, DIED = "first_scan", "other_modules", "died"
+#: sightings that are read at once to be deleted
+FORGET_MOST = 20_000
 BEGIN = """
     INSERT INTO surveyed (scan_id, target, is_first, at)
     SELECT ?1, ?2, NOT EXISTS (SELECT 1 FROM surveyed WHERE target = ?2 AND complete), ?3
@@ -39,7 +42,7 @@ SEE = f"""
     ON CONFLICT (target, fingerprint, lineage) DO UPDATE SET last = ?5, whole =
         CASE WHEN EXISTS (SELECT 1 FROM surveyed WHERE number = sighting.last AND complete) THEN last ELSE whole END
     WHERE last <> ?5
-"""
+"""  # noqa: S608
 #: what was sent as new, and is now recorded in its scan's lineage
 SENT_AS_NEW = "DELETE FROM sighting WHERE target = ? AND fingerprint = ? AND lineage = 0 AND first = ?"
 #: other scans (not ?3) of a target (?1) and a lineage (?2) that are recorded just now, or were after one (?4) ended
@@ -47,14 +50,9 @@ OTHERS = "FROM surveyed WHERE target = ?1 AND lineage = ?2 AND number <> ?3 AND"
 #: what a scan (?3) saw and another (?4) did not, then the opposite
 NEW = "last = ?3 AND whole <> ?4"
 GONE = "last <> ?3 AND (last = ?4 OR whole = ?4)"
-#: seen before a scan (?3)
-KNOWN = """
-    SELECT j.value FROM json_each(?1) j
-    WHERE EXISTS (SELECT 1 FROM sighting WHERE target = ?2 AND fingerprint = unhexed(j.value) AND first <> ?3)
-"""
-#: scans that are over and older than a time (?1), of targets of which none is running
+#: scans that were over before a time (?1), of targets of which none is running
 OLD = """
-    FROM surveyed s WHERE at < ?1 AND NOT EXISTS (
+    FROM surveyed s WHERE at < ?1 AND kept AND NOT EXISTS (
         SELECT 1 FROM surveyed o JOIN scan ON scan.id = o.scan_id WHERE o.target = s.target AND scan.ended IS NULL)
 """
 
@@ -85,12 +83,11 @@ class Mute:
     fingerprint: bytes
     #: empty: to no endpoint
     endpoint: str
+    kind: str
     #: epoch seconds; None: until it is removed
     until: float | None
     #: epoch seconds at which it was set
     at: float
-    #: type of the finding; empty: it has not been seen
-    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +102,7 @@ class _Scan:
     place: int | None
     complete: int
     at: float
+    kept: int
     not_comparable: str
     previous: int | None
     unchanged_since: float | None
@@ -140,7 +138,7 @@ class Sightings:
             for (other,) in others.fetchall():
                 if not scan_lock(self._file.path, other).is_free:
                     raise OutboxBusyError(f"outbox {self._file.path}: scan {other} of {target} is being recorded")
-            sql.execute("UPDATE surveyed SET lineage = ? WHERE number = ?", (line, mine.number))
+            sql.execute("UPDATE surveyed SET lineage = ?, kept = 1 WHERE number = ?", (line, mine.number))
         for _ in changes(self._file, file, found, partial(_see, place=(mine.target, line, mine.number))):
             pass
         if self._file.number != file:
@@ -149,7 +147,7 @@ class Sightings:
     def finish(self, scan_id: str, complete: bool, reason: str, at: float) -> Surface:
         """Compare a recorded scan with the last complete one of its target and lineage.
 
-        One that is not complete is no basis of a later comparison, and a target's first one leaves no sightings. Asked
+        Later scans are not compared with one that is not complete; if it is its target's first, it leaves no sightings. Asked
         again, the answer is the same, unless another scan was recorded meanwhile: then it is not comparable (died).
 
         Args:
@@ -202,26 +200,26 @@ class Sightings:
     def mutes(self, now: float, target: str | None = None) -> list[Mute]:
         """Return the mutes in force, of one target or of all."""
         query = """
-            SELECT t.name, m.fingerprint, m.endpoint, m.until, m.at, coalesce((
-                SELECT k.name FROM sighting s JOIN kind k ON k.number = s.kind
-                WHERE s.target = m.target AND s.fingerprint = m.fingerprint), '')
-            FROM mute m JOIN target t ON t.number = m.target
+            SELECT t.name, m.fingerprint, m.endpoint, k.name, m.until, m.at
+            FROM mute m JOIN target t ON t.number = m.target JOIN kind k ON k.number = m.kind
             WHERE (m.until IS NULL OR m.until > ?1) AND (?2 IS NULL OR t.name = ?2) ORDER BY t.name, m.at
         """
         with self._file.reading() as sql:
             named = None if target is None else canonical(target)
             return [Mute(*row) for row in sql.execute(query, (now, named))]
 
-    def mute(self, target: str, fingerprint: bytes, endpoint: str, until: float | None, now: float) -> None:
+    def mute(self, target: str, finding: Seen, endpoint: str, until: float | None, now: float) -> None:
         """Withhold a finding of a target, from now on.
 
         Args:
             endpoint: from which; empty: from all.
             until: epoch seconds; None: until it is removed.
         """
+        found, kind = finding
         with self._file.writing() as sql:
-            where = number_of(sql, "target", "name", canonical(target))
-            sql.execute("INSERT OR REPLACE INTO mute VALUES (?, ?, ?, ?, ?)", (where, fingerprint, endpoint, until, now))
+            place = number_of(sql, "target", "name", canonical(target))
+            values = (place, found, endpoint, number_of(sql, "kind", "name", kind), until, now)
+            sql.execute("INSERT OR REPLACE INTO mute VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def unmute(self, target: str, fingerprint: bytes, endpoint: str | None = None) -> int:
         """Remove the mutes of a finding, or that for one endpoint (empty: that for all); return how many."""
@@ -243,17 +241,26 @@ class Sightings:
         with self._file.writing() as sql:
             sql.execute("DELETE FROM mute WHERE until < ?", (now,))
             # before its rows: a scan that begins meanwhile must find all of them or no baseline
-            sql.execute(f"UPDATE surveyed SET complete = 0 WHERE number IN (SELECT number {OLD})", (now - keep,))
+            sql.execute(f"UPDATE surveyed SET complete = 0 WHERE number IN (SELECT number {OLD})", (now - keep,))  # noqa: S608
         with self._file.sparing():
-            pruned = change_in_chunks(self._file, partial(_old, before=now - keep, most=chunks * CHUNK), _drop)
-            with self._file.writing() as sql:
-                _forget_targets(sql, now - keep)
+            most = chunks * CHUNK
+            pruned = change_in_chunks(self._file, partial(_old, before=now - keep, most=most), _drop)
+            if pruned < most:
+                with self._file.writing() as sql:
+                    if _forget_scans(sql, now - keep):
+                        note_deletion(sql, now)
         return pruned
 
     def _forget(self, mine: _Scan) -> None:
         """Delete the sightings that only a scan has seen."""
-        query = "SELECT target, fingerprint, lineage, last FROM sighting WHERE target = ? AND first = ?"
-        change_in_chunks(self._file, lambda sql: sql.execute(query, (mine.target, mine.number)).fetchall(), _drop)
+        query = (
+            "SELECT target, fingerprint, lineage, last FROM sighting"  # noqa: S608
+            f" WHERE target = ? AND first = ? AND last = first LIMIT {FORGET_MOST}"
+        )
+        while change_in_chunks(
+            self._file, lambda sql: sql.execute(query, (mine.target, mine.number)).fetchall(), _drop
+        ):
+            pass
 
 
 def number_of(sql: sqlite3.Connection, table: str, column: str, value: str | bytes) -> int:
@@ -331,13 +338,13 @@ def _named(scan: _Scan | None) -> tuple[str | None, float]:
 
 
 def _old(sql: sqlite3.Connection, before: float, most: int) -> list[tuple[Any, ...]]:
-    """Return rows of `sighting` whose last scan was before a time: (target, fingerprint, lineage, last)."""
+    """Return rows of `sighting` whose last scan was over before a time: (target, fingerprint, lineage, last)."""
+    query = (
+        "SELECT target, fingerprint, lineage, last FROM sighting WHERE target = ?2"  # noqa: S608
+        f" AND last IN (SELECT number {OLD} AND target = ?2) LIMIT ?3"
+    )
     found: list[tuple[Any, ...]] = []
-    for target, *_ in sql.execute(f"SELECT target {OLD} GROUP BY target", (before,)).fetchall():
-        query = (
-            "SELECT target, fingerprint, lineage, last FROM sighting WHERE target = ?2"
-            f" AND last IN (SELECT number {OLD} AND target = ?2) LIMIT ?3"
-        )
+    for (target,) in sql.execute(f"SELECT DISTINCT target {OLD}", (before,)).fetchall():
         found += sql.execute(query, (before, target, most - len(found)))
     return found
 
@@ -348,12 +355,18 @@ def _drop(sql: sqlite3.Connection, chunk: Sequence[tuple[Any, ...]]) -> int:
     return sql.executemany(query, chunk).rowcount
 
 
-def _forget_targets(sql: sqlite3.Connection, before: float) -> None:
-    """Forget the scans of targets that have no sightings left, and the targets if nothing of them is muted."""
-    for (target,) in sql.execute(f"SELECT DISTINCT target {OLD}", (before,)).fetchall():
+def _forget_scans(sql: sqlite3.Connection, before: float) -> int:
+    """Note that scans are no longer the last ones of any sighting, and forget a target, with its scans, of which there
+    are neither sightings nor mutes; return the number of forgotten targets."""
+    old = [target for (target,) in sql.execute(f"SELECT DISTINCT target {OLD}", (before,))]
+    sql.execute(f"UPDATE surveyed SET kept = 0 WHERE number IN (SELECT number {OLD})", (before,))  # noqa: S608
+    forgotten = 0
+    for target in old:
         if sql.execute("SELECT 1 FROM sighting WHERE target = ? LIMIT 1", (target,)).fetchone() is None:
-            sql.execute("DELETE FROM surveyed WHERE target = ? AND at < ?", (target, before))
-    sql.execute(
-        "DELETE FROM target WHERE NOT EXISTS (SELECT 1 FROM surveyed WHERE target = target.number)"
-        " AND NOT EXISTS (SELECT 1 FROM mute WHERE target = target.number)"
-    )
+            sql.execute("DELETE FROM surveyed WHERE target = ? AND NOT kept", (target,))
+            unused = (
+                "DELETE FROM target WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM surveyed WHERE target = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM mute WHERE target = ?1)"
+            )
+            forgotten += sql.execute(unused, (target,)).rowcount
+    return forgotten

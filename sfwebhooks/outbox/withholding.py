@@ -24,29 +24,30 @@ class Withholding:
     """The counts that are not written yet, for use by any thread."""
 
     def __init__(self) -> None:
-        self._counts: Counter[WithheldKey] = Counter()
+        #: asked for at each commit, which calls no function of ours for it
+        self.counts: Counter[WithheldKey] = Counter()
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
-        return bool(self._counts)
+        return bool(self.counts)
 
     def add(self, counts: Mapping[WithheldKey, int]) -> None:
         """Count some events."""
         with self._lock:
-            self._counts.update(counts)
+            self.counts.update(counts)
 
     def write(self, sql: sqlite3.Connection) -> Counter[WithheldKey]:
         """Write the counts; return them, for `written` once they are committed."""
         with self._lock:
-            counts = Counter(self._counts)
+            counts = Counter(self.counts)
         add_withheld(sql, counts)
         return counts
 
     def written(self, counts: Counter[WithheldKey]) -> None:
         """Forget counts that are committed."""
         with self._lock:
-            self._counts -= counts
+            self.counts -= counts
 
 
 def add_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> None:

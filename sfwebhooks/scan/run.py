@@ -21,7 +21,7 @@ from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.process import DeliveryProcess
 from sfwebhooks.delivery.status import summary
-from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import FileReplacedError, NotYetError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.finding_counts import FindingCounts
@@ -29,6 +29,7 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.findings import Finding, WantedFindings, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
@@ -37,7 +38,7 @@ from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
 from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -81,7 +82,7 @@ class ScanRun:
         self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
         settings.enrichment.report_to(self._log)
         self._screen = Screen(settings.endpoints)
-        self.wants = WantedFindings(settings.endpoints, settings.enrichment)
+        self.wants = WantedFindings(self._screen.at(scan.target), settings.enrichment)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -106,9 +107,18 @@ class ScanRun:
             )
         with suppress(sqlite3.Error):
             self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
+        self._read_false_positives()
         self._dispatcher.be_polite()
         self._flush()
         self._keeper.start()
+
+    def _read_false_positives(self) -> None:
+        """Let what users marked as false positive be withheld; findings are sent if that cannot be read."""
+        host = HostDatabase(self.scan.database, READ_SECONDS)
+        try:
+            self._screen = screen_for(self.scan, self.settings.endpoints, host)
+        except sqlite3.Error as error:
+            self._log.warning("webhooks: findings that are marked as false positive in SpiderFoot are sent: %s", error)
 
     def accept(self, *findings: Finding) -> None:
         """Commit findings; while the outbox cannot be written, buffer them in memory without waiting."""
@@ -167,15 +177,15 @@ class ScanRun:
                     self._begin_once()
                 self._report_errors()
                 self._outbox.write_withheld()
-                replay_scan(self._outbox, self.settings, self.scan, deadline)
+                replay_scan(self._outbox, self.settings, self.scan, deadline, self._screen)
                 if (
                     self._outbox.file.generation() != self._begun_in
                 ):  # the file was lost meanwhile, with the replayed findings
                     continue
-                report_end(self._outbox, self.settings, self.scan, error, deadline=deadline)
+                report_end(self._outbox, self.settings, self.scan, error, deadline=deadline, screen=self._screen)
                 return
-            except (OutboxBusyError, sqlite3.Error) as trouble:
-                passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
+            except (OutboxBusyError, FileReplacedError, sqlite3.Error) as trouble:
+                passes = not isinstance(trouble, sqlite3.Error) or is_locked(trouble)
                 if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)

@@ -63,7 +63,7 @@ FINDINGS = (
 CORRELATIONS = ("multiple_malicious", "outlier_webserver")
 #: events of the catalogue of which the scan of the company has none
 EXAMPLES = (
-    *("finding.critical", "module_error", "scan_failed", "system_alert", "resource_warning"),
+    *("finding.critical", "module_error", "scan_failed", "surface_changed", "system_alert", "resource_warning"),
     *("scan_missed", "scan_overdue", "scan_thin", "modules_degraded"),
 )
 #: what the scan is said to be, whatever its id and its speed

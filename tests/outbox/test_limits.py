@@ -37,6 +37,8 @@ LIMITS = {
     "schema.VERSION": 1,
     "selection.CHUNK": 500,
     "soundness.PAUSE_SECONDS": 0.01,
+    "sightings.FORGET_MOST": 20000,
+    "sightings.Surface.previous_at": 0.0,
     "statistics.DISORDER_SECONDS": 3600.0,
     "statistics.CODES": 800,
     "statistics.Figures.delivered": 0,

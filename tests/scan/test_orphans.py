@@ -13,7 +13,7 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import NotYetError, OutboxBusyError
 from sfwebhooks.events import Scan
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
@@ -21,12 +21,12 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.scan import recovery
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end, running_scans
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end, running_scans
 from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
-TEAM = an_endpoint(events=("all",))
+TEAM = an_endpoint(events=("all", "!surface_changed"))
 SETTINGS = Settings((TEAM,))
 
 
@@ -376,7 +376,7 @@ def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_sett
     assert running_scans(outbox) == ["digest-of-old-settings"]
     lock.release()
     seen: list[list[str]] = []
-    monkeypatch.setattr(recovery, "replay_scan", lambda *_: seen.append(running_scans(outbox)))
+    monkeypatch.setattr(recovery, "replay_scan", lambda *_, **__: seen.append(running_scans(outbox)))
     assert report_dead_scans(outbox, SETTINGS, stopped={"its-mark"}) == 1
     assert seen == [[""]]
     assert end(outbox, "reason") == "host_stopped", "the mark is kept"

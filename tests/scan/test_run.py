@@ -129,7 +129,9 @@ def host(tmp_path: Path, team: Team) -> Callable[..., Host]:
         scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
         a_host_database(tmp_path / "spiderfoot.db", scan)
         general = {key: keys.pop(key) for key in list(keys) if key in GENERAL_OPTIONS}
-        settings = load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **keys}, **general})
+        settings = load_mapping(
+            {"team": {"url": team.url, "events": "all, !surface_changed", "concurrency": "1", **keys}, **general}
+        )
         assert settings.mistakes == ()
         delivery = DeliveryProcess(settings, tmp_path, "") if leaves else None
         made = Host(tmp_path, ScanRun(scan, settings, tmp_path, delivery=delivery))
@@ -1060,7 +1062,7 @@ def test_no_more_pairs_of_type_and_risk_are_remembered_than_real_modules_have(
     host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sfwebhooks.scan.findings.WANTED_MAX", 3)
-    scan = host(events="all")
+    scan = host(events="all, !surface_changed")
     assert all(scan.run.wants[f"NEW_{number}", number] for number in range(5))
     assert len(scan.run.wants) == 3
     scan.finish()
@@ -1079,7 +1081,10 @@ def delivered_by(
 
     def begin(**keys: Any) -> tuple[Host, KernelLock]:
         own = {key: value for key, value in keys.items() if key not in GENERAL_OPTIONS}
-        note_service(lock, load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **own}}))
+        note_service(
+            lock,
+            load_mapping({"team": {"url": team.url, "events": "all, !surface_changed", "concurrency": "1", **own}}),
+        )
         return host(leaves=True, **keys), lock
 
     yield begin
