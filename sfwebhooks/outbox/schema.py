@@ -170,7 +170,7 @@ TABLES = """
     ) WITHOUT ROWID;
     CREATE TABLE watch (                    -- what the watch knows of scans (`watch`)
         kind       TEXT NOT NULL,           -- type of the events about it; empty: of the watch itself
-        subject    TEXT NOT NULL,           -- an expectation, a scan, or a target with the modules that scan it
+        subject    TEXT NOT NULL,           -- an expectation, a scan, or the id of a target with modules
         checked_at REAL NOT NULL,           -- what was before has been judged
         begun_at   REAL,                    -- since when it is not well; NULL: it is
         data       TEXT NOT NULL,           -- JSON

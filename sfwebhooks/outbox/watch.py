@@ -24,7 +24,7 @@ class WatchState:
 
     #: type of the events about it; empty: the watch itself
     kind: str
-    #: an expectation, a scan, or a target with the modules that scan it
+    #: an expectation, a scan, or the id of a target with the modules that scan it
     subject: str
     #: what was before this time (epoch seconds) has been judged
     checked_at: float

@@ -21,7 +21,7 @@ from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import subscribed_name
 from sfwebhooks.errors import OutboxError
-from sfwebhooks.events import WebhookEvent
+from sfwebhooks.events import WebhookEvent, id_of
 from sfwebhooks.expectations import LOCAL, PAST_SECONDS, Expectation, Missed, is_made_up, missed
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.outbox.watch import WatchChange, WatchState
@@ -214,7 +214,7 @@ class Watch:
         last: dict[str, KnownScan] = {}
         for scan in history.finished_after(after):
             if scan.ended <= now - SETTLE_SECONDS and history.is_reported(scan):
-                last[f"{scan.key} {history.lineage(scan)}"] = scan
+                last[id_of(f"{scan.key} {history.lineage(scan)}")] = scan  # a target is named only while it is not well
         judge = self._thin if kind == THIN else self._degraded
         for subject, scan in last.items():
             before = states.get((kind, subject))
@@ -229,7 +229,7 @@ class Watch:
         is_thin = bool(typical) and found <= THIN_SHARE * (typical or 0)
         begun_at = before.begun_at if before else None
         if is_thin:
-            after = replace(after, begun_at=begun_at or scan.ended)
+            after = replace(after, begun_at=begun_at or scan.ended, data={"target": scan.target})
         if is_thin is (begun_at is not None):
             return WatchChange(before, after)
         about = {
@@ -253,7 +253,9 @@ class Watch:
         left = (known & failing) | new
         begun_at = before.begun_at if before else None
         if left:
-            after = replace(after, begun_at=begun_at or scan.ended, data={"modules": sorted(left)})
+            after = replace(
+                after, begun_at=begun_at or scan.ended, data={"modules": sorted(left), "target": scan.target}
+            )
         if not new and (left or not known):
             return WatchChange(before, after)
         about = {

@@ -128,7 +128,7 @@ def _unwell(state: WatchState) -> UnwellScan:
     elif state.kind == OVERDUE:
         about = f"{state.data['scan'][1]} (scan {state.subject})"
     elif state.kind in (THIN, DEGRADED):
-        about = about.rpartition(" ")[0]
+        about = str(state.data.get("target", ""))
         about += f": {_listed(state.data['modules'])}" if state.kind == DEGRADED else ""
     return UnwellScan(state.kind, state.begun_at or 0.0, in_line(about, 200))
 

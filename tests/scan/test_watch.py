@@ -565,6 +565,16 @@ def test_states_with_garbage_are_replaced_too(watched: Watched, value: str) -> N
     assert ("scan_missed", False) in watched.look(AT + DAY + 4000)
 
 
+def test_a_target_is_named_in_the_outbox_only_while_it_is_not_well(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, (), ["scan_thin", "scan_overdue", "modules_degraded"])
+    watched.look(AT - 9 * DAY)
+    watched.nights(5)
+    for night, values, is_named in ((0, {"findings": 1, "failed": ["sfp_a"]}, True), (1, {"findings": 20}, False)):
+        watched.scan(f"X{night}", AT + night * DAY, **values)
+        assert len(watched.events(AT + night * DAY + 700)) == 2
+        assert ("acme" in json.dumps(sql(watched.outbox, "SELECT subject, data FROM watch"))) is is_named
+
+
 def test_the_modules_of_old_scans_are_found_in_parts(watched: Watched) -> None:
     watched.scan("OLD", AT, modules="sfp_b,sfp_a")
     rows = [("OTHER", "GLOBAL", f"option{number}", "") for number in range(2 * CONFIG_ROWS + 10)]
