@@ -170,6 +170,14 @@ TABLES = """
         endpoint TEXT NOT NULL,
         members  TEXT NOT NULL              -- JSON, ids of the scan and of the event of each
     ) WITHOUT ROWID;
+    CREATE TABLE watch (                    -- what the watch knows of scans (`watch`)
+        kind       TEXT NOT NULL,           -- type of the events about it; empty: of the watch itself
+        subject    TEXT NOT NULL,           -- an expectation, a scan, or the id of a target with modules
+        checked_at REAL NOT NULL,           -- what was before has been judged
+        begun_at   REAL,                    -- since when it is not well; NULL: it is
+        data       TEXT NOT NULL,           -- JSON
+        PRIMARY KEY (kind, subject)
+    ) WITHOUT ROWID;
     CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
         endpoint   TEXT NOT NULL,           -- empty: of none
         what       TEXT NOT NULL,           -- outcome of an attempt; or death, withheld, end (of a scan)
