@@ -25,6 +25,7 @@ LIMITS = {
     "permissions.TRIES": 10,
     "queue.CRASHES_MAX": 3,
     "queue.CRASH_SECONDS": 60.0,
+    "queue.PARTS_SECONDS": 60.0,
     "erasure.COLLECT_SECONDS": 3600.0,
     "erasure.SCANS_SECONDS": 86400.0,
     "erasure.PATIENCE_SECONDS": 5.0,
