@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.expected import expected_scans, unread
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
 from sfwebhooks.config.filters import filter_warnings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
@@ -29,6 +30,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.expectations import Expectation
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities
@@ -60,6 +62,8 @@ class Settings:
     #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
     kev_file: Path | None = None
     epss_file: Path | None = None
+    #: scans that are expected, of [webhooks-expect]
+    expected: tuple[Expectation, ...] = ()
     #: of findings, with those of [webhooks-severity]
     severities: Severities = DEFAULT_SEVERITIES
     #: names of endpoints that are not used: they are off, or their events are not known
@@ -152,23 +156,26 @@ def off(options: Mapping[str, Any]) -> str:
     return "by the module's option on SpiderFoot's settings page" if is_off else ""
 
 
-def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
-    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
-
-    Args:
-        options: the module's options `config` and `enabled`, among others.
-    """
-    if off(options):
-        return None
-    settings = load(find_file(str(options.get("config") or ""), data_folder))
-    return None if settings.enabled is False else settings
-
-
 def load(path: Path | None) -> Settings:
     """Return the settings of a file; without one, settings without endpoints."""
     if path is None:
         return Settings()
     return _loaded(path.absolute(), read_settings)  # another process may have another folder
+
+
+def active(
+    options: Mapping[str, Any], data_folder: Path, read: Callable[[Path | None], Settings] = load
+) -> Settings | None:
+    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
+
+    Args:
+        options: the module's options `config` and `enabled`, among others.
+        read: returns the settings of a file.
+    """
+    if off(options):
+        return None
+    settings = read(find_file(str(options.get("config") or ""), data_folder))
+    return None if settings.enabled is False else settings
 
 
 def load_text(path: Path, text: str) -> Settings:
@@ -197,6 +204,7 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
     take_strays(draft)
+    expected = expected_scans(draft)
     severities = severities_of(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
@@ -209,13 +217,16 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         endpoints=endpoints,
         off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
         storage=storage,
+        expected=expected,
         severities=severities,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
         files=draft.files,
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
-        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints, values, severities))),
+        warnings=tuple(
+            dict.fromkeys([*_warnings(draft, file, endpoints, values, severities), *unread(expected, endpoints)])
+        ),
         **values,
     )
 
@@ -225,9 +236,9 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
     values: dict[str, Any] = {}
     inherited: dict[str, Any] = {}
     for key, entry in draft.general.items():
-        option = option_for(key)
-        if key in GENERAL_OPTIONS:
-            values.update(value(GENERAL_OPTIONS[key], key, entry, draft))
+        option = GENERAL_OPTIONS.get(key) or option_for(key)
+        if option and key in GENERAL_OPTIONS:
+            values.update(value(option, key, entry, draft))
         elif option and option.inherited:
             inherited.update(value(option, key, entry, draft))
         else:
@@ -281,5 +292,6 @@ def _warnings(
 
 def _is_written_secret(entry: Entry) -> bool:
     """Return whether an entry contains a secret itself rather than a reference to it."""
-    option = option_for(entry.place[1])
+    key = entry.place[1]
+    option = GENERAL_OPTIONS.get(key) or option_for(key)
     return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))

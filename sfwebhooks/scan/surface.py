@@ -126,7 +126,7 @@ def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[Web
 
 
 def item_of(event: WebhookEvent) -> Json:
-    """Return a finding as surface_changed names it, with secrets masked: its subscribers need not ask for findings."""
+    """Return a finding as surface_changed names it, secrets masked: a subscriber need not have asked for findings."""
     data = event.data
     return {
         "event_type": data["event_type"],
