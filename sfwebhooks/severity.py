@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import eq
+from typing import Callable
 
 
 class Severity(IntEnum):
@@ -208,11 +209,13 @@ class Severities:
     #: (severity, types or patterns of types), the most severe first
     overrides: tuple[tuple[Severity, tuple[str, ...]], ...] = ()
 
-    def of(self, host_type: str, risk: int = 0, exploited: bool = False) -> Severity:
-        """Return the severity of a finding, as `severity_of` does; what the settings say of its type replaces the table
-        and the module's risk."""
-        if not self.overrides:
-            return severity_of(host_type, risk, exploited)
+    @cached_property
+    def of(self) -> Callable[..., Severity]:
+        """A function that returns the severity of a finding, as `severity_of` does; what the settings say of its type
+        replaces the table and the module's risk. It is a cache, since it is called for each event."""
+        return lru_cache(maxsize=4096)(self._of) if self.overrides else severity_of
+
+    def _of(self, host_type: str, risk: int = 0, exploited: bool = False) -> Severity:
         own = self.override_of(host_type)
         if own is None:
             return severity_of(host_type, risk, exploited)

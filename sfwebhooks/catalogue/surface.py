@@ -7,7 +7,7 @@ from sfwebhooks.catalogue.scan import BROKEN, LINK
 
 ITEM = (
     Field("event_type", "string", "The scanner's type of the finding."),
-    Field("data", "string", "Its data, the first 1024 characters."),
+    Field("data", "string", "Its data, the first 1024 characters; secrets are masked."),
     Field("severity", "string", "critical, high, medium, low or info."),
     Field("module", "string", "The module that found it."),
     Field("hash", "string", "The scanner's id of it, in the scan that found it."),

@@ -16,11 +16,6 @@ def filter_warnings(endpoint: Endpoint, severities: Severities) -> Iterator[str]
     """Yield what an endpoint's filters seem to miss."""
     for doubt in doubtful_types(endpoint.finding_types):
         yield f"{endpoint.name}: finding_types: {doubt}"
-    for word in endpoint.modules:
-        plain = word.lstrip("!")
-        if not set(plain) & set("*?[") and not plain.startswith("sfp_"):
-            begin = "the names of SpiderFoot's modules begin with sfp_"
-            yield f'{endpoint.name}: modules: "{shown(plain)}" matches no module: {begin}'
     if endpoint.has_filters and takes_findings(endpoint.events) and not any(_passing(endpoint, severities)):
         yield f"{endpoint.name} is sent no findings: its filters withhold all those that its events ask for"
 

@@ -12,13 +12,11 @@ import re
 
 from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.filters import doubtful_types
-from sfwebhooks.config.values import PATTERN_MAX, nearest, quotes_in
+from sfwebhooks.config.values import PATTERN_MAX, TYPE_WORD, nearest, quotes_in
 from sfwebhooks.events import printable
 from sfwebhooks.severity import SEVERITY_OF_TYPE, Severities, Severity
 
 LABELS = {severity.label: severity for severity in sorted(Severity, reverse=True)}
-#: a type of the host, or a pattern of types
-WORD = re.compile(rf"[A-Z0-9_*?\[\]!-]{{1,{PATTERN_MAX}}}")
 ACCEPTED = "expected SpiderFoot's event types such as EMAILADDR_COMPROMISED, or * patterns, separated by spaces"
 
 
@@ -49,7 +47,7 @@ def severities_of(draft: Draft) -> Severities:
 
 
 def _problem(word: str, text: str) -> str:
-    if WORD.fullmatch(word) and not word.startswith("!"):
+    if len(word) <= PATTERN_MAX and TYPE_WORD.fullmatch(word):
         return ""
     if not word:
         return ACCEPTED

@@ -30,6 +30,11 @@ TYPO = 0.75
 #: most characters of a possible name
 NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
+#: a name of the host, or a pattern of names
+TYPE_WORD = re.compile(r"[A-Z0-9_*?\[\]-]+")
+MODULE_WORD = re.compile(r"sfp_[\w*?\[\]-]*|[\w-]*[*?\[][\w*?\[\]-]*", re.ASCII)
+#: a target; a name of a person has spaces, several hosts are separated by commas
+TARGET_WORD = re.compile(r"\S+|(?![^\n]*\w[.:/]\w)[^\n]+")
 #: what looks like a network
 NETWORK = re.compile(r"[0-9A-Fa-f:.]+/\w*")
 #: most wrong words of a value that are reported
@@ -218,28 +223,28 @@ def _wanted(word: str) -> str:
 
 def finding_types(text: str) -> tuple[str, ...]:
     """Read a choice of the host's event types; a newer host may have types that are not known here."""
-    return _choice(text, "SpiderFoot's event types such as EMAILADDR_COMPROMISED, * patterns, !TYPE")
+    return _choice(text, "SpiderFoot's event types such as EMAILADDR_COMPROMISED, * patterns, !TYPE", TYPE_WORD)
 
 
 def module_names(text: str) -> tuple[str, ...]:
     """Read a choice of the host's modules."""
-    return _choice(text, "names of SpiderFoot's modules such as sfp_shodan, * patterns, !NAME")
+    return _choice(text, "names of SpiderFoot's modules such as sfp_shodan, * patterns, !NAME", MODULE_WORD)
 
 
 def targets(text: str) -> tuple[str, ...]:
     """Read a choice of targets of scans."""
-    found = _choice(text, "targets such as example.com, *.example.com, 10.0.0.0/8, !NAME")
+    found = _choice(text, "targets such as example.com, *.example.com, 10.0.0.0/8, !NAME", TARGET_WORD)
     for word in found:
-        if "/" in word and NETWORK.fullmatch(_wanted(word)) and network_of(_wanted(word)) is None:
+        if NETWORK.fullmatch(_wanted(word)) and network_of(_wanted(word)) is None:
             raise WrongWordsError("expected a network such as 10.0.0.0/8 or 2001:db8::/32", [word])
     return found
 
 
-def _choice(text: str, accepted: str) -> tuple[str, ...]:
+def _choice(text: str, accepted: str, right: re.Pattern[str]) -> tuple[str, ...]:
     found = words(text)
     if not found:
         raise ValueError(f"expected {accepted}")
-    wrong = [word for word in found if not 0 < len(_wanted(word)) <= PATTERN_MAX or re.search(r"\s", word)]
+    wrong = [word for word in found if len(_wanted(word)) > PATTERN_MAX or not right.fullmatch(_wanted(word))]
     if wrong:
         raise WrongWordsError(
             f"expected words of at most {PATTERN_MAX} characters, separated by commas: {accepted}", wrong
@@ -254,10 +259,10 @@ def expressions(text: str) -> tuple[str, ...]:
     found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found:
         raise ValueError(f"{ACCEPTED}; one per line")
-    for one in found:
+    for number, one in enumerate(found, 1):
         wrong = expression_problem(one)
         if wrong:
-            raise WrongWordsError(wrong, [one])
+            raise WrongWordsError(f"number {number}: {wrong}" if len(found) > 1 else wrong, [one])
     return found
 
 

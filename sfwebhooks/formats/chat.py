@@ -245,20 +245,17 @@ def not_sent(receipt: Any) -> str:
 
 def surface_changed(message: ChatMessage) -> Words:
     """Return the words for the comparison of a scan with the one before it."""
-    data = message.data
+    data, severity = message.data, message.delivery.event.severity
     groups = {name: data[name] if isinstance(data.get(name), Mapping) else {} for name in ("new", "gone", "changed")}
-    compared = data.get("compared_with")
     facts = [
         ("Target", message.target),
         *((people(name), differences(group)) for name, group in groups.items()),
         ("Modules failed", listed(data.get("modules_failed"))),
-        ("Compared with", f"scan {text_of(compared, 'scan_id')}" if isinstance(compared, Mapping) else ""),
     ]
-    found = counted({name: numbers(group).get("total", 0) for name, group in groups.items()})
-    what = "not compared" if "not_comparable" in data else "changed" if found else "unchanged"
-    new = numbers(groups["new"]).get("total", 0)
-    colour = COLOURS[message.delivery.event.severity] if new or what == "not compared" else GOOD
-    return f"Surface {what}" + (f": {found}" if found else ""), text_of(data, "message"), facts, colour
+    is_different = any(numbers(group).get("total") for group in groups.values())
+    what = "not compared" if "not_comparable" in data else "changed" if is_different else "unchanged"
+    headline = f"Surface {what}" + (f" ({severity.label})" if severity else "")
+    return headline, text_of(data, "message"), facts, GOOD if what == "unchanged" else COLOURS[severity]
 
 
 def differences(group: Mapping[str, Any]) -> str:

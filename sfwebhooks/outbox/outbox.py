@@ -119,7 +119,8 @@ class Outbox:
                 written = self._withholding.write(sql)
         if written:
             self._withholding.written(written)
-        self._withholding.add(held)
+        if held:
+            self._withholding.add(held)
         for problem in problems:
             self._unwritable.note(*problem)
         return new

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.fingerprints import canonical, of_event
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.rows import deliveries
 
-#: dead letters of a target
+#: dead letters of some scans
 DEAD = """
-    WHERE d.state <> 'waiting' AND d.state = 'dead' AND e.scan_id IN (SELECT value FROM json_each(?)) GROUP BY e.number
+    WHERE d.state <> 'waiting' AND d.state = 'dead' AND s.id IN (SELECT value FROM json_each(?)) GROUP BY e.number
 """
-#: events of a scan (?1) of some types (?2), which are the host's for findings
-OF_TYPES = """
-    WHERE e.scan_id = ?1 AND json_valid(e.data)
-        AND coalesce(json_extract(e.data, '$.event_type'), e.type) IN (SELECT value FROM json_each(?2)) GROUP BY e.number
-"""  # noqa: E501
 
 
 class Presence(str, Enum):
@@ -146,16 +139,8 @@ class SightingList:
         name = canonical(target)
         with self._file.reading() as sql:
             scans = [scan for scan, its in sql.execute("SELECT id, target FROM scan") if canonical(its) == name]
-            events = self._events(sql, DEAD, (json.dumps(scans),))
-            return frozenset(filter(None, map(_fingerprint, events)))
-
-    def events(self, scan_id: str, kinds: Collection[str]) -> Iterator[WebhookEvent]:
-        """Yield the accepted findings of some types of a scan, as far as they are kept."""
-        with self._file.reading() as sql:
-            yield from self._events(sql, OF_TYPES, (scan_id, json.dumps([*kinds])))
-
-    def _events(self, sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[WebhookEvent]:
-        return (delivery.event for _, delivery in deliveries(sql, where, values))
+            dead = [delivery.event for _, delivery in deliveries(sql, DEAD, (json.dumps(scans),))]
+        return frozenset(filter(None, map(_fingerprint, dead)))
 
 
 def _fingerprint(event: WebhookEvent) -> bytes | None:

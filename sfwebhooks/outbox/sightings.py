@@ -147,8 +147,9 @@ class Sightings:
     def finish(self, scan_id: str, complete: bool, reason: str, at: float) -> Surface:
         """Compare a recorded scan with the last complete one of its target and lineage.
 
-        Later scans are not compared with one that is not complete; if it is its target's first, it leaves no sightings. Asked
-        again, the answer is the same, unless another scan was recorded meanwhile: then it is not comparable (died).
+        Later scans are not compared with one that is not complete; if it is its target's first, it leaves no sightings.
+        Asked again, the answer is the same, unless another scan was recorded meanwhile: then it is not comparable
+        (died).
 
         Args:
             complete: whether it has finished.

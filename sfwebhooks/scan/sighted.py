@@ -7,7 +7,7 @@ accepted events.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
@@ -50,7 +50,7 @@ def _data_in(scan_id: str, left: dict[bytes, str], outbox: Outbox, target: str) 
         path = scan.database or str(outbox.path.parent / DATABASE)
         yield from _taken(left, _from_host(HostDatabase(path, LOOK_SECONDS), scan, {*left.values()}))
     if left:
-        yield from _taken(left, _from_outbox(outbox, scan_id, {*left.values()}))
+        yield from _taken(left, _from_outbox(outbox, scan_id))
 
 
 def _taken(left: dict[bytes, str], found: Iterator[tuple[bytes | None, str]]) -> Iterator[tuple[bytes, str]]:
@@ -70,7 +70,6 @@ def _from_host(database: HostDatabase, scan: Scan, kinds: set[str]) -> Iterator[
         yield of_correlation(one.rule_id, one.title), one.title
 
 
-def _from_outbox(outbox: Outbox, scan_id: str, kinds: set[str]) -> Iterator[tuple[bytes | None, str]]:
-    for event in islice(outbox.sighting_list.events(scan_id, kinds), EVENTS_MAX):
-        its: Mapping[str, object] = event.data
-        yield of_event(event), str(its.get("data", its.get("title", "")))
+def _from_outbox(outbox: Outbox, scan_id: str) -> Iterator[tuple[bytes | None, str]]:
+    for event in islice(outbox.scans.found(scan_id), EVENTS_MAX):
+        yield of_event(event), str(event.data.get("data", event.data.get("title", "")))

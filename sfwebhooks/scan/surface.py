@@ -16,6 +16,7 @@ from typing import Any
 from sfwebhooks import fingerprints
 from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id, timestamp
+from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.outbox.sightings import Surface
 from sfwebhooks.scan.findings import SOURCE_MAX, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult
@@ -125,11 +126,11 @@ def scanned(database: HostDatabase, scan: Scan, deadline: float) -> Iterator[Web
 
 
 def item_of(event: WebhookEvent) -> Json:
-    """Return a finding in the form in which surface_changed names it."""
+    """Return a finding as surface_changed names it, secrets masked: a subscriber need not have asked for findings."""
     data = event.data
     return {
         "event_type": data["event_type"],
-        "data": data["data"][:SOURCE_MAX],
+        "data": for_chat(data["event_type"], data["data"][:SOURCE_MAX]),
         "severity": event.severity.label,
         "module": data["module"],
         "hash": data["hash"],

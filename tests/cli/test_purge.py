@@ -212,7 +212,7 @@ def test_a_scan_of_which_nothing_was_sent_is_forgotten(cli: Callable[..., Result
 
 
 def test_a_scan_that_is_being_backfilled_is_not_forgotten(cli: Callable[..., Result], filled: Outbox) -> None:
-    sql(filled, f"DELETE FROM event WHERE scan_id = '{NEW.id}'")
+    sql(filled, f"DELETE FROM event WHERE scan = (SELECT number FROM scan WHERE id = '{NEW.id}')")
     lock = scan_lock(filled.path, NEW.id)
     assert lock.take()
     assert cli("purge", "--scan", OLD.id, "--waiting", "--yes").code == 0

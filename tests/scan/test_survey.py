@@ -195,6 +195,16 @@ def test_equal_findings_are_one(tmp_path: Path, outbox: Outbox) -> None:
     assert (data["new"]["total"], named(data["new"])) == (1, ["a.acme.example"])
 
 
+def test_no_secret_is_named(tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, SURFACE)
+    history.run(history.found("ada@acme.example:hunter22! [x]", type="PASSWORD_COMPROMISED"))
+    scan = history.run(history.found("bob@acme.example:swordfish [x]", type="PASSWORD_COMPROMISED"))
+    data = history.compared(scan)
+    assert totals(data) == (1, 1, 1)
+    assert not any(secret in json.dumps(data) for secret in ("unter22", "wordfis"))
+    assert named(data["new"])[0].startswith("bob@acme.example:")
+
+
 def test_what_took_the_place_of_something_is_changed(tmp_path: Path, outbox: Outbox) -> None:
     history = History(tmp_path, outbox, SURFACE)
     for banner in ("nginx/1.18", "nginx/1.27"):
