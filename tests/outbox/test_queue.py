@@ -385,8 +385,8 @@ def test_a_result_is_not_that_of_a_delivery_that_has_its_row_in_a_restored_backu
 def fill(outbox: Outbox, number: int) -> None:
     """Accept so many events, each for two endpoints, and the first of all for a third one."""
     for at in range(number):
-        more = [("rare", "high_risk_event")] if not at else []
-        outbox.accept([(an_event(at), [(name, "high_risk_event") for name in ("dead", "team")] + more)], NOW + at)
+        names = ("dead", "team") if at else ("dead", "team", "rare")
+        outbox.accept([(an_event(at), [Wanted(name, "high_risk_event") for name in names])], NOW + at)
 
 
 def delivered(outbox: Outbox, endpoint: str, most: int) -> list[int]:
