@@ -163,7 +163,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise UnwritableError(event.problem)
     try:
         key = key_of(event.id)
-        texts = (event.scan_id, event.type, event.special or "", kept(event.data))
+        texts = (event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
         for text in texts:
             text.encode()
         if not math.isfinite(event.at):
