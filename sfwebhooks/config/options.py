@@ -23,6 +23,7 @@ from sfwebhooks.config.values import (
     password,
     path,
     rate,
+    redact_rules,
     schedule,
     seconds,
     seconds_or_never,
@@ -157,6 +158,12 @@ ENDPOINT_OPTIONS = {
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
+        Option(
+            "redact",
+            redact_rules,
+            "what is masked, hashed or dropped in messages: default, off, or rules (chats default; others off)",
+        ),
+        Option("redact_key", password, "key of the hashes that redact makes", secret=True),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
 }

@@ -12,6 +12,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
+from sfwebhooks.redaction import Rules, redacted, rules_of
 
 #: the values of `format`; each one is the FORMAT of the file of that name, in which - is _
 NAMES = (
@@ -45,9 +46,17 @@ NAMES = (
 FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT for name in NAMES}
 
 
+def redaction_of(endpoint: Endpoint) -> Rules:
+    """Return what is redacted for an endpoint: by default what its format's readers need not see."""
+    return rules_of(endpoint, FORMATS[endpoint.format].is_chat)
+
+
 def render(batch: Batch, endpoint: Endpoint) -> Content:
-    """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
+    """Return the message for a request, which has only what the endpoint may get (`redaction`); one delivery is a batch
+    too where the endpoint accepts batches."""
     one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
+    if endpoint.redact or one.is_chat:
+        batch = redacted(batch, redaction_of(endpoint))
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)
     if one.digest and len(batch.deliveries) > 1:
