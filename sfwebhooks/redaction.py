@@ -29,9 +29,9 @@ from sfwebhooks.sensitive import (
     SECRETS,
     WITHHELD,
     is_secret,
+    login_owner,
     masked_value,
     matches_type,
-    login_owner,
     parts_of,
 )
 
@@ -42,6 +42,8 @@ PART = re.compile(
     rf"(?:(?P<word>{DEFAULT}|{OFF})|/(?P<expression>.+?)/\s*:\s*(?P<done>mask|hash|drop)"
     r"|(?P<types>[A-Z0-9_*?\[\]!-]+)\s*:\s*(?P<action>mask|hash|drop|show))[^\S\n]*(?:[,\n]|\Z)"
 )
+#: a character of a word
+LETTER = re.compile(r"\w")
 #: the end of a part that is wrong
 NEXT = re.compile(r"[,\n]")
 BETWEEN = " \t\r\n,"
@@ -297,9 +299,10 @@ class _Redactor:
             return
         for part, shown in parts_of(host_type, text):
             self._note(part, shown)
+        shown = self._acted(rule, host_type, text)
         if owner := login_owner(host_type, text):
             self._quote_finding(OWNER, owner)
-        shown = self._acted(rule, host_type, text)
+            shown = shown.replace(owner, self._quoted.get(owner, owner))
         self._note(text.strip(), shown)
         self._note(text, shown)
 
@@ -370,7 +373,7 @@ def _quotations(data: str, text: str, is_term: bool) -> Iterator[tuple[int, int]
         return
     for at, length in beginnings(data, text):
         end = at + length
-        is_word = not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum())
+        is_word = not LETTER.match(text[max(at - 1, 0) : at] or " ") and not LETTER.match(text, end)
         if at >= last and (length == len(data) or end == len(text)) and (is_word or not (is_short or is_term)):
             last = end
             yield at, last

@@ -79,8 +79,8 @@ def test_evidence_is_shown_in_short_lines() -> None:
     )
     many = dict(notice_of("correlation_found", evidence=evidence * 4).facts)["Evidence"].split("\n")
     assert (many[:2], many[4:]) == (
-        ["EMAILADDR jane@acme.example", "LEAKSITE_CONTENT"],
-        ["EMAILADDR jane@acme.example", "and 3 more"],
+        ["EMAILADDR j••••@acme.example", "LEAKSITE_CONTENT"],
+        ["EMAILADDR j••••@acme.example", "and 3 more"],
     )
 
 

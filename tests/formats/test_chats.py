@@ -125,8 +125,8 @@ def test_data_of_any_shape_does_no_harm(name: str, value: Any) -> None:
 def test_without_a_scan_there_is_no_link_and_without_ui_url_neither(name: str) -> None:
     alone = a_delivery(an_event(type="system_alert", scan=None, data={"message": "endpoint team is failing"}))
     assert problem(name, alone) == ""
-    sent = (sent(name, one, ui_url=ui) for one, ui in ((alone, UI), (a_delivery(), "")))
-    assert not any(b"Open scan" in body or b"scaninfo" in body for body in sent)
+    bodies = (sent(name, one, ui_url=ui) for one, ui in ((alone, UI), (a_delivery(), "")))
+    assert not any(b"Open scan" in body or b"scaninfo" in body for body in bodies)
 
 
 @SERVICE
