@@ -145,13 +145,13 @@ def rules_in(text: str) -> Iterator[Rule | str]:
     """Yield the rules in a value of `redact`, and its words default and off.
 
     Raises:
-        ValueError: a part of it is neither.
+        ValueError: a part of it is neither; its text is that part, which may be a secret in a wrong place.
     """
     rest = text.strip(BETWEEN)
     while rest:
         found = PART.match(rest)
         if not found:
-            raise ValueError(f"{NEXT.split(rest, 1)[0].strip()!r} is not a rule")
+            raise ValueError(NEXT.split(rest, 1)[0].strip())
         rest = rest[found.end() :].strip(BETWEEN)
         action = found["action"] or found["done"]
         yield Rule(Action(action), found["types"] or "", found["expression"] or "") if action else found["word"]

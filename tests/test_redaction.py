@@ -132,9 +132,9 @@ def test_rules_are_read(text: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("none", "'none' is not a rule: expected default, off, or rules such as"),
-        ("default, EMAILADDR: blur", "'EMAILADDR: blur' is not a rule"),
-        ("/a/: show", "'/a/: show' is not a rule"),
+        ("none", '"none" is not a rule: expected default, off, or rules such as'),
+        ("default, EMAILADDR: blur", '"EMAILADDR: blur" is not a rule'),
+        ("/a/: show", '"/a/: show" is not a rule'),
         ("default, off", "expected default, off, or rules"),
         (",", "expected default, off, or rules"),
         ("EMAILADR: mask", 'SpiderFoot has no such event type. Did you mean "EMAILADDR"?'),

@@ -224,12 +224,12 @@ def redact_rules(text: str) -> tuple[str, ...]:
     try:
         found = [*rules_in(text)]
     except ValueError as error:
-        raise ValueError(f"{error}: {REDACT_ACCEPTED}") from None
+        raise ValueError(f'"{shown(str(error))}" is not a rule: {REDACT_ACCEPTED}') from None
     if not found or (OFF in found and len(found) > 1):
         raise ValueError(REDACT_ACCEPTED)
     for rule in found:
         if isinstance(rule, Rule) and (wrong := _rule_problem(rule)):
-            raise ValueError(f'"{rule.words}": {wrong}')
+            raise ValueError(f'"{shown(rule.words)}": {wrong}')
     return tuple(rule if isinstance(rule, str) else rule.words for rule in found)
 
 
