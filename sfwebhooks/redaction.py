@@ -27,6 +27,7 @@ from sfwebhooks.sensitive import (
     PEOPLE,
     RAW,
     SECRETS,
+    SUSPICIOUS,
     WITHHELD,
     is_secret,
     login_owner,
@@ -49,6 +50,8 @@ NEXT = re.compile(r"[,\n]")
 BETWEEN = " \t\r\n,"
 #: the type whose rule is for the owner of a leaked login
 OWNER = "EMAILADDR_COMPROMISED"
+#: most types whose rules are remembered
+KNOWN_MAX = 4096
 #: hexadecimal digits of a hash that are shown
 HASH_DIGITS = 16
 #: characters of a value that count for its hash: the host's database keeps no more
@@ -131,14 +134,21 @@ class Rules:
         """Whether a rule needs the key."""
         return any(rule.action is Action.HASH for rule in self.own)
 
-    def rule_for(self, host_type: str, own: bool = False) -> Rule | None:
-        """Return the rule for a type of findings: the first that matches.
+    @cached_property
+    def _known(self) -> dict[str, Rule | None]:
+        """Type of findings -> the rule for it, found at the first look."""
+        return {}
 
-        Args:
-            own: leave the default ones out.
-        """
-        rules = self.own if own or not self.has_default else (*self.own, *DEFAULT_RULES)
-        return next((rule for rule in rules if rule.types and matches_type(rule.types, host_type)), None)
+    def rule_for(self, host_type: str) -> Rule | None:
+        """Return the rule for a type of findings: the first that matches."""
+        try:
+            return self._known[host_type]
+        except KeyError:
+            rules = (*self.own, *DEFAULT_RULES) if self.has_default else self.own
+            found = next((rule for rule in rules if rule.types and matches_type(rule.types, host_type)), None)
+        if len(self._known) < KNOWN_MAX:
+            self._known[host_type] = found
+        return found
 
 
 def rules_in(text: str) -> Iterator[Rule | str]:
@@ -215,8 +225,8 @@ class _Redactor:
         #: text -> what is shown of it where another text quotes it
         self._quoted: dict[str, str] = {}
         self._quote(data, 0)
-        own = rules.rule_for(str(kind), own=True)
-        if self._target and own:
+        rule = rules.rule_for(str(kind))
+        if self._target and rule and not rule.is_default:
             self._note(self._target, self.value(str(kind), self._target))
         self.target = self._quoted.get(self._target) or self.text(self._target)
 
@@ -385,6 +395,8 @@ def _in_texts(text: str, applied: dict[str, None]) -> str:
     Args:
         applied: to which the words of what is masked are added.
     """
+    if not SUSPICIOUS.search(text):
+        return text
     for words, without in IN_TEXTS.items():
         shown = without(text)
         if shown != text:

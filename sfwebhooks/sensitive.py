@@ -181,6 +181,8 @@ def without_passwords(text: str) -> str:
     return COMBINATION.sub(lambda found: found[1] + _once(found[2], SECRETS["PASSWORD_COMPROMISED"]), text)
 
 
+#: without any of these a text has nothing that they mask
+SUSPICIOUS = re.compile("@|[0-9]{4}|-----|PuTTY")
 #: what is masked in any text of a message -> function that does it
 IN_TEXTS: dict[str, Callable[[str], str]] = {
     "private keys": without_keys,

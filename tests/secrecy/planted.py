@@ -22,7 +22,7 @@ API_KEY = "apiKey-7c1d55e0b2"
 HEADER = 'headerToken "Vq83"+/nn0'
 BASIC_USER, BASIC_PASSWORD = "basicUser-41dd07", "basicPass:w0rd/+x"
 KEY_PASSWORD = "keyPassword 3kk&%41"
-REDACT_KEY = "redactKey-2b8e6f90d1"
+REDACT_KEY = "saltOfHashes-2b8e6f90d1"
 FROM_FILE = "fileSecret-0b9e77ff"
 FROM_ENVIRONMENT = "envSecret-61aa0c47d"
 #: a value of each secret key that only a format has
