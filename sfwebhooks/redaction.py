@@ -231,8 +231,20 @@ class _Redactor:
         self.target = self._quoted.get(self._target) or self.text(self._target)
 
     def data(self) -> dict[str, Any]:
-        """Return the event's data."""
-        return self._object(self._data, 0)
+        """Return the event's data.
+
+        A title can quote what was found in its evidence and is not part of it: if that is not shown, neither is what
+        follows the colon of the host's titles.
+        """
+        found = self._object(self._data, 0)
+        evidence, title = self._data.get("evidence"), found.get("title")
+        for one in evidence if isinstance(evidence, list) and isinstance(title, str) else ():
+            kind = one.get("event_type") if isinstance(one, Mapping) else None
+            rule = self._rules.rule_for(kind) if isinstance(kind, str) else None
+            if rule and rule.action is Action.DROP and ": " in found["title"]:
+                found["title"] = f"{found['title'].partition(': ')[0]}: {WITHHELD}"
+                self.applied[rule.words] = None
+        return found
 
     def value(self, host_type: str, text: str) -> str:
         """Return the data of a finding."""

@@ -41,19 +41,24 @@ SECRETS = {
 }
 #: Types of which nothing is shown. Pages, leaks and dumps: the host extracts the types above from these, and breach
 #: services' whole answers, with passwords, come as RAW_RIR_DATA: masking only the finding would leave its secret in its
-#: source. A PGP_KEY may be a private one, and WHOIS answers have names, addresses and phone numbers.
-RAW = ("RAW_*", "*_CONTENT", "PGP_KEY", "*_WHOIS")
+#: source. A PGP_KEY may be a private one, BASE64_DATA are credentials at times, and WHOIS answers have names, addresses
+#: and phone numbers.
+RAW = ("RAW_*", "*_CONTENT", "*_WHOIS", "BASE64_DATA", "PGP_KEY")
 # People. Not their accounts, user names and job titles, which are public, and of which a part would say nothing.
 NAMES = ("HUMAN_NAME",)
 #: also EMAILADDR_COMPROMISED, but not the addresses of a role, such as info@
 ADDRESSES = ("*EMAILADDR", "EMAILADDR_[!G]*")
-NUMBERS = ("PHONE_NUMBER", "PHONE_NUMBER_COMPROMISED", "MALICIOUS_PHONE_NUMBER", "PHYSICAL_ADDRESS")
+NUMBERS = ("PHONE_NUMBER", "PHONE_NUMBER_COMPROMISED", "MALICIOUS_PHONE_NUMBER")
+PLACES_OF_PEOPLE = ("PHYSICAL_ADDRESS",)
 BIRTHS = ("DATE_HUMAN_DOB", "PHYSICAL_COORDINATES")
-PEOPLE = (*NAMES, *ADDRESSES, *NUMBERS, *BIRTHS)
+PEOPLE = (*NAMES, *ADDRESSES, *NUMBERS, *PLACES_OF_PEOPLE, *BIRTHS)
 #: how the host's modules write leaked logins: address, secret, and in brackets where it leaked
 LOGIN = re.compile(r"([^\s:@]+@[^\s:@]+:)(.+?)(\s\[[^\[\]]*\])?", re.DOTALL)
-#: and other things that leaked
-LEAKED = re.compile(r"(.+?)(\s\[[^\[\]]*\])", re.DOTALL)
+#: the part of an e-mail address before its domain
+LOCAL = re.compile(r"(?<![^\s@<>\[\](){},:;=\"'&/])([^\s@<>\[\](){},:;=\"'&/]+)@(?=\w)")
+DOMAIN = re.compile(r"[\w.-]{1,253}\w|\w")
+#: a phone number
+PHONE = re.compile(r"(?<![0-9])\+?[0-9][0-9 ()/.-]{4,30}[0-9](?![0-9])")
 #: lines of a secret found in a source repository (sfp_tool_trufflehog) that give its place
 PLACES = ("branch", "commitHash", "date", "path", "reason")
 #: most words of a name whose first letters are shown
@@ -97,6 +102,11 @@ def is_secret(host_type: str) -> bool:
     return host_type in SECRETS or any(matches_type(pattern, host_type) for pattern in RAW)
 
 
+def is_address(host_type: str) -> bool:
+    """Return whether findings of a type are about e-mail addresses of people."""
+    return any(matches_type(pattern, host_type) for pattern in ADDRESSES)
+
+
 def masked_value(host_type: str, text: str) -> str:
     """Return a finding's data of which only as much is shown as people need to recognise it.
 
@@ -108,23 +118,28 @@ def masked_value(host_type: str, text: str) -> str:
         return _secret_masked(text, SECRETS[host_type])
     if host_type in NAMES:
         return " ".join(_headed(word) for word in text.split()[:WORDS_MAX]) or MASK
-    leaked = LEAKED.fullmatch(text)
-    value, where = (leaked[1], leaked[2]) if leaked else (text, "")
     if host_type in BIRTHS:
-        return MASK + where
-    local, at, domain = value.rpartition("@")
-    if at and domain and not re.search(r"[\s@]", value.replace("@", "", 1)):
-        return f"{_headed(local)}@{domain}{where}"
-    return _masked(value, LAST_FOUR) + where
+        return MASK
+    numbers = host_type in NUMBERS
+    form = PHONE if numbers else LOCAL
+    if (is_found := form.search(text)) and (numbers or is_address(host_type) or not re.search(r"\s", text)):
+        return form.sub(_last_digits if numbers else lambda found: f"{_headed(found[1])}@", text)
+    return text if MASK in text and not is_found else _masked(text, LAST_FOUR)
 
 
 def parts_of(host_type: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield what another text may quote of a finding's data alone, such as the password of a login, each with what is
     shown of it."""
     text = text.strip()
-    if host_type not in SECRETS:
-        leaked = LEAKED.fullmatch(text)
-        yield from [(leaked[1], masked_value(host_type, leaked[1]))] if leaked else []
+    if is_address(host_type):
+        for local in LOCAL.finditer(text):
+            domain = DOMAIN.match(text, local.end())
+            address = local[0] + (domain[0] if domain else "")
+            yield address, masked_value(host_type, address)
+    elif host_type in NUMBERS:
+        yield from ((found[0], _last_digits(found)) for found in PHONE.finditer(text))
+    elif host_type not in SECRETS:
+        return
     elif login := LOGIN.fullmatch(text):
         yield login[2], MASK
     elif "\n" in text:
@@ -203,6 +218,10 @@ def _secret_masked(text: str, kept: Kept) -> str:
 def _line(line: str) -> str:
     key, colon, _ = line.partition(": ")
     return line if colon and key in PLACES else MASK
+
+
+def _last_digits(found: re.Match[str]) -> str:
+    return MASK + re.sub("[^0-9]", "", found[0])[-4:]
 
 
 def _headed(word: str) -> str:

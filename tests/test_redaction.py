@@ -176,6 +176,15 @@ def test_what_is_quoted_is_shown_as_it_would_be_alone() -> None:
     )
 
 
+def test_a_title_that_may_quote_what_was_found_in_hidden_evidence_does_not() -> None:
+    title = "Interesting data was found within document meta data: 'hunter22!'"
+    for kind in ("RAW_FILE_META_DATA", "BASE64_DATA"):
+        shown = of(CHAT, {"title": title, "evidence": [{"event_type": kind, "data": "x"}]})
+        assert shown["title"] == f"Interesting data was found within document meta data: {WITHHELD}"
+    assert of(CHAT, {"title": title, "evidence": [{"event_type": "URL", "data": "x"}]})["title"] == title
+    assert of(CHAT, {"title": title, "evidence": [7]})["title"] == of(CHAT, {"title": title, "evidence": 7})["title"]
+
+
 def test_a_replacement_is_not_replaced_again() -> None:
     pieces = ["not shown", "(not", "shown here)", "••••••••"]
     evidence = [{"event_type": "RAW_RIR_DATA", "data": one} for one in pieces]

@@ -54,6 +54,17 @@ LINES = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
         ("EMAILADDR_COMPROMISED", "j@acme.example", "••••@acme.example"),
         ("PHONE_NUMBER", "+49301234567", "••••4567"),
         ("PHONE_NUMBER_COMPROMISED", "+49301234567 [Leak]", "••••4567 [Leak]"),
+        ("MALICIOUS_EMAILADDR", "EmailRep [jane@acme.example]", "EmailRep [j••••@acme.example]"),
+        (
+            "MALICIOUS_EMAILADDR",
+            "x [jane@a.example]\n<SFURL>https://x/?s=jane@a.example&y",
+            "x [j••••@a.example]\n<SFURL>https://x/?s=j••••@a.example&y",
+        ),
+        (
+            "MALICIOUS_PHONE_NUMBER",
+            "SEON [+49 (30) 123-4567]\n - FRAUD SCORE: 99",
+            "SEON [••••4567]\n - FRAUD SCORE: 99",
+        ),
         ("PHYSICAL_ADDRESS", "1 Main Street, Springfield, 99901", "••••9901"),
         ("DATE_HUMAN_DOB", "1980-02-29", "••••"),
         ("PHYSICAL_COORDINATES", "52.5,13.4", "••••"),
@@ -106,6 +117,7 @@ def test_what_may_be_quoted_alone() -> None:
     assert dict(parts_of("EMAILADDR_COMPROMISED", "jane@acme.example [x]")) == {
         "jane@acme.example": "j••••@acme.example"
     }
+    assert dict(parts_of("MALICIOUS_PHONE_NUMBER", "SEON [+49 30 1234567]")) == {"+49 30 1234567": "••••4567"}
     assert [*parts_of("URL", "https://acme.example")] == []
     assert login_owner("PASSWORD_COMPROMISED", "hunter22!") == login_owner("URL", login) == ""
 
@@ -127,7 +139,7 @@ def test_types_of_which_nothing_is_shown_may_contain_secrets() -> None:
     found = {name for name in SEVERITY_OF_TYPE if is_secret(name)}
     assert found == {
         *SECRETS,
-        *("RAW_DNS_RECORDS", "RAW_FILE_META_DATA", "RAW_RIR_DATA", "PGP_KEY"),
+        *("BASE64_DATA", "RAW_DNS_RECORDS", "RAW_FILE_META_DATA", "RAW_RIR_DATA", "PGP_KEY"),
         *("AFFILIATE_WEB_CONTENT", "DARKNET_MENTION_CONTENT", "LEAKSITE_CONTENT", "SEARCH_ENGINE_WEB_CONTENT"),
         *("TARGET_WEB_CONTENT", "AFFILIATE_DOMAIN_WHOIS", "CO_HOSTED_SITE_DOMAIN_WHOIS", "DOMAIN_WHOIS"),
         *("NETBLOCK_WHOIS", "SIMILARDOMAIN_WHOIS"),
