@@ -62,8 +62,8 @@ LINES = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
         ),
         (
             "MALICIOUS_PHONE_NUMBER",
-            "SEON [+49 (30) 123-4567]\n - FRAUD SCORE: 99",
-            "SEON [••••4567]\n - FRAUD SCORE: 99",
+            "SEON [+49 (30) 123-4567]\n - FRAUD: 99",
+            "SEON [••••4567]\n - FRAUD: 99",
         ),
         ("PHYSICAL_ADDRESS", "1 Main Street, Springfield, 99901", "••••9901"),
         ("DATE_HUMAN_DOB", "1980-02-29", "••••"),
