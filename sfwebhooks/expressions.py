@@ -12,8 +12,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Callable
 
-from sfwebhooks.events import clean_text
-
 #: characters of a regular expression; RE2 also limits the memory of what it makes of one
 EXPRESSION_MAX = 2000
 MISSING = "requires another package: pip install 'sfwebhooks[filters]'"
@@ -41,7 +39,12 @@ def expression_problem(text: str) -> str:
 def finder(texts: tuple[str, ...]) -> Callable[[str], bool]:
     """Return a function that says whether one of some regular expressions matches somewhere in a text."""
     searches = [_compiled(text).search for text in texts]
-    return lambda data: any(search(data) for search in searches)
+
+    def find(data: str) -> bool:
+        whole = data.encode("utf-8", "replace")
+        return any(search(whole) for search in searches)
+
+    return find
 
 
 def replaced(text: str, data: str, by: Callable[[str], str]) -> str:
@@ -50,7 +53,11 @@ def replaced(text: str, data: str, by: Callable[[str], str]) -> str:
     Args:
         by: returns what replaces a match.
     """
-    return str(_compiled(text).sub(lambda found: by(found[0]) if found[0] else "", clean_text(data)))
+    whole = data.encode("utf-8", "replace")
+    found = _compiled(text).sub(
+        lambda match: by(match[0].decode("utf-8", "replace")).encode() if match[0] else b"", whole
+    )
+    return str(found.decode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=256)

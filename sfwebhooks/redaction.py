@@ -207,8 +207,12 @@ def explained(delivery: Delivery, rules: Rules) -> tuple[Delivery, tuple[str, ..
 
 def for_everybody(host_type: str, text: str) -> str:
     """Return a finding's data without secrets: for reports of a scan, whose subscribers have not asked for findings."""
-    rules = Rules(has_default=True)
-    return _Redactor(rules, {}, None).value(host_type, text) if is_secret(host_type) else _in_texts(text, {})
+    return for_people(host_type, text) if is_secret(host_type) else _in_texts(text, {})
+
+
+def for_people(host_type: str, text: str) -> str:
+    """Return a finding's data by the default rules: for a terminal, where others read too, and copy into tickets."""
+    return _Redactor(Rules(has_default=True), {}, None).value(host_type, text)
 
 
 class _Redactor:

@@ -76,6 +76,12 @@ CARD_FORMS = tuple(
         r"[0-9]{4}([\s._-])[0-9]{6}\1[0-9]{4,5}",
     )
 )  # fmt: skip
+#: what may be the beginning of one, at the end of a text that may have been cut, since it has so many characters: the
+#: longest data in the host's database
+CUT_CARD = re.compile(r"(?<![0-9])[2-6][0-9]{3}[0-9\s._-]*\Z")
+CUT = 1024
+#: characters of the longest one
+CARD_MAX = 24
 #: the hash of something, which may have any digits
 DIGEST = re.compile("[0-9a-f]{32}(?:[0-9a-f]{8}(?:[0-9a-f]{24})?)?")
 #: a private key in PEM or OpenPGP armour, whole, or from its beginning on if its end was cut off
@@ -164,6 +170,8 @@ def without_keys(text: str) -> str:
 
 def without_cards(text: str) -> str:
     """Return a text whose card numbers are masked but for their last four digits."""
+    if len(text) >= CUT:
+        text = text[:-CARD_MAX] + CUT_CARD.sub(MASK, text[-CARD_MAX:])
     spans = [] if DIGEST.fullmatch(text) else merged(_cards(text))
     parts: list[str] = []
     last = 0

@@ -189,6 +189,13 @@ def test_also_in_groups(groups: str, last: str, separator: str) -> None:
         assert without_cards(f"{before}{text}{after}") == f"{before}{MASK}{last}{after}"
 
 
+@pytest.mark.parametrize("part", ["4111 1111 1111 111", "411111111111", "4111 1111 "])
+def test_the_beginning_of_one_at_the_end_of_a_text_that_was_cut_is_masked(part: str) -> None:
+    text = "x" * (1023 - len(part)) + " "
+    assert without_cards(text + part) == text + MASK
+    assert without_cards(part) == part
+
+
 @pytest.mark.parametrize(
     "text",
     [

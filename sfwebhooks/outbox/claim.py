@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
+from sfwebhooks.outbox.rows import FRESH, LATE, PROBED, UNTOUCHED, UNTRIED, Row, deliveries, parts
 
 #: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
@@ -36,14 +36,43 @@ ENDS = frozenset(name for entry in EVENT_TYPES if entry.name in SCAN_ENDS for na
 #: send it
 END_SECONDS = 5.0
 #: an untried delivery of an endpoint and a scan before a given number
-BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
+BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan = ? AND {UNTRIED} LIMIT 1"
 #: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
+#: an endpoint's fresh deliveries, in parts
+IN_PARTS = f"FROM part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = ?1 WHERE {UNTOUCHED}"
+#: the first part (from ?2 on) with some; if there are none, the one of the last number
+FIRST_PART = f"SELECT coalesce(({parts('?2')} SELECT part.at {IN_PARTS}), (SELECT max(number) >> 8 FROM delivery), 0)"
+
+
+def at_an_end(most: str = "?3", part: str = "?4", order: str = "ASC") -> str:
+    """Return SQL for the numbers of free fresh deliveries at an end of an endpoint's queue, in which one that was used
+    as a probe has the place of its new due time.
+
+    Args:
+        most: SQL of how many.
+        part: SQL of a part before which there are none.
+        order: ASC for the first ones, DESC for the last ones.
+    """
+    read = most if order == "ASC" else f"{most} + 256"  # of each part the first ones come first
+    return f"""
+        SELECT number FROM (
+            SELECT * FROM (
+                SELECT * FROM ({parts(part, order)} SELECT d.number, due_at {IN_PARTS} AND {FREE} LIMIT {read})
+                ORDER BY number {order} LIMIT {most}
+            ) UNION ALL SELECT * FROM (
+                SELECT d.number, due_at FROM delivery d WHERE {FREE} AND {PROBED}
+                ORDER BY due_at {order}, d.number {order} LIMIT {most}
+            )
+        ) ORDER BY due_at {order}, number {order} LIMIT {most}
+    """
+
+
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
-NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
+NEXT_FRESH = f"WHERE d.number IN ({at_an_end()}) ORDER BY due_at, d.number"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: the deliveries with some row numbers, in their order
 NUMBERED = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
@@ -80,27 +109,31 @@ class Limits:
         return self.late if marked and self.late else self
 
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
+
+    Args:
+        part: the first one with fresh deliveries.
     """
     given, most = (limits.endpoint, json.dumps([*busy])), max(limits.size, limits.late.size if limits.late else 1)
-    free = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d WHERE {FREE}"
-    fresh = sql.execute(f"{free} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most)).fetchall()
+    its = f"SELECT d.number, d.batch, d.crashes, d.accepted_at, {MARKED}, d.name FROM delivery d"
+    free = f"{its} WHERE {FREE}"
+    fresh = sql.execute(f"{its} {NEXT_FRESH}", (*given, most, part)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
     if fresh:
-        its = limits.for_mark(fresh[0][4])
-        if len(fresh) >= its.size or not now - its.wait < fresh[0][3] <= now:
-            return _together(sql, fresh, its)
+        limit = limits.for_mark(fresh[0][4])
+        if len(fresh) >= limit.size or not now - limit.wait < fresh[0][3] <= now:
+            return _together(sql, fresh, limit)
     late = f"{free} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT 1"
     first = sql.execute(late, (*given, now)).fetchone()
     if not first:
         return []
     if first[1] is None:
         alike = f"{free} AND {LATE} AND batch IS NULL AND {MARKED} = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
-        its = limits.for_mark(first[4])
-        return _together(sql, sql.execute(alike, (*given, first[4], now, its.size)).fetchall(), its)
+        limit = limits.for_mark(first[4])
+        return _together(sql, sql.execute(alike, (*given, first[4], now, limit.size)).fetchall(), limit)
     return _members(sql, limits.endpoint, first[1])
 
 
@@ -130,13 +163,13 @@ def _from_the_ends(
     sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
 ) -> list[tuple[int, str | None, int, str]]:
     """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
-    order = "d.due_at {0}, d.number {0}" if kind is FRESH else "d.accepted_at {0}, d.number {0}"
-    query = (
-        "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
-        f" JOIN event e ON e.number = d.event WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
-    )
-    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
-    return [row for direction in directions for row in sql.execute(query.format(direction), given)]
+    its = "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d JOIN event e ON e.number = d.event WHERE"
+    late = f"{its} {FREE} AND {kind} ORDER BY d.accepted_at {{0}}, d.number {{0}} LIMIT {SMALLEST_OF}"
+    rows: list[tuple[int, str | None, int, str]] = []
+    for order in {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]:
+        found = f"d.number IN ({at_an_end(str(SMALLEST_OF), '0', order)}) ORDER BY d.due_at {order}, d.number {order}"
+        rows += sql.execute(f"{its} {found}" if kind is FRESH else late.format(order), given).fetchall()
+    return rows
 
 
 def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: float) -> bool:
@@ -145,11 +178,11 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: floa
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
     its process.
     """
-    its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.number = d.event"
-    endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
-    given = (endpoint, number, scan_id)
-    if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
-        return bool(scan_id)
+    its = "SELECT d.endpoint, e.scan, d.accepted_at FROM delivery d JOIN event e ON e.number = d.event"
+    endpoint, scan, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
+    given = (endpoint, number, scan)
+    if not scan or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
+        return bool(scan)
     is_new = now - END_SECONDS < accepted_at <= now
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +16,27 @@ from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, Handle, WebhookEvent, event_key_of
+from sfwebhooks.events import Batch, Handle, WebhookEvent
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
+from sfwebhooks.outbox.claim import (
+    ENDS,
+    FIRST_PART,
+    IN_PARTS,
+    NEXT_FRESH,
+    NEXT_LATE,
+    Limits,
+    Pick,
+    next_batch,
+    picked,
+    waits,
+)
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert, numbers_by_ids
+from sfwebhooks.outbox.rows import EVENT, LATE, PROBED, SCAN, Row, deliveries, insert, numbers_by_ids, parts
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 
 #: a message whose building crashed its process this often is not built again
 CRASHES_MAX = 3
@@ -65,13 +78,29 @@ WAITING, DEAD = State.WAITING.value, State.DEAD.value
 #: state of a delivery after an attempt -> the attempt's outcome in the log; or PENDING if another request has to follow
 OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
-#: the row number of the delivery of an event to an endpoint
-NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
+#: seconds after which the first parts are looked for among all
+PARTS_SECONDS = 60.0
+#: when the next delivery of an endpoint (?1) is due; its fresh ones are in parts from ?2 on
+NEXT_DUE = f"""
+    SELECT CASE
+        WHEN EXISTS ({parts("?2")} SELECT 1 {IN_PARTS}) THEN 0.0
+        WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {PROBED}) THEN 0.0
+        ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END
+"""
+#: the row number of the delivery of a scan's event to an endpoint; the first two parameters are those of EVENT
+NUMBER = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"
 WAITS = f"{NUMBER} AND state = 'waiting'"
+#: the numbers of the members of a batch (?1) in flight
+MEMBERS = f"""
+    SELECT d.number FROM frozen f, json_each(members)
+    CROSS JOIN event e ON e.scan = {SCAN.format("json_extract(value, '$[0]')")}
+        AND e.id = event_key_of(json_extract(value, '$[1]'))
+    CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1
+"""
 #: another number than before: row numbers known from before may be those of other deliveries now
 REUSED = "SELECT reused FROM file"
-#: an event and its receivers: (endpoint, event name)
-Accepted = tuple[WebhookEvent, Sequence[tuple[str, str]]]
+#: an event and its receivers
+Accepted = tuple[WebhookEvent, Sequence[Wanted]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +122,8 @@ class Queue:
         self._file = file
         #: (`File.number`, its REUSED, id of a claimed delivery) -> number of its row
         self._rows: dict[tuple[int, int, str], int] = {}
+        #: (`File.number`, its REUSED, endpoint) -> first part with fresh deliveries of it, and when all were looked at
+        self._parts: dict[tuple[int, int, str], tuple[int, float]] = {}
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
         """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
@@ -105,11 +136,11 @@ class Queue:
         """
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            flying = [self._rows.get((*place, id)) or _number(sql, id, endpoint) for id in busy]
-            passed = {*flying}
+            flying = [self._rows.get((*place, id)) or _number(sql, id) for id in busy]
+            passed, part = {*flying}, self._first_part(sql, (*place, endpoint))
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = [*deliveries(sql, NEXT_FRESH, (*given, most))]
+                found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
@@ -119,7 +150,9 @@ class Queue:
             else:
                 found = [*found[:1], *takewhile(lambda row: row[1].name not in ENDS, found[1:])]
             if found:
-                self._file.raise_mark(sql, max(number for number, _ in found) + place[1])
+                rows = max(number for number, _ in found) + place[1]
+                if rows > self._file.marked:
+                    self._file.raise_mark(sql, rows)
                 self._rows.update({(*place, delivery.id): number for number, delivery in found})
             return [Batch((delivery,)) for _, delivery in found]
 
@@ -131,7 +164,7 @@ class Queue:
         Args:
             busy: as for `claim`.
         """
-        return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
+        return self._batch(limits, busy, partial(next_batch, limits=limits, now=now), in_parts=True)
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -142,10 +175,13 @@ class Queue:
         """
         return self._batch(limits, busy, partial(picked, endpoint=limits.endpoint, pick=pick, fresh=fresh))
 
-    def _batch(self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]]) -> Batch | None:
+    def _batch(
+        self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]], in_parts: bool = False
+    ) -> Batch | None:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id, limits.endpoint) for id in busy])
+            given = {"part": self._first_part(sql, (*place, limits.endpoint))} if in_parts else {}
+            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy], **given)
             if not members:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
@@ -157,15 +193,17 @@ class Queue:
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
-        members = json.dumps([delivery.event.id for delivery in batch.deliveries])
+        members = json.dumps([(delivery.event.scan_id, delivery.event.id) for delivery in batch.deliveries])
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
 
     def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
         with self._file.reading() as sql:
-            found = ((one.event.id.replace("-", ""), one.endpoint) for one in batch.deliveries)
-            return all(sql.execute(WAITS, (bytes.fromhex(id), endpoint)).fetchone() for id, endpoint in found)
+            found = ((one.event.scan_id, one.event.id.replace("-", ""), one.endpoint) for one in batch.deliveries)
+            return all(
+                sql.execute(WAITS, (scan, bytes.fromhex(id), endpoint)).fetchone() for scan, id, endpoint in found
+            )
 
     def recall(self, endpoint: str) -> None:
         """Restore batches that were in flight when their sender died, with the same members."""
@@ -227,9 +265,9 @@ class Queue:
                     ended_at = None if state == WAITING else attempt.at + attempt.seconds
                     changes = (state, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
                     refusal = (int(new.refused), new.refused_in)
-                    row = self._rows.get((*place, delivery.id)) or _number(sql, delivery.id, delivery.endpoint)
-                    done.append((*place, delivery.id))
                     its = (bytes.fromhex(delivery.event.id.replace("-", "")), delivery.endpoint)
+                    row = self._rows.get((*place, delivery.id)) or _number_in(sql, delivery.event.scan_id, *its)
+                    done.append((*place, delivery.id))
                     settled.append((*changes, *refusal, row, delivery.sequence, delivery.series, *its))
                     logged.append((row, *entry, OUTCOMES[state] if not new.pending else PENDING, *its))
                     if state == DEAD:
@@ -251,12 +289,22 @@ class Queue:
     def next_due(self, endpoint: str) -> float | None:
         """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
         with self._file.reading() as sql:
-            row: tuple[float | None] = sql.execute(
-                f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
-                f" ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END",
-                (endpoint,),
-            ).fetchone()
+            place = (self._file.number, *sql.execute(REUSED).fetchone(), endpoint)
+            row: tuple[float | None] = sql.execute(NEXT_DUE, (endpoint, self._first_part(sql, place))).fetchone()
         return row[0]
+
+    def _first_part(self, sql: sqlite3.Connection, place: tuple[int, int, str]) -> int:
+        """Return the first part with fresh deliveries of an endpoint. None is ever added to an earlier one, so those of
+        others there are not read again, except from time to time: another program may have changed the rows."""
+        now = time.monotonic()
+        if place not in self._parts:
+            self._parts = {key: part for key, part in self._parts.items() if key[:2] == place[:2]}
+        part, looked_at = self._parts.get(place, (0, now))
+        if now - looked_at > PARTS_SECONDS:
+            part, looked_at = 0, now
+        part = int(sql.execute(FIRST_PART, (place[-1], part)).fetchone()[0])
+        self._parts[place] = (part, looked_at)
+        return part
 
 
 def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
@@ -269,18 +317,22 @@ def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
         sql.execute("INSERT OR REPLACE INTO handle VALUES (?, ?, ?, ?, ?)", row)
 
 
-def _number(sql: sqlite3.Connection, id: str, endpoint: str) -> int:
-    """Return the row number of the delivery to an endpoint with an id; 0 if it does not exist."""
-    row = sql.execute(NUMBER, (event_key_of(id, endpoint), endpoint)).fetchone()
+def _number_in(sql: sqlite3.Connection, scan_id: str, key: bytes, endpoint: str) -> int:
+    """Return the row number of the delivery of a scan's event to an endpoint; 0 if it does not exist."""
+    row = sql.execute(NUMBER, (scan_id, key, endpoint)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _number(sql: sqlite3.Connection, id: str) -> int:
+    """Return the row number of the delivery with an id, of whichever scan; 0 if it does not exist."""
+    row = sql.execute(numbers_by_ids("?"), (json.dumps([id]),)).fetchone()
     return int(row[0]) if row else 0
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
     """Write the id of a batch in flight into the rows of its members, which may be what is left of another batch."""
     sql.execute(
-        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND number IN ("
-        "SELECT d.number FROM frozen f, json_each(members) CROSS JOIN event e ON e.id = event_key_of(value)"
-        " CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1)",
+        f"UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND number IN ({MEMBERS})",
         (batch,),
     )
     sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))

@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import delivery_id, id_of_key
+from sfwebhooks.events import WebhookEvent, delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
-from sfwebhooks.outbox.claim import ENDS
+from sfwebhooks.outbox.claim import ENDS, IN_PARTS
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.erasure import Erasure, note_deletion, note_order
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.locks import scan_lock
-from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
+from sfwebhooks.outbox.rows import ENDPOINTS, LATE, PROBED, deliveries, insert, parts
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Screen, Wanted
 
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE number = d.event) IN ({', '.join(repr(name) for name in ENDS)})"
@@ -46,32 +47,23 @@ ITS_HANDLE = """
 """
 EMPTY_SCANS = """
     SELECT id FROM scan WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
-        AND NOT EXISTS (SELECT 1 FROM event WHERE scan_id = scan.id)
+        AND NOT EXISTS (SELECT 1 FROM event WHERE scan = scan.number)
 """
 FORGET_SCAN = "UPDATE scan SET name = '', target = '', target_type = '', database = '' WHERE id = ?"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
-#: the names in the waiting rows, each found by a jump in an index and not by reading all of it
+#: the endpoints with waiting deliveries, found in indexes without reading all of them
 WAITING_ENDPOINTS = f"""
-    WITH RECURSIVE fresh (last) AS (
-        SELECT min(endpoint) FROM delivery WHERE {FRESH}
-        UNION ALL
-        SELECT (SELECT min(endpoint) FROM delivery WHERE {FRESH} AND endpoint > fresh.last)
-        FROM fresh WHERE last IS NOT NULL
-    ), late (last) AS (
-        SELECT min(endpoint) FROM delivery WHERE {LATE}
-        UNION ALL
-        SELECT (SELECT min(endpoint) FROM delivery WHERE {LATE} AND endpoint > late.last)
-        FROM late WHERE last IS NOT NULL
-    )
-    SELECT last FROM (SELECT last FROM fresh UNION SELECT last FROM late) WHERE last IS NOT NULL ORDER BY 1
+    SELECT n.endpoint FROM ({ENDPOINTS}) n
+    WHERE EXISTS ({parts()} SELECT 1 {IN_PARTS.replace("?1", "n.endpoint")})
+        OR EXISTS (SELECT 1 FROM delivery WHERE endpoint = n.endpoint AND {PROBED})
+        OR EXISTS (SELECT 1 FROM delivery WHERE endpoint = n.endpoint AND {LATE})
+    ORDER BY 1
 """
 #: an endpoint's (?1) deliveries that were accepted before a time (?2): fresh, as a probe, late
 WAITING_SINCE = f"""
-    SELECT number, batch, accepted_at FROM delivery
-    WHERE endpoint = ?1 AND {FRESH} AND due_at < ?2 AND due_at = accepted_at
+    SELECT * FROM ({parts()} SELECT number, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery
-    WHERE endpoint = ?1 AND {FRESH} AND due_at <> accepted_at AND accepted_at < ?2
+    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
     UNION ALL
     SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """
@@ -267,13 +259,22 @@ def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float
     ).rowcount
 
 
+def _wanted(event: WebhookEvent, endpoint: Endpoint) -> list[Wanted]:
+    """Return the endpoint if it wants an event; one with garbage for data, which no filter can read, by its name."""
+    try:
+        return Screen((endpoint,)).of(event)[0]
+    except ValueError:
+        name = endpoint.name_for(event)
+        return [Wanted(endpoint.name, name)] if name else []
+
+
 def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
     for number, delivery in [*deliveries(sql, where, chunk)]:
-        name = endpoint.name_for(delivery.event)
-        if name:
-            insert(sql, delivery.event, [(endpoint.name, name)], now, delivery.backfilled)
+        wanted = _wanted(delivery.event, endpoint)
+        if wanted:
+            insert(sql, delivery.event, wanted, now, delivery.backfilled)
             taken.append(number)
     return _delete(sql, taken, WAITING)
 
