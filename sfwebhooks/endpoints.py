@@ -148,6 +148,10 @@ class Endpoint:
     fallback: str = ""
     #: address of the scanner's web interface for users, without a final slash; messages link to it
     ui_url: str = ""
+    #: what is redacted, as `redaction` reads it: its words and rules; empty: what its format redacts by default
+    redact: tuple[str, ...] = ()
+    #: key of the hashes that these rules make
+    redact_key: Secret | None = None
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: the keys that only its format has, such as chat_id

@@ -11,7 +11,7 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from typing import Any
@@ -80,6 +80,8 @@ class WebhookEvent:
     subject: str | None = None
     #: why its data could not be built, so that it cannot be written; empty: no problem
     problem: str = ""
+    #: what it was before `redaction`, for ids that are made from its data and reveal nothing; None: it is whole
+    whole: WebhookEvent | None = field(default=None, repr=False, compare=False)
 
     @property
     def scan_id(self) -> str:

@@ -210,6 +210,8 @@ CHANGES: dict[str, Any] = {
     "retry_schedule": (1.0,),
     "ui_url": "https://other.example",
     "metadata": {"user": "other"},
+    "redact": ("default",),
+    "redact_key": Secret("other"),
     "proxy": Secret("http://proxy.test:3128"),
     "allow_private": False,
     "source_address": "192.0.2.7",

@@ -21,7 +21,7 @@ from sfwebhooks.errors import OutboxBusyError, OutboxError, SelectionError, Webh
 from sfwebhooks.events import Batch, Delivery, clean_text, printable
 from sfwebhooks.examples import examples_for, readdressed
 from sfwebhooks.files import demand_regular, is_deleted
-from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats import FORMATS, redaction_of, render
 from sfwebhooks.formats.digest import DIGEST_MAX
 from sfwebhooks.masking import MASK, Mask
 from sfwebhooks.network.sender import as_sent
@@ -29,6 +29,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Listing
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.redaction import explained
 from sfwebhooks.signing import sign
 from sfwebhooks.terminal.arguments import add_config, endpoint_named, folder, named_example, without_mistake
 from sfwebhooks.text import amount
@@ -78,13 +79,31 @@ def add(commands: Any) -> None:
 def _preview(given: argparse.Namespace) -> int:
     endpoint = without_mistake(endpoint_named(given, given.name))
     mask, failed = None if given.show_secrets else Mask.of_keys(endpoint), list[str]()
-    if given.html:
-        _write_page(given, endpoint, mask, failed)
-    else:
-        with _sources(given, endpoint) as sources:
-            for request in _requests(sources, endpoint, partial(shown_request, endpoint=endpoint, mask=mask), failed):
-                _show(request)
+    applied: dict[str, None] = {}
+
+    def request(batch: Batch) -> bytes:
+        applied.update(dict.fromkeys(_applied(batch, endpoint)))
+        return shown_request(batch, endpoint, mask)
+
+    def drawn(batch: Batch) -> tuple[str, str]:
+        applied.update(dict.fromkeys(_applied(batch, endpoint)))
+        return batch.name, draw(endpoint.format, masked_body(render(batch, endpoint).body, mask).decode())
+
+    with _sources(given, endpoint) as sources:
+        if given.html:
+            _write_page(given.html, endpoint, list(_requests(sources, endpoint, drawn, failed)))
+        else:
+            for one in _requests(sources, endpoint, request, failed):
+                _show(one)
+    if applied and not given.quiet:
+        print(f"sfwebhooks: redacted for {endpoint.name}: {', '.join(applied)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _applied(batch: Batch, endpoint: Endpoint) -> Iterator[str]:
+    """Yield the rules that change what an endpoint gets of some deliveries."""
+    for delivery in batch.deliveries:
+        yield from explained(delivery, redaction_of(endpoint))[1]
 
 
 def _requests(
@@ -118,22 +137,15 @@ def _built(sources: Iterable[Source[T]], failed: list[str]) -> Iterator[T]:
         yield built
 
 
-def _write_page(given: argparse.Namespace, endpoint: Endpoint, mask: Mask | None, failed: list[str]) -> None:
+def _write_page(path: Path, endpoint: Endpoint, messages: list[tuple[str, str]]) -> None:
     """Write the page of --html."""
-
-    def drawn(batch: Batch) -> tuple[str, str]:
-        body = masked_body(render(batch, endpoint).body, mask)
-        return batch.name, draw(endpoint.format, body.decode())
-
-    with _sources(given, endpoint) as sources:
-        messages = list(_requests(sources, endpoint, drawn, failed))
     try:
-        given.html.touch(0o600)
-        demand_regular(given.html)  # a pipe without a reader would wait for one
-        given.html.write_text(page(f"{endpoint.name}: {endpoint.format}", messages), encoding="utf-8")
+        path.touch(0o600)
+        demand_regular(path)  # a pipe without a reader would wait for one
+        path.write_text(page(f"{endpoint.name}: {endpoint.format}", messages), encoding="utf-8")
     except OSError as error:
-        raise SelectionError(f"--html {given.html}: {error.strerror}") from error
-    print(f"{given.html}: {amount(len(messages), 'message')}")
+        raise SelectionError(f"--html {path}: {error.strerror}") from error
+    print(f"{path}: {amount(len(messages), 'message')}")
 
 
 def shown_request(batch: Batch, endpoint: Endpoint, mask: Mask | None) -> bytes:

@@ -34,6 +34,7 @@ from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Format
 from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
+from sfwebhooks.redaction import rules_with
 from sfwebhooks.text_file import decoded_text, settled, state_of
 
 #: an endpoint's name; a command would take one that begins with - for an option
@@ -279,6 +280,9 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
             yield f"{key} requires one of the formats {', '.join(formats_for(key))}; the others have their own limits"
     yield from _own_keys(values, draft.broken[name])
     yield from _authentication(values)
+    rules = rules_with(values.get("redact", ()), values.get("redact_key"), is_chat=False)
+    if rules.hashes and not rules.key:
+        yield "redact has a rule with hash, which requires redact_key: sfwebhooks keygen generates one"
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]

@@ -27,6 +27,7 @@ from sfwebhooks.config.values import (
     password,
     path,
     rate,
+    redact_rules,
     schedule,
     seconds,
     seconds_or_never,
@@ -176,6 +177,12 @@ ENDPOINT_OPTIONS = {
             "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"
         ),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
+        Option(
+            "redact",
+            redact_rules,
+            "what is masked, hashed or dropped in messages: default, off, or rules (chats default; others off)",
+        ),
+        Option("redact_key", password, "key of the hashes that redact makes", secret=True),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
 }

@@ -18,6 +18,7 @@ from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS, HOSTS
+from sfwebhooks.redaction import rules_of
 from sfwebhooks.signing_keys import is_asymmetric
 
 
@@ -32,7 +33,7 @@ def value_warnings(option: Option, key: str, text: str) -> Iterator[str]:
         yield f"{quotes_in(text.splitlines())}; they are now part of it"
     if key in ("url", "default_url", "proxy", "ui_url") and pasted_in(text):
         yield pasted_in(text)
-    if key == "secret" and any(0 < len(line.strip()) < SECRET_LEAST for line in text.splitlines()):
+    if key in ("secret", "redact_key") and any(0 < len(line.strip()) < SECRET_LEAST for line in text.splitlines()):
         yield f"it has fewer than {SECRET_LEAST} characters and can be guessed; sfwebhooks keygen generates one"
     if not option.secret and EXPANDED_LATER.search(text):
         yield "this looks like a placeholder that was never filled in"
@@ -48,6 +49,8 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     credentials = (endpoint.secrets, endpoint.api_key, endpoint.password, endpoint.token_url)
     if not any(credentials) and not FORMATS[endpoint.format].is_chat:
         yield f"{name} has no secret: its receiver cannot verify who sent a message"
+    if FORMATS[endpoint.format].is_chat and not rules_of(endpoint, is_chat=True).has_default:
+        yield f"{name} redacts without the default rules: leaked passwords and card numbers go into the chat"
     naming = FORMATS[endpoint.format].naming
     if naming.dotted and endpoint.secrets and all(is_asymmetric(secret.reveal()) for secret in endpoint.secrets):
         yield f"{name} has whsk_ secrets only: its messages have no {naming.signature}"

@@ -25,7 +25,7 @@ from sfwebhooks.formats.format import Format, Key
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
 from sfwebhooks.severity import Severity
-from sfwebhooks.text import text_of
+from sfwebhooks.text import readable, text_of
 
 #: PagerDuty counts characters; in bytes it is right however it counts them
 SUMMARY_MAX = 1024
@@ -106,13 +106,13 @@ def action_for(event: WebhookEvent) -> str:
 
 def alert_event(notice: Notice, event: WebhookEvent, key: str, action: str) -> Json:
     """Return an alert event."""
-    group = event.scan.name if event.scan else ""
+    group, whole = event.scan.name if event.scan else "", event.whole or event
     names = {"component": text_of(event.data, "module"), "group": group, "class": notice.event}
     about = change_event(notice, event.at, key)
     return {
         "routing_key": key,
         "event_action": action,
-        "dedup_key": dedup_key(notice.target, subject(event), key),
+        "dedup_key": dedup_key(whole_target(whole), subject(whole), key),
         "client": "SpiderFoot",
         **({"client_url": notice.link} if notice.link else {}),
         **about,
@@ -146,6 +146,11 @@ def custom_details(notice: Notice) -> dict[str, str]:
     if notice.trail:
         found[FOUND_VIA] = within(" ← ".join(notice.trail), VALUE_MAX)
     return {**found, "Scan": within(notice.small_print, VALUE_MAX)}
+
+
+def whole_target(event: WebhookEvent) -> str:
+    """Return the target of an event as messages have it."""
+    return readable(event.scan.target) if event.scan else text_of(readable(event.data), "target")
 
 
 def subject(event: WebhookEvent) -> str:

@@ -11,6 +11,7 @@ from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import render
 from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, NAMED_MAX, digest_notice
+from sfwebhooks.redaction import redacted, rules_with
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import UI, cve
@@ -26,7 +27,9 @@ def late(number: int, severity: Severity = Severity.HIGH, **values: Any) -> Deli
 
 
 def shown(*deliveries: Delivery) -> Notice:
-    return digest_notice(deliveries, an_endpoint(ui_url=UI))
+    return digest_notice(
+        redacted(Batch(deliveries), rules_with((), None, is_chat=True)).deliveries, an_endpoint(ui_url=UI)
+    )
 
 
 def test_a_digest_says_how_many_how_bad_and_names_the_most_severe_first() -> None:
