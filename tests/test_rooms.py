@@ -33,7 +33,7 @@ FLOORS = (
     ("endpoints", "fingerprints", "strict_json"),
     ("catalogue", "enrichment", "health", "jsontext", "text"),
     ("events",),
-    ("attempts", "severity"),
+    ("attempts", "digesting", "severity"),
     ("reasons", "signatures"),
     ("dependencies", "errors", "log_once", "naming", "searching", "signing_keys", "text_file"),
     ("files",),

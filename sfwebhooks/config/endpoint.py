@@ -16,6 +16,7 @@ from sfwebhooks.authentication import NEEDED, USED, Auth
 from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import (
     BATCHES,
+    CHATS,
     ENDPOINT_OPTIONS,
     FORMATS_OF_KEY,
     OPEN_OPTIONS,
@@ -29,6 +30,7 @@ from sfwebhooks.config.sections import SECTION
 from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.config.values import path as file_name
 from sfwebhooks.config.warnings import value_warnings
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import FORMATS
@@ -48,6 +50,7 @@ INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() 
 ONLY_WITH = {
     **dict.fromkeys(("batch_size", "batch_max_bytes"), BATCHES),
     "max_body": SIZED,
+    "digest": CHATS,
 }
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
@@ -269,6 +272,8 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield "retry_schedule already sets the retries: remove max_retries and retry_delay"
     if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
         yield f"batch_size requires one of the formats {', '.join(BATCHES)}"
+    if "digest" in values and values.get("format", "generic") not in CHATS:
+        yield f"digest requires one of the formats {', '.join(CHATS)}; the others have batch_size"
     for key in ("max_body", "batch_max_bytes"):
         if key in values and values.get("format", "generic") not in ONLY_WITH[key]:
             yield f"{key} requires one of the formats {', '.join(ONLY_WITH[key])}; the others have their own limits"
@@ -353,7 +358,9 @@ def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
         "mistake": mistake,
     }
     chosen = FORMATS[values.get("format", "generic")]
-    fields |= {"interval": chosen.interval, **({"concurrency": 1} if chosen.is_chat else {})}
+    fields["interval"] = chosen.interval
+    if chosen.is_chat:
+        fields |= {"concurrency": 1, "digest": Digesting(Rhythm.AUTO)}
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
     for key, value in values.items():
         option = option_for(key)

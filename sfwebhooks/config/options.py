@@ -16,6 +16,7 @@ from sfwebhooks.config.values import (
     base_url,
     boolean,
     byte_size,
+    digest,
     durability,
     event_words,
     one_of,
@@ -40,6 +41,8 @@ from sfwebhooks.network.proxy import proxy_url
 BATCHES = tuple(name for name, one in FORMATS.items() if one.join)
 #: those whose messages `max_body` limits
 SIZED = tuple(name for name, one in FORMATS.items() if one.join or one.is_sized)
+#: those whose messages people read
+CHATS = tuple(name for name, one in FORMATS.items() if one.is_chat)
 AUTHS = [one.value for one in Auth]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
@@ -156,6 +159,11 @@ ENDPOINT_OPTIONS = {
             "maximum size of a request with several messages (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
+        Option(
+            "digest",
+            digest,
+            "chats: when findings go in one message: auto, off, scan (at its end), 30s, daily 08:00 (auto)",
+        ),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )

@@ -7,20 +7,23 @@ lease. It writes nothing except the members of a batch of several: a retry must 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.events import Batch, Handle, WebhookEvent, event_key_of
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.gathering import gathered_at, next_gathered, part_of
 from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert, numbers_by_ids
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
@@ -68,6 +71,8 @@ PENDING = "pending"
 #: the row number of the delivery of an event to an endpoint
 NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
 WAITS = f"{NUMBER} AND state = 'waiting'"
+#: seconds between two searches for findings that need not wait for the end of their scan, as long as none is found
+SEARCH_SECONDS = 30.0
 #: another number than before: row numbers known from before may be those of other deliveries now
 REUSED = "SELECT reused FROM file"
 #: an event and its receivers: (endpoint, event name)
@@ -93,6 +98,8 @@ class Queue:
         self._file = file
         #: (`File.number`, its REUSED, id of a claimed delivery) -> number of its row
         self._rows: dict[tuple[int, int, str], int] = {}
+        #: endpoint -> time of the last such search in vain, in epoch seconds
+        self._searched: dict[str, float] = {}
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
         """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
@@ -123,15 +130,24 @@ class Queue:
                 self._rows.update({(*place, delivery.id): number for number, delivery in found})
             return [Batch((delivery,)) for _, delivery in found]
 
-    def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
+    def claim_batch(self, limits: Limits, busy: Collection[str], now: float, spare: float = math.inf) -> Batch | None:
         """Return the next deliveries of an endpoint that accepts several in one request: fresh before late ones.
 
         Its members are recorded, in case it is never settled.
 
         Args:
             busy: as for `claim`.
+            spare: number of messages that its channel takes at once, if it is sent digests.
         """
-        return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
+        if not limits.digesting.is_on:
+            return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
+        searched_at = self._searched.get(limits.endpoint, -math.inf)
+        thorough = limits.digesting.rhythm is Rhythm.SCAN and abs(now - searched_at) >= SEARCH_SECONDS
+        find = partial(next_gathered, limits=limits, now=now, spare=spare, thorough=thorough)
+        batch = self._batch(limits, busy, find)
+        if thorough and not batch:
+            self._searched[limits.endpoint] = now
+        return batch
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -140,7 +156,7 @@ class Queue:
             busy: as for `claim`.
             fresh: only a message that was never in a request.
         """
-        return self._batch(limits, busy, partial(picked, endpoint=limits.endpoint, pick=pick, fresh=fresh))
+        return self._batch(limits, busy, partial(picked, limits=limits, pick=pick, fresh=fresh))
 
     def _batch(self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]]) -> Batch | None:
         with self._file.reading() as sql:
@@ -150,16 +166,23 @@ class Queue:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
             self._rows.update({(*place, delivery.id): number for number, delivery in members})
-        batch = Batch(tuple(delivery for _, delivery in members))
-        if limits.for_mark(batch.is_late).size > 1:  # a single one too: it must not come again within a larger batch
+            batch = Batch(tuple(delivery for _, delivery in members))
+            if limits.digesting.is_on:
+                batch = replace(batch, part=part_of(sql, limits, batch))
+        single = len(members) == 1 and limits.digesting.is_on and batch.deliveries[0].goes_alone
+        # a single one too: it must not come again within a larger batch
+        if limits.for_mark(batch.is_late).size > 1 and not single:
             self._freeze(batch, limits.endpoint)
         return batch
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
-        members = json.dumps([delivery.event.id for delivery in batch.deliveries])
+        members, first = json.dumps([delivery.event.id for delivery in batch.deliveries]), batch.deliveries[0].event
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
+            if batch.part[1]:
+                its = (batch.id, endpoint, first.scan_id, *batch.part, first.at)
+                sql.execute("INSERT OR IGNORE INTO part VALUES (?, ?, ?, ?, ?, ?)", its)
 
     def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
@@ -248,15 +271,28 @@ class Queue:
         for place_and_id in done:
             self._rows.pop(place_and_id, None)
 
-    def next_due(self, endpoint: str) -> float | None:
-        """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
+    def next_due(self, limits: Limits, now: float) -> float | None:
+        """Return when the next delivery of an endpoint is due (0 for a fresh one that waits for no digest), or None if
+        none is waiting, or only for the end of its scan."""
+        late = f"SELECT min(due_at) FROM delivery WHERE endpoint = ? AND {LATE}"
+        any_fresh = f"SELECT 0.0 FROM delivery WHERE endpoint = ? AND {FRESH} LIMIT 1"
         with self._file.reading() as sql:
-            row: tuple[float | None] = sql.execute(
-                f"SELECT CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {FRESH}) THEN 0.0"
-                f" ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END",
-                (endpoint,),
-            ).fetchone()
-        return row[0]
+            if limits.digesting.waits:
+                fresh = gathered_at(sql, limits, now)
+            else:
+                fresh = next((at for (at,) in sql.execute(any_fresh, (limits.endpoint,))), None)
+            times = [fresh, *(sql.execute(late, (limits.endpoint,)).fetchone() if fresh != 0.0 else ())]
+        return min((at for at in times if at is not None), default=None)
+
+    def digest_at(self, limits: Limits, now: float) -> float | None:
+        """Return when the findings are due that wait for their digest, inf: at the end of their scan; None: none
+        waits for that."""
+        waiting = f"SELECT 1 FROM delivery WHERE endpoint = ? AND {FRESH} AND alone = 0 LIMIT 1"
+        with self._file.reading() as sql:
+            if not limits.digesting.waits or not sql.execute(waiting, (limits.endpoint,)).fetchone():
+                return None
+            at = gathered_at(sql, limits, now)
+        return math.inf if at is None else at if at > now else None
 
 
 def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:

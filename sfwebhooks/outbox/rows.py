@@ -24,8 +24,9 @@ LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR cr
 COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
 #: with the number just given
 INSERT = """
-    INSERT INTO delivery (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+    INSERT INTO delivery (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled,
+                          alone)
+    SELECT ?, ?, ?, series, last, 'waiting', ?, ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
 """
 #: the names of all endpoints for which anything was ever accepted
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
@@ -144,7 +145,7 @@ def insert(
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one[0] not in known]
     sql.executemany(COUNT, [(scan_id, endpoint) for endpoint, _ in new])
-    about = (now, now, event.subject, backfilled, scan_id)
+    about = (now, now, event.subject, backfilled, event.goes_alone and not backfilled, scan_id)
     sql.executemany(
         INSERT,
         [(number, endpoint, name, *about, endpoint) for endpoint, name in new],

@@ -69,12 +69,17 @@ TABLES = """
         refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
         subject     TEXT,                       -- deliveries about the same subject go one after the other
         backfilled  INTEGER NOT NULL DEFAULT 0, -- whether a backfill accepted it, after its scan
+        alone       INTEGER NOT NULL DEFAULT 0, -- whether no digest may have it
         UNIQUE (event, endpoint)
     );
     -- each page that a commit changes costs microseconds: an accepted delivery is in this index, in the one of UNIQUE,
     -- where it is the last, and in no other but that of subjects
     CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2 AND batch IS NULL;
+    -- few among many that wait for their digest
+    CREATE INDEX delivery_alone ON delivery (endpoint, number)
+        WHERE alone = 1 AND state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
+            AND batch IS NULL;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at)
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
@@ -88,7 +93,7 @@ TABLES = """
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
-    CREATE INDEX delivery_batch ON delivery (batch) WHERE state = 'waiting' AND batch IS NOT NULL;
+    CREATE INDEX delivery_batch ON delivery (batch) WHERE batch IS NOT NULL;
     CREATE TRIGGER delivery_last AFTER DELETE ON delivery
         WHEN old.number > (SELECT coalesce(max(number), 0) FROM delivery)
         BEGIN UPDATE file SET reused = reused + old.number - (SELECT coalesce(max(number), 0) FROM delivery); END;
@@ -167,6 +172,14 @@ TABLES = """
         id       TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
         members  TEXT NOT NULL              -- JSON, ids of events
+    ) WITHOUT ROWID;
+    CREATE TABLE part (                     -- digests that are some of those of a scan
+        batch    TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        scan_id  TEXT NOT NULL,
+        number   INTEGER NOT NULL,          -- 1, 2, 3 ...
+        total    INTEGER NOT NULL,
+        at       REAL NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
         endpoint   TEXT NOT NULL,           -- empty: of none
