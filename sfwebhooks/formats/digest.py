@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Callable
 
 from sfwebhooks.endpoints import Endpoint
@@ -121,23 +121,23 @@ def _counted(group: Sequence[Delivery], endpoint: Endpoint, targets: str) -> str
     first = [notice(one, endpoint) for one in group[:FIRST_MAX]]
     if len(group) == 1:
         return _line(first[0], targets)
-    items = [text for text in (_item(one, targets) for one in first) if text]
+    items = [text for text in (_item(one, targets, FIRST_LENGTH) for one in first) if text]
     more = ["…"] if items and len(group) > len(items) else []
     head = f"{in_line(first[0].headline, TYPE_MAX)} ({len(group):,})"
     return ": ".join([head, *([", ".join([*items, *more])] if items else [])])
 
 
-def _item(notice: Notice, targets: str) -> str:
-    """Return the first line of a notice's body, with its target unless all have the same."""
-    text = in_line(notice.body.partition("\n")[0], FIRST_LENGTH)
+def _item(notice: Notice, targets: str, length: int) -> str:
+    """Return the first line of a notice's body, of at most `length`, with its target unless all have the same."""
+    text = in_line(notice.body.partition("\n")[0], length)
     about = in_line(notice.target, FIRST_LENGTH) if notice.target != targets else ""
-    return f"{text} on {about}" if text and about else text
+    return " on ".join(filter(None, (text, about)))
 
 
 def _line(notice: Notice, targets: str) -> str:
-    """Return a notice in one line, without what is beyond the first line of its body, and without the only target."""
-    target = "" if notice.target == targets else notice.target
-    return in_line(replace(notice, target=target, body=notice.body.partition("\n")[0]).summary, LINE_MAX)
+    """Return a notice in one line; where it is cut, its target goes first."""
+    item = _item(notice, targets, LINE_MAX)
+    return f"{in_line(notice.headline, TYPE_MAX)}: {item}" if item else in_line(notice.headline, LINE_MAX)
 
 
 def _names(names: Sequence[str], room: Room) -> str:

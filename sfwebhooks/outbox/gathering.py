@@ -73,20 +73,25 @@ def next_gathered(
     if spare < 1:
         return []
     given, rhythm = (limits.endpoint, json.dumps([*busy])), limits.digesting.rhythm
-    found = _due(sql, limits, given, front, now, thorough)
+    again = next_late(sql, limits, busy, now) if rhythm is Rhythm.SCAN else []  # the parts of a scan in their order
+    found = [] if again else _due(sql, limits, given, front, now, thorough)
     if not found:
-        return next_late(sql, limits, busy, now)
+        return again or next_late(sql, limits, busy, now)
     its = limits.for_mark(found[0][4] > 0)
     if rhythm is Rhythm.AUTO and its is limits and len(found) <= min(spare, limits.singles):
         found = found[:1]
     return together(sql, found, its)
 
 
-def gathered_at(sql: sqlite3.Connection, limits: Limits, now: float) -> float | None:
+def gathered_at(sql: sqlite3.Connection, limits: Limits, now: float, thorough: bool) -> float | None:
     """Return when a fresh delivery to an endpoint with digests is due: 0 for at once; None: none is, as long as its
-    scan goes on."""
+    scan goes on.
+
+    Args:
+        thorough: as for `next_gathered`.
+    """
     front, given = _front(sql, limits, (), now), (limits.endpoint, "[]")
-    if front.number is not None or _due(sql, limits, given, front, now, thorough=False):
+    if front.number is not None or _due(sql, limits, given, front, now, thorough):
         return 0.0
     first = sql.execute(TOGETHER, (*given, 1)).fetchone()
     if not first or limits.digesting.rhythm is Rhythm.SCAN:

@@ -141,13 +141,17 @@ class Queue:
         """
         if not limits.digesting.is_on:
             return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
-        searched_at = self._searched.get(limits.endpoint, -math.inf)
-        thorough = limits.digesting.rhythm is Rhythm.SCAN and abs(now - searched_at) >= SEARCH_SECONDS
+        thorough = self._is_search_due(limits, now)
         find = partial(next_gathered, limits=limits, now=now, spare=spare, thorough=thorough)
         batch = self._batch(limits, busy, find)
         if thorough and not batch:
             self._searched[limits.endpoint] = now
         return batch
+
+    def _is_search_due(self, limits: Limits, now: float) -> bool:
+        """Return whether the findings are searched for those that need not wait for the end of their scan."""
+        searched_at = self._searched.get(limits.endpoint, -math.inf)
+        return limits.digesting.rhythm is Rhythm.SCAN and abs(now - searched_at) >= SEARCH_SECONDS
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -278,7 +282,10 @@ class Queue:
         any_fresh = f"SELECT 0.0 FROM delivery WHERE endpoint = ? AND {FRESH} LIMIT 1"
         with self._file.reading() as sql:
             if limits.digesting.waits:
-                fresh = gathered_at(sql, limits, now)
+                thorough = self._is_search_due(limits, now)
+                fresh = gathered_at(sql, limits, now, thorough)
+                if thorough and fresh is None:
+                    self._searched[limits.endpoint] = now
             else:
                 fresh = next((at for (at,) in sql.execute(any_fresh, (limits.endpoint,))), None)
             times = [fresh, *(sql.execute(late, (limits.endpoint,)).fetchone() if fresh != 0.0 else ())]
@@ -291,7 +298,7 @@ class Queue:
         with self._file.reading() as sql:
             if not limits.digesting.waits or not sql.execute(waiting, (limits.endpoint,)).fetchone():
                 return None
-            at = gathered_at(sql, limits, now)
+            at = gathered_at(sql, limits, now, thorough=True)
         return math.inf if at is None else at if at > now else None
 
 

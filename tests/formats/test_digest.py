@@ -74,7 +74,7 @@ def test_every_high_finding_is_named_and_all_others_are_counted() -> None:
     found = shown(*types, *(late(number, data=found_data(number)) for number in range(ROOM.named_max)))
     lines = found.body.split("\n")
     assert all(any(cve(number) in line for line in lines) for number in range(ROOM.named_max))
-    counted = sum(int(re.search(r"\(([\d,]+)\)", line)[1]) for line in lines if line.startswith("Info: TYPE_"))  # type: ignore[index]
+    counted = sum(int(number) for number in re.findall(r"^Info: TYPE_\d+ \((\d+)\)", found.body, re.MULTILINE))
     rest = re.fullmatch(r"(\d+) findings of \d+ other types", lines[-1])
     assert rest and counted + int(rest[1]) == 900
     assert ROOM.size(found.body) <= ROOM.length
@@ -150,7 +150,6 @@ def test_a_service_shows_all_that_a_digest_has_to_name(name: str, text: str) -> 
     assert SERVICES[name].problem(body) == ""
     words = json.dumps(body, ensure_ascii=False)
     assert [at for at in range(len(data)) if f"F{at}Z" not in words] == []
-    assert "other types" in words
 
 
 @SERVICE
