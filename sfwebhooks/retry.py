@@ -200,10 +200,8 @@ def decide(
         items = [_item(*one, took_some, schedule, change, now) for one in zip(batch.deliveries, verdicts)]
         # sent together, those that wait would be refused with the others, without end
         return [replace(one, batch=None) if one.state is State.WAITING else one for one in items]
-    first = batch.deliveries[0]
-    is_frozen = endpoint.batch_size > 1 or batch.is_late or (endpoint.digest.is_on and not first.goes_alone)
     if verdict.outcome is Outcome.DELIVERED:
-        its = batch.id if is_frozen and endpoint.batch_size == 1 and size > 1 else ""  # `show` names its digest
+        its = batch.id if size > 1 and endpoint.batch_size == 1 else ""  # `show` names the digest
         return [Settlement(State.DELIVERED, verdict.reason, now, counts=True, batch=its)] * size
     if verdict.outcome is Outcome.PENDING:  # its next request is about the same deliveries
         next_at, tried = now + (verdict.wait or 0.0), batch.attempts > 0
@@ -211,6 +209,8 @@ def decide(
         return [Settlement(State.WAITING, verdict.reason, next_at, not tried, batch.id, pending=True)] * size
     if is_split(batch, verdict, schedule, change.before.healthy):
         return _halves(batch, verdict, schedule, change.after.era, now)
+    first = batch.deliveries[0]
+    is_frozen = endpoint.batch_size > 1 or batch.is_late or (endpoint.digest.is_on and not first.goes_alone)
     one = _settlement(first, batch.attempts, verdict, schedule, change, now)
     if is_frozen and one.state is State.WAITING:
         one = replace(one, batch=batch.id)  # it is repeated with the same members

@@ -1314,7 +1314,7 @@ def test_chats_have_digests_unless_they_say_no_and_programs_have_none(tmp_path: 
     assert only(settings(tmp_path, CHAT)).digest == Digesting(Rhythm.AUTO)
     assert only(settings(tmp_path, f"[webhooks]\ndigest = scan\n{TEAM}")).digest == Digesting()
     (mistake,) = settings(tmp_path, f"{TEAM}digest = scan\n").mistakes
-    assert "digest requires one of the formats apprise" in mistake and "batch_size" in mistake
+    assert "digest requires one of the formats apprise" in str(mistake) and "batch_size" in str(mistake)
 
 
 def test_a_daily_digest_needs_a_process_at_that_time(tmp_path: Path) -> None:
