@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
         "drain",
         help="deliver everything waiting in the outbox, then stop",
         description="Try every waiting delivery at once, whatever the state of its endpoint, and stop when nothing more"
-        " can be sent. What waits for a digest that is not due stays. Exit code 1 if others are still waiting whose"
+        " can be sent. Findings whose digest is not due yet are kept. Exit code 1 if others are still waiting whose"
         " endpoint is neither off nor paused."
         " Without a terminal, as in a cron job, it prints nothing if there was nothing to do.",
         epilog="example:\n  sfwebhooks drain --timeout 5m",

@@ -109,7 +109,7 @@ class Maintenance:
         limit = endpoint.max_age * AGE_SHARE
         oldest_at = self._outbox.listing.oldest(endpoint.name)
         paused_until = self._outbox.endpoints.orders(endpoint.name).paused_until
-        is_new = oldest_at is not None and oldest_at > endpoint.digest.due_until(now - limit)
+        is_new = oldest_at is not None and oldest_at > endpoint.digest.due_until(now - limit)  # it is for a digest
         if oldest_at is None or is_new or now - max(oldest_at, paused_until) < limit:
             self._late.discard(endpoint.name)
         elif endpoint.name not in self._late:

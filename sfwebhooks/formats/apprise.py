@@ -13,7 +13,7 @@ from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length, within
-from sfwebhooks.formats.digest import Room
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
@@ -57,4 +57,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = chat_format(apprise, Room(6000, lambda text: utf8_length(defused(text))), read=read, keys=(TAG,))
+FORMAT = chat_format(apprise, Capacity(6000, lambda text: utf8_length(defused(text))), read=read, keys=(TAG,))

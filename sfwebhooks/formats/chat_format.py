@@ -8,7 +8,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.chat import Notice, notice
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.digest import Room, digest_notice
+from sfwebhooks.formats.digest import Capacity, digest_notice
 from sfwebhooks.formats.format import Format
 
 #: seconds between two messages of a busy channel: Slack drops what exceeds about 30 a minute without saying so, and
@@ -18,7 +18,7 @@ BRAKE_SECONDS = 3.0
 
 def chat_format(
     compose: Callable[[Notice, Endpoint], Content],
-    room: Room,
+    room: Capacity,
     interval: float = 1.0,
     brake: float = BRAKE_SECONDS,
     **others: Any,

@@ -1,6 +1,6 @@
 """A digest: several deliveries go in, one Notice about them all goes out.
 
-Each one of high or critical severity has a line of its own, the most severe first, as far as the Room of the chat
+Each one of high or critical severity has a line of its own, the most severe first, as far as the Capacity of the chat
 allows: `outbox/claim` chooses no more. Then each type of the others has a line with its number and its first findings;
 types for which there is no room are one number.
 """
@@ -38,7 +38,7 @@ LINK_LENGTH = 300
 
 
 @dataclass(frozen=True)
-class Room:
+class Capacity:
     """The room that a chat has for the text of a digest, however its other parts turn out."""
 
     #: in the units of `size`
@@ -52,7 +52,7 @@ class Room:
         return int(self.length * NAMED_SHARE) // (LINE_MAX + 1)
 
 
-def digest_notice(batch: Batch, endpoint: Endpoint, room: Room) -> Notice:
+def digest_notice(batch: Batch, endpoint: Endpoint, room: Capacity) -> Notice:
     """Return the notice of several deliveries."""
     events = [delivery.event for delivery in batch.deliveries]
     scans = {event.scan.id: event.scan for event in events if event.scan}
@@ -88,7 +88,7 @@ def digest_notice(batch: Batch, endpoint: Endpoint, room: Room) -> Notice:
     )
 
 
-def _lines(deliveries: Sequence[Delivery], endpoint: Endpoint, targets: str, room: Room) -> list[str]:
+def _lines(deliveries: Sequence[Delivery], endpoint: Endpoint, targets: str, room: Capacity) -> list[str]:
     """Return the lines about the deliveries, none of which is too long, and no more than there is room for."""
     found = sorted((one for one in deliveries if one.event.is_named), key=lambda one: -one.event.severity)
     named = [notice(one, endpoint) for one in found[: room.named_max]]
@@ -140,7 +140,7 @@ def _line(notice: Notice, targets: str) -> str:
     return f"{in_line(notice.headline, TYPE_MAX)}: {item}" if item else in_line(notice.headline, LINE_MAX)
 
 
-def _names(names: Sequence[str], room: Room) -> str:
+def _names(names: Sequence[str], room: Capacity) -> str:
     """Return the first of some names, which may be empty, each once, and how many others there are."""
     found = [in_line(name, NAMES_MAX) for name in dict.fromkeys(name.strip() for name in names) if name]
     more = [f"{len(found) - LIST_MAX:,} more"] if len(found) > LIST_MAX else []

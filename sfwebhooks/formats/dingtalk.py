@@ -20,7 +20,7 @@ from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import smallest, utf8_length, within
-from sfwebhooks.formats.digest import Room
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.format import Key
 from sfwebhooks.formats.plain import in_lines
@@ -91,7 +91,7 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 
 FORMAT = chat_format(
     dingtalk,
-    Room(6000, lambda text: utf8_length(markdown(text))),
+    Capacity(6000, lambda text: utf8_length(markdown(text))),
     read=read,
     query=signed_query,
     keys=(SIGN_SECRET,),

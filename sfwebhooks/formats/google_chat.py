@@ -18,7 +18,7 @@ from sfwebhooks.formats.chat import OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
-from sfwebhooks.formats.digest import Room
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.replies import NOT_OK, held
 from sfwebhooks.jsontext import written
 
@@ -89,7 +89,7 @@ def escape(text: str) -> str:
 
 FORMAT = chat_format(
     google_chat,
-    Room(7500, lambda text: len(written(escape(text)).encode())),
+    Capacity(7500, lambda text: len(written(escape(text)).encode())),
     read=read,
     hosts=("chat.googleapis.com",),
 )

@@ -18,7 +18,7 @@ from sfwebhooks.fingerprints import dedup_key, fingerprint
 from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length, within
-from sfwebhooks.formats.digest import Room, digest_notice
+from sfwebhooks.formats.digest import Capacity, digest_notice
 from sfwebhooks.formats.format import Format, Key
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
@@ -32,7 +32,7 @@ NAME_MAX = 255
 BODY_MAX = 20_000
 VALUE_MAX = 2_000
 DETAILS_MAX = 40
-DIGEST_ROOM = Room(12_000, utf8_length)
+DIGEST_ROOM = Capacity(12_000, utf8_length)
 ENQUEUE_PATH = "/v2/enqueue"
 #: relative to it
 CHANGE_PATH = "change/enqueue"

@@ -22,7 +22,7 @@ from sfwebhooks.formats.chat import FOUND_VIA, OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import first_within, fit, utf16_length
-from sfwebhooks.formats.digest import Room
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.replies import NOT_OK, says_ok
 from sfwebhooks.jsontext import written
 
@@ -147,4 +147,4 @@ def text_length(blocks: list[Json]) -> int:
     return sum(utf16_length(text["text"]) for text in texts)
 
 
-FORMAT = chat_format(slack, Room(5800), read=read, hosts=HOSTS)
+FORMAT = chat_format(slack, Capacity(5800), read=read, hosts=HOSTS)

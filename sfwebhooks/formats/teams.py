@@ -17,7 +17,7 @@ from sfwebhooks.formats.chat import COLOURS, GOOD, OPEN_SCAN, VALUE_MAX, Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import fit, smallest
-from sfwebhooks.formats.digest import Room
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.replies import held
 from sfwebhooks.jsontext import written
 from sfwebhooks.retry import judge
@@ -104,5 +104,5 @@ def text_run(text: str, limit: int, **how: str | bool) -> Json:
 
 
 FORMAT = chat_format(
-    teams, Room(7800, lambda text: len(written(text).encode())), read=read, hosts=("*.webhook.office.com",)
+    teams, Capacity(7800, lambda text: len(written(text).encode())), read=read, hosts=("*.webhook.office.com",)
 )

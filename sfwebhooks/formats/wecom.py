@@ -12,7 +12,7 @@ from sfwebhooks.formats.chat import Notice
 from sfwebhooks.formats.chat_format import chat_format
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length
-from sfwebhooks.formats.digest import Room
+from sfwebhooks.formats.digest import Capacity
 from sfwebhooks.formats.error_code import coded
 from sfwebhooks.formats.plain import defused, in_lines
 from sfwebhooks.jsontext import written
@@ -37,7 +37,7 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 
 FORMAT = chat_format(
     wecom,
-    Room(1300, lambda text: utf8_length(defused(text))),
+    Capacity(1300, lambda text: utf8_length(defused(text))),
     read=read,
     interval=3.0,
     brake=4.0,

@@ -101,7 +101,7 @@ def gathered_at(sql: sqlite3.Connection, limits: Limits, now: float, thorough: b
 
 def part_of(sql: sqlite3.Connection, limits: Limits, batch: Batch) -> tuple[int, int]:
     """Return the number of a digest among those that the findings of its scan need, and how many these are; zeros if it
-    is the only one, or is no whole digest."""
+    is the only one, or half of one."""
     known = sql.execute("SELECT number, total FROM part WHERE batch = ?", (batch.id,)).fetchone()
     scan_id = batch.deliveries[0].event.scan_id
     if known or limits.digesting.rhythm is not Rhythm.SCAN or batch.is_late or len(batch.deliveries) == 1:

@@ -7,10 +7,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sfwebhooks.config.settings import Settings
+from sfwebhooks.delivery.maintenance import AGE_SHARE, Maintenance, expire
 from sfwebhooks.delivery.pace import BURST
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.digesting import Digesting, Rhythm
@@ -36,16 +39,7 @@ NewQueue = Callable[..., SendQueue]
 class Channel:
     """A channel, its endpoint, and a sender that is driven step by step."""
 
-    def __init__(
-        self,
-        slack: Slack,
-        url: str,
-        digest: Digesting,
-        outbox: Outbox,
-        clock: Clock,
-        new_queue: Callable[..., SendQueue],
-    ) -> None:
-        slack.root = url
+    def __init__(self, slack: Slack, digest: Digesting, outbox: Outbox, clock: Clock, new_queue: NewQueue) -> None:
         self.slack = slack
         self.endpoint = an_endpoint(
             url=slack.url, format="slack", concurrency=1, interval=1.0, timeout=PATIENCE, digest=digest,
@@ -333,3 +327,39 @@ def test_a_refused_finding_costs_a_digest_only_itself(channel: Start) -> None:
         one.step(5)
     dead = sql(one.outbox, "SELECT sequence, state FROM delivery ORDER BY sequence")
     assert [number for number, state in dead if state != "delivered"] == [3]
+
+
+# --- age
+
+
+@pytest.mark.parametrize(("waits", "expired"), [(3 * 3600, 0), (25 * 3600, 2)])
+def test_what_waits_for_its_digest_does_not_expire(
+    waits: float, expired: int, channel: Start, berlin: None, clock: Clock
+) -> None:
+    """An endpoint that accepts nothing, with max_age = 1h."""
+    one = channel(Digesting(Rhythm.DAILY, minute=10 * 60))  # NOW is an hour after that time
+    settings = Settings(endpoints=(replace(one.endpoint, max_age=3600.0),))
+    one.find(1, 2)
+    assert expire(one.outbox, settings, {"team"}, NOW + waits, removed=True) == expired
+
+
+def test_what_waits_for_the_end_of_its_scan_does_not_expire(channel: Start) -> None:
+    one = channel(SCAN)
+    settings = Settings(endpoints=(replace(one.endpoint, max_age=3600.0),))
+    one.begin(a_scan())
+    one.find(1, 2)
+    assert expire(one.outbox, settings, {"team"}, NOW + 7200, removed=True) == 0
+    one.end(a_scan(), wanted=False)
+    assert expire(one.outbox, settings, {"team"}, NOW + 7200, removed=True) == 2
+
+
+def test_a_digest_that_is_not_due_yet_is_no_reason_for_an_alert(channel: Start, berlin: None, clock: Clock) -> None:
+    one = channel(Digesting(Rhythm.DAILY, minute=10 * 60))
+    one.find(1, 2)
+    siem = an_endpoint("siem", events=("all",))
+    watching = Maintenance(Settings(endpoints=(one.endpoint, siem)), one.outbox.path)
+    watching.look(NOW + 20 * 3600)
+    assert one.states() == {"waiting": 2}
+    watching.look(NOW + 23 * 3600 + one.endpoint.max_age * AGE_SHARE + 60)
+    assert one.states() == {"waiting": 3}, "the alert"
+    watching.close()

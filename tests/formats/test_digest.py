@@ -11,7 +11,7 @@ import pytest
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.formats.chat import Notice
-from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, Room, digest_notice
+from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS, LINE_MAX, Capacity, digest_notice
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_delivery, a_scan, an_endpoint, an_event
 from tests.formats.cases import UI, cve
@@ -26,7 +26,7 @@ def late(number: int, severity: Severity = Severity.HIGH, **values: Any) -> Deli
     return a_delivery(event, backfilled=True, sequence=number)
 
 
-ROOM = Room(3000)
+ROOM = Capacity(3000)
 
 
 def shown(*deliveries: Delivery) -> Notice:
