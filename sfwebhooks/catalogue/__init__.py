@@ -1,8 +1,8 @@
 """The catalogue of event types: every name that can be subscribed to, its dotted alias, meaning, sender, and the fields
 of its `data`. The commands, `endpoints` and the documentation read it from here.
 
-`scan`, `findings` and `correlations` hold the fields of a scan's events, `alerts` those of alerts on sfwebhooks itself
-and on failing modules, `emitted` those of other tools' events.
+`scan`, `findings`, `correlations` and `surface` hold the fields of a scan's events, `alerts` those of alerts on
+sfwebhooks itself and on failing modules, `emitted` those of other tools' events.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sfwebhooks.catalogue import alerts, correlations, emitted, findings, scan
+from sfwebhooks.catalogue import alerts, correlations, emitted, findings, scan, surface
 from sfwebhooks.catalogue.fields import Field, choose
 from sfwebhooks.severity import Severity
 
@@ -114,6 +114,13 @@ EVENT_TYPES = (
         "A scan has finished, and its correlations are counted.",
         correlations.COMPLETED,
         _INFO,
+    ),
+    EventType(
+        "surface_changed",
+        "surface.changed",
+        "A scan has ended, and is compared with the one before: what is new, gone and changed.",
+        surface.CHANGED,
+        shown=Severity.HIGH,
     ),
     EventType(
         "cti_report_generated",

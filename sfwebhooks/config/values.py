@@ -15,7 +15,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
+from sfwebhooks.expressions import ACCEPTED, expression_problem
 from sfwebhooks.masking import shown
+from sfwebhooks.screening import network_of
+from sfwebhooks.severity import Severity
 from sfwebhooks.signing_keys import problem
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -28,6 +31,13 @@ TYPO = 0.75
 #: most characters of a possible name
 NAME_MAX = 64
 QUOTED = re.compile(r"""\s*(["'])(?:(?!\1).)+\1\s*""")
+#: a name of the host, or a pattern of names
+TYPE_WORD = re.compile(r"[A-Z0-9_*?\[\]-]+")
+MODULE_WORD = re.compile(r"sfp_[\w*?\[\]-]*|[\w-]*[*?\[][\w*?\[\]-]*", re.ASCII)
+#: a target; a name of a person has spaces, several hosts are separated by commas
+TARGET_WORD = re.compile(r"\S+|(?![^\n]*\w[.:/]\w)[^\n]+")
+#: what looks like a network
+NETWORK = re.compile(r"[0-9A-Fa-f:.]+/\w*")
 #: most wrong words of a value that are reported
 WRONG_MAX = 10
 
@@ -223,6 +233,56 @@ def _matches_some(word: str) -> bool:
 def _wanted(word: str) -> str:
     """Return the name or pattern of a subscription, also of one that excludes it."""
     return word[1:] if word.startswith("!") else word
+
+
+def finding_types(text: str) -> tuple[str, ...]:
+    """Read a choice of the host's event types; a newer host may have types that are not known here."""
+    return _choice(text, "SpiderFoot's event types such as EMAILADDR_COMPROMISED, * patterns, !TYPE", TYPE_WORD)
+
+
+def module_names(text: str) -> tuple[str, ...]:
+    """Read a choice of the host's modules."""
+    return _choice(text, "names of SpiderFoot's modules such as sfp_shodan, * patterns, !NAME", MODULE_WORD)
+
+
+def targets(text: str) -> tuple[str, ...]:
+    """Read a choice of targets of scans."""
+    found = _choice(text, "targets such as example.com, *.example.com, 10.0.0.0/8, !NAME", TARGET_WORD)
+    for word in found:
+        if NETWORK.fullmatch(_wanted(word)) and network_of(_wanted(word)) is None:
+            raise WrongWordsError("expected a network such as 10.0.0.0/8 or 2001:db8::/32", [word])
+    return found
+
+
+def _choice(text: str, accepted: str, right: re.Pattern[str]) -> tuple[str, ...]:
+    found = words(text)
+    if not found:
+        raise ValueError(f"expected {accepted}")
+    wrong = [word for word in found if len(_wanted(word)) > PATTERN_MAX or not right.fullmatch(_wanted(word))]
+    if wrong:
+        raise WrongWordsError(
+            f"expected words of at most {PATTERN_MAX} characters, separated by commas: {accepted}", wrong
+        )
+    if "!*" in found:
+        raise ValueError(f"nothing is left: !* excludes all; expected {accepted}")
+    return found
+
+
+def expressions(text: str) -> tuple[str, ...]:
+    """Read regular expressions, one per line."""
+    found = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not found:
+        raise ValueError(f"{ACCEPTED}; one per line")
+    for number, one in enumerate(found, 1):
+        wrong = expression_problem(one)
+        if wrong:
+            raise WrongWordsError(f"number {number}: {wrong}" if len(found) > 1 else wrong, [one])
+    return found
+
+
+def severity(text: str) -> Severity:
+    """Read a severity."""
+    return Severity.parse(text)
 
 
 def one_of(names: Collection[str]) -> Callable[[str], str]:

@@ -14,12 +14,12 @@ from sfwebhooks.delivery.alerts import age_warning, alert_receivers, certificate
 from sfwebhooks.digesting import Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.store import Store
-from sfwebhooks.pipeline import wanted_by
+from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
+from sfwebhooks.screening import Screen
 from sfwebhooks.system import Clock, uptime
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -75,6 +75,7 @@ class Maintenance:
             long_here = self._steady() - self._began_at >= REMOVED_SECONDS
             expire(self._outbox, self._settings, dark, now, removed=long_here)
             self._outbox.retention.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
+            self._outbox.sightings.prune(now, self._settings.sightings_keep, PRUNE_CHUNKS)
 
     def close(self) -> None:
         """Close the outbox file."""
@@ -89,7 +90,9 @@ class Maintenance:
 
     def _warn_of_certificates(self, now: float) -> None:
         endpoints = self._settings.endpoints
-        for endpoint in endpoints:
+        for endpoint in (one for one in endpoints if one.files):
+            from sfwebhooks.network.tls import expiring  # most processes have no certificates to look at
+
             for expiry in expiring(endpoint, now):
                 log.warning("webhooks: endpoint %s: %s", endpoint.name, expiry.words)
                 event = certificate_alert(endpoint, expiry, now)
@@ -102,7 +105,7 @@ class Maintenance:
         if mark > before:
             event = self._warning(fullness, mark, now)
             log.warning("webhooks: %s", event.data["message"])
-            self._outbox.accept([(event, wanted_by(event, self._settings.endpoints))], now)
+            accept([event], Screen(self._settings.endpoints), self._outbox, now)
 
     def _warn_of_age(self, endpoint: Endpoint, now: float) -> None:
         """Alert other endpoints once that deliveries to an endpoint have waited long; a pause does not count."""

@@ -17,13 +17,12 @@ from sfwebhooks.delivery.process import service_lock, service_pid
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.formats.digest import DIGEST_MAX
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.outbox.admission import WITHHELD_WORDS
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
-from sfwebhooks.reasons import WaitingReason
+from sfwebhooks.reasons import WITHHELD_WORDS, WaitingReason
 from sfwebhooks.retry import State
 from sfwebhooks.sending import limits_of
 from sfwebhooks.text import duration, moment
@@ -106,7 +105,7 @@ def switch_of(found: Settings | None, name: str) -> str:
     if found.enabled is False:
         return "webhooks are off (enabled = false)"
     if any(one.name == name for one in found.off):
-        return "it is off (enabled = false in its section)"
+        return f"it is off (enabled = false in its section); sfwebhooks enable {name}"
     if name in found.unused:
         return "its events are not known because of a mistake in its settings, which sfwebhooks check shows"
     if any(one.name == name for one in found.endpoints):
@@ -259,7 +258,7 @@ def summary(outbox: Store, scan_id: str, now: float, found: Settings, sender: in
         withheld.update(reasons)
     left = in_brief(waiting, obstacles, sender, paces)
     words = [f"{totals[State.DELIVERED]} delivered", left, f"{totals[State.DEAD]} dead"]
-    words += [f"{number} {WITHHELD_WORDS[reason]}" for reason, number in withheld.items()]
+    words += [f"{number} {WITHHELD_WORDS.get(reason, reason)}" for reason, number in withheld.items()]
     return ", ".join(words)
 
 

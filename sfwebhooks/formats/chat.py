@@ -237,11 +237,49 @@ def not_sent(receipt: Any) -> str:
     return counted({reason.replace("_", " "): number for reason, number in reasons.items()})
 
 
+def surface_changed(message: ChatMessage) -> Words:
+    """Return the words for the comparison of a scan with the one before it."""
+    data, severity = message.data, message.delivery.event.severity
+    groups = {name: data[name] if isinstance(data.get(name), Mapping) else {} for name in ("new", "gone", "changed")}
+    facts = [
+        ("Target", message.target),
+        *((people(name), differences(group)) for name, group in groups.items()),
+        ("Modules failed", listed(data.get("modules_failed"))),
+    ]
+    is_different = any(numbers(group).get("total") for group in groups.values())
+    what = "not compared" if "not_comparable" in data else "changed" if is_different else "unchanged"
+    headline = f"Surface {what}" + (f" ({severity.label})" if severity else "")
+    return headline, text_of(data, "message"), facts, GOOD if what == "unchanged" else COLOURS[severity]
+
+
+def differences(group: Mapping[str, Any]) -> str:
+    """Return the number of findings of each type, if not all of them are named, and the first findings."""
+    total, items = numbers(group).get("total", 0), group.get("items")
+    named = [
+        _difference(one) for one in (items if isinstance(items, list) else [])[:LIST_MAX] if isinstance(one, Mapping)
+    ]
+    if len(named) == total:
+        return "\n".join(named)
+    by_type = numbers(group.get("by_type"))
+    order = sorted(by_type, key=lambda name: (-severity_of(name), -by_type[name], name))
+    more = [f"{len(order) - LIST_MAX:,} more types"] if len(order) > LIST_MAX else []
+    types = ", ".join([*(f"{by_type[name]:,} {name}" for name in order[:LIST_MAX]), *more])
+    return "\n".join(filter(None, [types, *named, f"and {total - len(named):,} more" if named else ""]))
+
+
+def _difference(finding: Mapping[str, Any]) -> str:
+    """Return a finding in one line; of a changed one also what it was before."""
+    before = finding.get("before")
+    was = item(before).partition(" ")[2] if isinstance(before, Mapping) else ""
+    return f"{item(finding)} (was {was})" if was else item(finding)
+
+
 LIFECYCLE: dict[str, Callable[[ChatMessage], Words]] = {
     "scan_started": scan_started,
     "scan_completed": scan_ended,
     "scan_failed": scan_ended,
     "scan_aborted": scan_ended,
+    "surface_changed": surface_changed,
 }
 
 

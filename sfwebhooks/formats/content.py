@@ -107,5 +107,5 @@ def epoch_milliseconds(at: float) -> int:
 
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
     """Return an event's data; with what a scan says of itself also a link to the scan, if the endpoint has one."""
-    link = endpoint.link(event.scan) if event.type.startswith("scan_") else ""
+    link = endpoint.link(event.scan) if event.type.startswith(("scan_", "surface_")) else ""
     return {**event.data, "link": link} if link else event.data

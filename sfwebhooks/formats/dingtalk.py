@@ -97,5 +97,4 @@ FORMAT = chat_format(
     keys=(SIGN_SECRET,),
     interval=3.0,
     brake=4.0,
-    hosts=("oapi.dingtalk.com",),
 )

@@ -134,6 +134,5 @@ FORMAT = chat_format(
     follow=follow,
     read=read,
     query=query,
-    hosts=("discord.com", "*.discord.com", "discordapp.com"),
     wrong_path=wrong_path,
 )

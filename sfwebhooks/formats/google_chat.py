@@ -87,9 +87,4 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 
-FORMAT = chat_format(
-    google_chat,
-    Capacity(7500, lambda text: len(written(escape(text)).encode())),
-    read=read,
-    hosts=("chat.googleapis.com",),
-)
+FORMAT = chat_format(google_chat, Capacity(7500, lambda text: len(written(escape(text)).encode())), read=read)

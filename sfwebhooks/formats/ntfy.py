@@ -84,4 +84,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = chat_format(ntfy, Capacity(3500, utf8_length), read=read, keys=(TOPIC,), hosts=("ntfy.sh",))
+FORMAT = chat_format(ntfy, Capacity(3500, utf8_length), read=read, keys=(TOPIC,))

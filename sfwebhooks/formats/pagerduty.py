@@ -14,7 +14,7 @@ from typing import Any
 from sfwebhooks.attempts import Reply, Verdict
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
-from sfwebhooks.fingerprints import dedup_key, fingerprint
+from sfwebhooks.fingerprints import dedup_key, fingerprint, of_event
 from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.cutting import utf8_length, within
@@ -143,10 +143,10 @@ def custom_details(notice: Notice) -> dict[str, str]:
 
 def subject(event: WebhookEvent) -> str:
     """Return the fingerprint of what an alert is about."""
-    data = event.data
-    if "event_type" in data and "data" in data and "finding_id" not in data:
-        return fingerprint(text_of(data, "event_type"), data["data"])
-    about = {key: data[key] for key in INCIDENTS[event.type] if key in data}
+    found = of_event(event)
+    if found:
+        return found.hex()
+    about = {key: event.data[key] for key in INCIDENTS[event.type] if key in event.data}
     if about.get("alert") in HEALTH:
         about["alert"] = "health"
     return fingerprint(event.type, about)
@@ -174,6 +174,5 @@ FORMAT = Format(
     keys=(ROUTING_KEY,),
     is_chat=True,
     interval=0.5,
-    hosts=("events.pagerduty.com", "events.eu.pagerduty.com"),
     wrong_path=wrong_path,
 )

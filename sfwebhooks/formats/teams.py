@@ -103,6 +103,4 @@ def text_run(text: str, limit: int, **how: str | bool) -> Json:
     return {"type": "TextRun", "text": fit(text, limit), **how}
 
 
-FORMAT = chat_format(
-    teams, Capacity(7800, lambda text: len(written(text).encode())), read=read, hosts=("*.webhook.office.com",)
-)
+FORMAT = chat_format(teams, Capacity(7800, lambda text: len(written(text).encode())), read=read)

@@ -35,11 +35,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("errcode",), BUSY, ROBOT_IS_WRONG)
 
 
-FORMAT = chat_format(
-    wecom,
-    Capacity(1300, lambda text: utf8_length(defused(text))),
-    read=read,
-    interval=3.0,
-    brake=4.0,
-    hosts=("qyapi.weixin.qq.com",),
-)
+FORMAT = chat_format(wecom, Capacity(1300, lambda text: utf8_length(defused(text))), read=read, interval=3.0, brake=4.0)

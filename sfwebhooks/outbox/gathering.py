@@ -16,7 +16,7 @@ from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.digesting import Rhythm
 from sfwebhooks.events import Batch
 from sfwebhooks.outbox.claim import CANDIDATE, ENDS, FREE, Candidate, Limits, next_late, numbered, together, waits
-from sfwebhooks.outbox.rows import FRESH, Row
+from sfwebhooks.outbox.rows import FRESH, SCAN, Row
 from sfwebhooks.severity import Severity
 
 #: names of the events that come when all findings of their scan are known
@@ -27,21 +27,21 @@ CLOSING = ENDS | {
     for name in (entry.name, entry.alias)
 }
 ALONE = (
-    "SELECT d.number, d.name, e.scan_id FROM delivery d CROSS JOIN event e ON e.number = d.event"  # noqa: S608
+    "SELECT d.number, d.name, e.scan FROM delivery d CROSS JOIN event e ON e.number = d.event"  # noqa: S608
     f" WHERE {FREE} AND {FRESH} AND d.alone = 1 ORDER BY d.number"
 )
-TOGETHER = f"{CANDIDATE} WHERE {FREE} AND {FRESH} AND d.alone = 0 ORDER BY d.due_at, d.number LIMIT ?3"
+GATHERABLE = f"{CANDIDATE} WHERE {FREE} AND {FRESH} AND d.alone = 0 ORDER BY d.due_at, d.number LIMIT ?3"
 #: the findings of a scan (?3), their severities and sizes
 OF_SCAN = f"""FROM event e CROSS JOIN delivery d ON d.event = e.number
-    WHERE e.scan_id = ?3 AND {FREE} AND {FRESH} AND d.alone = 0"""
+    WHERE e.scan = ?3 AND {FREE} AND {FRESH} AND d.alone = 0"""
 WHOLE = f"{CANDIDATE.replace('FROM delivery d', OF_SCAN)} ORDER BY d.number LIMIT ?4"
 SIZES = f"SELECT e.severity, length(CAST(e.data AS BLOB)) {OF_SCAN} ORDER BY d.number"
 #: the scan of a finding among the first ones (?3) that no end will make due
 ENDED = (
-    "SELECT e.scan_id FROM (SELECT d.number, d.event, d.due_at FROM delivery d"  # noqa: S608
+    "SELECT e.scan FROM (SELECT d.number, d.event, d.due_at FROM delivery d"  # noqa: S608
     f" WHERE {FREE} AND {FRESH} AND d.alone = 0 ORDER BY d.due_at, d.number LIMIT ?3) f"
-    " CROSS JOIN event e ON e.number = f.event LEFT JOIN scan s ON s.id = e.scan_id"
-    " WHERE s.id IS NULL OR s.ended IS NOT NULL ORDER BY f.due_at, f.number LIMIT 1"
+    " CROSS JOIN event e ON e.number = f.event LEFT JOIN scan s ON s.number = e.scan"
+    " WHERE s.number IS NULL OR s.ended IS NOT NULL ORDER BY f.due_at, f.number LIMIT 1"
 )
 #: in SQL: all
 EVERY = -1
@@ -54,8 +54,8 @@ class Front(NamedTuple):
     number: int | None = None
     #: whether one waits for findings, whose digest it makes due
     hurries: bool = False
-    #: the scan of these; empty: any
-    scan_id: str = ""
+    #: number of their scan; 0: any
+    scan: int = 0
 
 
 def next_gathered(
@@ -93,7 +93,7 @@ def gathered_at(sql: sqlite3.Connection, limits: Limits, now: float, thorough: b
     front, given = _front(sql, limits, (), now), (limits.endpoint, "[]")
     if front.number is not None or _due(sql, limits, given, front, now, thorough):
         return 0.0
-    first = sql.execute(TOGETHER, (*given, 1)).fetchone()
+    first = sql.execute(GATHERABLE, (*given, 1)).fetchone()
     if not first or limits.digesting.rhythm is Rhythm.SCAN:
         return None
     return 0.0 if first[4] else limits.digesting.due_at(first[3], now)
@@ -108,7 +108,8 @@ def part_of(sql: sqlite3.Connection, limits: Limits, batch: Batch) -> tuple[int,
         return known or (0, 0)
     before = "SELECT coalesce(max(number), 0), coalesce(max(total), 0) FROM part WHERE endpoint = ? AND scan_id = ?"
     number, total = sql.execute(before, (limits.endpoint, scan_id)).fetchone()
-    total = max(total, number + _parts(sql.execute(SIZES, (limits.endpoint, "[]", scan_id)), limits))
+    (scan,) = sql.execute(f"SELECT {SCAN.format('?')}", (scan_id,)).fetchone()
+    total = max(total, number + _parts(sql.execute(SIZES, (limits.endpoint, "[]", scan)), limits))
     return (number + 1, total) if total > 1 else (0, 0)
 
 
@@ -124,13 +125,13 @@ def _parts(rows: Iterable[tuple[int, int]], limits: Limits) -> int:
 
 def _front(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> Front:
     given, is_by_scan = (limits.endpoint, json.dumps([*busy])), limits.digesting.rhythm is Rhythm.SCAN
-    first = sql.execute(TOGETHER, (*given, 1)).fetchone()
+    first = sql.execute(GATHERABLE, (*given, 1)).fetchone()
     blocked = Front()
-    for number, name, scan_id in sql.execute(ALONE, given):
+    for number, name, scan in sql.execute(ALONE, given):
         if name in CLOSING and first:
-            its = sql.execute(f"SELECT 1 {OF_SCAN} LIMIT 1", (*given, scan_id)).fetchone() if is_by_scan else None
+            its = sql.execute(f"SELECT 1 {OF_SCAN} LIMIT 1", (*given, scan)).fetchone() if is_by_scan else None
             if its or (not is_by_scan and first[0] < number):
-                blocked = blocked if blocked.hurries else Front(None, True, scan_id if is_by_scan else "")
+                blocked = blocked if blocked.hurries else Front(None, True, scan if is_by_scan else 0)
                 continue
         if name not in CLOSING or not waits(sql, number, busy, now):
             return Front(number)
@@ -142,12 +143,12 @@ def _due(
 ) -> list[Candidate]:
     """Return the findings of which as many as fit are the next digest."""
     if limits.digesting.rhythm is Rhythm.SCAN:
-        scan = (front.scan_id,) if front.hurries else sql.execute(ENDED, (*given, EVERY if thorough else 1)).fetchone()
+        scan = (front.scan,) if front.hurries else sql.execute(ENDED, (*given, EVERY if thorough else 1)).fetchone()
         if not scan:
             return []
         found = sql.execute(WHOLE, (*given, *scan, limits.size)).fetchall()
         return found if found and limits.is_ripe(found, now, hurried=not found[0][4]) else []
-    found = sql.execute(TOGETHER, (*given, limits.size)).fetchall()
+    found = sql.execute(GATHERABLE, (*given, limits.size)).fetchall()
     is_daily = limits.digesting.rhythm is Rhythm.DAILY
     if not found or not limits.is_ripe(found, now, front.hurries and not is_daily):
         return []

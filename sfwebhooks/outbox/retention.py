@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import delivery_id, id_of_key
+from sfwebhooks.events import WebhookEvent, delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS
 from sfwebhooks.outbox.counting import dying
@@ -24,6 +24,7 @@ from sfwebhooks.outbox.rows import FRESH, LATE, deliveries, insert
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Screen, Wanted
 
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE number = d.event) IN ({', '.join(repr(name) for name in ENDS)})"
@@ -46,7 +47,7 @@ ITS_HANDLE = """
 """
 EMPTY_SCANS = """
     SELECT id FROM scan WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
-        AND NOT EXISTS (SELECT 1 FROM event WHERE scan_id = scan.id)
+        AND NOT EXISTS (SELECT 1 FROM event WHERE scan = scan.number)
 """
 FORGET_SCAN = "UPDATE scan SET name = '', target = '', target_type = '', database = '' WHERE id = ?"
 DEAD = f"{SETTLED} AND d.state = 'dead'"
@@ -274,13 +275,22 @@ def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float
     ).rowcount
 
 
+def _wanted(event: WebhookEvent, endpoint: Endpoint) -> list[Wanted]:
+    """Return the endpoint if it wants an event; one with garbage for data, which no filter can read, by its name."""
+    try:
+        return Screen((endpoint,)).of(event)[0]
+    except ValueError:
+        name = endpoint.name_for(event)
+        return [Wanted(endpoint.name, name)] if name else []
+
+
 def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
     for number, delivery in [*deliveries(sql, where, chunk)]:
-        name = endpoint.name_for(delivery.event)
-        if name:
-            insert(sql, delivery.event, [(endpoint.name, name)], now, delivery.backfilled)
+        wanted = _wanted(delivery.event, endpoint)
+        if wanted:
+            insert(sql, delivery.event, wanted, now, delivery.backfilled)
             taken.append(number)
     return _delete(sql, taken, WAITING)
 

@@ -29,26 +29,28 @@ TABLES = """
         name   TEXT NOT NULL                -- as receivers see it
     );
     CREATE TABLE scan (
-        id          TEXT PRIMARY KEY,
+        number      INTEGER PRIMARY KEY,
+        id          TEXT NOT NULL UNIQUE,
         name        TEXT NOT NULL,
         target      TEXT NOT NULL,
         target_type TEXT NOT NULL,
         version     TEXT NOT NULL,
         database    TEXT NOT NULL,          -- the host's database that holds it
         begun_at    REAL NOT NULL,
-        ended       TEXT                    -- name of the event that reports its end
-    ) WITHOUT ROWID;
+        ended       TEXT                    -- name of the event that reports its end; empty: it began in another file
+    );
     CREATE TABLE event (
         number   INTEGER PRIMARY KEY,
-        id       BLOB NOT NULL UNIQUE,      -- its 16 bytes
-        scan_id  TEXT,
+        scan     INTEGER NOT NULL,          -- number of its scan; 0: it has none
+        id       BLOB NOT NULL,             -- its 16 bytes
         type     TEXT NOT NULL,
         severity INTEGER NOT NULL,
         special  TEXT,
         at       REAL NOT NULL,
-        data     TEXT NOT NULL              -- JSON
+        data     TEXT NOT NULL,             -- JSON
+        -- ids are random: a scan's are together, so that the next one is near those of the last commits
+        UNIQUE (scan, id)
     );
-    CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
         number      INTEGER PRIMARY KEY,    -- order of acceptance
         event       INTEGER NOT NULL,       -- number of its event, from whose id and the endpoint it has its own id
@@ -171,7 +173,7 @@ TABLES = """
     CREATE TABLE frozen (                   -- batches in flight: if they are never settled, these are their members
         id       TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
-        members  TEXT NOT NULL              -- JSON, ids of events
+        members  TEXT NOT NULL              -- JSON, ids of the scan and of the event of each
     ) WITHOUT ROWID;
     CREATE TABLE part (                     -- digests that are some of those of a scan
         batch    TEXT PRIMARY KEY,
@@ -192,6 +194,53 @@ TABLES = """
         waited     REAL NOT NULL DEFAULT 0,
         last_at    REAL NOT NULL DEFAULT 0, -- epoch seconds of an attempt's end, the last one
         PRIMARY KEY (endpoint, what, reason, seconds_to, waited_to)
+    ) WITHOUT ROWID;
+    CREATE TABLE target (                   -- targets of scans, as far as sightings and mutes name them
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE         -- `fingerprints.canonical`
+    );
+    CREATE TABLE lineage (
+        number  INTEGER PRIMARY KEY,
+        modules BLOB NOT NULL UNIQUE        -- `fingerprints.lineage_of`
+    );
+    CREATE TABLE kind (                     -- types of findings
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE surveyed (                 -- scans whose findings are sighted
+        number   INTEGER PRIMARY KEY,
+        scan_id  TEXT NOT NULL UNIQUE,
+        target   INTEGER NOT NULL,
+        is_first INTEGER NOT NULL,          -- whether its target had no complete scan when it began: it is a baseline
+        lineage  INTEGER,                   -- NULL: its findings are not recorded yet, except those sent as new
+        place    INTEGER,                   -- 1, 2, 3 ... in the order of the ends; NULL: not over
+        complete INTEGER NOT NULL DEFAULT 0, -- whether it has finished, and is not forgotten for its age
+        at       REAL NOT NULL,             -- epoch seconds of its end; of its begin while it is not over
+        kept     INTEGER NOT NULL DEFAULT 1, -- whether there may be sightings of which it is the last scan
+        not_comparable TEXT NOT NULL DEFAULT '',
+        previous INTEGER,                   -- number of the scan with which it was compared
+        unchanged_since REAL                -- end of the first of the scans before it that found the same
+    );
+    CREATE INDEX surveyed_target ON surveyed (target);
+    CREATE TABLE sighting (                 -- numbers of `surveyed`: first, last, whole
+        target      INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        lineage     INTEGER NOT NULL,       -- 0: sent as new, and its scan is not recorded yet
+        kind        INTEGER NOT NULL,
+        version     INTEGER NOT NULL,       -- of the fingerprint
+        first       INTEGER NOT NULL,       -- the scan that saw it first
+        last        INTEGER NOT NULL,       -- the scan that saw it last
+        whole       INTEGER NOT NULL,       -- the last complete one before `last` that saw it; 0: none
+        PRIMARY KEY (target, fingerprint, lineage)
+    ) WITHOUT ROWID;
+    CREATE TABLE mute (
+        target      INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        endpoint    TEXT NOT NULL,          -- empty: all
+        kind        INTEGER NOT NULL,
+        until       REAL,                   -- epoch seconds; NULL: until it is removed
+        at          REAL NOT NULL,          -- when it was set
+        PRIMARY KEY (target, fingerprint, endpoint)
     ) WITHOUT ROWID;
 """
 

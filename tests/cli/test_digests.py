@@ -15,6 +15,7 @@ from sfwebhooks.events import delivery_id, lifecycle_id
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import a_scan, an_event
 from tests.conftest import Result, sql
@@ -47,13 +48,13 @@ class Team:
 
     def find(self, *numbers: int) -> None:
         found = [an_event(number, severity=Severity.LOW) for number in numbers]
-        accept(found, (self.endpoint,), self.outbox, time.time())
+        accept(found, Screen((self.endpoint,)), self.outbox, time.time())
 
     def end(self) -> None:
         end = an_event(
             100, id=lifecycle_id(a_scan().id, "ended"), type="scan_completed", severity=Severity.INFO, data={}
         )
-        self.outbox.scans.end_scan(end, [("team", "scan_completed")], time.time())
+        self.outbox.scans.end_scan(end, [Wanted("team", "scan_completed")], time.time())
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_a_storm_reaches_a_busy_channel_within_two_minutes(
     sender.wake()
     for number in range(600):
         severity = Severity.HIGH if number % 10 == 0 else Severity.LOW
-        accept([an_event(number, severity=severity)], (endpoint,), one.outbox, time.time())
+        accept([an_event(number, severity=severity)], Screen((endpoint,)), one.outbox, time.time())
         sender.wake()
         time.sleep(max(begin + number / 60 - time.monotonic(), 0.0))
     sender.linger(begin + 120, everything=True)

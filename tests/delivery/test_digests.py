@@ -22,6 +22,7 @@ from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import SEARCH_SECONDS
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, sql
@@ -49,7 +50,7 @@ class Channel:
         self.queue = new_queue(self.endpoint)
 
     def accept(self, *events: WebhookEvent, backfilled: bool = False) -> None:
-        accept(events, (self.endpoint,), self.outbox, self.clock.now, backfilled)
+        accept(events, Screen((self.endpoint,)), self.outbox, self.clock.now, backfilled)
 
     def find(self, *numbers: int, severity: Severity = Severity.MEDIUM, scan: Any = None) -> None:
         self.accept(*(an_event(number, severity=severity, scan=scan or a_scan()) for number in numbers))
@@ -61,7 +62,7 @@ class Channel:
         event = an_event(
             2000, id=lifecycle_id(scan.id, "ended"), type="scan_completed", severity=Severity.INFO, scan=scan, data={}
         )
-        self.outbox.scans.end_scan(event, [("team", "scan_completed")] if wanted else [], self.clock.now)
+        self.outbox.scans.end_scan(event, [Wanted("team", "scan_completed")] if wanted else [], self.clock.now)
 
     def step(self, later: float = 0.0) -> bool:
         self.clock.now += later

@@ -17,6 +17,7 @@ from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.sequence_numbers import HighWaterMark
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import put, sql
 from tests.filled import put_event
@@ -75,7 +76,7 @@ def test_the_mark_covers_all_that_is_claimed(outbox: Outbox, size: int) -> None:
 
 def test_a_scans_end_is_claimed_before_others_or_later(outbox: Outbox) -> None:
     for number, kind in ((1, "high_risk_event"), (2, "scan_completed"), (3, "high_risk_event")):
-        outbox.accept([(an_event(number, type=kind, scan=a_scan(f"SCAN{number}")), [("team", kind)])], NOW)
+        outbox.accept([(an_event(number, type=kind, scan=a_scan(f"SCAN{number}")), [Wanted("team", kind)])], NOW)
 
     def claimed(*busy: Batch) -> list[str]:
         busy_ids = {one.id for batch in busy for one in batch.deliveries}
@@ -215,7 +216,7 @@ def test_one_that_crashed_its_process_goes_in_no_request_with_others(outbox: Out
 
 
 def put_end(outbox: Outbox, number: int) -> None:
-    outbox.accept([(an_event(number, type="scan_completed"), [("team", "scan_completed")])], NOW)
+    outbox.accept([(an_event(number, type="scan_completed"), [Wanted("team", "scan_completed")])], NOW)
 
 
 def test_a_scans_end_is_picked_only_if_nothing_else_waits(outbox: Outbox) -> None:
@@ -246,7 +247,11 @@ def test_among_late_ones_the_first_accepted_is_the_oldest(outbox: Outbox) -> Non
 def test_of_several_the_smallest_is_picked_from_both_ends(outbox: Outbox) -> None:
     sizes = [9, *[50] * SMALLEST_OF, *[50] * SMALLEST_OF, 5]
     outbox.accept(
-        [(an_event(at, data={"data": "x" * size}), [("team", "high_risk_event")]) for at, size in enumerate(sizes)], NOW
+        [
+            (an_event(at, data={"data": "x" * size}), [Wanted("team", "high_risk_event")])
+            for at, size in enumerate(sizes)
+        ],
+        NOW,
     )
     alone = Limits("team")
     last = outbox.queue.pick(alone, (), Pick.SMALLEST, fresh=True)
@@ -256,7 +261,9 @@ def test_of_several_the_smallest_is_picked_from_both_ends(outbox: Outbox) -> Non
 
 def test_the_oldest_newest_or_smallest_is_picked(outbox: Outbox) -> None:
     for number, size in ((1, 50), (2, 5), (3, 90)):
-        outbox.accept([(an_event(number, data={"data": "x" * size}), [("team", "high_risk_event")])], NOW + number)
+        outbox.accept(
+            [(an_event(number, data={"data": "x" * size}), [Wanted("team", "high_risk_event")])], NOW + number
+        )
     alone = Limits("team")
     found = {pick: numbers(outbox.queue.pick(alone, (), pick, fresh=False)) for pick in Pick}
     assert found == {Pick.OLDEST: [1], Pick.NEWEST: [3], Pick.SMALLEST: [2]}

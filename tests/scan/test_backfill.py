@@ -31,6 +31,7 @@ from sfwebhooks.scan.backfill import RULES_SECONDS, UNKNOWN, begin_backfill, pas
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.recovery import report_end
+from sfwebhooks.screening import Screen, Wanted
 from tests.builders import NOW, PATIENCE, a_correlation, a_finding, a_scan, an_endpoint
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import send
@@ -54,13 +55,13 @@ class Setup:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(an_endpoint(name, one.url, events=("all",)) for name, one in self.teams.items())
+        return tuple(an_endpoint(name, one.url, events=("all", "!surface_changed")) for name, one in self.teams.items())
 
     @property
     def teams(self) -> dict[str, Team]:
         return {"team": self.team, "late": self.late}
 
-    def configure(self, events: str = "all", more: str = "") -> None:
+    def configure(self, events: str = "all, !surface_changed", more: str = "") -> None:
         sections = [
             f"[webhooks.{name}]\nurl = {team.url}\nevents = {events}\n{more}" for name, team in self.teams.items()
         ]
@@ -70,12 +71,12 @@ class Setup:
 
     def begin(self, *endpoints: str) -> None:
         """Begin the scan as it is begun live."""
-        wanted = [(name, "scan_started") for name in endpoints or ("team",)]
+        wanted = [Wanted(name, "scan_started") for name in endpoints or ("team",)]
         self.outbox.scans.begin_scan(self.scan, started(self.scan), wanted, NOW)
 
     def accept(self, *numbers: int) -> None:
         """Accept findings as a live scan does, with the whole of their data."""
-        accept([live(self.scan, number) for number in numbers], self.endpoints[:1], self.outbox, NOW)
+        accept([live(self.scan, number) for number in numbers], Screen(self.endpoints[:1]), self.outbox, NOW)
 
     def end(self, late: str = "") -> None:
         """Tell the end to the team."""
@@ -698,7 +699,7 @@ def test_a_backfill_knows_how_much_it_sends_and_how_much_of_it_again(setup: Setu
     events = list(missing.events)
     assert (missing.number, missing.again, len(events)) == (14, 0, 14)
     assert (events[-1].type, "detected_late" in events[-1].data) == ("scan_completed", False)
-    assert put(setup.outbox, endpoint, events) is True
+    assert put(setup.outbox, missing, events) is True
     for _ in range(15):
         send(setup.outbox)
     again = begin_backfill(setup.outbox, endpoint, past_scan(setup.outbox, ID, dead=False), renumber=True)
@@ -718,6 +719,6 @@ def test_the_end_waits_while_the_outbox_is_too_full_for_other_events_of_its_endp
     endpoint = setup.endpoints[0]
     missing = begin_backfill(setup.outbox, endpoint, past_scan(setup.outbox, ID, dead=False))
     sql(setup.outbox, f"INSERT INTO withheld VALUES ('{ID}', 'team', 'outbox_full', 1)")
-    assert put(setup.outbox, endpoint, list(missing.events)) is False
+    assert put(setup.outbox, missing, list(missing.events)) is False
     names = [row[0] for row in sql(setup.outbox, "SELECT name FROM delivery")]
     assert ("scan_completed" in names, "high_risk_event" in names) == (False, True)

@@ -7,6 +7,7 @@ from tests.limits import limits_of
 LIMITS = {
     "backfill.RULES_SECONDS": 600.0,
     "correlations.EVIDENCE_MAX": 32,
+    "false_positives.MARKED_MAX": 100000,
     "findings.DATA_MAX": 65536,
     "findings.SOURCE_MAX": 1024,
     "findings.SOURCES_MAX": 32,
@@ -26,6 +27,10 @@ LIMITS = {
     "run.HOST_PATIENCE_SECONDS": 50.0,
     "run.FLUSH_MAX": 500,
     "run.TROUBLE_SECONDS": 60.0,
+    "surface.ITEMS_MAX": 20,
+    "surface.LOOK_EACH": 500,
+    "surface.UNSORTED_MAX": 1000,
+    "survey.CHUNK": 500,
 }
 
 

@@ -40,6 +40,7 @@ from sfwebhooks.receive.received import Received
 from sfwebhooks.scan.backfill import Past
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 from sfwebhooks.scan.run import ScanRun
+from sfwebhooks.screening import Screen
 from sfwebhooks.sending import SendingState
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
@@ -58,7 +59,7 @@ def request(found: Settings) -> Request:
 
 
 def state(found: Settings) -> SendingState:
-    return SendingState(found.endpoints[0], Sender(found.endpoints[0]))
+    return SendingState(found.endpoints[0])
 
 
 def draft(found: Settings, folder: Path) -> Any:
@@ -84,6 +85,7 @@ def installation(found: Settings, folder: Path) -> Installation:
 HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Settings": lambda found, folder: found,
     "Endpoint": lambda found, folder: [dataclasses.replace(one, name="other") for one in found.endpoints],
+    "Screen": lambda found, folder: Screen(found.endpoints),
     "Draft": draft,
     "Entry": lambda found, folder: draft(found, folder)[1],
     "Content": lambda found, folder: [render(BATCH, one) for one in found.endpoints],
