@@ -87,7 +87,7 @@ class Emitted:
 
     #: the event's id
     id: str
-    #: names of the endpoints that subscribe to it; if empty, nothing was stored
+    #: names of the endpoints that subscribe to it and whose filters let it pass; if empty, nothing was stored
     endpoints: tuple[str, ...]
     #: number of endpoints for which it had not been stored before
     new: int

@@ -31,7 +31,7 @@ FLOORS = (
     ("authentication", "formats", "outbox"),
     ("examples", "retry", "screening"),
     ("endpoints", "fingerprints", "strict_json"),
-    ("catalogue", "enrichment", "health", "jsontext", "text"),
+    ("catalogue", "enrichment", "expectations", "health", "jsontext", "text"),
     ("events",),
     ("attempts", "digesting", "severity"),
     ("reasons", "signatures"),

@@ -60,7 +60,12 @@ def add(commands: Any) -> None:
     ):
         which.add_argument(f"--{name}", action="store_const", const=name, dest="only", help=f"only those {words}")
     command.add_argument(
-        "--type", type=clean_text, default="", metavar="PATTERN", help="only findings of this type of SpiderFoot"
+        "--type",
+        dest="kind",
+        type=clean_text,
+        default="",
+        metavar="PATTERN",
+        help="only findings of this type of SpiderFoot",
     )
     add_data(command)
     add_listing(command)
@@ -81,7 +86,7 @@ def _sightings(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     undelivered = records.sighting_list.undelivered(given.target)
     among = {MUTED: frozenset(one.fingerprint for one in mutes), UNDELIVERED: undelivered}.get(given.only)
     presence = Presence(given.only) if given.only and among is None else None
-    found = records.sighting_list.of(given.target, SightingFilter(presence, given.type, among), given.limit + 1)
+    found = records.sighting_list.of(given.target, SightingFilter(presence, given.kind, among), given.limit + 1)
     shown = found[: given.limit]
     data = data_of(shown, records, given.target)
     lines = [

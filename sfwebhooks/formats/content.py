@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Callable
 
+from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
 from sfwebhooks.formats.size_limit import fitted
@@ -105,7 +106,19 @@ def epoch_milliseconds(at: float) -> int:
     return second * 1000 + round((at - second) * 1_000_000) // 1000
 
 
+def watched_scan(event: WebhookEvent) -> Scan | None:
+    """Return the scan to which a message of the watch links: the one that it is about, or the last one."""
+    last = event.data.get("last_scan")
+    scan_id = event.data.get("scan_id") or (last.get("scan_id") if isinstance(last, Mapping) else None)
+    return Scan(str(scan_id), "", "", "") if scan_id else None
+
+
 def event_data(event: WebhookEvent, endpoint: Endpoint) -> Mapping[str, Any]:
-    """Return an event's data; with what a scan says of itself also a link to the scan, if the endpoint has one."""
-    link = endpoint.link(event.scan) if event.type.startswith(("scan_", "surface_")) else ""
+    """Return an event's data; with what a scan says of itself, or the watch of it, also a link to the scan, if the
+    endpoint has one."""
+    link = ""
+    if event.scan is None and event.type in WATCH_TYPES:
+        link = endpoint.link(watched_scan(event))
+    elif event.type.startswith(("scan_", "surface_")):
+        link = endpoint.link(event.scan)
     return {**event.data, "link": link} if link else event.data

@@ -1,9 +1,9 @@
 """The pagerduty format: an alert or a change event of the Events API v2
 (https://developer.pagerduty.com/docs/events-API-v2-overview).
 
-An alert can wake somebody up. So only a live finding, correlation, alert or failed scan makes one, of at least low
-severity; everything else is a change event, which is listed at the service and never notifies. The same finding in
-another scan has the same `dedup_key`, so it joins the open alert.
+An alert can wake somebody up. So only a live finding, correlation, alert, failed scan or trouble that the watch saw
+makes one, of at least low severity; everything else is a change event, which is listed at the service and never
+notifies. The same finding in another scan has the same `dedup_key`, so it joins the open alert.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sfwebhooks.attempts import Reply, Verdict
+from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.fingerprints import dedup_key, fingerprint, of_event
@@ -54,6 +55,10 @@ INCIDENTS: dict[str, tuple[str, ...]] = {
     "system_alert": ("alert", "endpoint", "endpoints"),
     "resource_warning": ("resource", "endpoint"),
     "scan_failed": (),
+    "scan_missed": ("schedule",),
+    "scan_overdue": ("scan_id",),
+    "scan_thin": ("lineage",),
+    "modules_degraded": ("lineage",),
 }  # fmt: skip
 #: alerts of one endpoint's health, which the last one ends
 HEALTH = ("endpoint_failing", "endpoint_held", "endpoint_disabled", "endpoint_healthy")
@@ -93,6 +98,8 @@ def change_digest(batch: Batch, endpoint: Endpoint) -> Content:
 def action_for(event: WebhookEvent) -> str:
     """Return what a live event does to an alert; nothing if it makes a change event."""
     if event.type == "system_alert" and event.data.get("alert") == HEALTH[-1]:
+        return "resolve"
+    if event.type in WATCH_TYPES and event.data.get("resolved") is True:
         return "resolve"
     return "trigger" if event.type in INCIDENTS and event.severity >= Severity.LOW else ""
 

@@ -18,7 +18,7 @@ from typing import Callable, Optional
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.digesting import NO_DIGESTS, Digesting, Rhythm
 from sfwebhooks.events import Delivery
-from sfwebhooks.outbox.rows import FRESH, LATE, UNTRIED, Row, deliveries
+from sfwebhooks.outbox.rows import FRESH, LATE, PROBED, UNTOUCHED, UNTRIED, Row, deliveries, parts
 
 #: an endpoint's deliveries that are not in flight; only the first of several live ones about the same subject
 FREE = """
@@ -43,8 +43,38 @@ OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
 FLYING = f"""SELECT 1 FROM json_each(?) CROSS JOIN delivery d ON d.number = value JOIN event e ON e.number = d.event
     WHERE {BEFORE}"""
+#: an endpoint's fresh deliveries, in parts
+IN_PARTS = f"FROM part CROSS JOIN delivery d ON d.number >> 8 = part.at AND d.endpoint = ?1 WHERE {UNTOUCHED}"
+#: the first part (from ?2 on) with some; if there are none, the one of the last number
+FIRST_PART = f"SELECT coalesce(({parts('?2')} SELECT part.at {IN_PARTS}), (SELECT max(number) >> 8 FROM delivery), 0)"
+
+
+def at_an_end(most: str = "?3", part: str = "?4", order: str = "ASC", which: str = FREE) -> str:
+    """Return SQL for the numbers of free fresh deliveries at an end of an endpoint's queue, in which one that was used
+    as a probe has the place of its new due time.
+
+    Args:
+        most: SQL of how many.
+        part: SQL of a part before which there are none.
+        order: ASC for the first ones, DESC for the last ones.
+        which: SQL of a condition: which of an endpoint's.
+    """
+    read = most if order == "ASC" else f"{most} + 256"  # of each part the first ones come first
+    return f"""
+        SELECT number FROM (
+            SELECT * FROM (
+                SELECT * FROM ({parts(part, order)} SELECT d.number, due_at {IN_PARTS} AND {which} LIMIT {read})
+                ORDER BY number {order} LIMIT {most}
+            ) UNION ALL SELECT * FROM (
+                SELECT d.number, due_at FROM delivery d WHERE {which} AND {PROBED}
+                ORDER BY due_at {order}, d.number {order} LIMIT {most}
+            )
+        ) ORDER BY due_at {order}, number {order} LIMIT {most}
+    """
+
+
 #: the next deliveries where each goes alone: fresh ones, late ones that are due
-NEXT_FRESH = f"WHERE {FREE} AND {FRESH} ORDER BY due_at, d.number LIMIT ?3"
+NEXT_FRESH = f"WHERE d.number IN ({at_an_end()}) ORDER BY due_at, d.number"
 NEXT_LATE = f"WHERE {FREE} AND {LATE} AND due_at <= ?3 ORDER BY due_at LIMIT ?4"
 #: the deliveries with some row numbers, in their order
 NUMBERED = "WHERE d.number IN (SELECT value FROM json_each(?)) ORDER BY d.number"
@@ -101,15 +131,16 @@ class Limits:
         return len(found) >= its.size or not now - its.wait < first_at <= now
 
 
-def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], now: float) -> list[Row]:
+def next_batch(sql: sqlite3.Connection, limits: Limits, busy: Collection[int], part: int, now: float) -> list[Row]:
     """Return the deliveries of the next request of several: fresh ones, else late ones that are due.
 
     A fresh one that failed while its endpoint was unhealthy has a new due time, so another one is next.
+
+    Args:
+        part: the first one with fresh deliveries.
     """
     given, most = (limits.endpoint, json.dumps([*busy])), max(limits.size, limits.late.size if limits.late else 1)
-    fresh = sql.execute(
-        f"{CANDIDATE} WHERE {FREE} AND {FRESH} ORDER BY due_at, number LIMIT ?3", (*given, most)
-    ).fetchall()
+    fresh = sql.execute(f"{CANDIDATE} {NEXT_FRESH}", (*given, most, part)).fetchall()
     fresh = [row for row in fresh if row[5] not in ENDS or not waits(sql, row[0], busy, now)]
     if fresh and limits.is_ripe(fresh, now):
         return together(sql, fresh, limits.for_mark(fresh[0][4] > 0))
@@ -157,13 +188,13 @@ def _from_the_ends(
     sql: sqlite3.Connection, given: tuple[str, str], pick: Pick, kind: str
 ) -> list[tuple[int, str | None, int, str]]:
     """Return number, batch, size and event type of a kind of messages at the ends of a queue from which to pick."""
-    order = "d.due_at {0}, d.number {0}" if kind.startswith(FRESH) else "d.accepted_at {0}, d.number {0}"
-    query = (
-        "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d"
-        f" JOIN event e ON e.number = d.event WHERE {FREE} AND {kind} ORDER BY {order} LIMIT {SMALLEST_OF}"
-    )
-    directions = {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]
-    return [row for direction in directions for row in sql.execute(query.format(direction), given)]
+    its = "SELECT d.number, d.batch, length(e.data), e.type FROM delivery d JOIN event e ON e.number = d.event WHERE"
+    late = f"{its} {FREE} AND {kind} ORDER BY d.accepted_at {{0}}, d.number {{0}} LIMIT {SMALLEST_OF}"
+    rows: list[tuple[int, str | None, int, str]] = []
+    for order in {Pick.OLDEST: ("ASC",), Pick.NEWEST: ("DESC",), Pick.SMALLEST: ("ASC", "DESC")}[pick]:
+        found = f"d.number IN ({at_an_end(str(SMALLEST_OF), '0', order)}) ORDER BY d.due_at {order}, d.number {order}"
+        rows += sql.execute(f"{its} {found}" if kind is FRESH else late.format(order), given).fetchall()
+    return rows
 
 
 def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: float) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,12 +20,23 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.digesting import Rhythm
 from sfwebhooks.events import Batch, Handle, WebhookEvent
 from sfwebhooks.health import Health
-from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
+from sfwebhooks.outbox.claim import (
+    ENDS,
+    FIRST_PART,
+    IN_PARTS,
+    NEXT_FRESH,
+    NEXT_LATE,
+    Limits,
+    Pick,
+    next_batch,
+    picked,
+    waits,
+)
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.gathering import gathered_at, next_gathered, part_of
-from sfwebhooks.outbox.rows import EVENT, FRESH, LATE, SCAN, Row, deliveries, insert, numbers_by_ids
+from sfwebhooks.outbox.gathering import gathered_at, has_gathered, next_gathered, part_of
+from sfwebhooks.outbox.rows import EVENT, LATE, PROBED, SCAN, Row, deliveries, insert, numbers_by_ids, parts
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
@@ -69,6 +81,15 @@ WAITING, DEAD = State.WAITING.value, State.DEAD.value
 #: state of a delivery after an attempt -> the attempt's outcome in the log; or PENDING if another request has to follow
 OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
+#: seconds after which the first parts are looked for among all
+PARTS_SECONDS = 60.0
+#: when the next delivery of an endpoint (?1) is due; its fresh ones are in parts from ?2 on
+NEXT_DUE = f"""
+    SELECT CASE
+        WHEN EXISTS ({parts("?2")} SELECT 1 {IN_PARTS}) THEN 0.0
+        WHEN EXISTS (SELECT 1 FROM delivery WHERE endpoint = ?1 AND {PROBED}) THEN 0.0
+        ELSE (SELECT min(due_at) FROM delivery WHERE endpoint = ?1 AND {LATE}) END
+"""
 #: the row number of the delivery of a scan's event to an endpoint; the first two parameters are those of EVENT
 NUMBER = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"
 WAITS = f"{NUMBER} AND state = 'waiting'"
@@ -108,6 +129,8 @@ class Queue:
         self._rows: dict[tuple[int, int, str], int] = {}
         #: endpoint -> time of the last such search in vain, in epoch seconds
         self._searched: dict[str, float] = {}
+        #: (`File.number`, its REUSED, endpoint) -> first part with fresh deliveries of it, and when all were looked at
+        self._parts: dict[tuple[int, int, str], tuple[int, float]] = {}
 
     def claim(self, endpoint: str, busy: Collection[str], now: float, most: int = 1) -> list[Batch]:
         """Return the next deliveries of an endpoint to which each goes alone: fresh ones, else late ones that are due.
@@ -121,10 +144,10 @@ class Queue:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
             flying = [self._rows.get((*place, id)) or _number(sql, id) for id in busy]
-            passed = {*flying}
+            passed, part = {*flying}, self._first_part(sql, (*place, endpoint))
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = [*deliveries(sql, NEXT_FRESH, (*given, most))]
+                found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
@@ -134,7 +157,9 @@ class Queue:
             else:
                 found = [*found[:1], *takewhile(lambda row: row[1].name not in ENDS, found[1:])]
             if found:
-                self._file.raise_mark(sql, max(number for number, _ in found) + place[1])
+                rows = max(number for number, _ in found) + place[1]
+                if rows > self._file.marked:
+                    self._file.raise_mark(sql, rows)
                 self._rows.update({(*place, delivery.id): number for number, delivery in found})
             return [Batch((delivery,)) for _, delivery in found]
 
@@ -148,10 +173,10 @@ class Queue:
             spare: number of messages that its channel takes at once, if it is sent digests.
         """
         if not limits.digesting.is_on:
-            return self._batch(limits, busy, partial(next_batch, limits=limits, now=now))
+            return self._batch(limits, busy, partial(next_batch, limits=limits, now=now), in_parts=True)
         thorough = self._is_search_due(limits, now)
         find = partial(next_gathered, limits=limits, now=now, spare=spare, thorough=thorough)
-        batch = self._batch(limits, busy, find)
+        batch = self._batch(limits, busy, find, in_parts=True)
         if thorough and not batch:
             self._searched[limits.endpoint] = now
         return batch
@@ -170,10 +195,13 @@ class Queue:
         """
         return self._batch(limits, busy, partial(picked, limits=limits, pick=pick, fresh=fresh))
 
-    def _batch(self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]]) -> Batch | None:
+    def _batch(
+        self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]], in_parts: bool = False
+    ) -> Batch | None:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy])
+            given = {"part": self._first_part(sql, (*place, limits.endpoint))} if in_parts else {}
+            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy], **given)
             if not members:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
@@ -195,7 +223,7 @@ class Queue:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
             if batch.part[1]:
                 its = (batch.id, endpoint, first.scan_id, *batch.part, first.at)
-                sql.execute("INSERT OR IGNORE INTO part VALUES (?, ?, ?, ?, ?, ?)", its)
+                sql.execute("INSERT OR IGNORE INTO digest_part VALUES (?, ?, ?, ?, ?, ?)", its)
 
     def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
@@ -290,27 +318,40 @@ class Queue:
         """Return when the next delivery of an endpoint is due (0 for a fresh one that waits for no digest), or None if
         none is waiting, or only for the end of its scan."""
         late = f"SELECT min(due_at) FROM delivery WHERE endpoint = ? AND {LATE}"
-        any_fresh = f"SELECT 0.0 FROM delivery WHERE endpoint = ? AND {FRESH} LIMIT 1"
         with self._file.reading() as sql:
-            if limits.digesting.waits:
-                thorough = self._is_search_due(limits, now)
-                fresh = gathered_at(sql, limits, now, thorough)
-                if thorough and fresh is None:
-                    self._searched[limits.endpoint] = now
-            else:
-                fresh = next((at for (at,) in sql.execute(any_fresh, (limits.endpoint,))), None)
-            times = [fresh, *(sql.execute(late, (limits.endpoint,)).fetchone() if fresh != 0.0 else ())]
+            part = self._first_part(sql, (self._file.number, *sql.execute(REUSED).fetchone(), limits.endpoint))
+            if not limits.digesting.waits:
+                row: tuple[float | None] = sql.execute(NEXT_DUE, (limits.endpoint, part)).fetchone()
+                return row[0]
+            thorough = self._is_search_due(limits, now)
+            fresh = gathered_at(sql, limits, part, now, thorough)
+            if thorough and fresh is None:
+                self._searched[limits.endpoint] = now
+            times = (fresh, *sql.execute(late, (limits.endpoint,)).fetchone())
         return min((at for at in times if at is not None), default=None)
 
     def digest_at(self, limits: Limits, now: float) -> float | None:
         """Return when the findings are due that wait for their digest, inf: at the end of their scan; None: none
         waits for that."""
-        waiting = f"SELECT 1 FROM delivery WHERE endpoint = ? AND {FRESH} AND alone = 0 LIMIT 1"
         with self._file.reading() as sql:
-            if not limits.digesting.waits or not sql.execute(waiting, (limits.endpoint,)).fetchone():
+            part = self._first_part(sql, (self._file.number, *sql.execute(REUSED).fetchone(), limits.endpoint))
+            if not limits.digesting.waits or not has_gathered(sql, limits, part):
                 return None
-            at = gathered_at(sql, limits, now, thorough=True)
+            at = gathered_at(sql, limits, part, now, thorough=True)
         return math.inf if at is None else at if at > now else None
+
+    def _first_part(self, sql: sqlite3.Connection, place: tuple[int, int, str]) -> int:
+        """Return the first part with fresh deliveries of an endpoint. None is ever added to an earlier one, so those of
+        others there are not read again, except from time to time: another program may have changed the rows."""
+        now = time.monotonic()
+        if place not in self._parts:
+            self._parts = {key: part for key, part in self._parts.items() if key[:2] == place[:2]}
+        part, looked_at = self._parts.get(place, (0, now))
+        if now - looked_at > PARTS_SECONDS:
+            part, looked_at = 0, now
+        part = int(sql.execute(FIRST_PART, (place[-1], part)).fetchone()[0])
+        self._parts[place] = (part, looked_at)
+        return part
 
 
 def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:

@@ -23,6 +23,9 @@ UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 A
 FRESH = f"{UNTRIED} AND batch IS NULL"
 #: waiting for its due time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
+#: fresh, and not used as a probe; and a probe. Together they are FRESH, each with the words of an index
+UNTOUCHED = f"{FRESH} AND due_at = accepted_at"
+PROBED = f"{FRESH} AND due_at <> accepted_at AND (due_at <> accepted_at OR batch IS NOT NULL)"
 #: an event of a scan (?1; empty: of none), unless it is there
 ADD_EVENT = """
     INSERT OR IGNORE INTO event (scan, id, type, severity, special, at, data)
@@ -77,6 +80,24 @@ Row = tuple[int, Delivery]
 NO_KEY = bytes(16)
 #: built once: calling an enum takes as long as a check of the file
 SEVERITIES = {int(severity): severity for severity in Severity}
+
+
+def parts(first: str = "0", order: str = "ASC") -> str:
+    """Return SQL for the parts of 256 numbers that have fresh deliveries, as `part (at)`; each is found by a jump in an
+    index. In a CROSS JOIN SQLite reads an endpoint's deliveries part by part, and in each by number.
+
+    Args:
+        first: SQL of a part before which there are none.
+        order: of the parts: ASC or DESC.
+    """
+    least, after = ("min", ">") if order == "ASC" else ("max", "<")
+    found = f"SELECT {least}(number >> 8) FROM delivery WHERE {FRESH} AND number >> 8"  # noqa: S608
+    return f"""
+        WITH RECURSIVE part (at) AS (
+            {found} >= {first}
+            UNION ALL SELECT ({found} {after} part.at) FROM part WHERE part.at IS NOT NULL
+        )
+    """  # noqa: S608
 
 
 def as_text(column: str) -> str:

@@ -205,6 +205,13 @@ class Scans:
             rows = sql.execute(f"SELECT {COLUMNS} FROM scan WHERE ended IS NULL").fetchall()  # noqa: S608
         return [Scan(*row) for row in rows]
 
+    def begun(self, after: float) -> list[tuple[Scan, float, str | None]]:
+        """Return the scans that began after a time, each with that time and the name of the event that reported its
+        end (None: not yet)."""
+        with self._file.reading() as sql:
+            rows = sql.execute("SELECT * FROM scan WHERE begun_at > ? ORDER BY begun_at", (after,)).fetchall()
+        return [(Scan(*row[:6]), row[6], row[7]) for row in rows]
+
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
         found = {state.value: 0 for state in State}

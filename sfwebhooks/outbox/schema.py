@@ -75,8 +75,9 @@ TABLES = """
         UNIQUE (event, endpoint)
     );
     -- each page that a commit changes costs microseconds: an accepted delivery is in this index, in the one of UNIQUE,
-    -- where it is the last, and in no other but that of subjects
-    CREATE INDEX delivery_fresh ON delivery (endpoint, due_at, number)
+    -- where it is the last, and in no other but that of subjects. In parts of 256 numbers (`rows.parts`): those of an
+    -- event to many endpoints are in one page or two, and an endpoint's are found without reading those of others
+    CREATE INDEX delivery_fresh ON delivery (number >> 8, endpoint)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2 AND batch IS NULL;
     -- few among many that wait for their digest
     CREATE INDEX delivery_alone ON delivery (endpoint, number)
@@ -175,13 +176,21 @@ TABLES = """
         endpoint TEXT NOT NULL,
         members  TEXT NOT NULL              -- JSON, ids of the scan and of the event of each
     ) WITHOUT ROWID;
-    CREATE TABLE part (                     -- digests that are some of those of a scan
+    CREATE TABLE digest_part (              -- digests that are some of those of a scan
         batch    TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
         scan_id  TEXT NOT NULL,
         number   INTEGER NOT NULL,          -- 1, 2, 3 ...
         total    INTEGER NOT NULL,
         at       REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE watch (                    -- what the watch knows of scans (`watch`)
+        kind       TEXT NOT NULL,           -- type of the events about it; empty: of the watch itself
+        subject    TEXT NOT NULL,           -- an expectation, a scan, or the id of a target with modules
+        checked_at REAL NOT NULL,           -- what was before has been judged
+        begun_at   REAL,                    -- since when it is not well; NULL: it is
+        data       TEXT NOT NULL,           -- JSON
+        PRIMARY KEY (kind, subject)
     ) WITHOUT ROWID;
     CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
         endpoint   TEXT NOT NULL,           -- empty: of none

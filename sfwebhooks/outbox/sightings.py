@@ -312,12 +312,13 @@ def _comparable(sql: sqlite3.Connection, mine: _Scan) -> tuple[_Scan | None, str
 
 def _differences(sql: sqlite3.Connection, mine: _Scan, before: int) -> tuple[tuple[Seen, ...], tuple[Seen, ...]]:
     """Return what a scan saw and an earlier one did not, and the opposite."""
-    query = (
-        "SELECT fingerprint, (SELECT name FROM kind WHERE number = kind) FROM sighting"
-        " WHERE target = ?1 AND lineage = ?2 AND"
-    )
+    names = dict(sql.execute("SELECT number, name FROM kind"))  # one text for each type: there may be millions of rows
+    query = "SELECT fingerprint, kind FROM sighting WHERE target = ?1 AND lineage = ?2 AND"
     given = (mine.target, mine.lineage, mine.number, before)
-    return tuple(sql.execute(f"{query} {NEW}", given)), tuple(sql.execute(f"{query} {GONE}", given))
+    new, gone = (
+        tuple((found, names[kind]) for found, kind in sql.execute(f"{query} {which}", given)) for which in (NEW, GONE)
+    )
+    return new, gone
 
 
 def _answered(sql: sqlite3.Connection, mine: _Scan) -> Surface:

@@ -130,7 +130,8 @@ class ScanRun:
             events.append(event)
         if self._trouble:
             for event in events:
-                self._pending.add(event)
+                if self._screen.of(event)[0]:  # the others are counted at the end
+                    self._pending.add(event)
         else:
             self._flush(*events)
 

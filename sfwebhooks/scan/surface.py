@@ -158,7 +158,9 @@ def _side(database: HostDatabase, scan: Scan, keys: Collection[bytes], deadline:
 
 def _whole(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator[WebhookEvent]:
     for finding in database.findings(scan.id, hashes):
-        yield event_of_finding(finding, scan, "", database.enrichment)
+        event = event_of_finding(finding, scan, "", database.enrichment)
+        if not event.problem:  # in a source
+            yield event
 
 
 def _changes(database: HostDatabase, scan: Scan, earlier: Scan, pairs: Sequence[tuple[str, str, str]]) -> list[Json]:

@@ -747,12 +747,12 @@ def test_where_its_events_are_not_known_a_warning_says_how_to_catch_up(tmp_path:
 
 
 def test_all_words_that_are_not_events_are_named_at_once(tmp_path: Path) -> None:
-    found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, nothing\n")
+    found = settings(tmp_path, f"{TEAM}events = scan_complete, all, high_risk, !finding.severe, silence\n")
     assert mistake(found).problem == (
         '"scan_complete" is not an event. Did you mean "scan_completed"? '
         '"high_risk" is not an event. Did you mean "high_risk_event"? '
         '"!finding.severe" is not an event. Did you mean "finding.malware"? '
-        '"nothing" is not an event. Expected event names, * patterns, all, !name'
+        '"silence" is not an event. Expected event names, * patterns, all, !name'
     )
 
 

@@ -62,7 +62,10 @@ FINDINGS = (
 #: rules whose correlations are kept
 CORRELATIONS = ("multiple_malicious", "outlier_webserver")
 #: events of the catalogue of which the scan of the company has none
-EXAMPLES = ("finding.critical", "module_error", "scan_failed", "surface_changed", "system_alert", "resource_warning")
+EXAMPLES = (
+    *("finding.critical", "module_error", "scan_failed", "surface_changed", "system_alert", "resource_warning"),
+    *("scan_missed", "scan_overdue", "scan_thin", "modules_degraded"),
+)
 #: what the scan is said to be, whatever its id and its speed
 SCAN_ID = "5C4A0001"
 #: event -> seconds after the scan's start; FOUND_AFTER for all findings

@@ -27,6 +27,7 @@ LIMITS = {
     "queue.CRASH_SECONDS": 60.0,
     "queue.SEARCH_SECONDS": 30.0,
     "gathering.EVERY": -1,
+    "queue.PARTS_SECONDS": 60.0,
     "erasure.COLLECT_SECONDS": 3600.0,
     "erasure.SCANS_SECONDS": 86400.0,
     "erasure.PATIENCE_SECONDS": 5.0,

@@ -138,6 +138,19 @@ def test_a_finding_that_filters_withhold_costs_no_commit(tmp_path: Path, scan: S
     run.end()
 
 
+def test_what_filters_withhold_takes_no_room_while_the_outbox_cannot_be_written(tmp_path: Path, scan: Scan) -> None:
+    run = ScanRun(scan, settings_of(), tmp_path)
+    run.begin()
+    run._ended.set()
+    run._keeper.join()
+    run._trouble = "database is locked"
+    run.accept(*(finding_of(row) for row in FOUND))
+    assert {event.data["hash"] for event in run._pending.events} == SENT
+    run._ended.clear()
+    run.end()
+    assert receipt_of(Outbox(tmp_path / FILE))["withheld_by_reason"] == WITHHELD
+
+
 def test_a_dead_scan_is_recovered_with_the_same_filters(tmp_path: Path, scan: Scan) -> None:
     run = ScanRun(scan, settings_of(), tmp_path)
     run._begin_once()  # and then its process dies
