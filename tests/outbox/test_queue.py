@@ -404,9 +404,9 @@ def test_those_of_an_endpoint_are_claimed_in_order_however_many_of_others_wait_a
         found += new
     assert found == list(range(1, 701))
     assert (delivered(outbox, "rare", 9), delivered(outbox, "rare", 9)) == ([1], [])
-    assert outbox.queue.next_due("rare") is None
+    assert outbox.queue.next_due(Limits("rare"), NOW) is None
     put_event(outbox, an_event(700), "rare")
-    assert outbox.queue.next_due("rare") == 0.0
+    assert outbox.queue.next_due(Limits("rare"), NOW) == 0.0
     assert delivered(outbox, "rare", 9) == [2]
 
 
@@ -415,7 +415,7 @@ def test_one_that_was_a_probe_is_claimed_after_later_ones_were_delivered(outbox:
     probe = outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)
     settle(outbox, probe, State.WAITING, due_at=NOW + 9000, counts=False)
     assert delivered(outbox, "team", 399) == list(range(2, 401))
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
     assert delivered(outbox, "team", 9) == [1]
 
 
