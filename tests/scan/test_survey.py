@@ -440,3 +440,37 @@ def test_a_dead_scan_waits_while_another_one_of_its_target_is_being_recorded(
     lock.release()
     assert report_dead_scans(outbox, history.settings) == 1
     assert named(history.compared(dead)["new"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data": "x" * 5_000_000},
+        {"data": "a\x00b\x1b[2J\u202e"},
+        {"data": b"\xff\xfe"},
+        {"data": None},
+        {"risk": "high"},
+        {"confidence": None},
+        {"module": None},
+        {"hash": "\x00"},
+        {"type": "NEW_TYPE <b>"},
+        {"source": "no such event"},
+        {"source": "S2-odd"},
+    ],
+    ids=str,
+)
+def test_odd_rows_of_the_host_are_compared_or_left_out(values: dict[str, Any], tmp_path: Path, outbox: Outbox) -> None:
+    history = History(tmp_path, outbox, SURFACE, ALL)
+    history.run(history.found("a", "b"))
+    scan = history.begin(history.found("a", "odd"), heard=[])
+    columns = {"source": "source_event_hash", **{key: key for key in values if key != "source"}}
+    with closing(sqlite3.connect(history.path)) as connection, connection:
+        for key, value in values.items():
+            query = f"UPDATE tbl_scan_results SET {columns[key]} = ? WHERE hash = 'S2-odd'"
+            connection.execute(query, (value,))
+    history.end(scan)
+    data = history.compared(scan)
+    assert (data["gone"]["total"], named(data["gone"])) == (1, ["b"])
+    assert data["new"]["total"] == len(data["new"]["items"]) <= 1
+    assert all(len(item["data"]) <= 1024 for item in data["new"]["items"])
+    assert history.sent(SURFACE, scan) == Counter(["surface_changed", "scan_completed"])
