@@ -220,6 +220,25 @@ def test_status_shows_what_is_missed_and_whether_anything_looks(folder: Path, cl
     assert (unwell["type"], unwell["about"]) == ("scan_missed", "acme.test (daily)")
 
 
+def test_status_names_all_that_is_not_well(folder: Path, cli: Callable[..., Result]) -> None:
+    now = time.time()
+    with closing(Outbox(folder / FILE)) as outbox:
+        outbox.watch.all()  # drain makes no outbox if no scan is expected
+    write(folder, "[webhooks.team]\nurl = http://127.0.0.1:9\nevents = scan.*, modules_degraded\n", "")
+    cli("drain", "--timeout", "1s")
+    set_back(folder, 9 * 86400)
+    for day in range(6, 1, -1):
+        add_past_scan(folder / DATABASE, f"S{day}", now - day * 86400, 100, findings=20)
+    add_past_scan(folder / DATABASE, "BAD", now - 86400, 100, findings=1, failed=["sfp_shodan"])
+    add_past_scan(folder / DATABASE, "SLOW", now - 3600, 0)
+    cli("drain", "--timeout", "1s")
+    result = cli("status")
+    assert "modules_degraded: acme.test: sfp_shodan, since " in result.words
+    assert "scan_thin: acme.test, since " in result.words
+    assert "scan_overdue: acme.test (scan SLOW), since " in result.words
+    assert result.code == 3
+
+
 def test_doctor_warns_when_nothing_looks(folder: Path, cli: Callable[..., Result]) -> None:
     add_past_scan(folder / DATABASE, "ONE", time.time() - 9000)
     cli("drain")

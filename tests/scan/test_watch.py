@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.config.settings import Settings, load_mapping
@@ -24,6 +26,7 @@ from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_host_database, a_scan, add_past_scan, an_event
 from tests.conftest import sql
+from tests.tiers import slow
 
 DAY = 86400.0
 #: midnight of a day, and the time at which its scan is expected
@@ -414,6 +417,47 @@ def test_a_targets_first_scan_has_no_degraded_modules(watched: Watched) -> None:
     watched.look(AT - 9 * DAY)
     watched.scan("NEW", AT - DAY, findings=20, failed=["sfp_a"])
     assert [kind for kind, _ in watched.look(AT - DAY + 700) if kind == "modules_degraded"] == []
+
+
+# --- histories
+
+
+@slow
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(["none", "good", "late", "thin", "broken", "aborted"]), min_size=1, max_size=12),
+    st.sets(st.integers(0, 11)),
+)
+def test_over_any_history_each_trouble_begins_and_ends_in_turn(
+    tmp_path_factory: pytest.TempPathFactory, nights: list[str], unseen: set[int]
+) -> None:
+    watched = Watched(tmp_path_factory.mktemp("history"))
+    with closing(watched.outbox):
+        watched.look(AT - 9 * DAY)
+        watched.nights(5)
+        watched.look(AT - 600)
+        found: list[WebhookEvent] = []
+        for night, kind in enumerate(nights):
+            midnight, is_seen = AT + night * DAY, night not in unseen or night == len(nights) - 1
+            values: dict[str, dict[str, Any]]
+            values = {"thin": {"findings": 1}, "broken": {"failed": ["sfp_a"]}, "aborted": {"status": "ABORTED"}}
+            if kind == "late" and is_seen:
+                found += watched.events(midnight + 3700)
+            if kind != "none":
+                started = midnight + (7200 if kind == "late" else 5)
+                watched.scan(f"X{night}", started, **{"findings": 20, **values.get(kind, {})})
+            if is_seen:
+                found += watched.events(midnight + 4 * 3600)
+        for kind in ("scan_missed", "scan_thin", "modules_degraded"):
+            ends = [event.data["resolved"] for event in found if event.type == kind]
+            alone = kind == "scan_missed"  # those of nights without a look may be over at once
+            assert all(one != other or (alone and one) for one, other in zip(ends, ends[1:])), (kind, ends)
+            assert alone or not ends or ends[0] is False
+        last = {event.type: event.data["resolved"] for event in found}
+        assert (last.get("scan_missed") is False) is (nights[-1] == "none")
+        judged = [kind for kind in nights if kind not in ("none", "aborted")]
+        # five thin ones are usual
+        assert (last.get("scan_thin") is False) is (judged[-1:] == ["thin"]) or nights.count("thin") > 4
 
 
 # --- who looks, and at what
