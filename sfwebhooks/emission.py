@@ -2,12 +2,17 @@
 
 With the settings in a file nothing is sent here, so a tool never waits for a receiver: the next process that sends
 delivers the event. With the settings in a mapping, which only the caller knows, it is also sent.
+
+The outbox stays open for the next call of the process, and the settings are parsed again once they have changed, since
+both take several times as long as storing an event.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,7 +25,7 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.emitted import NO_REMEDIATION
-from sfwebhooks.config.settings import Settings, active, load_mapping, missing, named, off
+from sfwebhooks.config.settings import Settings, active, load, load_mapping, missing, named, off
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import obstacle, situation
@@ -28,7 +33,7 @@ from sfwebhooks.endpoints import EVENT_NAMES, FINDINGS, RISK_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, delivery_id, id_of, printable
 from sfwebhooks.host.hosts import used_folder
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
@@ -38,6 +43,7 @@ from sfwebhooks.screening import Screen
 from sfwebhooks.severity import Severities, Severity
 from sfwebhooks.strict_json import pure_json
 from sfwebhooks.text import epoch_of, in_line
+from sfwebhooks.text_file import state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: bytes of data as JSON
@@ -55,6 +61,10 @@ RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
 NEXT_SENDER = "the next emit with this configuration sends them"
 #: mistakes in settings that this process has logged
 _logged: set[str] = set()
+#: the open outbox of the last call, by its path and settings. A dict, since `setdefault` gives all threads the same one
+_open: dict[tuple[Path, Storage], Outbox] = {}
+#: the settings of the last call, by the file and the environment that they were read from
+_read: list[tuple[Path, dict[str, str], Settings]] = []
 
 
 @dataclass(frozen=True)
@@ -115,17 +125,33 @@ def _stored(event: WebhookEvent, settings: Settings, path: Path) -> Emitted:
     event = _rated(event, settings.severities)
     screen = Screen(settings.endpoints)
     wanted, withheld = screen.of(event)
-    outbox = Outbox(path, storage=settings.storage)
+    outbox = _outbox(path.absolute(), settings.storage)
     names = tuple(one.endpoint for one in wanted)
-    try:
-        new = _accepted(event, screen, outbox) if wanted or withheld else 0
-        with suppress(OutboxBusyError):  # the event is stored; only a count is lost
-            outbox.write_withheld()
-        if new < len(names) and not outbox.scans.endpoints_of(event.id).issuperset(names):
-            raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
-    finally:
-        outbox.close()
+    new = _accepted(event, screen, outbox) if wanted or withheld else 0
+    with suppress(OutboxBusyError):  # the event is stored; only a count is lost
+        outbox.write_withheld()
+    if new < len(names) and not outbox.scans.endpoints_of(event).issuperset(names):
+        raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
     return Emitted(event.id, names, new)
+
+
+def _outbox(path: Path, storage: Storage) -> Outbox:
+    """Return an outbox that stays open until this process ends, or stores an event in another one."""
+    for key in list(_open):
+        if key != (path, storage):
+            close_outboxes(key)
+    return _open.get((path, storage)) or _open.setdefault((path, storage), Outbox(path, storage=storage))
+
+
+def close_outboxes(*keys: tuple[Path, Storage]) -> None:
+    """Close these outboxes, by default all."""
+    for key in keys or list(_open):
+        outbox = _open.pop(key, None)
+        if outbox:
+            outbox.close()
+
+
+atexit.register(close_outboxes)
 
 
 def event_of(emission: Emission, now: float) -> WebhookEvent:
@@ -291,7 +317,7 @@ def _settings(config: str, folder: Path) -> Settings:
     options = saved_options(folder)
     if config:
         options["config"] = str(named(config).absolute())
-    settings = active(options, folder)
+    settings = active(options, folder, _loaded)
     if settings is None:
         raise ConfigError("webhooks are off (enabled = false, or SFWEBHOOKS_DISABLED is set); nothing was stored")
     if settings.file is None:
@@ -302,6 +328,19 @@ def _settings(config: str, folder: Path) -> Settings:
         if text not in _logged:  # a tool may emit thousands of events
             _logged.add(text)
             log.warning("webhooks: %s", text)
+    return settings
+
+
+def _loaded(path: Path | None) -> Settings:
+    """Return the settings of a file, parsed again if it, or a file or variable that it may name, has changed."""
+    if path is None:
+        return load(None)
+    source = path.absolute(), dict(os.environ)
+    for file, variables, settings in _read:
+        if (file, variables) == source and all(state_of(one) == state for one, state in settings.files.items()):
+            return settings
+    settings = load(path)
+    _read[:] = [(*source, settings)]
     return settings
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sfwebhooks.attempts import SUCCESSES, Verdict
 from sfwebhooks.endpoints import Endpoint
@@ -21,12 +22,14 @@ from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS
 from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import Mask
-from sfwebhooks.network.sender import Sender
-from sfwebhooks.network.tokens import TokenSender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.retry import is_at_fault, is_split
 from sfwebhooks.system import Clock, uptime
+
+if TYPE_CHECKING:
+    from sfwebhooks.network.sender import Sender
+    from sfwebhooks.network.tokens import TokenSender
 
 
 @dataclass
@@ -34,7 +37,6 @@ class SendingState:
     """An endpoint on the sending side."""
 
     endpoint: Endpoint
-    sender: Sender | TokenSender
     health: Health = field(default_factory=Health)
     #: the health as written to the outbox, and whether an attempt has changed it since
     written: Health = field(default_factory=Health)
@@ -57,6 +59,18 @@ class SendingState:
     logged: str = ""
     #: held while any of this changes
     lock: AbstractContextManager[object] = field(default_factory=threading.RLock, repr=False)
+
+    @cached_property
+    def sender(self) -> Sender | TokenSender:
+        """What makes its attempts. A process that leaves them to another one needs neither this nor what it imports."""
+        from sfwebhooks.network.tokens import sender_of
+
+        return sender_of(self.endpoint)
+
+    def disconnect(self) -> None:
+        """Close its connections."""
+        if "sender" in vars(self):
+            self.sender.close()
 
     @cached_property
     def limits(self) -> Limits:

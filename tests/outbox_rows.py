@@ -11,7 +11,8 @@ from sfwebhooks.events import delivery_id, id_of_key
 
 #: tables of the outbox in this form; only for reading
 VIEWS = (
-    "CREATE TEMP VIEW event AS SELECT number, id_of(id) id, scan_id, type, severity, special, at, data FROM main.event",
+    "CREATE TEMP VIEW event AS SELECT number, id_of(id) id, scan, type, severity, special, at, data,"
+    " coalesce((SELECT id FROM scan WHERE number = scan), '') scan_id FROM main.event",
     "CREATE TEMP VIEW delivery AS SELECT delivery_id((SELECT id FROM event WHERE number = d.event), d.endpoint) id, d.*"
     " FROM main.delivery d",
 )

@@ -16,7 +16,6 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import FAILURES_MAX, Condition, Health
 from sfwebhooks.masking import Mask
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import EXCERPT, EXCERPT_LEAST, accept, deliver, excerpt
@@ -30,7 +29,7 @@ from tests.conftest import Clock, Team
 
 
 def state_of(endpoint: Endpoint, **health: Any) -> SendingState:
-    return SendingState(endpoint, Sender(endpoint), Health(**health))
+    return SendingState(endpoint, Health(**health))
 
 
 # --- accept

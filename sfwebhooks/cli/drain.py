@@ -113,7 +113,9 @@ def _deliver(found: Settings, path: Path, given: argparse.Namespace, out: Consol
         return 1 if tried else 0
     if (tried or not given.quiet) and (after != before or waiting or reported or out.is_terminal):
         delivered = after[State.DELIVERED.value] - before[State.DELIVERED.value]
-        out.print(f"{delivered} delivered, {waiting} waiting, {after[State.DEAD.value]} dead.")
+        died = after[State.DEAD.value] > before[State.DEAD.value]
+        more = " (sfwebhooks dead list)" if died else ""
+        out.print(f"{delivered} delivered, {waiting} waiting, {after[State.DEAD.value]} dead{more}.")
     for one in tried if given.quiet else left:
         out.print(plain(waiting_line(one, why_left)))
     return 1 if tried else 0

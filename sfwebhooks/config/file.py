@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options, option_for
 from sfwebhooks.config.sections import (
     NAMELESS,
     SECTION,
@@ -103,7 +103,7 @@ class Entry:
     def shown_key(self) -> str:
         """The key, or its beginning: a line without its "=" can make a secret look like a key."""
         key = self.place[1]
-        known = option_for(key) or nearest(key, [*ENDPOINT_OPTIONS, *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
+        known = option_for(key) or nearest(key, [*all_options(), *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
         return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}{MASK}"
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Callable
 
 from sfwebhooks.authentication import Auth
@@ -42,10 +43,6 @@ from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Key
 from sfwebhooks.network.proxy import proxy_url
 
-#: the formats of which several messages can go in one request
-BATCHES = tuple(name for name, one in FORMATS.items() if one.join)
-#: those whose messages `max_body` limits
-SIZED = tuple(name for name, one in FORMATS.items() if one.join or one.is_sized)
 AUTHS = [one.value for one in Auth]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
@@ -104,6 +101,7 @@ def _parser(key: Key) -> Callable[[str], Secret]:
     return parse
 
 
+#: keys of an endpoint, whatever its format
 ENDPOINT_OPTIONS = {
     option.name: option
     for option in (
@@ -182,25 +180,6 @@ ENDPOINT_OPTIONS = {
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
 }
-#: format -> the keys that only it has
-FORMAT_KEYS = {name: {key.name: key for key in one.keys} for name, one in FORMATS.items()}
-#: name of such a key -> the formats that have it
-FORMATS_OF_KEY = {
-    key: [name for name, keys in FORMAT_KEYS.items() if key in keys] for keys in FORMAT_KEYS.values() for key in keys
-}
-ENDPOINT_OPTIONS |= {
-    key.name: Option(
-        key.name,
-        _parser(key),
-        f"{key.meaning} (only {', '.join(FORMATS_OF_KEY[key.name])})",
-        key.secret,
-        "own",
-        inherited=False,
-        sourced=key.sourced,
-    )
-    for keys in FORMAT_KEYS.values()
-    for key in keys.values()
-}
 #: keys that end in a name of the user's own: header.X-Team, metadata.user
 OPEN_OPTIONS = {
     option.name: option
@@ -235,12 +214,41 @@ GENERAL_OPTIONS = {
 }
 
 
+@cache
+def own_options() -> dict[str, Option]:
+    """Return the keys that only some formats have. This imports all formats, and is called for settings only that have
+    such a key or a wrong one."""
+    keys = {key.name: key for one in FORMATS.values() for key in one.keys}
+    return {
+        name: Option(
+            name,
+            _parser(key),
+            f"{key.meaning} (only {', '.join(formats_with(name))})",
+            key.secret,
+            "own",
+            inherited=False,
+            sourced=key.sourced,
+        )
+        for name, key in keys.items()
+    }
+
+
+def formats_with(key: str) -> list[str]:
+    """Return the formats that have a key of their own with this name."""
+    return [name for name, one in FORMATS.items() if any(own.name == key for own in one.keys)]
+
+
+def all_options() -> dict[str, Option]:
+    """Return the keys of an endpoint, including those that only some formats have."""
+    return {**ENDPOINT_OPTIONS, **own_options()}
+
+
 def option_for(key: str) -> Option | None:
     """Return the endpoint option that a key names, or None."""
     stem = key.partition(".")[0] + "."
     if stem in OPEN_OPTIONS and len(key) > len(stem):
         return OPEN_OPTIONS[stem]
-    return ENDPOINT_OPTIONS.get(key)
+    return ENDPOINT_OPTIONS.get(key) or own_options().get(key)
 
 
 def name_problem(key: str) -> str:

@@ -152,23 +152,26 @@ def off(options: Mapping[str, Any]) -> str:
     return "by the module's option on SpiderFoot's settings page" if is_off else ""
 
 
-def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
-    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
-
-    Args:
-        options: the module's options `config` and `enabled`, among others.
-    """
-    if off(options):
-        return None
-    settings = load(find_file(str(options.get("config") or ""), data_folder))
-    return None if settings.enabled is False else settings
-
-
 def load(path: Path | None) -> Settings:
     """Return the settings of a file; without one, settings without endpoints."""
     if path is None:
         return Settings()
     return _loaded(path.absolute(), read_settings)  # another process may have another folder
+
+
+def active(
+    options: Mapping[str, Any], data_folder: Path, read: Callable[[Path | None], Settings] = load
+) -> Settings | None:
+    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
+
+    Args:
+        options: the module's options `config` and `enabled`, among others.
+        read: returns the settings of a file.
+    """
+    if off(options):
+        return None
+    settings = read(find_file(str(options.get("config") or ""), data_folder))
+    return None if settings.enabled is False else settings
 
 
 def load_text(path: Path, text: str) -> Settings:
@@ -225,9 +228,9 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
     values: dict[str, Any] = {}
     inherited: dict[str, Any] = {}
     for key, entry in draft.general.items():
-        option = option_for(key)
-        if key in GENERAL_OPTIONS:
-            values.update(value(GENERAL_OPTIONS[key], key, entry, draft))
+        option = GENERAL_OPTIONS.get(key) or option_for(key)
+        if option and key in GENERAL_OPTIONS:
+            values.update(value(option, key, entry, draft))
         elif option and option.inherited:
             inherited.update(value(option, key, entry, draft))
         else:
@@ -281,5 +284,6 @@ def _warnings(
 
 def _is_written_secret(entry: Entry) -> bool:
     """Return whether an entry contains a secret itself rather than a reference to it."""
-    option = option_for(entry.place[1])
+    key = entry.place[1]
+    option = GENERAL_OPTIONS.get(key) or option_for(key)
     return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))

@@ -17,7 +17,7 @@ from sfwebhooks.config.options import Option
 from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats import FORMATS, HOSTS
 from sfwebhooks.signing_keys import is_asymmetric
 
 
@@ -63,8 +63,8 @@ def fitting_formats(host: str, path: str) -> list[str]:
     """Return the formats with a pattern for the host and path of a URL; of several, those with the longest one."""
     found = [
         (len(pattern), name)
-        for name, one in FORMATS.items()
-        for pattern in one.hosts
+        for name, patterns in HOSTS.items()
+        for pattern in patterns
         if fnmatchcase(host + path if "/" in pattern else host, pattern)
     ]
     return sorted({name for length, name in found if length == max(found)[0]})

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.network.tls import Expiry
 from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import duration
+
+if TYPE_CHECKING:
+    from sfwebhooks.network.tls import Expiry
 
 ALERT = "system_alert"
 WARNING = "resource_warning"

@@ -13,7 +13,6 @@ from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import age_warning, alert_receivers, certificate_alert, outbox_warning, report_of_deaths
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.store import Store
@@ -90,7 +89,9 @@ class Maintenance:
 
     def _warn_of_certificates(self, now: float) -> None:
         endpoints = self._settings.endpoints
-        for endpoint in endpoints:
+        for endpoint in (one for one in endpoints if one.files):
+            from sfwebhooks.network.tls import expiring  # most processes have no certificates to look at
+
             for expiry in expiring(endpoint, now):
                 log.warning("webhooks: endpoint %s: %s", endpoint.name, expiry.words)
                 event = certificate_alert(endpoint, expiry, now)

@@ -24,7 +24,6 @@ from sfwebhooks.errors import NO_MEMORY, OutboxError, ShortageError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition
 from sfwebhooks.log_once import Trouble
-from sfwebhooks.network.tokens import sender_of
 from sfwebhooks.outbox.claim import Pick
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.store import Store
@@ -72,10 +71,7 @@ class SendQueue:
         self._lock = threading.Condition()
         #: held by the thread that claims or settles: one at a time goes to the outbox
         self._turn = threading.RLock()
-        self.states = [
-            SendingState(endpoint, sender_of(endpoint), steady=steady or clock, lock=self._lock)
-            for endpoint in endpoints
-        ]
+        self.states = [SendingState(endpoint, steady=steady or clock, lock=self._lock) for endpoint in endpoints]
         self._hurried = False
         #: whether the pace prevented the last attempt
         self._paced = False
@@ -171,6 +167,7 @@ class SendQueue:
                 batch = self._next(state, now, ahead) if state.is_owned and state.may_send(now) else None
                 if batch is None:
                     continue
+                _ = state.sender  # made here, by one thread, while nothing is in flight yet
                 with self._lock:
                     state.in_flight += 1
                     self._busy.update(delivery.id for delivery in batch.deliveries)
@@ -281,7 +278,7 @@ class SendQueue:
             if idle and self._ownership.lock.held:
                 self._ownership.release()
                 for state in self.states:
-                    state.sender.close()
+                    state.disconnect()
 
     def be_polite(self, rest_share: float) -> None:
         """Rest after each attempt, `rest_share` times as long as it used the processor."""
@@ -321,7 +318,7 @@ class SendQueue:
             self._ownership.release()
         if ended:
             for state in self.states:
-                state.sender.close()
+                state.disconnect()
         return ended and not left
 
     def open_now(self) -> None:

@@ -100,7 +100,7 @@ def switch_of(found: Settings | None, name: str) -> str:
     if found.enabled is False:
         return "webhooks are off (enabled = false)"
     if any(one.name == name for one in found.off):
-        return "it is off (enabled = false in its section)"
+        return f"it is off (enabled = false in its section); sfwebhooks enable {name}"
     if name in found.unused:
         return "its events are not known because of a mistake in its settings, which sfwebhooks check shows"
     if any(one.name == name for one in found.endpoints):

@@ -89,5 +89,9 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 
 
 FORMAT = chat_format(
-    dingtalk, read=read, query=signed_query, keys=(SIGN_SECRET,), interval=3.0, hosts=("oapi.dingtalk.com",)
+    dingtalk,
+    read=read,
+    query=signed_query,
+    keys=(SIGN_SECRET,),
+    interval=3.0,
 )

@@ -132,6 +132,5 @@ FORMAT = chat_format(
     follow=follow,
     read=read,
     query=query,
-    hosts=("discord.com", "*.discord.com", "discordapp.com"),
     wrong_path=wrong_path,
 )

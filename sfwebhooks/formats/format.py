@@ -113,7 +113,5 @@ class Format:
     is_chat: bool = False
     #: seconds between two messages unless `rate` is set
     interval: float = 0.0
-    #: hosts that accept no other format; * matches any text, and a pattern with a slash is for host and path
-    hosts: tuple[str, ...] = ()
     #: returns what is wrong with the path of a URL, to be put after "url", or nothing; None: any path will do
     wrong_path: Callable[[str], str] | None = None

@@ -85,4 +85,4 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 
-FORMAT = chat_format(google_chat, read=read, hosts=("chat.googleapis.com",))
+FORMAT = chat_format(google_chat, read=read)

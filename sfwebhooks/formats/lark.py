@@ -65,4 +65,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("code", "StatusCode"), BUSY, BOT_IS_WRONG)
 
 
-FORMAT = chat_format(lark, read=read, hosts=("open.larksuite.com", "open.feishu.cn"))
+FORMAT = chat_format(lark, read=read)

@@ -83,4 +83,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return None
 
 
-FORMAT = chat_format(ntfy, read=read, keys=(TOPIC,), hosts=("ntfy.sh",))
+FORMAT = chat_format(ntfy, read=read, keys=(TOPIC,))

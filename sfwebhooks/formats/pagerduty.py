@@ -173,6 +173,5 @@ FORMAT = Format(
     keys=(ROUTING_KEY,),
     is_chat=True,
     interval=0.5,
-    hosts=("events.pagerduty.com", "events.eu.pagerduty.com"),
     wrong_path=wrong_path,
 )

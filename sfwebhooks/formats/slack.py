@@ -42,8 +42,6 @@ WEBHOOK_IS_WRONG = frozenset(
     ("action_prohibited", "channel_is_archived", "channel_not_found", "invalid_token", "no_active_hooks", "no_service",
      "no_team", "team_disabled")
 )  # fmt: skip
-# Discord takes Slack's messages at an address of their own
-HOSTS = ("hooks.slack.com", "discord.com/*/slack", "*.discord.com/*/slack", "discordapp.com/*/slack")
 
 Json = dict[str, Any]
 
@@ -134,4 +132,4 @@ def text_length(blocks: list[Json]) -> int:
     return sum(utf16_length(text["text"]) for text in texts)
 
 
-FORMAT = chat_format(slack, read=read, hosts=HOSTS)
+FORMAT = chat_format(slack, read=read)

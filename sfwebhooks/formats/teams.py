@@ -101,4 +101,4 @@ def text_run(text: str, limit: int, **how: str | bool) -> Json:
     return {"type": "TextRun", "text": fit(text, limit), **how}
 
 
-FORMAT = chat_format(teams, read=read, hosts=("*.webhook.office.com",))
+FORMAT = chat_format(teams, read=read)

@@ -135,6 +135,5 @@ FORMAT = chat_format(
         ),
         Key("message_thread_id", "the topic of a forum group", r"[1-9][0-9]{0,9}", "a topic's number such as 42"),
     ),
-    hosts=("api.telegram.org",),
     wrong_path=wrong_path,
 )

@@ -33,4 +33,4 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
     return coded(reply, ("errcode",), BUSY, ROBOT_IS_WRONG)
 
 
-FORMAT = chat_format(wecom, read=read, interval=3.0, hosts=("qyapi.weixin.qq.com",))
+FORMAT = chat_format(wecom, read=read, interval=3.0)

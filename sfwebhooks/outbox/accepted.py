@@ -14,10 +14,13 @@ from typing import Any
 from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import event_key_of, lifecycle_id
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
+from sfwebhooks.outbox.rows import EVENT, SCAN
 from sfwebhooks.severity import Severity
 
 #: a scan's events of given types with readable data
-EVENTS = "FROM event WHERE scan_id = ? AND json_valid(data) AND type IN (SELECT value FROM json_each(?))"
+EVENTS = f"""
+    FROM event WHERE scan = {SCAN.format("?")} AND json_valid(data) AND type IN (SELECT value FROM json_each(?))
+"""  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,8 @@ def accepted_scan(sql: sqlite3.Connection, scan_id: str) -> AcceptedScan:
     counts = f"SELECT json_extract(data, '$.event_type'), severity, count(*) {EVENTS} GROUP BY 1, 2"
     top = f"SELECT data, severity, at {EVENTS} AND severity > 0 ORDER BY severity DESC, at DESC LIMIT {TOP_MAX}"
     errors = sql.execute(f"SELECT data {EVENTS}", (scan_id, '["module_error"]'))
-    begun = sql.execute(
-        "SELECT data FROM event WHERE id = ? AND json_valid(data)", (event_key_of(lifecycle_id(scan_id, "started")),)
-    ).fetchone()
+    start = (scan_id, event_key_of(lifecycle_id(scan_id, "started")))
+    begun = sql.execute(f"SELECT data FROM event WHERE number = ({EVENT}) AND json_valid(data)", start).fetchone()  # noqa: S608
     return AcceptedScan(
         FindingCounts((str(row[0]), Severity(row[1]), row[2]) for row in sql.execute(counts, found)),
         tuple(_top(json.loads(row[0]), *row[1:]) for row in sql.execute(top, found)),

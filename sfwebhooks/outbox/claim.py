@@ -36,7 +36,7 @@ ENDS = frozenset(name for entry in EVENT_TYPES if entry.name in SCAN_ENDS for na
 #: send it
 END_SECONDS = 5.0
 #: an untried delivery of an endpoint and a scan before a given number
-BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan_id = ? AND {UNTRIED} LIMIT 1"
+BEFORE = f"d.endpoint = ? AND d.number < ? AND +e.scan = ? AND {UNTRIED} LIMIT 1"
 #: among those used as a probe or in a request that ended with its process; among those in flight
 OVERTAKEN = f"""SELECT 1 FROM delivery d JOIN event e ON e.number = d.event
     WHERE (due_at <> accepted_at OR batch IS NOT NULL) AND {BEFORE}"""
@@ -145,11 +145,11 @@ def waits(sql: sqlite3.Connection, number: int, busy: Collection[int], now: floa
     These are the ones in flight, those tried while the endpoint was unhealthy, and those of a request that ended with
     its process.
     """
-    its = "SELECT d.endpoint, e.scan_id, d.accepted_at FROM delivery d JOIN event e ON e.number = d.event"
-    endpoint, scan_id, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
-    given = (endpoint, number, scan_id)
-    if not scan_id or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
-        return bool(scan_id)
+    its = "SELECT d.endpoint, e.scan, d.accepted_at FROM delivery d JOIN event e ON e.number = d.event"
+    endpoint, scan, accepted_at = sql.execute(f"{its} WHERE d.number = ?", (number,)).fetchone()
+    given = (endpoint, number, scan)
+    if not scan or sql.execute(OVERTAKEN, given).fetchone():  # the end of another tool's scan has no scan of ours
+        return bool(scan)
     is_new = now - END_SECONDS < accepted_at <= now
     return is_new and sql.execute(FLYING, (json.dumps([*busy]), *given)).fetchone() is not None
 

@@ -15,7 +15,7 @@ from sfwebhooks.attempts import Attempt
 from sfwebhooks.errors import OutboxError, SelectionError
 from sfwebhooks.events import Delivery, delivery_id, id_of_key, printable
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, LATE, as_text, deliveries, numbers_by_ids
+from sfwebhooks.outbox.rows import ENDPOINTS, FRESH, ITS_SCANS, LATE, as_text, deliveries, numbers_by_ids
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, chunks_of, marks, numbers_of
 from sfwebhooks.retry import State
 from sfwebhooks.severity import Severity
@@ -43,23 +43,29 @@ ATTEMPT = ", ".join(
 )
 #: to be followed by a WHERE on `delivery`
 SELECT_RECORD = f"""
-    SELECT e.id, d.endpoint, d.name, e.type, e.severity, coalesce(e.scan_id, ''), coalesce(s.target, ''),
+    SELECT e.id, d.endpoint, d.name, e.type, e.severity, coalesce(s.id, ''), coalesce(s.target, ''),
            (SELECT name FROM series WHERE number = d.series), d.sequence, d.state, d.reason, d.attempts, d.accepted_at,
            d.due_at, d.settled_at, d.replays,
            coalesce(d.batch, ''), (SELECT count(*) FROM delivery_attempt WHERE number = d.number),
            {ATTEMPT}
-    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
+    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number)
 """
 #: the numbers of the deliveries whose id, or whose event's id, begins with a text (?1)
 BEGINNING = f"""
-    SELECT d.number FROM ({ENDPOINTS}) n
-    CROSS JOIN event e ON e.id BETWEEN event_key_of(?1, n.endpoint, '0') AND event_key_of(?1, n.endpoint, 'f')
-    CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
+    {ITS_SCANS} SELECT d.number FROM its
+    CROSS JOIN (  -- LIMIT: made once, not for each scan
+        SELECT endpoint, event_key_of(?1, endpoint, '0') first, event_key_of(?1, endpoint, 'f') last
+        FROM ({ENDPOINTS}) LIMIT -1
+    ) k
+    CROSS JOIN event e ON e.scan = its.scan AND e.id BETWEEN k.first AND k.last
+    CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = k.endpoint
 """
-EVENTS_BEGINNING = """
-    SELECT d.number FROM event e JOIN delivery d ON d.event = e.number
-    WHERE e.id BETWEEN event_key_of(?1, NULL, '0') AND event_key_of(?1, NULL, 'f')
+EVENTS_BEGINNING = f"""
+    {ITS_SCANS} SELECT d.number FROM its
+    CROSS JOIN (SELECT event_key_of(?1, NULL, '0') first, event_key_of(?1, NULL, 'f') last LIMIT 1) k
+    CROSS JOIN event e ON e.scan = its.scan AND e.id BETWEEN k.first AND k.last
+    CROSS JOIN delivery d ON d.event = e.number
 """
 #: the last deliveries, in the order of an index, and the last failures; a format may have its own word for a success
 DELIVERED = """
@@ -148,10 +154,14 @@ class Listing:
     def __init__(self, file: File) -> None:
         self._file = file
 
-    def deliveries(self, selection: Selection, limit: int) -> list[Record]:
-        """Return deliveries, the latest accepted first; a damaged row is logged instead."""
+    def deliveries(self, selection: Selection, limit: int, also: str = "1") -> list[Record]:
+        """Return deliveries, the latest accepted first; a damaged row is logged instead.
+
+        Args:
+            also: SQL of one more condition.
+        """
         found: list[Record] = []
-        for row in self._rows(selection, limit):
+        for row in self._rows(selection, limit, also):
             try:
                 found.append(_record(row))
             except OutboxError as error:
@@ -162,10 +172,10 @@ class Listing:
         """Return the ids of deliveries, the latest accepted first, even of damaged rows."""
         return [_id_in(row) for row in self._rows(selection, limit)]
 
-    def _rows(self, selection: Selection, limit: int) -> list[Sequence[Any]]:
+    def _rows(self, selection: Selection, limit: int, also: str = "1") -> list[Sequence[Any]]:
         """Return rows of SELECT_RECORD, the latest accepted first."""
         with self._file.reading() as sql:
-            numbers = numbers_of(sql, selection, order="d.number DESC", limit=limit)
+            numbers = numbers_of(sql, selection, also, "d.number DESC", limit)
             found: list[Sequence[Any]] = []
             for chunk in chunks_of(numbers):
                 query = f"{SELECT_RECORD} WHERE d.number IN ({marks(chunk)}) ORDER BY d.number DESC"
@@ -189,7 +199,12 @@ class Listing:
     def scans(self, limit: int) -> list[str]:
         """Return the ids of the last scans, the newest first."""
         with self._file.reading() as sql:
-            return [row[0] for row in sql.execute("SELECT id FROM scan ORDER BY begun_at DESC LIMIT ?", (limit,))]
+            return [
+                row[0]
+                for row in sql.execute(
+                    "SELECT id FROM scan WHERE ended IS NOT '' ORDER BY begun_at DESC LIMIT ?", (limit,)
+                )
+            ]
 
     def find(self, text: str, state: State | None = None) -> Record:
         """Return the only delivery (of a state, if given) whose id, or else its event's id, starts with a text.
@@ -290,7 +305,7 @@ class Listing:
         If the last ones were deleted, their numbers are reused; then it continues from the last one that is left.
         """
         query = (
-            f"SELECT a.rowid, e.id, d.endpoint, {ATTEMPT}"
+            f"SELECT a.rowid, d.number, e.id, d.endpoint, {ATTEMPT}"
             " FROM delivery_attempt a JOIN delivery d ON d.number = a.number JOIN event e ON e.number = d.event"
             " WHERE a.rowid > ? ORDER BY a.rowid LIMIT ?"
         )
@@ -298,11 +313,12 @@ class Listing:
             rows = sql.execute(query, (last, CHUNK)).fetchall()
         if not rows:
             return [], min(last, self.last_attempt())
-        its = [_id_in(row[1:]) for row in rows]
-        ids = {*its}.intersection(selection.ids or its)
-        found = self.deliveries(replace(selection, ids=tuple(ids)), CHUNK) if ids else []
+        its = [_id_in(row[2:]) for row in rows]
+        numbers = {row[1] for id, row in zip(its, rows) if id in (selection.ids or its)}
+        also = f"d.number IN ({', '.join(map(str, numbers))})"
+        found = self.deliveries(replace(selection, ids=()), CHUNK, also) if numbers else []
         records = {record.id: record for record in found}
-        return [(records[id], Attempt(*row[3:])) for id, row in zip(its, rows) if id in records], rows[-1][0]
+        return [(records[id], Attempt(*row[4:])) for id, row in zip(its, rows) if id in records], rows[-1][0]
 
     def oldest(self, endpoint: str) -> float | None:
         """Return when the oldest waiting delivery of an endpoint was accepted, or None if none is waiting."""

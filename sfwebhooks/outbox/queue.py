@@ -15,13 +15,13 @@ from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
-from sfwebhooks.events import Batch, Handle, WebhookEvent, event_key_of
+from sfwebhooks.events import Batch, Handle, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import ENDS, NEXT_FRESH, NEXT_LATE, Limits, Pick, next_batch, picked, waits
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
-from sfwebhooks.outbox.rows import FRESH, LATE, Row, deliveries, insert, numbers_by_ids
+from sfwebhooks.outbox.rows import EVENT, FRESH, LATE, SCAN, Row, deliveries, insert, numbers_by_ids
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
@@ -66,9 +66,16 @@ WAITING, DEAD = State.WAITING.value, State.DEAD.value
 #: state of a delivery after an attempt -> the attempt's outcome in the log; or PENDING if another request has to follow
 OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
-#: the row number of the delivery of an event to an endpoint
-NUMBER = "SELECT number FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?) AND endpoint = ?"
+#: the row number of the delivery of a scan's event to an endpoint; the first two parameters are those of EVENT
+NUMBER = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"
 WAITS = f"{NUMBER} AND state = 'waiting'"
+#: the numbers of the members of a batch (?1) in flight
+MEMBERS = f"""
+    SELECT d.number FROM frozen f, json_each(members)
+    CROSS JOIN event e ON e.scan = {SCAN.format("json_extract(value, '$[0]')")}
+        AND e.id = event_key_of(json_extract(value, '$[1]'))
+    CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1
+"""
 #: another number than before: row numbers known from before may be those of other deliveries now
 REUSED = "SELECT reused FROM file"
 #: an event and its receivers
@@ -106,7 +113,7 @@ class Queue:
         """
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            flying = [self._rows.get((*place, id)) or _number(sql, id, endpoint) for id in busy]
+            flying = [self._rows.get((*place, id)) or _number(sql, id) for id in busy]
             passed = {*flying}
             while True:
                 given = (endpoint, json.dumps([*passed]))
@@ -146,7 +153,7 @@ class Queue:
     def _batch(self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]]) -> Batch | None:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id, limits.endpoint) for id in busy])
+            members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy])
             if not members:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
@@ -158,15 +165,17 @@ class Queue:
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
-        members = json.dumps([delivery.event.id for delivery in batch.deliveries])
+        members = json.dumps([(delivery.event.scan_id, delivery.event.id) for delivery in batch.deliveries])
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
 
     def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
         with self._file.reading() as sql:
-            found = ((one.event.id.replace("-", ""), one.endpoint) for one in batch.deliveries)
-            return all(sql.execute(WAITS, (bytes.fromhex(id), endpoint)).fetchone() for id, endpoint in found)
+            found = ((one.event.scan_id, one.event.id.replace("-", ""), one.endpoint) for one in batch.deliveries)
+            return all(
+                sql.execute(WAITS, (scan, bytes.fromhex(id), endpoint)).fetchone() for scan, id, endpoint in found
+            )
 
     def recall(self, endpoint: str) -> None:
         """Restore batches that were in flight when their sender died, with the same members."""
@@ -228,9 +237,9 @@ class Queue:
                     ended_at = None if state == WAITING else attempt.at + attempt.seconds
                     changes = (state, new.reason, new.due_at, ended_at, int(new.counts), new.batch)
                     refusal = (int(new.refused), new.refused_in)
-                    row = self._rows.get((*place, delivery.id)) or _number(sql, delivery.id, delivery.endpoint)
-                    done.append((*place, delivery.id))
                     its = (bytes.fromhex(delivery.event.id.replace("-", "")), delivery.endpoint)
+                    row = self._rows.get((*place, delivery.id)) or _number_in(sql, delivery.event.scan_id, *its)
+                    done.append((*place, delivery.id))
                     settled.append((*changes, *refusal, row, delivery.sequence, delivery.series, *its))
                     logged.append((row, *entry, OUTCOMES[state] if not new.pending else PENDING, *its))
                     if state == DEAD:
@@ -270,18 +279,22 @@ def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
         sql.execute("INSERT OR REPLACE INTO handle VALUES (?, ?, ?, ?, ?)", row)
 
 
-def _number(sql: sqlite3.Connection, id: str, endpoint: str) -> int:
-    """Return the row number of the delivery to an endpoint with an id; 0 if it does not exist."""
-    row = sql.execute(NUMBER, (event_key_of(id, endpoint), endpoint)).fetchone()
+def _number_in(sql: sqlite3.Connection, scan_id: str, key: bytes, endpoint: str) -> int:
+    """Return the row number of the delivery of a scan's event to an endpoint; 0 if it does not exist."""
+    row = sql.execute(NUMBER, (scan_id, key, endpoint)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _number(sql: sqlite3.Connection, id: str) -> int:
+    """Return the row number of the delivery with an id, of whichever scan; 0 if it does not exist."""
+    row = sql.execute(numbers_by_ids("?"), (json.dumps([id]),)).fetchone()
     return int(row[0]) if row else 0
 
 
 def _bind(sql: sqlite3.Connection, batch: str) -> None:
     """Write the id of a batch in flight into the rows of its members, which may be what is left of another batch."""
     sql.execute(
-        "UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND number IN ("
-        "SELECT d.number FROM frozen f, json_each(members) CROSS JOIN event e ON e.id = event_key_of(value)"
-        " CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = f.endpoint WHERE f.id = ?1)",
+        f"UPDATE delivery SET batch = ?1 WHERE state = 'waiting' AND number IN ({MEMBERS})",
         (batch,),
     )
     sql.execute("DELETE FROM frozen WHERE id = ?", (batch,))

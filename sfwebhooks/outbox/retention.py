@@ -47,7 +47,7 @@ ITS_HANDLE = """
 """
 EMPTY_SCANS = """
     SELECT id FROM scan WHERE ended IS NOT NULL AND begun_at < ? AND database || target || name <> ''
-        AND NOT EXISTS (SELECT 1 FROM event WHERE scan_id = scan.id)
+        AND NOT EXISTS (SELECT 1 FROM event WHERE scan = scan.number)
 """
 FORGET_SCAN = "UPDATE scan SET name = '', target = '', target_type = '', database = '' WHERE id = ?"
 DEAD = f"{SETTLED} AND d.state = 'dead'"

@@ -6,10 +6,12 @@ import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import astuple
+from functools import lru_cache
 from typing import Any
 
 from sfwebhooks.errors import UnwritableError
-from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, dashed, key_of, mask_of
+from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, clean_text, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
 from sfwebhooks.screening import Wanted
@@ -21,24 +23,50 @@ UNTRIED = "state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 A
 FRESH = f"{UNTRIED} AND batch IS NULL"
 #: waiting for its due time
 LATE = "state = 'waiting' AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL)"
-#: gives a scan's next number to an endpoint
-COUNT = "INSERT INTO sequence VALUES (?, ?, (SELECT series FROM file), 1) ON CONFLICT DO UPDATE SET last = last + 1"
-#: with the number just given
-INSERT = """
-    INSERT INTO delivery (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?, ?, ?, series, last, 'waiting', ?, ?, ?, ? FROM sequence WHERE scan_id = ? AND endpoint = ?
+#: an event of a scan (?1; empty: of none), unless it is there
+ADD_EVENT = """
+    INSERT OR IGNORE INTO event (scan, id, type, severity, special, at, data)
+    SELECT number, ?2, ?3, ?4, ?5, ?6, ?7
+    FROM (SELECT number FROM scan WHERE id = ?1 UNION ALL SELECT 0 WHERE ?1 = '')
 """
+#: gives a scan's (?1) next number to endpoints. FAIL: SQLite keeps no copy of each changed page for the case that a
+#: later row fails, as the whole transaction is rolled back then
+COUNT = """
+    INSERT OR FAIL INTO sequence SELECT ?1, column1, series, 1 FROM (VALUES {0}) CROSS JOIN file WHERE true
+    ON CONFLICT DO UPDATE SET last = last + 1
+"""
+#: with the numbers just given
+INSERT = """
+    INSERT OR FAIL INTO delivery
+        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
+    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5
+    FROM (VALUES {0}) CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
+"""
+#: most endpoints in one statement
+TOGETHER = 100
 #: the names of all endpoints for which anything was ever accepted
 ENDPOINTS = "SELECT endpoint FROM sequence UNION SELECT endpoint FROM earlier"
-#: the endpoints that have a delivery of the event with a key
-RECEIVERS = "SELECT endpoint FROM delivery WHERE event = (SELECT number FROM event WHERE id = ?)"
+ADD_SCAN = "INSERT INTO scan VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+#: the number of a scan with an id; 0: of none
+SCAN = "coalesce((SELECT number FROM scan WHERE id = {0}), 0)"
+#: the number of a scan's (?1) event with a key (?2)
+EVENT = f"SELECT number FROM event WHERE scan = {SCAN.format('?1')} AND id = ?2"  # noqa: S608
+#: the endpoints that have a delivery of it
+RECEIVERS = f"SELECT endpoint FROM delivery WHERE event = ({EVENT})"  # noqa: S608
+#: the numbers of all scans with events, and 0 if some have none, each found by a jump in an index: `its`
+ITS_SCANS = """
+    WITH RECURSIVE its (scan) AS (
+        SELECT min(scan) FROM event
+        UNION ALL SELECT (SELECT min(scan) FROM event WHERE scan > its.scan) FROM its WHERE its.scan IS NOT NULL
+    )
+"""
 #: to be followed by a WHERE on `delivery`; a replay or backfill is a message of its own, whatever its subject
 SELECT_DELIVERY = """
     SELECT d.number, d.endpoint, d.name, (SELECT name FROM series WHERE number = d.series), d.sequence, d.attempts,
            d.replays, d.backfilled, d.refusals, d.refused_in,
            e.id, e.type, e.severity, e.at, e.data, e.special,
            s.id, s.name, s.target, s.target_type, s.version, s.database, d.subject, h.address, h.value
-    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
+    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
     LEFT JOIN handle h ON h.endpoint = d.endpoint AND h.about = coalesce(
         d.batch, CASE WHEN d.replays = 0 AND d.backfilled = 0 THEN d.subject END)
 """
@@ -55,18 +83,24 @@ def as_text(column: str) -> str:
     return f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE quote({column}) END"
 
 
-def numbers_by_ids(array: str) -> str:
+def numbers_by_ids(array: str, many: bool = False) -> str:
     """Return the query for the numbers of the deliveries with some ids. No index has the ids: each could be the one of
-    an event to one of the endpoints.
+    an event of any scan to one of the endpoints.
 
     Args:
         array: SQL of the JSON array of ids, such as a parameter.
+        many: whether to read the ids of all events once, and not to look for each id in each scan.
     """
+    keys = f"""(  -- with a LIMIT they are made once
+        SELECT n.endpoint, event_key_of(j.value, n.endpoint) id FROM json_each({array}) j
+        CROSS JOIN ({ENDPOINTS}) n LIMIT -1
+    ) k"""  # noqa: S608
+    events = "FROM its CROSS JOIN {0} CROSS JOIN event e ON e.scan = its.scan AND e.id = k.id"
     return f"""
-        SELECT d.number FROM json_each({array}) j CROSS JOIN ({ENDPOINTS}) n
-        CROSS JOIN event e ON e.id = event_key_of(j.value, n.endpoint)
-        CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = n.endpoint
-    """  # noqa: S608
+        {"" if many else ITS_SCANS} SELECT d.number
+        {("FROM event e CROSS JOIN {0} ON k.id = e.id" if many else events).format(keys)}
+        CROSS JOIN delivery d ON d.event = e.number AND d.endpoint = k.endpoint
+    """
 
 
 def deliveries(sql: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[Row]:
@@ -117,7 +151,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise
     except Exception as error:  # values of any type, which may fail in any way
         raise UnwritableError(f"{type(error).__name__}: {error}") from error
-    return (key, *texts[:2], int(event.severity), event.special, event.at, texts[-1])
+    return (texts[0], key, event.type, int(event.severity), event.special, event.at, texts[-1])
 
 
 def insert(
@@ -135,16 +169,28 @@ def insert(
     if not wanted:
         return 0
     row = row_of(event)
-    scan_id = row[1]
-    added = sql.execute(
-        "INSERT OR IGNORE INTO event (id, scan_id, type, severity, special, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)", row
-    )
+    added = sql.execute(ADD_EVENT, row)
+    if not added.rowcount and event.scan:
+        # a scan that began in another file gets a row here, but its end is not missed
+        began = (*map(clean_text, astuple(event.scan)), now, "")
+        if sql.execute(f"{ADD_SCAN} ON CONFLICT DO NOTHING", began).rowcount:
+            added = sql.execute(ADD_EVENT, row)
     number, new = added.lastrowid, wanted
     if not added.rowcount:  # else none of its deliveries can be there
-        (number,) = sql.execute("SELECT number FROM event WHERE id = ?", row[:1]).fetchone()
+        (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one.endpoint not in known]
-    sql.executemany(COUNT, [(scan_id, one.endpoint) for one in new])
-    about = (now, now, event.subject, backfilled, scan_id)
-    sql.executemany(INSERT, [(number, one.endpoint, one.name, *about, one.endpoint) for one in new])
+    its = (row[0], number, now, event.subject, backfilled)
+    for start in range(0, len(new), TOGETHER):
+        part = new[start : start + TOGETHER]
+        count, add = _for_endpoints(len(part))
+        sql.execute(count, (row[0], *[one.endpoint for one in part]))
+        sql.execute(add, (*its, *[value for one in part for value in one[:2]]))
     return len(new)
+
+
+@lru_cache(maxsize=TOGETHER)
+def _for_endpoints(number: int) -> tuple[str, str]:
+    """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
+    pairs = ", ".join(f"(?{6 + 2 * at}, ?{7 + 2 * at})" for at in range(number))
+    return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import WebhookEvent, event_key_of
 from sfwebhooks.jsontext import Stored, kept
-from sfwebhooks.outbox.rows import RECEIVERS, insert
+from sfwebhooks.outbox.rows import ADD_SCAN, EVENT, RECEIVERS, SCAN, insert
 from sfwebhooks.outbox.scan_receipt import STORED, receipt
 from sfwebhooks.screening import Wanted
 
@@ -23,6 +23,8 @@ GIVEN = """
     SELECT series, last FROM earlier WHERE scan_id = ?1 AND endpoint = ?2
     UNION ALL SELECT series, last FROM sequence WHERE scan_id = ?1 AND endpoint = ?2
 """
+#: a scan that began in another file ends here
+END_SCAN = f"{ADD_SCAN} ON CONFLICT (id) DO UPDATE SET ended = NULL WHERE ended = ''"
 
 
 class Counted(NamedTuple):
@@ -49,7 +51,7 @@ def end_once(
         counted: result of `count`.
     """
     if event.scan:
-        sql.execute("INSERT OR IGNORE INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (*astuple(event.scan), now))
+        sql.execute(END_SCAN, (*astuple(event.scan), now, None))
     given = (event.type, event.scan_id)
     first = sql.execute("UPDATE scan SET ended = ? WHERE id = ? AND ended IS NULL", given).rowcount > 0
     if first:
@@ -67,7 +69,7 @@ def count(sql: sqlite3.Connection, event: WebhookEvent, besides: Mapping[str, in
     """
     query = (
         f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
-        " FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan_id = ? GROUP BY d.endpoint"
+        f" FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan = {SCAN.format('?')} GROUP BY d.endpoint"
     )
     rows = {name: (sent, dead) for name, sent, dead in sql.execute(query, (*FINDINGS, event.scan_id))}
     return {name: Counted(*rows.get(name, (0, 0)), besides.get(name, 0)) for name in {*rows, *besides}}
@@ -85,15 +87,15 @@ def with_receipts(
         counted: result of `count`.
     """
     found = event.data.get("events_found", 0)
-    key = event_key_of(event.id)
-    known = {row[0] for row in sql.execute(RECEIVERS, (key,))}
+    its = (event.scan_id, event_key_of(event.id))
+    known = {row[0] for row in sql.execute(RECEIVERS, its)}
     new = [one for one in wanted if one.endpoint not in known]
-    row = sql.execute("SELECT data FROM event WHERE id = ?", (key,)).fetchone()
+    row = sql.execute(f"SELECT data FROM event WHERE number = ({EVENT})", its).fetchone()  # noqa: S608
     data = dict(Stored(row[0]) if row else event.data)
     names = (one.endpoint for one in new)
     receipts = {name: _receipt(sql, event.scan_id, name, found, counted.get(name, Counted())) for name in names}
     data[STORED] = {**data.get(STORED, {}), **receipts}
-    sql.execute("UPDATE event SET data = ? WHERE id = ?", (kept(data), key))
+    sql.execute(f"UPDATE event SET data = ?3 WHERE number = ({EVENT})", (*its, kept(data)))  # noqa: S608
     return replace(event, data=data), new
 
 

@@ -11,7 +11,7 @@ from sfwebhooks.jsontext import Stored
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
-from sfwebhooks.outbox.rows import FRESH, LATE, RECEIVERS, deliveries, insert
+from sfwebhooks.outbox.rows import ADD_SCAN, EVENT, FRESH, ITS_SCANS, LATE, RECEIVERS, SCAN, deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
 from sfwebhooks.outbox.selection import CHUNK, marks
@@ -23,9 +23,10 @@ from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 
 #: state -> number of deliveries of a scan, and of all; the latter reads indexes only
-OF_SCAN = """
-    SELECT d.state, count(*) FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan_id = ? GROUP BY d.state
-"""
+OF_SCAN = f"""
+    SELECT d.state, count(*) FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan = {SCAN.format("?")}
+    GROUP BY d.state
+"""  # noqa: S608
 OF_ALL = f"""
     SELECT 'waiting', count(*) FROM delivery WHERE {FRESH}
     UNION ALL SELECT 'waiting', count(*) FROM delivery WHERE {LATE}
@@ -33,14 +34,18 @@ OF_ALL = f"""
 """  # noqa: S608
 #: types of a scan's findings and correlations
 FOUND_TYPES = (*sorted(FINDINGS), "correlation_found")
-FOUND = f"FROM event WHERE scan_id = ? AND type IN ({marks(FOUND_TYPES)})"
-#: a scan that was forgotten but for its id is known again
-BEGIN_SCAN = """
-    INSERT INTO scan VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+FOUND = f"FROM event WHERE scan = {SCAN.format('?')} AND type IN ({marks(FOUND_TYPES)})"
+#: a scan that was forgotten but for its id is known again, and one that began in another file begins
+BEGIN_SCAN = f"""
+    {ADD_SCAN} ON CONFLICT (id) DO UPDATE
     SET name = excluded.name, target = excluded.target, target_type = excluded.target_type, version = excluded.version,
-        database = excluded.database
-    WHERE database = ''
-"""
+        database = excluded.database, ended = CASE ended WHEN '' THEN excluded.ended ELSE ended END
+    WHERE database = '' OR ended = ''
+"""  # noqa: S608
+#: the number of the event with a key, of whichever scan
+OF_ANY_SCAN = f"{ITS_SCANS} SELECT e.number FROM its CROSS JOIN event e ON e.scan = its.scan AND e.id = ?"  # noqa: S608
+#: a scan's columns, as those of `Scan`
+COLUMNS = "id, name, target, target_type, version, database"
 
 
 class Scans:
@@ -89,7 +94,7 @@ class Scans:
 
     def known_events(self, scan_id: str, endpoint: str | None = None) -> set[str]:
         """Return the ids of all events of a scan, or of those that go to an endpoint."""
-        query = "SELECT id FROM event WHERE scan_id = ?1"
+        query = f"SELECT id FROM event WHERE scan = {SCAN.format('?1')}"  # noqa: S608
         if endpoint is not None:
             query += " AND EXISTS (SELECT 1 FROM delivery WHERE event = event.number AND endpoint = ?2)"
         with self._file.reading() as sql:
@@ -99,7 +104,7 @@ class Scans:
     def event(self, event_id: str) -> WebhookEvent | None:
         """Return an event as it was sent, without a receipt; None if it is not there."""
         with self._file.reading() as sql:
-            found = [*deliveries(sql, "WHERE e.id = ? LIMIT 1", (event_key_of(event_id),))]
+            found = [*deliveries(sql, f"WHERE d.event = ({OF_ANY_SCAN}) LIMIT 1", (event_key_of(event_id),))]
         if not found:
             return None
         event = found[0][1].event
@@ -113,15 +118,16 @@ class Scans:
     def scan(self, scan_id: str) -> tuple[Scan, str | None] | None:
         """Return a scan with the name of the event that reported its end (None: not yet); None if it is not known."""
         with self._file.reading() as sql:
-            row = sql.execute("SELECT * FROM scan WHERE id = ?", (scan_id,)).fetchone()
-        return (Scan(*row[:6]), row[7]) if row else None
+            row = sql.execute(f"SELECT {COLUMNS}, ended FROM scan WHERE id = ?", (scan_id,)).fetchone()  # noqa: S608
+        return (Scan(*row[:6]), row[6]) if row and row[6] != "" else None
 
     def deleted(self, scan_id: str, endpoint: str) -> int:
         """Return how many of a scan's deliveries to an endpoint were deleted since the last `renumber`, for their age
         or by an operator."""
         query = (
             f"SELECT (SELECT coalesce(sum(last), 0) FROM ({GIVEN})) - count(*)"  # noqa: S608
-            " FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan_id = ?1 AND d.endpoint = ?2"
+            " FROM event e JOIN delivery d ON d.event = e.number"
+            f" WHERE e.scan = {SCAN.format('?1')} AND d.endpoint = ?2"
         )
         with self._file.reading() as sql:
             return int(sql.execute(query, (scan_id, endpoint)).fetchone()[0])
@@ -134,14 +140,14 @@ class Scans:
             end: id of the event that reports the end; its delivery is deleted, to be created last with a new receipt.
         """
         query = (
-            "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number"
-            " WHERE e.scan_id = ? AND d.endpoint = ? ORDER BY d.number"
+            "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number"  # noqa: S608
+            f" WHERE e.scan = {SCAN.format('?')} AND d.endpoint = ? ORDER BY d.number"
         )
-        key = event_key_of(end)
         with self._file.writing() as sql:
-            its = "SELECT d.number FROM event e JOIN delivery d ON d.event = e.number WHERE e.id = ? AND d.endpoint = ?"
-            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", (key, endpoint))  # noqa: S608
-            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", (key, endpoint))  # noqa: S608
+            its = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"  # noqa: S608
+            given = (scan_id, event_key_of(end), endpoint)
+            sql.execute(f"DELETE FROM delivery_attempt WHERE number IN ({its})", given)  # noqa: S608
+            sql.execute(f"DELETE FROM delivery WHERE number IN ({its})", given)  # noqa: S608
             left = sql.execute(query, (scan_id, endpoint)).fetchall()
             series = begin_series(sql)
             sql.executemany(
@@ -152,24 +158,25 @@ class Scans:
             sql.execute("INSERT OR REPLACE INTO sequence VALUES (?, ?, ?, ?)", (scan_id, endpoint, series, len(left)))
             return send_again(sql, [(place, number) for place, (number,) in enumerate(left)], now, interval)
 
-    def endpoints_of(self, event_id: str) -> set[str]:
+    def endpoints_of(self, event: WebhookEvent) -> set[str]:
         """Return the names of the endpoints that have a delivery of an event, in any state."""
         with self._file.reading() as sql:
-            return {row[0] for row in sql.execute(RECEIVERS, (event_key_of(event_id),))}
+            return {row[0] for row in sql.execute(RECEIVERS, (event.scan_id, event_key_of(event.id)))}
 
-    def receivers(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
-        """Return id -> names of the endpoints that have a delivery of it, in any state, for those events that have one.
+    def receivers(self, scan_id: str, event_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Return id -> names of the endpoints that have a delivery of it, in any state, for those events of a scan that
+        have one.
 
         Args:
             event_ids: at most 500.
         """
         query = (
             "SELECT e.id, d.endpoint FROM event e JOIN delivery d ON d.event = e.number"  # noqa: S608
-            f" WHERE e.id IN ({marks(event_ids)})"
+            f" WHERE e.scan = {SCAN.format('?')} AND e.id IN ({marks(event_ids)})"
         )
         found: dict[str, set[str]] = {}
         with self._file.reading() as sql:
-            for key, endpoint in sql.execute(query, [event_key_of(one) for one in event_ids]):
+            for key, endpoint in sql.execute(query, [scan_id, *(event_key_of(one) for one in event_ids)]):
                 found.setdefault(id_of_key(key), set()).add(endpoint)
         return found
 
@@ -195,8 +202,8 @@ class Scans:
     def open_scans(self) -> list[Scan]:
         """Return the scans whose end is not reported."""
         with self._file.reading() as sql:
-            rows = sql.execute("SELECT * FROM scan WHERE ended IS NULL").fetchall()
-        return [Scan(*row[:6]) for row in rows]
+            rows = sql.execute(f"SELECT {COLUMNS} FROM scan WHERE ended IS NULL").fetchall()  # noqa: S608
+        return [Scan(*row) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""

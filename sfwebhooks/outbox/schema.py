@@ -29,26 +29,28 @@ TABLES = """
         name   TEXT NOT NULL                -- as receivers see it
     );
     CREATE TABLE scan (
-        id          TEXT PRIMARY KEY,
+        number      INTEGER PRIMARY KEY,
+        id          TEXT NOT NULL UNIQUE,
         name        TEXT NOT NULL,
         target      TEXT NOT NULL,
         target_type TEXT NOT NULL,
         version     TEXT NOT NULL,
         database    TEXT NOT NULL,          -- the host's database that holds it
         begun_at    REAL NOT NULL,
-        ended       TEXT                    -- name of the event that reports its end
-    ) WITHOUT ROWID;
+        ended       TEXT                    -- name of the event that reports its end; empty: it began in another file
+    );
     CREATE TABLE event (
         number   INTEGER PRIMARY KEY,
-        id       BLOB NOT NULL UNIQUE,      -- its 16 bytes
-        scan_id  TEXT,
+        scan     INTEGER NOT NULL,          -- number of its scan; 0: it has none
+        id       BLOB NOT NULL,             -- its 16 bytes
         type     TEXT NOT NULL,
         severity INTEGER NOT NULL,
         special  TEXT,
         at       REAL NOT NULL,
-        data     TEXT NOT NULL              -- JSON
+        data     TEXT NOT NULL,             -- JSON
+        -- ids are random: a scan's are together, so that the next one is near those of the last commits
+        UNIQUE (scan, id)
     );
-    CREATE INDEX event_scan ON event (scan_id);
     CREATE TABLE delivery (
         number      INTEGER PRIMARY KEY,    -- order of acceptance
         event       INTEGER NOT NULL,       -- number of its event, from whose id and the endpoint it has its own id
@@ -166,7 +168,7 @@ TABLES = """
     CREATE TABLE frozen (                   -- batches in flight: if they are never settled, these are their members
         id       TEXT PRIMARY KEY,
         endpoint TEXT NOT NULL,
-        members  TEXT NOT NULL              -- JSON, ids of events
+        members  TEXT NOT NULL              -- JSON, ids of the scan and of the event of each
     ) WITHOUT ROWID;
     CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
         endpoint   TEXT NOT NULL,           -- empty: of none

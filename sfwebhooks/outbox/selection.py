@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfwebhooks.endpoints import RISK_NAMES
-from sfwebhooks.outbox.rows import numbers_by_ids
+from sfwebhooks.outbox.rows import SCAN, numbers_by_ids
 from sfwebhooks.retry import State
 
 #: most rows that one statement names and one transaction changes
 CHUNK = 500
+#: ids that are looked for one by one
+FEW = 5
 #: names that only events of that type have: nearly all of a large outbox
 OWN_NAMES = ", ".join(f"'{name}'" for name in sorted(set(RISK_NAMES.values())))
 #: field of Selection -> condition on a row of `delivery` (d) and, with a scan, of `event` (e)
 CONDITIONS = {
-    "ids": f"d.number IN ({numbers_by_ids(':ids')})",
+    "ids": "d.number IN ({ids})",
     "endpoint": "d.endpoint = :endpoint",
-    "scan": "e.scan_id = :scan",
+    "scan": f"e.scan = {SCAN.format(':scan')}",
     # the event is looked up only where its type may differ: a million look-ups would take seconds
     "type": f"(d.name GLOB :type OR (d.name NOT IN ({OWN_NAMES})"
     " AND (SELECT type FROM event WHERE number = d.event) GLOB :type))",
@@ -30,7 +32,7 @@ CONDITIONS = {
 
 #: not of a scan whose end is not reported: recovery knows by its rows what was accepted, and would send it again
 OVER = """
-    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.id = x.scan_id WHERE x.number = d.event AND s.ended IS NULL)
+    NOT EXISTS (SELECT 1 FROM event x JOIN scan s ON s.number = x.scan WHERE x.number = d.event AND s.ended IS NULL)
 """
 
 
@@ -75,7 +77,8 @@ class Selection:
     @property
     def where(self) -> str:
         """The conditions of a query at `source`."""
-        return " AND ".join(["1", *self._state(), *(CONDITIONS[name] for name in self.values)])
+        ids = numbers_by_ids(":ids", many=len(self.ids) > FEW)
+        return " AND ".join(["1", *self._state(), *(CONDITIONS[name].format(ids=ids) for name in self.values)])
 
     def _state(self) -> list[str]:
         """Return the condition for the state, such that SQLite uses an index for rare states only."""

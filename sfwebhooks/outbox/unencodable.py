@@ -61,7 +61,7 @@ class Unwritable:
             return
         left: Counter[str] = Counter()
         for event_id, names in mine:
-            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (event_key_of(event_id),))})
+            left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (scan_id, event_key_of(event_id)))})
         others = "scan_id = ? AND reason = ? AND endpoint NOT IN (SELECT value FROM json_each(?))"
         given = (scan_id, Withheld.UNWRITABLE.value, json.dumps([*left]))
         sql.execute(f"DELETE FROM withheld WHERE {others}", given)  # noqa: S608

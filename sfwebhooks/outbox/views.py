@@ -25,7 +25,7 @@ VIEWS = f"""
            {_ID} AS event_id,
            d.name AS event_type,
            CASE e.severity {_SEVERITIES} END AS severity,
-           nullif(e.scan_id, '') AS scan_id,
+           s.id AS scan_id,
            s.target AS target,
            d.sequence AS sequence,
            (SELECT count(*) FROM delivery_attempt WHERE number = d.number) AS attempts,
@@ -34,7 +34,7 @@ VIEWS = f"""
            datetime(d.accepted_at, 'unixepoch') AS accepted_at,
            CASE d.state WHEN 'waiting' THEN datetime(d.due_at, 'unixepoch') END AS due_at,
            CASE d.state WHEN 'delivered' THEN round(d.settled_at - d.accepted_at, 3) END AS latency_seconds
-    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.id = e.scan_id
+    FROM delivery d JOIN event e ON e.number = d.event LEFT JOIN scan s ON s.number = e.scan
          LEFT JOIN delivery_attempt a ON a.rowid = (SELECT max(rowid) FROM delivery_attempt WHERE number = d.number);
     CREATE VIEW webhook_logs AS             -- one row per attempt at a delivery
     SELECT a.rowid AS id,

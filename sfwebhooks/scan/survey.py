@@ -99,7 +99,7 @@ class Survey:
             _exhaust(self._found())
             compared = self._outbox.scans.event(lifecycle_id(self._scan.id, "surface"))
             for event in [compared] if compared else []:
-                self._lacking(event, self._outbox.scans.endpoints_of(event.id))
+                self._lacking(event, self._outbox.scans.endpoints_of(event))
         if self._row:
             self._outbox.write_withheld()
             names = [one.name for one in self._screen.endpoints]
@@ -138,7 +138,7 @@ class Survey:
         is_first = self._outbox.sightings.is_first(self._scan.id, self._scan.target)
         accepted = 0
         while chunk := list(islice(events, CHUNK)):
-            receivers = self._outbox.scans.receivers([event.id for event in chunk])
+            receivers = self._outbox.scans.receivers(self._scan.id, [event.id for event in chunk])
             accepted += len(receivers)
             keys = [fingerprints.of_event(event) for event in chunk]
             lacking = [self._lacking(event, receivers.get(event.id, set())) for event in chunk]

@@ -52,6 +52,7 @@ from tests.tiers import slow
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "the secret of the team"
+OFF = "it is off (enabled = false in its section); sfwebhooks enable team"
 
 
 @dataclass
@@ -479,7 +480,7 @@ def test_an_endpoint_that_cannot_be_used_comes_with_why(
     cli: Callable[..., Result], configure: Callable[..., Path], name: str
 ) -> None:
     configure(section("later", "https://l.test/", enabled="false") + section("wrong", "https://w.test/", events="x"))
-    assert 'endpoint "later" is off (enabled = false in its section)' in cli(name, "later").err
+    assert 'endpoint "later" is off (enabled = false in its section); sfwebhooks enable later' in cli(name, "later").err
     assert (
         'endpoint "wrong" cannot be used because its settings have a mistake: sfwebhooks check'
         in cli(name, "wrong").err
@@ -729,7 +730,10 @@ def test_what_an_operator_holds_back_is_shown_and_no_failure_of_a_drain(
     configure("[webhooks.team]\nurl = http://127.0.0.1:9/\nenabled = false\n")
     fill(1)
     result = cli("drain", "--timeout", "0.2s")
-    assert (result.code, "team: 1 waiting: it is off (enabled = false in its section)" in result.out) == (0, True)
+    assert (
+        result.code,
+        f"team: 1 waiting: {OFF}" in result.out,
+    ) == (0, True)
     assert (cli("drain", "--timeout", "0.2s", "--quiet").out, result.err) == ("", "")
 
 
@@ -808,7 +812,7 @@ def test_drain_reports_dead_letters(
     configure(section("team", team.url, max_retries=0))
     fill(1)
     result = cli("drain")
-    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 1 dead.")
+    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 1 dead (sfwebhooks dead list).")
 
 
 def test_drain_tries_deliveries_that_wait_for_a_retry_at_once(

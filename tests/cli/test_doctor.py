@@ -381,7 +381,7 @@ def test_damage_inside_of_the_outbox_is_an_error(
     outbox.close()
     assert doctor(*arguments)["outbox"]["words"] == f"{tmp_path / FILE} is sound"
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'event_scan'"
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_event_1'"
         (page,) = connection.execute(query).fetchone()
     with (tmp_path / FILE).open("r+b") as file:
         file.seek((page - 1) * 4096)

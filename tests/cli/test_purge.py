@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -77,7 +78,10 @@ def test_an_endpoint_is_deleted_and_events_of_others_stay(cli: Callable[..., Res
 
 def test_old_deliveries_are_those_accepted_long_ago(cli: Callable[..., Result], filled: Outbox) -> None:
     sql(filled, f"UPDATE delivery SET accepted_at = {time.time() - 31 * 86400} WHERE number <= 4")
-    assert cli("purge", "--older-than", "30d", "--yes").code == 0
+    counted = cli("purge", "--older-than", "30d", "--dry-run")
+    told = cli("purge", "--older-than", "30d", "--yes")
+    assert re.search(r"Accepted before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", counted.out)
+    assert (told.code, "Accepted before" in told.out) == (0, True)
     assert left(filled) == {*rows_of(NEW.id), (OLD.id, "team", "waiting")}
 
 
@@ -208,7 +212,7 @@ def test_a_scan_of_which_nothing_was_sent_is_forgotten(cli: Callable[..., Result
 
 
 def test_a_scan_that_is_being_backfilled_is_not_forgotten(cli: Callable[..., Result], filled: Outbox) -> None:
-    sql(filled, f"DELETE FROM event WHERE scan_id = '{NEW.id}'")
+    sql(filled, f"DELETE FROM event WHERE scan = (SELECT number FROM scan WHERE id = '{NEW.id}')")
     lock = scan_lock(filled.path, NEW.id)
     assert lock.take()
     assert cli("purge", "--scan", OLD.id, "--waiting", "--yes").code == 0

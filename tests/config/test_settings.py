@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sfwebhooks.cli import main
+from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.config.file import MISTAKES_MAX, Draft, Mistake, read_settings
-from sfwebhooks.config.options import BATCHES, ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA, all_options
 from sfwebhooks.config.settings import Settings, disabled, find_file, load, load_mapping
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats.generic import message
@@ -115,7 +116,7 @@ def test_an_endpoints_own_way_to_say_when_it_is_tried_again_overrules_the_inheri
 
 def test_a_format_without_batches_takes_none(tmp_path: Path) -> None:
     found = settings(tmp_path, f"{TEAM}format = slack\nbatch_size = 10\n")
-    assert f"batch_size requires one of the formats {', '.join(BATCHES)}" in mistake(found).problem
+    assert f"batch_size requires one of the formats {', '.join(formats_for('batch_size'))}" in mistake(found).problem
 
 
 def test_a_batch_size_for_all_is_not_meant_for_chats(tmp_path: Path) -> None:
@@ -1258,15 +1259,13 @@ def test_a_shown_value_is_short_and_harmless_to_a_terminal(tmp_path: Path) -> No
 
 
 def test_every_field_of_an_endpoint_can_be_set() -> None:
-    options = [*ENDPOINT_OPTIONS.values(), *OPEN_OPTIONS.values()]
+    options = [*all_options().values(), *OPEN_OPTIONS.values()]
     settable = {option.field or option.name for option in options} | {"name", "retry_schedule"}
     assert set(Endpoint.__dataclass_fields__) - {"mistake", "own"} <= settable
 
 
 def test_every_option_has_a_meaning() -> None:
-    assert all(
-        option.meaning for table in (ENDPOINT_OPTIONS, OPEN_OPTIONS, GENERAL_OPTIONS) for option in table.values()
-    )
+    assert all(option.meaning for table in (all_options(), OPEN_OPTIONS, GENERAL_OPTIONS) for option in table.values())
 
 
 def test_a_file_that_is_not_a_settings_file_is_refused_at_once_whatever_its_lines_say(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.config.options import BATCHES
+from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
@@ -100,7 +100,7 @@ def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
     endpoint = an_endpoint(url=team.url, batch_size=100, batch_max_bytes=20_000, max_body=10**6)
     sizes = [3000, 3000, "\N{PILE OF POO}" * 3000, 3000, 15_000, 60_000, *[10] * 30]
     events = [
-        an_event(number, data={"data": "x" * size if isinstance(size, int) else size})
+        an_event(number, scan=None, data={"data": "x" * size if isinstance(size, int) else size})
         for number, size in enumerate(sizes)
     ]
     accept(events, Screen((endpoint,)), outbox, NOW)
@@ -151,7 +151,7 @@ def test_a_batch_by_the_security_audit_guide_is_an_array_of_its_envelopes(
     assert (team.got[0].headers["X-Security-Event"], names) == ("batch", ["finding.high"] * SIZE)
 
 
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", formats_for("batch_size"))
 def test_a_batch_has_what_the_single_messages_have(name: str) -> None:
     single = an_endpoint(format=name)
     together = replace(single, batch_size=2)

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -684,6 +685,19 @@ def test_who_has_just_written_results_looks_again(
     assert outbox.scans.tallies()["delivered"] == 1, "the others are kept for a group"
     assert (queue.step(3), outbox.scans.tallies()["delivered"]) == (True, 3)
     assert queue.step(3) is False
+
+
+def test_a_sender_that_cannot_be_imported_leaves_the_delivery_waiting(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as after an upgrade in the middle of a scan; the worker logs what a step raises."""
+    put(outbox, endpoint)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sfwebhooks.network.tokens", None)
+        with pytest.raises(ImportError):
+            queue.step()
+    assert (outbox.scans.tallies()["waiting"], queue.states[0].in_flight) == (1, 0)
+    assert (queue.step(), outbox.scans.tallies()["delivered"]) == (True, 1)
 
 
 def test_connections_in_use_stay_open_when_a_queue_is_stopped(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from sfwebhooks.outbox.permissions import identity
 from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Result, put, sql
-from tests.threads import waits_for
+from tests.threads import forked, is_well, waits_for
 from tests.users import descriptors
 
 T = TypeVar("T")
@@ -618,23 +617,6 @@ def test_a_log_that_is_read_is_emptied_later(outbox: Outbox, monkeypatch: pytest
 
 
 # --- fork
-
-
-def forked(work: Callable[[], object]) -> int:
-    """Do something in a forked child; return its id. Its exit code is 0 if that ended in time and raised nothing."""
-    child = os.fork()
-    if child:
-        return child
-    signal.alarm(int(PATIENCE))
-    try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
-def is_well(child: int) -> bool:
-    return os.waitpid(child, 0)[1] == 0
 
 
 def test_a_child_opens_the_file_that_its_parent_had_open(outbox: Outbox) -> None:

@@ -17,7 +17,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.listing import Backlog, Cursor, LastResults, Record
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
-from sfwebhooks.outbox.selection import CHUNK, Selection
+from sfwebhooks.outbox.selection import CHUNK, FEW, Selection
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.severity import Severity
@@ -59,7 +59,7 @@ def plan(records: Outbox, selection: Selection) -> str:
 def test_a_delivery_is_found_by_its_id_without_reading_others(outbox: Outbox, records: Outbox) -> None:
     put(outbox, 1)
     steps = plan(records, Selection(ids=(an_id(1),)))
-    assert "SEARCH e USING COVERING INDEX sqlite_autoindex_event_1 (id=?)" in steps
+    assert "SEARCH e USING COVERING INDEX sqlite_autoindex_event_1 (scan=? AND id=?)" in steps
     assert "SEARCH d USING COVERING INDEX sqlite_autoindex_delivery_1 (event=? AND endpoint=?)" in steps
     assert "SCAN d" not in steps
 
@@ -198,6 +198,22 @@ def test_ids_can_be_many(outbox: Outbox, records: Outbox) -> None:
     assert ids(records.listing.deliveries(Selection(ids=(*many, an_id(1))), 50)) == [an_id(1)]
 
 
+@pytest.mark.parametrize("unknown", [0, FEW])
+def test_ids_are_those_of_deliveries_of_any_scan_or_of_none(outbox: Outbox, records: Outbox, unknown: int) -> None:
+    events = [an_event(number, scan=a_scan(f"SCAN{number}")) for number in range(4)] + [an_event(4, scan=None)]
+    for event in events:
+        put_event(outbox, event, "siem")
+        put_event(outbox, event)
+    chosen = [delivery_id(event.id, "team") for event in events[1:]]
+    others = [f"unknown-{number}" for number in range(unknown)]
+    assert ids(records.listing.deliveries(Selection(ids=(*chosen, *others)), 50)) == chosen[::-1]
+    for event, id in zip(events[1:], chosen):
+        found = records.listing.delivery(id)
+        assert found
+        assert (found.id, found.event.id, found.event.scan) == (id, event.id, event.scan)
+        assert records.listing.find(id[:20]).id == id
+
+
 @pytest.mark.parametrize("text", ["' OR 1 --", "\0", 'a"b', "%", "ü\U0001f41b"])
 def test_a_filter_is_a_value_and_no_part_of_the_query(outbox: Outbox, records: Outbox, text: str) -> None:
     put(outbox, 1)
@@ -210,7 +226,7 @@ def test_a_filter_is_a_value_and_no_part_of_the_query(outbox: Outbox, records: O
         (Selection(states=(State.DEAD,)), "delivery_settled"),
         (Selection(states=(State.DEAD,), endpoint="team"), "delivery_settled"),
         (Selection(states=(State.DEAD,), ids=("a",)), "sqlite_autoindex_delivery_1"),
-        (Selection(scan="5C4A0001"), "event_scan"),
+        (Selection(scan="5C4A0001"), "sqlite_autoindex_event_1"),
     ],
 )
 def test_what_is_rare_is_found_by_an_index(records: Outbox, selection: Selection, index: str) -> None:

@@ -6,7 +6,6 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -22,6 +21,7 @@ from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
+from sfwebhooks.outbox.rows import TOGETHER
 from sfwebhooks.outbox.unencodable import PROBLEMS_MAX
 from sfwebhooks.retry import Settlement, State
 from sfwebhooks.screening import Wanted
@@ -87,10 +87,19 @@ def test_events_that_nobody_wants_are_no_new_deliveries(outbox: Outbox) -> None:
 def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
     event = an_event(data={"text": "żółć \U0001f41b", "list": [1, None]}, special="malware_detected")
     put(outbox, event)
-    claimed, sent = claim(outbox), replace(event, scan=None)
+    claimed = claim(outbox)
     assert claimed == Delivery(
-        delivery_id(event.id, "team"), sent, "team", "high_risk_event", claimed.series, sequence=1
+        delivery_id(event.id, "team"), event, "team", "high_risk_event", claimed.series, sequence=1
     )
+
+
+def test_an_event_goes_to_any_number_of_endpoints(outbox: Outbox) -> None:
+    names = [Wanted(f"team{number}", f"name{number}") for number in range(2 * TOGETHER + 1)]
+    items = [(an_event(1), names[:1]), (an_event(2), names), (an_event(3), names)]
+    assert outbox.accept(items, NOW) == 2 * len(names) + 1
+    found = rows(outbox, "SELECT endpoint, name, sequence FROM delivery ORDER BY number")
+    second, third = ([(*name[:2], at + (name == names[0])) for name in names] for at in (1, 2))
+    assert found == [(*names[0][:2], 1), *second, *third]
 
 
 def test_a_delivery_knows_the_scan_that_was_begun(outbox: Outbox) -> None:

@@ -26,8 +26,8 @@ def the_end() -> WebhookEvent:
 def test_of_an_event_it_is_known_who_gets_it(outbox: Outbox) -> None:
     event = an_event(1, scan=ONE)
     outbox.accept([(event, [TEAM, SIEM])], NOW)
-    assert outbox.scans.endpoints_of(event.id) == {"team", "siem"}
-    assert outbox.scans.endpoints_of("unknown") == set()
+    assert outbox.scans.endpoints_of(event) == {"team", "siem"}
+    assert outbox.scans.endpoints_of(an_event(2, scan=ONE)) == set()
 
 
 def test_of_a_scan_its_events_are_known_and_those_of_an_endpoint(outbox: Outbox) -> None:
@@ -57,7 +57,28 @@ def test_an_end_that_was_reported_gets_no_more_receivers_from_who_comes_second(o
     begin(outbox)
     outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW)
     outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed"), Wanted("siem", "scan_completed")], NOW)
-    assert outbox.scans.endpoints_of(the_end().id) == {"team"}
+    assert outbox.scans.endpoints_of(the_end()) == {"team"}
+
+
+def test_a_scan_that_began_in_another_file_is_not_open_until_it_begins_here(outbox: Outbox) -> None:
+    event = an_event(1, scan=ONE)
+    outbox.accept([(event, [TEAM])], NOW)
+    assert outbox.scans.known_events(ONE.id) == {event.id}
+    assert (outbox.scans.open_scans(), outbox.scans.scan(ONE.id), outbox.listing.scans(9)) == ([], None, [])
+    begin(outbox)
+    assert outbox.scans.scan(ONE.id) == (ONE, None)
+    assert outbox.scans.open_scans() == [ONE, OTHER]
+    assert event.id in outbox.scans.known_events(ONE.id)
+
+
+def test_the_end_of_a_scan_that_began_in_another_file_is_reported_once(outbox: Outbox) -> None:
+    outbox.accept([(an_event(1, scan=ONE), [TEAM])], NOW)
+    assert [outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW) for _ in range(2)] == [
+        True,
+        False,
+    ]
+    assert outbox.scans.scan(ONE.id) == (ONE, "scan_completed")
+    assert sql(outbox, "SELECT what, reason, number FROM tally") == [("end", "scan_completed", 1)]
 
 
 def test_a_past_scan_that_is_backfilled_is_not_open(outbox: Outbox) -> None:

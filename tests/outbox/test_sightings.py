@@ -52,7 +52,7 @@ def accept(outbox: Outbox, scan: Scan, *names: str, only_new: str = "silent", en
     """Accept what a scan finds; return what is sent."""
     events = {name: event(name, scan) for name in names}
     outbox.accept([(one, [Wanted(endpoint, "all", only_new)]) for one in events.values()], NOW)
-    return [name for name, one in events.items() if endpoint in outbox.scans.endpoints_of(one.id)]
+    return [name for name, one in events.items() if endpoint in outbox.scans.endpoints_of(one)]
 
 
 def finish(
@@ -98,7 +98,7 @@ def test_an_endpoint_without_only_new_gets_what_is_known_too(outbox: Outbox) -> 
     scan = a_scan("5C4A0002")
     both = [Wanted("team", "all", "silent"), Wanted("siem", "all")]
     outbox.accept([(event("a", scan), both)], NOW)
-    assert outbox.scans.endpoints_of(event("a", scan).id) == {"siem"}
+    assert outbox.scans.endpoints_of(event("a", scan)) == {"siem"}
 
 
 def test_two_events_with_the_same_data_are_both_new_in_one_scan(outbox: Outbox) -> None:
@@ -282,7 +282,7 @@ def test_a_mute_withholds_a_finding_from_its_endpoint_or_from_all(
     scan = a_scan()
     outbox.sightings.mute("ACME.example.", (key("a"), TYPE), endpoint, None, NOW)
     outbox.accept([(event("A.", scan), [Wanted("team", "all"), Wanted("siem", "all")])], NOW)
-    assert outbox.scans.endpoints_of(event("A.", scan).id) == sent
+    assert outbox.scans.endpoints_of(event("A.", scan)) == sent
     outbox.write_withheld()
     assert outbox.scans.withheld(scan.id) == {name: {Withheld.MUTED: 1} for name in {"team", "siem"} - sent}
 

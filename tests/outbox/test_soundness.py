@@ -24,22 +24,23 @@ def test_a_sound_file_is_sound(outbox: Outbox, seconds: float | None) -> None:
 
 
 def test_a_look_that_takes_too_long_ends_and_the_file_can_still_be_used(outbox: Outbox) -> None:
-    put(outbox, *range(10_000))
+    put(outbox, *range(40_000))
     until(lambda: not soundness(outbox.file, 1e-9).is_complete)
-    assert outbox.scans.tallies()["waiting"] == 10_000
+    assert outbox.scans.tallies()["waiting"] == 40_000
 
 
 def test_an_index_that_lacks_a_row_is_found_by_a_whole_look_only(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, *range(10))
-    (page,) = sql(outbox, "SELECT rootpage FROM sqlite_master WHERE name = 'event_scan'")[0]
+    (page,) = sql(outbox, "SELECT rootpage FROM sqlite_master WHERE name = 'delivery_settled'")[0]
     outbox.close()
     with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute(
-            "UPDATE sqlite_master SET sql = 'CREATE INDEX event_scan ON event (type)' WHERE rootpage = ?", (page,)
+            "UPDATE sqlite_master SET sql = 'CREATE INDEX delivery_settled ON delivery (name)' WHERE rootpage = ?",
+            (page,),
         )
     assert soundness(outbox.file, 60.0).damage == ""
-    assert "event_scan" in soundness(outbox.file).damage
+    assert "delivery_settled" in soundness(outbox.file).damage
 
 
 def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def request(found: Settings) -> Request:
 
 
 def state(found: Settings) -> SendingState:
-    return SendingState(found.endpoints[0], Sender(found.endpoints[0]))
+    return SendingState(found.endpoints[0])
 
 
 def draft(found: Settings, folder: Path) -> Any:
