@@ -15,6 +15,7 @@ from sfwebhooks.fingerprints import lineage_of, of_event
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.sighting_list import Presence, SightingFilter
 from sfwebhooks.outbox.sightings import Seen, Surface
 from sfwebhooks.reasons import Withheld
 from sfwebhooks.screening import Wanted
@@ -419,3 +420,13 @@ def test_a_killed_process_has_sent_and_noted_each_finding_or_neither(outbox: Out
     assert len(sent) >= 3
     assert {key(name) for name in sent} == noted
     assert outbox.sightings.known("5C4A0003", "acme.example", [key(name) for name in sent]) == noted
+
+
+def test_what_was_sent_as_new_has_one_row_once_its_scan_is_recorded(outbox: Outbox) -> None:
+    finish(outbox, a_scan("5C4A0001"))
+    accept(outbox, a_scan("5C4A0002"), "a")
+    finish(outbox, a_scan("5C4A0002"), "a")
+    assert len(rows_of(outbox.path, "SELECT * FROM sighting")) == 1
+    finish(outbox, a_scan("5C4A0003"))
+    (found,) = outbox.sighting_list.of("acme.example", SightingFilter(), 9)
+    assert found.presence is Presence.GONE
