@@ -1,6 +1,6 @@
 """A Notice: an event as a person reads it in any chat. Not a format: the chat formats start here.
 
-delivery -> notice (wording, order, selection; secrets masked) -> a chat format (escaping, limits, JSON)
+delivery, redacted -> notice (wording, order, selection) -> a chat format (escaping, limits, JSON)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch, Delivery
 from sfwebhooks.formats.content import watched_scan
 from sfwebhooks.formats.exploitation import exploitation_of
-from sfwebhooks.formats.redaction import WITHHELD, about_for_chat, for_chat
+from sfwebhooks.sensitive import WITHHELD
 from sfwebhooks.severity import Severity, severity_of
 from sfwebhooks.text import amount, counted, duration, in_line, moment, numbers, people, readable, simple, text_of
 
@@ -52,6 +52,8 @@ TRAIL_MAX = 3
 ITEM_MAX = 80
 LIST_MAX = 5
 TOP_MAX = 3
+#: characters of a text that are shown: more than a chat accepts
+TEXT_MAX = 4096
 #: data with more characters than this is shown with its length
 LONG = 1000
 #: the label of the trail
@@ -197,7 +199,7 @@ def finding(message: ChatMessage) -> Words:
         ("Data source", "" if text_of(data, "data_source") == UNKNOWN else text_of(data, "data_source")),
         ("Length", data_length(data)),
     ]
-    return headline, for_chat(host_type, text_of(data, "data")).strip() or "(empty)", facts, COLOURS[severity]
+    return headline, text_of(data, "data").strip() or "(empty)", facts, COLOURS[severity]
 
 
 def data_length(data: Mapping[str, Any]) -> str:
@@ -297,7 +299,7 @@ def other(message: ChatMessage) -> Words:
     is_over = kind in WATCH_TYPES and data.get("resolved") is True
     headline += ": resolved" if is_over else ""
     body: list[str] = []
-    for text in (*(about_for_chat(described(data, key), data.get("evidence")) for key in MESSAGE_KEYS), found):
+    for text in (*(described(data, key) for key in MESSAGE_KEYS), found):
         is_repeated = len(text) <= ITEM_MAX and any(text in line for line in body)
         body += [] if is_repeated else [text]
     known = {*MESSAGE_KEYS, *SILENT, *SILENT_OF.get(kind, ()), *(COUNTS if found else ())}
@@ -308,8 +310,9 @@ def other(message: ChatMessage) -> Words:
 
 def described(data: Mapping[str, Any], key: str) -> str:
     """Return one of the texts that describe an event; the name of an exception is in front of its text."""
-    exception = text_of(data, "exception") if key == "error" else ""
-    return f"{exception}: {text_of(data, key)}" if exception else text_of(data, key)
+    exception, text = text_of(data, "exception") if key == "error" else "", text_of(data, key)
+    text = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+    return f"{exception}: {text}" if exception else text
 
 
 def fact(key: str, value: Any) -> str:
@@ -345,7 +348,7 @@ def trail(message: ChatMessage) -> tuple[str, ...]:
 def item(source: Mapping[str, Any]) -> str:
     """Return a scanner event in one short line."""
     host_type = text_of(source, "event_type")
-    data = for_chat(host_type, text_of(source, "data"))
+    data = text_of(source, "data")
     return host_type if data == WITHHELD else f"{host_type} {in_line(data, ITEM_MAX)}".strip()
 
 

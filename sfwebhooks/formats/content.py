@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Callable
 
 from sfwebhooks.catalogue import WATCH_TYPES
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Delivery, Scan, WebhookEvent
+from sfwebhooks.events import FIRST_SECOND, LAST_SECOND, Batch, Delivery, Scan, WebhookEvent
 from sfwebhooks.formats.size_limit import fitted
 from sfwebhooks.jsontext import Stored, kept, written, written_around
+from sfwebhooks.redaction import redacted, rules_of
 
 #: headers of lines of JSON
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -41,8 +43,11 @@ def measure(endpoint: Endpoint, surplus: Callable[[int], int]) -> Callable[[Deli
         surplus: of the endpoint's format (`Format.surplus`).
     """
     own = ENVELOPE + _size([endpoint.ui_url, dict(endpoint.metadata)])
+    rules = rules_of(endpoint, is_chat=False)  # the messages of chats are not measured
 
     def largest(delivery: Delivery) -> int:
+        with suppress(ValueError):  # garbage is reported when a message is built from it
+            delivery = redacted(Batch((delivery,)), rules).deliveries[0]
         data = delivery.event.data
         size = data.size if isinstance(data, Stored) else _size(dict(data))
         common = own + size + _size_of_scan(delivery.event.scan)

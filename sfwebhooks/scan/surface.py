@@ -16,8 +16,8 @@ from typing import Any
 from sfwebhooks import fingerprints
 from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id, timestamp
-from sfwebhooks.formats.redaction import for_chat
 from sfwebhooks.outbox.sightings import Surface
+from sfwebhooks.redaction import for_everybody
 from sfwebhooks.scan.findings import SOURCE_MAX, event_of_finding
 from sfwebhooks.scan.from_host import ScanResult
 from sfwebhooks.scan.host_database import HostDatabase
@@ -130,7 +130,7 @@ def item_of(event: WebhookEvent) -> Json:
     data = event.data
     return {
         "event_type": data["event_type"],
-        "data": for_chat(data["event_type"], data["data"][:SOURCE_MAX]),
+        "data": for_everybody(data["event_type"], data["data"][:SOURCE_MAX]),
         "severity": event.severity.label,
         "module": data["module"],
         "hash": data["hash"],
