@@ -21,9 +21,12 @@ from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import (
     ENDS,
     FIRST_PART,
+    HAS_PROBES,
     IN_PARTS,
     NEXT_FRESH,
     NEXT_LATE,
+    NEXT_UNTOUCHED,
+    SELECT_UNTOUCHED,
     Limits,
     Pick,
     next_batch,
@@ -77,8 +80,10 @@ WAITING, DEAD = State.WAITING.value, State.DEAD.value
 #: state of a delivery after an attempt -> the attempt's outcome in the log; or PENDING if another request has to follow
 OUTCOMES = {WAITING: WAITING, DEAD: DEAD, State.DELIVERED.value: None}
 PENDING = "pending"
-#: seconds after which the first parts are looked for among all
+#: seconds after which the first part is looked for among all
 PARTS_SECONDS = 60.0
+#: what is known of an endpoint before that
+ALL_PARTS = (0, 0.0)
 #: when the next delivery of an endpoint (?1) is due; its fresh ones are in parts from ?2 on
 NEXT_DUE = f"""
     SELECT CASE
@@ -136,14 +141,20 @@ class Queue:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
             flying = [self._rows.get((*place, id)) or _number(sql, id) for id in busy]
-            passed, part = {*flying}, self._first_part(sql, (*place, endpoint))
+            passed, (part, _) = {*flying}, self._parts.get((*place, endpoint), ALL_PARTS)
+            (has_probes,) = sql.execute(HAS_PROBES, (endpoint,)).fetchone()
             while True:
                 given = (endpoint, json.dumps([*passed]))
-                found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
+                if has_probes:
+                    found = [*deliveries(sql, NEXT_FRESH, (*given, most, part))]
+                else:
+                    found = [*deliveries(sql, NEXT_UNTOUCHED, (*given, most, part), SELECT_UNTOUCHED)]
                 if not found or found[0][1].name not in ENDS or not waits(sql, found[0][0], flying, now):
                     break
                 # another scan may have one: no more scans wait than have deliveries in flight
                 passed.add(found[0][0])
+            if not found or found[0][0] >> 8 > part:
+                self._pass_parts(sql, (*place, endpoint))
             if not found:
                 found = [*deliveries(sql, NEXT_LATE, (*given, now, most))]
             else:
@@ -179,7 +190,10 @@ class Queue:
     ) -> Batch | None:
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone())
-            given = {"part": self._first_part(sql, (*place, limits.endpoint))} if in_parts else {}
+            given = {}
+            if in_parts:
+                self._pass_parts(sql, (*place, limits.endpoint))
+                given["part"] = self._parts[(*place, limits.endpoint)][0]
             members = find(sql, busy=[self._rows.get((*place, id)) or _number(sql, id) for id in busy], **given)
             if not members:
                 return None
@@ -289,21 +303,21 @@ class Queue:
         """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
         with self._file.reading() as sql:
             place = (self._file.number, *sql.execute(REUSED).fetchone(), endpoint)
-            row: tuple[float | None] = sql.execute(NEXT_DUE, (endpoint, self._first_part(sql, place))).fetchone()
+            row: tuple[float | None] = sql.execute(
+                NEXT_DUE, (endpoint, self._parts.get(place, ALL_PARTS)[0])
+            ).fetchone()
         return row[0]
 
-    def _first_part(self, sql: sqlite3.Connection, place: tuple[int, int, str]) -> int:
-        """Return the first part with fresh deliveries of an endpoint. None is ever added to an earlier one, so those of
-        others there are not read again, except from time to time: another program may have changed the rows."""
+    def _pass_parts(self, sql: sqlite3.Connection, place: tuple[int, int, str]) -> None:
+        """Pass the first parts without fresh deliveries of an endpoint. None is ever added there, so those of others in
+        them are not read again, except from time to time: another program may have changed the rows."""
         now = time.monotonic()
         if place not in self._parts:
             self._parts = {key: part for key, part in self._parts.items() if key[:2] == place[:2]}
         part, looked_at = self._parts.get(place, (0, now))
         if now - looked_at > PARTS_SECONDS:
             part, looked_at = 0, now
-        part = int(sql.execute(FIRST_PART, (place[-1], part)).fetchone()[0])
-        self._parts[place] = (part, looked_at)
-        return part
+        self._parts[place] = (sql.execute(FIRST_PART, (place[-1], part)).fetchone()[0], looked_at)
 
 
 def _keep(sql: sqlite3.Connection, result: Result, handle: Handle) -> None:
