@@ -2,16 +2,21 @@
 
 With the settings in a file nothing is sent here, so a tool never waits for a receiver: the next process that sends
 delivers the event. With the settings in a mapping, which only the caller knows, it is also sent.
+
+The outbox stays open for the next call of the process, and the settings are parsed again once they have changed, since
+both take several times as long as storing an event.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +25,25 @@ from sfwebhooks import pipeline
 from sfwebhooks.catalogue import EVENT_TYPES, EventType, type_named
 from sfwebhooks.catalogue.check import mistakes
 from sfwebhooks.catalogue.emitted import NO_REMEDIATION
-from sfwebhooks.config.settings import Settings, active, load_mapping, missing, named, off
+from sfwebhooks.config.settings import Settings, active, load, load_mapping, missing, named, off
 from sfwebhooks.config.values import nearest
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.status import obstacle, situation
-from sfwebhooks.endpoints import EVENT_NAMES, RISK_NAMES, Endpoint
+from sfwebhooks.endpoints import EVENT_NAMES, FINDINGS, RISK_NAMES, Endpoint
 from sfwebhooks.errors import ConfigError, EmitError, OutboxBusyError, OutboxError
 from sfwebhooks.events import WebhookEvent, clean_text, delivery_id, id_of, printable
 from sfwebhooks.host.hosts import used_folder
-from sfwebhooks.outbox.file import FILE
+from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.retry import State
 from sfwebhooks.scan.host_database import FINISHED, saved_options
-from sfwebhooks.severity import Severity
+from sfwebhooks.screening import Screen
+from sfwebhooks.severity import Severities, Severity
 from sfwebhooks.strict_json import pure_json
 from sfwebhooks.text import epoch_of, in_line
+from sfwebhooks.text_file import state_of
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: bytes of data as JSON
@@ -54,6 +61,10 @@ RISKS = {"high": "high_risk", "medium": "medium_risk", "low": "low_risk"}
 NEXT_SENDER = "the next emit with this configuration sends them"
 #: mistakes in settings that this process has logged
 _logged: set[str] = set()
+#: the open outbox of the last call, by its path and settings. A dict, since `setdefault` gives all threads the same one
+_open: dict[tuple[Path, Storage], Outbox] = {}
+#: the settings of the last call, by the file and the environment that they were read from
+_read: list[tuple[Path, dict[str, str], Settings]] = []
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class Emitted:
 
     #: the event's id
     id: str
-    #: names of the endpoints that subscribe to it; if empty, nothing was stored
+    #: names of the endpoints that subscribe to it and whose filters let it pass; if empty, nothing was stored
     endpoints: tuple[str, ...]
     #: number of endpoints for which it had not been stored before
     new: int
@@ -101,17 +112,46 @@ def keep_and_send(emission: Emission, config: Mapping[str, object]) -> Emitted:
     return emitted
 
 
+def _rated(event: WebhookEvent, severities: Severities) -> WebhookEvent:
+    """Return a finding with the severity that the settings give its type, if any."""
+    own = severities.override_of(str(event.data.get("event_type", ""))) if event.type in FINDINGS else None
+    if own is None or own is event.severity:
+        return event
+    data = {**event.data, **({"severity": own.label} if "severity" in event.data else {})}
+    return replace(event, type=RISK_NAMES[own], severity=own, data=data)
+
+
 def _stored(event: WebhookEvent, settings: Settings, path: Path) -> Emitted:
-    wanted = pipeline.wanted_by(event, settings.endpoints)
-    outbox = Outbox(path, storage=settings.storage)
-    names = tuple(endpoint for endpoint, _ in wanted)
-    try:
-        new = _accepted(event, settings, outbox) if wanted else 0
-        if new < len(names) and not outbox.scans.endpoints_of(event).issuperset(names):
-            raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
-    finally:
-        outbox.close()
+    event = _rated(event, settings.severities)
+    screen = Screen(settings.endpoints)
+    wanted, withheld = screen.of(event)
+    outbox = _outbox(path.absolute(), settings.storage)
+    names = tuple(one.endpoint for one in wanted)
+    new = _accepted(event, screen, outbox) if wanted or withheld else 0
+    with suppress(OutboxBusyError):  # the event is stored; only a count is lost
+        outbox.write_withheld()
+    if new < len(names) and not outbox.scans.endpoints_of(event).issuperset(names):
+        raise OutboxError(f"outbox {outbox.path} is too full for a finding of severity {event.severity.label}")
     return Emitted(event.id, names, new)
+
+
+def _outbox(path: Path, storage: Storage) -> Outbox:
+    """Return an outbox that stays open until this process ends, or stores an event in another one."""
+    for key in list(_open):
+        if key != (path, storage):
+            close_outboxes(key)
+    return _open.get((path, storage)) or _open.setdefault((path, storage), Outbox(path, storage=storage))
+
+
+def close_outboxes(*keys: tuple[Path, Storage]) -> None:
+    """Close these outboxes, by default all."""
+    for key in keys or list(_open):
+        outbox = _open.pop(key, None)
+        if outbox:
+            outbox.close()
+
+
+atexit.register(close_outboxes)
 
 
 def event_of(emission: Emission, now: float) -> WebhookEvent:
@@ -277,7 +317,7 @@ def _settings(config: str, folder: Path) -> Settings:
     options = saved_options(folder)
     if config:
         options["config"] = str(named(config).absolute())
-    settings = active(options, folder)
+    settings = active(options, folder, _loaded)
     if settings is None:
         raise ConfigError("webhooks are off (enabled = false, or SFWEBHOOKS_DISABLED is set); nothing was stored")
     if settings.file is None:
@@ -288,6 +328,19 @@ def _settings(config: str, folder: Path) -> Settings:
         if text not in _logged:  # a tool may emit thousands of events
             _logged.add(text)
             log.warning("webhooks: %s", text)
+    return settings
+
+
+def _loaded(path: Path | None) -> Settings:
+    """Return the settings of a file, parsed again if it, or a file or variable that it may name, has changed."""
+    if path is None:
+        return load(None)
+    source = path.absolute(), dict(os.environ)
+    for file, variables, settings in _read:
+        if (file, variables) == source and all(state_of(one) == state for one, state in settings.files.items()):
+            return settings
+    settings = load(path)
+    _read[:] = [(*source, settings)]
     return settings
 
 
@@ -343,11 +396,11 @@ def _left(event: WebhookEvent, settings: Settings, path: Path) -> Iterator[str]:
             yield f"{one.endpoint}: event {event.id} is waiting: {why or last}"
 
 
-def _accepted(event: WebhookEvent, settings: Settings, outbox: Store) -> int:
+def _accepted(event: WebhookEvent, screen: Screen, outbox: Store) -> int:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return pipeline.accept([event], settings.endpoints, outbox, time.time())
+            return pipeline.accept([event], screen, outbox, time.time())
         except OutboxBusyError:
             if time.monotonic() > deadline:
                 raise

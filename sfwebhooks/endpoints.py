@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from itertools import chain
+from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from sfwebhooks.catalogue import EVENT_TYPES
+from sfwebhooks.digesting import NO_DIGESTS, Digesting
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.severity import Severity
 
@@ -25,10 +25,14 @@ RISK_NAMES = {
     Severity.LOW: "low_risk_event",
     Severity.INFO: "info_event",
 }
+#: the types of findings
+FINDINGS = frozenset(RISK_NAMES.values())
 #: subscriptions that ask for no name in particular
 EVERYTHING = ("all", "*")
 #: names that a finding can have in addition to that of its severity
 SPECIALS = (None, "vulnerability_found", "malware_detected")
+#: values of `baseline`
+BASELINES = SILENT, SEND = ("silent", "send")
 DEFAULT_EVENTS = ("scan_*", "high_risk_event", "correlation_found")
 
 
@@ -64,6 +68,27 @@ class Endpoint:
     enabled: bool = True
     #: subscriptions as written: names, aliases, * patterns, all, !name
     events: tuple[str, ...] = DEFAULT_EVENTS
+    #: whether surface_changed is only sent if something is new or gone
+    only_if_changed: bool = False
+    #: which of the findings that it subscribes to it is sent: by the host's types, as names, * patterns, !name; empty:
+    #: all
+    finding_types: tuple[str, ...] = ()
+    #: least severity, also of correlations
+    min_severity: Severity = Severity.INFO
+    #: least confidence, 0-100
+    min_confidence: int = 0
+    #: by the host's modules, as finding_types
+    modules: tuple[str, ...] = ()
+    #: of which scans it is sent events: by their targets, as names, * patterns, networks, !name; empty: all
+    targets: tuple[str, ...] = ()
+    #: regular expressions of which one must match the data of findings and the title of correlations; empty: any data
+    data_match: tuple[str, ...] = ()
+    #: regular expressions of which none may match them
+    data_not_match: tuple[str, ...] = ()
+    #: whether it is sent findings with whole pages, dumps and answers
+    include_raw: bool = True
+    #: most bytes of a finding's data that are sent; 0: all that are stored
+    max_data: int = 0
     #: key in `formats.FORMATS`
     format: str = "generic"
     #: signing secrets, the current one first
@@ -114,18 +139,35 @@ class Endpoint:
     batch_max_bytes: int = 100_000
     #: seconds that the first of a batch waits for the others
     batch_wait: float = 2.0
+    #: when several findings go in one message to people
+    digest: Digesting = NO_DIGESTS
     #: seconds after which a waiting delivery becomes a dead letter
     max_age: float = 7 * 86400.0
+    #: whether it is sent only findings and correlations that no earlier scan of their target found
+    only_new: bool = False
+    #: what it is then sent of a target's first scan: silent (nothing), send (all)
+    baseline: str = SILENT
     #: name of the endpoint that is alerted when this one cannot be reached, whatever it subscribed to
     fallback: str = ""
     #: address of the scanner's web interface for users, without a final slash; messages link to it
     ui_url: str = ""
+    #: what is redacted, as `redaction` reads it: its words and rules; empty: what its format redacts by default
+    redact: tuple[str, ...] = ()
+    #: key of the hashes that these rules make
+    redact_key: Secret | None = None
     #: added to each event's metadata
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: the keys that only its format has, such as chat_id
     own: Mapping[str, Secret] = field(default_factory=dict)
     #: why nothing may be sent to it (`config_mistake`), without a secret: its events are accepted and wait
     mistake: str = ""
+
+    @cached_property
+    def has_filters(self) -> bool:
+        """Whether it may not be sent an event that it subscribes to."""
+        chosen = (self.finding_types, self.modules, self.targets, self.data_match, self.data_not_match)
+        least = self.min_severity or self.min_confidence
+        return any(chosen) or bool(least) or not self.include_raw or self.only_if_changed
 
     @property
     def place(self) -> str:
@@ -216,9 +258,14 @@ def subscribed_name(
 
 def takes_anything(subscriptions: tuple[str, ...]) -> bool:
     """Return whether any event matches these subscriptions."""
-    findings = ((name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS)
-    others = ((entry.name, Severity.INFO, None) for entry in EVENT_TYPES if entry.name not in RISK_NAMES.values())
-    return any(subscribed_name(subscriptions, *event) for event in chain(findings, others))
+    others = ((entry.name, Severity.INFO, None) for entry in EVENT_TYPES if entry.name not in FINDINGS)
+    return takes_findings(subscriptions) or any(subscribed_name(subscriptions, *event) for event in others)
+
+
+def takes_findings(subscriptions: tuple[str, ...]) -> bool:
+    """Return whether any finding matches these subscriptions."""
+    found = ((name, severity, special) for severity, name in RISK_NAMES.items() for special in SPECIALS)
+    return any(subscribed_name(subscriptions, *event) for event in found)
 
 
 def names_of(event_type: str, severity: Severity, special: str | None) -> tuple[str, ...]:

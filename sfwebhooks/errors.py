@@ -65,6 +65,10 @@ class UnwritableError(WebhooksError):
     """An event has a value that the outbox cannot write; it alone is rejected."""
 
 
+class NotYetError(WebhooksError):
+    """The time for the recovery of a scan is over; what was done stays, and the next run continues it."""
+
+
 class InstallError(WebhooksError):
     """The shim cannot be installed into the scanner, or removed from it."""
 

@@ -36,14 +36,13 @@ from sfwebhooks.events import printable
 from sfwebhooks.files import is_deleted
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.certificates import certificates_of, reading, validity
-from sfwebhooks.outbox.admission import WITHHELD_WORDS
 from sfwebhooks.outbox.claim import SCAN_ENDS
 from sfwebhooks.outbox.counting import DEATH, END, SECONDS_BOUNDS, WAITED_BOUNDS, WITHHELD
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.totals import Tally, Totals
-from sfwebhooks.reasons import DeadReason, Failure, WaitingReason
+from sfwebhooks.reasons import WITHHELD_WORDS, DeadReason, Failure, WaitingReason
 from sfwebhooks.retry import State
 
 #: outcomes of an attempt that failed: its delivery is retried, or dead
@@ -220,7 +219,7 @@ def _counters(found: Picture) -> Iterator[Metric]:
     yield _counter("sfwebhooks_attempts_failed", words, ("endpoint", "reason"), failed)
     words = "Failed attempts after which the delivery was kept for another one."
     yield _counter("sfwebhooks_retries", words, ("endpoint",), retries)
-    words = "Events that an endpoint subscribes to and that were not accepted."
+    words = "Events that an endpoint subscribes to and that are not sent: refused, or withheld by its filters."
     yield _counter("sfwebhooks_withheld", words, ("endpoint", "reason"), withheld)
     words = "Scans whose end was reported, by the event that reported it."
     yield _counter("sfwebhooks_scans", words, ("event",), scans)

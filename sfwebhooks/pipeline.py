@@ -1,27 +1,29 @@
 """The path of an event, in order: `accept` on the scan's side, `deliver` on the sending side.
 
-accept:   event -> endpoints that want it -> outbox (committed)
+accept:   event -> endpoints that want it, by subscription and filters -> outbox (committed)
 deliver:  batch (mostly of one) -> format -> sign -> send -> judge -> decide -> outbox (settled)
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from sfwebhooks.attempts import Attempt, Reply, Verdict
-from sfwebhooks.endpoints import Endpoint, subscribed_name
 from sfwebhooks.errors import NO_MEMORY, TemplateFailedError, is_shortage
 from sfwebhooks.events import Batch, Handle, WebhookEvent, clean_text, printable
 from sfwebhooks.formats import FORMATS, render
 from sfwebhooks.health import Change
 from sfwebhooks.masking import Mask, Sought
-from sfwebhooks.outbox.queue import Result
+from sfwebhooks.outbox.queue import Accepted, Result
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.outbox.withholding import WithheldKey
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import decide, judge, overall
+from sfwebhooks.screening import Screen
 from sfwebhooks.sending import SendingState
 from sfwebhooks.signing import sign
 from sfwebhooks.system import Clock
@@ -35,13 +37,13 @@ EXCERPT_LEAST = 64
 
 def accept(
     events: Iterable[WebhookEvent],
-    endpoints: tuple[Endpoint, ...],
+    screen: Screen,
     outbox: Store,
     now: float,
     backfilled: bool = False,
     file: int = 0,
 ) -> int:
-    """Commit the deliveries of some events; return how many are new.
+    """Commit the deliveries of some events; return how many are new. The events that filters withhold are counted.
 
     Args:
         backfilled: the events are of a past scan, and are marked as such.
@@ -50,15 +52,18 @@ def accept(
     Raises:
         OutboxError: nothing was committed.
     """
-    items = [(event, wanted_by(event, endpoints)) for event in events]
-    items = [(event, wanted) for event, wanted in items if wanted]
-    return outbox.accept(items, now, backfilled, file) if items else 0
-
-
-def wanted_by(event: WebhookEvent, endpoints: tuple[Endpoint, ...]) -> list[tuple[str, str]]:
-    """Return (endpoint, name under which it wants the event) for each endpoint that does."""
-    named = ((one.name, subscribed_name(one.events, event.type, event.severity, event.special)) for one in endpoints)
-    return [(endpoint, name) for endpoint, name in named if name]
+    items: list[Accepted] = []
+    kept_back: Counter[WithheldKey] = Counter()
+    for event in events:
+        wanted, withheld = screen.of(event)
+        if wanted:
+            items.append((event, wanted))
+        for endpoint, reason in withheld.items():
+            kept_back[event.scan_id, endpoint, reason] += 1
+    new = outbox.accept(items, now, backfilled, file) if items else 0
+    if kept_back:
+        outbox.count_withheld(kept_back)  # not before: events that could not be committed are screened again
+    return new
 
 
 def deliver(

@@ -1,4 +1,4 @@
-"""The reasons: why an attempt failed, why a delivery waits, why it is dead.
+"""The reasons: why an attempt failed, why a delivery waits, why it is dead, why an event is not sent to an endpoint.
 
 Each has a word for machines, a sentence and what to do; `show`, `deliveries`, `dead list`, alerts and the documents
 take them from here. An HTTP status is a reason too, as http_503; what to do about these is in
@@ -152,6 +152,59 @@ class DeadReason(Reason):
     )
 
 
+class Withheld(Reason):
+    """Why an event that an endpoint asked for by name is not accepted for it; the first one that holds counts.
+
+    Its meaning follows a number of events.
+    """
+
+    FINDING_TYPE = (
+        "finding_type",
+        "not sent because of finding_types or include_raw",
+        "change finding_types or include_raw if it should be sent",
+    )
+    SEVERITY = (
+        "severity",
+        "below min_severity",
+        "lower min_severity, or raise the severity of its type in [webhooks-severity]",
+    )
+    CONFIDENCE = ("confidence", "below min_confidence", "lower min_confidence")
+    MODULE = ("module", "not sent because of modules", "change modules if it should be sent")
+    TARGET = ("target", "not sent because of targets", "change targets if the scan's findings should be sent")
+    DATA = (
+        "data",
+        "not sent because of data_match or data_not_match",
+        "change data_match or data_not_match if it should be sent",
+    )
+    FALSE_POSITIVE = (
+        "false_positive",
+        "marked as a false positive in SpiderFoot",
+        "remove the mark in SpiderFoot's web interface; scans that begin afterwards send it",
+    )
+    MUTED = ("muted", "muted by an operator", "sfwebhooks unmute")
+    KNOWN = ("known", "found by an earlier scan already (only_new)", "set only_new = false if it should be sent")
+    BASELINE = (
+        "baseline",
+        "not sent because the first scan of a target is its baseline (only_new)",
+        "set baseline = send if it should be sent",
+    )
+    UNCHANGED = (
+        "unchanged",
+        "not sent because nothing has changed (only_if_changed)",
+        "set only_if_changed = false if it should be sent",
+    )
+    OUTBOX_FULL = (
+        "outbox_full",
+        "refused because the outbox was full",
+        "raise outbox_max_mb, or correct the endpoint whose deliveries wait; then sfwebhooks backfill",
+    )
+    UNWRITABLE = ("unwritable", "not accepted because they cannot be stored", "please report it; the log says why")
+
+
+#: reason -> words after the number of such events
+WITHHELD_WORDS = {one.value: one.meaning for one in Withheld}
+
+
 class WaitingReason(Reason):
     """Why a delivery waits; the first one that holds counts."""
 
@@ -182,6 +235,7 @@ class WaitingReason(Reason):
         "its endpoint failed several times in a row; it is probed at intervals",
         "to send at once: sfwebhooks resume {name}",
     )
+    DIGEST = ("digest", "the time of its digest, or the end of its scan, has not come")
     SENDING = ("sending", "a process is sending; the delivery waits for its turn, its next retry, or because of rate")
     NO_SENDER = (
         "no_sender",

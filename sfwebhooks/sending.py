@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sfwebhooks.attempts import SUCCESSES, Verdict
 from sfwebhooks.endpoints import Endpoint
@@ -21,12 +22,43 @@ from sfwebhooks.formats.content import measure
 from sfwebhooks.formats.digest import DIGEST_BYTES, DIGEST_MAX, DIGEST_SECONDS
 from sfwebhooks.health import Change, Condition, Health
 from sfwebhooks.masking import Mask
-from sfwebhooks.network.sender import Sender
-from sfwebhooks.network.tokens import TokenSender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.retry import is_at_fault, is_split
 from sfwebhooks.system import Clock, uptime
+
+if TYPE_CHECKING:
+    from sfwebhooks.network.sender import Sender
+    from sfwebhooks.network.tokens import TokenSender
+
+#: single messages of a moment are sent within these seconds; more of them go together
+SINGLES_SECONDS = 15.0
+
+
+def limits_of(endpoint: Endpoint) -> Limits:
+    """Return how an endpoint's deliveries are claimed."""
+    form = FORMATS[endpoint.format]
+    limits = Limits(
+        endpoint.name,
+        size=endpoint.batch_size,
+        wait=endpoint.batch_wait,
+        max_bytes=min(endpoint.batch_max_bytes, form.request_max),
+        measure=measure(endpoint, form.surplus),
+    )
+    if not form.digest:
+        return limits
+    digest = replace(
+        limits,
+        size=DIGEST_MAX,
+        wait=DIGEST_SECONDS,
+        max_bytes=DIGEST_BYTES,
+        measure=measure(replace(endpoint, max_body=DIGEST_BYTES), form.surplus),  # it is made of uncut data
+        named_max=form.named_max,
+    )
+    if not endpoint.digest.is_on:
+        return replace(limits, late=digest)
+    singles = int(min(max(SINGLES_SECONDS / endpoint.interval, 1.0), DIGEST_MAX)) if endpoint.interval else DIGEST_MAX
+    return replace(digest, late=digest, digesting=endpoint.digest, singles=singles)
 
 
 @dataclass
@@ -34,7 +66,6 @@ class SendingState:
     """An endpoint on the sending side."""
 
     endpoint: Endpoint
-    sender: Sender | TokenSender
     health: Health = field(default_factory=Health)
     #: the health as written to the outbox, and whether an attempt has changed it since
     written: Health = field(default_factory=Health)
@@ -59,19 +90,21 @@ class SendingState:
     lock: AbstractContextManager[object] = field(default_factory=threading.RLock, repr=False)
 
     @cached_property
+    def sender(self) -> Sender | TokenSender:
+        """What makes its attempts. A process that leaves them to another one needs neither this nor what it imports."""
+        from sfwebhooks.network.tokens import sender_of
+
+        return sender_of(self.endpoint)
+
+    def disconnect(self) -> None:
+        """Close its connections."""
+        if "sender" in vars(self):
+            self.sender.close()
+
+    @cached_property
     def limits(self) -> Limits:
         """How its deliveries are claimed."""
-        endpoint, form = self.endpoint, FORMATS[self.endpoint.format]
-        limits = Limits(
-            endpoint.name,
-            size=endpoint.batch_size,
-            wait=endpoint.batch_wait,
-            max_bytes=min(endpoint.batch_max_bytes, form.request_max),
-            measure=measure(endpoint, form.surplus),
-        )
-        whole = measure(replace(endpoint, max_body=DIGEST_BYTES), form.surplus)  # a digest is made of uncut data
-        digest = replace(limits, size=DIGEST_MAX, wait=DIGEST_SECONDS, max_bytes=DIGEST_BYTES, measure=whole)
-        return replace(limits, late=digest) if form.digest else limits
+        return limits_of(self.endpoint)
 
     @cached_property
     def hurried_limits(self) -> Limits:

@@ -8,8 +8,12 @@ is inventory.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
+from operator import eq
+from typing import Callable
 
 
 class Severity(IntEnum):
@@ -175,6 +179,8 @@ RISK_BOUNDS = ((90, Severity.CRITICAL), (70, Severity.HIGH), (40, Severity.MEDIU
 THREAT = re.compile(r"(MALICIOUS|DEFACED)_(?!AFFILIATE|CO_?HOST|SUBNET|ASN|EMAILADDR|PHONE_NUMBER|\w+COIN_|ETHEREUM_)")
 
 
+#: characters of a type that are compared
+TYPE_MAX = 256
 #: the special name of vulnerabilities
 VULNERABILITY = "vulnerability_found"
 
@@ -194,6 +200,43 @@ def severity_of(host_type: str, risk: int = 0, exploited: bool = False) -> Sever
     if exploited:
         severity = max(severity, EXPLOITED)
     return max(severity, _severity_of_risk(risk)) if risk else severity
+
+
+@dataclass(frozen=True)
+class Severities:
+    """The severities of findings, as the settings change the table's."""
+
+    #: (severity, types or patterns of types), the most severe first
+    overrides: tuple[tuple[Severity, tuple[str, ...]], ...] = ()
+
+    @cached_property
+    def of(self) -> Callable[..., Severity]:
+        """A function that returns the severity of a finding, as `severity_of` does; what the settings say of its type
+        replaces the table and the module's risk. It is a cache, since it is called for each event."""
+        return lru_cache(maxsize=4096)(self._of) if self.overrides else severity_of
+
+    def _of(self, host_type: str, risk: int = 0, exploited: bool = False) -> Severity:
+        own = self.override_of(host_type)
+        if own is None:
+            return severity_of(host_type, risk, exploited)
+        return max(own, EXPLOITED) if exploited else own
+
+    def override_of(self, host_type: str) -> Severity | None:
+        """Return what the settings say of a type: a name counts before patterns, of these the most severe."""
+        return _override(self.overrides, host_type[:TYPE_MAX]) if self.overrides else None
+
+
+#: those of the table
+DEFAULT_SEVERITIES = Severities()
+
+
+@lru_cache(maxsize=4096)
+def _override(overrides: tuple[tuple[Severity, tuple[str, ...]], ...], host_type: str) -> Severity | None:
+    for match in (eq, fnmatchcase):
+        for severity, words in overrides:
+            if any(match(host_type, word) for word in words):
+                return severity
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -36,6 +36,7 @@ from sfwebhooks.receive.checks import Checks
 from sfwebhooks.receive.received import Received
 from sfwebhooks.receive.responses import Response
 from sfwebhooks.receive.server import Receiver, server_context
+from sfwebhooks.screening import Screen
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.hostile import Hostile, Way
 from tests.outbox_rows import rows_of
@@ -133,7 +134,7 @@ class Gate:
 
 def put(outbox: Outbox, *endpoints: Endpoint, events: int = 1, start: int = 1) -> None:
     """Accept events for endpoints."""
-    accept([an_event(number) for number in range(start, start + events)], endpoints, outbox, NOW)
+    accept([an_event(number) for number in range(start, start + events)], Screen(endpoints), outbox, NOW)
 
 
 #: where tests take longest, the longest first

@@ -8,6 +8,7 @@ from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_event, claim_one
 
 #: text with all that a terminal, a table or a log could take for more than text
@@ -17,12 +18,12 @@ HOSTILE = "[red]\x1b[2J\x1b]0;owned\x07\nnext\x00\r\x7f\x9b31m\u202eevil"
 def put(outbox: Outbox, *numbers: int, endpoint: str = "team", at: float = NOW, scan: Scan | None = None) -> None:
     """Accept an event of each number for an endpoint, under its own name."""
     events = [an_event(number, scan=scan or a_scan()) for number in numbers]
-    outbox.accept([(event, [(endpoint, event.type)]) for event in events], at)
+    outbox.accept([(event, [Wanted(endpoint, event.type)]) for event in events], at)
 
 
 def put_event(outbox: Outbox, event: WebhookEvent, endpoint: str = "team", name: str = "", at: float = NOW) -> None:
     """Accept an event for an endpoint that subscribed to it under that name."""
-    outbox.accept([(event, [(endpoint, name or event.type)])], at)
+    outbox.accept([(event, [Wanted(endpoint, name or event.type)])], at)
 
 
 def send(

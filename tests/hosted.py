@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sfwebhooks.events import Scan
 from sfwebhooks.scan.correlations import Correlation
+from sfwebhooks.scan.findings import Finding
 from tests.builders import NOW, a_host_database
 
 #: types of the findings, in turn: high, high, medium, low, info
@@ -52,3 +53,30 @@ def correlate(path: Path, scan: Scan, correlation: Correlation, hashes: Sequence
         connection.executemany(
             "INSERT INTO tbl_scan_correlation_results_events VALUES (?, ?)", [(one.host_id, each) for each in hashes]
         )
+
+
+def add_scan(path: Path, scan: Scan, found: Sequence[Finding], at: float = NOW, **values: str) -> None:
+    """Write a further scan, and its findings, into a database, which is made if it is not there.
+
+    A finding without sources is one of the target; one with sources has the hash of the first as its source.
+
+    Args:
+        at: epoch seconds of its end.
+        values: `status` (FINISHED) and `modules` (sfp_a,sfp_b).
+    """
+    if not path.exists():
+        a_host_database(path, scan)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(EVIDENCE_TABLE)
+            connection.execute("DELETE FROM tbl_scan_instance")
+    rows = [
+        (scan.id, one.hash, one.type, one.generated, one.confidence, one.visibility, one.risk, one.module, one.data, 0,
+         one.sources[0].hash if one.sources else "ROOT")
+        for one in found
+    ]  # fmt: skip
+    its = (scan.id, scan.name, scan.target, at * 1000, at * 1000, at * 1000, values.get("status", "FINISHED"))
+    modules = (scan.id, "GLOBAL", "_modulesenabled", values.get("modules", "sfp_a,sfp_b"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO tbl_scan_instance VALUES (?, ?, ?, ?, ?, ?, ?)", its)
+        connection.execute("INSERT INTO tbl_scan_config VALUES (?, ?, ?, ?)", modules)
+        connection.executemany(f"INSERT INTO tbl_scan_results VALUES ({','.join('?' * 11)})", rows)

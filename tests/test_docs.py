@@ -21,7 +21,7 @@ import yaml
 
 from sfwebhooks.cli import main, parser
 from sfwebhooks.config import settings as config
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, RESERVED_METADATA, all_options
 from sfwebhooks.config.values import seconds
 from sfwebhooks.endpoints import DEFAULT_EVENTS, Endpoint
 from sfwebhooks.formats import FORMATS
@@ -66,7 +66,7 @@ URL_FOR_ALL = "https://r.example.test/webhooks/1/sendMessage"
 #: everything that is written for users
 DOCS = "\n".join([README, *PAGES.values()])
 EXAMPLE = ROOT / "webhooks.ini.example"
-KEYS = [*GENERAL_OPTIONS, *ENDPOINT_OPTIONS, *(f"{stem}NAME" for stem in OPEN_OPTIONS)]
+KEYS = [*GENERAL_OPTIONS, *all_options(), *(f"{stem}NAME" for stem in OPEN_OPTIONS)]
 COMMANDS = next(action for action in parser()._actions if action.choices).choices or ()
 
 
@@ -83,10 +83,10 @@ def test_the_documents_have_each_key(key: str) -> None:
     assert re.search(rf"^\| `{re.escape(key)}` \|", SETTINGS, re.M)
 
 
-@pytest.mark.parametrize("key", ENDPOINT_OPTIONS)
+@pytest.mark.parametrize("key", all_options())
 def test_the_readme_says_which_keys_are_inherited(key: str) -> None:
     rows = re.findall(rf"^\| `{key}` \| (yes|no) \|", SETTINGS, re.M)
-    assert rows == ["yes" if ENDPOINT_OPTIONS[key].inherited else "no"]
+    assert rows == ["yes" if all_options()[key].inherited else "no"]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -112,6 +112,7 @@ def test_the_example_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
         "default",
         "security_team",
         "siem_system",
+        "soc",
         "audit_desk",
         "case_system",
         "archive",

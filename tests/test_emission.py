@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -23,7 +24,7 @@ from sfwebhooks import emission, emit
 from sfwebhooks.catalogue import EVENT_TYPES, EventType
 from sfwebhooks.catalogue.json_schema import document
 from sfwebhooks.cli import main
-from sfwebhooks.emission import NEXT_SENDER
+from sfwebhooks.emission import NEXT_SENDER, Emission, keep
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.errors import ConfigError, EmitError, OutboxError
 from sfwebhooks.events import WebhookEvent
@@ -37,6 +38,8 @@ from tests.builders import NOW, PATIENCE, a_delivery, claim_one
 from tests.catalogue.test_check import example_of
 from tests.conftest import Team, sql
 from tests.processes import Process
+from tests.threads import forked, is_well
+from tests.users import descriptors
 
 BY_OTHERS = [entry for entry in EVENT_TYPES if entry.by_others]
 REPORT = {"report_id": "report-1", "title": "Threats"}
@@ -136,6 +139,32 @@ def test_a_vulnerability_is_special_and_says_so_to_who_takes_all(kept: Callable[
     assert kept() == [
         ("team", "medium_risk_event", 1, "medium_risk_event", Severity.MEDIUM, "vulnerability_found", content)
     ]
+
+
+@pytest.mark.parametrize(
+    ("severity", "name"), [("high", "high_risk_event"), ("low", "low_risk_event"), ("critical", "high_risk_event")]
+)
+def test_a_finding_has_the_severity_that_the_settings_give_its_type(
+    severity: str, name: str, settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings(f"team.url = http://127.0.0.1:9/team\n[webhooks-severity]\n{severity} = EMAILADDR_*\n")
+    emit("medium_risk_event", {"event_type": "EMAILADDR_COMPROMISED", "data": "anna@acme.example"})
+    emit("medium_risk_event", {"event_type": "PHONE_NUMBER", "data": "555"})
+    first, second = kept()
+    assert (first[1], first[3], first[4]) == (name, name, Severity.parse(severity))
+    assert first[6]["severity"] == severity
+    assert second[1] == "medium_risk_event"
+
+
+def test_what_filters_withhold_is_counted_and_not_stored(
+    settings: Callable[[str], Path], kept: Callable[[], Any], outbox: Outbox
+) -> None:
+    settings("team.url = http://127.0.0.1:9/team\nteam.min_severity = high\nteam.modules = sfp_x\n")
+    emitted = emission.keep(emission.Emission("finding.low", {**FINDING, "severity": "low"}))
+    assert (emitted.endpoints, emitted.new, kept()) == ((), 0, [])
+    emit("finding.critical", FINDING)
+    assert [row[0] for row in kept()] == ["team"], "it names no module"
+    assert outbox.scans.withheld("") == {"team": {"severity": 1}}
 
 
 def test_only_subscribers_get_it_and_under_the_subscribed_name(
@@ -451,11 +480,88 @@ def test_an_emitted_event_outlives_a_kill(kept: Callable[[], Any]) -> None:
     assert len(kept()) == 6
 
 
+def opened(path: Path) -> list[int]:
+    """Return the descriptors of this process that have a file open."""
+    here, found = path.stat(), []
+    for name in descriptors():
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(int(name)), here):
+                found.append(int(name))
+    return sorted(found)
+
+
+def test_the_outbox_stays_open_for_the_next_call_and_no_other_does(outbox: Outbox, kept: Callable[[], Any]) -> None:
+    other = outbox.path.parent / "other"
+    other.mkdir()
+    emit("cti_report_generated", REPORT)
+    before = opened(outbox.path)
+    emit("cti_report_generated", REPORT)
+    assert len(before) == 1 and opened(outbox.path) == before
+    (other / "webhooks.ini").write_text(WEBHOOKS + "team.url = http://127.0.0.1:9/team\n")
+    keep(Emission("cti_report_generated", REPORT), folder=other)
+    assert (opened(outbox.path), len(opened(other / FILE))) == ([], 1)
+    assert len(kept()) == 2
+
+
+def test_the_outbox_is_closed_at_the_exit(settings: object, tmp_path: Path) -> None:
+    with process("one", 3) as one:
+        assert one.stdout and one.stdout.readline() == "done\n"
+        assert (tmp_path / f"{FILE}-wal").stat().st_size
+        one.communicate("\n")
+    assert (tmp_path / FILE).exists() and not (tmp_path / f"{FILE}-wal").exists()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_an_outbox_that_is_gone_is_noticed_by_the_next_call(
+    how: str, outbox: Outbox, kept: Callable[[], Any], tmp_path: Path
+) -> None:
+    emit("cti_report_generated", REPORT)
+    for path in tmp_path.glob(f"{FILE}*"):
+        path.unlink() if how == "removed" else path.rename(tmp_path / f"old-{path.name}")
+    if how == "replaced":
+        with closing(Outbox(outbox.path)) as new:
+            new.file.check()
+    emit("cti_report_generated", {**REPORT, "title": "Later"})
+    assert [row[6]["title"] for row in kept()] == ["Later"]
+
+
+def test_a_changed_variable_of_the_settings_is_noticed_by_the_next_call(
+    settings: Callable[[str], Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings("team.url = env:TEAM_URL\n")
+    monkeypatch.setenv("TEAM_URL", "http://127.0.0.1:9/team")
+    emit("cti_report_generated", REPORT)
+    assert "TEAM_URL" not in caplog.text
+    monkeypatch.delenv("TEAM_URL")
+    emit("cti_report_generated", REPORT)
+    assert "the environment variable TEAM_URL is not set" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+def test_a_forked_child_and_its_parent_emit_with_the_outbox_open(kept: Callable[[], Any]) -> None:
+    emit("cti_report_generated", REPORT, id="before")
+    child = forked(lambda: emit("cti_report_generated", REPORT, id="child"))
+    emit("cti_report_generated", REPORT, id="parent")
+    assert is_well(child) and sorted(row[2] for row in kept()) == [1, 2, 3]
+
+
 def test_the_package_alone_is_cheap() -> None:
     code = "import sys; known = set(sys.modules); import sfwebhooks; sfwebhooks.emit; print(*set(sys.modules) - known)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert {name for name in loaded if name.startswith("sfwebhooks")} == {"sfwebhooks"}
     assert not {"json", "sqlite3", "requests", "logging", "typing"} & set(loaded)
+
+
+def test_a_process_that_only_stores_events_loads_neither_the_network_nor_the_formats_of_others(
+    settings: Callable[[str], Path], kept: Callable[[], Any]
+) -> None:
+    settings("team.url = https://discord.com/api/webhooks/1/token\nteam.format = discord\n")
+    code = f"import sys, sfwebhooks; sfwebhooks.emit('cti_report_generated', {REPORT}); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert len(kept()) == 1
+    assert not {"requests", "urllib3", "cryptography", "jinja2", "sfwebhooks.network.sender"} & set(loaded)
+    files = {f"sfwebhooks.formats.{name.replace('-', '_')}" for name in FORMATS}
+    assert files & set(loaded) == {"sfwebhooks.formats.discord"}
 
 
 def test_a_key_that_is_called_like_one_of_ours_is_delivered(settings: object, outbox: Outbox) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import DEFAULT_EVENTS, EVENT_NAMES, Endpoint, Secret, subscribed_name
 from sfwebhooks.severity import Severity
 from tests.builders import an_endpoint, an_event
@@ -187,6 +188,15 @@ CHANGES: dict[str, Any] = {
     "url": Secret("https://other.example/"),
     "description": "other",
     "events": ("all",),
+    "finding_types": ("EMAILADDR",),
+    "min_severity": Severity.LOW,
+    "min_confidence": 50,
+    "modules": ("sfp_other",),
+    "targets": ("other.example",),
+    "data_match": ("other",),
+    "data_not_match": ("other",),
+    "include_raw": False,
+    "max_data": 1000,
     "format": "slack",
     "secrets": (Secret("other"),),
     "headers": {"X-Key": Secret("other")},
@@ -201,6 +211,8 @@ CHANGES: dict[str, Any] = {
     "retry_schedule": (1.0,),
     "ui_url": "https://other.example",
     "metadata": {"user": "other"},
+    "redact": ("default",),
+    "redact_key": Secret("other"),
     "proxy": Secret("http://proxy.test:3128"),
     "allow_private": False,
     "source_address": "192.0.2.7",
@@ -208,9 +220,13 @@ CHANGES: dict[str, Any] = {
     "interval": 1.0,
     "batch_size": 100,
     "batch_wait": 1.0,
+    "digest": Digesting(Rhythm.SCAN),
     "max_age": 60.0,
+    "only_new": True,
+    "baseline": "send",
     "fallback": "another",
     "enabled": False,
+    "only_if_changed": True,
     "compress": "gzip",
     "max_body": 50_000,
     "batch_max_bytes": 50_000,

@@ -22,6 +22,7 @@ from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.findings import event_of_finding
+from sfwebhooks.screening import Screen
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, PATIENCE, a_finding, a_scan, an_endpoint, an_event
 from tests.conftest import soon
@@ -65,7 +66,7 @@ def send(outbox: Outbox, dispatch: Callable[..., Dispatcher]) -> Callable[..., E
     def accept_and_send(receiver: Served, naming: str, happened: list[WebhookEvent], **values: Any) -> Endpoint:
         settings = {"events": ("all",), "secrets": [SECRET], "timeout": PATIENCE, **values}
         endpoint = an_endpoint(url=receiver.url, format=naming, **settings)
-        accept(happened, (endpoint,), outbox, time.time())
+        accept(happened, Screen((endpoint,)), outbox, time.time())
         dispatcher = dispatch(endpoint)
         dispatcher.wake()
         dispatcher.linger(soon())

@@ -20,7 +20,7 @@ from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.metrics import STATES, Picture, families
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.totals import Tally
-from sfwebhooks.reasons import DeadReason
+from sfwebhooks.reasons import DeadReason, Withheld
 from sfwebhooks.retry import State
 from tests import filled
 from tests.builders import NOW, an_event
@@ -45,7 +45,7 @@ SUFFIXES = {"counter": "_total", "info": "_info"}
 #: word -> its values in the labels
 LABELS = {
     "outcome": {"delivered", "dead"},
-    "reason": {reason.value for reason in DeadReason},
+    "reason": {reason.value for reason in (*DeadReason, *Withheld)},
     "sfwebhooks_endpoint_state": {*STATES},
     "job": {"sfwebhooks"},
 }

@@ -16,12 +16,12 @@ from sfwebhooks.events import Batch
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import FAILURES_MAX, Condition, Health
 from sfwebhooks.masking import Mask
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.claim import Limits
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import EXCERPT, EXCERPT_LEAST, accept, deliver, excerpt, wanted_by
+from sfwebhooks.pipeline import EXCERPT, EXCERPT_LEAST, accept, deliver, excerpt
 from sfwebhooks.reasons import Failure
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.sending import SendingState
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_scan, an_endpoint, an_event, claim_one
@@ -29,7 +29,7 @@ from tests.conftest import Clock, Team
 
 
 def state_of(endpoint: Endpoint, **health: Any) -> SendingState:
-    return SendingState(endpoint, Sender(endpoint), Health(**health))
+    return SendingState(endpoint, Health(**health))
 
 
 # --- accept
@@ -41,34 +41,34 @@ def test_an_event_goes_to_each_endpoint_that_wants_it() -> None:
         an_endpoint("scans", events=("scan_*",)),
         an_endpoint("high", events=("finding.high",)),
     )
-    assert wanted_by(an_event(), endpoints) == [("all", "high_risk_event"), ("high", "finding.high")]
+    assert Screen(endpoints).of(an_event())[0] == [Wanted("all", "high_risk_event"), Wanted("high", "finding.high")]
 
 
 def test_accepting_counts_the_new_deliveries(outbox: Outbox) -> None:
     endpoints = (an_endpoint("one"), an_endpoint("two"))
-    assert accept([an_event(1), an_event(2)], endpoints, outbox, NOW) == 4
+    assert accept([an_event(1), an_event(2)], Screen(endpoints), outbox, NOW) == 4
 
 
 def test_accepting_again_is_harmless(outbox: Outbox) -> None:
     events, endpoints = [an_event(1), an_event(2)], (an_endpoint("one"), an_endpoint("two"))
-    accept(events, endpoints, outbox, NOW)
-    assert (accept(events, endpoints, outbox, NOW), outbox.scans.tallies()["waiting"]) == (0, 4)
+    accept(events, Screen(endpoints), outbox, NOW)
+    assert (accept(events, Screen(endpoints), outbox, NOW), outbox.scans.tallies()["waiting"]) == (0, 4)
 
 
 def test_an_event_that_nobody_wants_is_not_accepted(outbox: Outbox) -> None:
     quiet = an_event(type="info_event", severity=Severity.INFO)
-    assert accept([quiet], (an_endpoint(),), outbox, NOW) == 0
+    assert accept([quiet], Screen((an_endpoint(),)), outbox, NOW) == 0
 
 
 def test_an_event_that_nobody_wants_does_not_touch_the_outbox(outbox: Outbox) -> None:
-    accept([an_event(type="info_event", severity=Severity.INFO)], (an_endpoint(),), outbox, NOW)
+    accept([an_event(type="info_event", severity=Severity.INFO)], Screen((an_endpoint(),)), outbox, NOW)
     assert not outbox.path.exists()
 
 
 def test_nothing_is_accepted_where_the_outbox_cannot_be_used(outbox: Outbox) -> None:
     outbox.path.mkdir()
     with pytest.raises(OutboxError):
-        accept([an_event()], (an_endpoint(),), outbox, NOW)
+        accept([an_event()], Screen((an_endpoint(),)), outbox, NOW)
 
 
 def test_numbers_have_no_gaps_whatever_is_withheld_or_repeated(outbox: Outbox) -> None:
@@ -77,8 +77,8 @@ def test_numbers_have_no_gaps_whatever_is_withheld_or_repeated(outbox: Outbox) -
         severity = Severity.HIGH if number % 3 else Severity.INFO
         kind = "high_risk_event" if number % 3 else "info_event"
         event = an_event(number, severity=severity, type=kind, scan=a_scan("AB"[number % 2]))
-        accept([event, event], (high, every), outbox, NOW)
-        accept([event], (every, high), outbox, NOW)
+        accept([event, event], Screen((high, every)), outbox, NOW)
+        accept([event], Screen((every, high)), outbox, NOW)
     numbers: dict[tuple[str, str], list[int]] = {}
     for endpoint in ("high", "every"):
         busy: list[str] = []

@@ -9,7 +9,6 @@ import pytest
 from sfwebhooks.attempts import Outcome, Verdict
 from sfwebhooks.events import Batch
 from sfwebhooks.health import OUTAGE_SECONDS, Condition, Health
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.endpoint_state import Orders
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, PATIENCE, a_batch, a_delivery, an_endpoint, an_event
@@ -19,7 +18,7 @@ FAILURE, SUCCESS = Verdict(Outcome.RETRY, "http_503"), Verdict(Outcome.DELIVERED
 
 def state_of(health: Health | None = None, concurrency: int = 2) -> SendingState:
     endpoint = an_endpoint(concurrency=concurrency)
-    return SendingState(endpoint, Sender(endpoint), health or Health(), steady=lambda: NOW)
+    return SendingState(endpoint, health or Health(), steady=lambda: NOW)
 
 
 def test_a_healthy_endpoint_is_sent_as_many_at_once_as_its_concurrency() -> None:

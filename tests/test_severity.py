@@ -4,8 +4,10 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.severity import (
+    DEFAULT_SEVERITIES,
     GROUPS,
     SEVERITY_OF_TYPE,
+    Severities,
     Severity,
     severity_of,
     severity_of_correlation,
@@ -192,3 +194,42 @@ def test_a_correlation_weighs_what_its_rule_says_and_info_if_that_is_unknown(
     rule_risk: str, severity: Severity
 ) -> None:
     assert severity_of_correlation(rule_risk) is severity
+
+
+# --- what the settings change
+
+OWN = Severities(
+    (
+        (Severity.CRITICAL, ("LEAK*",)),
+        (Severity.MEDIUM, ("LEAKSITE_*", "VULNERABILITY_CVE_HIGH")),
+        (Severity.INFO, ("LEAKSITE_URL",)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("host_type", "risk", "exploited", "severity"),
+    [
+        ("LEAKSITE_URL", 0, False, Severity.INFO),  # a name counts before patterns
+        ("LEAKSITE_CONTENT", 0, False, Severity.CRITICAL),  # of these the most severe
+        ("LEAKSITE_URL", 100, False, Severity.INFO),  # and before the module's risk
+        ("VULNERABILITY_CVE_HIGH", 100, False, Severity.MEDIUM),
+        ("VULNERABILITY_CVE_HIGH", 0, True, Severity.HIGH),
+        ("VULNERABILITY_CVE_LOW", 0, False, Severity.LOW),
+        ("VULNERABILITY_CVE_LOW", 90, False, Severity.CRITICAL),
+        ("VULNERABILITY_CVE_LOW", 0, True, Severity.HIGH),
+        ("leaksite_url", 0, False, Severity.INFO),
+        ("LEAK" * 1_000_000, 0, False, Severity.CRITICAL),
+    ],
+)
+def test_the_settings_count_before_the_table_and_the_risk(
+    host_type: str, risk: int, exploited: bool, severity: Severity
+) -> None:
+    assert OWN.of(host_type, risk, exploited) is severity
+
+
+@pytest.mark.parametrize("host_type", [*SEVERITY_OF_TYPE, "VULNERABILITY_NEW"])
+@pytest.mark.parametrize("risk", [0, 50, 100])
+def test_without_settings_the_table_counts(host_type: str, risk: int) -> None:
+    assert DEFAULT_SEVERITIES.of(host_type, risk) is severity_of(host_type, risk)
+    assert DEFAULT_SEVERITIES.override_of(host_type) is None

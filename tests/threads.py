@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -36,3 +38,21 @@ def waits_for(lock: AbstractContextManager[Any], call: Callable[[], object], see
     thread.join(PATIENCE)
     assert not thread.is_alive()
     return waited
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do something in a forked child; return its id. Its exit code is 0 if that ended in time and raised nothing."""
+    child = os.fork()
+    if child:
+        return child
+    signal.alarm(int(PATIENCE))
+    try:
+        work()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def is_well(child: int) -> bool:
+    """Return whether a forked child has ended in time and raised nothing, once it has ended."""
+    return os.waitpid(child, 0)[1] == 0

@@ -136,8 +136,10 @@ RECEIPT = Field(
         Field("last_sequence", "integer", "The number of this message, the last one of its series."),
         Field("earlier_series", "object", "The last number in each other series of the scan's messages.", of="integer"),
         Field("accepted", "integer", "Number of messages accepted for it, this one included."),
-        Field("withheld", "integer", "Number of findings that it subscribes to but that are not sent."),
-        Field("withheld_by_reason", "object", "The same by reason, outbox_full or unwritable.", of="integer"),
+        Field("withheld", "integer", "Number of events that it subscribes to but that are not sent."),
+        Field(
+            "withheld_by_reason", "object", "The same by reason, such as severity, known or outbox_full.", of="integer"
+        ),
         Field("not_wanted", "integer", "Number of the scan's findings that it does not subscribe to."),
         Field("dead", "integer", "Number of accepted messages that were dead letters by then."),
     ),

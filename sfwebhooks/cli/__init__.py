@@ -6,10 +6,12 @@ import argparse
 import io
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from textwrap import fill
 
 import urllib3
 
@@ -34,6 +36,7 @@ from sfwebhooks.cli import (
     manual,
     metrics,
     move,
+    mute,
     overview,
     preview,
     purge,
@@ -42,6 +45,7 @@ from sfwebhooks.cli import (
     run,
     service,
     show,
+    sightings,
     stats,
     status,
     test,
@@ -73,6 +77,8 @@ FAMILIES = (
     service,
     deliveries,
     show,
+    sightings,
+    mute,
     stats,
     dead,
     replay,
@@ -177,7 +183,11 @@ def _end_output() -> None:
 
 def _say(words: str) -> None:
     """Print an error; what it quotes may have characters that move the cursor, or that no encoding has."""
-    print("\n".join(map(printable, f"sfwebhooks: {words}".split("\n"))), file=sys.stderr)
+    lines = [printable(line) for line in f"sfwebhooks: {words}".split("\n")]
+    if sys.stderr.isatty():  # which breaks words where a line ends
+        width = shutil.get_terminal_size().columns
+        lines = [fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines]
+    print("\n".join(lines), file=sys.stderr)
 
 
 def _again(error: WebhooksError) -> str:

@@ -21,11 +21,11 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import clean_text
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.admission import OUTBOX_FULL, UNWRITABLE, WITHHELD_WORDS
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
+from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
 from sfwebhooks.scan import backfill
 from sfwebhooks.scan.recovery import REPLAY_CHUNK, report_dead_scans
@@ -170,7 +170,7 @@ def _accept(work: Work, missing: backfill.Missing, interval: float, due: float, 
         chunk = list(islice(missing.events, 1 if interval else REPLAY_CHUNK))
         if not chunk:  # the scan was deleted meanwhile
             return 0
-        if not backfill.put(work.dispatcher.outbox, work.endpoint, chunk):
+        if not backfill.put(work.dispatcher.outbox, missing, chunk):
             return 1
         work.dispatcher.outbox.file.checkpoint()
         work.dispatcher.wake()
@@ -213,10 +213,10 @@ def _summary(work: Work, left: int, delivered: int, given: argparse.Namespace) -
     outbox, name, scan_id, out = work.dispatcher.outbox, work.endpoint.name, work.past.scan.id, console()
     waiting, dead = work.count(State.WAITING), work.count(State.DEAD)
     withheld = outbox.scans.withheld(scan_id).get(name, {})
-    refused = withheld.get(OUTBOX_FULL, 0)
+    refused = withheld.get(Withheld.OUTBOX_FULL, 0)
     problems, now = [], time.time()
-    if UNWRITABLE in withheld:
-        problems.append(f"{withheld[UNWRITABLE]} {WITHHELD_WORDS[UNWRITABLE]}.")
+    if Withheld.UNWRITABLE in withheld:
+        problems.append(f"{withheld[Withheld.UNWRITABLE]} {Withheld.UNWRITABLE.meaning}.")
     if waiting:
         problems.append(f"{name}: {waiting} waiting: {why_left(situation(outbox, name, work.settings, now), now)}")
     if dead:

@@ -52,6 +52,7 @@ ROWS = (
     Row("send", ("pause", "resume", "disable", "enable"), "stop sending, and start again"),
     Row("look", ("status", "stats", "metrics"), "endpoints, figures, Prometheus"),
     Row("look", ("deliveries", "show"), "the delivery log; one delivery"),
+    Row("look", ("sightings", "mute", "unmute"), "findings over scans; withhold one"),
     Row("repair", ("dead", "replay", "drop"), "dead letters; send again; end"),
     Row("repair", ("backfill", "move", "purge"), "a past scan; rename; delete"),
     Row("receive", ("receive", "verify"), "a local receiver; one request"),

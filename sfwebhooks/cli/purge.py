@@ -29,6 +29,7 @@ from sfwebhooks.terminal.delivery_table import (
 from sfwebhooks.terminal.filters import demand, on_outbox
 from sfwebhooks.terminal.live_state import ATTENTION
 from sfwebhooks.terminal.output import console, plain
+from sfwebhooks.text import moment
 
 HELP = """
 Delete delivered and dead deliveries permanently, with their attempts, the receivers' replies, and the events that no
@@ -64,6 +65,7 @@ def _purge(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     chosen = _chosen(given)
     counts = records.listing.counts(chosen, over=True)
     if given.dry_run:
+        _print_cutoff(chosen, out)
         print_counts(counts, chosen.states, given, out)
         print_left(total(records.listing.counts(chosen)) - total(counts), out)
         return 0
@@ -102,6 +104,7 @@ def _chosen(given: argparse.Namespace) -> Selection:
 
 def _announce(records: Outbox, counts: Counts, chosen: Selection, out: Console) -> None:
     """Print what will be deleted, and what will not."""
+    _print_cutoff(chosen, out)
     print_numbers(counts, chosen.states, out)
     out.print()
     which = "with the replies to them, and the events that no other endpoint has"
@@ -110,6 +113,12 @@ def _announce(records: Outbox, counts: Counts, chosen: Selection, out: Console) 
     if waiting and State.WAITING not in chosen.states:
         out.print(f"{counted_deliveries(waiting)} waiting: not deleted, and sent later. --waiting deletes them too.")
     out.print("SpiderFoot's own database is not changed: delete the scan there too.")
+
+
+def _print_cutoff(chosen: Selection, out: Console) -> None:
+    """Print before what time the chosen deliveries were accepted, if that is a filter: 3 is three seconds."""
+    if chosen.until is not None:
+        out.print(f"Accepted before {moment(chosen.until)}:")
 
 
 def _agrees(out: Console) -> bool:

@@ -22,7 +22,6 @@ from sfwebhooks.events import Batch, Delivery, WebhookEvent, delivery_id
 from sfwebhooks.files import is_deleted
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.health import Change, Condition
-from sfwebhooks.network.tokens import sender_of
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
@@ -248,7 +247,7 @@ def _tested(endpoint: Endpoint, message: Delivery, steps: AttemptSteps | None) -
     Args:
         steps: gets each step; None: nobody looks.
     """
-    state = SendingState(endpoint, sender_of(endpoint))
+    state = SendingState(endpoint)
     state.sender.watch = steps
     handshake, allowed = _shake_hands(state, steps)
     if steps:
@@ -256,7 +255,7 @@ def _tested(endpoint: Endpoint, message: Delivery, steps: AttemptSteps | None) -
         steps.line("message", message.name + ("" if is_wanted else ", to which the endpoint does not subscribe"))
         steps.begin("message")
     result, change = _sent(Batch((message,)), state, steps)
-    state.sender.close()
+    state.disconnect()
     return Tested(endpoint.name, message.name, result, change, handshake, allowed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,25 +15,27 @@ from sfwebhooks import files
 from sfwebhooks.authentication import NEEDED, USED, Auth
 from sfwebhooks.config.file import Draft, Entry
 from sfwebhooks.config.options import (
-    BATCHES,
     ENDPOINT_OPTIONS,
-    FORMATS_OF_KEY,
     OPEN_OPTIONS,
-    SIZED,
     Option,
+    all_options,
+    formats_with,
     name_problem,
     option_for,
 )
 from sfwebhooks.config.samples import TO_GO_WITHOUT, is_nothing, unfilled
-from sfwebhooks.config.sections import SECTION
+from sfwebhooks.config.sections import SECTION, SEVERITY
 from sfwebhooks.config.values import WrongWordsError, alike, comment_in, nearest, quotes_in, words
 from sfwebhooks.config.values import path as file_name
 from sfwebhooks.config.warnings import value_warnings
-from sfwebhooks.endpoints import Endpoint, Secret
+from sfwebhooks.digesting import Digesting, Rhythm
+from sfwebhooks.endpoints import Endpoint, Secret, takes_findings
 from sfwebhooks.events import clean_text
 from sfwebhooks.formats import FORMATS
+from sfwebhooks.formats.format import Format
 from sfwebhooks.masking import shown, shown_name
 from sfwebhooks.network.addresses import literal, refusal
+from sfwebhooks.redaction import rules_with
 from sfwebhooks.text_file import decoded_text, settled, state_of
 
 #: an endpoint's name; a command would take one that begins with - for an option
@@ -44,10 +46,12 @@ NAME_RULE = (
 #: the advice for an endpoint that accepts nothing because its events are not known
 BACKFILL = "once this is corrected, sfwebhooks backfill sends it the findings that it missed"
 INHERITED = [*OPEN_OPTIONS, *(name for name, option in ENDPOINT_OPTIONS.items() if option.inherited)]
-#: key -> the formats in which it has an effect
-ONLY_WITH = {
-    **dict.fromkeys(("batch_size", "batch_max_bytes"), BATCHES),
-    "max_body": SIZED,
+#: key -> returns whether it has an effect in a format
+ONLY_WITH: dict[str, Callable[[Format], bool]] = {
+    "batch_size": lambda form: form.join is not None,
+    "batch_max_bytes": lambda form: form.join is not None,
+    "max_body": lambda form: form.join is not None or form.is_sized,
+    "digest": lambda form: form.is_chat,
 }
 #: the alternative to retry_schedule
 COUNTED_RETRIES = {"max_retries", "retry_delay"}
@@ -169,6 +173,9 @@ def endpoint_of(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any
             draft.doubt(Entry(f"{SECTION}.{name}", "events", ""), f"not known, so it accepts nothing: {BACKFILL}")
         draft.incomplete |= values.get("enabled", True)
         return None
+    if draft.misrated and takes_findings(values.get("events", Endpoint.events)):
+        draft.note(_place(name), f"held because of the mistake in [{SEVERITY}]")
+        reasons.append(draft.misrated)
     made = _made(name, values, reasons[0] if reasons else "")
     return made if reasons else _tried(made, own, draft)
 
@@ -218,8 +225,8 @@ def _values(name: str, own: Mapping[str, Entry], inherited: Mapping[str, Any], d
             draft.wrong(entry, f"there is no such key.{_hint(key, draft)}")
     implied = FORMATS[values.get("format", "generic")].implied
     values = {**(implied(values) if implied else {}), **values}
-    for key, formats in ONLY_WITH.items():
-        if key not in own and values.get("format", "generic") not in formats:
+    for key, has_effect in ONLY_WITH.items():
+        if key not in own and not has_effect(FORMATS[values.get("format", "generic")]):
             values.pop(key, None)  # it is meant for other endpoints
     if "api_key" not in own and "api_key" not in USED[_auth(values)]:
         values.pop("api_key", None)  # likewise
@@ -253,7 +260,7 @@ def _doubtful_events(name: str, draft: Draft) -> bool:
 
 def _hint(key: str, draft: Draft) -> str:
     stem, dot, _ = key.partition(".")
-    known = [*ENDPOINT_OPTIONS, *OPEN_OPTIONS]
+    known = [*all_options(), *OPEN_OPTIONS]
     return (draft.nearest(stem + dot, OPEN_OPTIONS) if dot else "") or draft.nearest(key, known)
 
 
@@ -267,13 +274,19 @@ def _is_overruled(key: str, value: object, name: str, own: Mapping[str, Entry]) 
 def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Iterator[str]:
     if "retry_schedule" in values and COUNTED_RETRIES & values.keys():
         yield "retry_schedule already sets the retries: remove max_retries and retry_delay"
-    if values.get("batch_size", 1) > 1 and values.get("format", "generic") not in BATCHES:
-        yield f"batch_size requires one of the formats {', '.join(BATCHES)}"
+    chosen = FORMATS[values.get("format", "generic")]
+    if values.get("batch_size", 1) > 1 and not ONLY_WITH["batch_size"](chosen):
+        yield f"batch_size requires one of the formats {', '.join(formats_for('batch_size'))}"
+    if "digest" in values and not chosen.is_chat:
+        yield f"digest requires one of the formats {', '.join(formats_for('digest'))}; the others have batch_size"
     for key in ("max_body", "batch_max_bytes"):
-        if key in values and values.get("format", "generic") not in ONLY_WITH[key]:
-            yield f"{key} requires one of the formats {', '.join(ONLY_WITH[key])}; the others have their own limits"
+        if key in values and not ONLY_WITH[key](chosen):
+            yield f"{key} requires one of the formats {', '.join(formats_for(key))}; the others have their own limits"
     yield from _own_keys(values, draft.broken[name])
     yield from _authentication(values)
+    rules = rules_with(values.get("redact", ()), values.get("redact_key"), is_chat=False)
+    if rules.hashes and not rules.key:
+        yield "redact has a rule with hash, which requires redact_key: sfwebhooks keygen generates one"
     fallback = values.get("fallback")
     if fallback and (fallback == name or fallback not in draft.endpoints):
         others = [other for other in draft.endpoints if other != name]
@@ -288,13 +301,18 @@ def _contradictions(name: str, values: Mapping[str, Any], draft: Draft) -> Itera
         yield refused
 
 
+def formats_for(key: str) -> list[str]:
+    """Return the formats in which a key has an effect."""
+    return [name for name, one in FORMATS.items() if ONLY_WITH[key](one)]
+
+
 def _own_keys(values: Mapping[str, Any], broken: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong about the keys that only a format has, apart from those whose values are wrong."""
     chosen = values.get("format", "generic")
     for key in values:
-        formats = FORMATS_OF_KEY.get(key)
-        if formats and chosen not in formats:
-            yield f"{key} requires format = {' or '.join(formats)}"
+        option = option_for(key)
+        if option and option.field == "own" and chosen not in formats_with(key):
+            yield f"{key} requires format = {' or '.join(formats_with(key))}"
     for needed in FORMATS[chosen].keys:
         if needed.needed and needed.name not in values and needed.name not in broken:
             yield f"format = {chosen} requires {needed.name}: {needed.meaning}"
@@ -353,7 +371,9 @@ def _made(name: str, values: dict[str, Any], mistake: str) -> Endpoint:
         "mistake": mistake,
     }
     chosen = FORMATS[values.get("format", "generic")]
-    fields |= {"interval": chosen.interval, **({"concurrency": 1} if chosen.is_chat else {})}
+    fields["interval"] = chosen.interval
+    if chosen.is_chat:
+        fields |= {"concurrency": 1, "digest": Digesting(Rhythm.AUTO)}
     fields["retry_schedule"] = _schedule(values.pop("retry_delay", None), values.pop("max_retries", None))
     for key, value in values.items():
         option = option_for(key)

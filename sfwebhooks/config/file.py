@@ -17,8 +17,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, option_for
-from sfwebhooks.config.sections import NAMELESS, SECTION, is_default, is_nearly_ours, is_ours, is_shared, meant
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options, option_for
+from sfwebhooks.config.sections import (
+    EXPECT,
+    NAMELESS,
+    SECTION,
+    SEVERITY,
+    is_default,
+    is_nearly_expect,
+    is_nearly_ours,
+    is_nearly_severity,
+    is_ours,
+    is_shared,
+    meant,
+)
 from sfwebhooks.config.values import nearest
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
@@ -93,7 +105,7 @@ class Entry:
     def shown_key(self) -> str:
         """The key, or its beginning: a line without its "=" can make a secret look like a key."""
         key = self.place[1]
-        known = option_for(key) or nearest(key, [*ENDPOINT_OPTIONS, *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
+        known = option_for(key) or nearest(key, [*all_options(), *GENERAL_OPTIONS]) or PLAIN_KEY.fullmatch(key)
         return self.key if known and SHOWN_KEY.fullmatch(self.key) else f"{self.key[:3]}{MASK}"
 
     @property
@@ -141,6 +153,11 @@ class Draft:
     doubtful: dict[str, str] = field(default_factory=dict)
     #: section -> its place in the file, which is shown if its name may not be
     where: dict[str, str] = field(default_factory=dict)
+    #: the lines of [webhooks-expect], each with its number in the file
+    expected: list[tuple[int, str]] = field(default_factory=list)
+    #: the entries of [webhooks-severity], and a mistake there
+    severities: list[Entry] = field(default_factory=list)
+    misrated: str = ""
     #: whether there may be an endpoint whose name or events are not known
     incomplete: bool = False
     #: warnings about valid settings
@@ -236,7 +253,16 @@ def read_text(text: str, path: Path, draft: Draft) -> None:
         if is_ours(block.section):
             _read_ours(block, draft)
     for block in blocks:
-        if not is_ours(block.section):
+        if block.section == EXPECT:
+            draft.expected += enumerate(block.lines, block.line + 1)
+        elif is_nearly_expect(block.section):
+            draft.note(block.entry(), f'the section in line {block.line} is not known. Did you mean "[{EXPECT}]"?')
+        elif block.section == SEVERITY:
+            _read_severities(block, draft)
+        elif is_nearly_severity(block.section):
+            draft.misrated = f'the section in line {block.line} is not known. Did you mean "[{SEVERITY}]"?'
+            draft.note(block.entry(), draft.misrated)
+        elif not is_ours(block.section):
             _read_strange(block, is_shared(path), draft)
 
 
@@ -246,6 +272,15 @@ def _read_ours(block: Block, draft: Draft) -> None:
     draft.open(block.section, f"line {block.line}")
     for entry in _entries(block, draft):
         draft.add(entry)
+
+
+def _read_severities(block: Block, draft: Draft) -> None:
+    before = len(draft.mistakes)
+    if any(entry.section == block.section for entry in draft.severities):
+        draft.note(block.entry(), f"given twice, the second time in line {block.line}")
+    draft.severities += _entries(block, draft)
+    if len(draft.mistakes) > before:
+        draft.misrated = str(draft.mistakes[before])
 
 
 def _read_strange(block: Block, shared: bool, draft: Draft) -> None:
@@ -393,6 +428,12 @@ def read_mapping(mapping: object, draft: Draft) -> None:
         mapping = mapping[SECTION]
     if not isinstance(mapping, Mapping):
         raise ConfigError("is not a mapping of endpoint names to their keys")
+    if EXPECT in mapping:
+        _read_expected(mapping[EXPECT], draft)
+        mapping = {key: value for key, value in mapping.items() if key != EXPECT}
+    if SEVERITY in mapping:
+        _read_rated(mapping[SEVERITY], draft)
+        mapping = {key: value for key, value in mapping.items() if key != SEVERITY}
     for number, (key, value) in enumerate(mapping.items(), 1):
         section = f"{SECTION}.{key}" if isinstance(value, Mapping) else SECTION
         if section == NAMELESS:
@@ -406,6 +447,29 @@ def read_mapping(mapping: object, draft: Draft) -> None:
                 draft.wrong(Entry(section, name, ""), "expected a text, a number, true, false, or a list of these")
             else:
                 draft.add(Entry(section, name, text))
+
+
+def _read_expected(value: object, draft: Draft) -> None:
+    """Read the expected scans of a mapping as the lines that they would be in an INI file."""
+    pairs = value.items() if isinstance(value, Mapping) else [("", None)]
+    for name, inner in pairs:
+        text = _text(inner)
+        if text is None:
+            draft.note(Entry(EXPECT, str(name), ""), "expected a text, or a list of texts")
+        else:
+            first, *more = text.split("\n")
+            draft.expected += [(0, f"{name} = {first}"), *((0, f"  {line}") for line in more)]
+
+
+def _read_rated(value: object, draft: Draft) -> None:
+    """Read the severities of a mapping."""
+    for label, inner in value.items() if isinstance(value, Mapping) else [("", None)]:
+        text = _text(inner)
+        if text is None:
+            draft.misrated = f"[{SEVERITY}] expected severities with a text, or a list of texts"
+            draft.note(Entry(SEVERITY, str(label), ""), "expected a text, or a list of texts")
+        else:
+            draft.severities.append(Entry(SEVERITY, str(label), text))
 
 
 def _flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Callable
 
 from sfwebhooks.authentication import Auth
@@ -16,30 +17,33 @@ from sfwebhooks.config.values import (
     base_url,
     boolean,
     byte_size,
+    digest,
     durability,
     event_words,
+    expressions,
+    finding_types,
+    module_names,
     one_of,
     own_address,
     password,
     path,
     rate,
+    redact_rules,
     schedule,
     seconds,
     seconds_or_never,
     secret,
     secrets,
+    severity,
+    targets,
     url,
     whole_number,
 )
-from sfwebhooks.endpoints import Secret
+from sfwebhooks.endpoints import BASELINES, Secret
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.formats.format import Key
 from sfwebhooks.network.proxy import proxy_url
 
-#: the formats of which several messages can go in one request
-BATCHES = tuple(name for name, one in FORMATS.items() if one.join)
-#: those whose messages `max_body` limits
-SIZED = tuple(name for name, one in FORMATS.items() if one.join or one.is_sized)
 AUTHS = [one.value for one in Auth]
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 RESERVED_HEADERS = re.compile(
@@ -98,6 +102,7 @@ def _parser(key: Key) -> Callable[[str], Secret]:
     return parse
 
 
+#: keys of an endpoint, whatever its format
 ENDPOINT_OPTIONS = {
     option.name: option
     for option in (
@@ -105,6 +110,18 @@ ENDPOINT_OPTIONS = {
         Option("description", any_text, "a comment for people", inherited=False),
         Option("enabled", boolean, "false: this endpoint receives nothing", inherited=False),
         Option("events", event_words, 'event names, aliases, * patterns, "all", "!name"'),
+        Option("only_if_changed", boolean, "true: surface_changed only if something is new or gone (false)"),
+        Option("finding_types", finding_types, "which findings: SpiderFoot's event types, * patterns, !TYPE (all)"),
+        Option("min_severity", severity, "least severity of findings and correlations: info, low, medium, high (info)"),
+        Option("min_confidence", whole_number(0, 100), "least confidence of a finding, 0 to 100 (0)"),
+        Option("modules", module_names, "findings of which modules: names, * patterns, !NAME (all)"),
+        Option(
+            "targets", targets, "scans of which targets: names, * patterns, networks such as 10.0.0.0/8, !NAME (all)"
+        ),
+        Option("data_match", expressions, "regular expressions, one per line: one must match a finding's data"),
+        Option("data_not_match", expressions, "regular expressions, one per line: none may match a finding's data"),
+        Option("include_raw", boolean, "false: no findings that are whole pages, dumps or answers (true)"),
+        Option("max_data", byte_size("100B", "250kB"), "maximum size of a finding's data; longer data is cut"),
         Option("format", one_of(FORMATS), f"how a message is written: {', '.join(FORMATS)}"),
         Option("secret", secrets, "signs each message; several, one per line, while rotating", True, "secrets"),
         Option("auth", one_of(AUTHS), f"how requests are authenticated: {', '.join(AUTHS)} (bearer)", inherited=False),
@@ -156,28 +173,24 @@ ENDPOINT_OPTIONS = {
             "maximum size of a request with several messages (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
+        Option(
+            "digest",
+            digest,
+            "chats: when findings go in one message: auto, off, scan (at its end), 30s, daily 08:00 (auto)",
+        ),
+        Option("only_new", boolean, "true: only findings and correlations that no earlier scan of the target found"),
+        Option(
+            "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"
+        ),
         Option("fallback", any_text, "endpoint that is alerted when this one cannot be reached, whatever its events"),
+        Option(
+            "redact",
+            redact_rules,
+            "what is masked, hashed or dropped in messages: default, off, or rules (chats default; others off)",
+        ),
+        Option("redact_key", password, "key of the hashes that redact makes", secret=True),
         Option("ui_url", base_url, "address of SpiderFoot's web UI; messages then link to the scan"),
     )
-}
-#: format -> the keys that only it has
-FORMAT_KEYS = {name: {key.name: key for key in one.keys} for name, one in FORMATS.items()}
-#: name of such a key -> the formats that have it
-FORMATS_OF_KEY = {
-    key: [name for name, keys in FORMAT_KEYS.items() if key in keys] for keys in FORMAT_KEYS.values() for key in keys
-}
-ENDPOINT_OPTIONS |= {
-    key.name: Option(
-        key.name,
-        _parser(key),
-        f"{key.meaning} (only {', '.join(FORMATS_OF_KEY[key.name])})",
-        key.secret,
-        "own",
-        inherited=False,
-        sourced=key.sourced,
-    )
-    for keys in FORMAT_KEYS.values()
-    for key in keys.values()
 }
 #: keys that end in a name of the user's own: header.X-Team, metadata.user
 OPEN_OPTIONS = {
@@ -204,10 +217,40 @@ GENERAL_OPTIONS = {
         Option("durability", durability, "process: survives a kill; power: also a power failure, but slower (process)"),
         Option("keep_delivered", seconds, "how long delivered messages can be listed and replayed (7d)"),
         Option("keep_dead", seconds, "how long dead letters are kept (90d)"),
+        Option("sightings_keep", seconds, "how long what a scan found is known to later scans, see only_new (400d)"),
         Option("kev_file", path, "CISA's list of known exploited vulnerabilities, as JSON or CSV: marks their CVEs"),
         Option("epss_file", path, "FIRST's EPSS scores, as CSV, csv.gz or JSON: added to vulnerabilities"),
     )
 }
+
+
+@cache
+def own_options() -> dict[str, Option]:
+    """Return the keys that only some formats have. This imports all formats, and is called for settings only that have
+    such a key or a wrong one."""
+    keys = {key.name: key for one in FORMATS.values() for key in one.keys}
+    return {
+        name: Option(
+            name,
+            _parser(key),
+            f"{key.meaning} (only {', '.join(formats_with(name))})",
+            key.secret,
+            "own",
+            inherited=False,
+            sourced=key.sourced,
+        )
+        for name, key in keys.items()
+    }
+
+
+def formats_with(key: str) -> list[str]:
+    """Return the formats that have a key of their own with this name."""
+    return [name for name, one in FORMATS.items() if any(own.name == key for own in one.keys)]
+
+
+def all_options() -> dict[str, Option]:
+    """Return the keys of an endpoint, including those that only some formats have."""
+    return {**ENDPOINT_OPTIONS, **own_options()}
 
 
 def option_for(key: str) -> Option | None:
@@ -215,7 +258,7 @@ def option_for(key: str) -> Option | None:
     stem = key.partition(".")[0] + "."
     if stem in OPEN_OPTIONS and len(key) > len(stem):
         return OPEN_OPTIONS[stem]
-    return ENDPOINT_OPTIONS.get(key)
+    return ENDPOINT_OPTIONS.get(key) or own_options().get(key)
 
 
 def name_problem(key: str) -> str:

@@ -18,17 +18,22 @@ from pathlib import Path
 from typing import Any, Callable
 
 from sfwebhooks.config.endpoint import AUTH_KEYS, INHERITED, endpoint_of, take_strays, value
+from sfwebhooks.config.expected import expected_scans, unread
 from sfwebhooks.config.file import Draft, Entry, Mistake, read_mapping, read_settings, read_text
+from sfwebhooks.config.filters import filter_warnings
 from sfwebhooks.config.options import GENERAL_OPTIONS, option_for
 from sfwebhooks.config.sections import NAMELESS, SECTION, is_nearly_ours, is_ours
+from sfwebhooks.config.severities import severities_of
 from sfwebhooks.config.values import alike, nearest
 from sfwebhooks.config.warnings import endpoint_warnings, open_to_others
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.enrichment.enrichment import Enrichment
 from sfwebhooks.errors import ConfigError
 from sfwebhooks.events import printable
+from sfwebhooks.expectations import Expectation
 from sfwebhooks.files import is_deleted
 from sfwebhooks.outbox.file import Storage
+from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities
 from sfwebhooks.text_file import FileState, settled
 
 
@@ -52,9 +57,15 @@ class Settings:
     #: seconds that delivered messages are kept, and dead letters
     keep_delivered: float = 7 * 86400.0
     keep_dead: float = 90 * 86400.0
+    #: seconds that a sighting is kept after the last scan with it
+    sightings_keep: float = 400 * 86400.0
     #: lists of CVEs that are known to be exploited, and of how likely CVEs are to be
     kev_file: Path | None = None
     epss_file: Path | None = None
+    #: scans that are expected, of [webhooks-expect]
+    expected: tuple[Expectation, ...] = ()
+    #: of findings, with those of [webhooks-severity]
+    severities: Severities = DEFAULT_SEVERITIES
     #: names of endpoints that are not used: they are off, or their events are not known
     unused: frozenset[str] = frozenset()
     file: Path | None = None
@@ -74,13 +85,14 @@ class Settings:
     @property
     def digest(self) -> str:
         """Hash over the settings of all endpoints, with their secrets: processes with equal ones send the same."""
-        texts = (f"{endpoint.name} {endpoint.fingerprint}" for endpoint in self.endpoints)
+        texts = [f"{endpoint.name} {endpoint.fingerprint}" for endpoint in self.endpoints]
+        texts += [repr(self.severities.overrides)] if self.severities.overrides else []
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
 
     @cached_property
     def enrichment(self) -> Enrichment:
-        """What these files say of CVEs; they are read when the first one comes."""
-        return Enrichment(self.kev_file, self.epss_file)
+        """The severities, and what these files say of CVEs; they are read when the first one comes."""
+        return Enrichment(self.kev_file, self.epss_file, self.severities)
 
     @property
     def held(self) -> dict[str, str]:
@@ -144,23 +156,26 @@ def off(options: Mapping[str, Any]) -> str:
     return "by the module's option on SpiderFoot's settings page" if is_off else ""
 
 
-def active(options: Mapping[str, Any], data_folder: Path) -> Settings | None:
-    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
-
-    Args:
-        options: the module's options `config` and `enabled`, among others.
-    """
-    if off(options):
-        return None
-    settings = load(find_file(str(options.get("config") or ""), data_folder))
-    return None if settings.enabled is False else settings
-
-
 def load(path: Path | None) -> Settings:
     """Return the settings of a file; without one, settings without endpoints."""
     if path is None:
         return Settings()
     return _loaded(path.absolute(), read_settings)  # another process may have another folder
+
+
+def active(
+    options: Mapping[str, Any], data_folder: Path, read: Callable[[Path | None], Settings] = load
+) -> Settings | None:
+    """Return the settings to use, or None if webhooks are off: by the environment, the module's option, or the file.
+
+    Args:
+        options: the module's options `config` and `enabled`, among others.
+        read: returns the settings of a file.
+    """
+    if off(options):
+        return None
+    settings = read(find_file(str(options.get("config") or ""), data_folder))
+    return None if settings.enabled is False else settings
 
 
 def load_text(path: Path, text: str) -> Settings:
@@ -189,10 +204,12 @@ def load_mapping(mapping: Mapping[str, Any], name: str = "settings", folder: Pat
 def _settle(draft: Draft, file: Path | None) -> Settings:
     general, inherited = _general(draft)
     take_strays(draft)
+    expected = expected_scans(draft)
+    severities = severities_of(draft)
     made = [endpoint_of(name, keys, inherited, draft) for name, keys in draft.endpoints.items()]
     endpoints = tuple(endpoint for endpoint in made if endpoint and endpoint.enabled)
     own = ("enabled", "drain_timeout", "detach_timeout", "progress_interval", "keep_delivered", "keep_dead",
-           "kev_file", "epss_file")  # fmt: skip
+           "sightings_keep", "kev_file", "epss_file")  # fmt: skip
     values = {key: general[key] for key in own if key in general}
     megabytes = general.get("outbox_max_mb")
     storage = Storage(megabytes * 1_000_000 if megabytes else Storage.max_bytes, general.get("durability", False))
@@ -200,12 +217,16 @@ def _settle(draft: Draft, file: Path | None) -> Settings:
         endpoints=endpoints,
         off=tuple(endpoint for endpoint in made if endpoint and not endpoint.enabled),
         storage=storage,
+        expected=expected,
+        severities=severities,
         unused=frozenset(draft.endpoints) - {endpoint.name for endpoint in endpoints},
         file=file,
         files=draft.files,
         mistakes=tuple(draft.mistakes),
         is_complete=not draft.incomplete,
-        warnings=tuple(dict.fromkeys(_warnings(draft, file, endpoints, values))),
+        warnings=tuple(
+            dict.fromkeys([*_warnings(draft, file, endpoints, values, severities), *unread(expected, endpoints)])
+        ),
         **values,
     )
 
@@ -215,9 +236,9 @@ def _general(draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
     values: dict[str, Any] = {}
     inherited: dict[str, Any] = {}
     for key, entry in draft.general.items():
-        option = option_for(key)
-        if key in GENERAL_OPTIONS:
-            values.update(value(GENERAL_OPTIONS[key], key, entry, draft))
+        option = GENERAL_OPTIONS.get(key) or option_for(key)
+        if option and key in GENERAL_OPTIONS:
+            values.update(value(option, key, entry, draft))
         elif option and option.inherited:
             inherited.update(value(option, key, entry, draft))
         else:
@@ -250,7 +271,7 @@ def _note_unknown(entry: Entry, key: str, draft: Draft) -> None:
 
 
 def _warnings(
-    draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...], values: Mapping[str, Any]
+    draft: Draft, file: Path | None, endpoints: tuple[Endpoint, ...], values: Mapping[str, Any], severities: Severities
 ) -> Iterator[str]:
     """Yield the warnings about valid settings; `values` are those of [webhooks] itself."""
     yield from draft.doubts
@@ -259,6 +280,7 @@ def _warnings(
         yield f"{file} sets nothing: it has no [{SECTION}] section, or an empty one"
     for endpoint in endpoints:
         yield from () if endpoint.mistake else endpoint_warnings(endpoint)
+        yield from () if endpoint.mistake else filter_warnings(endpoint, severities)
     is_secret = {path: False for path in values.values() if isinstance(path, Path)}
     is_secret.update(dict.fromkeys((path for one in endpoints for path in one.files), False))
     is_secret.update(dict.fromkeys((key for one in endpoints if (key := one.client_key or one.client_cert)), True))
@@ -270,5 +292,6 @@ def _warnings(
 
 def _is_written_secret(entry: Entry) -> bool:
     """Return whether an entry contains a secret itself rather than a reference to it."""
-    option = option_for(entry.place[1])
+    key = entry.place[1]
+    option = GENERAL_OPTIONS.get(key) or option_for(key)
     return bool(option and option.secret) and not entry.text.startswith(("env:", "file:"))

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, id_of, timestamp
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.network.tls import Expiry
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from sfwebhooks.text import duration
+
+if TYPE_CHECKING:
+    from sfwebhooks.network.tls import Expiry
 
 ALERT = "system_alert"
 WARNING = "resource_warning"
@@ -83,7 +86,7 @@ def died_alert(endpoint: str, reason: str, number: int, now: float) -> WebhookEv
 
 def report_of_deaths(
     endpoint: str, reason: str, number: int, endpoints: Collection[Endpoint], now: float
-) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+) -> tuple[WebhookEvent, list[Wanted]]:
     """Return the alert about dead letters (for the arguments see `died_alert`), and its receivers."""
     event = died_alert(endpoint, reason, number, now)
     return event, alert_receivers(event, [one for one in endpoints if one.name == endpoint], endpoints)
@@ -168,9 +171,9 @@ def trouble_warning(scan: Scan, trouble: str, seconds: float, missed: int, now: 
 
 def alert_receivers(
     event: WebhookEvent, about: Sequence[Endpoint], endpoints: Iterable[Endpoint], itself: bool = False
-) -> list[tuple[str, str]]:
-    """Return (endpoint, event name) for the receivers of an alert about endpoints: the subscribers to it, and the
-    fallbacks, whatever they subscribe to.
+) -> list[Wanted]:
+    """Return the receivers of an alert about endpoints: the subscribers to it, and the fallbacks, whatever they
+    subscribe to.
 
     Args:
         itself: whether an alert about a single endpoint also goes to that endpoint if it subscribes to it.
@@ -180,7 +183,7 @@ def alert_receivers(
     for other in endpoints:
         name = other.name_for(event) or (event.type if other.name in fallbacks else None)
         if name and (itself or {other.name} != names):
-            found.append((other.name, name))
+            found.append(Wanted(other.name, name))
     return found
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.delivery.alerts import age_warning, alert_receivers, certificate_alert, outbox_warning, report_of_deaths
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent
-from sfwebhooks.network.tls import expiring
 from sfwebhooks.outbox.admission import fullness_mark
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.store import Store
-from sfwebhooks.pipeline import wanted_by
+from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
+from sfwebhooks.screening import Screen
 from sfwebhooks.system import Clock, uptime
 
 log = logging.getLogger("spiderfoot.webhooks")
@@ -74,6 +75,7 @@ class Maintenance:
             long_here = self._steady() - self._began_at >= REMOVED_SECONDS
             expire(self._outbox, self._settings, dark, now, removed=long_here)
             self._outbox.retention.prune(now, self._settings.keep_delivered, self._settings.keep_dead, PRUNE_CHUNKS)
+            self._outbox.sightings.prune(now, self._settings.sightings_keep, PRUNE_CHUNKS)
 
     def close(self) -> None:
         """Close the outbox file."""
@@ -88,7 +90,9 @@ class Maintenance:
 
     def _warn_of_certificates(self, now: float) -> None:
         endpoints = self._settings.endpoints
-        for endpoint in endpoints:
+        for endpoint in (one for one in endpoints if one.files):
+            from sfwebhooks.network.tls import expiring  # most processes have no certificates to look at
+
             for expiry in expiring(endpoint, now):
                 log.warning("webhooks: endpoint %s: %s", endpoint.name, expiry.words)
                 event = certificate_alert(endpoint, expiry, now)
@@ -101,14 +105,15 @@ class Maintenance:
         if mark > before:
             event = self._warning(fullness, mark, now)
             log.warning("webhooks: %s", event.data["message"])
-            self._outbox.accept([(event, wanted_by(event, self._settings.endpoints))], now)
+            accept([event], Screen(self._settings.endpoints), self._outbox, now)
 
     def _warn_of_age(self, endpoint: Endpoint, now: float) -> None:
         """Alert other endpoints once that deliveries to an endpoint have waited long; a pause does not count."""
         limit = endpoint.max_age * AGE_SHARE
         oldest_at = self._outbox.listing.oldest(endpoint.name)
         paused_until = self._outbox.endpoints.orders(endpoint.name).paused_until
-        if oldest_at is None or now - max(oldest_at, paused_until) < limit:
+        is_new = oldest_at is not None and oldest_at > endpoint.digest.due_until(now - limit)  # it is for a digest
+        if oldest_at is None or is_new or now - max(oldest_at, paused_until) < limit:
             self._late.discard(endpoint.name)
         elif endpoint.name not in self._late:
             event = age_warning(endpoint, oldest_at, limit, self._scan, now)
@@ -140,7 +145,9 @@ def expire(outbox: Store, settings: Settings, dark: Collection[str], now: float,
     for name in outbox.retention.waiting_endpoints():
         known = endpoints.get(name)
         if known and name in dark:
-            number = outbox.retention.expire(name, DeadReason.EXPIRED, known.max_age, now)
+            by_scan = known.digest.rhythm is Rhythm.SCAN
+            age = known.max_age if by_scan else now - known.digest.due_until(now - known.max_age)
+            number = outbox.retention.expire(name, DeadReason.EXPIRED, age, now, over=by_scan)
         elif removed and endpoints and settings.is_complete and not (known or name in settings.unused):
             number = outbox.retention.expire(name, DeadReason.REMOVED, longest, now)
         else:

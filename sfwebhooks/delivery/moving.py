@@ -12,6 +12,7 @@ from sfwebhooks.errors import SelectionError
 from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.screening import Screen
 
 
 def move(outbox: Store, chosen: Selection, endpoint: Endpoint, now: float) -> int:
@@ -42,8 +43,8 @@ def move(outbox: Store, chosen: Selection, endpoint: Endpoint, now: float) -> in
 def _move_end(outbox: Store, id: str, event_id: str, endpoint: Endpoint, now: float) -> int:
     """Move the end of a scan, with a receipt of the endpoint's deliveries of the scan; return how many, 0 or 1."""
     event = outbox.scans.event(event_id)
-    name = endpoint.name_for(event) if event else None
-    if not (event and name):
+    wanted = Screen((endpoint,)).of(event)[0] if event else []
+    if not (event and wanted):
         return 0
-    outbox.scans.repeat_end(event, [(endpoint.name, name)], now)
+    outbox.scans.repeat_end(event, wanted, now)
     return outbox.retention.take_away(Selection(ids=(id,)))

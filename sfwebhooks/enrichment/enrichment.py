@@ -1,4 +1,5 @@
-"""The Enrichment: the data of a vulnerability come in, the fields that are added to its event go out."""
+"""The Enrichment: a finding comes in; its severity, and the fields that are added to the event of a vulnerability, go
+out."""
 
 from __future__ import annotations
 
@@ -9,17 +10,26 @@ from sfwebhooks.enrichment.cves import cves_in
 from sfwebhooks.enrichment.data_file import DataFile, Logger
 from sfwebhooks.enrichment.epss import EPSS
 from sfwebhooks.enrichment.kev import KEV
+from sfwebhooks.severity import DEFAULT_SEVERITIES, Severities
 
 
 class Enrichment:
-    """What the operator's files know of CVEs. Never raises.
+    """What the operator's settings say of severities, and his files of CVEs. Never raises.
 
     Args:
         kev_file: the catalogue of known exploited vulnerabilities; None: there is none.
         epss_file: the scores of how likely a CVE is to be exploited; None: there are none.
+        severities: of the types of findings.
     """
 
-    def __init__(self, kev_file: Path | None = None, epss_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        kev_file: Path | None = None,
+        epss_file: Path | None = None,
+        severities: Severities = DEFAULT_SEVERITIES,
+    ) -> None:
+        #: of the types of findings
+        self.severities = severities
         self._kev = DataFile(KEV, kev_file) if kev_file else None
         self._epss = DataFile(EPSS, epss_file) if epss_file else None
         #: whether there is any file

@@ -6,52 +6,103 @@ it can have.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import replace
 from importlib import import_module
 
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.formats.content import Content
 from sfwebhooks.formats.format import Format
+from sfwebhooks.formats.size_limit import cut_finding
+from sfwebhooks.redaction import Rules, redacted, rules_of
 
-#: the values of `format`; each one is the FORMAT of the file of that name, in which - is _
-NAMES = (
-    "apprise",
-    "cef",
-    "cloudevents",
-    "datadog",
-    "dingtalk",
-    "discord",
-    "ecs",
-    "elastic",
-    "gelf",
-    "generic",
-    "google_chat",
-    "lark",
-    "leef",
-    "mattermost",
-    "ntfy",
-    "ocsf",
-    "pagerduty",
-    "security-audit",
-    "sentinel",
-    "siem",
-    "slack",
-    "splunk_hec",
-    "teams",
-    "telegram",
-    "template",
-    "wecom",
-)
-FORMATS: dict[str, Format] = {name: import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT for name in NAMES}
+#: the values of `format`, each with the hosts that accept no other one; * matches any text, and a pattern with a slash
+#: is for host and path
+HOSTS: dict[str, tuple[str, ...]] = {
+    "apprise": (),
+    "cef": (),
+    "cloudevents": (),
+    "datadog": (),
+    "dingtalk": ("oapi.dingtalk.com",),
+    "discord": ("discord.com", "*.discord.com", "discordapp.com"),
+    "ecs": (),
+    "elastic": (),
+    "gelf": (),
+    "generic": (),
+    "google_chat": ("chat.googleapis.com",),
+    "lark": ("open.larksuite.com", "open.feishu.cn"),
+    "leef": (),
+    "mattermost": (),
+    "ntfy": ("ntfy.sh",),
+    "ocsf": (),
+    "pagerduty": ("events.pagerduty.com", "events.eu.pagerduty.com"),
+    "security-audit": (),
+    "sentinel": ("*.ingest.monitor.azure.com", "*.ingest.monitor.azure.us", "*.ingest.monitor.azure.cn"),
+    "siem": (),
+    # Discord takes Slack's messages at an address of their own
+    "slack": ("hooks.slack.com", "discord.com/*/slack", "*.discord.com/*/slack", "discordapp.com/*/slack"),
+    "splunk_hec": (),
+    "teams": ("*.webhook.office.com",),
+    "telegram": ("api.telegram.org",),
+    "template": (),
+    "wecom": ("qyapi.weixin.qq.com",),
+}
+
+
+class Registry(MutableMapping[str, Format]):
+    """The formats by name: each is the FORMAT of the file of that name, in which - is _. A file is imported when its
+    format is looked up, since a process needs one or two of them.
+
+    Args:
+        names: of all formats.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._found: dict[str, Format | None] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Format:
+        found = self._found[name]
+        if found is None:
+            found = self._found[name] = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
+        return found
+
+    def __setitem__(self, name: str, value: Format) -> None:
+        self._found[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+FORMATS = Registry(HOSTS)
+
+
+def redaction_of(endpoint: Endpoint) -> Rules:
+    """Return what is redacted for an endpoint: by default what its format's readers need not see."""
+    return rules_of(endpoint, FORMATS[endpoint.format].is_chat)
 
 
 def render(batch: Batch, endpoint: Endpoint) -> Content:
-    """Return the message for a request; one delivery is a batch too where the endpoint accepts batches."""
+    """Return the message for a request, which has only what the endpoint may get (`redaction`); one delivery is a batch
+    too where the endpoint accepts batches."""
     one, handle = FORMATS[endpoint.format], batch.deliveries[0].handle
+    if endpoint.redact or one.is_chat:
+        batch = redacted(batch, redaction_of(endpoint))
+    if endpoint.max_data:  # only now: a part of a secret may not look like one
+        batch = Batch(tuple(replace(one, event=cut_finding(one.event, endpoint.max_data)) for one in batch.deliveries))
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)
     if one.digest and len(batch.deliveries) > 1:
-        return one.digest(batch.deliveries, endpoint)
+        return one.digest(batch, endpoint)
     if endpoint.batch_size == 1 or one.join is None:
         return one.render(batch.deliveries[0], endpoint)
     return one.join([one.render(delivery, endpoint) for delivery in batch.deliveries])

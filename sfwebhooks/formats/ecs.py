@@ -62,6 +62,7 @@ STEPS = {
     "scan_failed": ("end", "failure"),
     "scan_aborted": ("end", "unknown"),
     "correlation_completed": ("info", ""),
+    "surface_changed": ("change", ""),
 }
 
 

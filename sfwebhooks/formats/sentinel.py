@@ -154,6 +154,5 @@ FORMAT = Format(
     implied=implied,
     request_max=REQUEST_MAX,
     surplus=lambda common: SURPLUS,
-    hosts=("*.ingest.monitor.azure.com", "*.ingest.monitor.azure.us", "*.ingest.monitor.azure.cn"),
     wrong_path=wrong_path,
 )

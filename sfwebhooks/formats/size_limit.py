@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Callable
 
+from sfwebhooks.endpoints import FINDINGS
+from sfwebhooks.events import WebhookEvent
 from sfwebhooks.jsontext import Stored, written
 
 Json = dict[str, Any]
@@ -26,6 +28,8 @@ DATA_LEAST = 1024
 TEXT_LEAST = 64
 #: characters that a cut must save, or the two added keys would be longer than the removed text
 SAVED = 128
+#: bytes of a character in UTF-8
+CHARACTER_MAX = 4
 #: of the same length as a digest, while only the size matters
 NO_DIGEST = "0" * 64
 
@@ -45,6 +49,23 @@ class Caps:
     def inner(self) -> Caps:
         """The caps of the values of all other keys."""
         return Caps(self.texts, self.items) if self.keys else self
+
+
+def cut_finding(event: WebhookEvent, limit: int) -> WebhookEvent:
+    """Return an event with at most `limit` bytes of a finding's data; next to data that was cut are data_length and
+    data_sha256 of the whole, as `scan/findings` adds them to data that is too long to be stored."""
+    text = event.data.get("data") if event.type in FINDINGS else None
+    if not isinstance(text, str) or len(text) <= limit // CHARACTER_MAX:
+        return event
+    whole = text.encode("utf-8", "replace")
+    if len(whole) <= limit:
+        return event
+    cut: Json = {}
+    for key, value in event.data.items():
+        cut[key] = whole[:limit].decode("utf-8", "ignore") if key == "data" else value
+        if key == "data" and "data_length" not in event.data:
+            cut |= {"data_length": len(text), "data_sha256": hashlib.sha256(whole).hexdigest()}
+    return replace(event, data=cut)
 
 
 def fitted(message: Json, place: str, limit: int) -> Json:

@@ -25,6 +25,7 @@ from sfwebhooks.host.risks import Watched
 from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source, can_be_wanted, may_be_wanted
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, unsupported
 from sfwebhooks.scan.run import RUNS, ScanRun
+from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: queued by the host behind the last event
@@ -107,7 +108,9 @@ class sfp__stor_webhooks(SpiderFootPlugin):  # type: ignore[misc]  # the host ha
         self._watched = frozenset()
         self._run = RUNS.get(self.getScanId()) or self._begun(target)
         if self._run:
-            self._watched = watched_types(self._run.settings, self._run.descriptions, risks.raised())
+            self._watched = watched_types(
+                self._run.settings, self._run.descriptions, risks.raised(), self._run.scan.target
+            )
         else:
             say_why_off(self.getScanId(), self.opts, "enabled = false")
 
@@ -172,17 +175,20 @@ def folder_of(opts: dict[str, Any]) -> Path:
 
 
 def watched_types(
-    settings: config.Settings, types: Iterable[str], raised: Container[str] | None
+    settings: config.Settings, types: Iterable[str], raised: Container[str] | None, target: str = ""
 ) -> frozenset[str] | Watched:
     """Return the event types that an endpoint can want; all types if the host's list is not known.
 
     Args:
         raised: event types that a module has given a risk so far; None: that cannot be observed here.
+        target: of the scan.
     """
     if not types:
         return frozenset("*")
-    endpoints, enrichment = settings.endpoints, settings.enrichment
-    possible = frozenset(name for name in types if name != ROOT and can_be_wanted(name, endpoints))
+    endpoints, enrichment = Screen(settings.endpoints).at(target), settings.enrichment
+    possible = frozenset(
+        name for name in types if name != ROOT and can_be_wanted(name, endpoints, enrichment.severities)
+    )
     if raised is None:
         return possible
     always = frozenset(name for name in possible if may_be_wanted(name, 0, endpoints, enrichment))

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import event_key_of, lifecycle_id
-from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding
 from sfwebhooks.outbox.rows import EVENT, SCAN
 from sfwebhooks.severity import Severity

@@ -6,18 +6,10 @@ correlations and alerts are few, and always accepted.
 
 from __future__ import annotations
 
-from sfwebhooks.endpoints import RISK_NAMES
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import WebhookEvent
 from sfwebhooks.severity import Severity
 
-#: reasons by which the events that an endpoint asked for and is not sent are counted
-OUTBOX_FULL = "outbox_full"
-UNWRITABLE = "unwritable"
-#: reason -> words after the number of such events
-WITHHELD_WORDS = {
-    OUTBOX_FULL: "refused because the outbox was full",
-    UNWRITABLE: "not accepted because they cannot be stored",
-}
 #: fullness from which on findings of a severity are refused, as a fraction of the maximum size
 MARKS = {
     Severity.INFO: 0.7,
@@ -27,7 +19,6 @@ MARKS = {
     Severity.CRITICAL: 1.0,
 }
 LEAST_MARK = min(MARKS.values())
-FINDINGS = frozenset(RISK_NAMES.values())
 
 
 def is_refused(event: WebhookEvent, fullness: float) -> bool:

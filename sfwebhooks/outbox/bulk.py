@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from sfwebhooks.errors import OutboxBusyError
@@ -44,15 +45,28 @@ def change_in_chunks(
     """
     with file.reading() as sql:
         found, number = find(sql), file.number
-    changed, done, size, held = 0, 0, FIRST, 0.0
-    while done < len(found):
-        time.sleep(held)
-        chunk = found[done : done + size]
-        more, held = _transact(file, number, chunk, change)
-        changed, done = changed + more, done + len(chunk)
+    changed, done = 0, 0
+    for rows, more in changes(file, number, found, change):
+        changed, done = changed + more, done + rows
         progress(done, len(found))
-        size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
     return changed
+
+
+def changes(
+    file: File, number: int, rows: Iterable[T], change: Callable[[sqlite3.Connection, Sequence[T]], int]
+) -> Iterator[tuple[int, int]]:
+    """Change rows in short transactions with equally long pauses; yield the number of rows of each, and of changes.
+
+    Args:
+        number: of the file (`File.number`); in another one nothing is changed.
+        rows: read only as far as they are changed.
+    """
+    left, size, held = iter(rows), FIRST, 0.0
+    while chunk := [*islice(left, size)]:
+        time.sleep(held)
+        changed, held = _transact(file, number, chunk, change)
+        yield len(chunk), changed
+        size = min(max(int(size * HOLD_SECONDS / max(held, 0.001)), 1), CHUNK)
 
 
 def _transact(

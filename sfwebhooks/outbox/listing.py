@@ -183,6 +183,14 @@ class Listing:
                 found += sql.execute(query, chunk).fetchall()
         return found
 
+    def others_of(self, record: Record) -> int:
+        """Return how many other deliveries were in the last request of a delivery."""
+        if not record.batch:
+            return 0
+        query = "SELECT count(*) FROM delivery WHERE batch = ? AND batch IS NOT NULL AND endpoint = ?"
+        with self._file.reading() as sql:
+            return max(int(sql.execute(query, (record.batch, record.endpoint)).fetchone()[0]) - 1, 0)
+
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
         with self._file.reading() as sql:
@@ -239,6 +247,27 @@ class Listing:
         with self._file.reading() as sql:
             rows = sql.execute(f"{query} ORDER BY d.number LIMIT {ALIKE + 1}", (text, state and state.value))
             return [_record(row) for row in rows]
+
+    def event(self, text: str) -> Delivery:
+        """Return a delivery, any one, of the only event whose id, or that of a delivery of which, starts with a text.
+
+        Raises:
+            SelectionError: none or several match, or the text is too short.
+            OutboxError: its row is damaged.
+        """
+        if len(text) < PREFIX_LEAST:
+            raise SelectionError(f'"{printable(text)}" is too short for an id: give {PREFIX_LEAST} characters or more')
+        rows = [
+            row for numbers in (BEGINNING, EVENTS_BEGINNING) for row in self._beginning(numbers, text.lower(), None)
+        ]
+        ids = sorted({row.event_id for row in rows})
+        if len(ids) > 1:
+            several = ", ".join(ids[:ALIKE]) + (", ..." if len(ids) > ALIKE else "")
+            raise SelectionError(f'more than one event has an id that starts with "{printable(text)}": {several}')
+        found = self.delivery(rows[0].id) if rows else None
+        if found is None:
+            raise SelectionError(f'no event, nor a delivery of one, has an id that starts with "{printable(text)}"')
+        return found
 
     def delivery(self, id: str) -> Delivery | None:
         """Return a delivery for sending, with its event and scan."""

@@ -11,22 +11,30 @@ It has parts: `queue`, `due` and `endpoints` for the senders, `scans` for a scan
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sfwebhooks.errors import FileReplacedError, UnwritableError
 from sfwebhooks.events import WebhookEvent
-from sfwebhooks.outbox.admission import LEAST_MARK, OUTBOX_FULL, UNWRITABLE, is_refused
+from sfwebhooks.outbox.admission import LEAST_MARK, is_refused
 from sfwebhooks.outbox.due import DueTimes
 from sfwebhooks.outbox.endpoint_state import EndpointStates
 from sfwebhooks.outbox.file import File, Storage
 from sfwebhooks.outbox.listing import Listing
+from sfwebhooks.outbox.newness import is_muting, withheld_from
 from sfwebhooks.outbox.queue import Accepted, Queue
 from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.scans import Scans
 from sfwebhooks.outbox.sequence_numbers import boot_id
+from sfwebhooks.outbox.sighting_list import SightingList
+from sfwebhooks.outbox.sightings import Sightings
 from sfwebhooks.outbox.unencodable import Unwritable
+from sfwebhooks.outbox.watch import WatchStates
+from sfwebhooks.outbox.withholding import WithheldKey, Withholding, add_withheld
+from sfwebhooks.reasons import Withheld
+from sfwebhooks.screening import Wanted
 
 #: more than an event takes in the file, whatever its data
 EVENT_BYTES = 2_000_000
@@ -54,13 +62,19 @@ class Outbox:
         self.endpoints = EndpointStates(self.file, self.due)
         #: the scan's side, with `accept`
         self.scans = Scans(self.file)
+        self.sightings = Sightings(self.file)
+        #: the watch over scans
+        self.watch = WatchStates(self.file)
         #: the commands
         self.listing = Listing(self.file)
+        self.sighting_list = SightingList(self.file)
         self.retention = Retention(self.file)
         #: the file's fullness when it was measured, and the part of it that the events offered since can have filled
         self._fullness, self._filled = 1.0, 0.0
         #: the events that this process could not write
         self._unwritable = Unwritable()
+        #: counts of withheld events that are not written yet
+        self._withholding = Withholding()
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -69,32 +83,58 @@ class Outbox:
     def accept(self, items: Iterable[Accepted], now: float, backfilled: bool = False, file: int = 0) -> int:
         """Commit the deliveries of some events, each event once; return the number of new deliveries.
 
-        Events that a nearly full outbox refuses, and those that cannot be written, are counted. `backfilled` deliveries
-        are marked as such when sent.
+        Events that are muted or not new, those that a nearly full outbox refuses, and those that cannot be written, are
+        counted. `backfilled` deliveries are marked as such when sent.
 
         Raises:
             FileReplacedError: the file is not that generation; 0: any.
         """
-        new, problems = 0, []
+        new, problems, written = 0, [], None
+        held: Counter[WithheldKey] = Counter()
         with self.file.writing() as sql:
             if file not in (0, self.file.number):
                 raise FileReplacedError(f"outbox {self.file.path} was replaced")
-            for event, wanted in items:
+            muting = is_muting(sql)
+            for event, asking in items:
+                wanted = asking
+                if muting or any(one.only_new for one in asking):
+                    withheld = withheld_from(sql, event, asking, muting, now)
+                    held.update((event.scan_id, endpoint, reason) for endpoint, reason in withheld.items())
+                    wanted = [one for one in asking if one.endpoint not in withheld]
+                if not wanted:
+                    continue
                 self._filled += EVENT_BYTES / self.file.max_bytes
                 if self._fullness + self._filled >= LEAST_MARK:
                     self._fullness, self._filled = self.file.fullness_in(sql), 0.0
                 if self._fullness >= LEAST_MARK and is_refused(event, self._fullness):
-                    _withhold(sql, event, wanted, OUTBOX_FULL)
+                    _withhold(sql, event, wanted, Withheld.OUTBOX_FULL)
                     continue
                 try:
                     new += insert(sql, event, wanted, now, backfilled)
                 except UnwritableError as error:
                     problems.append((event, wanted, str(error)))
                     if event not in self._unwritable:
-                        _withhold(sql, event, wanted, UNWRITABLE)
+                        _withhold(sql, event, wanted, Withheld.UNWRITABLE)
+            if new and self._withholding.counts:  # a commit of nothing else can wait for `write_withheld`
+                written = self._withholding.write(sql)
+        if written:
+            self._withholding.written(written)
+        if held:
+            self._withholding.add(held)
         for problem in problems:
             self._unwritable.note(*problem)
         return new
+
+    def count_withheld(self, counts: Mapping[WithheldKey, int]) -> None:
+        """Count events that filters withhold; the next commit, or `write_withheld`, writes the counts."""
+        self._withholding.add(counts)
+
+    def write_withheld(self) -> None:
+        """Write the counts of withheld events that are not written yet."""
+        if self._withholding:
+            with self.file.writing() as sql:
+                counts = self._withholding.write(sql)
+            self._withholding.written(counts)
 
     def recount_unwritable(self, scan_id: str) -> None:
         """Count the events of a scan that this process could not write, after accepting all of the host's database."""
@@ -102,8 +142,5 @@ class Outbox:
             self._unwritable.recount(sql, scan_id)
 
 
-def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[tuple[str, str]], reason: str) -> None:
-    sql.executemany(
-        "INSERT INTO withheld VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
-        [(event.scan_id, endpoint, reason) for endpoint, _ in wanted],
-    )
+def _withhold(sql: sqlite3.Connection, event: WebhookEvent, wanted: Sequence[Wanted], reason: Withheld) -> None:
+    add_withheld(sql, {(event.scan_id, one.endpoint, reason): 1 for one in wanted})

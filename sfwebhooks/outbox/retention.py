@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from sfwebhooks.endpoints import Endpoint
-from sfwebhooks.events import delivery_id, id_of_key
+from sfwebhooks.events import WebhookEvent, delivery_id, id_of_key
 from sfwebhooks.outbox.bulk import Progress, change_in_chunks, unseen
 from sfwebhooks.outbox.claim import ENDS, IN_PARTS
 from sfwebhooks.outbox.counting import dying
@@ -24,6 +24,7 @@ from sfwebhooks.outbox.rows import ENDPOINTS, LATE, PROBED, deliveries, insert, 
 from sfwebhooks.outbox.selection import CHUNK, OVER, Selection, marks, numbers_of
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Screen, Wanted
 
 WAITING = "d.state = 'waiting'"
 IS_END = f"(SELECT type FROM event WHERE number = d.event) IN ({', '.join(repr(name) for name in ENDS)})"
@@ -60,11 +61,11 @@ WAITING_ENDPOINTS = f"""
 """
 #: an endpoint's (?1) deliveries that were accepted before a time (?2): fresh, as a probe, late
 WAITING_SINCE = f"""
-    SELECT * FROM ({parts()} SELECT number, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
+    SELECT * FROM ({parts()} SELECT number, event, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
+    SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
+    SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """
 
 
@@ -169,12 +170,16 @@ class Retention:
         with self._file.reading() as sql:
             return [name for (name,) in sql.execute(WAITING_ENDPOINTS) if isinstance(name, str)]
 
-    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
+    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float, over: bool = False) -> int:
         """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
-        return how many."""
+        return how many.
+
+        Args:
+            over: only those that do not wait for the end of their scan.
+        """
         return change_in_chunks(
             self._file,
-            partial(_waiting_since, endpoint=endpoint, before=now - max_age),
+            partial(_waiting_since, endpoint=endpoint, before=now - max_age, over=over),
             partial(_bury, reason=reason.value, now=now),
         )
 
@@ -207,7 +212,8 @@ class Retention:
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
             pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
         with self._file.writing() as sql:
-            sql.execute("DELETE FROM handle WHERE at < ?", (now - HANDLE_SECONDS,))
+            for kept in ("handle", "digest_part"):
+                sql.execute(f"DELETE FROM {kept} WHERE at < ?", (now - HANDLE_SECONDS,))
             if pruned | self._forget_scans(sql, now - SCAN_SECONDS):
                 note_deletion(sql, now)
         self.erasure.maintain(now)
@@ -227,14 +233,16 @@ class Retention:
         return len(found)
 
 
-def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
-    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time.
+def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float, over: bool) -> list[int]:
+    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time, and perhaps only those
+    whose scan is over.
 
     The members of a batch are as old as the youngest, so that it is repeated unchanged, or not at all.
     """
     query = (
         f"SELECT number FROM ({WAITING_SINCE}) d WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch"
-        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
+        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2)"
+        f" AND {OVER if over else 1} ORDER BY accepted_at"
     )
     return [row[0] for row in sql.execute(query, (endpoint, before))]
 
@@ -258,13 +266,22 @@ def _bury(sql: sqlite3.Connection, chunk: Sequence[int], reason: str, now: float
     ).rowcount
 
 
+def _wanted(event: WebhookEvent, endpoint: Endpoint) -> list[Wanted]:
+    """Return the endpoint if it wants an event; one with garbage for data, which no filter can read, by its name."""
+    try:
+        return Screen((endpoint,)).of(event)[0]
+    except ValueError:
+        name = endpoint.name_for(event)
+        return [Wanted(endpoint.name, name)] if name else []
+
+
 def _move(sql: sqlite3.Connection, chunk: Sequence[int], endpoint: Endpoint, now: float) -> int:
     where = f"WHERE d.number IN ({marks(chunk)}) AND {WAITING} ORDER BY d.number"
     taken = []
     for number, delivery in [*deliveries(sql, where, chunk)]:
-        name = endpoint.name_for(delivery.event)
-        if name:
-            insert(sql, delivery.event, [(endpoint.name, name)], now, delivery.backfilled)
+        wanted = _wanted(delivery.event, endpoint)
+        if wanted:
+            insert(sql, delivery.event, wanted, now, delivery.backfilled)
             taken.append(number)
     return _delete(sql, taken, WAITING)
 

@@ -14,6 +14,7 @@ from sfwebhooks.errors import UnwritableError
 from sfwebhooks.events import Delivery, Handle, Scan, WebhookEvent, clean_text, dashed, key_of, mask_of
 from sfwebhooks.jsontext import Stored, kept
 from sfwebhooks.outbox.scan_receipt import STORED, own
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 
 #: no attempt was completed; a process that ended once while building the message may be chance
@@ -40,8 +41,9 @@ COUNT = """
 #: with the numbers just given
 INSERT = """
     INSERT OR FAIL INTO delivery
-        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5
+        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled,
+         alone)
+    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5, ?6
     FROM (VALUES {0}) CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
 """
 #: most endpoints in one statement
@@ -165,7 +167,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise UnwritableError(event.problem)
     try:
         key = key_of(event.id)
-        texts = (event.scan_id, event.type, event.special or "", kept(event.data))
+        texts = (event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
         for text in texts:
             text.encode()
         if not math.isfinite(event.at):
@@ -180,7 +182,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
 def insert(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
+    wanted: Sequence[Wanted],
     now: float,
     backfilled: bool = False,
 ) -> int:
@@ -202,12 +204,12 @@ def insert(
     if not added.rowcount:  # else none of its deliveries can be there
         (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
-        new = [one for one in wanted if one[0] not in known]
-    its = (row[0], number, now, event.subject, backfilled)
+        new = [one for one in wanted if one.endpoint not in known]
+    its = (row[0], number, now, event.subject, backfilled, event.goes_alone and not backfilled)
     for start in range(0, len(new), TOGETHER):
         part = new[start : start + TOGETHER]
         count, add = _for_endpoints(len(part))
-        sql.execute(count, (row[0], *[one[0] for one in part]))
+        sql.execute(count, (row[0], *[one.endpoint for one in part]))
         sql.execute(add, (*its, *[value for one in part for value in one[:2]]))
     return len(new)
 
@@ -215,5 +217,5 @@ def insert(
 @lru_cache(maxsize=TOGETHER)
 def _for_endpoints(number: int) -> tuple[str, str]:
     """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
-    pairs = ", ".join(f"(?{6 + 2 * at}, ?{7 + 2 * at})" for at in range(number))
+    pairs = ", ".join(f"(?{7 + 2 * at}, ?{8 + 2 * at})" for at in range(number))
     return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import WebhookEvent, event_key_of
 from sfwebhooks.jsontext import Stored, kept
-from sfwebhooks.outbox.admission import FINDINGS
 from sfwebhooks.outbox.rows import ADD_SCAN, EVENT, RECEIVERS, SCAN, insert
 from sfwebhooks.outbox.scan_receipt import STORED, receipt
+from sfwebhooks.screening import Wanted
 
 #: series with their last number, of a scan's (?1) deliveries to an endpoint (?2)
 GIVEN = """
@@ -26,11 +27,22 @@ GIVEN = """
 END_SCAN = f"{ADD_SCAN} ON CONFLICT (id) DO UPDATE SET ended = NULL WHERE ended = ''"
 
 
+class Counted(NamedTuple):
+    """What is counted for the receipt of an endpoint."""
+
+    #: deliveries of findings
+    sent: int = 0
+    #: dead letters
+    dead: int = 0
+    #: withheld events that are not findings
+    besides: int = 0
+
+
 def end_once(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
-    counted: Mapping[str, tuple[int, int]],
+    wanted: Sequence[Wanted],
+    counted: Mapping[str, Counted],
     now: float,
 ) -> bool:
     """Insert the event that reports a scan's end; return False if the end was reported before.
@@ -47,24 +59,28 @@ def end_once(
     return first
 
 
-def count(sql: sqlite3.Connection, event: WebhookEvent) -> dict[str, tuple[int, int]]:
-    """Return endpoint -> number of the deliveries of findings, and of dead letters, of the scan that an event ends.
+def count(sql: sqlite3.Connection, event: WebhookEvent, besides: Mapping[str, int]) -> dict[str, Counted]:
+    """Return the counts of each endpoint for the scan that an event ends.
 
     Counts all rows of the scan: not while the file is locked for writing.
+
+    Args:
+        besides: endpoint -> number of its withheld events that are not findings.
     """
     query = (
         f"SELECT d.endpoint, sum(e.type IN ({','.join('?' * len(FINDINGS))})), sum(d.state = 'dead')"  # noqa: S608
         f" FROM event e JOIN delivery d ON d.event = e.number WHERE e.scan = {SCAN.format('?')} GROUP BY d.endpoint"
     )
-    return {row[0]: row[1:] for row in sql.execute(query, (*FINDINGS, event.scan_id))}
+    rows = {name: (sent, dead) for name, sent, dead in sql.execute(query, (*FINDINGS, event.scan_id))}
+    return {name: Counted(*rows.get(name, (0, 0)), besides.get(name, 0)) for name in {*rows, *besides}}
 
 
 def with_receipts(
     sql: sqlite3.Connection,
     event: WebhookEvent,
-    wanted: Sequence[tuple[str, str]],
-    counted: Mapping[str, tuple[int, int]],
-) -> tuple[WebhookEvent, list[tuple[str, str]]]:
+    wanted: Sequence[Wanted],
+    counted: Mapping[str, Counted],
+) -> tuple[WebhookEvent, list[Wanted]]:
     """Return the event that reports a scan's end with the receipts of all endpoints, and its new receivers.
 
     Args:
@@ -73,26 +89,26 @@ def with_receipts(
     found = event.data.get("events_found", 0)
     its = (event.scan_id, event_key_of(event.id))
     known = {row[0] for row in sql.execute(RECEIVERS, its)}
-    new = [(name, word) for name, word in wanted if name not in known]
+    new = [one for one in wanted if one.endpoint not in known]
     row = sql.execute(f"SELECT data FROM event WHERE number = ({EVENT})", its).fetchone()  # noqa: S608
     data = dict(Stored(row[0]) if row else event.data)
-    receipts = {name: _receipt(sql, event.scan_id, name, found, *counted.get(name, (0, 0))) for name, _ in new}
+    names = (one.endpoint for one in new)
+    receipts = {name: _receipt(sql, event.scan_id, name, found, counted.get(name, Counted())) for name in names}
     data[STORED] = {**data.get(STORED, {}), **receipts}
     sql.execute(f"UPDATE event SET data = ?3 WHERE number = ({EVENT})", (*its, kept(data)))  # noqa: S608
     return replace(event, data=data), new
 
 
-def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, sent: int, dead: int) -> dict[str, Any]:
+def _receipt(sql: sqlite3.Connection, scan_id: str, endpoint: str, found: int, counted: Counted) -> dict[str, Any]:
     """Return the receipt of an endpoint for a scan whose end is about to be inserted.
 
     Args:
         found: number of findings of the scan.
-        sent: number of deliveries of findings to the endpoint.
-        dead: number of dead letters of the endpoint.
     """
     given = (scan_id, endpoint)
     withheld = dict(sql.execute("SELECT reason, number FROM withheld WHERE scan_id = ? AND endpoint = ?", given))
-    return receipt(_numbers(sql, *given), withheld, found - sum(withheld.values()) - sent, dead)
+    not_wanted = found - (sum(withheld.values()) - counted.besides) - counted.sent
+    return receipt(_numbers(sql, *given), withheld, not_wanted, counted.dead)
 
 
 def _numbers(sql: sqlite3.Connection, scan_id: str, endpoint: str) -> dict[str, int]:

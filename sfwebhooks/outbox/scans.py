@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 
+from sfwebhooks.endpoints import FINDINGS
 from sfwebhooks.events import Scan, WebhookEvent, event_key_of, id_of_key
+from sfwebhooks.jsontext import Stored
 from sfwebhooks.outbox.accepted import AcceptedScan, accepted_scan
 from sfwebhooks.outbox.file import File
 from sfwebhooks.outbox.retention import send_again
 from sfwebhooks.outbox.rows import ADD_SCAN, EVENT, FRESH, ITS_SCANS, LATE, RECEIVERS, SCAN, deliveries, insert
 from sfwebhooks.outbox.scan_end import GIVEN, count, end_once, with_receipts
 from sfwebhooks.outbox.scan_receipt import SENT
+from sfwebhooks.outbox.selection import CHUNK, marks
 from sfwebhooks.outbox.sequence_numbers import begin_series
+from sfwebhooks.outbox.withholding import replace_withheld
+from sfwebhooks.reasons import Withheld
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
+from sfwebhooks.severity import Severity
 
 #: state -> number of deliveries of a scan, and of all; the latter reads indexes only
 OF_SCAN = f"""
@@ -25,6 +32,9 @@ OF_ALL = f"""
     UNION ALL SELECT 'waiting', count(*) FROM delivery WHERE {LATE}
     UNION ALL SELECT state, count(*) FROM delivery WHERE state <> 'waiting' GROUP BY state
 """  # noqa: S608
+#: types of a scan's findings and correlations
+FOUND_TYPES = (*sorted(FINDINGS), "correlation_found")
+FOUND = f"FROM event WHERE scan = {SCAN.format('?')} AND type IN ({marks(FOUND_TYPES)})"
 #: a scan that was forgotten but for its id is known again, and one that began in another file begins
 BEGIN_SCAN = f"""
     {ADD_SCAN} ON CONFLICT (id) DO UPDATE
@@ -45,7 +55,7 @@ class Scans:
         self._file = file
 
     def begin_scan(
-        self, scan: Scan, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float, ended: str | None = None
+        self, scan: Scan, event: WebhookEvent, wanted: Sequence[Wanted], now: float, ended: str | None = None
     ) -> None:
         """Commit a scan and the event that reports its start, unless they are there.
 
@@ -57,21 +67,28 @@ class Scans:
             sql.execute(BEGIN_SCAN, (*astuple(scan), now, ended))
             insert(sql, event, wanted, now, backfilled=ended is not None)
 
-    def end_scan(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> bool:
+    def end_scan(
+        self, event: WebhookEvent, wanted: Sequence[Wanted], now: float, besides: Mapping[str, int] | None = None
+    ) -> bool:
         """Commit the event that reports a scan's end; return False if another process was first.
 
         Each endpoint gets its receipt with it. An unknown scan began in a file that was set aside.
+
+        Args:
+            besides: endpoint -> number of its withheld events that are not findings.
         """
         with self._file.reading() as sql:
-            counted = count(sql, event)  # not while the file is locked for writing
+            counted = count(sql, event, besides or {})  # not while the file is locked for writing
         with self._file.writing() as sql:
             return end_once(sql, event, wanted, counted, now)
 
-    def repeat_end(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], now: float) -> None:
+    def repeat_end(
+        self, event: WebhookEvent, wanted: Sequence[Wanted], now: float, besides: Mapping[str, int] | None = None
+    ) -> None:
         """Commit deliveries of a scan's reported end for endpoints that have none, as a backfill does; each gets its
         receipt."""
         with self._file.reading() as sql:
-            counted = count(sql, event)
+            counted = count(sql, event, besides or {})
         with self._file.writing() as sql:
             insert(sql, *with_receipts(sql, event, wanted, counted), now, backfilled=True)
 
@@ -146,11 +163,55 @@ class Scans:
         with self._file.reading() as sql:
             return {row[0] for row in sql.execute(RECEIVERS, (event.scan_id, event_key_of(event.id)))}
 
+    def receivers(self, scan_id: str, event_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Return id -> names of the endpoints that have a delivery of it, in any state, for those of a scan's events
+        that have one.
+
+        Args:
+            event_ids: at most 500.
+        """
+        query = (
+            "SELECT e.id, d.endpoint FROM event e JOIN delivery d ON d.event = e.number"  # noqa: S608
+            f" WHERE e.scan = {SCAN.format('?')} AND e.id IN ({marks(event_ids)})"
+        )
+        found: dict[str, set[str]] = {}
+        with self._file.reading() as sql:
+            for key, endpoint in sql.execute(query, [scan_id, *(event_key_of(one) for one in event_ids)]):
+                found.setdefault(id_of_key(key), set()).add(endpoint)
+        return found
+
+    def number_found(self, scan_id: str) -> int:
+        """Return the number of a scan's findings and correlations that are sent to an endpoint. Counts the rows."""
+        query = f"SELECT count(*) {FOUND} AND EXISTS (SELECT 1 FROM delivery WHERE event = event.number)"  # noqa: S608
+        with self._file.reading() as sql:
+            return int(sql.execute(query, (scan_id, *FOUND_TYPES)).fetchone()[0])
+
+    def found(self, scan_id: str) -> Iterator[WebhookEvent]:
+        """Yield the accepted findings and correlations of a scan, without the scan, in order of acceptance."""
+        query = f"SELECT number, id, type, severity, at, data {FOUND} AND json_valid(data) AND number > ?"
+        last = 0
+        while True:
+            with self._file.reading() as sql:
+                values = (scan_id, *FOUND_TYPES, last)
+                rows = sql.execute(f"{query} ORDER BY number LIMIT {CHUNK}", values).fetchall()
+            for last, key, event_type, severity, at, data in rows:  # noqa: B007  # the last one is the next page's
+                yield WebhookEvent(id_of_key(key), event_type, Severity(severity), at, Stored(data))
+            if len(rows) < CHUNK:
+                return
+
     def open_scans(self) -> list[Scan]:
         """Return the scans whose end is not reported."""
         with self._file.reading() as sql:
             rows = sql.execute(f"SELECT {COLUMNS} FROM scan WHERE ended IS NULL").fetchall()  # noqa: S608
         return [Scan(*row) for row in rows]
+
+    def begun(self, after: float) -> list[tuple[Scan, float, str | None]]:
+        """Return the scans that began after a time, each with that time and the name of the event that reported its
+        end (None: not yet)."""
+        query = f"SELECT {COLUMNS}, begun_at, ended FROM scan WHERE begun_at > ? AND ended IS NOT '' ORDER BY begun_at"  # noqa: S608
+        with self._file.reading() as sql:
+            rows = sql.execute(query, (after,)).fetchall()
+        return [(Scan(*row[:6]), *row[6:]) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""
@@ -169,6 +230,21 @@ class Scans:
             ):
                 found.setdefault(endpoint, {})[reason] = number
         return found
+
+    def replace_withheld(
+        self,
+        scan_id: str,
+        endpoints: Iterable[str],
+        counts: Mapping[tuple[str, Withheld], int],
+        reasons: Collection[Withheld],
+    ) -> None:
+        """Replace a scan's counts of withheld events for some endpoints and reasons, once they are known exactly.
+
+        Args:
+            counts: (endpoint, reason) -> number; what is missing is 0.
+        """
+        with self._file.writing() as sql:
+            replace_withheld(sql, scan_id, endpoints, counts, reasons)
 
     def forget_withheld(self, scan_id: str, endpoints: Iterable[str]) -> None:
         """Forget the withheld events of a scan for some endpoints: all of them are about to be offered again."""

@@ -71,6 +71,7 @@ TABLES = """
         refused_in  INTEGER,                    -- the endpoint's era in which it was first refused, alone or not
         subject     TEXT,                       -- deliveries about the same subject go one after the other
         backfilled  INTEGER NOT NULL DEFAULT 0, -- whether a backfill accepted it, after its scan
+        alone       INTEGER NOT NULL DEFAULT 0, -- whether no digest may have it
         UNIQUE (event, endpoint)
     );
     -- each page that a commit changes costs microseconds: an accepted delivery is in this index, in the one of UNIQUE,
@@ -78,6 +79,10 @@ TABLES = """
     -- event to many endpoints are in one page or two, and an endpoint's are found without reading those of others
     CREATE INDEX delivery_fresh ON delivery (number >> 8, endpoint)
         WHERE state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2 AND batch IS NULL;
+    -- few among many that wait for their digest
+    CREATE INDEX delivery_alone ON delivery (endpoint, number)
+        WHERE alone = 1 AND state = 'waiting' AND attempts = 0 AND replays = 0 AND refusals = 0 AND crashes < 2
+            AND batch IS NULL;
     CREATE INDEX delivery_late ON delivery (endpoint, due_at)
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
@@ -91,7 +96,7 @@ TABLES = """
         WHERE state = 'waiting'
             AND (attempts > 0 OR replays > 0 OR refusals > 0 OR crashes > 1 OR batch IS NOT NULL);
     CREATE INDEX delivery_settled ON delivery (state, settled_at) WHERE state <> 'waiting';
-    CREATE INDEX delivery_batch ON delivery (batch) WHERE state = 'waiting' AND batch IS NOT NULL;
+    CREATE INDEX delivery_batch ON delivery (batch) WHERE batch IS NOT NULL;
     CREATE TRIGGER delivery_last AFTER DELETE ON delivery
         WHEN old.number > (SELECT coalesce(max(number), 0) FROM delivery)
         BEGIN UPDATE file SET reused = reused + old.number - (SELECT coalesce(max(number), 0) FROM delivery); END;
@@ -171,6 +176,22 @@ TABLES = """
         endpoint TEXT NOT NULL,
         members  TEXT NOT NULL              -- JSON, ids of the scan and of the event of each
     ) WITHOUT ROWID;
+    CREATE TABLE digest_part (              -- digests that are some of those of a scan
+        batch    TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        scan_id  TEXT NOT NULL,
+        number   INTEGER NOT NULL,          -- 1, 2, 3 ...
+        total    INTEGER NOT NULL,
+        at       REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE watch (                    -- what the watch knows of scans (`watch`)
+        kind       TEXT NOT NULL,           -- type of the events about it; empty: of the watch itself
+        subject    TEXT NOT NULL,           -- an expectation, a scan, or the id of a target with modules
+        checked_at REAL NOT NULL,           -- what was before has been judged
+        begun_at   REAL,                    -- since when it is not well; NULL: it is
+        data       TEXT NOT NULL,           -- JSON
+        PRIMARY KEY (kind, subject)
+    ) WITHOUT ROWID;
     CREATE TABLE tally (                    -- counts of what happened; rows are never deleted, and numbers only grow
         endpoint   TEXT NOT NULL,           -- empty: of none
         what       TEXT NOT NULL,           -- outcome of an attempt; or death, withheld, end (of a scan)
@@ -182,6 +203,53 @@ TABLES = """
         waited     REAL NOT NULL DEFAULT 0,
         last_at    REAL NOT NULL DEFAULT 0, -- epoch seconds of an attempt's end, the last one
         PRIMARY KEY (endpoint, what, reason, seconds_to, waited_to)
+    ) WITHOUT ROWID;
+    CREATE TABLE target (                   -- targets of scans, as far as sightings and mutes name them
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE         -- `fingerprints.canonical`
+    );
+    CREATE TABLE lineage (
+        number  INTEGER PRIMARY KEY,
+        modules BLOB NOT NULL UNIQUE        -- `fingerprints.lineage_of`
+    );
+    CREATE TABLE kind (                     -- types of findings
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE surveyed (                 -- scans whose findings are sighted
+        number   INTEGER PRIMARY KEY,
+        scan_id  TEXT NOT NULL UNIQUE,
+        target   INTEGER NOT NULL,
+        is_first INTEGER NOT NULL,          -- whether its target had no complete scan when it began: it is a baseline
+        lineage  INTEGER,                   -- NULL: its findings are not recorded yet, except those sent as new
+        place    INTEGER,                   -- 1, 2, 3 ... in the order of the ends; NULL: not over
+        complete INTEGER NOT NULL DEFAULT 0, -- whether it has finished, and is not forgotten for its age
+        at       REAL NOT NULL,             -- epoch seconds of its end; of its begin while it is not over
+        kept     INTEGER NOT NULL DEFAULT 1, -- whether there may be sightings of which it is the last scan
+        not_comparable TEXT NOT NULL DEFAULT '',
+        previous INTEGER,                   -- number of the scan with which it was compared
+        unchanged_since REAL                -- end of the first of the scans before it that found the same
+    );
+    CREATE INDEX surveyed_target ON surveyed (target);
+    CREATE TABLE sighting (                 -- numbers of `surveyed`: first, last, whole
+        target      INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        lineage     INTEGER NOT NULL,       -- 0: sent as new, and its scan is not recorded yet
+        kind        INTEGER NOT NULL,
+        version     INTEGER NOT NULL,       -- of the fingerprint
+        first       INTEGER NOT NULL,       -- the scan that saw it first
+        last        INTEGER NOT NULL,       -- the scan that saw it last
+        whole       INTEGER NOT NULL,       -- the last complete one before `last` that saw it; 0: none
+        PRIMARY KEY (target, fingerprint, lineage)
+    ) WITHOUT ROWID;
+    CREATE TABLE mute (
+        target      INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        endpoint    TEXT NOT NULL,          -- empty: all
+        kind        INTEGER NOT NULL,
+        until       REAL,                   -- epoch seconds; NULL: until it is removed
+        at          REAL NOT NULL,          -- when it was set
+        PRIMARY KEY (target, fingerprint, endpoint)
     ) WITHOUT ROWID;
 """
 

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sfwebhooks.events import WebhookEvent, event_key_of, printable
-from sfwebhooks.outbox.admission import UNWRITABLE
 from sfwebhooks.outbox.rows import RECEIVERS
+from sfwebhooks.outbox.withholding import set_withheld
+from sfwebhooks.reasons import Withheld
+from sfwebhooks.screening import Wanted
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: most events that are remembered
@@ -38,9 +40,9 @@ class Unwritable:
         """Return whether an event is remembered, and so counted already."""
         return event.id in self._events
 
-    def note(self, event: WebhookEvent, wanted: Sequence[tuple[str, str]], why: str) -> None:
+    def note(self, event: WebhookEvent, wanted: Sequence[Wanted], why: str) -> None:
         """Remember an event, and log it if it is the first with its problem."""
-        problem, endpoints = printable(why)[:PROBLEM_MAX], tuple(endpoint for endpoint, _ in wanted)
+        problem, endpoints = printable(why)[:PROBLEM_MAX], tuple(one.endpoint for one in wanted)
         is_new = problem not in self._problems and len(self._problems) < PROBLEMS_MAX
         log.log(
             logging.WARNING if is_new else logging.DEBUG,
@@ -61,6 +63,6 @@ class Unwritable:
         for event_id, names in mine:
             left.update({*names} - {name for (name,) in sql.execute(RECEIVERS, (scan_id, event_key_of(event_id)))})
         others = "scan_id = ? AND reason = ? AND endpoint NOT IN (SELECT value FROM json_each(?))"
-        sql.execute(f"DELETE FROM withheld WHERE {others}", (scan_id, UNWRITABLE, json.dumps([*left])))  # noqa: S608
-        rows = [(scan_id, name, UNWRITABLE, number) for name, number in left.items()]
-        sql.executemany("INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = ?4", rows)
+        given = (scan_id, Withheld.UNWRITABLE.value, json.dumps([*left]))
+        sql.execute(f"DELETE FROM withheld WHERE {others}", given)  # noqa: S608
+        set_withheld(sql, {(scan_id, name, Withheld.UNWRITABLE): number for name, number in left.items()})

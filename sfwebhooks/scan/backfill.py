@@ -20,12 +20,15 @@ from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.errors import SelectionError
 from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
 from sfwebhooks.files import is_deleted
-from sfwebhooks.outbox.admission import OUTBOX_FULL
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.reasons import Withheld
 from sfwebhooks.scan import from_host
+from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.host_database import DATABASE, FINISHED, HostDatabase, ScanRow, database_of
 from sfwebhooks.scan.lifecycle import SEVERITY_OF_END, ended, started
+from sfwebhooks.scan.survey import Survey
+from sfwebhooks.screening import Screen
 
 #: seconds after the end of a scan in which the host may still run its correlation rules
 RULES_SECONDS = 600.0
@@ -52,6 +55,10 @@ class Missing:
     events: Iterator[WebhookEvent]
     #: how many of them it was sent before, and gets again with new numbers
     again: int
+    #: its subscriptions and filters
+    screen: Screen
+    #: counts what it is not sent
+    survey: Survey
 
 
 def past_scan(outbox: Store, scan_id: str, dead: bool, enrichment: Enrichment = NO_ENRICHMENT) -> Past:
@@ -138,19 +145,22 @@ def begin_backfill(
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    scan, database, only = past.scan, past.database, (endpoint,)
+    scan, database = past.scan, past.database
+    only = screen_for(scan, (endpoint,), database)
     first, last = started(scan), _end(outbox, past)
     again = outbox.scans.renumber(scan.id, endpoint.name, last.id, time.time(), interval) if renumber else 0
-    outbox.scans.begin_scan(scan, first, pipeline.wanted_by(first, only), time.time(), ended=last.type)
+    outbox.scans.begin_scan(scan, first, only.of(first)[0], time.time(), ended=last.type)
     outbox.scans.forget_withheld(scan.id, [endpoint.name])  # refused events are offered once more
     known = outbox.scans.known_events(scan.id, endpoint.name)
     hashes = list(from_host.missing_hashes(database, scan, only, known))
-    rest = [event for event in (*from_host.correlated(database, scan, only), last)
-            if event.id not in known and endpoint.name_for(event)]  # fmt: skip
-    return Missing(len(hashes) + len(rest), chain(from_host.found(database, scan, hashes), rest), again)
+    compared = outbox.scans.event(lifecycle_id(scan.id, "surface"))  # not made later: it would compare with the future
+    rest = [event for event in (*from_host.correlated(database, scan, only), *([compared] if compared else []), last)
+            if event.id not in known and only.of(event)[0]]  # fmt: skip
+    survey = Survey(outbox, only, scan, past.row, database)
+    return Missing(len(hashes) + len(rest), chain(from_host.found(database, scan, hashes), rest), again, only, survey)
 
 
-def put(outbox: Store, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bool:
+def put(outbox: Store, missing: Missing, events: Sequence[WebhookEvent]) -> bool:
     """Commit some of the missing events; the scan's end carries the endpoint's receipt.
 
     Returns:
@@ -159,14 +169,14 @@ def put(outbox: Store, endpoint: Endpoint, events: Sequence[WebhookEvent]) -> bo
     Raises:
         OutboxError: the outbox cannot be written.
     """
-    only = (endpoint,)
+    only = missing.screen
     found = [event for event in events if event.type not in SEVERITY_OF_END]
     pipeline.accept(found, only, outbox, time.time(), backfilled=True)
     for event in events:
         if event.type in SEVERITY_OF_END:
-            if OUTBOX_FULL in outbox.scans.withheld(event.scan_id).get(endpoint.name, {}):
+            if Withheld.OUTBOX_FULL in outbox.scans.withheld(event.scan_id).get(only.endpoints[0].name, {}):
                 return False
-            outbox.scans.repeat_end(event, pipeline.wanted_by(event, only), time.time())
+            outbox.scans.repeat_end(event, only.of(event)[0], time.time(), missing.survey.count())
     return True
 
 

@@ -10,7 +10,8 @@ from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name
 from sfwebhooks.enrichment.enrichment import NO_ENRICHMENT, Enrichment
 from sfwebhooks.events import Scan, WebhookEvent, clean_text, finding_id, timestamp
 from sfwebhooks.scan import escapes
-from sfwebhooks.severity import RISK_BOUNDS, VULNERABILITY, severity_of, special_of
+from sfwebhooks.screening import withheld_type
+from sfwebhooks.severity import DEFAULT_SEVERITIES, RISK_BOUNDS, VULNERABILITY, Severities, special_of
 
 #: the host's pseudo event above the target; not a finding, and the host's own exports skip it too
 ROOT = "ROOT"
@@ -65,7 +66,7 @@ def event_of_finding(
 
     Args:
         description: the host's own text for its type.
-        enrichment: adds what is known of the CVE of a vulnerability.
+        enrichment: has its severity, and adds what is known of the CVE of a vulnerability.
     """
     try:
         special = special_of(finding.type)
@@ -73,7 +74,7 @@ def event_of_finding(
         if finding.module == escapes.TARGET:
             text = escapes.typed_data(text, scan.target)
         known = enrichment.of(text) if enrichment.is_set and special == VULNERABILITY else {}
-        severity = severity_of(finding.type, finding.risk, "known_exploited" in known)
+        severity = enrichment.severities.of(finding.type, finding.risk, "known_exploited" in known)
         data: dict[str, Any] = {
             **scan.about,
             "event_type": finding.type,
@@ -100,26 +101,39 @@ def event_of_finding(
     except MemoryError:
         raise
     except Exception as error:  # would also lose the findings that are accepted together with this one
-        severity, event_id = severity_of(str(finding.type)), finding_id(scan.id, clean_text(str(finding.hash)))
+        severity = enrichment.severities.of(str(finding.type))
+        event_id = finding_id(scan.id, clean_text(str(finding.hash)))
         why = f"{type(error).__name__}: {error}"
         return WebhookEvent(event_id, RISK_NAMES[severity], severity, 0.0, {}, scan, problem=why)
 
 
-def is_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...], exploited: bool = False) -> bool:
-    """Return whether an endpoint wants findings of a type, without building the event for `Endpoint.name_for`.
+def is_wanted(
+    host_type: str,
+    risk: int,
+    endpoints: tuple[Endpoint, ...],
+    exploited: bool = False,
+    severities: Severities = DEFAULT_SEVERITIES,
+) -> bool:
+    """Return whether an endpoint can want findings of a type, without building the event for `Screen.of`.
 
     Args:
         exploited: whether they are vulnerabilities that are known to be exploited.
     """
-    severity, special = severity_of(host_type, risk, exploited), special_of(host_type)
-    return any(subscribed_name(one.events, RISK_NAMES[severity], severity, special) for one in endpoints)
+    severity, special = severities.of(host_type, risk, exploited), special_of(host_type)
+    return any(
+        subscribed_name(one.events, RISK_NAMES[severity], severity, special)
+        and not (one.has_filters and withheld_type(one, host_type, severity))
+        for one in endpoints
+    )
 
 
 def may_be_wanted(host_type: str, risk: int, endpoints: tuple[Endpoint, ...], enrichment: Enrichment) -> bool:
     """Return whether an endpoint wants some findings of a type: all of them, or those whose CVE is known to be
     exploited, which only the event shows."""
-    can_be_raised = enrichment.raises and special_of(host_type) == VULNERABILITY
-    return is_wanted(host_type, risk, endpoints) or (can_be_raised and is_wanted(host_type, risk, endpoints, True))
+    can_be_raised, severities = enrichment.raises and special_of(host_type) == VULNERABILITY, enrichment.severities
+    return is_wanted(host_type, risk, endpoints, severities=severities) or (
+        can_be_raised and is_wanted(host_type, risk, endpoints, True, severities)
+    )
 
 
 class WantedFindings(dict[tuple[str, int], bool]):
@@ -139,10 +153,10 @@ class WantedFindings(dict[tuple[str, int], bool]):
         return found
 
 
-def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...]) -> bool:
+def can_be_wanted(host_type: str, endpoints: tuple[Endpoint, ...], severities: Severities = DEFAULT_SEVERITIES) -> bool:
     """Return whether an endpoint wants findings of a type if their module gives them a high enough risk."""
     risks = (0, *(bound for bound, _ in RISK_BOUNDS))
-    return any(is_wanted(host_type, risk, endpoints) for risk in risks)
+    return any(is_wanted(host_type, risk, endpoints, severities=severities) for risk in risks)
 
 
 def _cut(text: str) -> dict[str, Any]:

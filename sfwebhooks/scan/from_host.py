@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
-from sfwebhooks import pipeline
-from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Scan, WebhookEvent, finding_id
 from sfwebhooks.outbox.accepted import AcceptedScan
 from sfwebhooks.outbox.finding_counts import TOP_MAX, FindingCounts, TopFinding, worst_findings
 from sfwebhooks.scan import correlations, findings
 from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
 from sfwebhooks.scan.host_log import modules_failed
+from sfwebhooks.screening import Screen, looks_into
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,26 @@ def result_of(scan: Scan, database: HostDatabase, accepted: AcceptedScan) -> Sca
     )
 
 
-def missing_hashes(
-    database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...], known: Container[str]
-) -> Iterator[str]:
-    """Yield the hashes of the findings that an endpoint wants, in order of creation.
+def missing_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: Container[str]) -> Iterable[str]:
+    """Return the hashes of the findings that an endpoint wants, in order of creation.
 
     Args:
         known: ids of events to skip.
     """
+    found = possible_hashes(database, scan, screen, known)
+    if not screen.false_positives and not any(map(looks_into, screen.endpoints)):
+        return found
+    possible = {*found}
+    rows = (one for one in database.all_findings(scan.id) if one.hash in possible)
+    return [one.hash for one in rows if screen.of(findings.event_of_finding(one, scan, "", database.enrichment))[0]]
+
+
+def possible_hashes(database: HostDatabase, scan: Scan, screen: Screen, known: Container[str]) -> Iterator[str]:
+    """Yield the hashes of the findings that an endpoint wants by type and severity."""
+    endpoints, severities = screen.at(scan.target), database.enrichment.severities
     for event_hash, event_type, risk, exploited in database.index(scan.id):
         is_new = finding_id(scan.id, event_hash) not in known
-        if is_new and findings.is_wanted(event_type, risk, endpoints, bool(exploited)):
+        if is_new and findings.is_wanted(event_type, risk, endpoints, bool(exploited), severities):
             yield event_hash
 
 
@@ -78,7 +86,7 @@ def found(database: HostDatabase, scan: Scan, hashes: Iterable[str]) -> Iterator
         yield findings.event_of_finding(finding, scan, words.get(finding.type, finding.type), database.enrichment)
 
 
-def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ...]) -> Iterator[WebhookEvent]:
+def correlated(database: HostDatabase, scan: Scan, screen: Screen) -> Iterator[WebhookEvent]:
     """Yield an event for each correlation that an endpoint wants, then the one that counts all of them.
 
     The host looks for correlations only after a scan that finished, not after one that failed or was aborted.
@@ -87,11 +95,7 @@ def correlated(database: HostDatabase, scan: Scan, endpoints: tuple[Endpoint, ..
     if row is None or row.status != FINISHED or rows is None:
         return
     kept = correlations.distinct(rows)
-    wanted = [
-        one
-        for one in kept
-        if pipeline.wanted_by(correlations.event_of_correlation(one, (), scan, row.ended), endpoints)
-    ]
+    wanted = [one for one in kept if screen.of(correlations.event_of_correlation(one, (), scan, row.ended))[0]]
     for correlation, evidence in zip(wanted, database.evidence(scan.id, wanted)):
         yield correlations.event_of_correlation(correlation, evidence, scan, row.ended)
     yield correlations.completed(scan, kept, row.ended)

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from sfwebhooks.outbox.finding_counts import FindingCounts, TopFinding
 from sfwebhooks.scan.correlations import EVIDENCE_MAX, Correlation
 from sfwebhooks.scan.escapes import as_typed
 from sfwebhooks.scan.findings import ROOT, SOURCES_MAX, Finding, Source
-from sfwebhooks.severity import Severity, severity_of
+from sfwebhooks.severity import Severities, Severity
 
 #: our module's name in the host
 MODULE = "sfp__stor_webhooks"
@@ -42,6 +42,8 @@ EXPLOITED = (
 COLUMNS = f"hash, type, {DATA}, module, generated, confidence, visibility, risk, source_event_hash"
 #: limit of a read during a scan, in seconds: the scan cannot write meanwhile, or waits for us
 READ_SECONDS = 1.0
+#: rows of scans' settings that are read at once
+CONFIG_ROWS = 20_000
 #: SQLite steps between two checks of the clock
 STEPS = 10_000
 
@@ -137,7 +139,7 @@ class HostDatabase:
 
     Args:
         limit: seconds that a read may take; None: 5 s to wait for a lock, and no limit for the read itself.
-        enrichment: says which vulnerabilities are known to be exploited, and so of a higher severity.
+        enrichment: has the severities of findings, and says which vulnerabilities are known to be exploited.
     """
 
     def __init__(self, path: str, limit: float | None = None, enrichment: Enrichment = NO_ENRICHMENT) -> None:
@@ -163,6 +165,38 @@ class HostDatabase:
         """Return the ids of all scans, the newest first."""
         return [row[0] for row in self._rows("SELECT guid FROM tbl_scan_instance ORDER BY created DESC")]
 
+    def instances(self) -> list[tuple[str, str, str, float, float, str]]:
+        """Return id, name, target, start, end (both epoch seconds, 0: none) and status of all scans; names and targets
+        as stored (see `escapes`)."""
+        times = "max(ifnull(started, 0), ifnull(created, 0)) / 1000.0, ifnull(ended, 0) / 1000.0"
+        query = f"SELECT guid, name, seed_target, {times}, status FROM tbl_scan_instance"  # noqa: S608
+        return [(*map(str, row[:3]), *map(float, row[3:5]), str(row[5])) for row in self._rows(query)]  # type: ignore[misc]
+
+    def modules_of(self, scan_ids: Collection[str], until: float) -> dict[str, list[str]]:
+        """Return the modules of some scans, without output modules.
+
+        The host has no index for them, so the table is read from its end, where those of the last scans are, in short
+        parts between which a scan can write.
+
+        Args:
+            until: monotonic seconds at which the search ends, with what was found.
+        """
+        left, found = set(scan_ids), {}
+        end = max((row[0] for row in self._rows("SELECT ifnull(max(rowid), 0) FROM tbl_scan_config")), default=0)
+        query = "SELECT scan_instance_id, val FROM tbl_scan_config WHERE rowid BETWEEN ? AND ?"
+        while left and end > 0 and time.monotonic() < until:
+            for scan_id, names in self._rows(f"{query} AND opt = '_modulesenabled'", end - CONFIG_ROWS + 1, end):
+                if scan_id in left:
+                    left.discard(scan_id)
+                    found[scan_id] = not_output(str(names).split(","))
+            end -= CONFIG_ROWS
+        return found
+
+    def number_of_findings(self, scan_id: str) -> int:
+        """Return the number of a scan's findings."""
+        query = "SELECT count(*) FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ?"
+        return int(self._rows(query, scan_id, ROOT)[0][0])
+
     def target_type(self, scan_id: str) -> str:
         """Return the host's type of a scan's target; empty if the scan ended before it was stored."""
         query = "SELECT type FROM tbl_scan_results WHERE scan_instance_id = ? AND source_event_hash = ? AND type <> ?"
@@ -184,7 +218,7 @@ class HostDatabase:
             " WHERE scan_instance_id = ? AND type <> ? GROUP BY 1, 2, 3",
             *(scan_id, ROOT),
         )
-        return _counts_of(rows)
+        return _counts_of(rows, self.enrichment.severities)
 
     def modules(self, scan_id: str) -> list[str]:
         """Return the modules enabled for a scan, without output modules."""
@@ -203,12 +237,16 @@ class HostDatabase:
             " WHERE i.guid = ? GROUP BY 3, 4, 5",
             *(ROOT, scan_id),
         )
-        return (*rows[0][:2], _counts_of(row[2:] for row in rows if row[2])) if rows else None
+        return (
+            (*rows[0][:2], _counts_of((row[2:] for row in rows if row[2]), self.enrichment.severities))
+            if rows
+            else None
+        )
 
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return a scan's worst findings, the newest first among equals, without informational ones."""
         with closing(self._open()) as connection:
-            connection.create_function("severity_of", 3, severity_of, deterministic=True)
+            connection.create_function("severity_of", 3, self.enrichment.severities.of, deterministic=True)
             severity = f"severity_of(type, {RISK}, {self._exploited})"
             rows = connection.execute(
                 f"SELECT type, {DATA}, {severity}, generated, module, hash"  # noqa: S608
@@ -280,6 +318,37 @@ class HostDatabase:
                 if row:
                     yield _finding(row, fetch)
 
+    def of_types(self, scan_id: str, types: Collection[str]) -> Iterator[tuple[str, str, str]]:
+        """Yield type, data and module of a scan's findings of some types, in order of creation."""
+        query = (
+            f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ?"  # noqa: S608
+            f" AND type IN ({', '.join('?' * len(types))}) ORDER BY rowid"
+        )
+        with closing(self._open()) as connection:
+            yield from connection.execute(query, (scan_id, *types))
+
+    def all_findings(self, scan_id: str) -> Iterator[Finding]:
+        """Yield the findings of a scan without their sources, in order of creation, as they are read."""
+        query = f"SELECT {COLUMNS} FROM tbl_scan_results WHERE scan_instance_id = ? AND type <> ? ORDER BY rowid"  # noqa: S608
+        with closing(self._open()) as connection:
+            for row in connection.execute(query, (scan_id, ROOT)):
+                yield _finding(row, lambda _: None)
+
+    def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
+        """Yield type, data and module of what users marked as false positive, in the newest scans first.
+
+        Args:
+            is_meant: whether the scans of a target, as the host has it, are meant.
+        """
+        marked = f"SELECT type, {DATA}, module FROM tbl_scan_results WHERE scan_instance_id = ? AND false_positive = 1"  # noqa: S608
+        with closing(self._open()) as connection:
+            scans = connection.execute(
+                "SELECT guid, seed_target FROM tbl_scan_instance ORDER BY created DESC"
+            ).fetchall()
+            for scan_id, target in scans:
+                if is_meant(target):
+                    yield from connection.execute(marked, (scan_id,))
+
     def correlations(self, scan_id: str) -> list[Correlation] | None:
         """Return a scan's correlations; None if the host is older than 4.0 and has no rules."""
         if not self._has("tbl_scan_correlation_results_events"):
@@ -335,6 +404,14 @@ class DeletedDatabase(HostDatabase):
         """Yield nothing."""
         return iter(())
 
+    def all_findings(self, scan_id: str) -> Iterator[Finding]:
+        """Yield nothing."""
+        return iter(())
+
+    def false_positives(self, is_meant: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
+        """Yield nothing."""
+        return iter(())
+
     def worst(self, scan_id: str, number: int) -> list[TopFinding]:
         """Return nothing."""
         return []
@@ -343,9 +420,9 @@ class DeletedDatabase(HostDatabase):
         return []
 
 
-def _counts_of(rows: Iterable[tuple[str, int, int, int]]) -> FindingCounts:
+def _counts_of(rows: Iterable[tuple[str, int, int, int]], severities: Severities) -> FindingCounts:
     return FindingCounts(
-        (name, severity_of(name, risk, bool(exploited)), number) for name, risk, exploited, number in rows
+        (name, severities.of(name, risk, bool(exploited)), number) for name, risk, exploited, number in rows
     )
 
 

@@ -16,42 +16,45 @@ from itertools import chain, islice
 
 from sfwebhooks import pipeline
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.errors import OutboxError
+from sfwebhooks.errors import NotYetError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.store import Store
 from sfwebhooks.scan import from_host
+from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.host_database import HostDatabase, database_of
 from sfwebhooks.scan.host_log import modules_unset, unset_event
 from sfwebhooks.scan.lifecycle import ended
+from sfwebhooks.scan.survey import Survey
+from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: findings that are read and committed together
 REPLAY_CHUNK = 500
 
 
-class NotYetError(Exception):
-    """The time for a recovery is over; the next run continues it."""
-
-
-def replay_scan(outbox: Store, settings: Settings, scan: Scan, deadline: float = float("inf")) -> int:
+def replay_scan(
+    outbox: Store, settings: Settings, scan: Scan, deadline: float = float("inf"), screen: Screen | None = None
+) -> int:
     """Accept the findings of a scan that the host's database has and the outbox lacks; return the number of deliveries.
 
     Args:
         deadline: monotonic seconds.
+        screen: by which the scan's own process has accepted its findings; None: that process is gone.
 
     Raises:
         NotYetError: the deadline passed first; accepted findings stay.
         OutboxError: the outbox cannot be written.
         sqlite3.Error: the host's database cannot be read.
     """
-    database, endpoints = _database_of(scan, settings, outbox), settings.endpoints
+    database = _database_of(scan, settings, outbox)
+    screen = screen or screen_for(scan, settings.endpoints, database)
     known = outbox.scans.known_events(scan.id)
     outbox.scans.forget_withheld(
-        scan.id, [endpoint.name for endpoint in endpoints]
+        scan.id, [endpoint.name for endpoint in screen.endpoints]
     )  # refused events are offered once more
-    found = from_host.found(database, scan, from_host.missing_hashes(database, scan, endpoints, known))
-    new = _accept_all(found, settings, outbox, deadline)
+    found = from_host.found(database, scan, from_host.missing_hashes(database, scan, screen, known))
+    new = _accept_all(found, screen, outbox, deadline)
     outbox.recount_unwritable(scan.id)
     return new
 
@@ -60,7 +63,7 @@ def _database_of(scan: Scan, settings: Settings, outbox: Store) -> HostDatabase:
     return database_of(scan.database, outbox.path.parent, settings.enrichment)
 
 
-def _accept_all(events: Iterator[WebhookEvent], settings: Settings, outbox: Store, deadline: float) -> int:
+def _accept_all(events: Iterator[WebhookEvent], screen: Screen, outbox: Store, deadline: float) -> int:
     """Accept events in chunks; return the number of new deliveries.
 
     Raises:
@@ -68,7 +71,7 @@ def _accept_all(events: Iterator[WebhookEvent], settings: Settings, outbox: Stor
     """
     new = 0
     while chunk := list(islice(events, REPLAY_CHUNK)):
-        new += pipeline.accept(chunk, settings.endpoints, outbox, time.time())
+        new += pipeline.accept(chunk, screen, outbox, time.time())
         outbox.file.checkpoint()
         if time.monotonic() > deadline:
             raise NotYetError(f"{new} deliveries were recovered, and more are left")
@@ -82,25 +85,29 @@ def report_end(
     error: str = "",
     late: str = "",
     deadline: float = float("inf"),
+    screen: Screen | None = None,
 ) -> str | None:
     """Send what only the whole scan shows, then its end as built by `lifecycle.ended`; return the name of the end's
     event, None if the end was reported before.
 
     Args:
         deadline: monotonic seconds.
+        screen: as for `replay_scan`.
 
     Raises:
         NotYetError: the deadline passed first; accepted correlations stay.
         sqlite3.Error: the host's database cannot be read.
         OutboxError: the outbox cannot be written.
     """
-    database, endpoints = _database_of(scan, settings, outbox), settings.endpoints
+    database = _database_of(scan, settings, outbox)
+    screen = screen or screen_for(scan, settings.endpoints, database)
     result = from_host.result_of(scan, database, outbox.scans.accepted(scan.id))
-    event = ended(scan, result, error, late, endpoints)
+    event = ended(scan, result, error, late, settings.endpoints)
     unset = modules_unset(scan.id, database)
     errors = [unset_event(unset, scan)] if unset else []
-    _accept_all(chain(errors, from_host.correlated(database, scan, endpoints)), settings, outbox, deadline)
-    reported = outbox.scans.end_scan(event, pipeline.wanted_by(event, endpoints), time.time())
+    _accept_all(chain(errors, from_host.correlated(database, scan, screen)), screen, outbox, deadline)
+    besides = Survey(outbox, screen, scan, result.row, database, deadline).at_end(event, result)
+    reported = outbox.scans.end_scan(event, screen.of(event)[0], time.time(), besides)
     return event.type if reported else None
 
 
@@ -135,9 +142,10 @@ def report_dead_scans(outbox: Store, settings: Settings, stopped: Container[str]
                     "webhooks: the end of scan %s is not reported until the events of all endpoints are known", scan.id
                 )
                 continue
-            replay_scan(outbox, settings, scan)
+            screen = screen_for(scan, settings.endpoints, _database_of(scan, settings, outbox))
+            replay_scan(outbox, settings, scan, screen=screen)
             late = "host_stopped" if mark in stopped else "process_died"
-            reported += report_end(outbox, settings, scan, late=late) is not None
+            reported += report_end(outbox, settings, scan, late=late, screen=screen) is not None
             lock.release(remove=True)
         except sqlite3.Error as error:
             log.warning(

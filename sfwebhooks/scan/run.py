@@ -21,7 +21,7 @@ from sfwebhooks.delivery.background import ROUND_SECONDS, BackgroundWork
 from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.delivery.process import DeliveryProcess
 from sfwebhooks.delivery.status import summary
-from sfwebhooks.errors import FileReplacedError, OutboxBusyError, OutboxError
+from sfwebhooks.errors import FileReplacedError, NotYetError, OutboxBusyError, OutboxError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.finding_counts import FindingCounts
@@ -29,6 +29,7 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import permission_warnings
 from sfwebhooks.outbox.store import Store
+from sfwebhooks.scan.false_positives import screen_for
 from sfwebhooks.scan.findings import Finding, WantedFindings, event_of_finding
 from sfwebhooks.scan.host_database import READ_SECONDS, HostDatabase, is_locked
 from sfwebhooks.scan.host_log import LISTENERS
@@ -37,7 +38,8 @@ from sfwebhooks.scan.lifecycle import started
 from sfwebhooks.scan.outbox_failure import Pending
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.progress import progress_of
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end
+from sfwebhooks.screening import Screen
 
 log = logging.getLogger("spiderfoot.webhooks")
 #: the host's command line kills the scan's process 60 s after it sees the scan's end
@@ -79,7 +81,8 @@ class ScanRun:
         self._log = logging.LoggerAdapter(log, {"scanId": scan.id})
         self._background = BackgroundWork(self._dispatcher, settings, scan, self._log)
         settings.enrichment.report_to(self._log)
-        self.wants = WantedFindings(settings.endpoints, settings.enrichment)
+        self._screen = Screen(settings.endpoints)
+        self.wants = WantedFindings(self._screen.at(scan.target), settings.enrichment)
         #: event type -> the host's description; empty if its database could not be read
         self.descriptions: dict[str, str] = {}
         self._pending = Pending()
@@ -104,9 +107,18 @@ class ScanRun:
             )
         with suppress(sqlite3.Error):
             self.descriptions = HostDatabase(self.scan.database, READ_SECONDS).descriptions()
+        self._read_false_positives()
         self._dispatcher.be_polite()
         self._flush()
         self._keeper.start()
+
+    def _read_false_positives(self) -> None:
+        """Let what users marked as false positive be withheld; findings are sent if that cannot be read."""
+        host = HostDatabase(self.scan.database, READ_SECONDS)
+        try:
+            self._screen = screen_for(self.scan, self.settings.endpoints, host)
+        except sqlite3.Error as error:
+            self._log.warning("webhooks: findings that are marked as false positive in SpiderFoot are sent: %s", error)
 
     def accept(self, *findings: Finding) -> None:
         """Commit findings; while the outbox cannot be written, buffer them in memory without waiting."""
@@ -118,7 +130,8 @@ class ScanRun:
             events.append(event)
         if self._trouble:
             for event in events:
-                self._pending.add(event)
+                if self._screen.of(event)[0]:  # the others are counted at the end
+                    self._pending.add(event)
         else:
             self._flush(*events)
 
@@ -164,15 +177,16 @@ class ScanRun:
                 with self._flushing:
                     self._begin_once()
                 self._report_errors()
-                replay_scan(self._outbox, self.settings, self.scan, deadline)
+                self._outbox.write_withheld()
+                replay_scan(self._outbox, self.settings, self.scan, deadline, self._screen)
                 if (
                     self._outbox.file.generation() != self._begun_in
                 ):  # the file was lost meanwhile, with the replayed findings
                     continue
-                report_end(self._outbox, self.settings, self.scan, error, deadline=deadline)
+                report_end(self._outbox, self.settings, self.scan, error, deadline=deadline, screen=self._screen)
                 return
-            except (OutboxBusyError, sqlite3.Error) as trouble:
-                passes = isinstance(trouble, OutboxBusyError) or is_locked(trouble)
+            except (OutboxBusyError, FileReplacedError, sqlite3.Error) as trouble:
+                passes = not isinstance(trouble, sqlite3.Error) or is_locked(trouble)
                 if not passes or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
@@ -187,8 +201,8 @@ class ScanRun:
                         self._begin_once()
                     events = self._pending.first(FLUSH_MAX) if self._pending.events else unstored
                     try:
-                        endpoints, now = self.settings.endpoints, time.time()
-                        added |= pipeline.accept(events, endpoints, self._outbox, now, file=self._begun_in) > 0
+                        now, file = time.time(), self._begun_in
+                        added |= pipeline.accept(events, self._screen, self._outbox, now, file=file) > 0
                     except FileReplacedError:  # the scan has to begin in the new one
                         self._begun_in = 0
                         continue
@@ -216,7 +230,7 @@ class ScanRun:
         missed, now = self._pending.missed, time.monotonic()
         warning = trouble_warning(self.scan, self._trouble, now - self._trouble_at, missed, time.time())
         if missed or now - self._warned_at >= TROUBLE_SECONDS:
-            pipeline.accept([warning], self.settings.endpoints, self._outbox, warning.at)
+            pipeline.accept([warning], self._screen, self._outbox, warning.at)
             self._warned_at = now
         self._log.warning("webhooks: the outbox can be written again: %s", warning.data["message"])
         self._trouble, self._pending.missed = "", 0
@@ -232,7 +246,7 @@ class ScanRun:
                 self._begin_once()
                 endpoints = self.settings.endpoints
                 events = [error_event(error, self.scan, endpoints, listener.credentials) for error in errors]
-                pipeline.accept(events, endpoints, self._outbox, time.time())
+                pipeline.accept(events, self._screen, self._outbox, time.time())
                 listener.drop(len(errors))
         if errors and not self._leaves:
             self._dispatcher.wake()
@@ -244,7 +258,7 @@ class ScanRun:
         self._lock.take()
         self._lock.note(f"{own_mark()} {self.settings.digest} {os.getpid()}")
         event = started(self.scan, self._modules)
-        wanted = pipeline.wanted_by(event, self.settings.endpoints)
+        wanted, _ = self._screen.of(event)
         self._outbox.scans.begin_scan(self.scan, event, wanted, time.time())
         self._begun_in = self._outbox.file.generation()
 
@@ -264,14 +278,19 @@ class ScanRun:
         if not self._leaves:
             self._background.attempt(lambda: report_dead_scans(self._dispatcher.outbox, self.settings))
         while not self._ended.is_set():
-            own = (self._look_at_delivery, self._flush_pending, self._hold, self._report_errors, self._report_progress)
-            self._background.round(*own)
+            own = (self._look_at_delivery, self._flush_pending, self._write_withheld, self._hold)
+            self._background.round(*own, self._report_errors, self._report_progress)
             self._ended.wait(ROUND_SECONDS)
         self._background.close()
 
     def _flush_pending(self) -> None:
         if self._pending or self._trouble:
             self._flush()
+
+    def _write_withheld(self) -> None:
+        """Write the counts of the events that filters withhold, if no commit did."""
+        if not self._trouble:
+            self._outbox.write_withheld()
 
     def _hold(self) -> None:
         """Take the scan's lock again if its file was removed: other processes would report this scan as dead."""
@@ -287,7 +306,7 @@ class ScanRun:
         with self._flushing:
             if not self._ended.is_set():  # else the end may be reported already
                 self._begin_once()
-                pipeline.accept([event], self.settings.endpoints, self._outbox, event.at)
+                pipeline.accept([event], self._screen, self._outbox, event.at)
         if not self._leaves:
             self._dispatcher.wake()
 

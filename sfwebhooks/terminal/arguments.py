@@ -190,7 +190,7 @@ def endpoint_named(given: argparse.Namespace, name: str) -> Endpoint:
     found = settings(given)
     endpoints = {endpoint.name: endpoint for endpoint in found.endpoints}
     if name in (endpoint.name for endpoint in found.off):
-        raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section)')
+        raise ConfigError(f'endpoint "{name}" is off (enabled = false in its section); sfwebhooks enable {name}')
     if name in found.unused:
         raise ConfigError(f'endpoint "{name}" cannot be used because its settings have a mistake: sfwebhooks check')
     if name not in endpoints:

@@ -11,7 +11,7 @@ from sfwebhooks.config.editing import Edit, as_read, edited, refused_mistakes
 from sfwebhooks.config.endpoint import NAME, NAME_RULE, secret_text
 from sfwebhooks.config.exposure import exposed, is_source
 from sfwebhooks.config.file import MISTAKES_MAX
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, OPEN_OPTIONS, option_for
+from sfwebhooks.config.options import OPEN_OPTIONS, all_options, option_for
 from sfwebhooks.config.rewriting import rewrite
 from sfwebhooks.config.settings import Settings, load_text
 from sfwebhooks.config.values import nearest, secrets, url, words
@@ -79,7 +79,7 @@ def given_values(given: argparse.Namespace) -> dict[str, str]:
 def _pair(text: str) -> tuple[str, str, str]:
     key, equals, value = text.partition("=")
     key = key.strip()
-    known = [*ENDPOINT_OPTIONS, *OPEN_OPTIONS]
+    known = [*all_options(), *OPEN_OPTIONS]
     if not equals or not key:
         raise ConfigError("--set: expected KEY=VALUE")
     if not option_for(key):

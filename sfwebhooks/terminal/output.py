@@ -38,7 +38,7 @@ def beside(out: Console, wants_json: bool) -> Console:
 
 def no_outbox(path: Path) -> str:
     """Return the text for an outbox that does not exist."""
-    return f"There is no outbox {path}: no scan has had webhooks yet."
+    return f"There is no outbox {path}: no scan has had webhooks yet; sfwebhooks doctor says whether the next one will."
 
 
 def table(*columns: str, whole: Container[str] = ()) -> Table:

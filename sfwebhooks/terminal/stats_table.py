@@ -10,9 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from sfwebhooks.events import timestamp
-from sfwebhooks.outbox.admission import WITHHELD_WORDS
 from sfwebhooks.outbox.listing import Backlog
 from sfwebhooks.outbox.statistics import Figures
+from sfwebhooks.reasons import WITHHELD_WORDS
 from sfwebhooks.terminal.output import GAP, plain, table
 from sfwebhooks.text import amount, brief_duration, moment
 

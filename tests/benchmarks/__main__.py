@@ -20,6 +20,7 @@ that it does not measure are kept as the JSON file has them.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import logging
 import math
@@ -67,6 +68,8 @@ def main() -> int:
         parser.error(f'no row has "{given.only}" in its name: {", ".join(ROWS)}')
     # the processes that rows start measure this checkout too, whatever folder they run in
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # and do not compile it, as those of an installation: the environment may keep Python from storing what it compiles
+    compileall.compile_dir(ROOT / "sfwebhooks", quiet=1)
     logging.getLogger("spiderfoot").setLevel(logging.ERROR)  # dead endpoints are meant to be dead
     options = {name: getattr(given, name) for name in (*NUMBERS, "seconds")}
     earlier = json.loads(given.json.read_text(encoding="utf-8"))["rows"] if given.merge else {}

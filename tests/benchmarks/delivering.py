@@ -13,6 +13,7 @@ from sfwebhooks.delivery.dispatcher import Dispatcher
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen
 from tests.benchmarks import looping
 from tests.benchmarks.accepting import event_of
 from tests.benchmarks.looping import BARE, BATCH, SECURED, URLLIB3
@@ -50,7 +51,7 @@ def delivered(number: int, urls: Sequence[str], keys: Mapping[str, object]) -> M
         endpoints = load_mapping({f"team{at}": {"url": url, **team} for at, url in enumerate(urls)}).endpoints
         dispatcher = Dispatcher(endpoints, Path(folder) / FILE, storage=ROOMY)
         events = [event_of(at) for at in range(math.ceil(number / len(urls)))]
-        accept(events, endpoints, dispatcher.outbox, NOW)
+        accept(events, Screen(endpoints), dispatcher.outbox, NOW)
 
         def run() -> None:
             dispatcher.wake()

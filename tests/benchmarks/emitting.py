@@ -100,7 +100,7 @@ def awaited(folder: Path, ids: Mapping[str, float]) -> dict[str, float]:
 
 
 def bare_emit(events: int) -> Measure:
-    """Open a plain file, commit a message, and close it, as each `emit` has to."""
+    """Open a plain file, commit a message, and close it, as a tool does that stores one."""
     with tempfile.TemporaryDirectory() as folder:
 
         def commit(row: tuple[int, str]) -> None:

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     listing,
     rendering,
     scanning,
+    sighting,
     starting,
     waiting,
 )
@@ -32,6 +33,7 @@ from tests.benchmarks.receiving import KIND
 NULL_LEAST, NULL_MOST = 0.95, 1.05
 ROWS: dict[str, Row] = {
     **accepting.ROWS,
+    **sighting.ROWS,
     **handling.ROWS,
     **delivering.ROWS,
     **rendering.ROWS,

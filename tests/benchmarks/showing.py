@@ -16,6 +16,7 @@ from tests.benchmarks.figures import NULL_LEAST, NULL_MOST
 #: group -> what its rows measure
 GROUPS = {
     "accept": "What an event costs the scan until it is on disk, against a commit of the same bytes with bare sqlite3.",
+    "sightings": "The same for an endpoint with `only_new`, against one that wants everything.",
     "deliver": "Deliveries a second and their CPU in the sending process, against a bare loop of `Session.post` that"
     " stores and signs nothing. Ours are durable and signed.",
     "render": "A message from the stored event, against `json.dumps` of the same data.",

@@ -23,6 +23,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.benchmarks.accepting import DEAD, bare_outbox, event_of
 from tests.benchmarks.delivering import ROOMY
 from tests.benchmarks.handling import write_settings
@@ -32,7 +33,7 @@ from tests.builders import NOW, a_scan, an_event
 #: deliveries of the references
 FEW = 1000
 TEAM, OTHER = "team0", "team1"
-WANTED = [(TEAM, "high_risk_event")]
+WANTED = [Wanted(TEAM, "high_risk_event")]
 #: numbers of the events that a row accepts
 NEW = 10**9
 #: events that are accepted together, and deliveries that are claimed and settled together

@@ -38,6 +38,7 @@ from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.completeness import ACCOUNTS_MAX
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.severity import Severity
 from sfwebhooks.signatures import guide_signature
 from sfwebhooks.signing import Request, sign
@@ -51,6 +52,7 @@ from tests.tiers import slow
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 SECRET = "the secret of the team"
+OFF = "it is off (enabled = false in its section); sfwebhooks enable team"
 
 
 @dataclass
@@ -147,7 +149,7 @@ def test_a_terminal_that_lacks_a_character_gets_a_replacement(
 ) -> None:
     event = an_event(1, data={"event_type": "X", "data": "n\u00f6 \u2713 \U0001f600"})
     configure(section("team", receive().url, description="n\u00f6 \u2713"))
-    outbox.accept([(event, [("team", event.type)])], time.time())
+    outbox.accept([(event, [Wanted("team", event.type)])], time.time())
     if arguments[:1] != ["drain"]:
         send(outbox, State.DEAD, "http_400", "n\u00f6 \u2713 \U0001f600", at=time.time())
     id = Outbox(outbox.path).listing.deliveries(Selection(), 1)[0].id
@@ -434,7 +436,7 @@ def test_check_says_that_deliveries_wait_for_too_long(
 ) -> None:
     configure(section("team", "https://hooks.example.test/"))
     event = an_event()
-    outbox.accept([(event, [("team", event.type)])], time.time() - hours * 3600)
+    outbox.accept([(event, [Wanted("team", event.type)])], time.time() - hours * 3600)
     result = cli("check")
     assert (result.code, f"team: 1 waiting, the oldest for {hours} h: " in result.out) == (code, True)
     assert ("waiting too long" in result.out) == (code == 3)
@@ -478,7 +480,7 @@ def test_an_endpoint_that_cannot_be_used_comes_with_why(
     cli: Callable[..., Result], configure: Callable[..., Path], name: str
 ) -> None:
     configure(section("later", "https://l.test/", enabled="false") + section("wrong", "https://w.test/", events="x"))
-    assert 'endpoint "later" is off (enabled = false in its section)' in cli(name, "later").err
+    assert 'endpoint "later" is off (enabled = false in its section); sfwebhooks enable later' in cli(name, "later").err
     assert (
         'endpoint "wrong" cannot be used because its settings have a mistake: sfwebhooks check'
         in cli(name, "wrong").err
@@ -594,7 +596,7 @@ def fill(outbox: Outbox) -> Callable[..., None]:
 
     def put(count: int, *names: str) -> None:
         endpoints = tuple(an_endpoint(name) for name in names or ("team",))
-        accept([an_event(number) for number in range(count)], endpoints, outbox, time.time())
+        accept([an_event(number) for number in range(count)], Screen(endpoints), outbox, time.time())
 
     return put
 
@@ -728,7 +730,10 @@ def test_what_an_operator_holds_back_is_shown_and_no_failure_of_a_drain(
     configure("[webhooks.team]\nurl = http://127.0.0.1:9/\nenabled = false\n")
     fill(1)
     result = cli("drain", "--timeout", "0.2s")
-    assert (result.code, "team: 1 waiting: it is off (enabled = false in its section)" in result.out) == (0, True)
+    assert (
+        result.code,
+        f"team: 1 waiting: {OFF}" in result.out,
+    ) == (0, True)
     assert (cli("drain", "--timeout", "0.2s", "--quiet").out, result.err) == ("", "")
 
 
@@ -807,7 +812,7 @@ def test_drain_reports_dead_letters(
     configure(section("team", team.url, max_retries=0))
     fill(1)
     result = cli("drain")
-    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 1 dead.")
+    assert (result.code, result.out) == (0, "0 delivered, 0 waiting, 1 dead (sfwebhooks dead list).")
 
 
 def test_drain_tries_deliveries_that_wait_for_a_retry_at_once(
@@ -843,7 +848,7 @@ def test_drain_reports_the_end_of_scans_that_died(
     team = receive()
     configure(section("team", team.url))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.scans.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), started, (Wanted("team", "scan_started"),), NOW)
     a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     result = cli("drain")
     assert "1 scan whose process had died. 2 delivered" in result.out
@@ -858,7 +863,7 @@ def test_drain_reports_no_end_while_it_cannot_be_known(
     team = receive()
     configure(section("team", team.url))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.scans.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), started, (Wanted("team", "scan_started"),), NOW)
     outbox.path.with_name("spiderfoot.db").write_bytes(b"rubbish" * 1000)
     cli("drain")
     assert ([received.message["event_type"] for received in team.got], len(outbox.scans.open_scans())) == (
@@ -878,7 +883,7 @@ def test_drain_reports_no_end_only_while_the_events_of_an_endpoint_are_not_known
 ) -> None:
     configure(section("team", receive().url) + section("wrong", "https://wrong.example.test/", **keys))
     started = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.scans.begin_scan(a_scan(), started, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), started, (Wanted("team", "scan_started"),), NOW)
     a_host_database(outbox.path.with_name("spiderfoot.db"), a_scan())
     cli("drain")
     assert len(outbox.scans.open_scans()) == open_scans
@@ -1445,7 +1450,7 @@ def test_a_paused_endpoint_is_sent_nothing_until_it_is_resumed(
     team = receive()
     configure(section("team", team.url))
     outbox = Outbox(tmp_path / FILE)
-    accept([an_event()], (an_endpoint(),), outbox, time.time())
+    accept([an_event()], Screen((an_endpoint(),)), outbox, time.time())
     assert "team is paused until 20" in cli("pause", "team", "--for", "2h").out
     assert "paused until 20" in cli("check").out
     paused = cli("drain", "--timeout", "1s")

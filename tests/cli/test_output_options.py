@@ -18,6 +18,7 @@ from tests.cli.test_overview import run
 from tests.conftest import Team
 from tests.filled import put, send
 from tests.processes import run as run_process
+from tests.terminals import in_terminal
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("own_signals")
@@ -115,3 +116,10 @@ def test_colours_are_as_the_environment_says(filled: Path, environment: dict[str
         check=True,
     )
     assert ("\x1b[33m" in done.stdout or "\x1b[31m" in done.stdout) is coloured
+
+
+def test_an_error_in_a_terminal_is_broken_between_words(tmp_path: Path) -> None:
+    code, text = in_terminal(["show", "0123", "--folder", str(tmp_path / ("folder" * 12))], [])
+    lines = text.splitlines()
+    assert (code, len(lines) > 1) == (1, True)
+    assert all(len(line) <= 80 or " " not in line.strip() for line in lines)

@@ -22,6 +22,7 @@ from sfwebhooks.events import delivery_id
 from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen
 from tests.builders import NOW, PATIENCE, an_event
 from tests.conftest import Team, sql
 
@@ -68,7 +69,7 @@ def outbox(tmp_path: Path) -> Outbox:
 
 def put(outbox: Outbox, tmp_path: Path, events: int = 1) -> None:
     found = [an_event(number) for number in range(1, events + 1)]
-    accept(found, load(tmp_path / "webhooks.ini").endpoints, outbox, NOW)
+    accept(found, Screen(load(tmp_path / "webhooks.ini").endpoints), outbox, NOW)
 
 
 @pytest.mark.parametrize("name", ["team", "chat"])
@@ -193,7 +194,7 @@ def test_a_page_has_the_messages_whose_rows_are_not_damaged(preview: Preview, ou
 def test_a_terminal_shows_visible_characters_only(preview: Preview, outbox: Outbox, tmp_path: Path) -> None:
     with contextlib.closing(outbox):
         event = an_event(1, data={"data": "a\x1b[2J\x9b31m\u202eb"})
-        accept([event], load(tmp_path / "webhooks.ini").endpoints, outbox, NOW)
+        accept([event], Screen(load(tmp_path / "webhooks.ini").endpoints), outbox, NOW)
     ours, theirs = pty.openpty()
     arguments = ["preview", "team", "--delivery", delivery_id(event.id, "team"), "--folder", str(tmp_path)]
     process = subprocess.Popen([sys.executable, "-m", "sfwebhooks", *arguments], stdout=theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_event
 from tests.conftest import Result, sql
 from tests.filled import begin, end, put, put_event, send
@@ -76,7 +78,10 @@ def test_an_endpoint_is_deleted_and_events_of_others_stay(cli: Callable[..., Res
 
 def test_old_deliveries_are_those_accepted_long_ago(cli: Callable[..., Result], filled: Outbox) -> None:
     sql(filled, f"UPDATE delivery SET accepted_at = {time.time() - 31 * 86400} WHERE number <= 4")
-    assert cli("purge", "--older-than", "30d", "--yes").code == 0
+    counted = cli("purge", "--older-than", "30d", "--dry-run")
+    told = cli("purge", "--older-than", "30d", "--yes")
+    assert re.search(r"Accepted before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", counted.out)
+    assert (told.code, "Accepted before" in told.out) == (0, True)
     assert left(filled) == {*rows_of(NEW.id), (OLD.id, "team", "waiting")}
 
 
@@ -188,13 +193,13 @@ def test_of_a_scan_without_events_only_the_id_is_left(cli: Callable[..., Result]
 def test_a_scan_that_was_purged_does_not_end_twice(cli: Callable[..., Result], filled: Outbox) -> None:
     cli("purge", "--scan", OLD.id, "--waiting", "--yes")
     event = an_event(scan=OLD, id=lifecycle_id(OLD.id, "ended"), type="scan_completed")
-    assert not filled.scans.end_scan(event, [("team", "scan_completed")], NOW)
+    assert not filled.scans.end_scan(event, [Wanted("team", "scan_completed")], NOW)
 
 
 def test_a_scan_that_was_purged_and_is_sent_again_has_its_target(cli: Callable[..., Result], filled: Outbox) -> None:
     cli("purge", "--scan", OLD.id, "--waiting", "--yes")
     event = an_event(scan=OLD, id=lifecycle_id(OLD.id, "started"), type="scan_started")
-    filled.scans.begin_scan(OLD, event, [("team", "scan_started")], NOW, ended="scan_completed")
+    filled.scans.begin_scan(OLD, event, [Wanted("team", "scan_started")], NOW, ended="scan_completed")
     found = filled.scans.event(event.id)
     assert found and found.scan == OLD
 

@@ -22,7 +22,9 @@ from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.schema import VERSION
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 from sfwebhooks.terminal.live_state import TROUBLE, Standing
+from sfwebhooks.terminal.output import no_outbox
 from tests.builders import a_scan, an_event
 from tests.conftest import Gate, Result, Team, sql
 from tests.filled import HOSTILE, begin, put, send
@@ -101,7 +103,7 @@ def test_an_endpoint_is_ready_before_anything_was_sent(
     assert re.search(r"^team +ready +0", result.out, re.M)
     assert result.out.splitlines()[-2:] == [
         NOTHING_SENDS,
-        f"There is no outbox {tmp_path / FILE}: no scan has had webhooks yet.",
+        no_outbox(tmp_path / FILE),
     ]
     assert not (tmp_path / FILE).exists()
     result = cli("status", "--json")
@@ -205,7 +207,7 @@ def removed(outbox: Outbox, path: Path) -> None:
 
 #: what brings the team into a state, and the beginning of the line that explains it
 STATES: tuple[tuple[Standing, Callable[[Outbox, Path], None], str], ...] = (
-    (Standing.OFF, off, "team: it is off (enabled = false in its section)"),
+    (Standing.OFF, off, "team: it is off (enabled = false in its section); sfwebhooks enable team"),
     (Standing.OFF, all_off, "team: webhooks are off (enabled = false)"),
     (Standing.PAUSED, paused, "team: paused until 20"),
     (Standing.MISTAKE, mistaken, "team: config_mistake, timeout: expected a duration"),
@@ -491,6 +493,8 @@ def test_a_row_of_an_unknown_event_is_not_in_the_way(
     cli: Callable[..., Result], configure: Any, outbox: Outbox
 ) -> None:
     configure(TEAM)
-    outbox.accept([(an_event(5_000_000, data={"data": "x" * 5_000_000}), [("team", "high_risk_event")])], time.time())
+    outbox.accept(
+        [(an_event(5_000_000, data={"data": "x" * 5_000_000}), [Wanted("team", "high_risk_event")])], time.time()
+    )
     sql(outbox, "UPDATE delivery SET reason = x'ff00'")
     assert cli("status").code == 0

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options
 from sfwebhooks.config.samples import unfilled
 from sfwebhooks.config.settings import Settings, load_mapping
 from sfwebhooks.signing_keys import new_whsec, new_whsk
@@ -180,7 +180,7 @@ def test_a_proxys_password_is_judged_as_a_secret(proxy: str) -> None:
 
 
 def test_every_secret_option_is_judged() -> None:
-    options = [*ENDPOINT_OPTIONS.values(), *GENERAL_OPTIONS.values()]
+    options = [*all_options().values(), *GENERAL_OPTIONS.values()]
     keys = [option.name for option in options if option.secret]
     keys += [f"{option.name}Authorization" for option in OPEN_OPTIONS.values() if option.secret]
     assert [key for key in keys if not unfilled(key, "${SECRET}")] == []

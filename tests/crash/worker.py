@@ -24,10 +24,11 @@ from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Scan, WebhookEvent
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import accept, wanted_by
+from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import TOP_DATA_MAX, started
 from sfwebhooks.scan.recovery import report_dead_scans, report_end
+from sfwebhooks.screening import Screen
 from tests.builders import PATIENCE, a_finding
 from tests.crash.catcher import MARK, UNWANTED
 
@@ -196,7 +197,7 @@ def obey(order: Order, outbox: Outbox, notes_file: int, task: Task, talk: Connec
     starts = range(0, len(order.numbers), order.size)
     for count, start in enumerate(starts, 1):
         events = [event_of(task, number) for number in order.numbers[start : start + order.size]]
-        noted(notes_file, events, lambda: accept(events, task.endpoints, outbox, time.time()))  # noqa: B023  # called now
+        noted(notes_file, events, lambda: accept(events, Screen(task.endpoints), outbox, time.time()))  # noqa: B023  # called now
         if count == order.report_after:
             talk.send("there")
     talk.send("all")
@@ -204,7 +205,7 @@ def obey(order: Order, outbox: Outbox, notes_file: int, task: Task, talk: Connec
 
 def begin(outbox: Outbox, notes_file: int, task: Task) -> None:
     event = started(task.scan)
-    wanted = wanted_by(event, task.endpoints)
+    wanted, _ = Screen(task.endpoints).of(event)
     noted(notes_file, [event] if wanted else [], lambda: outbox.scans.begin_scan(task.scan, event, wanted, time.time()))
 
 

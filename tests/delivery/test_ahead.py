@@ -13,6 +13,7 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Result, Team, put, soon, sql
 
@@ -108,7 +109,7 @@ def test_a_scans_end_is_not_claimed_ahead(
     scan = a_scan()
     put(outbox, endpoint, events=2)
     end = an_event(9, id=lifecycle_id(scan.id, "ended"), type="scan_completed", scan=scan)
-    accept([end], (endpoint,), outbox, NOW)
+    accept([end], Screen((endpoint,)), outbox, NOW)
     queue, gate = new_queue(endpoint), Gate()
     team.answer = gate
     threads = [threading.Thread(target=queue.step, args=(AHEAD_MAX,)) for _ in range(2)]

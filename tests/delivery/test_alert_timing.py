@@ -10,7 +10,6 @@ import pytest
 from sfwebhooks.delivery.alert_timing import DEATHS_SECONDS, GATHER_SECONDS, Alerting
 from sfwebhooks.errors import OutboxError
 from sfwebhooks.health import LASTING_SECONDS, REFUSAL_LASTING_SECONDS, Condition, Health
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, an_endpoint
@@ -31,7 +30,7 @@ def alerting(outbox: Outbox, clock: Clock) -> Alerting:
 
 def a_state(name: str = "one", health: Health = ILL) -> SendingState:
     endpoint = an_endpoint(name)
-    return SendingState(endpoint, Sender(endpoint), health=health)
+    return SendingState(endpoint, health=health)
 
 
 def alerts(outbox: Outbox) -> list[str]:

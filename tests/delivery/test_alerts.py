@@ -19,6 +19,7 @@ from sfwebhooks.delivery.alerts import (
 )
 from sfwebhooks.health import Condition, Health
 from sfwebhooks.network.tls import Expiry
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint
 
@@ -99,7 +100,7 @@ def test_dead_letters_are_counted_in_one_alert_a_day(number: int, words: str) ->
 def test_dead_letters_are_reported_to_others() -> None:
     watcher = an_endpoint("watcher", events=("system_alert",))
     _, wanted = report_of_deaths("team", "expired", 1, [an_endpoint("team", events=("all",)), watcher, OTHER], NOW)
-    assert wanted == [("watcher", "system_alert")]
+    assert wanted == [Wanted("watcher", "system_alert")]
 
 
 # --- certificates
@@ -198,4 +199,4 @@ def test_an_alert_goes_to_subscribers_and_to_fallbacks(about: list[str], itself:
     }
     event = health_alert([(known[name], ILL) for name in about], NOW)
     found = alert_receivers(event, [known[name] for name in about], known.values(), itself)
-    assert found == [(name, "system_alert") for name in receivers]
+    assert found == [Wanted(name, "system_alert") for name in receivers]

@@ -8,7 +8,7 @@ from typing import Callable
 
 import pytest
 
-from sfwebhooks.config.options import BATCHES
+from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
@@ -21,6 +21,7 @@ from sfwebhooks.pipeline import accept
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.receive.received import Received
 from sfwebhooks.retry import SHORTAGE_SECONDS
+from sfwebhooks.screening import Screen, Wanted
 from tests.builders import NOW, PATIENCE, a_delivery, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Result, Team, put, soon, spoil, sql
 from tests.formats.bodies import messages
@@ -102,7 +103,7 @@ def test_a_batch_has_no_more_than_fits_and_a_larger_message_goes_alone(
         an_event(number, scan=None, data={"data": "x" * size if isinstance(size, int) else size})
         for number, size in enumerate(sizes)
     ]
-    accept(events, (endpoint,), outbox, NOW)
+    accept(events, Screen((endpoint,)), outbox, NOW)
     clock.now += 2
     queue = new_queue(endpoint)
     while queue.step():
@@ -150,7 +151,7 @@ def test_a_batch_by_the_security_audit_guide_is_an_array_of_its_envelopes(
     assert (team.got[0].headers["X-Security-Event"], names) == ("batch", ["finding.high"] * SIZE)
 
 
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", formats_for("batch_size"))
 def test_a_batch_has_what_the_single_messages_have(name: str) -> None:
     single = an_endpoint(format=name)
     together = replace(single, batch_size=2)
@@ -162,7 +163,7 @@ def test_a_batch_has_what_the_single_messages_have(name: str) -> None:
 def test_what_is_backfilled_does_not_go_in_one_request_with_what_is_live(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
-    accept([an_event(number) for number in (1, 2)], (endpoint,), outbox, NOW, backfilled=True)
+    accept([an_event(number) for number in (1, 2)], Screen((endpoint,)), outbox, NOW, backfilled=True)
     put(outbox, endpoint, start=3)
     queue.hurry()
     while queue.step():
@@ -172,7 +173,7 @@ def test_what_is_backfilled_does_not_go_in_one_request_with_what_is_live(
 
 
 def test_nor_does_it_at_a_retry(outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock) -> None:
-    accept([an_event(1)], (endpoint,), outbox, NOW, backfilled=True)
+    accept([an_event(1)], Screen((endpoint,)), outbox, NOW, backfilled=True)
     put(outbox, endpoint, start=2)
     sql(outbox, f"UPDATE delivery SET attempts = 1, due_at = {NOW}")
     queue.step()
@@ -383,7 +384,7 @@ def test_a_batch_has_no_more_characters_than_it_may(
 ) -> None:
     for number in range(1, SIZE + 1):
         event = an_event(number, data={"data": "x" * 30_000})
-        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+        outbox.accept([(event, [Wanted("team", "high_risk_event")])], NOW)
     queue.hurry()
     while queue.step():
         pass
@@ -395,7 +396,7 @@ def test_a_single_message_of_any_size_goes_alone(
 ) -> None:
     for number, size in ((1, 10), (2, 300_000), (3, 10)):
         event = an_event(number, data={"data": "x" * size})
-        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+        outbox.accept([(event, [Wanted("team", "high_risk_event")])], NOW)
     queue.hurry()
     while queue.step():
         pass
@@ -433,7 +434,7 @@ def test_a_refusal_uses_up_no_retry_of_the_others(
 def test_a_batch_is_too_old_when_all_of_it_is(outbox: Outbox, endpoint: Endpoint, queue: SendQueue, team: Team) -> None:
     team.answer = 503
     put(outbox, endpoint, events=SIZE - 1)
-    outbox.accept([(an_event(99), [("team", "high_risk_event")])], NOW + 60)
+    outbox.accept([(an_event(99), [Wanted("team", "high_risk_event")])], NOW + 60)
     queue.hurry()
     queue.step()
     records = Outbox(outbox.path)
@@ -470,7 +471,7 @@ def test_a_member_that_cannot_be_made_does_not_take_the_others_with_it(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, clock: Clock
 ) -> None:
     put(outbox, endpoint, events=SIZE - 1)
-    outbox.accept([(an_event(99), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(99), [Wanted("team", "high_risk_event")])], NOW)
     spoil(outbox, 99)
     queue.hurry()
     for _ in range(SIZE + 10):

@@ -24,6 +24,7 @@ from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.received import Received
+from sfwebhooks.screening import Screen
 from sfwebhooks.system import uptime
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Gate, Team, hold, put, senders, soon, spoil, sql
@@ -244,7 +245,7 @@ def test_a_bug_is_logged_and_the_deliveries_behind_it_arrive(
     dispatch: Callable[..., Dispatcher],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    accept([an_event(1), an_event(2)], Screen((endpoint,)), outbox, NOW)
     spoil(outbox, 1)
     dispatch(replace(endpoint, concurrency=1)).wake()
     team.wait_for(1)
@@ -652,7 +653,7 @@ def test_a_host_that_ends_delivers_batches_that_are_not_full(
     outbox: Outbox, endpoint: Endpoint, dispatch: Callable[..., Dispatcher]
 ) -> None:
     endpoint = replace(endpoint, batch_size=10, batch_wait=3600.0)
-    accept([an_event(1)], (endpoint,), outbox, time.time())
+    accept([an_event(1)], Screen((endpoint,)), outbox, time.time())
     dispatch(endpoint).run_here(soon())
     assert outbox.scans.tallies()["delivered"] == 1
 

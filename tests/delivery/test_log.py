@@ -12,7 +12,6 @@ from sfwebhooks.delivery.send_queue import SendQueue
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Change, Condition, Health
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.reasons import Failure
@@ -134,7 +133,7 @@ def logged(
 
 @pytest.fixture
 def state(endpoint: Endpoint) -> SendingState:
-    return SendingState(endpoint, Sender(endpoint))
+    return SendingState(endpoint)
 
 
 def waits(**values: Any) -> Settlement:

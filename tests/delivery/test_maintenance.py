@@ -29,6 +29,7 @@ from sfwebhooks.health import OUTAGE_PROBES, Condition, Health
 from sfwebhooks.outbox.file import Storage
 from sfwebhooks.outbox.listing import OLDEST
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, put, sql
 
@@ -242,7 +243,7 @@ def filling(outbox: Outbox) -> Callable[[int], None]:
 
     def put_more(kilobytes: int) -> None:
         event = an_event(kilobytes, data={"data": "x" * kilobytes * 1000})
-        outbox.accept([(event, [("team", "high_risk_event")])], NOW)
+        outbox.accept([(event, [Wanted("team", "high_risk_event")])], NOW)
 
     return put_more
 

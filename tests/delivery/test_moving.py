@@ -19,6 +19,7 @@ from sfwebhooks.outbox.locks import endpoint_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Result, Team, sql
@@ -53,7 +54,7 @@ def an_end(outbox: Outbox, scan: Scan, *endpoints: str) -> None:
         severity=Severity.INFO,
         data={"events_found": 5},
     )
-    assert outbox.scans.end_scan(event, [(name, event.type) for name in endpoints], NOW)
+    assert outbox.scans.end_scan(event, [Wanted(name, event.type) for name in endpoints], NOW)
 
 
 def test_waiting_deliveries_go_to_the_other_endpoint_in_their_order(outbox: Outbox, records: Outbox) -> None:

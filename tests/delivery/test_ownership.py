@@ -18,7 +18,6 @@ from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.errors import OutboxBusyError
 from sfwebhooks.events import Batch
 from sfwebhooks.health import Condition, Health
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.outbox.locks import Lock, endpoint_lock, url_lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.sending import SendingState
@@ -39,7 +38,7 @@ def own(outbox: Outbox, clock: Clock) -> Iterator[Callable[..., Ownership]]:
     made: list[Ownership] = []
 
     def make(*endpoints: Endpoint, steady: Clock | None = None) -> Ownership:
-        states = [SendingState(one, Sender(one)) for one in endpoints or (an_endpoint(),)]
+        states = [SendingState(one) for one in endpoints or (an_endpoint(),)]
         made.append(Ownership(states, outbox, clock, steady or clock, deque()))
         return made[-1]
 
@@ -56,8 +55,9 @@ def note_of(lock: Lock) -> Note:
 
 
 def test_a_note_is_read_as_it_was_written() -> None:
-    note = Note(1795255200.125, 4711, 1795255260.0, "3f2a91")
-    assert (str(note), Note.read(str(note))) == ("1795255200.125 4711 1795255260 3f2a91", note)
+    note = Note(1795255200.125, 4711, 1795255260.0, "3f2a91", 1795255215.5)
+    assert (str(note), Note.read(str(note))) == ("1795255200.125 4711 1795255260 3f2a91 1795255215.500", note)
+    assert Note.read("1795255200.125 4711 1795255260  0.000") == Note(1795255200.125, 4711, 1795255260.0)
     assert Note.read(str(Note())) == Note()
 
 

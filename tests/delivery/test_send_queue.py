@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,7 @@ from sfwebhooks.outbox.permissions import LOCKS
 from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.received import Received
+from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.sending import SendingState
 from tests.builders import NOW, PATIENCE, URL, an_endpoint, an_event, claim_one
 from tests.conftest import Clock, Gate, Team, fail, hold, put, soon, spoil, sql
@@ -223,7 +225,9 @@ def test_a_run_of_messages_that_fail_at_the_head_of_the_queue_does_not_block_it(
 def put_sizes(outbox: Outbox, endpoint: Endpoint, *sizes: int) -> None:
     """Accept a message of each size."""
     for number, size in enumerate(sizes):
-        accept([an_event(number, data={"event_type": "X", "data": "x" * size})], (endpoint,), outbox, NOW + number)
+        accept(
+            [an_event(number, data={"event_type": "X", "data": "x" * size})], Screen((endpoint,)), outbox, NOW + number
+        )
 
 
 @pytest.mark.parametrize(("status", "sequences"), [(500, [1, 2, 5, 4, 3]), (400, [1, 2, 5])])
@@ -251,7 +255,7 @@ def test_probes_are_the_oldest_the_newest_and_the_smallest_message_in_turn(
 ) -> None:
     for number, size in ((1, 50), (2, 10), (3, 40)):
         event = an_event(number, data={"event_type": "X", "data": "x" * size})
-        accept([event], (endpoint,), outbox, NOW + number)
+        accept([event], Screen((endpoint,)), outbox, NOW + number)
     hold(queue, team, clock)
     team.got.clear()
     for _ in range(4):
@@ -265,7 +269,7 @@ def test_the_end_of_a_scan_is_not_a_probe_while_other_messages_wait(
 ) -> None:
     put(outbox, endpoint, events=3)
     end = an_event(4, type="scan_completed", data={"events_found": 3})
-    outbox.accept([(end, [("team", "scan_completed")])], NOW + 1)
+    outbox.accept([(end, [Wanted("team", "scan_completed")])], NOW + 1)
     hold(queue, team, clock)
     for _ in range(6):
         clock.now += 1000
@@ -683,6 +687,19 @@ def test_who_has_just_written_results_looks_again(
     assert queue.step(3) is False
 
 
+def test_a_sender_that_cannot_be_imported_leaves_the_delivery_waiting(
+    outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as after an upgrade in the middle of a scan; the worker logs what a step raises."""
+    put(outbox, endpoint)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sfwebhooks.network.tokens", None)
+        with pytest.raises(ImportError):
+            queue.step()
+    assert (outbox.scans.tallies()["waiting"], queue.states[0].in_flight) == (1, 0)
+    assert (queue.step(), outbox.scans.tallies()["delivered"]) == (True, 1)
+
+
 def test_connections_in_use_stay_open_when_a_queue_is_stopped(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -762,7 +779,7 @@ def test_a_thread_that_is_late_does_not_keep_the_url_from_the_next_sender(
 def test_a_delivery_that_cannot_be_rendered_ends_as_a_dead_letter(
     outbox: Outbox, queue: SendQueue, endpoint: Endpoint, clock: Clock
 ) -> None:
-    accept([an_event()], (endpoint,), outbox, NOW)
+    accept([an_event()], Screen((endpoint,)), outbox, NOW)
     spoil(outbox)
     for _ in range(CRASHES_MAX - 1):
         with pytest.raises(ValueError, match="Expecting value"):
@@ -775,7 +792,7 @@ def test_a_delivery_that_cannot_be_rendered_ends_as_a_dead_letter(
 
 
 def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: SendQueue, endpoint: Endpoint) -> None:
-    accept([an_event()], (endpoint,), outbox, NOW)
+    accept([an_event()], Screen((endpoint,)), outbox, NOW)
     spoil(outbox)
     for _ in range(CRASHES_MAX):
         outbox.due.make_due("team", NOW)
@@ -798,7 +815,7 @@ def test_a_delivery_that_cannot_be_rendered_is_reported(outbox: Outbox, queue: S
 def test_a_damaged_row_does_not_hold_up_the_others(
     damage: str, outbox: Outbox, queue: SendQueue, endpoint: Endpoint
 ) -> None:
-    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    accept([an_event(1), an_event(2)], Screen((endpoint,)), outbox, NOW)
     sql(outbox, damage)
     for _ in range(CRASHES_MAX):
         outbox.due.make_due("team", NOW)
@@ -817,7 +834,7 @@ def test_a_damaged_row_does_not_hold_up_the_others(
 def test_a_text_that_is_not_utf_8_holds_up_nobody_either(
     column: str, outbox: Outbox, queue: SendQueue, endpoint: Endpoint, team: Team
 ) -> None:
-    accept([an_event(1), an_event(2)], (endpoint,), outbox, NOW)
+    accept([an_event(1), an_event(2)], Screen((endpoint,)), outbox, NOW)
     text = b'{"event_type":"X","data":"\xff"}' if column == "data" else b"\xff"
     sql(outbox, f"UPDATE event SET {column} = CAST(x'{text.hex()}' AS TEXT) WHERE number = 1")
     with pytest.raises(OutboxBusyError, match="has a text that is not UTF-8, part of which is replaced"):
@@ -1462,7 +1479,7 @@ def test_trouble_that_an_alert_met_is_alerted_to_the_others(
     endpoint = an_endpoint(url=team.url, timeout=PATIENCE, events=("all",))
     one = watch(endpoint)
     alert = an_event(1, type="system_alert", data={"alert": "endpoint_failing", "endpoint": "siem"})
-    outbox.accept([(alert, [("team", "system_alert")])], NOW)
+    outbox.accept([(alert, [Wanted("team", "system_alert")])], NOW)
     team.answer = answer
     for _ in range(FAILURES_MAX + 1):
         one.queue.step()
@@ -1509,7 +1526,7 @@ def test_alerts_about_health_arrive_in_order(outbox: Outbox, queue: SendQueue, e
     """The second one waits while the first one waits for a retry."""
     for number, alert in ((1, "endpoint_failing"), (2, "endpoint_healthy")):
         event = an_event(number, type="system_alert", data={"alert": alert}, subject="health", scan=None)
-        outbox.accept([(event, [("team", "system_alert")])], NOW)
+        outbox.accept([(event, [Wanted("team", "system_alert")])], NOW)
     fail(queue, team, 503)
     assert queue.step() is False
 

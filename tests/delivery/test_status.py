@@ -169,7 +169,7 @@ events = nonsense
     ("name", "words"),
     [
         ("used", ""),
-        ("unused", "it is off (enabled = false in its section)"),
+        ("unused", "it is off (enabled = false in its section); sfwebhooks enable unused"),
         ("wrong", "its events are not known because of a mistake in its settings, which sfwebhooks check shows"),
         (
             "old",

@@ -14,7 +14,6 @@ from sfwebhooks.delivery.troubleshooting import cure, meaning
 from sfwebhooks.demo.certificates import Authority
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
-from sfwebhooks.network.sender import Sender
 from sfwebhooks.pipeline import deliver
 from sfwebhooks.reasons import DeadReason, Failure
 from sfwebhooks.receive.server import server_context
@@ -26,7 +25,7 @@ from tests.conftest import Team
 def attempt(url: str, **values: Any) -> Attempt:
     """Return an attempt at an endpoint."""
     endpoint = an_endpoint(url=url, **{"timeout": PATIENCE, **values})
-    return deliver(Batch((a_delivery(),)), SendingState(endpoint, Sender(endpoint)), time.time)[0].attempt
+    return deliver(Batch((a_delivery(),)), SendingState(endpoint), time.time)[0].attempt
 
 
 def helps(url: str, **values: Any) -> str:

@@ -14,6 +14,7 @@ from sfwebhooks.events import WebhookEvent
 from sfwebhooks.formats import FORMATS
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen
 from tests.builders import PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, sql
 from tests.receivers.vendor import Vendor, serve
@@ -52,7 +53,7 @@ class Sending:
         if isinstance(events, int):
             self._accepted += events
             events = map(an_event, range(self._accepted - events + 1, self._accepted + 1))
-        accept(events, (self.queue.states[0].endpoint,), self.outbox, self.clock.now, backfilled)
+        accept(events, Screen((self.queue.states[0].endpoint,)), self.outbox, self.clock.now, backfilled)
 
     def step(self, later: float = 0.0) -> bool:
         """Make the attempts that are due `later` seconds from now."""

@@ -11,7 +11,7 @@ import pytest
 
 from sfwebhooks.catalogue import EVENT_TYPES
 from sfwebhooks.config import settings
-from sfwebhooks.config.options import BATCHES, SIZED
+from sfwebhooks.config.endpoint import formats_for
 from sfwebhooks.endpoints import Endpoint, Secret
 from sfwebhooks.events import Batch, Delivery, WebhookEvent
 from sfwebhooks.formats import FORMATS, render
@@ -30,10 +30,10 @@ EXPRESS = 102_400
 #: formats whose messages are lines of text, with a limit of their own
 LINES = ("cef", "leef")
 WAYS: dict[str, dict[str, Any]] = {
-    **{name: {"format": name} for name in BATCHES if name not in LINES},
+    **{name: {"format": name} for name in formats_for("batch_size") if name not in LINES},
     **{
         f"{name}, ndjson": {"format": name, "own": {"layout": Secret("ndjson")}}
-        for name in BATCHES
+        for name in formats_for("batch_size")
         if LAYOUT in FORMATS[name].keys
     },
 }
@@ -280,5 +280,5 @@ def test_a_malformed_size_is_a_mistake_that_says_what_is_accepted(text: str) -> 
 def test_a_size_for_a_chat_is_a_mistake_and_one_for_all_is_not_meant_for_it(key: str) -> None:
     chat = {"url": "https://x.example/", "format": "slack"}
     (mistake,) = settings.load_mapping({"chat": {**chat, key: "1MB"}}).mistakes
-    assert f"{key} requires one of the formats {', '.join(SIZED if key == 'max_body' else BATCHES)}" in str(mistake)
+    assert f"{key} requires one of the formats {', '.join(formats_for(key))}" in str(mistake)
     assert settings.load_mapping({key: "1MB", "chat": chat}).mistakes == ()

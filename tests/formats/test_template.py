@@ -23,6 +23,7 @@ from sfwebhooks.jsontext import written as to_json
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.scan.findings import event_of_finding
+from sfwebhooks.screening import Screen
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, URL, a_delivery, a_finding, a_scan, an_endpoint, an_event
 from tests.conftest import Clock, Result, sql
@@ -357,7 +358,7 @@ def test_a_probe_that_cannot_be_written_leaves_the_endpoint_to_the_next_one(serv
     ours = served(Collector("template"))
     ours.instead = Answer(500)
     one = sending(ours, template=SOME_FAIL.replace("0002", "0001"))
-    accept([an_event(number) for number in range(2, 8)], (one.queue.states[0].endpoint,), one.outbox, NOW)
+    accept([an_event(number) for number in range(2, 8)], Screen((one.queue.states[0].endpoint,)), one.outbox, NOW)
     for _ in range(5):
         one.step()
     assert one.condition == "failing"

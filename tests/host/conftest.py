@@ -151,7 +151,12 @@ class Scanner:
 
     def mtls(self, team: Team, client: Identity, name: str = "security_team", **more: str) -> str:
         """The section of an mTLS endpoint."""
-        lines = {"url": team.receiver.url, "secret": SECRET, "events": "all", "ca_bundle": str(self.authority.cert)}
+        lines = {
+            "url": team.receiver.url,
+            "secret": SECRET,
+            "events": "all, !surface_changed",
+            "ca_bundle": str(self.authority.cert),
+        }
         lines |= {"client_cert": str(client.cert), "client_key": str(client.key), **more}
         return f"[webhooks.{name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
 

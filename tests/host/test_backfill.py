@@ -52,7 +52,8 @@ def test_a_scan_that_was_half_delivered_is_sent_completely_to_its_endpoint_and_t
 ) -> None:
     answers = {"team": Taking(TAKEN), "late": Taking(-1)}
     teams = {name: new_team(tls=False, respond=answer) for name, answer in answers.items()}
-    general = f"[webhooks]\nenabled = true\nsecret = {SECRET}\nevents = all, !system_alert\ndrain_timeout = 1s\n"
+    general = f"[webhooks]\nenabled = true\nsecret = {SECRET}\nevents = all, !system_alert, !surface_changed\n"
+    general += "drain_timeout = 1s\n"
     sections = {name: f"[webhooks.{name}]\nurl = {team.receiver.url}\n" for name, team in teams.items()}
     scanner.configure(general + sections["team"])
     code, log = scanner.scan(modules=QUICK)

@@ -43,7 +43,7 @@ def test_each_correlation_is_sent_once_as_the_host_lists_it(scanner: Scanner, ne
     team, serious = new_team(tls=False), new_team(tls=False)
     scanner.configure(
         f"[webhooks]\nenabled = true\nsecret = {SECRET}\n"
-        f"[webhooks.team]\nurl = {team.receiver.url}\nevents = all\n"
+        f"[webhooks.team]\nurl = {team.receiver.url}\nevents = all, !surface_changed\n"
         f"[webhooks.serious]\nurl = {serious.receiver.url}\nevents = correlation_found\n"
     )
     code, log = scanner.scan(modules=MODULES)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 def configure(scanner: Scanner, team: Team, detach: str = "8s", **keys: str) -> None:
     """Write the settings of one endpoint; the process ends soon after the last scan."""
-    given = {"url": team.receiver.url, "secret": SECRET, "events": "all", **keys}
+    given = {"url": team.receiver.url, "secret": SECRET, "events": "all, !surface_changed", **keys}
     general = f"[webhooks]\nenabled = true\ndrain_timeout = 1s\ndetach_timeout = {detach}\nprogress_interval = 1s\n"
     scanner.configure(general + "[webhooks.team]\n" + "".join(f"{key} = {value}\n" for key, value in given.items()))
 

@@ -36,7 +36,8 @@ def disk(scanner: Scanner, tmp_path: Path) -> Iterator[Path]:
 
 def configure(scanner: Scanner, team: Team) -> None:
     scanner.configure(
-        f"[webhooks]\nenabled = true\nevents = all\ndefault_url = {team.receiver.url}\nsecret = {SECRET}\n"
+        "[webhooks]\nenabled = true\nevents = all, !surface_changed\n"
+        f"default_url = {team.receiver.url}\nsecret = {SECRET}\n"
     )
 
 

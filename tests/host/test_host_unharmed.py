@@ -20,7 +20,7 @@ from tests.conftest import host_shim
 from tests.host.conftest import SECRET, Scanner, Team, WebUi, free_port, until
 from tests.tiers import quick_first, slow
 
-ENABLED = "[webhooks]\nenabled = true\nevents = all\n"
+ENABLED = "[webhooks]\nenabled = true\nevents = all, !surface_changed\n"
 #: root may write anywhere; without this capability it is like everybody else
 WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
 MODULES = ("sfp_pageinfo", "sfp__stor_webhooks")

@@ -18,7 +18,9 @@ TARGET = "Siobhan O'Brien"
 def team(scanner: Scanner, new_team: Callable[..., Team]) -> Team:
     made = new_team(tls=False)
     url = made.receiver.url
-    scanner.configure(f"[webhooks]\nenabled = true\nteam.url = {url}\nteam.secret = {SECRET}\nteam.events = all\n")
+    scanner.configure(
+        f"[webhooks]\nenabled = true\nteam.url = {url}\nteam.secret = {SECRET}\nteam.events = all, !surface_changed\n"
+    )
     return made
 
 
@@ -42,7 +44,9 @@ def test_a_scan_of_the_web_ui_is_named_as_it_was_typed_live_and_by_a_backfill(
     assert (said(team), of_the_target(team)) == ({(NAME, TARGET)}, [TARGET])
 
     late = new_team(tls=False)
-    scanner.configure(f"[webhooks.late]\nurl = {late.receiver.url}\nsecret = {SECRET}\nevents = all\n")
+    scanner.configure(
+        f"[webhooks.late]\nurl = {late.receiver.url}\nsecret = {SECRET}\nevents = all, !surface_changed\n"
+    )
     done = scanner.command("backfill", scan_id, "--endpoint", "late")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (said(late), of_the_target(late)) == ({(NAME, TARGET)}, [TARGET])

@@ -20,7 +20,7 @@ def test_its_scans_its_end_and_all_commands_use_that_folder(
 ) -> None:
     team, data = new_team(tls=False), let_it_have_its_own(checkout, scanner.home.database)
     settings = data / "webhooks.ini"
-    team_keys = {"url": team.receiver.url, "secret": SECRET, "events": "all"}
+    team_keys = {"url": team.receiver.url, "secret": SECRET, "events": "all, !surface_changed"}
     settings.write_text(
         "[webhooks]\nenabled = true\ndetach_timeout = 0\n" + "".join(f"team.{k} = {v}\n" for k, v in team_keys.items())
     )

@@ -18,7 +18,9 @@ ENDS = ("scan_completed", "scan_failed", "scan_aborted")
 
 
 def configure(scanner: Scanner, url: str) -> None:
-    scanner.configure(f"[webhooks]\nenabled = true\nteam.url = {url}\nteam.secret = {SECRET}\nteam.events = all\n")
+    scanner.configure(
+        f"[webhooks]\nenabled = true\nteam.url = {url}\nteam.secret = {SECRET}\nteam.events = all, !surface_changed\n"
+    )
 
 
 def end_of(team: Team) -> dict[str, Any]:

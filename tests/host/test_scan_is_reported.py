@@ -166,7 +166,8 @@ def test_a_command_shows_the_result_of_a_web_uis_scan(
 ) -> None:
     team = new_team(tls=False)
     scanner.configure(
-        f"[webhooks]\nenabled = true\ndefault_url = {team.receiver.url}\nsecret = {SECRET}\nevents = all\n"
+        f"[webhooks]\nenabled = true\ndefault_url = {team.receiver.url}\nsecret = {SECRET}\n"
+        "events = all, !surface_changed\n"
     )
     scan_id = web_ui().start_scan(modules=("sfp_pageinfo",))
     until(team.ends)

@@ -20,6 +20,7 @@ from sfwebhooks.health import Condition
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
 from sfwebhooks.receive.received import Received
+from sfwebhooks.screening import Screen
 from tests.builders import PATIENCE, an_endpoint, an_event
 from tests.conftest import Clock, Team, sql
 from tests.servers import free_port, installed, listens, running
@@ -147,7 +148,7 @@ def go(outbox: Outbox, clock: Clock, new_queue: Callable[..., SendQueue]) -> Go:
         events = [
             an_event(number, data={"event_type": "RAW_RIR_DATA", "data": text}) for number, text in enumerate(data, 1)
         ]
-        accept(events, (endpoint,), outbox, clock.now)
+        accept(events, Screen((endpoint,)), outbox, clock.now)
         queue = new_queue(endpoint)
         for _ in range(seconds):
             while queue.step():

@@ -12,6 +12,7 @@ from sfwebhooks.outbox.admission import MARKS, fullness_mark, is_refused
 from sfwebhooks.outbox.file import FILE, Storage
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.pipeline import accept
+from sfwebhooks.screening import Screen, Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import sql
@@ -55,7 +56,7 @@ def fill(outbox: Outbox, severity: Severity, events: int = 1000) -> int:
         event = an_event(
             number + 10_000 * severity, type=RISK_NAMES[severity], severity=severity, data={"data": "x" * 5000}
         )
-        if not accept([event], (EVERY,), outbox, NOW):
+        if not accept([event], Screen((EVERY,)), outbox, NOW):
             return number
     raise AssertionError("none was refused")
 
@@ -71,7 +72,7 @@ def test_what_is_refused_does_not_hold_up_what_comes_with_it(small: Outbox) -> N
         an_event(number, type=RISK_NAMES[severity], severity=severity)
         for number, severity in enumerate((Severity.INFO, Severity.HIGH), start=90_000)
     ]
-    assert small.accept([(event, [("team", event.type)]) for event in events], NOW) == 1
+    assert small.accept([(event, [Wanted("team", event.type)]) for event in events], NOW) == 1
 
 
 def test_what_was_accepted_is_never_thrown_out(small: Outbox) -> None:
@@ -84,7 +85,7 @@ def test_what_is_refused_is_counted_for_each_endpoint(small: Outbox) -> None:
     fill(small, Severity.INFO)
     others = an_endpoint("others", events=("all",))
     for number in range(3):
-        accept([an_event(number, type="info_event", severity=Severity.INFO)], (EVERY, others), small, NOW)
+        accept([an_event(number, type="info_event", severity=Severity.INFO)], Screen((EVERY, others)), small, NOW)
     scan_id = a_scan().id
     assert small.scans.withheld(scan_id) == {"others": {"outbox_full": 3}, "team": {"outbox_full": 4}}
 
@@ -92,12 +93,12 @@ def test_what_is_refused_is_counted_for_each_endpoint(small: Outbox) -> None:
 def test_what_was_refused_is_accepted_once_there_is_room(small: Outbox) -> None:
     fill(small, Severity.INFO)
     event = an_event(99_999, type="info_event", severity=Severity.INFO)
-    accept([event], (EVERY,), small, NOW)
+    accept([event], Screen((EVERY,)), small, NOW)
     larger = Outbox(small.path, storage=Storage())
-    assert accept([event], (EVERY,), larger, NOW) == 1
+    assert accept([event], Screen((EVERY,)), larger, NOW) == 1
 
 
 def test_the_numbers_have_no_gap_for_what_was_refused(small: Outbox) -> None:
     taken = fill(small, Severity.INFO)
-    accept([an_event(99_999)], (EVERY,), small, NOW)
+    accept([an_event(99_999)], Screen((EVERY,)), small, NOW)
     assert sql(small, "SELECT max(sequence) FROM delivery") == [(taken + 1,)]

@@ -17,6 +17,7 @@ from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.pipeline import accept
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Screen, Wanted
 from tests.builders import NOW, PATIENCE, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import Gate, Team, sql
 
@@ -27,12 +28,12 @@ DOTTED = {"scan_completed": "scan.completed"}
 
 
 def find(outbox: Outbox, scan: Scan, *numbers: int, endpoint: Endpoint = TEAM, at: float = NOW) -> None:
-    accept([an_event(number, scan=scan) for number in numbers], (endpoint,), outbox, at)
+    accept([an_event(number, scan=scan) for number in numbers], Screen((endpoint,)), outbox, at)
 
 
 def end(outbox: Outbox, scan: Scan, name: str = "scan_completed", endpoint: str = "team", at: float = NOW) -> None:
     event = WebhookEvent(lifecycle_id(scan.id, "ended"), "scan_completed", an_event().severity, at, {}, scan)
-    assert outbox.scans.end_scan(event, [(endpoint, name)], at)
+    assert outbox.scans.end_scan(event, [Wanted(endpoint, name)], at)
 
 
 def claimed(outbox: Outbox, *busy: Batch, queue: Limits = ALONE, at: float = NOW) -> Batch | None:
@@ -141,9 +142,9 @@ def test_an_end_waits_for_batches_in_flight_too(outbox: Outbox) -> None:
 
 
 def test_the_end_of_another_tools_scan_waits_for_nothing(outbox: Outbox) -> None:
-    accept([an_event(1, scan=None)], (TEAM,), outbox, NOW)
+    accept([an_event(1, scan=None)], Screen((TEAM,)), outbox, NOW)
     first = certain(claimed(outbox))
-    outbox.accept([(an_event(2, scan=None, type="scan_completed"), [("team", "scan_completed")])], NOW)
+    outbox.accept([(an_event(2, scan=None, type="scan_completed"), [Wanted("team", "scan_completed")])], NOW)
     assert types(claimed(outbox, first)) == ["scan_completed"]
 
 
@@ -195,7 +196,7 @@ def test_the_end_goes_as_soon_as_the_last_one_before_it_has_arrived(
 def test_replays_and_backfills_can_have_limits_of_their_own(outbox: Outbox) -> None:
     limits = Limits("team", late=Limits("team", size=3, wait=5.0))
     find(outbox, ONE, 1, 2)
-    accept([an_event(number, scan=ONE) for number in range(3, 7)], (TEAM,), outbox, NOW + 1, backfilled=True)
+    accept([an_event(number, scan=ONE) for number in range(3, 7)], Screen((TEAM,)), outbox, NOW + 1, backfilled=True)
     find(outbox, ONE, 7, at=NOW + 2)
     sizes = []
     for at in (2, 2, 2, 2, 5.9, 6, 6):

@@ -23,6 +23,7 @@ from sfwebhooks.outbox.permissions import SUFFIXES
 from sfwebhooks.outbox.rows import insert
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_event
 from tests.conftest import Result, sql
 from tests.filled import begin, end, put_event, send
@@ -30,7 +31,7 @@ from tests.processes import run
 
 DAY = 86400.0
 NUMBER = 600
-WANTED = [("team", "high_risk_event")]
+WANTED = [Wanted("team", "high_risk_event")]
 
 
 def fill(outbox: Outbox, number: int = NUMBER) -> None:
@@ -240,7 +241,7 @@ def test_the_target_of_a_scan_is_gone_after_a_day_if_nothing_else_of_it_is_left(
 
 def test_an_event_of_another_endpoint_is_not_gone(outbox: Outbox, cli: Callable[..., Result]) -> None:
     event = an_event(1, scan=None, data={"data": "FINDING-1-"})
-    outbox.accept([(event, [("team", event.type), ("siem", event.type)])], NOW)
+    outbox.accept([(event, [Wanted("team", event.type), Wanted("siem", event.type)])], NOW)
     for endpoint in ("team", "siem"):
         send(outbox, endpoint=endpoint)
     assert cli("purge", "--endpoint", "team", "--yes").code == 0
@@ -430,7 +431,7 @@ def dead_letters(outbox: Outbox, number: int) -> None:
     event = an_event(scan=None, type="system_alert").type
     for n in range(number):
         one = an_event(n, scan=None, type=event, data={"data": f"FINDING-{n}-" + "x" * 2000})
-        outbox.accept([(one, [("team" if n else "siem", event)])], NOW)
+        outbox.accept([(one, [Wanted("team" if n else "siem", event)])], NOW)
         outbox.file.empty_log()
     outbox.retention.end(Selection(), NOW)
     outbox.file.empty_log()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -25,9 +24,10 @@ from sfwebhooks.outbox.file import _OPENING, FILE, Storage, _locked, _set_aside,
 from sfwebhooks.outbox.locks import Lock
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.permissions import identity
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, an_endpoint, an_event
 from tests.conftest import Result, put, sql
-from tests.threads import waits_for
+from tests.threads import forked, is_well, waits_for
 from tests.users import descriptors
 
 T = TypeVar("T")
@@ -530,20 +530,20 @@ def test_of_a_file_that_cannot_be_read_nothing_is_counted(tmp_path: Path) -> Non
 def test_a_file_knows_how_full_it_is(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
     before = outbox.file.fullness()
-    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [Wanted("team", "high_risk_event")])], NOW)
     assert 0.4 < outbox.file.fullness() - before < 0.6
 
 
 def test_a_file_has_the_size_that_the_documents_name_unless_it_is_configured(outbox: Outbox) -> None:
     before = outbox.file.fullness()
-    outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(1, data={"data": "x" * 512_000}), [Wanted("team", "high_risk_event")])], NOW)
     assert outbox.file.fullness() - before == pytest.approx(0.001, rel=0.05)
     assert Storage() == Storage(max_bytes=512_000_000, power_safe=False)
 
 
 def test_room_that_became_free_is_not_full(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / FILE, storage=Storage(max_bytes=1_000_000))
-    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [("team", "high_risk_event")])], NOW)
+    outbox.accept([(an_event(1, data={"data": "x" * 500_000}), [Wanted("team", "high_risk_event")])], NOW)
     with closing(sqlite3.connect(outbox.path)) as connection, connection:
         connection.execute("DELETE FROM event")
     assert outbox.file.fullness() < 0.2
@@ -617,23 +617,6 @@ def test_a_log_that_is_read_is_emptied_later(outbox: Outbox, monkeypatch: pytest
 
 
 # --- fork
-
-
-def forked(work: Callable[[], object]) -> int:
-    """Do something in a forked child; return its id. Its exit code is 0 if that ended in time and raised nothing."""
-    child = os.fork()
-    if child:
-        return child
-    signal.alarm(int(PATIENCE))
-    try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
-def is_well(child: int) -> bool:
-    return os.waitpid(child, 0)[1] == 0
 
 
 def test_a_child_opens_the_file_that_its_parent_had_open(outbox: Outbox) -> None:

@@ -10,6 +10,7 @@ from sfwebhooks.outbox.queue import Result
 from sfwebhooks.outbox.retention import HANDLE_SECONDS
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, an_event
 from tests.conftest import sql
 
@@ -20,7 +21,7 @@ FAILED = Settlement(State.WAITING, "http_503", NOW, counts=True)
 
 def put(outbox: Outbox, number: int, subject: str | None = "progress", endpoint: str = "team") -> None:
     event = an_event(number, type="scan_progress", subject=subject)
-    outbox.accept([(event, [(endpoint, "scan_progress")])], NOW)
+    outbox.accept([(event, [Wanted(endpoint, "scan_progress")])], NOW)
 
 
 def claimed(outbox: Outbox, endpoint: str = "team") -> Batch:

@@ -24,6 +24,7 @@ from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, Result
 from sfwebhooks.outbox.rows import TOGETHER
 from sfwebhooks.outbox.unencodable import PROBLEMS_MAX
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event, claim_one
 from tests.conftest import sql
@@ -34,10 +35,10 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 7200.0
 QUEUE = Limits("team")
 #: what an endpoint called "team" wants
-TEAM = (("team", "high_risk_event"),)
+TEAM = (Wanted("team", "high_risk_event"),)
 
 
-def put(outbox: Outbox, *events: WebhookEvent, wanted: Sequence[tuple[str, str]] = TEAM, now: float = NOW) -> int:
+def put(outbox: Outbox, *events: WebhookEvent, wanted: Sequence[Wanted] = TEAM, now: float = NOW) -> int:
     return outbox.accept([(event, wanted) for event in events], now)
 
 
@@ -79,7 +80,7 @@ def in_another_process(code: str, path: Path) -> str:
 
 
 def test_events_that_nobody_wants_are_no_new_deliveries(outbox: Outbox) -> None:
-    assert outbox.accept([(an_event(1), ()), (an_event(2), [("team", "high_risk_event")])], NOW) == 1
+    assert outbox.accept([(an_event(1), ()), (an_event(2), [Wanted("team", "high_risk_event")])], NOW) == 1
     assert sql(outbox, "SELECT id FROM event") == [(an_event(2).id,)]
 
 
@@ -93,12 +94,12 @@ def test_what_is_accepted_comes_back_as_it_was(outbox: Outbox) -> None:
 
 
 def test_an_event_goes_to_any_number_of_endpoints(outbox: Outbox) -> None:
-    names = [(f"team{number}", f"name{number}") for number in range(2 * TOGETHER + 1)]
+    names = [Wanted(f"team{number}", f"name{number}") for number in range(2 * TOGETHER + 1)]
     items = [(an_event(1), names[:1]), (an_event(2), names), (an_event(3), names)]
     assert outbox.accept(items, NOW) == 2 * len(names) + 1
     found = rows(outbox, "SELECT endpoint, name, sequence FROM delivery ORDER BY number")
-    second, third = ([(*name, at + (name == names[0])) for name in names] for at in (1, 2))
-    assert found == [(*names[0], 1), *second, *third]
+    second, third = ([(*name[:2], at + (name == names[0])) for name in names] for at in (1, 2))
+    assert found == [(*names[0][:2], 1), *second, *third]
 
 
 def test_a_delivery_knows_the_scan_that_was_begun(outbox: Outbox) -> None:
@@ -108,7 +109,7 @@ def test_a_delivery_knows_the_scan_that_was_begun(outbox: Outbox) -> None:
 
 
 def test_accepting_counts_the_new_deliveries(outbox: Outbox) -> None:
-    assert put(outbox, an_event(1), an_event(2), wanted=(*TEAM, ("siem", "all"))) == 4
+    assert put(outbox, an_event(1), an_event(2), wanted=(*TEAM, Wanted("siem", "all"))) == 4
 
 
 def test_an_event_accepted_again_is_not_new(outbox: Outbox) -> None:
@@ -134,16 +135,16 @@ def test_an_event_that_nobody_wants_is_not_kept(outbox: Outbox) -> None:
 
 
 def test_an_event_is_stored_once_for_several_endpoints(outbox: Outbox) -> None:
-    put(outbox, an_event(), wanted=(*TEAM, ("siem", "all")))
+    put(outbox, an_event(), wanted=(*TEAM, Wanted("siem", "all")))
     assert rows(outbox, "SELECT count(*) FROM event") == [(1,)]
 
 
 def test_an_endpoint_added_later_gets_an_event_accepted_again(outbox: Outbox) -> None:
     put(outbox, an_event())
-    assert put(outbox, an_event(), wanted=(*TEAM, ("siem", "all"))) == 1
+    assert put(outbox, an_event(), wanted=(*TEAM, Wanted("siem", "all"))) == 1
 
 
-def failing(*events: WebhookEvent) -> Iterator[tuple[WebhookEvent, Sequence[tuple[str, str]]]]:
+def failing(*events: WebhookEvent) -> Iterator[tuple[WebhookEvent, Sequence[Wanted]]]:
     """Yield events to be accepted, then fail as a database does from which they are read."""
     yield from ((event, TEAM) for event in events)
     raise sqlite3.OperationalError("no such column")
@@ -285,7 +286,7 @@ def test_a_repeated_event_takes_no_number(outbox: Outbox) -> None:
 
 def test_each_endpoint_has_numbers_of_its_own(outbox: Outbox) -> None:
     put(outbox, an_event(1))
-    put(outbox, an_event(2), wanted=(*TEAM, ("siem", "all")))
+    put(outbox, an_event(2), wanted=(*TEAM, Wanted("siem", "all")))
     assert numbers(outbox, "siem", "5C4A0001") == [1]
 
 
@@ -303,7 +304,11 @@ def test_an_accept_that_failed_takes_no_number(outbox: Outbox) -> None:
 
 def test_two_processes_share_the_numbers_of_a_scan(outbox: Outbox) -> None:
     put(outbox, an_event(1))
-    code = f"from tests.builders import an_event; outbox.accept([(an_event(2), {TEAM!r})], 0.0)"
+    code = f"""
+from sfwebhooks.screening import Wanted
+from tests.builders import an_event
+outbox.accept([(an_event(2), {TEAM!r})], 0.0)
+"""
     in_another_process(code, outbox.path)
     put(outbox, an_event(3))
     assert numbers(outbox, "team", "5C4A0001") == [1, 2, 3]
@@ -339,7 +344,7 @@ def ended(kind: str = "scan_completed") -> WebhookEvent:
 
 def begin(outbox: Outbox) -> None:
     event = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    outbox.scans.begin_scan(a_scan(), event, (("team", "scan_started"),), NOW)
+    outbox.scans.begin_scan(a_scan(), event, (Wanted("team", "scan_started"),), NOW)
 
 
 def test_a_scan_that_began_is_open(outbox: Outbox) -> None:
@@ -370,7 +375,7 @@ def test_the_first_teller_of_an_end_wins(outbox: Outbox) -> None:
 def test_the_end_that_was_reported_second_is_not_delivered(outbox: Outbox) -> None:
     begin(outbox)
     for kind in ("scan_failed", "scan_completed"):
-        outbox.scans.end_scan(ended(kind), (("team", kind),), NOW)
+        outbox.scans.end_scan(ended(kind), (Wanted("team", kind),), NOW)
     assert rows(outbox, "SELECT name FROM delivery ORDER BY number") == [("scan_started",), ("scan_failed",)]
 
 
@@ -548,24 +553,24 @@ def test_an_endpoint_without_a_note_is_healthy(outbox: Outbox) -> None:
 
 
 def test_nothing_is_due_in_an_empty_outbox(outbox: Outbox) -> None:
-    assert outbox.queue.next_due("team") is None
+    assert outbox.queue.next_due(Limits("team"), NOW) is None
 
 
 def test_a_fresh_delivery_is_due_at_once(outbox: Outbox) -> None:
     put(outbox, an_event())
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
 
 
 def test_a_late_delivery_is_due_at_its_time(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), due_at=NOW + 60)
-    assert outbox.queue.next_due("team") == NOW + 60
+    assert outbox.queue.next_due(Limits("team"), NOW) == NOW + 60
 
 
 def test_a_settled_delivery_is_never_due(outbox: Outbox) -> None:
     put(outbox, an_event())
     settle(outbox, claim(outbox), State.DELIVERED)
-    assert outbox.queue.next_due("team") is None
+    assert outbox.queue.next_due(Limits("team"), NOW) is None
 
 
 # --- the file
@@ -593,6 +598,7 @@ def test_what_was_accepted_outlives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / FILE
     code = f"""
 import os, signal
+from sfwebhooks.screening import Wanted
 from tests.builders import an_event
 outbox.accept([(an_event(), {TEAM!r})], 0.0)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -618,6 +624,7 @@ def test_several_processes_can_make_the_file_at_once(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from sfwebhooks.screening import Wanted
 from sfwebhooks.outbox.outbox import Outbox
 from tests.builders import an_event
 print("ready", flush=True)
@@ -638,7 +645,7 @@ def test_a_locked_file_can_still_be_read(outbox: Outbox) -> None:
     put(outbox, an_event())
     other = sqlite3.connect(outbox.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
 
 
 def test_a_locked_file_is_busy_and_written_once_it_is_free(outbox: Outbox) -> None:

@@ -18,6 +18,7 @@ from sfwebhooks.outbox.queue import CRASH_SECONDS, CRASHES_MAX, PARTS_SECONDS, R
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.outbox.sequence_numbers import HighWaterMark
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_endpoint, an_event
 from tests.conftest import put, sql
 from tests.filled import put_event
@@ -76,7 +77,7 @@ def test_the_mark_covers_all_that_is_claimed(outbox: Outbox, size: int) -> None:
 
 def test_a_scans_end_is_claimed_before_others_or_later(outbox: Outbox) -> None:
     for number, kind in ((1, "high_risk_event"), (2, "scan_completed"), (3, "high_risk_event")):
-        outbox.accept([(an_event(number, type=kind, scan=a_scan(f"SCAN{number}")), [("team", kind)])], NOW)
+        outbox.accept([(an_event(number, type=kind, scan=a_scan(f"SCAN{number}")), [Wanted("team", kind)])], NOW)
 
     def claimed(*busy: Batch) -> list[str]:
         busy_ids = {one.id for batch in busy for one in batch.deliveries}
@@ -216,7 +217,7 @@ def test_one_that_crashed_its_process_goes_in_no_request_with_others(outbox: Out
 
 
 def put_end(outbox: Outbox, number: int) -> None:
-    outbox.accept([(an_event(number, type="scan_completed"), [("team", "scan_completed")])], NOW)
+    outbox.accept([(an_event(number, type="scan_completed"), [Wanted("team", "scan_completed")])], NOW)
 
 
 def test_a_scans_end_is_picked_only_if_nothing_else_waits(outbox: Outbox) -> None:
@@ -247,7 +248,11 @@ def test_among_late_ones_the_first_accepted_is_the_oldest(outbox: Outbox) -> Non
 def test_of_several_the_smallest_is_picked_from_both_ends(outbox: Outbox) -> None:
     sizes = [9, *[50] * SMALLEST_OF, *[50] * SMALLEST_OF, 5]
     outbox.accept(
-        [(an_event(at, data={"data": "x" * size}), [("team", "high_risk_event")]) for at, size in enumerate(sizes)], NOW
+        [
+            (an_event(at, data={"data": "x" * size}), [Wanted("team", "high_risk_event")])
+            for at, size in enumerate(sizes)
+        ],
+        NOW,
     )
     alone = Limits("team")
     last = outbox.queue.pick(alone, (), Pick.SMALLEST, fresh=True)
@@ -257,7 +262,9 @@ def test_of_several_the_smallest_is_picked_from_both_ends(outbox: Outbox) -> Non
 
 def test_the_oldest_newest_or_smallest_is_picked(outbox: Outbox) -> None:
     for number, size in ((1, 50), (2, 5), (3, 90)):
-        outbox.accept([(an_event(number, data={"data": "x" * size}), [("team", "high_risk_event")])], NOW + number)
+        outbox.accept(
+            [(an_event(number, data={"data": "x" * size}), [Wanted("team", "high_risk_event")])], NOW + number
+        )
     alone = Limits("team")
     found = {pick: numbers(outbox.queue.pick(alone, (), pick, fresh=False)) for pick in Pick}
     assert found == {Pick.OLDEST: [1], Pick.NEWEST: [3], Pick.SMALLEST: [2]}
@@ -378,8 +385,8 @@ def test_a_result_is_not_that_of_a_delivery_that_has_its_row_in_a_restored_backu
 def fill(outbox: Outbox, number: int) -> None:
     """Accept so many events, each for two endpoints, and the first of all for a third one."""
     for at in range(number):
-        more = [("rare", "high_risk_event")] if not at else []
-        outbox.accept([(an_event(at), [(name, "high_risk_event") for name in ("dead", "team")] + more)], NOW + at)
+        names = ("dead", "team") if at else ("dead", "team", "rare")
+        outbox.accept([(an_event(at), [Wanted(name, "high_risk_event") for name in names])], NOW + at)
 
 
 def delivered(outbox: Outbox, endpoint: str, most: int) -> list[int]:
@@ -397,9 +404,9 @@ def test_those_of_an_endpoint_are_claimed_in_order_however_many_of_others_wait_a
         found += new
     assert found == list(range(1, 701))
     assert (delivered(outbox, "rare", 9), delivered(outbox, "rare", 9)) == ([1], [])
-    assert outbox.queue.next_due("rare") is None
+    assert outbox.queue.next_due(Limits("rare"), NOW) is None
     put_event(outbox, an_event(700), "rare")
-    assert outbox.queue.next_due("rare") == 0.0
+    assert outbox.queue.next_due(Limits("rare"), NOW) == 0.0
     assert delivered(outbox, "rare", 9) == [2]
 
 
@@ -408,7 +415,7 @@ def test_one_that_was_a_probe_is_claimed_after_later_ones_were_delivered(outbox:
     probe = outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)
     settle(outbox, probe, State.WAITING, due_at=NOW + 9000, counts=False)
     assert delivered(outbox, "team", 399) == list(range(2, 401))
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
     assert delivered(outbox, "team", 9) == [1]
 
 

@@ -21,6 +21,7 @@ from sfwebhooks.outbox.retention import WAITING_SINCE
 from sfwebhooks.outbox.selection import Selection
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.conftest import sql
 from tests.filled import begin, end, put, put_event, send
@@ -202,7 +203,7 @@ def test_only_dead_letters_are_dropped(outbox: Outbox, records: Outbox, selectio
 
 def test_an_event_that_is_another_endpoints_too_is_not_dropped(outbox: Outbox, records: Outbox) -> None:
     event = an_event(1)
-    outbox.accept([(event, [("team", event.type), ("siem", event.type)])], NOW)
+    outbox.accept([(event, [Wanted("team", event.type), Wanted("siem", event.type)])], NOW)
     send(outbox, State.DEAD)
     records.retention.drop(ALL)
     assert (left(records), rows_of(outbox, "event")) == ({an_id(1, "siem")}, 1)
@@ -343,7 +344,7 @@ def test_waiting_deliveries_are_never_pruned(outbox: Outbox, records: Outbox) ->
 
 def test_an_event_that_waits_for_another_endpoint_is_not_pruned(outbox: Outbox, records: Outbox) -> None:
     event = an_event(1)
-    outbox.accept([(event, [("team", event.type), ("siem", event.type)])], NOW)
+    outbox.accept([(event, [Wanted("team", event.type), Wanted("siem", event.type)])], NOW)
     send(outbox)
     assert (records.retention.prune(NOW + 9 * DAY, DAY, DAY), rows_of(outbox, "event")) == (1, 1)
 

@@ -19,6 +19,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.scan_receipt import SENT, STORED, own
 from sfwebhooks.retry import State
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_endpoint, an_event, claim_one
 from tests.filled import put, send
@@ -30,7 +31,7 @@ ENDPOINTS = ("team", "siem_of_the_other_department")
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
     made = Outbox(tmp_path / FILE, accepting=True)
     begin = an_event(id=lifecycle_id("5C4A0001", "started"), type="scan_started", severity=Severity.INFO)
-    made.scans.begin_scan(a_scan(), begin, [("team", begin.type)], NOW)
+    made.scans.begin_scan(a_scan(), begin, [Wanted("team", begin.type)], NOW)
     yield made
     made.close()
 
@@ -42,7 +43,7 @@ def an_end(found: int) -> WebhookEvent:
 
 def end(outbox: Outbox, found: int = 0, *endpoints: str) -> None:
     event = an_end(found)
-    assert outbox.scans.end_scan(event, [(name, event.type) for name in endpoints or ("team",)], NOW)
+    assert outbox.scans.end_scan(event, [Wanted(name, event.type) for name in endpoints or ("team",)], NOW)
 
 
 def last(outbox: Outbox, endpoint: str = "team") -> Delivery:
@@ -82,7 +83,7 @@ def test_what_was_withheld_is_counted_by_reason_and_not_as_unwanted(outbox: Outb
 def test_only_findings_count_as_findings(outbox: Outbox) -> None:
     put(outbox, 1, 2)
     warning = an_event(100, type="resource_warning", severity=Severity.MEDIUM)
-    outbox.accept([(warning, [("team", warning.type)])], NOW)
+    outbox.accept([(warning, [Wanted("team", warning.type)])], NOW)
     end(outbox, found=10)
     assert receipt(outbox)["not_wanted"] == 8
 
@@ -125,7 +126,7 @@ def test_a_retry_has_the_same_bytes_whatever_happened_meanwhile(outbox: Outbox, 
 
 def test_who_is_sent_the_end_only_later_gets_no_receipt(outbox: Outbox) -> None:
     end(outbox)
-    outbox.accept([(an_end(0), [("new", "scan_completed")])], NOW)
+    outbox.accept([(an_end(0), [Wanted("new", "scan_completed")])], NOW)
     assert "receipt" not in last(outbox, "new").event.data
     assert "receipts" not in last(outbox, "new").event.data
 
@@ -133,7 +134,7 @@ def test_who_is_sent_the_end_only_later_gets_no_receipt(outbox: Outbox) -> None:
 def test_the_second_teller_changes_no_receipt(outbox: Outbox) -> None:
     end(outbox, 5)
     put(outbox, 1)
-    assert not outbox.scans.end_scan(replace(an_end(9), type="scan_failed"), [("team", "scan_failed")], NOW)
+    assert not outbox.scans.end_scan(replace(an_end(9), type="scan_failed"), [Wanted("team", "scan_failed")], NOW)
     assert receipt(outbox)["not_wanted"] == 5
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from sfwebhooks.events import WebhookEvent, lifecycle_id
 from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.screening import Wanted
 from sfwebhooks.severity import Severity
 from tests.builders import NOW, a_scan, an_event
 from tests.conftest import sql
 
 ONE, OTHER = a_scan("ONE"), a_scan("OTHER")
-TEAM, SIEM = ("team", "high_risk_event"), ("siem", "finding.high")
+TEAM, SIEM = Wanted("team", "high_risk_event"), Wanted("siem", "finding.high")
 
 
 def begin(outbox: Outbox, ended: str | None = None) -> None:
     for scan in (ONE, OTHER):
         start = WebhookEvent(lifecycle_id(scan.id, "started"), "scan_started", Severity.INFO, NOW, {}, scan)
-        outbox.scans.begin_scan(scan, start, [("team", "scan_started")], NOW, ended)
+        outbox.scans.begin_scan(scan, start, [Wanted("team", "scan_started")], NOW, ended)
 
 
 def the_end() -> WebhookEvent:
@@ -45,8 +46,8 @@ def test_a_scan_begins_once_and_is_open_until_its_end_is_reported(outbox: Outbox
     assert sql(outbox, "SELECT count(*) FROM delivery") == [(2,)]
     assert outbox.scans.open_scans() == [ONE, OTHER]
     assert outbox.scans.scan(ONE.id) == (ONE, None)
-    assert outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW) is True
-    assert outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW) is False, "another was first"
+    assert outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW) is True
+    assert outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW) is False, "another was first"
     assert outbox.scans.open_scans() == [OTHER]
     assert outbox.scans.scan(ONE.id) == (ONE, "scan_completed")
     assert outbox.scans.scan("unknown") is None
@@ -54,8 +55,8 @@ def test_a_scan_begins_once_and_is_open_until_its_end_is_reported(outbox: Outbox
 
 def test_an_end_that_was_reported_gets_no_more_receivers_from_who_comes_second(outbox: Outbox) -> None:
     begin(outbox)
-    outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW)
-    outbox.scans.end_scan(the_end(), [("team", "scan_completed"), ("siem", "scan_completed")], NOW)
+    outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW)
+    outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed"), Wanted("siem", "scan_completed")], NOW)
     assert outbox.scans.endpoints_of(the_end()) == {"team"}
 
 
@@ -72,7 +73,8 @@ def test_a_scan_that_began_in_another_file_is_not_open_until_it_begins_here(outb
 
 def test_the_end_of_a_scan_that_began_in_another_file_is_reported_once(outbox: Outbox) -> None:
     outbox.accept([(an_event(1, scan=ONE), [TEAM])], NOW)
-    assert [outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW) for _ in range(2)] == [True, False]
+    wanted = [Wanted("team", "scan_completed")]
+    assert [outbox.scans.end_scan(the_end(), wanted, NOW) for _ in range(2)] == [True, False]
     assert outbox.scans.scan(ONE.id) == (ONE, "scan_completed")
     assert sql(outbox, "SELECT what, reason, number FROM tally") == [("end", "scan_completed", 1)]
 
@@ -85,7 +87,7 @@ def test_a_past_scan_that_is_backfilled_is_not_open(outbox: Outbox) -> None:
 
 def test_an_event_comes_back_as_it_was_sent_without_the_receipt(outbox: Outbox) -> None:
     begin(outbox)
-    outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW)
+    outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW)
     found = outbox.scans.event(the_end().id)
     assert found
     assert (found.type, dict(found.data)) == ("scan_completed", {})
@@ -112,7 +114,7 @@ def test_deliveries_that_were_deleted_are_counted_by_the_gaps_that_they_left(out
 def test_what_is_left_is_numbered_again_in_a_series_of_its_own_and_due_again(outbox: Outbox) -> None:
     begin(outbox)
     outbox.accept([(an_event(number, scan=ONE), [TEAM]) for number in range(1, 4)], NOW)
-    outbox.scans.end_scan(the_end(), [("team", "scan_completed")], NOW)
+    outbox.scans.end_scan(the_end(), [Wanted("team", "scan_completed")], NOW)
     old = sql(outbox, "SELECT DISTINCT series FROM delivery")
     sql(outbox, "UPDATE delivery SET state = 'delivered', settled_at = 1 WHERE sequence IN (1, 3)")
     sql(outbox, "DELETE FROM delivery WHERE sequence = 2")

@@ -36,6 +36,7 @@ from sfwebhooks.outbox.sequence_numbers import (
 )
 from sfwebhooks.receive.completeness import CompletenessCheck
 from sfwebhooks.scan.recovery import report_dead_scans
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, a_host_database, a_scan, an_event, claim_one
 from tests.conftest import Team, sql
 from tests.filled import put, send
@@ -395,7 +396,7 @@ def test_the_receipt_names_all_series_and_counts_what_is_in_them(opened: Callabl
     outbox = opened("another boot")
     put(outbox, 3)
     end = an_event(id=lifecycle_id(ID, "ended"), type="scan_completed", data={"events_found": 3})
-    assert outbox.scans.end_scan(end, [("team", end.type)], NOW)
+    assert outbox.scans.end_scan(end, [Wanted("team", end.type)], NOW)
     (data,) = (json.loads(row[0]) for row in sql(outbox, f"SELECT data FROM event WHERE id = '{end.id}'"))
     first, second = series(outbox)
     receipt = data["receipts"]["team"]
@@ -576,7 +577,7 @@ def test_a_scan_that_lost_some_seconds_gives_no_number_twice_and_its_receipt_is_
         path.with_suffix(".mark").unlink()  # it may be lost too
         with closing(Outbox(path, boot=lambda: "another boot")) as outbox:
             outbox.scans.tallies()
-    settings = load_mapping({"team": {"url": team.url, "events": "all"}})
+    settings = load_mapping({"team": {"url": team.url, "events": "all, !surface_changed"}})
     dispatcher = Dispatcher(settings.endpoints, path)
     report_dead_scans(dispatcher.outbox, settings)
     dispatcher.wake()

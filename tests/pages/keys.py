@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS, Option
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, Option, all_options
 from tests.pages import MARK, cell, table
 
 PAGE = """# Keys
@@ -24,7 +24,7 @@ endpoints.
 
 def page() -> str:
     """Return the page."""
-    endpoint = [*ENDPOINT_OPTIONS.values(), *OPEN_OPTIONS.values()]
+    endpoint = [*all_options().values(), *OPEN_OPTIONS.values()]
     general = table(
         "key | | meaning", [(_name(one), _value(one), cell(one.meaning)) for one in GENERAL_OPTIONS.values()]
     )

@@ -8,8 +8,10 @@ from sfwebhooks.formats import FORMATS
 from tests.golden.rendering import file_of
 from tests.pages import MARK
 
-#: title in the golden files of the message that is shown
-FINDING = "2. high_risk_event"
+#: beginning of the title in the golden files of the message that is shown
+FINDING = r"2\. high_risk_event"
+#: of another one, and the formats that show it: one for programs, one for people
+COMPARISON, COMPARED_IN = r"\d+\. surface_changed", ("generic", "slack")
 INTRODUCTION = f"""# A message in each format
 
 {MARK}
@@ -22,11 +24,15 @@ format, and the body. JSON is indented here and is in one line on the wire; of a
 
 def page() -> str:
     """Return the page."""
-    return "\n".join([INTRODUCTION, *(_section(name) for name in FORMATS)])
+    compared = "## What changed since the last scan, in generic and slack\n"
+    comparisons = [_message(name, COMPARISON) for name in COMPARED_IN]
+    return "\n".join(
+        [INTRODUCTION, *(f"## {name}\n\n{_message(name, FINDING)}" for name in FORMATS), compared, *comparisons]
+    )
 
 
-def _section(name: str) -> str:
+def _message(name: str, title: str) -> str:
     golden = file_of(name).read_text(encoding="utf-8")
-    found = re.search(rf"^=== {re.escape(FINDING)}[^\n]*\n(.*?)(?=^=== )", golden, re.S | re.M)
-    assert found, f"{file_of(name)} does not have {FINDING}"
-    return f"## {name}\n\n~~~~http\n{found[1].strip()}\n~~~~\n"
+    found = re.search(rf"^=== {title}[^\n]*\n(.*?)(?=^=== )", golden, re.S | re.M)
+    assert found, f"{file_of(name)} does not have {title}"
+    return f"~~~~http\n{found[1].strip()}\n~~~~\n"

@@ -1,4 +1,5 @@
-"""The page of all reasons: why a delivery waits or is dead, why an attempt failed, what a status calls for."""
+"""The page of all reasons: why a delivery waits or is dead, why an event is withheld, why an attempt failed, what a
+status calls for."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from sfwebhooks.delivery.troubleshooting import CURES
-from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason
+from sfwebhooks.reasons import DeadReason, Failure, Reason, WaitingReason, Withheld
 from tests.pages import MARK, cell, table
 
 PAGE = """# Reasons
@@ -24,6 +25,12 @@ The first one that holds is shown.
 ## Why a delivery is dead
 
 {dead}
+## Why an event is not sent to an endpoint
+
+An event that an endpoint subscribes to by name can still be withheld. The receipt of a scan, `sfwebhooks stats` and
+metrics count these events by the first reason that holds.
+
+{withheld}
 ## Why an attempt failed
 
 An attempt that got no reply has one of these:
@@ -48,6 +55,7 @@ def page() -> str:
         mark=MARK,
         waiting="\n".join(table(HEADER, _rows(WaitingReason))),
         dead="\n".join(table(HEADER, _rows(DeadReason))),
+        withheld="\n".join(table(HEADER, _rows(Withheld))),
         failures="\n".join(table(HEADER, sorted(failures, key=lambda row: order.index(row[0].strip("`"))))),
         replies="\n".join(table("reason | words in the answer | what to do", list(_replies()))).rstrip() + "\n",
     )

@@ -11,6 +11,7 @@ import pytest
 
 from sfwebhooks.config.settings import Settings
 from sfwebhooks.endpoints import Endpoint
+from sfwebhooks.errors import NotYetError
 from sfwebhooks.events import Scan, correlation_id, lifecycle_id
 from sfwebhooks.formats import siem, slack
 from sfwebhooks.outbox.outbox import Outbox
@@ -19,7 +20,8 @@ from sfwebhooks.scan.correlations import EVIDENCE_MAX, completed, event_of_corre
 from sfwebhooks.scan.findings import SOURCE_MAX
 from sfwebhooks.scan.from_host import correlated
 from sfwebhooks.scan.host_database import HostDatabase
-from sfwebhooks.scan.recovery import NotYetError, report_end
+from sfwebhooks.scan.recovery import report_end
+from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_correlation, a_delivery, a_scan, an_endpoint
 from tests.hosted import a_finished_scan, correlate
 
@@ -40,7 +42,7 @@ def found(scan: Scan, hashes: Any = ("hash-0",), **values: Any) -> None:
 
 def reported(outbox: Outbox, scan: Scan, *events: str) -> list[dict[str, Any]]:
     """Tell the scan's end to an endpoint; return type, id, severity and data of each event, in its order."""
-    endpoint = an_endpoint("team", events=events or ("all",))
+    endpoint = an_endpoint("team", events=events or ("all", "!surface_changed"))
     report_end(outbox, Settings((endpoint,)), scan)
     return sent(outbox)
 
@@ -127,7 +129,16 @@ def test_the_evidence_of_many_is_read_over_one_connection(
             found(scan, title=f"Open: {number}", host_id=str(number))
         monkeypatch.setattr(sqlite3, "connect", connect)
         opened.clear()
-        assert len(list(correlated(HostDatabase(scan.database), scan, (an_endpoint(events=("all",)),)))) > first + 20
+        assert (
+            len(
+                list(
+                    correlated(
+                        HostDatabase(scan.database), scan, Screen((an_endpoint(events=("all", "!surface_changed")),))
+                    )
+                )
+            )
+            > first + 20
+        )
         numbers.append(len(opened))
         monkeypatch.undo()
     assert numbers[0] == numbers[1]
@@ -203,7 +214,7 @@ def test_a_correlation_in_a_siem_has_the_word_of_its_risk() -> None:
 def test_a_deadline_leaves_the_end_to_the_next_teller(outbox: Outbox, scan: Scan) -> None:
     found(scan, title="Open: a", host_id="1")
     with pytest.raises(NotYetError):
-        report_end(outbox, Settings((an_endpoint("team", events=("all",)),)), scan, deadline=0.0)
+        report_end(outbox, Settings((an_endpoint("team", events=("all", "!surface_changed")),)), scan, deadline=0.0)
     assert [event["type"] for event in sent(outbox)] == ["correlation_found", COMPLETED]
     assert [event["type"] for event in reported(outbox, scan)] == ["correlation_found", COMPLETED, "scan_completed"]
 

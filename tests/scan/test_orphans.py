@@ -13,19 +13,20 @@ import pytest
 
 from sfwebhooks.config.file import Mistake
 from sfwebhooks.config.settings import Settings
-from sfwebhooks.errors import OutboxBusyError
+from sfwebhooks.errors import NotYetError, OutboxBusyError
 from sfwebhooks.events import Scan
 from sfwebhooks.outbox.locks import scan_lock
 from sfwebhooks.outbox.outbox import Outbox
-from sfwebhooks.pipeline import accept, wanted_by
+from sfwebhooks.pipeline import accept
 from sfwebhooks.scan import recovery
 from sfwebhooks.scan.findings import event_of_finding
 from sfwebhooks.scan.lifecycle import started
-from sfwebhooks.scan.recovery import NotYetError, replay_scan, report_dead_scans, report_end, running_scans
+from sfwebhooks.scan.recovery import replay_scan, report_dead_scans, report_end, running_scans
+from sfwebhooks.screening import Screen
 from tests.builders import NOW, a_finding, a_host_database, a_scan, an_endpoint
 from tests.conftest import sql
 
-TEAM = an_endpoint(events=("all",))
+TEAM = an_endpoint(events=("all", "!surface_changed"))
 SETTINGS = Settings((TEAM,))
 
 
@@ -47,7 +48,7 @@ def scan(outbox: Outbox, database: Path) -> Scan:
 
 def begin(outbox: Outbox, scan: Scan) -> None:
     event = started(scan)
-    outbox.scans.begin_scan(scan, event, wanted_by(event, SETTINGS.endpoints), NOW)
+    outbox.scans.begin_scan(scan, event, Screen(SETTINGS.endpoints).of(event)[0], NOW)
 
 
 def change(database: Path, query: str) -> None:
@@ -163,7 +164,7 @@ def test_a_scan_whose_database_was_deleted_is_reported_by_what_is_known(
 def accept_some(outbox: Outbox, scan: Scan, count: int) -> None:
     """Accept findings that the host has not stored yet."""
     found = [event_of_finding(a_finding(f"f-{number}"), scan, "a CVE") for number in range(count)]
-    accept(found, SETTINGS.endpoints, outbox, NOW)
+    accept(found, Screen(SETTINGS.endpoints), outbox, NOW)
 
 
 def test_what_was_accepted_counts_where_the_host_has_less(outbox: Outbox, scan: Scan) -> None:
@@ -375,7 +376,7 @@ def test_one_that_is_being_reported_is_not_taken_for_one_that_runs_with_its_sett
     assert running_scans(outbox) == ["digest-of-old-settings"]
     lock.release()
     seen: list[list[str]] = []
-    monkeypatch.setattr(recovery, "replay_scan", lambda *_: seen.append(running_scans(outbox)))
+    monkeypatch.setattr(recovery, "replay_scan", lambda *_, **__: seen.append(running_scans(outbox)))
     assert report_dead_scans(outbox, SETTINGS, stopped={"its-mark"}) == 1
     assert seen == [[""]]
     assert end(outbox, "reason") == "host_stopped", "the mark is kept"

@@ -35,6 +35,7 @@ from sfwebhooks.scan.outbox_failure import EVENTS_MAX
 from sfwebhooks.scan.parentage import own_mark
 from sfwebhooks.scan.recovery import replay_scan, report_dead_scans
 from sfwebhooks.scan.run import HOST_PATIENCE_SECONDS, ScanRun
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, PATIENCE, a_finding, a_host_database, a_scan, an_event
 from tests.conftest import Gate, Team, senders, sql
 from tests.threads import waits_for
@@ -128,7 +129,9 @@ def host(tmp_path: Path, team: Team) -> Callable[..., Host]:
         scan = a_scan(database=str(tmp_path / "spiderfoot.db"))
         a_host_database(tmp_path / "spiderfoot.db", scan)
         general = {key: keys.pop(key) for key in list(keys) if key in GENERAL_OPTIONS}
-        settings = load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **keys}, **general})
+        settings = load_mapping(
+            {"team": {"url": team.url, "events": "all, !surface_changed", "concurrency": "1", **keys}, **general}
+        )
         assert settings.mistakes == ()
         delivery = DeliveryProcess(settings, tmp_path, "") if leaves else None
         made = Host(tmp_path, ScanRun(scan, settings, tmp_path, delivery=delivery))
@@ -765,7 +768,7 @@ def test_a_running_scan_warns_of_an_outbox_that_is_nearly_full(
 ) -> None:
     with closing(Outbox(tmp_path / FILE)) as other:
         large = an_event(scan=a_scan("OTHER"), data={"data": "x" * 850_000})
-        other.accept([(large, [("another", large.type)])], NOW)
+        other.accept([(large, [Wanted("another", large.type)])], NOW)
     scan = host(outbox_max_mb=1)
     assert "refused from now on" in said.wait_for("The outbox is")
     scan.finish()
@@ -1059,7 +1062,7 @@ def test_no_more_pairs_of_type_and_risk_are_remembered_than_real_modules_have(
     host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sfwebhooks.scan.findings.WANTED_MAX", 3)
-    scan = host(events="all")
+    scan = host(events="all, !surface_changed")
     assert all(scan.run.wants[f"NEW_{number}", number] for number in range(5))
     assert len(scan.run.wants) == 3
     scan.finish()
@@ -1078,7 +1081,10 @@ def delivered_by(
 
     def begin(**keys: Any) -> tuple[Host, KernelLock]:
         own = {key: value for key, value in keys.items() if key not in GENERAL_OPTIONS}
-        note_service(lock, load_mapping({"team": {"url": team.url, "events": "all", "concurrency": "1", **own}}))
+        note_service(
+            lock,
+            load_mapping({"team": {"url": team.url, "events": "all, !surface_changed", "concurrency": "1", **own}}),
+        )
         return host(leaves=True, **keys), lock
 
     yield begin

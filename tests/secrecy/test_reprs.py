@@ -25,7 +25,7 @@ from sfwebhooks.demo.teams import Teams
 from sfwebhooks.doctor.installation import Installation
 from sfwebhooks.endpoints import Secret
 from sfwebhooks.events import Batch
-from sfwebhooks.formats import FORMATS, render
+from sfwebhooks.formats import FORMATS, redaction_of, render
 from sfwebhooks.network.http_reader import Head
 from sfwebhooks.network.proxy import Proxy
 from sfwebhooks.network.route import Route
@@ -40,6 +40,7 @@ from sfwebhooks.receive.received import Received
 from sfwebhooks.scan.backfill import Past
 from sfwebhooks.scan.host_database import HostDatabase, ScanRow
 from sfwebhooks.scan.run import ScanRun
+from sfwebhooks.screening import Screen
 from sfwebhooks.sending import SendingState
 from sfwebhooks.service import Service
 from sfwebhooks.signing import Request, sign
@@ -58,7 +59,7 @@ def request(found: Settings) -> Request:
 
 
 def state(found: Settings) -> SendingState:
-    return SendingState(found.endpoints[0], Sender(found.endpoints[0]))
+    return SendingState(found.endpoints[0])
 
 
 def draft(found: Settings, folder: Path) -> Any:
@@ -84,6 +85,7 @@ def installation(found: Settings, folder: Path) -> Installation:
 HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Settings": lambda found, folder: found,
     "Endpoint": lambda found, folder: [dataclasses.replace(one, name="other") for one in found.endpoints],
+    "Screen": lambda found, folder: Screen(found.endpoints),
     "Draft": draft,
     "Entry": lambda found, folder: draft(found, folder)[1],
     "Content": lambda found, folder: [render(BATCH, one) for one in found.endpoints],
@@ -109,6 +111,7 @@ HOLDERS: dict[str, Callable[[Settings, Path], Any]] = {
     "Handshake": lambda found, folder: FORMATS["cloudevents"].handshake,
     "Checks": lambda found, folder: Checks(SECRETS, SECRETS[0]),
     "Received": lambda found, folder: Received(NOW, PATH, request(found).headers, ALL.encode(), (), ""),
+    "Rules": lambda found, folder: [redaction_of(one) for one in found.endpoints],
     "Captured": lambda found, folder: from_file(f"POST {PATH} HTTP/1.1\nX-Token: {ALL}\n\n{ALL}".encode()),
 }  # fmt: skip
 

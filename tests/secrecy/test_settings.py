@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sfwebhooks.config.endpoint import NAME
-from sfwebhooks.config.options import ENDPOINT_OPTIONS, GENERAL_OPTIONS, OPEN_OPTIONS
+from sfwebhooks.config.options import GENERAL_OPTIONS, OPEN_OPTIONS, all_options
 from sfwebhooks.config.settings import load
 from tests.secrecy.planted import API_KEY, BASIC, PATH, SECRETS, WATCHER, proxy_at, section, written
 from tests.secrecy.witness import Witness
@@ -19,7 +19,7 @@ from tests.tiers import quick_first
 VALUES = (*SECRETS, f"https://hooks.test{PATH}", proxy_at("http://p.test"), f"Bearer {API_KEY}", f"Basic {BASIC}")
 #: a value that could be the name of an endpoint, which is no secret, is taken for one
 UNNAMEABLE = [value for value in VALUES if not NAME.fullmatch(value)]
-KEYS = {key: option for table in (ENDPOINT_OPTIONS, GENERAL_OPTIONS) for key, option in table.items()}
+KEYS = {key: option for table in (all_options(), GENERAL_OPTIONS) for key, option in table.items()}
 KEYS |= {f"{name}X-Own": option for name, option in OPEN_OPTIONS.items()}
 ENDPOINT = "[webhooks.team]\nurl = https://receiver.test/\n"
 #: place -> settings with a line in it
@@ -49,7 +49,7 @@ def test_a_secret_is_the_value_of_another_key(see: Callable[..., None], key: str
 
 
 def test_each_key_with_a_value_of_its_own_kind_says_that_a_secret_is_none(settings_folder: Path) -> None:
-    free = {"description", "fallback", "default_url", "metadata.X-Own"}
+    free = {"description", "fallback", "default_url", "metadata.X-Own", "targets", "data_match", "data_not_match"}
     free |= {key for key, option in KEYS.items() if option.secret or option.parse.__name__ == "path"}
     for key in KEYS.keys() - free:
         assert load(written(settings_folder, f"{ENDPOINT}{key} = {API_KEY}\n")).mistakes, key
@@ -132,7 +132,7 @@ def test_a_url_has_an_address_that_is_refused(settings_folder: Path, witness: Wi
 
 
 def test_commands_show_mistakes(settings_folder: Path, witness: Witness) -> None:
-    wrong = dict.fromkeys(ENDPOINT_OPTIONS.keys() - {"description"}, f"whsec_{API_KEY}")
+    wrong = dict.fromkeys(all_options().keys() - {"description"}, f"whsec_{API_KEY}")
     sections = (section("team", "http://127.0.0.1:1", **wrong), WATCHER, f"[webhooks.bad]\n{API_KEY} = x\n")
     written(settings_folder, *sections)
     commands = ("check", "drain --timeout 0.1s", "test", "test team", "pause team")

@@ -23,6 +23,7 @@ from sfwebhooks.outbox.file import FILE
 from sfwebhooks.outbox.outbox import Outbox
 from sfwebhooks.outbox.queue import Result
 from sfwebhooks.retry import Settlement, State
+from sfwebhooks.screening import Wanted
 from tests.builders import NOW, an_event, claim_one
 from tests.secrecy.planted import API_KEY as SECRET
 from tests.secrecy.witness import Witness, watching
@@ -80,13 +81,13 @@ def print_in_a_process(witness: Witness) -> None:
 
 def fill_a_row(witness: Witness) -> None:
     outbox = Outbox(witness.folder / FILE)
-    outbox.accept([(an_event(data={"data": SECRET.encode().hex()}), [("team", "name")])], NOW)
+    outbox.accept([(an_event(data={"data": SECRET.encode().hex()}), [Wanted("team", "name")])], NOW)
     outbox.close()
 
 
 def fill_an_excerpt(witness: Witness) -> None:
     outbox, attempt = Outbox(witness.folder / FILE), Attempt(NOW, 0.0, 200, "http_200", SECRET)
-    outbox.accept([(an_event(), [("team", "x")])], NOW)
+    outbox.accept([(an_event(), [Wanted("team", "x")])], NOW)
     batch = claim_one(outbox, Limits("team"), (), NOW)
     assert batch
     outbox.queue.settle([Result(batch, attempt, [Settlement(State.DEAD, "x", NOW, True)])], {"team": Health()})

@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import signal
 import sys
 import time
 from types import ModuleType
@@ -25,6 +26,11 @@ def journal(run: Any) -> None:
         os.write(file, "".join(f"{finding.hash}\n" for finding in findings).encode())
 
     run.ScanRun.accept = accept_and_note
+
+
+def killed_at_end(run: Any) -> None:
+    """Kill the scan's process once the host has ended the scan, and before we report that."""
+    run.ScanRun.end = lambda self, *args: os.kill(os.getpid(), signal.SIGKILL)
 
 
 def slow(plugin: Any) -> None:
@@ -79,6 +85,7 @@ def no_python(process: Any) -> None:
 
 FAULTS: dict[str, dict[str, Callable[[Any], None]]] = {
     "journal": {"sfwebhooks.scan.run": journal},
+    "killed_at_end": {"sfwebhooks.scan.run": killed_at_end},
     "strange_target": {"spiderfoot.helpers": strange_target},
     "interrupted": {"modules.sfp_pageinfo": interrupted},
     "stuck": {"modules.sfp_pageinfo": stuck},

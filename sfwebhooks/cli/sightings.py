@@ -1,0 +1,191 @@
+"""`sfwebhooks sightings`: what the scans of a target have found, and whether it is new, still there or gone."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from sfwebhooks.errors import SelectionError
+from sfwebhooks.events import clean_text, timestamp
+from sfwebhooks.fingerprints import canonical
+from sfwebhooks.outbox.outbox import Outbox
+from sfwebhooks.outbox.sighting_list import Presence, Sighted, Sighting, SightingFilter
+from sfwebhooks.outbox.sightings import Mute
+from sfwebhooks.redaction import for_people
+from sfwebhooks.scan.sighted import data_of
+from sfwebhooks.terminal.arguments import add_data
+from sfwebhooks.terminal.delivery_table import PIPE, SHORT, WIDE, short_time
+from sfwebhooks.terminal.filters import add_listing, on_outbox
+from sfwebhooks.terminal.output import as_json, plain, stacked, table
+from sfwebhooks.text import in_line
+
+#: characters of data: in JSON, in a line, and in one of a narrow terminal
+DATA = 200
+LINE, NARROW = 60, 24
+#: targets that an error lists
+LAST = 5
+MUTED, UNDELIVERED = "muted", "undelivered"
+COLUMNS = ("fingerprint", "type / data", "first seen", "last seen", "state")
+WIDE_COLUMNS = ("fingerprint", "type", "data", "first seen", "last seen", "state")
+COLOURS = {Presence.NEW: "green", Presence.PRESENT: "", Presence.GONE: "yellow"}
+NOTHING = (
+    "No sightings: scans are recorded once an endpoint has only_new = true or subscribes to surface_changed, from their"
+    " end on."
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "sightings",
+        help="what scans of a target have found: new, present or gone",
+        description="List what the scans of a target have found, the last seen first: new (first found by the last"
+        " finished scan, or since), present or gone. Undelivered: it died on its way to an endpoint. Data are shown as"
+        " far as SpiderFoot's database or the outbox still has them. Without TARGET, list the targets. Times are UTC.",
+        epilog="examples:\n  sfwebhooks sightings acme.example --new\n"
+        "  sfwebhooks sightings acme.example --type 'VULNERABILITY_*'",
+    )
+    command.add_argument("target", nargs="?", type=clean_text, metavar="TARGET", help="target of the scans")
+    which = command.add_mutually_exclusive_group()
+    for name, words in (
+        (Presence.NEW.value, "first found by the last finished scan, or since"),
+        (Presence.GONE.value, "no longer found"),
+        (MUTED, "muted, for some endpoint or all"),
+        (UNDELIVERED, "that died on their way to an endpoint"),
+    ):
+        which.add_argument(f"--{name}", action="store_const", const=name, dest="only", help=f"only those {words}")
+    command.add_argument(
+        "--type",
+        dest="kind",
+        type=clean_text,
+        default="",
+        metavar="PATTERN",
+        help="only findings of this type of SpiderFoot",
+    )
+    add_data(command)
+    add_listing(command)
+    command.set_defaults(run=on_outbox(_sightings, listing=True))
+
+
+def _sightings(given: argparse.Namespace, records: Outbox, out: Console) -> int:
+    targets = records.sighting_list.targets()
+    if given.target is None:
+        _print_targets(targets, given, out)
+        return 0
+    if canonical(given.target) not in [one.target for one in targets]:
+        there = ", ".join(one.target for one in targets[:LAST])
+        raise SelectionError(
+            f'no scan of "{given.target}" is recorded; the last targets are: {there}' if there else NOTHING
+        )
+    mutes = records.sightings.mutes(time.time(), given.target)
+    undelivered = records.sighting_list.undelivered(given.target)
+    among = {MUTED: frozenset(one.fingerprint for one in mutes), UNDELIVERED: undelivered}.get(given.only)
+    presence = Presence(given.only) if given.only and among is None else None
+    found = records.sighting_list.of(given.target, SightingFilter(presence, given.kind, among), given.limit + 1)
+    shown = found[: given.limit]
+    data = data_of(shown, records, given.target)
+    lines = [
+        Shown(
+            one,
+            _masked(one.kind, data[one.fingerprint]) if one.fingerprint in data else None,
+            [mute for mute in mutes if mute.fingerprint == one.fingerprint],
+            one.fingerprint in undelivered,
+        )
+        for one in shown
+    ]
+    if given.json:
+        for line in lines:
+            out.print(plain(as_json({"target": canonical(given.target), **line.fields})), soft_wrap=True)
+        return 0
+    if lines:
+        _print(lines, out)
+    if not given.quiet:
+        more = f" Only {given.limit} are shown: --limit N shows more." if len(found) > given.limit else ""
+        out.print(plain(f"Times are UTC.{more}" if shown else "No sightings."))
+    return 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sighting as it is shown."""
+
+    sighting: Sighting
+    #: masked; None: no longer there
+    data: str | None
+    mutes: Sequence[Mute]
+    undelivered: bool
+
+    @property
+    def words(self) -> str:
+        """Its state in words."""
+        others = [MUTED] * bool(self.mutes) + [UNDELIVERED] * self.undelivered
+        return ", ".join([self.sighting.presence.value, *others])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its fields for --json."""
+        one = self.sighting
+        return {
+            "fingerprint": one.fingerprint.hex(),
+            "type": one.kind,
+            "data": self.data,
+            "state": one.presence.value,
+            "muted": [fields_of_mute(mute) for mute in self.mutes],
+            "undelivered": self.undelivered,
+            "first_at": timestamp(one.first_at),
+            "last_at": timestamp(one.last_at),
+            "first_scan": one.first_scan,
+            "last_scan": one.last_scan,
+        }
+
+
+def _print(lines: Iterable[Shown], out: Console) -> None:
+    """Print a table, with the columns that fit."""
+    if not out.is_terminal:
+        out.width = PIPE
+    wide = out.width >= WIDE
+    rows = table(*(WIDE_COLUMNS if wide else COLUMNS), whole=("fingerprint", "first seen", "last seen"))
+    for line in lines:
+        one, digits = line.sighting, line.sighting.fingerprint.hex()
+        key = plain(digits[:SHORT] if out.is_terminal else digits, "bold")
+        times = short_time(one.first_at, out), short_time(one.last_at, out)
+        kind, data = plain(one.kind), plain(in_line(line.data or "", LINE if wide else NARROW), "dim")
+        state = plain(line.words, COLOURS[one.presence])
+        rows.add_row(key, *([kind, data] if wide else [stacked(kind, data)]), *times, state)
+    out.print(rows)
+
+
+def _print_targets(targets: Sequence[Sighted], given: argparse.Namespace, out: Console) -> None:
+    shown = targets[: given.limit]
+    if given.json:
+        for one in shown:
+            fields = {"target": one.target, "scans": one.scans, "finished": one.complete}
+            out.print(plain(as_json({**fields, "last_at": timestamp(one.last_at)})), soft_wrap=True)
+        return
+    rows = table("target", "scans", "finished", "last one", whole=("last one",))
+    for one in shown:
+        rows.add_row(plain(one.target), str(one.scans), str(one.complete), short_time(one.last_at, out))
+    if shown:
+        out.print(rows)
+    if not given.quiet:
+        more = f" Only {given.limit} are shown: --limit N shows more." if len(targets) > given.limit else ""
+        out.print(plain(f"Times are UTC.{more}" if shown else NOTHING))
+
+
+def _masked(kind: str, data: str) -> str:
+    """Return data as `show` does: others read a terminal too."""
+    return in_line(for_people(kind, data), DATA)
+
+
+def fields_of_mute(mute: Mute) -> dict[str, Any]:
+    """Return a mute's fields for --json."""
+    return {
+        "endpoint": mute.endpoint or None,
+        "until": None if mute.until is None else timestamp(mute.until),
+        "muted_at": timestamp(mute.at),
+    }

@@ -1,0 +1,37 @@
+"""Filters that are valid but doubtful: an endpoint comes in, warnings for the operator go out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from sfwebhooks.config.values import WRONG_MAX, nearest
+from sfwebhooks.endpoints import RISK_NAMES, Endpoint, subscribed_name, takes_findings
+from sfwebhooks.masking import shown
+from sfwebhooks.screening import withheld_type
+from sfwebhooks.severity import RISK_BOUNDS, SEVERITY_OF_TYPE, Severities, special_of
+
+
+def filter_warnings(endpoint: Endpoint, severities: Severities) -> Iterator[str]:
+    """Yield what an endpoint's filters seem to miss."""
+    for doubt in doubtful_types(endpoint.finding_types):
+        yield f"{endpoint.name}: finding_types: {doubt}"
+    if endpoint.has_filters and takes_findings(endpoint.events) and not any(_passing(endpoint, severities)):
+        yield f"{endpoint.name} is sent no findings: its filters withhold all those that its events ask for"
+
+
+def _passing(endpoint: Endpoint, severities: Severities) -> Iterator[bool]:
+    """Yield for each of the host's types, and each risk that a module can give it, whether it can be sent."""
+    unknown = [word for word in endpoint.finding_types if not word.startswith("!")]
+    for host_type in (*SEVERITY_OF_TYPE, *unknown):
+        for risk in (0, *(bound for bound, _ in RISK_BOUNDS)):
+            severity = severities.of(host_type, risk)
+            name = subscribed_name(endpoint.events, RISK_NAMES[severity], severity, special_of(host_type))
+            yield bool(name) and not withheld_type(endpoint, host_type, severity)
+
+
+def doubtful_types(words: tuple[str, ...]) -> Iterator[str]:
+    """Yield a warning for each name or pattern that matches no known type of the host."""
+    for word in [word.lstrip("!") for word in words][: 10 * WRONG_MAX]:
+        if not any(fnmatchcase(one, word) for one in SEVERITY_OF_TYPE):
+            yield f'"{shown(word)}" is not an event type of SpiderFoot.{nearest(word, SEVERITY_OF_TYPE)}'

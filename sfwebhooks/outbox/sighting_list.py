@@ -1,0 +1,178 @@
+"""The sightings of a target for the commands: a target and filters come in, Sightings go out.
+
+A fingerprint has a row for each lineage. It is present if any of them has seen it in its last complete scan or since,
+and gone if none has.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from enum import Enum
+
+from sfwebhooks.events import WebhookEvent
+from sfwebhooks.fingerprints import canonical, of_event
+from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.rows import deliveries
+
+#: dead letters of some scans
+DEAD = """
+    WHERE d.state <> 'waiting' AND d.state = 'dead' AND s.id IN (SELECT value FROM json_each(?)) GROUP BY e.number
+"""
+
+
+class Presence(str, Enum):
+    """Whether something was found last time."""
+
+    #: first found by the last complete scan of its target, or since
+    NEW = "new"
+    #: found before, and still there
+    PRESENT = "present"
+    #: the last complete scan of those modules that had found it did not
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Something that scans of a target have found."""
+
+    fingerprint: bytes
+    #: type of the finding
+    kind: str
+    #: epoch seconds of the ends of the first and the last scan that saw it; of its begin if one is not over
+    first_at: float
+    last_at: float
+    #: ids of these scans
+    first_scan: str
+    last_scan: str
+    presence: Presence
+
+
+@dataclass(frozen=True)
+class Sighted:
+    """A target with sightings."""
+
+    target: str
+    #: number of its scans that are recorded, or are running
+    scans: int
+    #: number of those that have finished; 0: its next scan is a first one
+    complete: int
+    #: epoch seconds of the last one's end; of its begin if it is not over
+    last_at: float
+
+
+@dataclass(frozen=True)
+class SightingFilter:
+    """Filters, all of which a sighting must pass."""
+
+    #: None: any
+    presence: Presence | None = None
+    #: pattern of its type; empty: any
+    kind: str = ""
+    #: fingerprints; None: any
+    among: frozenset[bytes] | None = None
+
+
+class SightingList:
+    """What the commands show. All methods raise OutboxError, as `Outbox` does."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+    def targets(self) -> list[Sighted]:
+        """Return the targets with surveyed scans, that of the last scan first."""
+        query = (
+            "SELECT t.name, count(*), sum(s.complete), max(s.at) FROM surveyed s JOIN target t ON t.number = s.target"
+            " GROUP BY t.number ORDER BY max(s.number) DESC"
+        )
+        with self._file.reading() as sql:
+            return [Sighted(*row) for row in sql.execute(query)]
+
+    def of(self, target: str, sought: SightingFilter, limit: int) -> list[Sighting]:
+        """Return the sightings of a target, those of the last scans first. Reads all of them."""
+        with self._file.reading() as sql:
+            place = sql.execute("SELECT number FROM target WHERE name = ?", (canonical(target),)).fetchone()
+            if place is None:
+                return []
+            its = "1" if sought.presence is None else "presence = :presence"
+            conditions = [
+                "target = :target",
+                *(["kind IN (SELECT number FROM kind WHERE name GLOB :kind)"] if sought.kind else []),
+                *([] if sought.among is None else ["hex(fingerprint) IN (SELECT value FROM json_each(:among))"]),
+            ]
+            if sought.presence is None:  # else all must be grouped, which takes five times as long
+                latest = f"SELECT fingerprint FROM sighting WHERE {' AND '.join(conditions)} ORDER BY last DESC"  # noqa: S608
+                lines = "SELECT :limit * (1 + count(DISTINCT lineage)) FROM surveyed WHERE target = :target"
+                conditions.append(f"fingerprint IN ({latest} LIMIT ({lines}))")
+            query = (
+                "SELECT fingerprint, k.name, f.at, l.at, f.scan_id, l.scan_id, presence FROM ("  # noqa: S608
+                "SELECT fingerprint, min(kind) kind, min(first) first, max(last) last,"
+                f" {_presence(sql, place[0])} presence"
+                f" FROM sighting WHERE {' AND '.join(conditions)} GROUP BY fingerprint HAVING {its}"
+                " ORDER BY max(last) DESC, fingerprint LIMIT :limit) s"
+                " JOIN kind k ON k.number = s.kind JOIN surveyed f ON f.number = s.first"
+                " JOIN surveyed l ON l.number = s.last ORDER BY s.last DESC, fingerprint"
+            )
+            among = sought.among or ()
+            values = {
+                "target": place[0],
+                "kind": sought.kind,
+                "among": json.dumps([one.hex().upper() for one in among]),
+                "presence": sought.presence and sought.presence.value,
+                "limit": limit,
+            }
+            rows = sql.execute(query, values).fetchall()
+        return [Sighting(*(*row[:-1], Presence(row[-1]))) for row in rows]
+
+    def beginning(self, digits: str, target: str | None = None) -> list[tuple[str, bytes, str]]:
+        """Return target, fingerprint and type of what was seen and has a fingerprint that begins with some hexadecimal
+        digits."""
+        low, high = (bytes.fromhex(digits.ljust(32, rest)) for rest in "0f")
+        query = (
+            "SELECT DISTINCT t.name, s.fingerprint, k.name FROM target t"
+            " CROSS JOIN sighting s ON s.target = t.number AND s.fingerprint BETWEEN ? AND ?"
+            " JOIN kind k ON k.number = s.kind WHERE ? IS NULL OR t.name = ?"
+        )
+        named = None if target is None else canonical(target)
+        with self._file.reading() as sql:
+            return sql.execute(query, (low, high, named, named)).fetchall()
+
+    def undelivered(self, target: str) -> frozenset[bytes]:
+        """Return the fingerprints of what died on its way to an endpoint, as far as the dead letters are kept."""
+        name = canonical(target)
+        with self._file.reading() as sql:
+            scans = [scan for scan, its in sql.execute("SELECT id, target FROM scan") if canonical(its) == name]
+            dead = [delivery.event for _, delivery in deliveries(sql, DEAD, (json.dumps(scans),))]
+        return frozenset(filter(None, map(_fingerprint, dead)))
+
+
+def _fingerprint(event: WebhookEvent) -> bytes | None:
+    try:
+        return of_event(event)
+    except ValueError:  # its data are not JSON
+        return None
+
+
+def _presence(sql: sqlite3.Connection, target: int) -> str:
+    """Return SQL for the presence of a fingerprint, over its rows.
+
+    Numbers of scans stand in it, of which a target has few: to look them up for each row would take seconds.
+    """
+    gone = {0: "0"}
+    for (line,) in sql.execute("SELECT DISTINCT lineage FROM surveyed WHERE target = ? AND lineage", (target,)):
+        query = "SELECT number, place FROM surveyed WHERE target = ? AND lineage = ? AND complete ORDER BY place DESC"
+        last = sql.execute(query, (target, line)).fetchone()
+        since = "SELECT number FROM surveyed WHERE target = ? AND lineage = ? AND (place IS NULL OR place >= ?)"
+        numbers = [number for (number,) in sql.execute(since, (target, line, last[1]))] if last else []
+        if last:
+            gone[line] = f"last NOT IN ({', '.join(map(str, numbers))}) AND whole <> {last[0]}"
+    cases = " ".join(f"WHEN {line} THEN {words}" for line, words in gone.items())
+    row = sql.execute(
+        "SELECT number, is_first FROM surveyed WHERE target = ? AND complete ORDER BY place DESC LIMIT 1", (target,)
+    ).fetchone()
+    new = f"min(first) >= {row[0]}" if row and not row[1] else "0"
+    return (
+        f"CASE WHEN min(CASE lineage {cases} ELSE 0 END) THEN '{Presence.GONE.value}'"
+        f" WHEN {new} THEN '{Presence.NEW.value}' ELSE '{Presence.PRESENT.value}' END"
+    )

@@ -1,0 +1,85 @@
+"""Counts of withheld events: (scan, endpoint, reason) and a number come in, rows of `withheld` go out.
+
+The events that filters withhold can be most of a scan's, and cause no commit: they are counted in memory, and written
+with the next one, or by `Outbox.write_withheld` in the rounds of a scan.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from sfwebhooks.reasons import Withheld
+
+#: what is counted together: (scan, endpoint, reason)
+WithheldKey = tuple[str, str, Withheld]
+ADD = "INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = number + excluded.number"
+SET = "INSERT INTO withheld VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET number = excluded.number"
+
+
+class Withholding:
+    """The counts that are not written yet, for use by any thread."""
+
+    def __init__(self) -> None:
+        #: asked for at each commit, which calls no function of ours for it
+        self.counts: Counter[WithheldKey] = Counter()
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self.counts)
+
+    def add(self, counts: Mapping[WithheldKey, int]) -> None:
+        """Count some events."""
+        with self._lock:
+            self.counts.update(counts)
+
+    def write(self, sql: sqlite3.Connection) -> Counter[WithheldKey]:
+        """Write the counts; return them, for `written` once they are committed."""
+        with self._lock:
+            counts = Counter(self.counts)
+        add_withheld(sql, counts)
+        return counts
+
+    def written(self, counts: Counter[WithheldKey]) -> None:
+        """Forget counts that are committed."""
+        with self._lock:
+            self.counts -= counts
+
+
+def add_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> None:
+    """Add some counts to those of the file."""
+    sql.executemany(ADD, _rows(counts))
+
+
+def set_withheld(sql: sqlite3.Connection, counts: Mapping[WithheldKey, int]) -> None:
+    """Set some counts of the file."""
+    sql.executemany(SET, _rows(counts))
+
+
+def replace_withheld(
+    sql: sqlite3.Connection,
+    scan_id: str,
+    endpoints: Iterable[str],
+    counts: Mapping[tuple[str, Withheld], int],
+    reasons: Collection[Withheld],
+) -> None:
+    """Replace a scan's counts for some endpoints and reasons.
+
+    Args:
+        counts: (endpoint, reason) -> number; what is missing is 0.
+    """
+    its = (scan_id, json.dumps([*endpoints]), json.dumps([reason.value for reason in reasons]))
+    sql.execute(
+        "DELETE FROM withheld WHERE scan_id = ? AND endpoint IN (SELECT value FROM json_each(?))"
+        " AND reason IN (SELECT value FROM json_each(?))",
+        its,
+    )
+    set_withheld(sql, {(scan_id, *key): number for key, number in counts.items()})
+
+
+def _rows(counts: Mapping[WithheldKey, int]) -> Iterator[tuple[str, str, str, int]]:
+    return ((scan, endpoint, reason.value, number) for (scan, endpoint, reason), number in counts.items())

@@ -1,0 +1,192 @@
+"""The survey of a scan at its end: its findings and correlations come in once, from the host's database; how many of
+them each endpoint is not sent, and why, and what is new since the scan before go out.
+
+The live counts of withheld events are lost with a killed process, and a recovery offers some events twice: the survey
+replaces them. If a process does not get to its end, the next one repeats it as a whole. A scan whose endpoints want all
+that they subscribe to, and no comparison, is not surveyed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, islice
+
+from sfwebhooks import fingerprints
+from sfwebhooks.endpoints import FINDINGS, Endpoint, subscribed_name
+from sfwebhooks.events import Scan, WebhookEvent, lifecycle_id
+from sfwebhooks.outbox.sightings import Surface
+from sfwebhooks.outbox.store import Store
+from sfwebhooks.reasons import Withheld
+from sfwebhooks.scan import correlations
+from sfwebhooks.scan.from_host import ScanResult
+from sfwebhooks.scan.host_database import FINISHED, HostDatabase, ScanRow
+from sfwebhooks.scan.surface import scanned, surface_event
+from sfwebhooks.screening import COMPARISON, CORRELATION, Screen, Wanted
+from sfwebhooks.severity import Severity
+
+#: events whose deliveries are looked up together
+CHUNK = 500
+#: the reasons that are counted here; what the outbox itself refuses, it counts
+COUNTED = frozenset(Withheld) - {Withheld.OUTBOX_FULL, Withheld.UNWRITABLE}
+#: name of the event that reports a scan's end -> why the scan is compared with no other
+INCOMPLETE = {"scan_completed": "", "scan_aborted": "aborted", "scan_failed": "failed"}
+
+
+class Survey:
+    """The survey of a scan.
+
+    All methods raise OutboxError, sqlite3.Error (the host's database cannot be read) and NotYetError (the deadline
+    passed first).
+
+    Args:
+        row: the host's row of the scan; None: it was deleted, and what was counted live is all that is known.
+        deadline: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        outbox: Store,
+        screen: Screen,
+        scan: Scan,
+        row: ScanRow | None,
+        database: HostDatabase,
+        deadline: float = float("inf"),
+    ) -> None:
+        self._outbox = outbox
+        self._screen = screen
+        self._scan = scan
+        self._row = row
+        self._database = database
+        self._deadline = deadline
+        #: endpoint and reason -> number of events
+        self._counts: Counter[tuple[str, Withheld]] = Counter()
+        #: endpoint -> number of those of them that are not findings
+        self._besides: Counter[str] = Counter()
+        #: whether all findings were read
+        self._is_read = False
+        #: fingerprint -> the endpoints for which it is muted; an empty name: for all
+        self._muted: dict[bytes, set[str]] = {}
+        for mute in outbox.sightings.mutes(time.time(), scan.target):
+            self._muted.setdefault(mute.fingerprint, set()).add(mute.endpoint)
+
+    def at_end(self, end: WebhookEvent, result: ScanResult) -> Mapping[str, int]:
+        """Do as `count`; if sightings are used, also record what the scan found, and accept the event that compares it
+        with the scan before.
+
+        Args:
+            end: the event that reports the scan's end.
+        """
+        if any(one.only_new or wants_comparison(one) for one in self._screen.endpoints):
+            self._compare(end, result)
+        return self.count()
+
+    def count(self) -> Mapping[str, int]:
+        """Count what each endpoint is not sent; return the number of those events that are not findings.
+
+        Nothing is read if all of them are sent all that they subscribe to.
+        """
+        is_asked = self._muted or self._screen.false_positives
+        if not (
+            self._is_read
+            or is_asked
+            or any(one.has_filters or one.only_new or one.only_if_changed for one in self._screen.endpoints)
+        ):
+            return {}
+        if not self._is_read:
+            _exhaust(self._found())
+            compared = self._outbox.scans.event(lifecycle_id(self._scan.id, "surface"))
+            for event in [compared] if compared else []:
+                self._lacking(event, self._outbox.scans.endpoints_of(event))
+        if self._row:
+            self._outbox.write_withheld()
+            names = [one.name for one in self._screen.endpoints]
+            self._outbox.scans.replace_withheld(self._scan.id, names, self._counts, COUNTED)
+        return self._besides
+
+    def _compare(self, end: WebhookEvent, result: ScanResult) -> None:
+        scan, sightings, now = self._scan, self._outbox.sightings, time.time()
+        lineage = fingerprints.lineage_of(result.modules_used)
+        everything = self._found()
+        sightings.record(scan.id, scan.target, lineage, everything, now)
+        _exhaust(everything)  # nothing is recorded twice, but all is counted
+        why = "died" if end.data.get("reason") == "process_died" else INCOMPLETE[end.type]
+        found = self._meant(sightings.finish(scan.id, not why, why, end.at))
+        event = surface_event(scan, result, found, self._database, end.at, self._deadline)
+        wanted = self._lacking(event, set())
+        if wanted:
+            self._outbox.accept([(event, wanted)], time.time())
+
+    def _meant(self, found: Surface) -> Surface:
+        """Return a comparison without correlations, which may be lost with a killed process, and without what users
+        marked as false positive."""
+        new, gone = (
+            tuple((key, kind) for key, kind in side
+                  if kind != CORRELATION and key not in self._screen.false_positives)
+            for side in (found.new, found.gone)
+        )  # fmt: skip
+        is_same = not (found.not_comparable or new or gone)
+        since = found.unchanged_since if found.unchanged_since is not None or not is_same else found.previous_at
+        return replace(found, new=new, gone=gone, unchanged_since=since)
+
+    def _found(self) -> Iterator[tuple[bytes, str]]:
+        """Yield fingerprint and type of all that the scan found, and count what is withheld on the way."""
+        self._is_read = True
+        events = chain(scanned(self._database, self._scan, self._deadline), self._correlated())
+        is_first = self._outbox.sightings.is_first(self._scan.id, self._scan.target)
+        accepted = 0
+        while chunk := list(islice(events, CHUNK)):
+            receivers = self._outbox.scans.receivers(self._scan.id, [event.id for event in chunk])
+            accepted += len(receivers)
+            keys = [fingerprints.of_event(event) for event in chunk]
+            lacking = [self._lacking(event, receivers.get(event.id, set())) for event in chunk]
+            asked = {key for key, ones in zip(keys, lacking) if key and any(one.only_new for one in ones)}
+            known = self._outbox.sightings.known(self._scan.id, self._scan.target, asked) if asked else set()
+            for event, key, ones in zip(chunk, keys, lacking):
+                if key:
+                    for one in ones:
+                        self._count(event, one.endpoint, self._by_sightings(one, key, is_first, key in known))
+                    yield key, str(event.data.get("event_type", event.type))
+        if self._outbox.scans.number_found(self._scan.id) > accepted:  # a kill can cost the host its last rows
+            for event in self._outbox.scans.found(self._scan.id):
+                key = fingerprints.of_event(event)
+                if key:
+                    yield key, str(event.data.get("event_type", event.type))
+
+    def _correlated(self) -> Iterator[WebhookEvent]:
+        if self._row and self._row.status == FINISHED:
+            for one in correlations.distinct(self._database.correlations(self._scan.id) or ()):
+                yield correlations.event_of_correlation(one, (), self._scan, self._row.ended)
+
+    def _lacking(self, event: WebhookEvent, receivers: set[str]) -> list[Wanted]:
+        """Return who wants an event and has no delivery of it; count who asked for it by name and does not want it."""
+        wanted, withheld = self._screen.of(event)
+        for name, reason in withheld.items():
+            if name not in receivers:
+                self._count(event, name, reason)
+        return [one for one in wanted if one.endpoint not in receivers]
+
+    def _by_sightings(self, wanted: Wanted, key: bytes, is_first: bool, is_known: bool) -> Withheld | None:
+        """Return why what was found is not sent to an endpoint that wants it; None: the outbox refused it."""
+        if {"", wanted.endpoint} & self._muted.get(key, set()):
+            return Withheld.MUTED
+        if wanted.only_new == "silent" and is_first:
+            return Withheld.BASELINE
+        return Withheld.KNOWN if wanted.only_new and is_known else None
+
+    def _count(self, event: WebhookEvent, endpoint: str, reason: Withheld | None) -> None:
+        if reason:
+            self._counts[endpoint, reason] += 1
+            self._besides[endpoint] += event.type not in FINDINGS
+
+
+def wants_comparison(endpoint: Endpoint) -> bool:
+    """Return whether an endpoint subscribes to the comparison of scans."""
+    return subscribed_name(endpoint.events, COMPARISON, Severity.INFO, None) is not None
+
+
+def _exhaust(found: Iterator[tuple[bytes, str]]) -> None:
+    for _ in found:
+        pass
