@@ -33,7 +33,7 @@ FLOORS = (
     ("endpoints", "fingerprints", "strict_json"),
     ("catalogue", "enrichment", "expectations", "health", "jsontext", "text"),
     ("events",),
-    ("attempts", "severity"),
+    ("attempts", "digesting", "severity"),
     ("reasons", "sensitive", "signatures"),
     ("dependencies", "errors", "expressions", "log_once", "naming", "searching", "signing_keys", "text_file"),
     ("files",),

@@ -22,7 +22,7 @@ from sfwebhooks.terminal.arguments import add_config, add_json, known_settings
 from sfwebhooks.terminal.delivery_table import fields_of, fields_of_attempt
 from sfwebhooks.terminal.filters import on_outbox
 from sfwebhooks.terminal.output import as_json, plain, table
-from sfwebhooks.text import in_line, moment, text_of
+from sfwebhooks.text import amount, in_line, moment, text_of
 
 #: characters of a finding
 DATA = 200
@@ -71,7 +71,8 @@ def _show(given: argparse.Namespace, records: Outbox, out: Console) -> int:
     if record.state is State.WAITING:
         states = situations(records.path, found, record.endpoint.__eq__)
         waits = "".join(why_waiting(one, time.time()) for one in states)
-    for name, value in _lines(record, event, len(attempts), waits, words):
+    others = records.listing.others_of(record)
+    for name, value in _lines(record, event, len(attempts), (waits, words), others):
         rows.add_row(plain(name, "bold"), plain(value))
     out.print(rows)
     _print_attempts(attempts, out)
@@ -88,8 +89,15 @@ def _fields(record: Record, attempts: Sequence[Attempt], event: WebhookEvent | N
 
 
 def _lines(
-    record: Record, event: WebhookEvent | None, attempts: int, waits: str, words: str
+    record: Record, event: WebhookEvent | None, attempts: int, said: tuple[str, str], others: int
 ) -> Iterator[tuple[str, str]]:
+    """Yield the lines.
+
+    Args:
+        said: why it waits, and how its data were redacted.
+        others: number of deliveries that went in its digest with it.
+    """
+    waits, words = said
     yield "delivery", record.id
     yield "endpoint", record.endpoint
     yield "state", _state(record)
@@ -104,7 +112,7 @@ def _lines(
     yield "accepted", f"{moment(record.accepted_at)}{f', for replay {record.replays}' if record.replays else ''}"
     yield "attempts", _attempts(record.attempts, attempts)
     if record.batch:
-        yield "batch", record.batch
+        yield ("digest", f"{record.batch}, with {amount(others, 'other')}") if others else ("batch", record.batch)
     yield "event", f"{record.name}{'' if record.name == record.type else f' ({record.type})'}, {record.severity.label}"
     yield "event id", record.event_id
     if event:

@@ -17,6 +17,7 @@ from sfwebhooks.config.values import (
     base_url,
     boolean,
     byte_size,
+    digest,
     durability,
     event_words,
     expressions,
@@ -172,6 +173,11 @@ ENDPOINT_OPTIONS = {
             "maximum size of a request with several messages (100kB)",
         ),
         Option("batch_wait", at_most("1h"), "how long the first message of a batch waits for others (2s)"),
+        Option(
+            "digest",
+            digest,
+            "chats: when findings go in one message: auto, off, scan (at its end), 30s, daily 08:00 (auto)",
+        ),
         Option("only_new", boolean, "true: only findings and correlations that no earlier scan of the target found"),
         Option(
             "baseline", one_of(BASELINES), "with only_new: silent: nothing of a target's first scan; send: all (silent)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable
 from urllib.parse import SplitResult, urlsplit
 
+from sfwebhooks.digesting import Digesting, Rhythm
 from sfwebhooks.endpoints import EVENT_NAMES, Secret, matches, takes_anything
 from sfwebhooks.expressions import ACCEPTED, expression_problem
 from sfwebhooks.masking import shown
@@ -144,6 +145,19 @@ def rate(text: str) -> float:
     if not match or not float(match[1]):
         raise ValueError("expected a number above zero per second, minute or hour, such as 1/s, 5/m or 100/h")
     return UNITS[match[2]] / float(match[1])
+
+
+def digest(text: str) -> Digesting:
+    """Read when findings are sent together: auto, off, scan, a duration, or daily and a local time."""
+    words, daily = text.split(), re.fullmatch(r"daily\s+([01]?\d|2[0-3]):([0-5]\d)", text.strip())
+    if daily:
+        return Digesting(Rhythm.DAILY, minute=int(daily[1]) * 60 + int(daily[2]))
+    if len(words) == 1 and words[0] in (Rhythm.AUTO.value, Rhythm.OFF.value, Rhythm.SCAN.value):
+        return Digesting(Rhythm(words[0]))
+    try:
+        return Digesting(Rhythm.INTERVAL, seconds(text))
+    except ValueError:
+        raise ValueError("expected auto, off, scan, a duration such as 30s or 5m, or daily 08:00") from None
 
 
 def schedule(text: str) -> tuple[float, ...]:

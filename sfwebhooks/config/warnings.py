@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from sfwebhooks.config.options import Option
 from sfwebhooks.config.samples import EXPANDED_LATER, SECRET_LEAST
 from sfwebhooks.config.values import comment_in, pasted_in, quotes_in
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.endpoints import Endpoint
 from sfwebhooks.formats import FORMATS, HOSTS
 from sfwebhooks.redaction import rules_of
@@ -57,6 +58,8 @@ def endpoint_warnings(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.place.startswith("http://") and not _is_this_machine(host):
         what = " and its credentials" if any(credentials[1:]) else ""
         yield f"{name} has an http:// url: anyone on the network path can read its messages{what}"
+    if endpoint.digest.rhythm is Rhythm.DAILY:
+        yield f"{name} has digest = daily: sfwebhooks run sends it, or sfwebhooks drain by cron after that time"
     fitting = fitting_formats(host, urlsplit(endpoint.url.reveal()).path)
     if fitting and endpoint.format not in fitting:
         yield f"{name} sends to {host}, which accepts only format = {' or '.join(fitting)}"

@@ -102,7 +102,7 @@ def render(batch: Batch, endpoint: Endpoint) -> Content:
     if handle and one.follow and handle.address == endpoint.address_id:
         return one.follow(batch, endpoint, handle.value)
     if one.digest and len(batch.deliveries) > 1:
-        return one.digest(batch.deliveries, endpoint)
+        return one.digest(batch, endpoint)
     if endpoint.batch_size == 1 or one.join is None:
         return one.render(batch.deliveries[0], endpoint)
     return one.join([one.render(delivery, endpoint) for delivery in batch.deliveries])

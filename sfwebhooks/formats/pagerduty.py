@@ -8,7 +8,6 @@ notifies. The same finding in another scan has the same `dedup_key`, so it joins
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +18,8 @@ from sfwebhooks.events import Batch, Delivery, WebhookEvent, timestamp
 from sfwebhooks.fingerprints import dedup_key, fingerprint, of_event
 from sfwebhooks.formats.chat import FOUND_VIA, Notice, notice
 from sfwebhooks.formats.content import Content
-from sfwebhooks.formats.cutting import within
-from sfwebhooks.formats.digest import digest_notice
+from sfwebhooks.formats.cutting import utf8_length, within
+from sfwebhooks.formats.digest import Capacity, digest_notice
 from sfwebhooks.formats.format import Format, Key
 from sfwebhooks.formats.replies import NOT_OK, json_of
 from sfwebhooks.jsontext import written
@@ -34,6 +33,7 @@ NAME_MAX = 255
 BODY_MAX = 20_000
 VALUE_MAX = 2_000
 DETAILS_MAX = 40
+DIGEST_ROOM = Capacity(12_000, utf8_length)
 ENQUEUE_PATH = "/v2/enqueue"
 #: relative to it
 CHANGE_PATH = "change/enqueue"
@@ -88,9 +88,9 @@ def render(delivery: Delivery, endpoint: Endpoint) -> Content:
     return Content(written(body).encode(), path="" if action else CHANGE_PATH)
 
 
-def change_digest(deliveries: Sequence[Delivery], endpoint: Endpoint) -> Content:
+def change_digest(batch: Batch, endpoint: Endpoint) -> Content:
     """Return the change event of several deliveries that come late."""
-    shown, latest = digest_notice(deliveries, endpoint), max(delivery.event.at for delivery in deliveries)
+    shown, latest = digest_notice(batch, endpoint, DIGEST_ROOM), max(one.event.at for one in batch.deliveries)
     body = change_event(shown, latest, endpoint.key(ROUTING_KEY.name))
     return Content(written(body).encode(), path=CHANGE_PATH)
 
@@ -181,6 +181,7 @@ def read(reply: Reply, batch: Batch) -> Verdict | None:
 FORMAT = Format(
     render,
     digest=change_digest,
+    named_max=DIGEST_ROOM.named_max,
     read=read,
     keys=(ROUTING_KEY,),
     is_chat=True,

@@ -183,6 +183,14 @@ class Listing:
                 found += sql.execute(query, chunk).fetchall()
         return found
 
+    def others_of(self, record: Record) -> int:
+        """Return how many other deliveries were in the last request of a delivery."""
+        if not record.batch:
+            return 0
+        query = "SELECT count(*) FROM delivery WHERE batch = ? AND batch IS NOT NULL AND endpoint = ?"
+        with self._file.reading() as sql:
+            return max(int(sql.execute(query, (record.batch, record.endpoint)).fetchone()[0]) - 1, 0)
+
     def endpoints(self) -> list[str]:
         """Return the names of all endpoints for which anything was ever accepted."""
         with self._file.reading() as sql:

@@ -7,15 +7,17 @@ lease. It writes nothing except the members of a batch of several: a retry must 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from sfwebhooks.attempts import Attempt
+from sfwebhooks.digesting import Rhythm
 from sfwebhooks.events import Batch, Handle, WebhookEvent
 from sfwebhooks.health import Health
 from sfwebhooks.outbox.claim import (
@@ -33,6 +35,7 @@ from sfwebhooks.outbox.claim import (
 from sfwebhooks.outbox.counting import dying
 from sfwebhooks.outbox.endpoint_state import save_health
 from sfwebhooks.outbox.file import File
+from sfwebhooks.outbox.gathering import gathered_at, has_gathered, next_gathered, part_of
 from sfwebhooks.outbox.rows import EVENT, LATE, PROBED, SCAN, Row, deliveries, insert, numbers_by_ids, parts
 from sfwebhooks.reasons import DeadReason
 from sfwebhooks.retry import Settlement, State
@@ -90,6 +93,8 @@ NEXT_DUE = f"""
 #: the row number of the delivery of a scan's event to an endpoint; the first two parameters are those of EVENT
 NUMBER = f"SELECT number FROM delivery WHERE event = ({EVENT}) AND endpoint = ?3"
 WAITS = f"{NUMBER} AND state = 'waiting'"
+#: seconds between two searches for findings that need not wait for the end of their scan, as long as none is found
+SEARCH_SECONDS = 30.0
 #: the numbers of the members of a batch (?1) in flight
 MEMBERS = f"""
     SELECT d.number FROM frozen f, json_each(members)
@@ -122,6 +127,8 @@ class Queue:
         self._file = file
         #: (`File.number`, its REUSED, id of a claimed delivery) -> number of its row
         self._rows: dict[tuple[int, int, str], int] = {}
+        #: endpoint -> time of the last such search in vain, in epoch seconds
+        self._searched: dict[str, float] = {}
         #: (`File.number`, its REUSED, endpoint) -> first part with fresh deliveries of it, and when all were looked at
         self._parts: dict[tuple[int, int, str], tuple[int, float]] = {}
 
@@ -156,15 +163,28 @@ class Queue:
                 self._rows.update({(*place, delivery.id): number for number, delivery in found})
             return [Batch((delivery,)) for _, delivery in found]
 
-    def claim_batch(self, limits: Limits, busy: Collection[str], now: float) -> Batch | None:
+    def claim_batch(self, limits: Limits, busy: Collection[str], now: float, spare: float = math.inf) -> Batch | None:
         """Return the next deliveries of an endpoint that accepts several in one request: fresh before late ones.
 
         Its members are recorded, in case it is never settled.
 
         Args:
             busy: as for `claim`.
+            spare: number of messages that its channel takes at once, if it is sent digests.
         """
-        return self._batch(limits, busy, partial(next_batch, limits=limits, now=now), in_parts=True)
+        if not limits.digesting.is_on:
+            return self._batch(limits, busy, partial(next_batch, limits=limits, now=now), in_parts=True)
+        thorough = self._is_search_due(limits, now)
+        find = partial(next_gathered, limits=limits, now=now, spare=spare, thorough=thorough)
+        batch = self._batch(limits, busy, find, in_parts=True)
+        if thorough and not batch:
+            self._searched[limits.endpoint] = now
+        return batch
+
+    def _is_search_due(self, limits: Limits, now: float) -> bool:
+        """Return whether the findings are searched for those that need not wait for the end of their scan."""
+        searched_at = self._searched.get(limits.endpoint, -math.inf)
+        return limits.digesting.rhythm is Rhythm.SCAN and abs(now - searched_at) >= SEARCH_SECONDS
 
     def pick(self, limits: Limits, busy: Collection[str], pick: Pick, fresh: bool) -> Batch | None:
         """Return a message from any place of the queue: as a probe, or when many attempts have failed in a row.
@@ -173,7 +193,7 @@ class Queue:
             busy: as for `claim`.
             fresh: only a message that was never in a request.
         """
-        return self._batch(limits, busy, partial(picked, endpoint=limits.endpoint, pick=pick, fresh=fresh))
+        return self._batch(limits, busy, partial(picked, limits=limits, pick=pick, fresh=fresh))
 
     def _batch(
         self, limits: Limits, busy: Collection[str], find: Callable[..., Sequence[Row]], in_parts: bool = False
@@ -186,16 +206,24 @@ class Queue:
                 return None
             self._file.raise_mark(sql, max(number for number, _ in members) + place[1])
             self._rows.update({(*place, delivery.id): number for number, delivery in members})
-        batch = Batch(tuple(delivery for _, delivery in members))
-        if limits.for_mark(batch.is_late).size > 1:  # a single one too: it must not come again within a larger batch
+            batch = Batch(tuple(delivery for _, delivery in members))
+            if limits.digesting.is_on:
+                batch = replace(batch, part=part_of(sql, limits, batch))
+        single = len(members) == 1 and limits.digesting.is_on and batch.deliveries[0].goes_alone
+        # a single one too: it must not come again within a larger batch
+        if limits.for_mark(batch.is_late).size > 1 and not single:
             self._freeze(batch, limits.endpoint)
         return batch
 
     def _freeze(self, batch: Batch, endpoint: str) -> None:
         """Record the members of a new batch."""
         members = json.dumps([(delivery.event.scan_id, delivery.event.id) for delivery in batch.deliveries])
+        first = batch.deliveries[0].event
         with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO frozen VALUES (?, ?, ?)", (batch.id, endpoint, members))
+            if batch.part[1]:
+                its = (batch.id, endpoint, first.scan_id, *batch.part, first.at)
+                sql.execute("INSERT OR IGNORE INTO digest_part VALUES (?, ?, ?, ?, ?, ?)", its)
 
     def is_waiting(self, batch: Batch) -> bool:
         """Return whether all deliveries of a batch are still waiting: those claimed earlier may have been deleted."""
@@ -286,12 +314,31 @@ class Queue:
         for place_and_id in done:
             self._rows.pop(place_and_id, None)
 
-    def next_due(self, endpoint: str) -> float | None:
-        """Return when the next delivery of the endpoint is due (0 for a fresh one), or None if none is waiting."""
+    def next_due(self, limits: Limits, now: float) -> float | None:
+        """Return when the next delivery of an endpoint is due (0 for a fresh one that waits for no digest), or None if
+        none is waiting, or only for the end of its scan."""
+        late = f"SELECT min(due_at) FROM delivery WHERE endpoint = ? AND {LATE}"
         with self._file.reading() as sql:
-            place = (self._file.number, *sql.execute(REUSED).fetchone(), endpoint)
-            row: tuple[float | None] = sql.execute(NEXT_DUE, (endpoint, self._first_part(sql, place))).fetchone()
-        return row[0]
+            part = self._first_part(sql, (self._file.number, *sql.execute(REUSED).fetchone(), limits.endpoint))
+            if not limits.digesting.waits:
+                row: tuple[float | None] = sql.execute(NEXT_DUE, (limits.endpoint, part)).fetchone()
+                return row[0]
+            thorough = self._is_search_due(limits, now)
+            fresh = gathered_at(sql, limits, part, now, thorough)
+            if thorough and fresh is None:
+                self._searched[limits.endpoint] = now
+            times = (fresh, *sql.execute(late, (limits.endpoint,)).fetchone())
+        return min((at for at in times if at is not None), default=None)
+
+    def digest_at(self, limits: Limits, now: float) -> float | None:
+        """Return when the findings are due that wait for their digest, inf: at the end of their scan; None: none
+        waits for that."""
+        with self._file.reading() as sql:
+            part = self._first_part(sql, (self._file.number, *sql.execute(REUSED).fetchone(), limits.endpoint))
+            if not limits.digesting.waits or not has_gathered(sql, limits, part):
+                return None
+            at = gathered_at(sql, limits, part, now, thorough=True)
+        return math.inf if at is None else at if at > now else None
 
     def _first_part(self, sql: sqlite3.Connection, place: tuple[int, int, str]) -> int:
         """Return the first part with fresh deliveries of an endpoint. None is ever added to an earlier one, so those of

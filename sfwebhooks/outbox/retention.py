@@ -61,11 +61,11 @@ WAITING_ENDPOINTS = f"""
 """
 #: an endpoint's (?1) deliveries that were accepted before a time (?2): fresh, as a probe, late
 WAITING_SINCE = f"""
-    SELECT * FROM ({parts()} SELECT number, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
+    SELECT * FROM ({parts()} SELECT number, event, batch, accepted_at {IN_PARTS} AND accepted_at < ?2)
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
+    SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {PROBED} AND accepted_at < ?2
     UNION ALL
-    SELECT number, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
+    SELECT number, event, batch, accepted_at FROM delivery WHERE endpoint = ?1 AND {LATE} AND accepted_at < ?2
 """
 
 
@@ -170,12 +170,16 @@ class Retention:
         with self._file.reading() as sql:
             return [name for (name,) in sql.execute(WAITING_ENDPOINTS) if isinstance(name, str)]
 
-    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float) -> int:
+    def expire(self, endpoint: str, reason: DeadReason, max_age: float, now: float, over: bool = False) -> int:
         """Turn an endpoint's deliveries that have waited longer than `max_age` seconds at `now` into dead letters;
-        return how many."""
+        return how many.
+
+        Args:
+            over: only those that do not wait for the end of their scan.
+        """
         return change_in_chunks(
             self._file,
-            partial(_waiting_since, endpoint=endpoint, before=now - max_age),
+            partial(_waiting_since, endpoint=endpoint, before=now - max_age, over=over),
             partial(_bury, reason=reason.value, now=now),
         )
 
@@ -208,7 +212,8 @@ class Retention:
             oldest = partial(numbers_of, also=f"{old} AND {OVER}", order="d.settled_at", limit=chunks * CHUNK - pruned)
             pruned += change_in_chunks(self._file, partial(oldest, selection=Selection()), partial(_delete, still=old))
         with self._file.writing() as sql:
-            sql.execute("DELETE FROM handle WHERE at < ?", (now - HANDLE_SECONDS,))
+            for kept in ("handle", "digest_part"):
+                sql.execute(f"DELETE FROM {kept} WHERE at < ?", (now - HANDLE_SECONDS,))
             if pruned | self._forget_scans(sql, now - SCAN_SECONDS):
                 note_deletion(sql, now)
         self.erasure.maintain(now)
@@ -228,14 +233,16 @@ class Retention:
         return len(found)
 
 
-def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float) -> list[int]:
-    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time.
+def _waiting_since(sql: sqlite3.Connection, endpoint: str, before: float, over: bool) -> list[int]:
+    """Return the numbers of an endpoint's waiting deliveries that were accepted before a time, and perhaps only those
+    whose scan is over.
 
     The members of a batch are as old as the youngest, so that it is repeated unchanged, or not at all.
     """
     query = (
         f"SELECT number FROM ({WAITING_SINCE}) d WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE batch = d.batch"
-        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2) ORDER BY accepted_at"
+        " AND state = 'waiting' AND batch IS NOT NULL AND accepted_at >= ?2)"
+        f" AND {OVER if over else 1} ORDER BY accepted_at"
     )
     return [row[0] for row in sql.execute(query, (endpoint, before))]
 

@@ -41,8 +41,9 @@ COUNT = """
 #: with the numbers just given
 INSERT = """
     INSERT OR FAIL INTO delivery
-        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled)
-    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5
+        (event, endpoint, name, series, sequence, state, due_at, accepted_at, subject, backfilled,
+         alone)
+    SELECT ?2, column1, column2, series, last, 'waiting', ?3, ?3, ?4, ?5, ?6
     FROM (VALUES {0}) CROSS JOIN sequence ON scan_id = ?1 AND endpoint = column1
 """
 #: most endpoints in one statement
@@ -163,7 +164,7 @@ def row_of(event: WebhookEvent) -> tuple[Any, ...]:
         raise UnwritableError(event.problem)
     try:
         key = key_of(event.id)
-        texts = (event.scan_id, event.type, event.special or "", kept(event.data))
+        texts = (event.scan.id if event.scan else "", event.type, event.special or "", kept(event.data))
         for text in texts:
             text.encode()
         if not math.isfinite(event.at):
@@ -201,7 +202,7 @@ def insert(
         (number,) = sql.execute(EVENT, row[:2]).fetchone()
         known = {name for (name,) in sql.execute("SELECT endpoint FROM delivery WHERE event = ?", (number,))}
         new = [one for one in wanted if one.endpoint not in known]
-    its = (row[0], number, now, event.subject, backfilled)
+    its = (row[0], number, now, event.subject, backfilled, event.goes_alone and not backfilled)
     for start in range(0, len(new), TOGETHER):
         part = new[start : start + TOGETHER]
         count, add = _for_endpoints(len(part))
@@ -213,5 +214,5 @@ def insert(
 @lru_cache(maxsize=TOGETHER)
 def _for_endpoints(number: int) -> tuple[str, str]:
     """Return COUNT and INSERT for so many endpoints: a statement for each of them would take twice as long."""
-    pairs = ", ".join(f"(?{6 + 2 * at}, ?{7 + 2 * at})" for at in range(number))
+    pairs = ", ".join(f"(?{7 + 2 * at}, ?{8 + 2 * at})" for at in range(number))
     return COUNT.format(", ".join(f"(?{2 + at})" for at in range(number))), INSERT.format(pairs)

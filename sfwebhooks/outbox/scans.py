@@ -208,9 +208,10 @@ class Scans:
     def begun(self, after: float) -> list[tuple[Scan, float, str | None]]:
         """Return the scans that began after a time, each with that time and the name of the event that reported its
         end (None: not yet)."""
+        query = f"SELECT {COLUMNS}, begun_at, ended FROM scan WHERE begun_at > ? AND ended IS NOT '' ORDER BY begun_at"  # noqa: S608
         with self._file.reading() as sql:
-            rows = sql.execute("SELECT * FROM scan WHERE begun_at > ? ORDER BY begun_at", (after,)).fetchall()
-        return [(Scan(*row[:6]), row[6], row[7]) for row in rows]
+            rows = sql.execute(query, (after,)).fetchall()
+        return [(Scan(*row[:6]), *row[6:]) for row in rows]
 
     def tallies(self, scan_id: str | None = None) -> dict[str, int]:
         """Return state -> number of deliveries, of one scan or of all. Counts the rows: not for a hot path."""

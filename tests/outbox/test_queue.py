@@ -385,8 +385,8 @@ def test_a_result_is_not_that_of_a_delivery_that_has_its_row_in_a_restored_backu
 def fill(outbox: Outbox, number: int) -> None:
     """Accept so many events, each for two endpoints, and the first of all for a third one."""
     for at in range(number):
-        more = [("rare", "high_risk_event")] if not at else []
-        outbox.accept([(an_event(at), [(name, "high_risk_event") for name in ("dead", "team")] + more)], NOW + at)
+        names = ("dead", "team") if at else ("dead", "team", "rare")
+        outbox.accept([(an_event(at), [Wanted(name, "high_risk_event") for name in names])], NOW + at)
 
 
 def delivered(outbox: Outbox, endpoint: str, most: int) -> list[int]:
@@ -404,9 +404,9 @@ def test_those_of_an_endpoint_are_claimed_in_order_however_many_of_others_wait_a
         found += new
     assert found == list(range(1, 701))
     assert (delivered(outbox, "rare", 9), delivered(outbox, "rare", 9)) == ([1], [])
-    assert outbox.queue.next_due("rare") is None
+    assert outbox.queue.next_due(Limits("rare"), NOW) is None
     put_event(outbox, an_event(700), "rare")
-    assert outbox.queue.next_due("rare") == 0.0
+    assert outbox.queue.next_due(Limits("rare"), NOW) == 0.0
     assert delivered(outbox, "rare", 9) == [2]
 
 
@@ -415,7 +415,7 @@ def test_one_that_was_a_probe_is_claimed_after_later_ones_were_delivered(outbox:
     probe = outbox.queue.pick(Limits("team"), (), Pick.OLDEST, fresh=True)
     settle(outbox, probe, State.WAITING, due_at=NOW + 9000, counts=False)
     assert delivered(outbox, "team", 399) == list(range(2, 401))
-    assert outbox.queue.next_due("team") == 0.0
+    assert outbox.queue.next_due(Limits("team"), NOW) == 0.0
     assert delivered(outbox, "team", 9) == [1]
 
 
