@@ -22,7 +22,7 @@ from sfwebhooks.outbox.due import DueTimes
 from sfwebhooks.outbox.endpoint_state import EndpointStates
 from sfwebhooks.outbox.file import File, Storage
 from sfwebhooks.outbox.listing import Listing
-from sfwebhooks.outbox.newness import is_muting, withheld_from
+from sfwebhooks.outbox.newness import IS_MUTING, withheld_from
 from sfwebhooks.outbox.queue import Accepted, Queue
 from sfwebhooks.outbox.retention import Retention
 from sfwebhooks.outbox.rows import insert
@@ -94,7 +94,7 @@ class Outbox:
         with self.file.writing() as sql:
             if file not in (0, self.file.number):
                 raise FileReplacedError(f"outbox {self.file.path} was replaced")
-            muting = is_muting(sql)
+            muting = bool(sql.execute(IS_MUTING).fetchone()[0])
             for event, asking in items:
                 wanted = asking
                 if muting or any(one.only_new for one in asking):
